@@ -1,0 +1,152 @@
+"""The schema of a configuration. It imports neither torch nor Hydra.
+
+`task`, `model` and `method` name a class by `_target_` and carry that class's own fields, which the class checks; what
+every run has in common is spelled out here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import Problems
+
+SAMPLERS = ("tpe", "gp", "random", "qmc", "grid")
+PRUNERS = ("none", "median")
+SCHEDULES = ("linear", "cosine", "constant")
+PRECISIONS = ("fp32", "bf16")
+HEAD_INITS = ("probe", "random")
+
+
+@dataclass
+class TrainConfig:
+    """How a trainable method is trained. Closed-form methods (probe, nearest mean, zero-shot) ignore it."""
+
+    lr: float = 1e-3  # peak learning rate of the adapted backbone
+    head_lr: float = 1e-3  # peak learning rate of the classification head
+    head_init: str = "probe"  # probe: start from a logistic regression on frozen features | random
+    head_probe_c: float = 10.0  # inverse regularisation strength of that logistic regression
+    epochs: int = 3  # passes over the training rows; the schedule spans them
+    stop_epoch: int | None = None  # stop after this many epochs although the schedule spans `epochs`
+    batch_size: int = 32  # rows a step, before accumulation
+    accumulate: int = 1  # batches whose gradients make one optimizer step
+    schedule: str = "linear"  # linear | cosine | constant, after the warm-up
+    warmup: float = 0.06  # share of the steps over which the rate rises linearly from 0
+    weight_decay: float = 0.01  # AdamW's, not on biases and norms
+    clip: float = 1.0  # largest gradient norm; 0 switches clipping off
+    label_smoothing: float = 0.0  # share of the target spread over all classes
+    dropout: float | None = None  # dropout of the backbone while it trains; null keeps the model's own
+    patience: int = 0  # epochs without a better validation score before training stops; 0 never stops early
+    precision: str = "fp32"  # fp32 | bf16 (autocast)
+    eval_batch_size: int = 64  # rows a batch when nothing is trained
+    checkpoint_seconds: float = 60.0  # at most this much work is lost when a process is killed
+
+
+@dataclass
+class TuneConfig:
+    """How each cell is tuned: every cell gets the same."""
+
+    trials: int | None = 8  # hyperparameter configurations a cell tries
+    seconds: float | None = None  # or: seconds of run time a cell may spend, whichever ends first
+    sampler: str = "tpe"  # tpe | gp | random | qmc | grid
+    startup_trials: int | None = None  # random trials before a model-based sampler starts; null scales with the budget
+    pruner: str = "none"  # none | median
+    seed: int = 0  # of the samplers, not of the runs
+    storage: str | None = None  # any Optuna storage URL; null is a journal file inside the study
+    max_failures: int = 3  # a cell whose first runs all fail is given up after this many
+
+
+@dataclass
+class ConfirmConfig:
+    """How the best configuration of each cell is confirmed on the test split."""
+
+    seeds: int = 3  # fresh seeds
+
+
+@dataclass
+class LaunchConfig:
+    """Where runs execute."""
+
+    kind: str = "local"  # local: a pool of warm processes | inline: in this process
+    workers: int | None = None  # local processes; null: one a GPU, or one for every two cores
+    workers_per_gpu: int = 1  # runs that share a GPU
+    threads: int | None = None  # CPU threads a run; null divides the cores among the workers
+    timeout_min: float | None = 240  # a run that takes longer is killed and counts as hung; null never
+    retries: int = 1  # times a run whose worker was killed or hung is tried again, from its checkpoint
+
+
+@dataclass
+class SweepConfig:
+    """What a study asks: written in sweeps/*.yaml with the grammar of the command line."""
+
+    name: str = "study"  # begins the study's default name
+    params: dict[str, Any] = field(default_factory=dict)  # override: value or sweep, e.g. method: lora,full
+
+
+@dataclass
+class Config:
+    """Everything a run or a study depends on."""
+
+    task: Any = None  # conf/task
+    model: Any = None  # conf/model
+    method: Any = None  # conf/method
+    train: TrainConfig = field(default_factory=TrainConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    axes: list[str] = field(default_factory=list)  # value sweeps that make cells instead of being tuned
+    seed: int = 0  # of a run: batch order, dropout, initial weights; never of the data's draw
+    device: str = "auto"  # auto | cpu | cuda | mps
+    study: str | None = None  # name of the study; null makes one from the sweep's name and the question
+    plan: bool = False  # print cells, trials and runs; start none
+    rerun: bool = False  # a single run executes although its record exists
+    keep: str = "best"  # saved models that stay: best (of each cell) | all | none
+    runs_dir: str = "runs"  # where studies are kept
+    reports_dir: str = "reports"  # where reports are written
+    cache_dir: str = "~/.cache/harness"  # tokenised data, frozen features, digests
+    packages: list[str] = field(default_factory=list)  # Python packages, besides harness and peft, whose classes a config may name
+
+
+def check(config: Config, problems: Problems) -> None:
+    """Note every value of the common schema that breaks its rule."""
+    train, tune, confirm, launch = config.train, config.tune, config.confirm, config.launch
+    for name in ("lr", "head_lr", "head_probe_c", "batch_size", "accumulate", "epochs", "eval_batch_size"):
+        value = getattr(train, name)
+        problems.check(value > 0, f"train.{name} must be above 0, not {value}.")
+    for name in ("weight_decay", "clip", "patience", "checkpoint_seconds"):
+        value = getattr(train, name)
+        problems.check(value >= 0, f"train.{name} must be 0 or more, not {value}.")
+    for name in ("warmup", "label_smoothing", "dropout"):
+        value = getattr(train, name)
+        problems.check(value is None or 0 <= value < 1, f"train.{name} must lie in [0, 1), not {value}.")
+    for name, value, choices in (
+        ("train.schedule", train.schedule, SCHEDULES),
+        ("train.precision", train.precision, PRECISIONS),
+        ("train.head_init", train.head_init, HEAD_INITS),
+        ("tune.sampler", tune.sampler, SAMPLERS),
+        ("tune.pruner", tune.pruner, PRUNERS),
+        ("launch.kind", launch.kind, ("local", "inline")),
+        ("keep", config.keep, ("best", "all", "none")),
+        ("device", config.device, ("auto", "cpu", "cuda", "mps")),
+    ):
+        problems.check(value in choices, f"{name} must be one of {', '.join(choices)}, not {value}.")
+    for name, count in (
+        ("tune.trials", tune.trials),
+        ("tune.seconds", tune.seconds),
+        ("tune.startup_trials", tune.startup_trials),
+        ("tune.max_failures", tune.max_failures),
+        ("train.stop_epoch", train.stop_epoch),
+        ("launch.workers", launch.workers),
+        ("launch.workers_per_gpu", launch.workers_per_gpu),
+        ("launch.threads", launch.threads),
+        ("launch.timeout_min", launch.timeout_min),
+    ):
+        problems.check(count is None or count > 0, f"{name} must be above 0, not {count}.")
+    problems.check(
+        tune.trials is not None or tune.seconds is not None,
+        "A budget is needed: set tune.trials or tune.seconds (or both).",
+    )
+    problems.check(confirm.seeds >= 1, f"confirm.seeds must be 1 or more, not {confirm.seeds}.")
+    problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")
+    problems.check(0 <= config.seed < 2**31, f"seed must lie in [0, 2147483647], not {config.seed}.")

@@ -1,0 +1,57 @@
+"""Errors that a user can mend. Each states the rule, the value, the alternatives and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """A mistake in what was asked, told without a traceback; all problems at once.
+
+    Args:
+        problems: one message a problem.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Problems:
+    """Collects problems, so that a user mends all of them in one go.
+
+    >>> problems = Problems()
+    >>> problems.check(rate > 0, f"train.lr must be above 0, not {rate}.")
+    >>> problems.raise_any()
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def add(self, message: str) -> None:
+        """Note a problem."""
+        self.messages.append(message)
+
+    def check(self, holds: bool, message: str) -> bool:
+        """Note a problem unless the rule holds; return whether it does."""
+        if not holds:
+            self.messages.append(message)
+        return holds
+
+    def extend(self, error: HarnessError) -> None:
+        """Note the problems of an error that was raised elsewhere."""
+        self.messages.extend(error.problems)
+
+    def raise_any(self) -> None:
+        """Raise a `HarnessError` with all problems, each once, if there are any."""
+        if self.messages:
+            raise HarnessError(*dict.fromkeys(self.messages))
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """Name the alternatives to an unknown name, nearest first: a sentence to end an error message with."""
+    known = sorted(options)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    return f"{hint}Known: {', '.join(known) or 'none'}."

@@ -1,0 +1,276 @@
+"""The immutable facts that runs leave: Record, the paths of a run, signatures, atomic writes.
+
+Layout of a study and the keys of a record: docs/files.md. Nothing here imports torch, Optuna or Hydra.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1  # of record.json; raised when a key changes its meaning
+NUMERICS_VERSION = 1  # raised when training gives other results, so that old records are not taken for new ones
+
+STATUSES = ("running", "ok", "failed", "pruned", "lost")
+PHASES = ("single", "tune", "confirm")
+
+# What says where and how a run executes, not what it computes. Everything else is part of a run's signature.
+OPERATIONAL = (
+    "tune", "confirm", "launch", "sweep", "axes", "study", "plan", "rerun", "keep", "runs_dir", "reports_dir", "cache_dir",
+    "packages", "device", "method.space", "method.resources", "train.checkpoint_seconds", "train.eval_batch_size",
+    # The data's fingerprint and the model's digest stand for where they were read from.
+    "task.path", "task.validation_path", "task.test_path", "task.folder", "task.hub",
+    "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
+)  # fmt: skip
+
+
+class CorruptRecord(Exception):
+    """A record.json that cannot be read: truncated by a full disk, or written by another program."""
+
+
+@dataclass
+class Record:
+    """One run, whatever became of it. A missing value is None, never a placeholder number; metrics are fractions.
+
+    Attributes:
+        signature: what the run computes (see `signature`).
+        status: running | ok | failed | pruned | lost.
+        error: why it failed, in one message; None otherwise.
+        study, cell: the study's name and the cell's (`task.model.method` and the other axes).
+        variant: the values of the other axes, by override key.
+        phase: single | tune | confirm.
+        trial: number of the trial in the cell's Optuna study; None outside tuning.
+        hyperparameters: the tuned values by override key, e.g. `train.lr`.
+        metrics: `val` and `test`, each {metric: value}; `test` is empty in tuning.
+        cost: seconds by phase, throughput, parameter counts, bytes, memory.
+        data: the data set's fingerprint and the facts counted about it.
+        provenance: versions, commit, device, threads, model digest.
+        started, ended: ISO 8601, UTC.
+    """
+
+    signature: str
+    status: str
+    study: str
+    cell: str
+    phase: str
+    task: str
+    model: str
+    method: str
+    seed: int
+    variant: dict[str, Any] = field(default_factory=dict)
+    trial: int | None = None
+    error: str | None = None
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float | None]] = field(default_factory=lambda: {"val": {}, "test": {}})
+    cost: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    started: str | None = None
+    ended: str | None = None
+    schema: int = SCHEMA
+
+    def write(self, path: Path) -> None:
+        """Write the record whole or not at all; a reader never sees half of it."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Record | None:
+        """Read a record; None if there is none.
+
+        Raises:
+            CorruptRecord: the file is not a whole record.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            known = {f.name for f in fields(cls)}
+            return cls(**{key: value for key, value in content.items() if key in known})
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CorruptRecord(f"{path} is not a whole record ({error}).") from error
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """All paths of one run."""
+
+    directory: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, YAML."""
+        return self.directory / "config.yaml"
+
+    @property
+    def record(self) -> Path:
+        """The run's record."""
+        return self.directory / "record.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, a line an epoch."""
+        return self.directory / "metrics.jsonl"
+
+    @property
+    def predictions(self) -> Path:
+        """Per-example predictions on validation and test data."""
+        return self.directory / "predictions.parquet"
+
+    @property
+    def log(self) -> Path:
+        """What the run printed."""
+        return self.directory / "log.txt"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where an interrupted run goes on from; removed when the run ends."""
+        return self.directory / "checkpoint"
+
+    @property
+    def model(self) -> Path:
+        """The adapted model, loadable with `harness.predict.load`."""
+        return self.directory / "model"
+
+    @property
+    def stop(self) -> Path:
+        """A file that asks the run to stop: it holds `checkpoint` (go on later) or `prune`."""
+        return self.directory / "stop"
+
+    @property
+    def failures(self) -> Path:
+        """One JSON object a line: each time the run's worker was lost while a coordinator watched."""
+        return self.directory / "failures.jsonl"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a worker needs to execute one run. JSON-able, so that every launcher can hand it over.
+
+    Attributes:
+        directory: the run's own directory.
+        config: the resolved configuration (harness.config.Config as a plain dict).
+        study, cell, variant, phase, trial, hyperparameters: as in `Record`.
+        signature: as in `Record`.
+        save_model: whether the adapted model is written.
+    """
+
+    directory: str
+    config: dict[str, Any]
+    signature: str
+    study: str
+    cell: str
+    phase: str
+    variant: dict[str, Any] = field(default_factory=dict)
+    trial: int | None = None
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    save_model: bool = False
+
+    @property
+    def paths(self) -> RunPaths:
+        """The run's paths."""
+        return RunPaths(Path(self.directory))
+
+    def new_record(self, status: str, error: str | None = None) -> Record:
+        """Begin a record with what is known before the run starts."""
+        return Record(
+            signature=self.signature, status=status, error=error, study=self.study, cell=self.cell, phase=self.phase,
+            task=self.config["task"]["name"], model=self.config["model"]["name"], method=self.config["method"]["name"],
+            seed=self.config["seed"], variant=self.variant, trial=self.trial, hyperparameters=self.hyperparameters,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Runs executed together in one process: one after another, on whatever the process has warm."""
+
+    runs: tuple[RunSpec, ...]
+
+
+def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_digest: str) -> str:
+    """Hash what a run computes: 16 hex digits.
+
+    Args:
+        config: the resolved configuration; keys in `OPERATIONAL` do not count.
+        phase: tuning never sees the test split, so a tuning run and a confirmation of one configuration differ.
+        fingerprint: of the data.
+        model_digest: of the pretrained weights.
+    """
+    content = {
+        "config": _without(config, OPERATIONAL),
+        "phase": phase,
+        "data": fingerprint,
+        "model": model_digest,
+        "numerics_version": NUMERICS_VERSION,
+    }
+    return digest(content)[:16]
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of JSON-able content, independent of the order of keys: hex."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; rename it over `path` if the block succeeds, else remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically; numbers that JSON does not know (NaN, infinities) become null."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(_finite(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def append_jsonl(path: Path, content: Mapping[str, Any]) -> None:
+    """Append one JSON line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(_finite(content), ensure_ascii=False) + "\n")
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read the whole lines of a JSONL file that may still be growing; [] if there is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.split("\n")[:-1] if line]
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    if isinstance(content, Mapping):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return content
+
+
+def _without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if path not in keys:
+            kept[key] = _without(value, keys, f"{path}.") if isinstance(value, Mapping) else value
+    return kept
