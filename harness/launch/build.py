@@ -1,0 +1,56 @@
+"""The launcher that a configuration asks for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+
+from harness.config import LaunchConfig
+from harness.launch.base import Launcher
+from harness.launch.inline import InlineLauncher
+from harness.launch.local import LocalLauncher
+
+
+def make_launcher(config: LaunchConfig, device: str, work: int, interrupted: Callable[[], bool]) -> Launcher:
+    """Make the launcher.
+
+    Args:
+        config: the `launch` section.
+        device: auto | cpu | cuda | mps: the GPUs are counted unless the runs stay on the CPU.
+        work: the most jobs that could ever be under way at once; no more workers than that are started.
+        interrupted: see `InlineLauncher`.
+    """
+    if config.kind == "inline":
+        return InlineLauncher(config.threads, interrupted)
+    gpus = visible_gpus() if device in ("auto", "cuda") else ()
+    workers, threads = divide(config, len(gpus), os.cpu_count() or 1)
+    workers = max(1, min(workers, work))
+    return LocalLauncher(workers, threads, config.timeout_min, gpus)
+
+
+def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:
+    """Divide a machine: (workers, CPU threads of each).
+
+    One worker a GPU (times `workers_per_gpu`), or else one for every two cores: a training step of a small encoder gains
+    little from a third thread, and a second run gains a whole core.
+    """
+    workers = config.workers or (gpus * config.workers_per_gpu if gpus else max(1, cores // 2))
+    threads = config.threads or max(1, cores // workers)
+    return workers, threads
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The CUDA devices this process may use, without loading CUDA into it."""
+    if (listed := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return tuple(part.strip() for part in listed.split(",") if part.strip() not in ("", "-1"))
+    if (program := shutil.which("nvidia-smi")) is None:
+        return ()
+    try:
+        found = subprocess.run(
+            [program, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(found.stdout.split())

@@ -1,0 +1,44 @@
+"""Packs execute in the coordinator's own process, one after another: the reference that every other launcher equals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from harness.launch.base import Job, Launcher, Outcome, use_threads
+from harness.record import Pack
+
+
+class InlineLauncher(Launcher):
+    """Execute each pack within `submit`.
+
+    Nothing protects the coordinator from a run that kills or hangs its process; the local launcher does.
+
+    Args:
+        threads: CPU threads; None for all cores.
+        interrupted: asked by runs between steps whether to checkpoint and return.
+    """
+
+    capacity = 1
+
+    def __init__(self, threads: int | None, interrupted: Callable[[], bool]) -> None:
+        use_threads(threads or os.cpu_count() or 1)
+        self._interrupted = interrupted
+        self._ended: list[Outcome] = []
+
+    def submit(self, pack: Pack) -> Job:
+        """Execute the pack, to its end."""
+        from harness.run import execute
+
+        job = Job(pack)
+        execute(pack, interrupted=self._interrupted)
+        self._ended.append(Outcome(job))
+        return job
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Return what ended; nothing is under way."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def close(self) -> None:
+        """Nothing is left to end."""

@@ -1,0 +1,174 @@
+"""A pool of warm worker processes on this machine.
+
+Each worker imports the heavy libraries once and executes pack after pack. A worker that dies or hangs costs the runs of
+its pack only: it is replaced. Built on multiprocessing's forkserver (the imports are then paid once for all workers and
+their replacements) and `connection.wait`, which sees a result, a death and a time-out without polling; docs/decisions.md
+says what else was tried.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+
+from harness.launch.base import Job, Launcher, Outcome, use_threads
+from harness.record import Pack
+
+
+@dataclass
+class _Worker:
+    """One slot of the pool: the process that fills it now, and what it does."""
+
+    process: BaseProcess
+    connection: Connection
+    job: Job | None = None
+    deadline: float = field(default=float("inf"))
+
+
+class LocalLauncher(Launcher):
+    """Warm processes.
+
+    Args:
+        workers: number of processes.
+        threads: CPU threads of each.
+        timeout_min: minutes after which a pack counts as hung and its worker is killed, times the runs in it; None never.
+        gpus: CUDA device ids; worker i sees only `gpus[i % len(gpus)]`. Empty: devices are left as they are.
+    """
+
+    def __init__(self, workers: int, threads: int, timeout_min: float | None, gpus: tuple[str, ...] = ()) -> None:
+        self.capacity = workers
+        self._threads = threads
+        self._timeout = None if timeout_min is None else 60 * timeout_min
+        self._gpus = gpus
+        self._waiting: list[Job] = []
+        self._context = _context(threads)
+        self._workers = [self._start(slot) for slot in range(workers)]
+
+    def submit(self, pack: Pack) -> Job:
+        """Hand the pack to an idle worker, or queue it until one is."""
+        job = Job(pack)
+        self._waiting.append(job)
+        self._dispatch()
+        return job
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Return the jobs that ended since the last call, waiting up to `seconds` for one."""
+        now = time.monotonic()
+        busy = [worker for worker in self._workers if worker.job]
+        nearest = min((worker.deadline for worker in busy), default=float("inf"))
+        seconds = max(0.0, min(seconds, nearest - now))
+        # A worker's connection becomes readable when it answers and when it dies.
+        ready = set(wait([worker.connection for worker in self._workers], seconds))
+        outcomes: list[Outcome] = []
+        for slot, worker in enumerate(self._workers):
+            if worker.connection in ready:
+                lost = self._answer(worker)
+            elif worker.job and time.monotonic() >= worker.deadline:
+                lost = f"It took longer than launch.timeout_min={(self._timeout or 0) / 60:g} and was killed."
+            else:
+                continue
+            if worker.job:
+                outcomes.append(Outcome(worker.job, lost))
+                worker.job, worker.deadline = None, float("inf")
+            if lost is not None:
+                _end(worker)
+                self._workers[slot] = self._start(slot)
+        self._dispatch()
+        return outcomes
+
+    def close(self) -> None:
+        """Kill all workers."""
+        for worker in self._workers:
+            _end(worker)
+        self._workers = []
+
+    def _start(self, slot: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
+        process = self._context.Process(
+            target=_work, args=(theirs, self._threads, gpu), name=f"harness-worker-{slot}", daemon=True
+        )
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _dispatch(self) -> None:
+        for worker in self._workers:
+            if worker.job is None and self._waiting:
+                job = self._waiting.pop(0)
+                worker.job = job
+                if self._timeout is not None:
+                    worker.deadline = time.monotonic() + self._timeout * len(job.pack.runs)
+                try:
+                    worker.connection.send(job.pack)
+                except OSError:
+                    # It died while idle; `wait` sees that, reports the job as lost and replaces the worker.
+                    continue
+
+    @staticmethod
+    def _answer(worker: _Worker) -> str | None:
+        try:
+            answer = worker.connection.recv()
+        except (EOFError, OSError):
+            worker.process.join(5)
+            code = worker.process.exitcode
+            if code is not None and code < 0:
+                name = signal.Signals(-code).name
+                hint = " (the operating system does this when memory runs out)" if name == "SIGKILL" else ""
+                return f"Its process was killed by {name}{hint}."
+            return f"Its process ended with exit code {code}."
+        return None if answer is None else str(answer)
+
+
+def _context(threads: int) -> ForkServerContext | SpawnContext:
+    # Read by OpenMP, BLAS and the tokenizers when they load, that is in the workers or their fork server.
+    os.environ.update(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false")
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["harness.run"])
+    return context
+
+
+def _end(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.join()
+    worker.connection.close()
+
+
+def _work(connection: Connection, threads: int, gpu: str | None) -> None:
+    """Be a worker: execute what arrives, answer None, or a sentence if the pack itself could not be executed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides what it means
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    packs: queue.SimpleQueue[Pack] = queue.SimpleQueue()
+
+    def listen() -> None:
+        # The coordinator holds the other end: when it dies, however it dies, so does this process.
+        try:
+            while True:
+                packs.put(connection.recv())
+        except (EOFError, OSError):
+            os._exit(1)
+
+    threading.Thread(target=listen, daemon=True).start()
+    use_threads(threads)
+    from harness.run import execute
+
+    while True:
+        pack = packs.get()
+        answer = None
+        try:
+            execute(pack, interrupted=lambda: False)
+        except Exception as error:  # noqa: BLE001 - `execute` records a run's errors; what escapes it must not end the worker silently
+            answer = f"Its worker could not go on: {type(error).__name__}: {error}"
+        connection.send(answer)

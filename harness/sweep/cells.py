@@ -1,0 +1,272 @@
+"""From what was asked to cells: the only place that reads sweeps and composes configurations.
+
+Choices over config groups, over `task.*` or over a key listed in `axes` make cells; choices over `seed` name the
+confirmation seeds; every other sweep is tuned.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness import metrics
+from harness.errors import HarnessError, Problems, nearest
+from harness.sweep.explain import explain
+from harness.sweep.space import Parameter, parameter
+
+NAMED = ("task", "model", "method")  # the groups whose choices name a cell
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row of the comparison table: what stays the same while its hyperparameters are tuned.
+
+    Attributes:
+        id: `task.model.method`, then `key-value` of each other axis; names the cell's directory.
+        task, model, method: the names of the choices.
+        variant: the values of the other axes, by override key.
+        config: the composed configuration, interpolations unresolved, so that a tuned value reaches what refers to it.
+        space: the tuned keys.
+    """
+
+    id: str
+    task: str
+    model: str
+    method: str
+    variant: dict[str, Any]
+    config: DictConfig
+    space: dict[str, Parameter] = field(default_factory=dict)
+
+    def resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The resolved configuration with these tuned values, as a plain dict."""
+        config = self.config
+        if values:
+            config = config.copy()
+            for key, value in values.items():
+                OmegaConf.update(config, key, value)
+        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+
+    def defaults(self) -> dict[str, Any] | None:
+        """The documented defaults of the tuned keys, sampled form; None if the space excludes one of them."""
+        try:
+            return {key: entry.encode(OmegaConf.select(self.config, key)) for key, entry in self.space.items()}
+        except ValueError:
+            return None
+
+    @property
+    def metric(self) -> str:
+        """The metric that chooses."""
+        return str(self.config.task.metric)
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the metric is better."""
+        return metrics.METRICS[self.metric].direction == "maximize"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study as asked.
+
+    Attributes:
+        cells: the cells, in the order asked.
+        seeds: confirmation seeds.
+        config: the composed configuration without any axis: budget, launcher, directories.
+    """
+
+    cells: list[Cell]
+    seeds: tuple[int, ...]
+    config: DictConfig
+
+
+def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) -> Asked:
+    """Compose every cell.
+
+    Args:
+        loader: Hydra's, with the search path in place.
+        master: the multirun's configuration; its `sweep.params` are read as if typed before `arguments`.
+        arguments: the command line's overrides.
+
+    Raises:
+        HarnessError: everything that is wrong with the overrides, at once.
+    """
+    problems = Problems()
+    overrides = _overrides(loader, master, list(arguments), problems)
+    problems.raise_any()
+
+    axes: dict[str, list[str]] = {}
+    tuned: dict[str, Parameter] = {}
+    fixed: dict[str, str] = {}
+    seeds: tuple[int, ...] | None = None
+    extra = [str(key) for key in master.get("axes") or []]
+    for key, override in overrides.items():
+        try:
+            if not override.is_sweep_override():
+                fixed[key] = override.input_line or ""
+            elif _is_axis(loader, master, override, extra):
+                axes[key] = _choices(override)
+            elif key == "seed":
+                seeds = tuple(int(value) for value in _choices(override))
+            else:
+                tuned[key] = parameter(override)
+        except HarnessError as error:
+            problems.extend(error)
+        except ValueError:
+            problems.add(f"{override.input_line}: a seed is a whole number.")
+    for key, options in axes.items():
+        _check_choices(loader, master, key, options, problems)
+    problems.raise_any()
+
+    cells = []
+    for values in itertools.product(*axes.values()):
+        chosen = dict(zip(axes, values, strict=True))
+        lines = [*fixed.values(), *(f"{key}={value}" for key, value in chosen.items())]
+        try:
+            cells.append(_cell(loader, master, lines, chosen, tuned, set(fixed)))
+        except (HydraException, OmegaConfBaseException) as error:
+            for message in explain(error, master):
+                problems.add(message)
+        except HarnessError as error:
+            problems.extend(error)
+    problems.raise_any()
+    for key in tuned:
+        if not any(key in cell.space for cell in cells):
+            problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key}.")
+    if twice := {cell.id for cell in cells if sum(other.id == cell.id for other in cells) > 1}:
+        problems.add(f"These cells are asked for twice: {', '.join(sorted(twice))}. Name each choice once.")
+    problems.raise_any()
+    config = master
+    if seeds is None:
+        # Fresh: never the seed that the configuration was chosen with.
+        seeds = tuple(int(config.seed) + 1 + i for i in range(max(1, config.confirm.seeds)))
+    return Asked(cells, seeds, config)
+
+
+def _overrides(
+    loader: ConfigLoader, master: DictConfig, arguments: list[str], problems: Problems
+) -> dict[str, Override]:
+    """All overrides by key; a later one replaces an earlier one, so that the command line wins over sweeps/*.yaml."""
+    params = OmegaConf.to_container(master.sweep.params, resolve=True)
+    assert isinstance(params, dict)
+    parser = OverridesParser.create(config_loader=loader)
+    found: dict[str, Override] = {}
+    for line in [*(f"{key}={_text(value)}" for key, value in params.items()), *arguments]:
+        try:
+            override = parser.parse_override(line)
+        except HydraException as error:
+            problems.add(f"{line}: {str(error).splitlines()[0]}")
+            continue
+        key = override.get_key_element().lstrip("+~")
+        found.pop(key, None)
+        found[key] = override
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(_text(item) for item in value) + "]"
+    return "null" if value is None else str(value)
+
+
+def _is_axis(loader: ConfigLoader, master: DictConfig, override: Override, extra: list[str]) -> bool:
+    key = override.get_key_element().lstrip("+")
+    group = bool(_options(loader, master, key))
+    if not (group or key.startswith("task.") or key in extra):
+        return False
+    if not override.is_discrete_sweep():
+        raise HarnessError(f"{override.input_line}: {key} makes cells, so it takes a list of choices, not an interval.")
+    return True
+
+
+def _choices(override: Override) -> list[str]:
+    if not override.is_discrete_sweep():
+        raise HarnessError(f"{override.input_line}: list the values, e.g. {override.get_key_element()}=1,2,3.")
+    values = [str(value) for value in override.sweep_string_iterator()]
+    if isinstance(override.value(), ChoiceSweep) and len(set(values)) < len(values):
+        raise HarnessError(f"{override.input_line}: a choice is named twice.")
+    return values
+
+
+def _options(loader: ConfigLoader, master: DictConfig, group: str) -> list[str]:
+    name = master.hydra.job.config_name
+    hydra = [str(line) for line in master.hydra.overrides.hydra]
+    return loader.get_group_options(group, config_name=name, overrides=hydra)
+
+
+def _check_choices(
+    loader: ConfigLoader, master: DictConfig, key: str, options: list[str], problems: Problems
+) -> None:
+    if known := _options(loader, master, key):
+        for option in options:
+            problems.check(option in known, f"{key}={option}: there is no such {key}. {nearest(option, known)}")
+
+
+def _cell(
+    loader: ConfigLoader,
+    master: DictConfig,
+    lines: list[str],
+    chosen: dict[str, str],
+    tuned: dict[str, Parameter],
+    fixed: set[str],
+) -> Cell:
+    composed = loader.load_sweep_config(master, lines)
+    config = composed.copy()
+    OmegaConf.set_struct(config, False)
+    config.pop("hydra")
+    OmegaConf.set_struct(config, True)
+    names = {group: str(config[group].name) for group in NAMED}
+    variant = {
+        key: OmegaConf.select(config, key) if "." in key else value
+        for key, value in chosen.items()
+        if key not in NAMED
+    }
+    cell_id = ".".join([*names.values(), *(f"{_leaf(key)}-{value}" for key, value in variant.items())])
+    ignored = tuple(config.method.get("ignores") or ())
+    space = _method_space(loader, config)
+    space = {key: entry for key, entry in space.items() if key not in fixed}
+    for key, entry in tuned.items():
+        if _has(config, key) and not key.startswith(tuple(f"{section}." for section in ignored)):
+            space[key] = entry
+    return Cell(_slug(cell_id), **names, variant=variant, config=config, space=space)
+
+
+def _method_space(loader: ConfigLoader, config: DictConfig) -> dict[str, Parameter]:
+    parser = OverridesParser.create(config_loader=loader)
+    space: dict[str, Parameter] = {}
+    problems = Problems()
+    for key, sweep in (config.method.get("space") or {}).items():
+        where = f"conf/method/{config.method.name}.yaml: space: {key}: {sweep}"
+        if not problems.check(_has(config, key), f"{where}: the configuration has no such key."):
+            continue
+        try:
+            override = parser.parse_override(f"{key}={sweep}")
+            if problems.check(override.is_sweep_override(), f"{where}: this is one value, not a sweep."):
+                space[key] = parameter(override)
+        except (HydraException, HarnessError) as error:
+            problems.add(f"{where}: {str(error).splitlines()[0]}")
+    problems.raise_any()
+    return space
+
+
+def _has(config: DictConfig, key: str) -> bool:
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    return OmegaConf.is_dict(node) and leaf in cast(DictConfig, node)
+
+
+def _leaf(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _slug(text: str) -> str:
+    """A name that is safe as a directory on every file system."""
+    return "".join(c if c.isalnum() or c in "._-+" else "_" for c in text)[:120]

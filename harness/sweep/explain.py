@@ -1,0 +1,51 @@
+"""Hydra's and OmegaConf's errors in the words of the configuration: what is wrong, what there is, what was meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from harness.errors import nearest
+
+
+def explain(error: BaseException, config: DictConfig | None = None) -> list[str]:
+    """Say what a composition error means.
+
+    Args:
+        error: raised while a configuration was composed, resolved or merged.
+        config: any composed configuration, for the names of keys that exist.
+    """
+    text = str(error)
+    if error.__cause__ is not None and str(error.__cause__) not in text:
+        text = f"{text}\n{error.__cause__}"
+    if match := re.search(r"Could not find '([^']+)/([^/']+)'", text):
+        group, name = match[1], match[2]
+        known = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+        return [f"{group}={name}: there is no such {group}. {nearest(name, known)}"]
+    if match := re.search(r"Could not override '([^']+)'", text):
+        key = match[1]
+        if type_error := re.search(r"(Value '.*' of type '.*' could not be converted to \w+|Cannot convert .*)", text):
+            return [f"{key}: {type_error[1]}."]
+        if config is not None and "not in struct" in text or "Key '" in text:
+            known = list(_keys(config)) if config is not None else []
+            close = [k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0]]
+            return [f"{key}: the configuration has no such key. {nearest(key, close or known)}"]
+    if match := re.search(r"Missing mandatory value: (\S+)", text):
+        return [f"{match[1]} has no value yet: set it on the command line, {match[1]}=..."]
+    return [" ".join(line.strip() for line in text.splitlines() if line.strip())]
+
+
+def _keys(config: DictConfig) -> Iterator[str]:
+    content: Any = OmegaConf.to_container(config, resolve=False)
+
+    def walk(node: Any, prefix: str) -> Iterator[str]:
+        for key, value in node.items():
+            if not (prefix == "" and key == "hydra"):
+                yield f"{prefix}{key}"
+                if isinstance(value, dict):
+                    yield from walk(value, f"{prefix}{key}.")
+
+    yield from walk(content, "")

@@ -1,0 +1,159 @@
+"""Everything that can go wrong before compute is spent: values, data, models, devices, directories, samplers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.build import build
+from harness.config import Config, check
+from harness.errors import HarnessError, Problems
+from harness.record import RunSpec, digest, signature
+from harness.sweep.cells import Cell
+from harness.sweep.explain import explain
+from harness.sweep.trials import check_sampler
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A cell whose data and model were found and checked.
+
+    Attributes:
+        cell: the cell.
+        base: its resolved configuration at the documented defaults.
+        fingerprint: of the data.
+        model_digest: of the pretrained weights.
+        facts: counted about the data.
+        warnings: about the data, for the user.
+    """
+
+    cell: Cell
+    base: dict[str, Any]
+    fingerprint: str
+    model_digest: str
+    facts: dict[str, Any]
+    warnings: tuple[str, ...]
+
+    def spec(
+        self,
+        directory: Path,
+        study: str,
+        phase: str,
+        seed: int,
+        values: dict[str, Any],
+        trial: int | None = None,
+        stop_epoch: int | None = None,
+        save_model: bool = False,
+    ) -> RunSpec:
+        """Describe one run of the cell.
+
+        Args:
+            directory: the study's directory of runs; the run's own directory is named after what it is.
+            study, phase, seed, trial, save_model: see `RunSpec`.
+            values: the tuned values.
+            stop_epoch: see `TrainConfig.stop_epoch`; None leaves the configuration's.
+        """
+        config = self.cell.resolve(values) if values else {**self.base, "train": dict(self.base["train"])}
+        config["seed"] = seed
+        if stop_epoch is not None:
+            config["train"]["stop_epoch"] = stop_epoch
+        sign = signature(config, phase, self.fingerprint, self.model_digest)
+        name = {"tune": f"trial{trial or 0:04d}", "confirm": f"confirm-{sign[:8]}-seed{seed}"}.get(phase, sign)
+        return RunSpec(
+            directory=str(directory / self.cell.id / name), config=config, signature=sign, study=study, cell=self.cell.id,
+            phase=phase, variant=self.cell.variant, trial=trial, hyperparameters=values, save_model=save_model,
+        )  # fmt: skip
+
+
+def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
+    """Check every cell; load each data set and find each model once.
+
+    Raises:
+        HarnessError: everything that is wrong, at once.
+    """
+    problems = Problems()
+    check_common(config, problems)
+    loaded: dict[str, Any] = {}
+    resolved: dict[str, Any] = {}
+    ready = []
+    for cell in cells:
+        try:
+            base = cell.resolve({})
+        except OmegaConfBaseException as error:
+            for message in explain(error, cell.config):
+                problems.add(message)
+            continue
+        check_common(cell.config, problems)
+        _check_devices(base["device"], problems)
+        packages = base["packages"]
+        cache = cache_dir(base)
+        data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())
+        model = _once(resolved, base["model"], problems, lambda node, p=packages, c=cache: build(node, p).resolve(c))
+        try:
+            check_sampler(cast(Any, cell.config.tune), cell.id, cell.space)
+        except HarnessError as error:
+            problems.extend(error)
+        if data is not None and model is not None:
+            ready.append(Ready(cell, base, data.fingerprint, model.digest, data.facts, data.warnings))
+    for name in ("runs_dir", "reports_dir"):
+        check_writable(name, Path(str(config[name])), problems)
+    check_writable("cache_dir", cache_dir(config), problems)
+    problems.raise_any()
+    return ready
+
+
+def check_common(config: DictConfig, problems: Problems) -> None:
+    """Note every value of the common schema that breaks its rule."""
+    check(cast(Config, config), problems)  # a DictConfig typed by the schema reads like one
+
+
+def cache_dir(config: Any) -> Path:
+    """Where tokenised data, features and digests are cached."""
+    return Path(str(config["cache_dir"])).expanduser()
+
+
+def check_writable(name: str, directory: Path, problems: Problems) -> None:
+    """Note a directory that cannot be made or written to."""
+    nearest_existing = directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=nearest_existing):
+            pass
+    except OSError as error:
+        problems.add(
+            f"{name}={directory} cannot be written to ({os.strerror(error.errno or 0)}). Choose another: {name}=<directory>."
+        )
+
+
+def _once(memo: dict[str, Any], node: Any, problems: Problems, make: Any) -> Any:
+    """Make what a configuration node describes, once for all cells that share it; None if that failed."""
+    key = digest(node)
+    if key not in memo:
+        memo[key] = None
+        try:
+            memo[key] = make(node)
+        except HarnessError as error:
+            problems.extend(error)
+    return memo[key]
+
+
+def _check_devices(device: str, problems: Problems) -> None:
+    if device in ("cuda", "mps"):
+        from harness.run import check_device
+
+        try:
+            check_device(device)
+        except HarnessError as error:
+            problems.extend(error)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain containers, interpolations resolved where they can be."""
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))

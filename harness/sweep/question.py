@@ -1,0 +1,136 @@
+"""What a study asks: its identity, its file, and whether a command asks the same as the directory that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from harness import __version__
+from harness.config import TuneConfig
+from harness.errors import HarnessError, Problems
+from harness.record import OPERATIONAL, _without, atomic, digest, now
+from harness.sweep.prepare import Ready
+from harness.sweep.space import describe
+
+ASKED = "sweep.yaml"
+
+
+def question(ready: Ready) -> dict[str, Any]:
+    """What a cell asks. Budget, seeds and launcher are not part of it: they extend a study."""
+    tuned = tuple(ready.cell.space)
+    return {
+        "metric": ready.cell.metric,
+        "space": describe(ready.cell.space),
+        "data": ready.fingerprint,
+        "model": ready.model_digest,
+        "config": _without(ready.base, (*OPERATIONAL, *tuned)),
+    }
+
+
+def search(tune: TuneConfig) -> dict[str, Any]:
+    """What a study's searches have in common."""
+    return {"sampler": tune.sampler, "pruner": tune.pruner, "seed": tune.seed}
+
+
+def default_name(prefix: str, cells: Iterable[Ready], tune: TuneConfig) -> str:
+    """A name that the same question always gets: the sweep's name and a short hash."""
+    content = {"cells": {ready.cell.id: question(ready) for ready in cells}, "tune": search(tune)}
+    return f"{prefix}-{digest(content)[:6]}"
+
+
+def check_same(directory: Path, cells: Iterable[Ready], tune: TuneConfig) -> None:
+    """Refuse to mix two questions in one study.
+
+    Raises:
+        HarnessError: says what differs.
+    """
+    asked = read(directory)
+    if asked is None:
+        return
+    known = {cell["id"]: cell.get("question", {}) for cell in asked["cells"]}
+    problems = Problems()
+    differing: list[str] = [
+        f"tune.{key} was {old}, is {search(tune)[key]}"
+        for key, old in asked.get("search", {}).items()
+        if search(tune).get(key) != old
+    ]
+    for ready in cells:
+        if ready.cell.id not in known:
+            continue  # one more cell extends the study
+        old, new = dict(_flat(known[ready.cell.id])), dict(_flat(question(ready)))
+        for key in sorted({*old, *new}):
+            if old.get(key) == new.get(key):
+                continue
+            if key == "data":
+                differing.append(f"{ready.cell.id}: the data set (its rows, labels or splits changed)")
+            elif key == "model":
+                differing.append(f"{ready.cell.id}: the pretrained weights")
+            else:
+                differing.append(f"{ready.cell.id}: {key} was {old.get(key)}, is {new.get(key)}")
+    if differing:
+        shown = differing[:12] + ([f"and {len(differing) - 12} more"] if len(differing) > 12 else [])
+        problems.add(
+            f"The study {directory.name} was begun with another question. What differs:\n  "
+            + "\n  ".join(shown)
+            + "\nName another study (study=<name>), or leave study= out to get a name of its own for this question."
+        )
+    problems.raise_any()
+
+
+def write(directory: Path, cells: Iterable[Ready], tune: TuneConfig, seeds: tuple[int, ...], startup: int) -> None:
+    """Write what is asked, joined with what was asked before."""
+    asked = read(directory) or {}
+    entries = {cell["id"]: cell for cell in asked.get("cells", [])}
+    for ready in cells:
+        cell = ready.cell
+        entries[cell.id] = {
+            "id": cell.id,
+            "task": cell.task,
+            "model": cell.model,
+            "method": cell.method,
+            "variant": cell.variant,
+            "metric": cell.metric,
+            "direction": "maximize" if cell.maximize else "minimize",
+            "space": {key: entry.sweep for key, entry in cell.space.items()},
+            "question": question(ready),
+            "config": ready.base,
+        }
+    content = {
+        "name": directory.name,
+        "harness": __version__,
+        "created": asked.get("created") or now(),
+        "search": search(tune),
+        "tune": {**search(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup},
+        "confirm": {"seeds": sorted({*asked.get("confirm", {}).get("seeds", []), *seeds})},
+        "cells": list(entries.values()),
+    }
+    with atomic(directory / ASKED) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def read(directory: Path) -> dict[str, Any] | None:
+    """Read what a study asks; None if the directory holds no study.
+
+    Raises:
+        HarnessError: the file is there but cannot be read.
+    """
+    path = directory / ASKED
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return cast(dict[str, Any], content) if content["cells"] is not None else None
+    except FileNotFoundError:
+        return None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise HarnessError(f"{path} cannot be read ({error}). Mend or remove it; the records of the runs are untouched.") from error
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, "" if path == "config" else f"{path}.")
+        else:
+            yield path, value

@@ -1,0 +1,157 @@
+"""Search spaces: Hydra's sweep grammar as Optuna distributions.
+
+| grammar | distribution |
+|---|---|
+| `a,b,c`, `choice(a,b,c)` | categorical |
+| `range(1,9)`, `range(1,9,2)` | integers, end excluded |
+| `range(0.0,1.0,0.25)` | floats with that step, end excluded |
+| `interval(0.0,0.5)`, `tag(log,interval(1e-5,1e-2))` | floats |
+| `interval(1,64)`, `tag(log,interval(1,64))`, `int(interval(1,64))` | integers, both ends included |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from harness.errors import HarnessError
+
+TAGS = {"log"}
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tuned key.
+
+    Attributes:
+        key: the override key, e.g. `train.lr`.
+        sweep: as it was written, for people.
+        distribution: what Optuna samples from. Choices that are lists or mappings are sampled by their place in `values`.
+        values: the choices of a categorical parameter; None for numeric ones.
+    """
+
+    key: str
+    sweep: str
+    distribution: BaseDistribution
+    values: tuple[Any, ...] | None = None
+
+    def decode(self, sampled: Any) -> Any:
+        """The configuration value of a sampled one."""
+        if self.values is None or not isinstance(self.distribution, CategoricalDistribution):
+            return sampled
+        return self.values[self.distribution.choices.index(sampled)]
+
+    def encode(self, value: Any) -> Any:
+        """The sampled form of a configuration value.
+
+        Raises:
+            ValueError: the space does not contain it.
+        """
+        if self.values is not None and isinstance(self.distribution, CategoricalDistribution):
+            return self.distribution.choices[self.values.index(value)]
+        trial = optuna.trial.create_trial(
+            value=0.0, params={self.key: value}, distributions={self.key: self.distribution}
+        )  # validates
+        return trial.params[self.key]
+
+    @property
+    def size(self) -> int | None:
+        """How many values it has; None if they cannot be counted."""
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return len(d.choices)
+        if isinstance(d, IntDistribution):
+            return int((d.high - d.low) // d.step + 1)
+        if isinstance(d, FloatDistribution) and d.step is not None:
+            return round((d.high - d.low) / d.step) + 1
+        return None
+
+    def grid(self) -> list[Any]:
+        """All values, sampled form. Only for a finite parameter."""
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return list(d.choices)
+        if isinstance(d, IntDistribution):
+            return list(range(d.low, d.high + 1, d.step))
+        assert isinstance(d, FloatDistribution)
+        assert d.step is not None
+        return [d.low + i * d.step for i in range(self.size or 0)]
+
+
+def parameter(override: Override) -> Parameter:
+    """Read a sweep override.
+
+    Raises:
+        HarnessError: bounds, tags or choices that make no space.
+    """
+    key, text = override.get_key_element(), override.get_value_string()
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        return Parameter(key, text, _interval(key, text, value))
+    if isinstance(value, RangeSweep):
+        return Parameter(key, text, _range(key, text, value))
+    if isinstance(value, ChoiceSweep):
+        if value.tags:
+            raise HarnessError(f"{key}={text}: a choice takes no tags; only an interval knows `log`.")
+        values = tuple(dict.fromkeys(Override._convert_value(item) if not isinstance(item, list | dict) else str(item)
+                                     for item in value.list))  # fmt: skip
+        originals = tuple(Override._convert_value(item) for item in value.list)
+        if len(values) != len(originals):
+            raise HarnessError(f"{key}={text}: a choice is named twice.")
+        return Parameter(key, text, CategoricalDistribution(values), originals)
+    raise HarnessError(f"{key}={text} is no search space. Write choice(a,b), range(1,9) or tag(log,interval(1e-5,1e-2)).")
+
+
+def size(space: Mapping[str, Parameter]) -> int | None:
+    """How many configurations a space holds: 1 if it is empty, None if they cannot be counted."""
+    total = 1
+    for entry in space.values():
+        if entry.size is None:
+            return None
+        total *= entry.size
+    return total
+
+
+def describe(space: Mapping[str, Parameter]) -> dict[str, str]:
+    """A space in a form that can be stored and compared: key to distribution, JSON text."""
+    return {key: distribution_to_json(entry.distribution) for key, entry in sorted(space.items())}
+
+
+def _interval(key: str, text: str, sweep: IntervalSweep) -> BaseDistribution:
+    low, high = sweep.start, sweep.end
+    assert low is not None
+    assert high is not None
+    if unknown := set(sweep.tags) - TAGS:
+        raise HarnessError(f"{key}={text}: unknown tag {', '.join(sorted(unknown))}. Known: {', '.join(sorted(TAGS))}.")
+    if low >= high:
+        raise HarnessError(f"{key}={text}: an interval needs low < high, not {low} >= {high}.")
+    log = "log" in sweep.tags
+    if log and low <= 0:
+        raise HarnessError(f"{key}={text}: a logarithmic interval needs low above 0, not {low}.")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(float(low), float(high), log=log)
+
+
+def _range(key: str, text: str, sweep: RangeSweep) -> BaseDistribution:
+    start, stop, step = sweep.start, sweep.stop, sweep.step
+    assert start is not None
+    assert stop is not None
+    if step <= 0 or start >= stop:
+        raise HarnessError(f"{key}={text}: a range needs start < stop and a step above 0.")
+    if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
+        return IntDistribution(start, start + (stop - 1 - start) // step * step, step=step)
+    values = [float(value) for value in sweep.range()]
+    return FloatDistribution(values[0], values[-1], step=float(step))
