@@ -36,7 +36,8 @@ class TextData:
     """A loaded, checked and split text classification data set.
 
     Attributes:
-        labels: the C class names, in the order of the class indices. For a binary task the last one is the positive class.
+        labels: the C class names, in the order of the class indices. For a binary task the last one is the
+            positive class.
         descriptions: a plain-language description a class (zero_shot compares texts with these).
         train: the rows that a run trains on.
         validation: the rows that choose; None with `kfold`, where `folds` choose.

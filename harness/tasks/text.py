@@ -1,0 +1,184 @@
+"""Text classification: binary or multi-class, over single texts or text pairs."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import HarnessError, Problems, nearest
+from harness.tasks.assemble import assemble
+from harness.tasks.data import TextData
+from harness.tasks.formats import FORMATS, FileFormat
+from harness.tasks.sources import SPLITS, Hub, data_folder, read_hub, read_rows
+
+VALIDATIONS = ("split", "pool", "kfold")
+
+
+@dataclass(kw_only=True)
+class TextTask:
+    """What all text classification tasks share: splits, shots, labels, checks. Subclasses say where rows come from."""
+
+    name: str  # of the task, in tables and directories
+    metric: str = "accuracy"  # the metric of harness.metrics that selects
+    positive: str | None = None  # of two classes, the positive one; null: the last by name
+    descriptions: Mapping[str, str] = field(
+        default_factory=dict
+    )  # label: text for zero_shot; default: the label in words
+    shots: int | None = None  # training rows kept a class; null keeps all
+    draw: int = 0  # which shots (and pool, and folds); a run's seed never changes them
+    validation: str | None = None  # split | pool | kfold; null: split, but pool with shots where no validation is given
+    pool_per_class: int = 20  # most validation rows a class with pool
+    folds: int = 5  # with kfold
+    validation_fraction: float = 0.15  # of the training rows, where a validation split has to be made
+    test_fraction: float = 0.2  # of all rows, where a test split has to be made
+    split_seed: int = 0  # of the splits that have to be made
+    max_length: int = 128  # tokens a text (or pair); longer ones are truncated, which is counted
+
+    def load(self) -> TextData:
+        """Read, check and split the data. The same configuration and files always give the same splits.
+
+        Raises:
+            HarnessError: with all problems that can be known together.
+        """
+        problems = Problems()
+        self.check(problems)
+        problems.raise_any()
+        frames, source = self.read()
+        return assemble(self, frames, source)
+
+    def read(self) -> tuple[dict[str, pd.DataFrame], str]:
+        """Return the rows (see `to_rows`) by given split, `train` at least, and the name of their source.
+
+        Raises:
+            HarnessError: the rows cannot be had.
+        """
+        raise NotImplementedError
+
+    def check(self, problems: Problems) -> None:
+        """Note every field that breaks its rule."""
+        from harness.metrics import METRICS
+
+        problems.check(self.metric in METRICS, f"Unknown task.metric {self.metric}. {nearest(self.metric, METRICS)}")
+        least_values = {"shots": 1, "draw": 0, "pool_per_class": 1, "folds": 2, "split_seed": 0, "max_length": 3}
+        for name, least in least_values.items():
+            value = getattr(self, name)
+            if value is not None:
+                holds = isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**32
+                problems.check(holds, f"task.{name} must be a whole number, {least} or more, not {value!r}.")
+        for name in ("validation_fraction", "test_fraction"):
+            value = getattr(self, name)
+            holds = isinstance(value, int | float) and 0 < value < 1
+            problems.check(holds, f"task.{name} must lie between 0 and 1, both excluded, not {value!r}.")
+        problems.check(
+            self.validation is None or self.validation in VALIDATIONS,
+            f"task.validation must be one of {', '.join(VALIDATIONS)} or null, not {self.validation!r}.",
+        )
+        if self.validation == "kfold" and isinstance(self.shots, int) and self.folds > self.shots:
+            problems.add(
+                f"task.folds={self.folds} exceeds task.shots={self.shots}: every fold needs a shot of every class. Set "
+                f"task.folds to at most {self.shots}, or task.validation=pool."
+            )
+        if self.validation == "pool" and self.shots is None:
+            problems.add("task.validation=pool takes rows beyond the shots: set task.shots, or task.validation=split.")
+
+
+@dataclass(kw_only=True)
+class TextClassification(TextTask):
+    """Labelled texts from files or a hub data set.
+
+    Rows come from `path` (and `validation_path`, `test_path`) where given, else from `$HARNESS_DATA/<folder>` where
+    that folder exists, else from `hub`. A `validation_path` or `test_path` alone replaces that split.
+    """
+
+    path: str | None = None  # training rows: a file, relative to the current directory
+    validation_path: str | None = None  # validation rows; null: see `validation`
+    test_path: str | None = None  # test rows; null: held out of the training rows
+    folder: str | None = None  # folder in $HARNESS_DATA
+    files: Mapping[str, str] = field(default_factory=dict)  # train, validation, test: file names in `folder`
+    hub: Mapping[str, Any] | None = None  # the fields of harness.tasks.sources.Hub
+    text: str | Sequence[str] = "text"  # name of the text column, or of two for pairs
+    label: str = "label"  # name of the label column
+    format: str | None = None  # csv | tsv | lines | jsonl | json | parquet | arrow | arff; null goes by the suffix
+    encoding: str = "utf-8"  # of text files
+    separator: str | None = None  # between fields; null: comma, or tab for tsv and lines
+    columns: Sequence[str] | None = None  # column names of files without a header
+    quoting: bool = True  # whether a double quote encloses fields
+    label_names: Mapping[str, str] = field(default_factory=dict)  # raw label in a file: class name
+
+    def check(self, problems: Problems) -> None:
+        """Note every field that breaks its rule."""
+        super().check(problems)
+        texts = _listed(self.text)
+        problems.check(
+            len(texts) in (1, 2) and all(isinstance(name, str) for name in texts),
+            f"task.text names one column, or two for text pairs, not {self.text!r}.",
+        )
+        problems.check(self.label not in texts, f"task.label and task.text both name the column {self.label!r}.")
+        if self.format is not None and self.format not in FORMATS:
+            problems.add(f"Unknown task.format {self.format}. {nearest(str(self.format), FORMATS)}")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            problems.add(f"Unknown task.encoding {self.encoding}. Usual ones: utf-8, cp1252, latin-1.")
+        if self.folder and "train" not in self.files:
+            problems.add("task.folder needs task.files.train, the file's name in the folder.")
+        if unknown := [split for split in self.files if split not in SPLITS]:
+            problems.add(f"task.files names the unknown split {unknown[0]}. {nearest(unknown[0], SPLITS)}")
+        if self.hub is not None:
+            known = Hub.__dataclass_fields__
+            for key in self.hub:
+                problems.check(key in known, f"Unknown key task.hub.{key}. {nearest(str(key), known)}")
+            problems.check(bool(self.hub.get("id")), "task.hub.id is missing: the hub data set's owner/name.")
+
+    def read(self) -> tuple[dict[str, pd.DataFrame], str]:
+        """Read the given splits; see the class."""
+        texts, label_names = _listed(self.text), self.label_names
+        how = FileFormat(
+            format=self.format,
+            encoding=self.encoding,
+            separator=self.separator,
+            columns=self.columns,
+            quoting=self.quoting,
+        )
+        own = dict(zip(SPLITS, (self.path, self.validation_path, self.test_path), strict=True))
+        paths = {split: Path(path).expanduser() for split, path in own.items() if path and path != "???"}
+        frames: dict[str, pd.DataFrame] = {}
+        source = paths["train"].name if "train" in paths else ""
+        if "train" not in paths:
+            if folder := data_folder(self.folder):
+                paths = {split: folder / name for split, name in self.files.items()} | paths
+                source = f"{self.folder}/{self.files['train']}"
+            elif self.hub is not None:
+                hub = Hub(**self.hub)
+                frames = read_hub(hub, texts, self.label, self.name)
+                source = f"{hub.id}@{hub.revision}" if hub.revision else hub.id
+            else:
+                raise HarnessError(self._nowhere())
+        problems = Problems()
+        for split, path in paths.items():
+            try:
+                frames[split] = read_rows(path, texts, self.label, how, label_names)
+            except HarnessError as error:
+                problems.extend(error)
+        problems.raise_any()
+        return frames, source
+
+    def _nowhere(self) -> str:
+        if not self.folder:
+            return (
+                f"Task {self.name} needs a file of labelled rows: task.path=FILE ({', '.join(FORMATS)}), with "
+                "task.text and task.label naming its columns."
+            )
+        return (
+            f"The data of task {self.name} are not here, and no hub data set is known for it. Set HARNESS_DATA to a "
+            f"folder that holds {self.folder}/{self.files['train']}, or name your own file with task.path=FILE."
+        )
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
