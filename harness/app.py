@@ -1,0 +1,99 @@
+"""The command line: Hydra's entry, one run, and errors in plain words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra import main as hydra_main
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.config import Config
+from harness.errors import HarnessError
+
+SHOWN_GROUPS = ("task", "model", "method", "sweeps")
+
+
+def config_root() -> Path:
+    """The directory that holds conf/, sweeps/ and slurm/: the package in an installed wheel, else the repository."""
+    package = Path(__file__).resolve().parent
+    return package if (package / "conf").is_dir() else package.parent
+
+
+def main() -> None:
+    """Run the command line; leave with 2 and a plain message for a user's mistake."""
+    _register()
+    if len(sys.argv) > 1 and sys.argv[1] in ("--version", "-V"):
+        from harness import __version__
+
+        print(f"harness {__version__}")  # noqa: T201 - the answer to --version
+        return
+    # Hydra prints its errors itself unless this is set; then they reach us and are put in the configuration's words.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        hydra_main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")(_single)()
+    except HarnessError as error:
+        _fail(error.problems)
+    except (HydraException, OmegaConfBaseException) as error:
+        from harness.sweep.explain import explain
+
+        _fail(tuple(explain(error, _any_config())))
+    except KeyboardInterrupt:
+        _say("Interrupted.")
+        sys.exit(130)
+
+
+def _register() -> None:
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config, provider="harness")
+    OmegaConf.register_new_resolver("harness.root", lambda: config_root().as_posix(), replace=True)
+    OmegaConf.register_new_resolver("harness.choices", _choices, replace=True)
+
+
+def _choices() -> str:
+    lines = []
+    for group in SHOWN_GROUPS:
+        parent = config_root() / ("conf" if group != "sweeps" else "")
+        names = sorted(path.stem for path in (parent / group).glob("*.yaml"))
+        lines.append(f"  {group:8} {', '.join(names)}")
+    return "\n".join(lines)
+
+
+def _single(config: DictConfig) -> None:
+    """One run, in this process."""
+    from harness.sweep.single import run_single
+
+    if code := run_single(config):
+        sys.exit(code)
+
+
+def _any_config() -> DictConfig | None:
+    """The default configuration, for the names of keys that exist."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    try:
+        composed: Any = GlobalHydra.instance().config_loader().load_configuration("config", [], run_mode=_run_mode())
+    except (HydraException, OmegaConfBaseException, ValueError):
+        return None
+    return composed if isinstance(composed, DictConfig) else None
+
+
+def _run_mode() -> Any:
+    from hydra.types import RunMode
+
+    return RunMode.RUN
+
+
+def _fail(problems: tuple[str, ...]) -> None:
+    for problem in problems:
+        _say(f"Error: {problem}")
+    sys.exit(2)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201 - the command line's own words

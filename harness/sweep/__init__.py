@@ -1,0 +1,1 @@
+"""The sweep: cells, tuning, confirmation. `study.run_study` is the way in."""

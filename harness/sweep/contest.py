@@ -1,0 +1,224 @@
+"""One cell's way through a study: tune, choose, confirm."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from harness.config import Config
+from harness.record import Record, RunSpec
+from harness.sweep.prepare import Ready
+from harness.sweep.progress import CellView
+from harness.sweep.reconcile import Records
+from harness.sweep.trials import Trials
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The configuration that tuning chose for a cell, and the runs that confirm it."""
+
+    trial: int
+    val: float
+    hyperparameters: dict[str, Any]
+    specs: tuple[RunSpec, ...]
+
+
+class Contest:
+    """A cell being tuned and confirmed. It decides which run comes next; the coordinator decides when.
+
+    Args:
+        ready: the cell.
+        trials: its Optuna study.
+        config: the study's configuration.
+        seeds: of the confirmation.
+        study: the study's name.
+        directory: the study's directory of runs.
+        records: of the study.
+    """
+
+    def __init__(
+        self, ready: Ready, trials: Trials, config: Config, seeds: tuple[int, ...], study: str, directory: Path, records: Records
+    ) -> None:
+        self.ready, self.trials, self.seeds = ready, trials, seeds
+        self._config, self._study, self._directory, self._records = config, study, directory, records
+        self.active: dict[str, RunSpec] = {}
+        self.choice: Choice | None = None
+        self.gave_up: str | None = None
+        self.started = 0
+        self._todo: deque[RunSpec] = deque()
+        self._waiting: dict[int, list[int]] = {}  # trial under way -> duplicates of it that wait for its value
+        self._reconcile()
+
+    @property
+    def id(self) -> str:
+        """The cell's id."""
+        return self.ready.cell.id
+
+    def _reconcile(self) -> None:
+        """Tell what finished while nobody listened; start again what did not finish."""
+        for trial in self.trials.all():
+            suggestion = self.trials.suggestion(trial.number)
+            if suggestion.duplicate_of is not None:
+                if not trial.state.is_finished():
+                    self._answer_duplicate(trial.number, suggestion.duplicate_of)
+                continue
+            spec = self._tune_spec(trial.number, suggestion.values)
+            record = self._records.finished(spec)
+            if record is None:
+                self._todo.append(spec)
+            elif not trial.state.is_finished():
+                self._tell(trial.number, record)
+
+    def next(self) -> RunSpec | None:
+        """The run to start now; None if there is none, for now or for ever."""
+        while True:
+            spec = self._todo.popleft() if self._todo else self._new()
+            if spec is None:
+                return None
+            record = self._records.finished(spec)
+            if record is None:
+                self.active[spec.directory] = spec
+                self.started += 1
+                return spec
+            self.settle(spec, record)  # its signature has an answer already
+
+    def again(self, spec: RunSpec) -> None:
+        """Put a run back: it was lost, or stopped to be gone on with."""
+        self.active.pop(spec.directory, None)
+        self._todo.append(spec)
+
+    def settle(self, spec: RunSpec, record: Record) -> None:
+        """Take note of a run that finished."""
+        self.active.pop(spec.directory, None)
+        if spec.phase == "tune" and spec.trial is not None and not self.trials.told(spec.trial):
+            self._tell(spec.trial, record)
+
+    @property
+    def tuning_over(self) -> bool:
+        """Whether no further configuration is tried."""
+        tune = self._config.tune
+        if self._give_up() is not None or self.trials.exhausted:
+            return True
+        if tune.trials is not None and self.trials.tried >= tune.trials:
+            return True
+        return tune.seconds is not None and self._spent() >= tune.seconds
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do or under way."""
+        return not self.active and not self._todo and self.tuning_over and (
+            self.choice is None or all(self._records.finished(spec) for spec in self.choice.specs)
+        )  # fmt: skip
+
+    def left(self) -> int:
+        """Runs still to be done, as far as can be said."""
+        if self._give_up():
+            return 0
+        tune = max(0, (self._config.tune.trials or 0) - self.trials.tried) if not self.tuning_over else 0
+        confirm = sum(not self._records.finished(spec) for spec in self.choice.specs) if self.choice else len(self.seeds)
+        return tune + len(self._todo) + sum(spec.phase == "tune" for spec in self.active.values()) + confirm
+
+    def view(self) -> CellView:
+        """The cell's line in the live table."""
+        records = self._records.of_cell(self.id).values()
+        confirmed = sum(self._records.finished(spec) is not None for spec in self.choice.specs) if self.choice else 0
+        best = self.trials.complete()
+        phases = {spec.phase for spec in self.active.values()}
+        state = "waiting"
+        if self.done:
+            state = "failed" if self.choice is None else "done"
+        elif phases or records:
+            state = "confirming" if self.choice is not None else "tuning"
+        return CellView(
+            id=self.id, state=state, tuned=self.trials.tried - sum(s.phase == "tune" for s in self.active.values()),
+            trials=self._config.tune.trials if not self.trials.exhausted else self.trials.tried, confirmed=confirmed,
+            seeds=len(self.seeds), running=len(self.active), failed=sum(r.status in ("failed", "lost") for r in records),
+            best=best[0].value if best else None,
+        )  # fmt: skip
+
+    def _new(self) -> RunSpec | None:
+        while not self.tuning_over:
+            suggestion = self.trials.ask()
+            if suggestion.duplicate_of is None:
+                return self._tune_spec(suggestion.number, suggestion.values)
+            self._answer_duplicate(suggestion.number, suggestion.duplicate_of)
+            if not self.trials.told(suggestion.number):
+                return None  # what it repeats is still under way
+        if self.choice is None and not any(spec.phase == "tune" for spec in self.active.values()):
+            self._choose()
+        if self.choice is None:
+            return None
+        for spec in self.choice.specs:
+            if spec.directory not in self.active and self._records.finished(spec) is None:
+                return spec
+        return None
+
+    def _choose(self) -> None:
+        best = self._best()
+        if best is None:
+            return
+        values = self.trials.suggestion(best.number).values
+        stop_epoch = None
+        if self.ready.facts.get("validation") == "kfold":
+            # All shots train now, and nothing is left to choose an epoch with: the folds' median says when to stop.
+            record = self._records.finished(self._tune_spec(best.number, values))
+            stop_epoch = record.cost.get("best_epoch") if record else None
+        specs = tuple(
+            self.ready.spec(
+                self._directory, self._study, "confirm", seed, values, stop_epoch=stop_epoch,
+                save_model=self._config.keep == "all" or (self._config.keep == "best" and seed == self.seeds[0]),
+            )
+            for seed in self.seeds
+        )  # fmt: skip
+        self.choice = Choice(best.number, float(best.value or 0.0), values, specs)
+
+    def _best(self) -> FrozenTrial | None:
+        """The best trial by validation metric; among equals the lowest validation loss, then the earliest."""
+        done = self.trials.complete()
+        equals = [trial for trial in done if trial.value == done[0].value]
+
+        def loss(trial: FrozenTrial) -> tuple[float, int]:
+            record = self._records.finished(self._tune_spec(trial.number, self.trials.suggestion(trial.number).values))
+            value = record.metrics["val"].get("loss") if record else None
+            return (float("inf") if value is None else value, trial.number)
+
+        return min(equals, key=loss, default=None)
+
+    def _tune_spec(self, number: int, values: dict[str, Any]) -> RunSpec:
+        return self.ready.spec(
+            self._directory, self._study, "tune", self._config.seed, values, trial=number, save_model=self._config.keep == "all"
+        )
+
+    def _tell(self, number: int, record: Record) -> None:
+        value = record.metrics["val"].get(self.ready.cell.metric) if record.status == "ok" else None
+        self.trials.tell(number, value, pruned=record.status == "pruned")
+        for duplicate in self._waiting.pop(number, []):
+            self.trials.tell(duplicate, value)
+
+    def _answer_duplicate(self, number: int, original: int) -> None:
+        trial = self.trials.all()[original]
+        if trial.state.is_finished():
+            self.trials.tell(number, trial.value)
+        else:
+            self._waiting.setdefault(original, []).append(number)
+
+    def _give_up(self) -> str | None:
+        """Why no more is tried of a cell that never worked: each further failure would cost as much and tell nothing new."""
+        if self.gave_up is None:
+            tried = [record for record in self._records.of_cell(self.id).values() if record.phase == "tune"]
+            failed = [record for record in tried if record.status in ("failed", "lost")]
+            if len(failed) >= self._config.tune.max_failures and not any(r.status in ("ok", "pruned") for r in tried):
+                self.gave_up = (
+                    f"{self.id}: given up, its first {len(failed)} runs all failed (tune.max_failures="
+                    f"{self._config.tune.max_failures}). The last error: {failed[-1].error}"
+                )
+        return self.gave_up
+
+    def _spent(self) -> float:
+        return sum(
+            record.cost.get("total_seconds") or 0.0 for record in self._records.of_cell(self.id).values() if record.phase == "tune"
+        )

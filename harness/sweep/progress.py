@@ -1,0 +1,102 @@
+"""What a user sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class CellView:
+    """One line of the live table."""
+
+    id: str
+    state: str  # tuning | confirming | done | failed | waiting
+    tuned: int
+    trials: int | None  # None: as many as the seconds allow
+    confirmed: int
+    seeds: int
+    running: int
+    failed: int
+    best: float | None
+
+
+class Progress:
+    """Shows a study under way.
+
+    Args:
+        console: where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._began = time.monotonic()
+        self._shown = 0.0
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, line: str, style: str = "") -> None:
+        """Print one line above the live table."""
+        elapsed = int(time.monotonic() - self._began)
+        text = Text(f"[{elapsed // 60:3d}:{elapsed % 60:02d}] ", style="dim")
+        self._console.print(text.append(Text(line, style=style)), soft_wrap=True)
+
+    @property
+    def due(self) -> bool:
+        """Whether there is a live table, and it was drawn long enough ago to be drawn again."""
+        return self._live is not None and time.monotonic() - self._shown >= 0.2
+
+    def show(self, cells: Sequence[CellView], left: float | None) -> None:
+        """Redraw the live table."""
+        if self._live is None:
+            return
+        self._shown = time.monotonic()
+        self._live.update(Group(_table(cells), _footer(cells, time.monotonic() - self._began, left)))
+
+
+def _table(cells: Sequence[CellView]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("cell", "tuned", "confirmed", "running", "failed", "best val", ""):
+        table.add_column(name, justify="left" if name in ("cell", "") else "right", no_wrap=True)
+    for cell in cells:
+        style = {"done": "green", "failed": "red", "waiting": "dim"}.get(cell.state, "")
+        table.add_row(
+            cell.id,
+            f"{cell.tuned}/{cell.trials}" if cell.trials is not None else str(cell.tuned),
+            f"{cell.confirmed}/{cell.seeds}",
+            str(cell.running or ""),
+            Text(str(cell.failed or ""), style="red"),
+            "" if cell.best is None else f"{cell.best:.4f}",
+            Text(cell.state, style=style),
+        )
+    return table
+
+
+def _footer(cells: Sequence[CellView], elapsed: float, left: float | None) -> Text:
+    done = sum(cell.tuned + cell.confirmed for cell in cells)
+    text = f"{done} runs done, {clock(elapsed)} gone"
+    return Text(text + (f", about {clock(left)} left" if left is not None else ""), style="dim")
+
+
+def clock(seconds: float) -> str:
+    """A duration for people: `3:07`, `2:10:00`."""
+    whole = int(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,81 @@
+"""What became of the runs that were started: the one place that knows how a study goes on.
+
+For every run, tuning or confirmation: first its finished record, then a live job, then a checkpoint to go on from. The
+launchers of this machine end their processes with the coordinator, so here a run without a finished record is never
+live; it is started again in its own directory, where the run itself finds its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.record import CorruptRecord, Record, RunPaths, RunSpec, append_jsonl, now, read_jsonl
+
+FINISHED = ("ok", "failed", "pruned", "lost")
+
+
+class Records:
+    """The records of a study, by directory and by signature.
+
+    Args:
+        directory: the study's directory of runs.
+        warn: told about records that cannot be read.
+    """
+
+    def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._ok: dict[str, Record] = {}
+        self._by_directory: dict[str, Record] = {}
+        self._by_cell: dict[str, dict[str, Record]] = {}
+        for path in sorted(directory.glob("*/*/record.json")):
+            self.refresh(RunPaths(path.parent))
+
+    def refresh(self, paths: RunPaths) -> Record | None:
+        """Read a run's record anew; None if there is none, or none that can be read."""
+        old = self._by_directory.pop(str(paths.directory), None)
+        if old is not None:
+            self._by_cell[old.cell].pop(str(paths.directory))
+        try:
+            record = Record.read(paths.record)
+        except CorruptRecord as error:
+            self._warn(f"{error} The run is executed again.")
+            paths.record.unlink()
+            return None
+        if record is not None:
+            self._by_directory[str(paths.directory)] = record
+            self._by_cell.setdefault(record.cell, {})[str(paths.directory)] = record
+            if record.status == "ok":
+                self._ok[record.signature] = record
+        return record
+
+    def finished(self, spec: RunSpec) -> Record | None:
+        """The finished record that answers a run: its own, or an `ok` one of the same signature."""
+        own = self._by_directory.get(spec.directory)
+        if own is not None and own.signature == spec.signature and own.status in FINISHED:
+            return own
+        return self._ok.get(spec.signature)
+
+    def of_cell(self, cell: str) -> dict[str, Record]:
+        """The records of a cell, by directory."""
+        return self._by_cell.get(cell, {})
+
+
+def note_failure(paths: RunPaths, reason: str) -> int:
+    """Note that a run's worker was lost while its coordinator lived; return how often that happened by now.
+
+    A coordinator that dies notes nothing, so its death never counts against `launch.retries`.
+    """
+    paths.directory.mkdir(parents=True, exist_ok=True)
+    append_jsonl(paths.failures, {"reason": reason, "at": now()})
+    return len(read_jsonl(paths.failures))
+
+
+def close_unfinished(records: Records, cell: str, reason: str) -> None:
+    """End the records of a cell that still say `running` although nothing needs those runs any more."""
+    for directory, record in list(records.of_cell(cell).items()):
+        if record.status == "running":
+            paths = RunPaths(Path(directory))
+            record.status, record.error, record.ended = "pruned", reason, now()
+            record.write(paths.record)
+            records.refresh(paths)

@@ -1,0 +1,68 @@
+"""One run from the command line, as a study of one: same configuration, same code, same record."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from harness.errors import HarnessError
+from harness.launch import use_threads
+from harness.record import Pack, Record
+from harness.sweep.cells import NAMED, Cell
+from harness.sweep.coordinator import Interrupt
+from harness.sweep.prepare import prepare
+
+STUDY = "single"
+
+
+def run_single(config: DictConfig) -> int:
+    """Train, evaluate on validation and test data, save the model. Return the exit code.
+
+    Raises:
+        HarnessError: what was asked cannot be done; nothing was started.
+    """
+    console = Console(highlight=False)
+    names = {group: str(config[group].name) for group in NAMED}
+    cell = Cell(".".join(names.values()), **names, variant={}, config=config)
+    (ready,) = prepare([cell], config)
+    study = str(config.study or STUDY)
+    spec = ready.spec(Path(str(config.runs_dir)) / study / "runs", study, "single", int(config.seed), {}, save_model=True)
+    if config.plan:
+        console.print(f"Plan: one run of {cell.id} in {spec.directory}; nothing was started.")
+        return 0
+    for warning in ready.warnings:
+        console.print(f"[yellow]Note:[/yellow] {warning}", soft_wrap=True)
+    record = Record.read(spec.paths.record)
+    if record is not None and record.status == "ok" and not config.rerun:
+        console.print("This very run was done before; here is what it left. To train anew: rerun=true", soft_wrap=True)
+        console.print(spec.paths.log.read_text(encoding="utf-8").rstrip(), markup=False)
+    else:
+        if config.rerun:
+            spec.paths.record.unlink(missing_ok=True)
+        record = _execute(console, config, Pack((spec,)))
+    if record is None or record.status == "running":
+        console.print("Interrupted. A checkpoint is kept; run the same command again to go on.")
+        return 130
+    if record.status != "ok":
+        raise HarnessError(f"The run failed: {record.error} (details in {spec.paths.log})")
+    console.print(f"Record: {spec.paths.record}\nModel:  {spec.paths.model}", soft_wrap=True)
+    console.print(f"  from harness.predict import load\n  load({json.dumps(str(spec.paths.model))}).predict(['...'])")
+    return 0
+
+
+def _execute(console: Console, config: DictConfig, pack: Pack) -> Record | None:
+    with console.status("Loading torch and the model ..."):
+        from harness.run import execute
+
+        use_threads(config.launch.threads or os.cpu_count() or 1)
+    interrupt = Interrupt()
+    spec = pack.runs[0]
+    spec.paths.stop.unlink(missing_ok=True)
+    with interrupt.watching():
+        execute(pack, interrupted=interrupt, say=lambda line: console.print(line, markup=False, soft_wrap=True))
+    return Record.read(spec.paths.record)
+

@@ -1,0 +1,195 @@
+"""A study from the command line to its report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from harness.config import Config
+from harness.launch import make_launcher
+from harness.launch.build import divide, visible_gpus
+from harness.record import RunPaths, write_json
+from harness.sweep import question
+from harness.sweep.cells import Asked, compose
+from harness.sweep.contest import Contest
+from harness.sweep.coordinator import Coordinator, Interrupt
+from harness.sweep.prepare import Ready, prepare
+from harness.sweep.progress import Progress, clock
+from harness.sweep.reconcile import Records
+from harness.sweep.space import size
+from harness.sweep.storage import lock, open_storage
+from harness.sweep.trials import Trials, startup_trials
+
+CHOICES = "choices.json"  # per cell, the configuration that tuning chose and the runs that confirm it
+
+
+def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> int:
+    """Compose, tune, confirm, report. Return the exit code: 0 done, 1 nothing worked, 130 interrupted.
+
+    Args:
+        loader, master, arguments: see `harness.sweep.cells.compose`.
+
+    Raises:
+        HarnessError: what was asked cannot be done; nothing was started.
+    """
+    console = Console(highlight=False)
+    asked = compose(loader, master, arguments)
+    ready = prepare(asked.cells, asked.config)
+    config = _common(asked)
+    name = config.study or question.default_name(config.sweep.name, ready, config.tune)
+    directory = Path(config.runs_dir) / name
+    question.check_same(directory, ready, config.tune)
+    if config.plan:
+        _print_plan(console, name, directory, ready, asked.seeds, config)
+        return 0
+    directory.mkdir(parents=True, exist_ok=True)
+    with lock(directory):
+        console.print(f"Study [bold]{name}[/bold] in {directory}: {_count(len(ready), 'cell')}, up to "
+                      f"{_budget(config)} each, then {_count(len(asked.seeds), 'confirmation')} of the best.")  # fmt: skip
+        for warning in dict.fromkeys(warning for each in ready for warning in each.warnings):
+            console.print(f"[yellow]Note:[/yellow] {warning}", soft_wrap=True)
+        contests, finished = _coordinate(console, config, name, directory, ready, asked.seeds)
+    again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
+    if not finished:
+        console.print(f"Interrupted. Nothing is lost; to go on, run the same command again:\n  {again}", soft_wrap=True)
+        return 130
+    return _conclude(console, config, name, directory, contests)
+
+
+def _coordinate(
+    console: Console, config: Config, name: str, directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...]
+) -> tuple[list[Contest], bool]:
+    def warn(message: str) -> None:
+        console.print(f"[yellow]Warning:[/yellow] {message}", soft_wrap=True)
+
+    storage = open_storage(config.tune.storage, directory, warn)
+    question.write(directory, ready, config.tune, seeds, startup_trials(config.tune))
+    runs = directory / "runs"
+    records = Records(runs, warn)
+    contests = []
+    for each in ready:
+        cell = each.cell
+        trials = Trials(f"{name}/{cell.id}", cell.space, config.tune, cell.maximize, cell.defaults(), storage)
+        contests.append(Contest(each, trials, config, seeds, name, runs, records))
+    interrupt = Interrupt()
+    work = sum(contest.left() for contest in contests)
+    if all(contest.done for contest in contests):
+        _write_choices(directory, contests)
+        return contests, True
+    launcher = make_launcher(config.launch, config.device, max(1, work), interrupt)
+    try:
+        with interrupt.watching(), Progress(console) as progress:
+            coordinator = Coordinator(
+                contests, launcher, records, config.launch.retries, config.tune.pruner != "none", progress, interrupt
+            )
+            finished = coordinator.run()
+    except KeyboardInterrupt:
+        finished = False
+    finally:
+        launcher.close()
+    _write_choices(directory, contests)
+    return contests, finished
+
+
+def _write_choices(directory: Path, contests: Sequence[Contest]) -> None:
+    write_json(
+        directory / CHOICES,
+        {
+            contest.id: {
+                "trial": contest.choice.trial,
+                "val": contest.choice.val,
+                "hyperparameters": contest.choice.hyperparameters,
+                "signatures": [spec.signature for spec in contest.choice.specs],
+            }
+            for contest in contests
+            if contest.choice is not None
+        },
+    )
+
+
+def _conclude(console: Console, config: Config, name: str, directory: Path, contests: Sequence[Contest]) -> int:
+    """Print what a finished study leaves: the table, the page, the best model and how to load it."""
+    from harness.report import text_table, write
+
+    report = write(directory, Path(config.reports_dir) / name)
+    console.print(text_table(report))
+    console.print(f"Report: {Path(config.reports_dir) / name / 'index.html'}", soft_wrap=True)
+    chosen = [contest for contest in contests if contest.choice is not None]
+    for task in dict.fromkeys(contest.ready.cell.task for contest in chosen):
+        rivals = [contest for contest in chosen if contest.ready.cell.task == task]
+        sign = 1 if rivals[0].ready.cell.maximize else -1
+        best = max(rivals, key=lambda contest: sign * contest.choice.val if contest.choice else 0.0)
+        assert best.choice is not None
+        model = RunPaths(Path(best.choice.specs[0].directory)).model
+        if model.is_dir():
+            console.print(
+                f"Best on {task} by validation: [bold]{best.id}[/bold]. To use its model:\n"
+                f"  from harness.predict import load\n"
+                f"  model = load({str(model)!r})\n"
+                f"  model.predict(['...'])",
+                soft_wrap=True,
+            )
+    return 0 if chosen else 1
+
+
+def _print_plan(
+    console: Console, name: str, directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], config: Config
+) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("cell", "trials", "confirmations", "tuned"):
+        table.add_column(column, justify="right" if column in ("trials", "confirmations") else "left")
+    total = 0
+    for each in ready:
+        finite = size(each.cell.space)
+        trials = config.tune.trials
+        if finite is not None:
+            trials = finite if trials is None else min(trials, finite)
+        total += (trials or 0) + len(seeds)
+        space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
+        table.add_row(each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), space)
+    console.print(f"Plan of study [bold]{name}[/bold] (would be in {directory}); nothing was started.")
+    console.print(table)
+    gpus = visible_gpus() if config.device in ("auto", "cuda") else ()
+    if config.launch.kind == "inline":
+        where = "in this process"
+    else:
+        workers, threads = divide(config.launch, len(gpus), os.cpu_count() or 1)
+        where = f"on {_count(workers, 'worker')} with {_count(threads, 'thread')} each"
+    at_least = "" if config.tune.trials is not None else "at least "
+    console.print(f"{_count(len(ready), 'cell')}, {at_least}{_count(total, 'run')} {where}.")
+
+
+def _common(asked: Asked) -> Config:
+    """The schema's part of the configuration as the schema's own classes."""
+    config = OmegaConf.to_object(asked.config)
+    if isinstance(config, Config):
+        return config
+    fields = {key: value for key, value in cast(dict[str, object], config).items() if key != "hydra"}
+    return Config(**fields)  # type: ignore[arg-type] # composed under the schema, so the types are the schema's
+
+
+def _budget(config: Config) -> str:
+    parts = []
+    if config.tune.trials is not None:
+        parts.append(_count(config.tune.trials, "trial"))
+    if config.tune.seconds is not None:
+        parts.append(clock(config.tune.seconds))
+    return " or ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _quote(argument: str) -> str:
+    import shlex
+
+    return shlex.quote(argument)

@@ -1,0 +1,1 @@
+"""Hydra discovers plugins only in this namespace."""

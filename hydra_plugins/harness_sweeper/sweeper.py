@@ -1,0 +1,38 @@
+"""The few lines that Hydra requires of a sweeper; the sweep itself is harness.sweep."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class HarnessSweeperConfig:
+    """Everything that the sweep needs is in the configuration itself: tune, confirm, launch."""
+
+    _target_: str = "hydra_plugins.harness_sweeper.sweeper.HarnessSweeper"
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="harness", node=HarnessSweeperConfig, provider="harness")
+
+
+class HarnessSweeper(Sweeper):
+    """Hands a multirun to `harness.sweep.study.run_study`."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra passes."""
+        self.hydra_context, self.config = hydra_context, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the study; leave the process with its exit code if that is not 0."""
+        from harness.sweep.study import run_study
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        if code := run_study(self.hydra_context.config_loader, self.config, arguments):
+            sys.exit(code)
