@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.report.escape import plain
-from harness.report.rows import Row, number
+from harness.report.rows import Row, facts, number
 from harness.report.wording import listed, mean_and_spread, metric_name, name, plural, score
 
 
@@ -50,7 +50,7 @@ def within_two(top: Row, other: Row) -> bool:
 def test_examples(row: Row) -> int | None:
     """Count the test examples that a row's scores rest on; None if its records do not tell."""
     for record in row.evaluated:
-        counted = record.data.get("rows")
+        counted = facts(record).get("rows")
         value = number(counted.get("test")) if isinstance(counted, dict) else None
         if value:
             return int(value)

@@ -65,8 +65,8 @@ def draw(rows: Sequence[Row]) -> list[Drawing]:
 
 _SCORES = "the test score of every seed (dots) and the mean of each cell (bar)."
 _COST = (
-    "mean test score against net training time of one run; bars are two standard errors. The line joins the cells that no "
-    "cheaper cell beats. Names that would overlap are left out."
+    "mean test score against net training time of one run; bars are two standard errors. The line joins the cells that "
+    "no cheaper cell beats. Names that would overlap are left out."
 )
 
 

@@ -90,6 +90,12 @@ def metric(record: Record, split: str, name: str) -> float | None:
     return number(record.metrics.get(split, {}).get(name))
 
 
+def facts(record: Record) -> dict[str, Any]:
+    """Give the facts counted about a run's data, warnings and fingerprint included."""
+    nested = record.data.get("facts")
+    return {**{key: value for key, value in record.data.items() if key != "facts"}, **_mapping(nested)}
+
+
 def _row(cell: Cell, wanted: int | None) -> Row:
     records = [run.record for run in cell.runs]
     known = METRICS[cell.metric].direction if cell.metric in METRICS else "maximize"

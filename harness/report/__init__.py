@@ -1,0 +1,8 @@
+"""A query over records, rendered: the table, the figures and the page of a study. Imports no torch."""
+
+from harness.report.load import Study, load
+from harness.report.rows import Row, rows
+from harness.report.table import text_table
+from harness.report.write import Report, write
+
+__all__ = ["Report", "write", "text_table", "Row", "rows", "Study", "load"]

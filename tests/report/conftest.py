@@ -1,0 +1,141 @@
+"""A study as a coordinator leaves it: records written by `Record.write`, of cells that fared differently."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.record import Record
+
+STARTED = "2026-03-02T10:00:00.000+00:00"
+FACTS = {
+    "fingerprint": "9f2c4d7e1a50b3c6",
+    "source": "banking77",
+    "rows": {"train": 770, "validation": 1540, "test": 3080},
+    "classes": 77,
+    "words_mean": 11.9,
+    "overlap_train_test": 2,
+    "imbalance_train": 1.0,
+    "truncated": {"train": 0, "test": 3},
+    "shots": 10,
+    "draw": 0,
+    "selected_with": "selected with 1540 labels beyond the shots",
+    "warnings": ["2 test rows (0.1%) occur among the training rows as well."],
+}
+PROVENANCE = {
+    "harness": "0.1.0",
+    "torch": "2.12.0",
+    "python": "3.11.9",
+    "device": "cpu",
+    "threads": 2,
+    "commit": "46ac61e",
+}
+
+
+@dataclass
+class Builder:
+    """Writes a study to disk, run by run."""
+
+    directory: Path
+
+    def sweep(self, cells: list[dict[str, Any]], **more: Any) -> None:
+        content = {
+            "name": self.directory.name,
+            "harness": "0.1.0",
+            "created": STARTED,
+            "question": "b81f0a",
+            "tune": {"trials": 8, "seconds": None, "sampler": "tpe", "startup_trials": 4, "pruner": "none", "seed": 0},
+            "confirm": {"seeds": [1, 2, 3]},
+            "cells": cells,
+        } | more
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "sweep.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+
+    def run(self, cell: str, name: str, config: dict[str, Any] | None = None, **values: Any) -> Path:
+        task, model, method, *_ = [*cell.split("."), "", ""]
+        fields: dict[str, Any] = {
+            "signature": f"{len(cell):08x}{len(name):08x}", "status": "ok", "study": self.directory.name, "cell": cell,
+            "phase": "tune", "task": task, "model": model, "method": method, "seed": 0, "data": FACTS,
+            "provenance": PROVENANCE, "started": STARTED, "ended": STARTED,
+        }  # fmt: skip
+        path = self.directory / "runs" / cell.replace("/", "_") / name / "record.json"
+        Record(**(fields | values)).write(path)
+        if config is not None:
+            path.with_name("config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        return path
+
+
+def asked(cell: str, **values: Any) -> dict[str, Any]:
+    """Make an entry of sweep.yaml's `cells`."""
+    task, model, method = cell.split(".")[:3]
+    entry = {"id": cell, "task": task, "model": model, "method": method, "variant": {}, "metric": "accuracy"}
+    return entry | {"direction": "maximize", "space": {}, "config": {"task": {"name": task}}} | values
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Builder:
+    """Give a new, empty study."""
+    return Builder(tmp_path / "runs" / "support")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a study of eight cells: six confirmed, one failed, one not started."""
+    builder = Builder(tmp_path_factory.mktemp("finished") / "runs" / "banking")
+    make_banking(builder)
+    return builder.directory
+
+
+def make_banking(study: Builder) -> None:
+    draw = random.Random(3)
+    cells = {  # test mean, seed deviation, training seconds, trainable parameters, trials
+        "zero_shot": (0.622, 0.0, 0.0, 0, 1),
+        "nearest_mean": (0.815, 0.0, 0.08, 29568, 1),
+        "linear_probe": (0.858, 0.0, 1.9, 29645, 6),
+        "bitfit": (0.847, 0.004, 31.0, 78413, 8),
+        "lora": (0.863, 0.004, 24.0, 177101, 8),
+        "full": (0.873, 0.005, 38.0, 22743000, 8),
+    }
+    space = {"train.lr": "tag(log,interval(1e-4,1e-2))", "train.epochs": "choice(2,3,4)"}
+    entries = [
+        asked(f"banking77.minilm.{name}", space=space if name in ("bitfit", "lora", "full") else {}) for name in cells
+    ]
+    study.sweep([*entries, asked("banking77.minilm.ia3", space=space), asked("banking77.minilm.adalora", space=space)])
+    for name, (mean, deviation, seconds, parameters, trials) in cells.items():
+        cell = f"banking77.minilm.{name}"
+        cost = {
+            "train_seconds": seconds, "total_seconds": seconds + 4.2, "evaluate_seconds": 3.1, "data_seconds": 0.2,
+            "samples_per_second": 73.2, "params_trainable": parameters, "params_total": 22713216 + 29645,
+            "saved_bytes": 4 * parameters, "peak_memory_mb": 610.0 + seconds * 9, "threads": 2, "device": "cpu",
+        }  # fmt: skip
+        best: dict[str, Any] = {}
+        top = 0.0
+        for trial in range(trials):
+            val = mean - 0.004 - (0.03 * draw.random() if trial else 0.01)
+            tuned: dict[str, Any] = {}
+            if name == "linear_probe":
+                tuned = {"method.c": 10 ** draw.uniform(-1, 2)}
+            elif trials == 8:
+                tuned = {"train.lr": 10 ** draw.uniform(-4, -2), "train.epochs": draw.choice([2, 3, 4])}
+            lost = name == "lora" and trial == 5
+            metrics = {"val": {} if lost else {"accuracy": val, "macro_f1": val - 0.004, "loss": 0.52}, "test": {}}
+            study.run(
+                cell, f"t{trial:03d}", trial=trial, hyperparameters=tuned, metrics=metrics, cost=cost,
+                status="lost" if lost else "pruned" if name == "full" and trial == 6 else "ok",
+                error="The worker was killed twice (signal 9). See log.txt." if lost else None,
+            )  # fmt: skip
+            if val > top and not lost:
+                top, best = val, tuned
+        for seed in (1, 2, 3):
+            test = mean + deviation * (seed - 2)
+            scores = {"accuracy": test, "macro_f1": test - 0.005, "mcc": test - 0.01, "loss": 0.5}
+            metrics = {"val": {"accuracy": top}, "test": scores}
+            study.run(cell, f"c{seed}", phase="confirm", seed=seed, hyperparameters=best, cost=cost, metrics=metrics)
+    for trial in range(3):
+        error = "IA3 found no module named 'query | key' in this backbone. Set method.config.target_modules."
+        study.run("banking77.minilm.ia3", f"t{trial:03d}", trial=trial, status="failed", error=error, data={})
