@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra import main as hydra_main
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
@@ -73,20 +74,15 @@ def _single(config: DictConfig) -> None:
 
 
 def _any_config() -> DictConfig | None:
-    """The default configuration, for the names of keys that exist."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    try:
-        composed: Any = GlobalHydra.instance().config_loader().load_configuration("config", [], run_mode=_run_mode())
-    except (HydraException, OmegaConfBaseException, ValueError):
-        return None
-    return composed if isinstance(composed, DictConfig) else None
-
-
-def _run_mode() -> Any:
-    from hydra.types import RunMode
-
-    return RunMode.RUN
+    """A configuration near the one that could not be composed, for the names of keys that exist."""
+    choices = [argument for argument in sys.argv[1:] if re.fullmatch(r"(task|model|method)=[\w-]+", argument)]
+    for overrides in (choices, []):
+        try:
+            with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
+                return compose("config", overrides)
+        except (HydraException, OmegaConfBaseException):
+            continue
+    return None
 
 
 def _fail(problems: tuple[str, ...]) -> None:

@@ -105,7 +105,9 @@ class Config:
     runs_dir: str = "runs"  # where studies are kept
     reports_dir: str = "reports"  # where reports are written
     cache_dir: str = "~/.cache/harness"  # tokenised data, frozen features, digests
-    packages: list[str] = field(default_factory=list)  # Python packages, besides harness and peft, whose classes a config may name
+    packages: list[str] = field(
+        default_factory=list
+    )  # Python packages, besides harness and peft, whose classes a config may name
 
 
 def check(config: Config, problems: Problems) -> None:

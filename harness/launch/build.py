@@ -33,8 +33,8 @@ def make_launcher(config: LaunchConfig, device: str, work: int, interrupted: Cal
 def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:
     """Divide a machine: (workers, CPU threads of each).
 
-    One worker a GPU (times `workers_per_gpu`), or else one for every two cores: a training step of a small encoder gains
-    little from a third thread, and a second run gains a whole core.
+    One worker a GPU (times `workers_per_gpu`), or else one for every two cores: a training step of a small encoder
+    gains little from a third thread, and a second run gains a whole core.
     """
     workers = config.workers or (gpus * config.workers_per_gpu if gpus else max(1, cores // 2))
     threads = config.threads or max(1, cores // workers)
@@ -49,7 +49,11 @@ def visible_gpus() -> tuple[str, ...]:
         return ()
     try:
         found = subprocess.run(
-            [program, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=20, check=True
+            [program, "--query-gpu=index", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ()

@@ -1,9 +1,9 @@
 """A pool of warm worker processes on this machine.
 
-Each worker imports the heavy libraries once and executes pack after pack. A worker that dies or hangs costs the runs of
-its pack only: it is replaced. Built on multiprocessing's forkserver (the imports are then paid once for all workers and
-their replacements) and `connection.wait`, which sees a result, a death and a time-out without polling; docs/decisions.md
-says what else was tried.
+Each worker imports the heavy libraries once and executes pack after pack. A worker that dies or hangs costs the runs
+of its pack only: it is replaced. Built on multiprocessing's forkserver (the imports are then paid once for all workers
+and their replacements) and `connection.wait`, which sees a result, a death and a time-out without polling;
+docs/decisions.md says what else was tried.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class LocalLauncher(Launcher):
     Args:
         workers: number of processes.
         threads: CPU threads of each.
-        timeout_min: minutes after which a pack counts as hung and its worker is killed, times the runs in it; None never.
+        timeout_min: minutes a run may take before it counts as hung and its worker is killed; None never.
         gpus: CUDA device ids; worker i sees only `gpus[i % len(gpus)]`. Empty: devices are left as they are.
     """
 
@@ -147,7 +147,9 @@ def _end(worker: _Worker) -> None:
 
 def _work(connection: Connection, threads: int, gpu: str | None) -> None:
     """Be a worker: execute what arrives, answer None, or a sentence if the pack itself could not be executed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides what it means
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the coordinator decides what it means
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     packs: queue.SimpleQueue[Pack] = queue.SimpleQueue()

@@ -101,54 +101,61 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     """
     problems = Problems()
     overrides = _overrides(loader, master, list(arguments), problems)
-    problems.raise_any()
-
-    axes: dict[str, list[str]] = {}
-    tuned: dict[str, Parameter] = {}
-    fixed: dict[str, str] = {}
-    seeds: tuple[int, ...] | None = None
-    extra = [str(key) for key in master.get("axes") or []]
-    for key, override in overrides.items():
-        try:
-            if not override.is_sweep_override():
-                fixed[key] = override.input_line or ""
-            elif _is_axis(loader, master, override, extra):
-                axes[key] = _choices(override)
-            elif key == "seed":
-                seeds = tuple(int(value) for value in _choices(override))
-            else:
-                tuned[key] = parameter(override)
-        except HarnessError as error:
-            problems.extend(error)
-        except ValueError:
-            problems.add(f"{override.input_line}: a seed is a whole number.")
-    for key, options in axes.items():
-        _check_choices(loader, master, key, options, problems)
+    request = _sort(loader, master, overrides, problems)
     problems.raise_any()
 
     cells = []
-    for values in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, values, strict=True))
-        lines = [*fixed.values(), *(f"{key}={value}" for key, value in chosen.items())]
+    for values in itertools.product(*request.axes.values()):
+        chosen = dict(zip(request.axes, values, strict=True))
         try:
-            cells.append(_cell(loader, master, lines, chosen, tuned, set(fixed)))
+            cells.append(_cell(loader, master, request, chosen))
         except (HydraException, OmegaConfBaseException) as error:
             for message in explain(error, master):
                 problems.add(message)
         except HarnessError as error:
             problems.extend(error)
     problems.raise_any()
-    for key in tuned:
+    for key in request.tuned:
         if not any(key in cell.space for cell in cells):
-            problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key}.")
+            problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key} to tune.")
     if twice := {cell.id for cell in cells if sum(other.id == cell.id for other in cells) > 1}:
         problems.add(f"These cells are asked for twice: {', '.join(sorted(twice))}. Name each choice once.")
     problems.raise_any()
-    config = master
-    if seeds is None:
-        # Fresh: never the seed that the configuration was chosen with.
-        seeds = tuple(int(config.seed) + 1 + i for i in range(max(1, config.confirm.seeds)))
-    return Asked(cells, seeds, config)
+    # Fresh seeds unless they are named: never the one that the configuration was chosen with.
+    seeds = request.seeds or tuple(int(master.seed) + 1 + i for i in range(max(1, master.confirm.seeds)))
+    return Asked(cells, seeds, master)
+
+
+@dataclass
+class _Request:
+    """Overrides, sorted by what they do."""
+
+    fixed: dict[str, str] = field(default_factory=dict)  # key: the override as it was written
+    axes: dict[str, list[str]] = field(default_factory=dict)
+    tuned: dict[str, Parameter] = field(default_factory=dict)
+    seeds: tuple[int, ...] | None = None
+
+
+def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Override], problems: Problems) -> _Request:
+    request = _Request()
+    for key, override in overrides.items():
+        try:
+            if not override.is_sweep_override():
+                request.fixed[key] = override.input_line or ""
+            elif _is_axis(loader, master, override):
+                request.axes[key] = _choices(override)
+                if known := _options(loader, master, key):
+                    for option in set(request.axes[key]) - set(known):
+                        problems.add(f"{key}={option}: there is no such {key}. {nearest(option, known)}")
+            elif key == "seed":
+                request.seeds = tuple(int(value) for value in _choices(override))
+            else:
+                request.tuned[key] = parameter(override)
+        except HarnessError as error:
+            problems.extend(error)
+        except ValueError:
+            problems.add(f"{override.input_line}: a seed is a whole number.")
+    return request
 
 
 def _overrides(
@@ -159,7 +166,7 @@ def _overrides(
     assert isinstance(params, dict)
     parser = OverridesParser.create(config_loader=loader)
     found: dict[str, Override] = {}
-    for line in [*(f"{key}={_text(value)}" for key, value in params.items()), *arguments]:
+    for line in [*(f"{key!s}={_text(value)}" for key, value in params.items()), *arguments]:
         try:
             override = parser.parse_override(line)
         except HydraException as error:
@@ -177,10 +184,9 @@ def _text(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def _is_axis(loader: ConfigLoader, master: DictConfig, override: Override, extra: list[str]) -> bool:
+def _is_axis(loader: ConfigLoader, master: DictConfig, override: Override) -> bool:
     key = override.get_key_element().lstrip("+")
-    group = bool(_options(loader, master, key))
-    if not (group or key.startswith("task.") or key in extra):
+    if not (_options(loader, master, key) or key.startswith("task.") or key in (master.get("axes") or [])):
         return False
     if not override.is_discrete_sweep():
         raise HarnessError(f"{override.input_line}: {key} makes cells, so it takes a list of choices, not an interval.")
@@ -202,40 +208,22 @@ def _options(loader: ConfigLoader, master: DictConfig, group: str) -> list[str]:
     return loader.get_group_options(group, config_name=name, overrides=hydra)
 
 
-def _check_choices(
-    loader: ConfigLoader, master: DictConfig, key: str, options: list[str], problems: Problems
-) -> None:
-    if known := _options(loader, master, key):
-        for option in options:
-            problems.check(option in known, f"{key}={option}: there is no such {key}. {nearest(option, known)}")
-
-
-def _cell(
-    loader: ConfigLoader,
-    master: DictConfig,
-    lines: list[str],
-    chosen: dict[str, str],
-    tuned: dict[str, Parameter],
-    fixed: set[str],
-) -> Cell:
-    composed = loader.load_sweep_config(master, lines)
-    config = composed.copy()
+def _cell(loader: ConfigLoader, master: DictConfig, request: _Request, chosen: dict[str, str]) -> Cell:
+    lines = [*request.fixed.values(), *(f"{key}={value}" for key, value in chosen.items())]
+    config = loader.load_sweep_config(master, lines).copy()
     OmegaConf.set_struct(config, False)
     config.pop("hydra")
     OmegaConf.set_struct(config, True)
     names = {group: str(config[group].name) for group in NAMED}
     variant = {
-        key: OmegaConf.select(config, key) if "." in key else value
-        for key, value in chosen.items()
-        if key not in NAMED
+        key: OmegaConf.select(config, key) if "." in key else value for key, value in chosen.items() if key not in NAMED
     }
-    cell_id = ".".join([*names.values(), *(f"{_leaf(key)}-{value}" for key, value in variant.items())])
-    ignored = tuple(config.method.get("ignores") or ())
-    space = _method_space(loader, config)
-    space = {key: entry for key, entry in space.items() if key not in fixed}
-    for key, entry in tuned.items():
-        if _has(config, key) and not key.startswith(tuple(f"{section}." for section in ignored)):
-            space[key] = entry
+    cell_id = ".".join([*names.values(), *(f"{key.rpartition('.')[2]}-{value}" for key, value in variant.items())])
+    ignored = tuple(f"{section}." for section in config.method.get("ignores") or ())
+    space = {key: entry for key, entry in _method_space(loader, config).items() if key not in request.fixed}
+    space |= {
+        key: entry for key, entry in request.tuned.items() if _has(config, key) and not key.startswith(ignored)
+    }
     return Cell(_slug(cell_id), **names, variant=variant, config=config, space=space)
 
 
@@ -261,10 +249,6 @@ def _has(config: DictConfig, key: str) -> bool:
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     return OmegaConf.is_dict(node) and leaf in cast(DictConfig, node)
-
-
-def _leaf(key: str) -> str:
-    return key.rpartition(".")[2]
 
 
 def _slug(text: str) -> str:

@@ -41,7 +41,14 @@ class Contest:
     """
 
     def __init__(
-        self, ready: Ready, trials: Trials, config: Config, seeds: tuple[int, ...], study: str, directory: Path, records: Records
+        self,
+        ready: Ready,
+        trials: Trials,
+        config: Config,
+        seeds: tuple[int, ...],
+        study: str,
+        directory: Path,
+        records: Records,
     ) -> None:
         self.ready, self.trials, self.seeds = ready, trials, seeds
         self._config, self._study, self._directory, self._records = config, study, directory, records
@@ -119,7 +126,9 @@ class Contest:
         if self._give_up():
             return 0
         tune = max(0, (self._config.tune.trials or 0) - self.trials.tried) if not self.tuning_over else 0
-        confirm = sum(not self._records.finished(spec) for spec in self.choice.specs) if self.choice else len(self.seeds)
+        confirm = (
+            sum(not self._records.finished(spec) for spec in self.choice.specs) if self.choice else len(self.seeds)
+        )
         return tune + len(self._todo) + sum(spec.phase == "tune" for spec in self.active.values()) + confirm
 
     def view(self) -> CellView:
@@ -135,8 +144,9 @@ class Contest:
             state = "confirming" if self.choice is not None else "tuning"
         return CellView(
             id=self.id, state=state, tuned=self.trials.tried - sum(s.phase == "tune" for s in self.active.values()),
-            trials=self._config.tune.trials if not self.trials.exhausted else self.trials.tried, confirmed=confirmed,
-            seeds=len(self.seeds), running=len(self.active), failed=sum(r.status in ("failed", "lost") for r in records),
+            trials=self.trials.tried if self.trials.exhausted else self._config.tune.trials,
+            confirmed=confirmed, seeds=len(self.seeds), running=len(self.active),
+            failed=sum(record.status in ("failed", "lost") for record in records),
             best=best[0].value if best else None,
         )  # fmt: skip
 
@@ -190,7 +200,13 @@ class Contest:
 
     def _tune_spec(self, number: int, values: dict[str, Any]) -> RunSpec:
         return self.ready.spec(
-            self._directory, self._study, "tune", self._config.seed, values, trial=number, save_model=self._config.keep == "all"
+            self._directory,
+            self._study,
+            "tune",
+            self._config.seed,
+            values,
+            trial=number,
+            save_model=self._config.keep == "all",
         )
 
     def _tell(self, number: int, record: Record) -> None:
@@ -207,7 +223,7 @@ class Contest:
             self._waiting.setdefault(original, []).append(number)
 
     def _give_up(self) -> str | None:
-        """Why no more is tried of a cell that never worked: each further failure would cost as much and tell nothing new."""
+        """Why no more is tried of a cell that never worked: another failure would cost as much and tell nothing new."""
         if self.gave_up is None:
             tried = [record for record in self._records.of_cell(self.id).values() if record.phase == "tune"]
             failed = [record for record in tried if record.status in ("failed", "lost")]
@@ -220,5 +236,7 @@ class Contest:
 
     def _spent(self) -> float:
         return sum(
-            record.cost.get("total_seconds") or 0.0 for record in self._records.of_cell(self.id).values() if record.phase == "tune"
+            record.cost.get("total_seconds") or 0.0
+            for record in self._records.of_cell(self.id).values()
+            if record.phase == "tune"
         )

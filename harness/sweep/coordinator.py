@@ -6,7 +6,6 @@ It holds the study's lock, is the only one that opens the Optuna storage, and be
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from types import FrameType
 from harness.launch import Launcher, Outcome
 from harness.record import Pack, Record, RunSpec, now, read_jsonl
 from harness.sweep.contest import Contest
-from harness.sweep.progress import Progress, clock
+from harness.sweep.progress import Progress
 from harness.sweep.reconcile import Records, close_unfinished, note_failure
 
 POLL_SECONDS = 0.5  # how often pruning and the live view look; results are seen at once
@@ -150,9 +149,11 @@ class Coordinator:
     def _stop(self) -> None:
         self._stopping = True
         if self._by_directory:
-            self._progress.say(f"Stopping: {len(self._by_directory)} runs under way write a checkpoint. Ctrl-C again ends them at once.")
+            self._progress.say(
+                f"Stopping: {len(self._by_directory)} runs under way write a checkpoint. Ctrl-C again ends them now."
+            )
         for directory in self._by_directory:
-            (Path(directory)).mkdir(parents=True, exist_ok=True)
+            Path(directory).mkdir(parents=True, exist_ok=True)
             (Path(directory) / "stop").write_text("checkpoint", encoding="utf-8")
 
     def _prune_losers(self) -> None:
@@ -198,6 +199,3 @@ class Coordinator:
 def _name(spec: RunSpec) -> str:
     what = f"trial {spec.trial}" if spec.phase == "tune" else f"confirmation, seed {spec.config['seed']}"
     return f"{spec.cell} {what}"
-
-
-__all__ = ["Coordinator", "Interrupt", "clock"]

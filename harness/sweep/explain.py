@@ -25,11 +25,12 @@ def explain(error: BaseException, config: DictConfig | None = None) -> list[str]
         group, name = match[1], match[2]
         known = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
         return [f"{group}={name}: there is no such {group}. {nearest(name, known)}"]
+    if match := re.search(r"Value '(.*)' of type '\w+' (?:could not be converted to|is incompatible with) (.*)", text):
+        where = re.search(r"full_key: (\S+)", text)
+        return [f"{where[1] if where else 'A value'}={match[1]}: this key takes a {match[2].lower()}, not {match[1]!r}."]
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match[1]
-        if type_error := re.search(r"(Value '.*' of type '.*' could not be converted to \w+|Cannot convert .*)", text):
-            return [f"{key}: {type_error[1]}."]
-        if config is not None and "not in struct" in text or "Key '" in text:
+        if (config is not None and "not in struct" in text) or "Key '" in text:
             known = list(_keys(config)) if config is not None else []
             close = [k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0]]
             return [f"{key}: the configuration has no such key. {nearest(key, close or known)}"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.build import build
@@ -55,7 +55,7 @@ class Ready:
         """Describe one run of the cell.
 
         Args:
-            directory: the study's directory of runs; the run's own directory is named after what it is.
+            directory: the study's directory of runs; the run's own is named after what it is.
             study, phase, seed, trial, save_model: see `RunSpec`.
             values: the tuned values.
             stop_epoch: see `TrainConfig.stop_epoch`; None leaves the configuration's.
@@ -67,8 +67,9 @@ class Ready:
         sign = signature(config, phase, self.fingerprint, self.model_digest)
         name = {"tune": f"trial{trial or 0:04d}", "confirm": f"confirm-{sign[:8]}-seed{seed}"}.get(phase, sign)
         return RunSpec(
-            directory=str(directory / self.cell.id / name), config=config, signature=sign, study=study, cell=self.cell.id,
-            phase=phase, variant=self.cell.variant, trial=trial, hyperparameters=values, save_model=save_model,
+            directory=str(directory / self.cell.id / name), config=config, signature=sign, study=study,
+            cell=self.cell.id, phase=phase, variant=self.cell.variant, trial=trial, hyperparameters=values,
+            save_model=save_model,
         )  # fmt: skip
 
 
@@ -121,15 +122,13 @@ def cache_dir(config: Any) -> Path:
 
 def check_writable(name: str, directory: Path, problems: Problems) -> None:
     """Note a directory that cannot be made or written to."""
-    nearest_existing = directory
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=nearest_existing):
+        with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        problems.add(
-            f"{name}={directory} cannot be written to ({os.strerror(error.errno or 0)}). Choose another: {name}=<directory>."
-        )
+        reason = os.strerror(error.errno or 0)
+        problems.add(f"{name}={directory} cannot be written to ({reason}). Choose another: {name}=<directory>.")
 
 
 def _once(memo: dict[str, Any], node: Any, problems: Problems, make: Any) -> Any:
@@ -152,8 +151,3 @@ def _check_devices(device: str, problems: Problems) -> None:
             check_device(device)
         except HarnessError as error:
             problems.extend(error)
-
-
-def plain(config: DictConfig) -> dict[str, Any]:
-    """A configuration as plain containers, interpolations resolved where they can be."""
-    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))

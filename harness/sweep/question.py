@@ -124,7 +124,9 @@ def read(directory: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise HarnessError(f"{path} cannot be read ({error}). Mend or remove it; the records of the runs are untouched.") from error
+        raise HarnessError(
+            f"{path} cannot be read ({error}). Mend or remove it; the records of the runs are untouched."
+        ) from error
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -27,10 +27,12 @@ def run_single(config: DictConfig) -> int:
     """
     console = Console(highlight=False)
     names = {group: str(config[group].name) for group in NAMED}
-    cell = Cell(".".join(names.values()), **names, variant={}, config=config)
+    cell = Cell(".".join(names.values()), names["task"], names["model"], names["method"], variant={}, config=config)
     (ready,) = prepare([cell], config)
     study = str(config.study or STUDY)
-    spec = ready.spec(Path(str(config.runs_dir)) / study / "runs", study, "single", int(config.seed), {}, save_model=True)
+    spec = ready.spec(
+        Path(str(config.runs_dir)) / study / "runs", study, "single", int(config.seed), {}, save_model=True
+    )
     if config.plan:
         console.print(f"Plan: one run of {cell.id} in {spec.directory}; nothing was started.")
         return 0
@@ -65,4 +67,3 @@ def _execute(console: Console, config: DictConfig, pack: Pack) -> Record | None:
     with interrupt.watching():
         execute(pack, interrupted=interrupt, say=lambda line: console.print(line, markup=False, soft_wrap=True))
     return Record.read(spec.paths.record)
-

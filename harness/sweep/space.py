@@ -38,7 +38,7 @@ class Parameter:
     Attributes:
         key: the override key, e.g. `train.lr`.
         sweep: as it was written, for people.
-        distribution: what Optuna samples from. Choices that are lists or mappings are sampled by their place in `values`.
+        distribution: what Optuna samples from. Choices that are lists or mappings are sampled by their text.
         values: the choices of a categorical parameter; None for numeric ones.
     """
 
@@ -71,7 +71,7 @@ class Parameter:
         """How many values it has; None if they cannot be counted."""
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
-            return len(d.choices)
+            return len(tuple(d.choices))
         if isinstance(d, IntDistribution):
             return int((d.high - d.low) // d.step + 1)
         if isinstance(d, FloatDistribution) and d.step is not None:
@@ -111,7 +111,9 @@ def parameter(override: Override) -> Parameter:
         if len(values) != len(originals):
             raise HarnessError(f"{key}={text}: a choice is named twice.")
         return Parameter(key, text, CategoricalDistribution(values), originals)
-    raise HarnessError(f"{key}={text} is no search space. Write choice(a,b), range(1,9) or tag(log,interval(1e-5,1e-2)).")
+    raise HarnessError(
+        f"{key}={text} is no search space. Write choice(a,b), range(1,9) or tag(log,interval(1e-5,1e-2))."
+    )
 
 
 def size(space: Mapping[str, Parameter]) -> int | None:

@@ -62,7 +62,7 @@ def open_storage(url: str | None, directory: Path, warn: Callable[[str], None]) 
     if url is not None:
         try:
             return optuna.storages.get_storage(url)
-        except Exception as error:  # noqa: BLE001 - each database driver raises errors of its own
+        except Exception as error:
             hidden = url.split("://")[0]  # the rest may hold a password
             raise HarnessError(
                 f"tune.storage={hidden}://... cannot be opened: {type(error).__name__}. Check the URL, that the server "

@@ -52,8 +52,11 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
         return 0
     directory.mkdir(parents=True, exist_ok=True)
     with lock(directory):
-        console.print(f"Study [bold]{name}[/bold] in {directory}: {_count(len(ready), 'cell')}, up to "
-                      f"{_budget(config)} each, then {_count(len(asked.seeds), 'confirmation')} of the best.")  # fmt: skip
+        console.print(
+            f"Study [bold]{name}[/bold] in {directory}: {_count(len(ready), 'cell')}, up to {_budget(config)} each, "
+            f"then {_count(len(asked.seeds), 'confirmation')} of the best.",
+            soft_wrap=True,
+        )
         for warning in dict.fromkeys(warning for each in ready for warning in each.warnings):
             console.print(f"[yellow]Note:[/yellow] {warning}", soft_wrap=True)
         contests, finished = _coordinate(console, config, name, directory, ready, asked.seeds)

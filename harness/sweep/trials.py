@@ -104,7 +104,7 @@ class Trials:
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing new can be suggested: an empty space after one trial, a finite one when all of it was tried."""
+        """Whether nothing new can be suggested: an empty space after one trial, a finite one when all was tried."""
         total = size(self._space)
         return total is not None and len(self._keys) >= total
 
@@ -161,10 +161,8 @@ class Trials:
         """Say how a trial ended: its validation metric, None for a failure."""
         if value is not None and not math.isfinite(value):
             value = None
-        if pruned:
-            state = TrialState.PRUNED
-        else:
-            state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        finished = TrialState.FAIL if value is None else TrialState.COMPLETE
+        state = TrialState.PRUNED if pruned else finished
         for study in (self._memory, self._stored):
             study.tell(number, None if value is None or pruned else value, state=state)
 
@@ -184,7 +182,9 @@ class Trials:
 
     def complete(self) -> list[FrozenTrial]:
         """Trials with a value, best first; among equals the earliest."""
-        done = [trial for trial in self.all() if trial.state == TrialState.COMPLETE and DUPLICATE not in trial.user_attrs]
+        done = [
+            trial for trial in self.all() if trial.state == TrialState.COMPLETE and DUPLICATE not in trial.user_attrs
+        ]
         return sorted(done, key=lambda trial: (-trial.value if self._maximize else trial.value, trial.number))
 
     def _suggestion(self, trial: FrozenTrial) -> Suggestion:
@@ -203,9 +203,7 @@ def startup_trials(tune: TuneConfig) -> int:
     return min(10, max(4, (tune.trials or 30) // 3))
 
 
-def make_sampler(
-    tune: TuneConfig, seed: int, startup: int, study_seed: int
-) -> optuna.samplers.BaseSampler:
+def make_sampler(tune: TuneConfig, seed: int, startup: int, study_seed: int) -> optuna.samplers.BaseSampler:
     """Make the sampler of one trial.
 
     Args:
@@ -236,8 +234,8 @@ def check_sampler(tune: TuneConfig, cell: str, space: Mapping[str, Parameter]) -
         if endless:
             named = ", ".join(f"{entry.key}={entry.sweep}" for entry in endless)
             raise HarnessError(
-                f"tune.sampler=grid needs a finite space, but in {cell} these are continuous: {named}. Give choices, e.g. "
-                f"{endless[0].key}=choice(1e-4,3e-4,1e-3), or another sampler (tpe, gp, random, qmc)."
+                f"tune.sampler=grid needs a finite space, but in {cell} these are continuous: {named}. Give choices, "
+                f"e.g. {endless[0].key}=choice(1e-4,3e-4,1e-3), or another sampler (tpe, gp, random, qmc)."
             )
 
 

@@ -1,6 +1,8 @@
-"""The few lines that Hydra requires of a sweeper; the sweep itself is harness.sweep."""
+"""The few lines that Hydra requires of a sweeper; the sweep itself is harness.sweep.
 
-from __future__ import annotations
+Hydra executes this file without entering it in `sys.modules`, where dataclasses look up annotations that are strings:
+so there is no `from __future__ import annotations` here.
+"""
 
 import sys
 from dataclasses import dataclass
