@@ -132,7 +132,7 @@ class _Request:
 
     fixed: dict[str, str] = field(default_factory=dict)  # key: the override as it was written
     axes: dict[str, list[str]] = field(default_factory=dict)
-    tuned: dict[str, Parameter] = field(default_factory=dict)
+    tuned: dict[str, Override] = field(default_factory=dict)
     seeds: tuple[int, ...] | None = None
 
 
@@ -150,7 +150,8 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
             elif key == "seed":
                 request.seeds = tuple(int(value) for value in _choices(override))
             else:
-                request.tuned[key] = parameter(override)
+                parameter(override)  # what is no space for any cell is told once
+                request.tuned[key] = override
         except HarnessError as error:
             problems.extend(error)
         except ValueError:
@@ -222,7 +223,9 @@ def _cell(loader: ConfigLoader, master: DictConfig, request: _Request, chosen: d
     ignored = tuple(f"{section}." for section in config.method.get("ignores") or ())
     space = {key: entry for key, entry in _method_space(loader, config).items() if key not in request.fixed}
     space |= {
-        key: entry for key, entry in request.tuned.items() if _has(config, key) and not key.startswith(ignored)
+        key: parameter(override, OmegaConf.select(config, key))
+        for key, override in request.tuned.items()
+        if _has(config, key) and not key.startswith(ignored)
     }
     return Cell(_slug(cell_id), **names, variant=variant, config=config, space=space)
 
@@ -238,7 +241,7 @@ def _method_space(loader: ConfigLoader, config: DictConfig) -> dict[str, Paramet
         try:
             override = parser.parse_override(f"{key}={sweep}")
             if problems.check(override.is_sweep_override(), f"{where}: this is one value, not a sweep."):
-                space[key] = parameter(override)
+                space[key] = parameter(override, OmegaConf.select(config, key))
         except (HydraException, HarnessError) as error:
             problems.add(f"{where}: {str(error).splitlines()[0]}")
     problems.raise_any()

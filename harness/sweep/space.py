@@ -6,7 +6,7 @@
 | `range(1,9)`, `range(1,9,2)` | integers, end excluded |
 | `range(0.0,1.0,0.25)` | floats with that step, end excluded |
 | `interval(0.0,0.5)`, `tag(log,interval(1e-5,1e-2))` | floats |
-| `interval(1,64)`, `tag(log,interval(1,64))`, `int(interval(1,64))` | integers, both ends included |
+| the same over a key that holds an integer, `int(interval(1,64))` | integers, both ends included |
 """
 
 from __future__ import annotations
@@ -90,8 +90,12 @@ class Parameter:
         return [d.low + i * d.step for i in range(self.size or 0)]
 
 
-def parameter(override: Override) -> Parameter:
+def parameter(override: Override, default: Any = None) -> Parameter:
     """Read a sweep override.
+
+    Args:
+        override: holds a sweep.
+        default: the key's value in the configuration; an interval over a key that holds an integer holds integers.
 
     Raises:
         HarnessError: bounds, tags or choices that make no space.
@@ -99,7 +103,7 @@ def parameter(override: Override) -> Parameter:
     key, text = override.get_key_element(), override.get_value_string()
     value = override.value()
     if isinstance(value, IntervalSweep):
-        return Parameter(key, text, _interval(key, text, value))
+        return Parameter(key, text, _interval(key, text, value, default))
     if isinstance(value, RangeSweep):
         return Parameter(key, text, _range(key, text, value))
     if isinstance(value, ChoiceSweep):
@@ -131,7 +135,7 @@ def describe(space: Mapping[str, Parameter]) -> dict[str, str]:
     return {key: distribution_to_json(entry.distribution) for key, entry in sorted(space.items())}
 
 
-def _interval(key: str, text: str, sweep: IntervalSweep) -> BaseDistribution:
+def _interval(key: str, text: str, sweep: IntervalSweep, default: Any) -> BaseDistribution:
     low, high = sweep.start, sweep.end
     assert low is not None
     assert high is not None
@@ -142,7 +146,11 @@ def _interval(key: str, text: str, sweep: IntervalSweep) -> BaseDistribution:
     log = "log" in sweep.tags
     if log and low <= 0:
         raise HarnessError(f"{key}={text}: a logarithmic interval needs low above 0, not {low}.")
-    if isinstance(low, int) and isinstance(high, int):
+    whole = isinstance(default, int) and not isinstance(default, bool)
+    if whole and not (float(low).is_integer() and float(high).is_integer()):
+        raise HarnessError(f"{key}={text}: {key} holds an integer, so the interval's ends must be integers, too.")
+    if whole or (isinstance(low, int) and isinstance(high, int)):
+        low, high = int(low), int(high)
         return IntDistribution(low, high, log=log)
     return FloatDistribution(float(low), float(high), log=log)
 
