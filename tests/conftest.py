@@ -1,0 +1,101 @@
+"""What all tests share: the command line, the data, and a rule about skips."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test waits for a hub
+
+CI_MAY_SKIP = ("needs CUDA",)  # reasons that hold on a machine without a GPU
+
+
+@pytest.fixture
+def data() -> Path:
+    """The directory of the openly licensed data sets."""
+    if "HARNESS_DATA" not in os.environ:
+        pytest.skip("HARNESS_DATA is not set: it names a directory with banking77/, sms_spam/, ...")
+    return Path(os.environ["HARNESS_DATA"])
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh working directory whose cache is shared by the whole test session."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of tokenised data and frozen features, shared by the whole session as on a user's machine."""
+    return tmp_path_factory.mktemp("cache")
+
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, cache: Path) -> Cli:
+    """`python -m harness` in a process of its own, as a user runs it, in an empty directory."""
+
+    def run(*arguments: str, timeout: float = 600, module: str = "harness") -> subprocess.CompletedProcess[str]:
+        extra = (f"cache_dir={cache}",) if module == "harness" and "--help" not in arguments else ()
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments, *extra],
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def main(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """The command line within this process, for what fails before compute: (exit code, everything it printed)."""
+    from harness import app
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments, f"cache_dir={cache}"])
+        code: object = 0
+        try:
+            app.main()
+        except SystemExit as exit_:
+            code = exit_.code
+        captured = capfd.readouterr()
+        return int(str(code or 0)), captured.out + captured.err
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what a run in CI skipped although it should not have."""
+    for line in _forbidden(terminalreporter):
+        terminalreporter.write_line(f"must not be skipped in CI: {line}", red=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """In CI a skip that hides a test fails the run."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and _forbidden(reporter) and session.exitstatus == 0:
+        session.exitstatus = 1
+
+
+def _forbidden(reporter: pytest.TerminalReporter) -> list[str]:
+    if os.environ.get("CI") != "true":
+        return []
+    reasons = [f"{report.nodeid}: {report.longrepr[2]}" for report in reporter.stats.get("skipped", [])]
+    return [reason for reason in reasons if not any(allowed in reason for allowed in CI_MAY_SKIP)]
