@@ -27,6 +27,12 @@ INK, RULE, PAPER = "#1b1f24", "#c9cdd2", "#fefefe"  # text, rules, background
 # yellow and black, which vanish on white and on dark pages.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "osD^vP"
+# Where a name may stand beside its point: offset in points and alignment. Left above and right below keep clear of the
+# line, which leaves a point to the right and comes from below.
+_PLACES = (
+    (-5, 5, "right", "bottom"), (6, -6, "left", "top"), (5, 5, "left", "bottom"), (-5, -5, "right", "top"),
+    (8, 0, "left", "center"), (-8, 0, "right", "center"), (0, 9, "center", "bottom"), (0, -9, "center", "top"),
+)  # fmt: skip
 _SHORTEST = 0.01  # seconds: where methods that need no training stand on a logarithmic axis
 _WIDTH = 5.4  # inches: as wide as half a page, and still legible when shrunk to a phone
 
@@ -79,7 +85,8 @@ def _style(salt: str) -> Iterator[None]:
         "svg.hashsalt": salt,  # the same input gives the same file, and ids of two figures on a page never collide
         "text.parse_math": False,  # a dollar sign in a name is a dollar sign
         "font.family": "sans-serif",
-        "font.size": 10,
+        "font.size": 11,
+        "axes.facecolor": PAPER,
         "axes.edgecolor": RULE,
         "axes.labelcolor": INK,
         "text.color": INK,
@@ -115,7 +122,7 @@ def _render(name: str, plot: Any, caption: str) -> Drawing:
 
 def _scores(rows: Sequence[Row]) -> Any:
     def plot(figure: Figure) -> None:
-        figure.set_size_inches(_WIDTH, 1.0 + 0.32 * len(rows))
+        figure.set_size_inches(_WIDTH, 1.0 + 0.34 * len(rows))
         axes = figure.add_subplot()
         for index, row in enumerate(rows):
             y = len(rows) - 1 - index
@@ -123,9 +130,9 @@ def _scores(rows: Sequence[Row]) -> Any:
             values = [_shown(row, value) for value in row.test_values]
             # Seeds of a deterministic method coincide: spread a little, they stay countable.
             offsets = [0.22 * (2 * k / (len(values) - 1) - 1) if len(values) > 1 else 0.0 for k in range(len(values))]
-            axes.scatter(values, [y + offset for offset in offsets], color=color, marker=marker, s=22, alpha=0.75, lw=0)
+            axes.scatter(values, [y + offset for offset in offsets], color=color, marker=marker, s=26, lw=0, zorder=3)
             mean = _shown(row, row.test_mean or 0.0)
-            axes.plot([mean, mean], [y - 0.36, y + 0.36], color=INK, lw=1.8, solid_capstyle="butt")
+            axes.plot([mean, mean], [y - 0.36, y + 0.36], color=INK, lw=1.2, solid_capstyle="butt")
         axes.set_yticks(range(len(rows) - 1, -1, -1), [_label(row, rows) for row in rows])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(axis="x")
@@ -176,26 +183,19 @@ def _front(points: Sequence[tuple[float, float, Row]]) -> list[tuple[float, floa
 def _annotate(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, Row]], rows: Sequence[Row]) -> None:
     """Write names beside points, the first ones first; a name that finds no free place is left out."""
     figure.draw_without_rendering()  # layout is settled, so that the extents below are the final ones
-    taken = [axes.transData.transform((x, y)) for x, y, _ in points]
+    taken = [tuple(axes.transData.transform((x, y))) for x, y, _ in points]
     boxes: list[Any] = []
     for x, y, row in points:
-        for dx, dy, across, up in ((7, 0, "left", "center"), (-7, 0, "right", "center"), (0, 7, "center", "bottom"),
-                                   (0, -7, "center", "top")):  # fmt: skip
+        own = axes.transData.transform((x, y))
+        others = [(px, py) for px, py in taken if (px, py) != tuple(own)]
+        for dx, dy, across, up in _PLACES:
             text = axes.annotate(
-                _label(row, rows), (x, y), xytext=(dx, dy), textcoords="offset points", ha=across, va=up, fontsize=9
+                _label(row, rows), (x, y), xytext=(dx, dy), textcoords="offset points", ha=across, va=up, fontsize=10
             )
-            box = text.get_window_extent()
-            own = axes.transData.transform((x, y))
-            free = not any(box.overlaps(other) for other in boxes) and all(
-                not box.contains(*point) for point in taken if tuple(point) != tuple(own)
-            )
-            inside = (
-                axes.bbox.x0 <= box.x0
-                and box.x1 <= figure.bbox.x1
-                and axes.bbox.y0 <= box.y0
-                and box.y1 <= axes.bbox.y1
-            )
-            if free and inside:
+            box = text.get_window_extent().padded(4)
+            free = not any(box.overlaps(other) for other in boxes) and not any(box.contains(*point) for point in others)
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and axes.bbox.y0 <= box.y0
+            if free and inside and box.y1 <= figure.bbox.y1:
                 boxes.append(box)
                 break
             text.remove()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from harness.report.evidence import basis, best, groups, within_two
 from harness.report.figures import INK, PAPER, RULE, Drawing
 from harness.report.load import Study, flat
 from harness.report.rows import Row, facts, mean_std, metric, number
-from harness.report.table import constants, outcome, varies
+from harness.report.table import constants, outcome, status, varies
 
 _TRACE_WIDTH, _TRACE_HEIGHT = 320.0, 72.0  # of the tuning trace, in user units
 # Facts that the page words itself, or shows elsewhere.
@@ -89,6 +90,7 @@ def page(study: Study, rows: Sequence[Row], summary: Sequence[str], drawings: Se
         id=id,
         wording=wording,
         outcome=outcome,
+        status=status,
         trace=_trace,
         box=(_TRACE_WIDTH, _TRACE_HEIGHT),
         metrics=_metrics,
@@ -113,6 +115,8 @@ def _inline(svg: str) -> str:
     body = svg[svg.index("<svg") :]
     head, rest = body.split(">", maxsplit=1)
     view = head[head.index('viewBox="') :].split('"')[1]
+    # Groups are numbered from 1 in every figure, and nothing refers to them.
+    rest = re.sub(r'<g id="[^"]*"', "<g", rest)
     for color, replacement in ((INK, "currentColor"), (RULE, "var(--rule)"), (PAPER, "none")):
         rest = rest.replace(f": {color}", f": {replacement}")
     return f'<svg viewBox="{view}" xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true">{rest}'
@@ -186,8 +190,8 @@ def _trace(row: Row) -> Trace | None:
 
     line: list[tuple[float, float]] = []
     leader: float | None = None
-    for trial, value, status in scored:
-        if status == "ok" and (leader is None or row.better(value) > row.better(leader)):
+    for trial, value, ended in scored:
+        if ended == "ok" and (leader is None or row.better(value) > row.better(leader)):
             if leader is not None:
                 line.append(place(trial, leader))
             leader = value

@@ -75,27 +75,27 @@ def to_latex(rows: Sequence[Row]) -> str:
 
 def text_table(rows: Sequence[Row], title: str | None = None) -> Table:
     """Make the table that a study prints at its end: at most 100 columns wide, the best of each question in bold."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     columns = [column for column in _columns(rows) if column.terminal]
     caption = " ".join(constants(rows))
-    table = Table(
-        title=title and Text(plain(title)), caption=caption and Text(plain(caption)), width=None, pad_edge=False
-    )
+    table = Table(title=title and Text(plain(title)), caption=caption and Text(plain(caption)), box=box.SIMPLE_HEAD)
     for column in columns:
         table.add_column(
             Text(column.name),
             justify="right" if column.numeric else "left",
-            no_wrap=column.numeric,
-            overflow="ellipsis" if column.numeric else "fold",
+            no_wrap=column.numeric or column.bold,
+            overflow="fold",
             max_width=column.width,
+            min_width=column.least,
         )
     tops = {id(best(group)) for group in groups(rows)}
     for row in rows:
         # Text, not str: a str may hold markup of the terminal library.
         table.add_row(
-            *(Text(plain(column.text(row), 160)) for column in columns), style="bold" if id(row) in tops else ""
+            *(Text(plain(column.text(row), 60)) for column in columns), style="bold" if id(row) in tops else ""
         )
     return table
 
@@ -115,16 +115,17 @@ def varies(rows: Sequence[Row], what: str) -> bool:
     return len({str(getattr(row.cell, what)) for row in rows}) > 1
 
 
-def outcome(row: Row) -> str:
-    """Word a row's status for people; a failed cell with its reason, others with the number of failed runs."""
-    if row.status == "failed":
-        return f"failed: {plain(row.error or 'no message', 200)}"
-    parts = [row.status]
-    if row.running:
-        parts = [f"{row.running} running"]
-    if row.failed:
+def status(row: Row) -> str:
+    """Word a row's status for people, with the number of runs that go on or failed."""
+    parts = [f"{row.running} running" if row.running else row.status]
+    if row.failed and row.status != "failed":
         parts.append(f"{row.failed} run{'s' if row.failed > 1 else ''} failed")
-    return ", ".join(parts)
+    return "; ".join(parts)
+
+
+def outcome(row: Row) -> str:
+    """Word a row's status; that of a failed cell with its reason."""
+    return f"failed: {plain(row.error or 'no message', 200)}" if row.status == "failed" else status(row)
 
 
 class _Column:
@@ -137,15 +138,15 @@ class _Column:
         bold: set in bold in the best row.
         paper: also in the LaTeX table.
         terminal: also in the terminal's.
-        width: at most, in characters, in the terminal.
+        least, width: characters in the terminal, at least and at most.
     """
 
     def __init__(
         self, name: str, text: Callable[[Row], str], *, numeric: bool = True, bold: bool = False, paper: bool = True,
-        terminal: bool = True, width: int | None = None,
+        terminal: bool = True, least: int | None = None, width: int | None = None,
     ) -> None:  # fmt: skip
         self.name, self.text, self.numeric, self.bold = name, text, numeric, bold
-        self.paper, self.terminal, self.width = paper, terminal, width
+        self.paper, self.terminal, self.least, self.width = paper, terminal, least, width
 
 
 def _columns(rows: Sequence[Row]) -> list[_Column]:
@@ -175,7 +176,7 @@ def _columns(rows: Sequence[Row]) -> list[_Column]:
         _Column(
             "hyperparameters", lambda row: settings(row.hyperparameters), numeric=False, paper=False, terminal=False
         ),
-        _Column("status", outcome, numeric=False, paper=any(row.status != "ok" for row in rows), width=30),
+        _Column("status", outcome, numeric=False, paper=any(row.status != "ok" for row in rows), least=12, width=34),
     ]
 
 

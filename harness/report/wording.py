@@ -44,12 +44,14 @@ def duration(seconds: float | None) -> str:
     """Write a duration with two to three digits: `0.42 s`, `24 s`, `9.1 min`, `3.4 h`."""
     if seconds is None:
         return ""
+    if 0 < seconds < 0.005:
+        return "<0.01 s"
     value, unit = seconds, "s"
     if seconds >= 7200:
         value, unit = seconds / 3600, "h"
     elif seconds >= 120:
         value, unit = seconds / 60, "min"
-    digits = 0 if value >= 10 else 1 if value >= 1 else 2
+    digits = 0 if value >= 10 or not value else 1 if value >= 1 else 2
     return f"{value:.{digits}f} {unit}"
 
 

@@ -1,0 +1,102 @@
+"""Text from data, configurations and error messages stays text in every format."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.report import text_table, write
+from harness.report.escape import csv_text, latex, markdown, plain
+from tests.report.conftest import FACTS, Builder, asked
+from tests.report.test_report import Page, read
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'><svg/onload=alert(1)>",
+    "</title></style></script><b>x",
+    "{{ 7 * 7 }}{% raw %}",
+    "-->]]><!--",
+    '=HYPERLINK("http://x","y")',
+    "a | b\n| c",
+    "[bold red]x[/] \x1b[31mred\x07",
+    "$\\frac{1}{0}$ \\input{/etc/passwd} 50% #_{}~^",
+    "\u202eevil\u202c مرحبا שלום",
+    "x" * 10_000,
+    "\x00\x08\ud800",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_never_becomes_markup(study: Builder, tmp_path: Path, text: str) -> None:
+    """Names, values, errors, warnings and facts: the page has no other elements than with harmless text."""
+    pages = []
+    for name in ("word", text):
+        builder = Builder(tmp_path / f"runs{len(pages)}" / "study")
+        facts = FACTS | {"warnings": [name], "selected_with": name, name: name}
+        entry = asked("a.b.c", task=name, model=name, method=name, variant={name: name}, space={name: name})
+        builder.sweep([entry, entry | {"id": "a.b.d"}, entry | {"id": "a.b.e"}], name=name, created=name)
+        metrics = {"val": {"accuracy": 0.4, name: 0.4}, "test": {"accuracy": 0.5, name: 0.5}}
+        common = {"data": facts, "provenance": {name: name}, "hyperparameters": {name: name}, "variant": {name: name}}
+        cost = {name: 1.0, "train_seconds": 2.0, "device": name}
+        common |= {"task": name, "model": name, "method": name, "cost": cost, "metrics": metrics}
+        for cell in ("a.b.c", "a.b.d"):
+            _run(builder, cell, "c1", phase="confirm", seed=1, **common)
+        for number in range(2):
+            _run(builder, "a.b.c", f"t{number}", trial=number, **common)
+        _run(builder, "a.b.e", "t0", trial=0, status="failed", error=name, **common)
+        report = write(builder.directory, tmp_path / f"out{len(pages)}")
+        pages.append(Page(read(report.output)))
+        source = read(report.output)
+        assert "<script>alert" not in source
+        assert "onerror=alert(1)>" not in source.replace("&gt;", "")  # only in its escaped form
+        text_table(report.rows)
+    harmless, hostile = pages
+    # A figure leaves out a name that is too long, so it may have fewer elements, never more.
+    assert not Counter(hostile.tags) - Counter(harmless.tags)
+    assert {name for name, _ in hostile.attributes} <= {name for name, _ in harmless.attributes}
+    table = list(csv.DictReader((tmp_path / "out1" / "table.csv").open(encoding="utf-8", newline="")))
+    assert len(table) == 3
+    assert not any(row[name].startswith(("=", "+", "-", "@")) for row in table for name in ("task", "method", "error"))
+    assert not re.search("[\x00-\x08\x1b]", read(tmp_path / "out1") + read(tmp_path / "out1", "table.md"))
+
+
+def _run(builder: Builder, cell: str, name: str, **values: object) -> None:
+    try:
+        builder.run(cell, name, **values)
+    except UnicodeEncodeError:  # a lone surrogate cannot be written as UTF-8: no record can hold it
+        pytest.skip("not storable")
+
+
+def test_page_runs_no_script_but_its_own(finished: Path, tmp_path: Path) -> None:
+    """A content security policy names the hash of the one script and allows no other source."""
+    page = Page(read(write(finished, tmp_path).output))
+    policy = next(value for name, value in page.attributes if name == "content" and value and "default-src" in value)
+    assert "default-src 'none'" in policy
+    assert re.search(r"script-src 'sha256-[\w+/=]{44}'", policy)
+    assert page.tags.count("script") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [("=1+1", "'=1+1"), ("+1", "'+1"), ("-a", "'-a"), ("@x", "'@x"), ("\tx", "'\tx"), ("lora", "lora"), ("", "")],
+)
+def test_formulas_are_defused_in_csv(text: str, cell: str) -> None:
+    """Spreadsheets take a leading = + - @ or tab for a formula."""
+    assert csv_text(text) == cell
+
+
+def test_markdown_and_latex_keep_the_words() -> None:
+    """Special characters are escaped, names stay readable."""
+    assert markdown("a|b <i> linear_probe *x* `y` $z$") == r"a\|b &lt;i&gt; linear_probe \*x\* \`y\` \$z\$"
+    assert latex(r"a_b & 50% {x} \y") == r"a\_b \& 50\% \{x\} \textbackslash{}y"
+
+
+def test_plain_text_is_one_line_without_controls() -> None:
+    """Newlines fold, escape sequences and directional overrides go, long text ends in an ellipsis."""
+    assert plain("a\n b\x1b[31m \u202ec") == "a b [31m c"
+    assert plain("abcdef", 4) == "abc…"
