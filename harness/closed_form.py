@@ -1,0 +1,79 @@
+"""Runs of methods that fit a linear head on frozen features."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.experiment import Experiment, Probabilities, mean_values, softmax
+from harness.methods import ClosedForm, LinearHead
+from harness.metrics import evaluate
+from harness.models.classifier import SCALE, Classifier, width
+from harness.tasks.data import Split
+from harness.train import score
+
+
+def run_closed_form(experiment: Experiment, method: ClosedForm) -> None:
+    """Fit, and judge; everything goes into `experiment.result`.
+
+    Raises:
+        HarnessError: the model gives no features, or a class has no training row.
+    """
+    result, data, encoder = experiment.result, experiment.data, experiment.encoder
+    if encoder.model.pooling == "model":
+        raise HarnessError(
+            f"method={method.name} works on pooled vectors, and model.pooling=model gives none. Set model.pooling to mean, "
+            "cls or last."
+        )
+    if experiment.by_folds:
+        folds = [
+            evaluate(held_out.labels, _apply(experiment, _fit(experiment, method, split), held_out))
+            for split, held_out in data.folds
+        ]
+        result.metrics["val"] = mean_values(folds)
+        result.cost["folds"] = len(folds)
+        experiment.say(f"Mean of {len(folds)} folds: {score(experiment.metric, result.metrics['val'], 'dev')}")
+    if experiment.judged() or not experiment.by_folds:
+        head = _fit(experiment, method, data.train)
+        with result.phase("features"):  # before they are judged, so that no second counts twice
+            for split in experiment.judged().values():
+                encoder.features(split)
+        experiment.judge(lambda split: _apply(experiment, head, split))
+        classifier = Classifier(encoder.backbone, encoder.model.pooling, len(data.labels))
+        classifier.requires_grad_(False)
+        classifier.set_head(head.weight / SCALE, head.bias)
+        result.classifier = classifier.eval()
+    head_size = len(data.labels) * (width(encoder.backbone) + 1)
+    result.cost["params_trainable"] = head_size
+    result.cost["params_total"] = sum(p.numel() for p in encoder.backbone.parameters()) + head_size
+    if seconds := result.cost["train_seconds"]:
+        result.cost["samples_per_second"] = result.cost["samples"] / seconds
+        result.cost["tokens_per_second"] = result.cost["tokens"] / seconds
+
+
+def _fit(experiment: Experiment, method: ClosedForm, split: Split) -> LinearHead:
+    result, data = experiment.result, experiment.data
+    classes = np.arange(len(data.labels))
+    if len(absent := np.setdiff1d(classes, split.labels)):
+        names = ", ".join(data.labels[index] for index in absent)
+        raise HarnessError(
+            f"method={method.name} needs a training row of every class; {split.name} has none of {names}."
+        )
+    described = Split("descriptions", list(data.descriptions), None, classes, classes)
+    with result.phase("features"):
+        used = [experiment.encoder.features(described)]
+        if method.reads_rows:
+            used.append(experiment.encoder.features(split))
+    with result.phase("train"):
+        head = method.fit(used[-1].values, split.labels, used[0].values)
+    # Features are shared; each run is charged what it would have cost alone, so that no method looks cheaper by its turn.
+    result.add("train_seconds", sum(features.seconds for features in used))
+    result.add("samples", len(split) if method.reads_rows else 0)
+    result.add("tokens", len(experiment.encoder.examples(split).tokens.ids) if method.reads_rows else 0)
+    return head
+
+
+def _apply(experiment: Experiment, head: LinearHead, split: Split) -> Probabilities:
+    with experiment.result.phase("features"):
+        features = experiment.encoder.features(split).values
+    return softmax(features @ head.weight.T + head.bias)

@@ -1,0 +1,202 @@
+"""What one run works with and what it has found out; how it is computed is in `closed_form` and `gradient`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.build import build
+from harness.config import TrainConfig
+from harness.errors import HarnessError
+from harness.machine import check_device
+from harness.methods import Hooks
+from harness.metrics import METRICS, Metric, evaluate
+from harness.models.classifier import Classifier
+from harness.record import RunSpec, signature
+from harness.tasks.data import Split, TextData
+from harness.train import Values, score
+from harness.warm import WARM, Encoder
+
+Probabilities = npt.NDArray[np.float32]
+
+
+class Stopped(Exception):
+    """A run ended before its end: `status` is pruned, or stopped (checkpointed, to go on later)."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass
+class Result:
+    """What a run has found out so far; a failed or pruned run has part of it.
+
+    Attributes:
+        metrics: `val` and `test`.
+        cost: seconds by phase and the rest of a record's costs.
+        data: facts about the data.
+        provenance: which model.
+        predictions: {validation, test: (split, probabilities (n, C))}.
+        classifier, hooks: the adapted model.
+    """
+
+    metrics: dict[str, Values] = field(default_factory=lambda: {"val": {}, "test": {}})
+    cost: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    predictions: dict[str, tuple[Split, Probabilities]] = field(default_factory=dict)
+    classifier: Classifier | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the block's seconds to the cost `<name>_seconds`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(f"{name}_seconds", time.perf_counter() - start)
+
+    def add(self, name: str, amount: float) -> None:
+        """Add to a cost."""
+        self.cost[name] = self.cost.get(name, 0) + amount
+
+
+@dataclass
+class Experiment:
+    """One run's surroundings.
+
+    Attributes:
+        spec: the run.
+        say: takes the lines that a run prints.
+        stop: looked at after every step: "prune", "checkpoint" or None.
+        interrupted: likewise; True checkpoints.
+        result: filled while the run goes on.
+        train: how trainable methods are trained.
+        device: where networks compute.
+        data, encoder: see `load`.
+    """
+
+    spec: RunSpec
+    say: Callable[[str], None]
+    stop: Callable[[], str | None]
+    interrupted: Callable[[], bool]
+    result: Result
+    train: TrainConfig
+    device: torch.device
+    data: TextData
+    encoder: Encoder
+
+    @classmethod
+    def load(
+        cls,
+        spec: RunSpec,
+        result: Result,
+        say: Callable[[str], None],
+        stop: Callable[[], str | None],
+        interrupted: Callable[[], bool],
+    ) -> Experiment:
+        """Find device, data and model.
+
+        Raises:
+            HarnessError: one of them is not there, or not what it was when the run was planned.
+        """
+        config = spec.config
+        device = torch.device(check_device(config["device"]))
+        train = TrainConfig(**config["train"])
+        cache_dir = Path(config["cache_dir"]).expanduser()
+        with result.phase("data"):
+            model = build(config["model"], config["packages"])
+            resolved = model.resolve(cache_dir)
+            for fresh in (False, True):
+                data = WARM.data(config["task"], config["packages"], fresh)
+                # A warm process may remember a file as it was; the signature tells.
+                if signature(config, spec.phase, data.fingerprint, resolved.digest) == spec.signature:
+                    break
+            else:
+                raise HarnessError(
+                    f"The data of task={config['task']['name']} or the files of model={model.name} are not what they were "
+                    "when this run was planned. Start the command again: it plans anew."
+                )
+        length = config["task"]["max_length"]
+        encoder = Encoder(model, resolved, data, length, device, train.precision, train.eval_batch_size, cache_dir)
+        experiment = cls(spec, say, stop, interrupted, result, train, device, data, encoder)
+        with result.phase("model"):
+            length = encoder.length  # loads backbone and tokenizer
+        with result.phase("data"):
+            truncated = {split.name: encoder.examples(split).tokens.truncated for split in experiment.splits()}
+        if any(truncated.values()):
+            counts = ", ".join(f"{count} {name}" for name, count in truncated.items() if count)
+            say(f"Note: texts longer than {length} tokens were cut: {counts}. To keep more: task.max_length.")
+        result.data = data.facts | {
+            "fingerprint": data.fingerprint,
+            "warnings": list(data.warnings),
+            "truncated": truncated,
+            "max_length": length,
+        }
+        result.provenance = {"model_digest": resolved.digest, "model_source": resolved.source}
+        return experiment
+
+    @property
+    def metric(self) -> Metric:
+        """The task's metric, which selects."""
+        return METRICS[self.spec.config["task"]["metric"]]
+
+    @property
+    def tests(self) -> bool:
+        """Whether this run meets the test split; tuning never does."""
+        return self.spec.phase != "tune"
+
+    @property
+    def by_folds(self) -> bool:
+        """Whether folds choose; a confirmation then trains on all rows for a number of epochs that was chosen before."""
+        return bool(self.data.folds) and self.spec.phase != "confirm"
+
+    def splits(self) -> list[Split]:
+        """Splits that this run reads."""
+        folds = [split for pair in self.data.folds for split in pair] if self.by_folds else []
+        whole = [self.data.train, self.data.validation, self.data.test if self.tests else None]
+        return folds + [split for split in whole if split is not None]
+
+    def judged(self) -> dict[str, Split]:
+        """Splits that the final model of this run is judged by."""
+        candidates = {"validation": self.data.validation, "test": self.data.test if self.tests else None}
+        return {name: split for name, split in candidates.items() if split is not None}
+
+    def judge(self, probabilities: Callable[[Split], Probabilities]) -> None:
+        """Predict, measure and print the splits of `judged`."""
+        for name, split in self.judged().items():
+            with self.result.phase("evaluate"):
+                predicted = probabilities(split)
+                values = evaluate(split.labels, predicted)
+            if values["loss"] is None:
+                raise HarnessError(f"the probabilities of the {name} rows are not finite.")
+            self.result.predictions[name] = (split, predicted)
+            self.result.metrics["val" if name == "validation" else "test"] = values
+            shown = "dev" if name == "validation" else "test"
+            self.say(f"{shown.capitalize()} loss: {values['loss']:.3f}, {score(self.metric, values, shown)}")
+
+
+def mean_values(folds: list[Values]) -> Values:
+    """Average metrics over folds; None where a fold has no value."""
+    columns = {name: [fold[name] for fold in folds] for name in folds[0]}
+    return {
+        name: None if any(value is None for value in values) else float(np.mean([v for v in values if v is not None]))
+        for name, values in columns.items()
+    }
+
+
+def softmax(logits: npt.NDArray[np.floating[Any]]) -> Probabilities:
+    """Class probabilities of logits (n, C)."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Probabilities = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities

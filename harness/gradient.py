@@ -1,0 +1,147 @@
+"""Runs of methods that the training loop trains."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.batches import steps_per_epoch, stream
+from harness.config import TrainConfig
+from harness.experiment import Experiment, Stopped, mean_values
+from harness.methods import GradientTrained
+from harness.models.classifier import SCALE
+from harness.record import write_json
+from harness.tasks.data import Split
+from harness.train import Member, Progress, fit, predict, score
+
+
+def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> None:
+    """Train, and judge; everything goes into `experiment.result`.
+
+    Raises:
+        Stopped: the run was pruned, or checkpointed to go on later.
+        Exception: what the training raised.
+    """
+    result, data, train = experiment.result, experiment.data, experiment.train
+    stop_epoch = train.stop_epoch
+    if experiment.by_folds:
+        folds = [_fold(experiment, method, index) for index in range(len(data.folds))]
+        result.metrics["val"] = mean_values([fold.best_val for fold in folds])
+        # A confirmation trains on all rows, where nothing can tell when to stop.
+        stop_epoch = statistics.median_high([fold.best_epoch for fold in folds])
+        _count(experiment, folds)
+        result.cost |= {"folds": len(folds), "best_epoch": stop_epoch}
+        experiment.say(f"Mean of {len(folds)} folds: {score(experiment.metric, result.metrics['val'], 'dev')}")
+    if experiment.judged() or not experiment.by_folds:
+        config = replace(train, stop_epoch=stop_epoch)
+        member = _member(experiment, method, config, data.train, data.validation, "all", {})
+        _fit(experiment, member)
+        _count(experiment, [member.progress])
+        result.cost |= {"best_epoch": member.progress.best_epoch, "epochs": member.progress.epoch}
+        experiment.judge(
+            lambda split: predict(member.classifier, experiment.encoder.examples(split), config, experiment.device)
+        )
+        result.classifier, result.hooks = member.classifier, member.hooks
+
+
+def _fold(experiment: Experiment, method: GradientTrained, index: int) -> Progress:
+    """Train on one fold, or take up what an earlier attempt at this run found on it."""
+    noted = experiment.spec.paths.checkpoint / f"fold{index}.json"
+    signature = experiment.spec.signature
+    try:
+        content = json.loads(noted.read_text(encoding="utf-8"))
+        if content.pop("signature") == signature:
+            return Progress(**content)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not finished yet
+    split, held_out = experiment.data.folds[index]
+    member = _member(experiment, method, experiment.train, split, held_out, f"fold{index}", {"fold": index})
+    experiment.say(f"Fold {index + 1} of {len(experiment.data.folds)}")
+    _fit(experiment, member)
+    write_json(noted, {"signature": signature} | asdict(member.progress))
+    return member.progress
+
+
+def _member(
+    experiment: Experiment,
+    method: GradientTrained,
+    config: TrainConfig,
+    split: Split,
+    validation: Split | None,
+    name: str,
+    tag: dict[str, Any],
+) -> Member:
+    result, encoder, seed = experiment.result, experiment.encoder, experiment.spec.config["seed"]
+    examples = encoder.examples(split)
+    with result.phase("model"):
+        classifier = encoder.classifier()
+        _seed(stream(seed, "weights"))
+        classifier.reset_head()
+        if config.dropout is not None:
+            classifier.set_dropout(config.dropout)
+    if config.head_init == "probe" and encoder.model.pooling == "model":
+        warning = (
+            "train.head_init=probe does not apply to model.pooling=model: the architecture's own head starts at random."
+        )
+        experiment.say(f"Note: {warning}")
+        result.data["warnings"] = [*result.data["warnings"], warning]
+    elif config.head_init == "probe":
+        with result.phase("head"):
+            head = encoder.probe(split, config.head_probe_c)
+            classifier.set_head(head.weight / SCALE, head.bias)
+    with result.phase("model"):
+        steps = config.epochs * steps_per_epoch(len(examples), config.batch_size, config.accumulate)
+        hooks = method.adapt(classifier, encoder.model, steps)
+        classifier.to(experiment.device)
+    trainable = sum(p.numel() for p in classifier.trainable().values())
+    result.cost |= {
+        "params_trainable": trainable,
+        "params_total": sum(p.numel() for p in classifier.parameters()),
+    }
+    paths = experiment.spec.paths
+    return Member(
+        classifier=classifier, hooks=hooks, config=config, train=examples,
+        validation=None if validation is None else encoder.examples(validation),
+        metric=experiment.metric, seed=seed, device=experiment.device, say=experiment.say, metrics_path=paths.metrics,
+        checkpoint_path=_checkpoint(paths.checkpoint, name), signature=experiment.spec.signature, tag=tag,
+        stop=experiment.stop,
+    )  # fmt: skip
+
+
+def _checkpoint(directory: Path, name: str) -> Path:
+    return directory / f"{name}.safetensors"
+
+
+def _fit(experiment: Experiment, member: Member) -> None:
+    fit([member], experiment.interrupted)
+    if member.failure is not None:
+        raise member.failure
+    if member.status in ("pruned", "stopped"):
+        experiment.result.metrics["val"] = member.progress.best_val
+        raise Stopped(member.status)
+
+
+def _count(experiment: Experiment, finished: list[Progress]) -> None:
+    """Add what training cost."""
+    result = experiment.result
+    for progress in finished:
+        for name in ("train_seconds", "evaluate_seconds", "samples", "tokens", "resumes"):
+            result.add(name, getattr(progress, name))
+        result.add("steps", progress.step)
+    seconds = result.cost["train_seconds"]
+    result.cost["samples_per_second"] = result.cost["samples"] / seconds if seconds else None
+    result.cost["tokens_per_second"] = result.cost["tokens"] / seconds if seconds else None
+
+
+def _seed(seed: int) -> None:
+    """Seed every generator that initial weights may be drawn from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 -- adapters of other libraries draw from the global generator
+    torch.manual_seed(seed)

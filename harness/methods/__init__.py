@@ -1,0 +1,5 @@
+"""How a backbone is adapted to a task. One variant a file; a PEFT method of the library is a YAML in conf/method."""
+
+from harness.methods.base import ClosedForm, GradientTrained, Hooks, LinearHead, Method
+
+__all__ = ["ClosedForm", "GradientTrained", "Hooks", "LinearHead", "Method"]

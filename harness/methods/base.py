@@ -1,0 +1,108 @@
+"""What a method is: either a formula over frozen features, or a choice of parameters that the loop trains."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.models import Model
+    from harness.models.classifier import Classifier
+
+Features = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(kw_only=True)
+class Method(ABC):
+    """One way to adapt a backbone (conf/method).
+
+    Attributes:
+        name: the file's name in conf/method.
+        space: {override key: Hydra sweep string} that tuning searches; the coordinator reads it.
+        resources: what a launcher may need to know, such as {gpus: 1}.
+    """
+
+    name: str
+    space: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """A linear classifier on L2-normalised features x: logits = weight @ x + bias.
+
+    Attributes:
+        weight: (C, d).
+        bias: (C,).
+    """
+
+    weight: npt.NDArray[np.floating[Any]]
+    bias: npt.NDArray[np.floating[Any]]
+
+
+class ClosedForm(Method):
+    """A method that fits a linear head on frozen features and trains nothing else.
+
+    Attributes:
+        reads_rows: whether `fit` looks at the training rows; one that does not is not charged for their features.
+    """
+
+    reads_rows: ClassVar[bool] = True
+
+    @abstractmethod
+    def fit(self, features: Features, labels: Labels, descriptions: Features) -> LinearHead:
+        """Fit the head.
+
+        Args:
+            features: (n, d), L2-normalised, of the training rows; unspecified without `reads_rows`.
+            labels: (n,) class indices, each of the C classes at least once.
+            descriptions: (C, d), L2-normalised, of the classes' descriptions.
+        """
+
+
+class GradientTrained(Method):
+    """A method that chooses which parameters of a classifier the training loop changes."""
+
+    @abstractmethod
+    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+        """Freeze and unfreeze parameters, and wrap layers, in place; the head always trains.
+
+        Args:
+            classifier: a fresh copy that the run owns.
+            model: the backbone's configuration.
+            total_steps: optimizer steps that the schedule spans.
+
+        Raises:
+            HarnessError: the method cannot adapt this backbone with its settings.
+        """
+
+
+class Hooks:
+    """What a method asks of the training loop, and how its result is stored. These defaults ask nothing."""
+
+    def after_step(self, step: int) -> None:
+        """Run after the optimizer's step number `step` (from 0), while the gradients are still there."""
+
+    def penalty(self) -> Tensor | None:
+        """A differentiable scalar to add to the loss of every step; None adds none."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that a checkpoint must hold besides the trainable parameters and the optimizer."""
+        return {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+
+    def save(self, classifier: Classifier, directory: Path) -> bool:
+        """Write the adapted backbone in the method's own format; False leaves it to the caller (changed tensors)."""
+        return False

@@ -1,0 +1,33 @@
+"""Only biases train (BitFit, Ben Zaken et al. 2022), and the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.methods.base import GradientTrained, Hooks
+
+if TYPE_CHECKING:
+    from harness.models import Model
+    from harness.models.classifier import Classifier
+
+
+@dataclass(kw_only=True)
+class BitFit(GradientTrained):
+    """Biases of all layers, those of the norms included, and the head."""
+
+    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+        """Unfreeze biases and the head."""
+        classifier.requires_grad_(False)
+        biases = [p for name, p in classifier.backbone.named_parameters() if name.endswith("bias")]
+        if not biases:
+            # ModernBERT has none, for one.
+            raise HarnessError(
+                f"method={self.name} trains biases, and the backbone of model={model.name} has none. "
+                "Choose another method, such as lora or full, or another model."
+            )
+        for bias in biases:
+            bias.requires_grad_(True)
+        classifier.unfreeze_head()
+        return Hooks()

@@ -1,0 +1,22 @@
+"""Every parameter of the backbone trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.methods.base import GradientTrained, Hooks
+
+if TYPE_CHECKING:
+    from harness.models import Model
+    from harness.models.classifier import Classifier
+
+
+@dataclass(kw_only=True)
+class Full(GradientTrained):
+    """Full fine-tuning."""
+
+    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+        """Unfreeze everything."""
+        classifier.requires_grad_(True)
+        return Hooks()

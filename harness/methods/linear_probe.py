@@ -1,0 +1,48 @@
+"""Regularised logistic regression on frozen features; also where a trainable head starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.methods.base import ClosedForm, Features, Labels, LinearHead
+
+
+@dataclass(kw_only=True)
+class LinearProbe(ClosedForm):
+    """Multinomial logistic regression on L2-normalised features.
+
+    Attributes:
+        C: inverse strength of the L2 penalty, as in scikit-learn.
+    """
+
+    C: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if not self.C > 0:
+            raise HarnessError(f"method.C must be above 0, not {self.C}.")
+
+    def fit(self, features: Features, labels: Labels, descriptions: Features) -> LinearHead:
+        """Fit weight (C, d) and bias (C,)."""
+        return logistic_regression(features, labels, self.C)
+
+
+def logistic_regression(features: Features, labels: Labels, inverse_strength: float) -> LinearHead:
+    """Fit L2-regularised logistic regression by L-BFGS; deterministic.
+
+    Args:
+        features: (n, d), L2-normalised.
+        labels: (n,) class indices; at least two classes, none of them absent.
+        inverse_strength: scikit-learn's `C`.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(C=inverse_strength, max_iter=1000).fit(features, labels)
+    weight, bias = fitted.coef_, fitted.intercept_
+    if len(weight) == 1:
+        # Of two classes scikit-learn keeps the difference of the logits.
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return LinearHead(weight.astype(np.float32), bias.astype(np.float32))

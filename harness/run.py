@@ -1,0 +1,229 @@
+"""A pack of runs -> records. The same for one run from the command line, a warm worker and a job of a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from harness.build import build
+from harness.closed_form import run_closed_form
+from harness.errors import HarnessError
+from harness.experiment import Experiment, Result, Stopped
+from harness.gradient import run_gradient_trained
+from harness.machine import PeakMemory, check_device, device_name, versions
+from harness.methods import ClosedForm, GradientTrained
+from harness.record import CorruptRecord, Pack, Record, RunPaths, RunSpec, atomic, now
+from harness.saved import describe, save_model
+
+__all__ = ["check_device", "execute"]
+
+STOP_SECONDS = 0.5  # how often the stop file is looked for
+
+Say = Callable[[str], None]
+
+
+def execute(pack: Pack, interrupted: Callable[[], bool] = lambda: False, say: Say | None = None) -> None:
+    """Execute runs, one after another, each into a record.
+
+    A run whose record is `ok` is left as it is; one that has a checkpoint goes on from it. What goes wrong in a run
+    becomes its record, and the next run follows.
+
+    Args:
+        pack: the runs.
+        interrupted: looked at between steps; True checkpoints the present run, leaves its record `running`, and returns.
+        say: takes the lines that runs print; they also go to each run's log.
+
+    Raises:
+        HarnessError: a run's directory cannot be written.
+    """
+    for spec in pack.runs:
+        if interrupted():
+            return
+        if not _is_done(spec) and not _execute(spec, interrupted, say):
+            return
+
+
+def _is_done(spec: RunSpec) -> bool:
+    record = _known(spec)
+    return record is not None and record.status == "ok" and record.signature == spec.signature
+
+
+def _known(spec: RunSpec) -> Record | None:
+    with contextlib.suppress(CorruptRecord):  # it is written anew
+        return Record.read(spec.paths.record)
+    return None
+
+
+def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None) -> bool:
+    """Execute one run; False if it was stopped to go on later."""
+    started = time.perf_counter()
+    paths = spec.paths
+    log = Log(paths.log, say)
+    stop = StopFile(paths.stop)
+    record = _begin(spec)
+    result = Result()
+    memory: PeakMemory | None = None
+    device = None
+    try:
+        device = check_device(spec.config["device"])
+        memory = PeakMemory(device)
+        experiment = Experiment.load(spec, result, log, stop, interrupted)
+        method = build(spec.config["method"], spec.config["packages"])
+        if isinstance(method, ClosedForm):
+            run_closed_form(experiment, method)
+        elif isinstance(method, GradientTrained):
+            run_gradient_trained(experiment, method)
+        else:
+            raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
+        with result.phase("save"):
+            _save(experiment)
+        record.status = "ok"
+    except Stopped as stopped:
+        paths.stop.unlink(missing_ok=True)
+        if stopped.status == "stopped":
+            log("Stopped at a checkpoint.")
+            return False
+        record.status = "pruned"
+        log("Pruned.")
+    except Exception as error:  # noqa: BLE001 -- whatever a run raises is its result, and the next run follows
+        record.status, record.error = "failed", explain(error, spec.config)
+        log(f"Failed: {record.error}", quiet=True)
+        if not isinstance(error, HarnessError):
+            log(traceback.format_exc(), quiet=True)
+    record.metrics = result.metrics
+    record.data = result.data
+    record.cost = {name: round(v, 6) if isinstance(v, float) else v for name, v in result.cost.items()} | {
+        "total_seconds": round(time.perf_counter() - started, 6),
+        "peak_memory_mb": memory and round(memory.megabytes(), 1),
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
+    record.provenance = versions() | {"device_name": device and device_name(device)} | result.provenance
+    record.ended = now()
+    record.write(paths.record)
+    shutil.rmtree(paths.checkpoint, ignore_errors=True)
+    return True
+
+
+def _begin(spec: RunSpec) -> Record:
+    """Make the directory, its config.yaml and a record that says `running`; remove what another attempt left."""
+    paths = spec.paths
+    record = spec.new_record("running")
+    try:
+        known = _known(spec)
+        if known is not None and known.status == "running" and known.signature == spec.signature:
+            record.started = known.started
+        else:
+            shutil.rmtree(paths.checkpoint, ignore_errors=True)
+            shutil.rmtree(paths.model, ignore_errors=True)
+            for file in (paths.predictions, paths.metrics, paths.log):
+                file.unlink(missing_ok=True)
+        record.started = record.started or now()
+        with atomic(paths.config) as temporary:
+            temporary.write_text(yaml.safe_dump(spec.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        record.write(paths.record)
+    except OSError as error:
+        raise HarnessError(
+            f"The run's directory {paths.directory} cannot be written ({error.strerror or error}): mend it, or set "
+            "runs_dir=FOLDER."
+        ) from error
+    return record
+
+
+def _save(experiment: Experiment) -> None:
+    """Write predictions and, where it is asked for, the model."""
+    spec, result = experiment.spec, experiment.result
+    if experiment.tests:
+        _write_predictions(spec.paths, experiment)
+    if (spec.save_model or spec.phase == "single") and result.classifier is not None:
+        encoder, data = experiment.encoder, experiment.data
+        facts = describe(
+            encoder.model, encoder.resolved, data.labels, encoder.length, data.train.pairs is not None,
+            spec.config["task"]["name"], spec.config["method"]["name"],
+        )  # fmt: skip
+        result.cost["saved_bytes"] = save_model(
+            spec.paths.model, result.classifier, result.hooks, encoder.tokenizer, facts
+        )
+
+
+def _write_predictions(paths: RunPaths, experiment: Experiment) -> None:
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    names = np.array(experiment.data.labels, dtype=object)
+    columns: dict[str, list[Any]] = {name: [] for name in ("split", "id", "label", "prediction", "probabilities")}
+    for name, (split, probabilities) in experiment.result.predictions.items():
+        columns["split"] += [name] * len(split)
+        columns["id"] += split.ids.tolist()
+        columns["label"] += names[split.labels].tolist()
+        columns["prediction"] += names[probabilities.argmax(axis=1)].tolist()
+        columns["probabilities"] += list(probabilities)
+    types = {"probabilities": pa.list_(pa.float32()), "id": pa.int64()}
+    table = pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()})
+    with atomic(paths.predictions) as temporary:
+        parquet.write_table(table, temporary)
+
+
+class Log:
+    """Writes a run's lines to its log.txt, and passes them on."""
+
+    def __init__(self, path: Path, say: Say | None) -> None:
+        self.path, self.say = path, say
+
+    def __call__(self, line: str, quiet: bool = False) -> None:
+        """Write a line; a quiet one is not passed on."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line.rstrip("\n") + "\n")
+        if self.say is not None and not quiet:
+            self.say(line)
+
+
+class StopFile:
+    """Reads the file that asks a run to stop, now and then."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.next = 0.0
+
+    def __call__(self) -> str | None:
+        """Give `prune`, `checkpoint` or None."""
+        if time.monotonic() < self.next:
+            return None
+        self.next = time.monotonic() + STOP_SECONDS
+        try:
+            content = self.path.read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
+        return content if content in ("prune", "checkpoint") else None
+
+
+def explain(error: Exception, config: dict[str, Any]) -> str:
+    """Say in one message why a run failed."""
+    if isinstance(error, HarnessError):
+        return str(error)
+    if _is_out_of_memory(error):
+        train = config["train"]
+        half = max(int(train["batch_size"]) // 2, 1)
+        return (
+            f"Out of memory with train.batch_size={train['batch_size']} and train.accumulate={train['accumulate']}. Try "
+            f"train.batch_size={half} train.accumulate={int(train['accumulate']) * 2}: the same rows a step in less memory; "
+            f"or a smaller train.eval_batch_size (now {train['eval_batch_size']}) or task.max_length."
+        )
+    return f"{type(error).__name__}: {error}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # torch's CPU allocator has no exception of its own.
+    words = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError | OSError) and any(word in str(error).lower() for word in words)

@@ -1,0 +1,167 @@
+"""What a process keeps between runs: loaded data, tokens, tokenizers, pretrained backbones, features, probes.
+
+Every store is keyed by content digests, except loaded data: its file may change, and `Warm.data` says how that is seen.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from harness.batches import Examples, over_all
+from harness.build import build
+from harness.features import FeatureKey, Features, cached_features
+from harness.methods.base import LinearHead
+from harness.methods.linear_probe import logistic_regression
+from harness.models import Model, ResolvedModel
+from harness.models.classifier import Classifier, load_backbone, load_tokenizer, longest_input
+from harness.tasks.data import Split, TextData
+from harness.tasks.tokens import Tokens, tokenise
+
+T = TypeVar("T")
+
+
+class Store:
+    """The last few values by key, least recently used first out."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.values: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Give the value of a key; make it if there is none."""
+        if key not in self.values:
+            value = make()  # a failure stores nothing
+            self.values[key] = value
+            if len(self.values) > self.size:
+                self.values.popitem(last=False)
+        self.values.move_to_end(key)
+        kept: T = self.values[key]
+        return kept
+
+
+@dataclass
+class Warm:
+    """The stores of a process. Sizes bound memory: tokens and features are mapped files, backbones are not."""
+
+    datasets: Store = field(default_factory=lambda: Store(4))
+    backbones: Store = field(default_factory=lambda: Store(2))
+    tokenizers: Store = field(default_factory=lambda: Store(4))
+    tokens: Store = field(default_factory=lambda: Store(64))
+    features: Store = field(default_factory=lambda: Store(64))
+    probes: Store = field(default_factory=lambda: Store(64))
+
+    def data(self, node: dict[str, Any], packages: Sequence[str], fresh: bool = False) -> TextData:
+        """Load a task's data, or give what was loaded before.
+
+        Args:
+            node: the task's configuration.
+            packages: trusted besides our own.
+            fresh: load anew; asked for when a run's signature shows that the data is not what the process remembers.
+        """
+        key = (json.dumps(node, sort_keys=True, default=str), os.environ.get("HARNESS_DATA"), str(Path.cwd()))
+        if fresh:
+            self.datasets.values.pop(key, None)
+        return self.datasets.get(key, lambda: build(node, packages).load())
+
+
+WARM = Warm()
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One pretrained model on one data set, with everything about it that can be shared between runs.
+
+    Attributes:
+        model, resolved: which model.
+        data: which data.
+        max_length: tokens a row that the task allows.
+        device: where networks compute.
+        precision: fp32 | bf16.
+        batch_size: rows a batch when nothing is trained.
+        cache_dir: where tokens and features are kept.
+    """
+
+    model: Model
+    resolved: ResolvedModel
+    data: TextData
+    max_length: int
+    device: torch.device
+    precision: str
+    batch_size: int
+    cache_dir: Path
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return WARM.tokenizers.get(self.resolved.digest, lambda: load_tokenizer(self.resolved))
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The pretrained backbone, shared: nobody may change it."""
+        classes = len(self.data.labels) if self.model.pooling == "model" else 0
+        key = (self.resolved.digest, self.model.pooling == "model", classes)
+        return WARM.backbones.get(key, lambda: load_backbone(self.resolved, self.model.pooling, classes))
+
+    @property
+    def length(self) -> int:
+        """Tokens a row: what the task allows and the model takes."""
+        return min(
+            self.max_length, self.model.max_tokens or self.max_length, longest_input(self.backbone, self.tokenizer)
+        )
+
+    def classifier(self) -> Classifier:
+        """Make a classifier on a copy of the backbone, for a run to change."""
+        return Classifier(copy.deepcopy(self.backbone), self.model.pooling, len(self.data.labels))
+
+    def examples(self, split: Split) -> Examples:
+        """Tokenise a split."""
+        key = (self.data.fingerprint, split.name, self.resolved.digest, self.length)
+        tokens: Tokens = WARM.tokens.get(
+            key,
+            lambda: tokenise(
+                split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache_dir
+            ),
+        )
+        return Examples(tokens, split.labels, self.tokenizer.pad_token_id or 0)
+
+    def features(self, split: Split) -> Features:
+        """Frozen features of a split."""
+        key = FeatureKey(
+            self.data.fingerprint,
+            split.name,
+            self.resolved.digest,
+            self.model.pooling,
+            self.length,
+            self.precision,
+        )
+
+        def make() -> Features:
+            frozen = Classifier(self.backbone, self.model.pooling, len(self.data.labels)).eval()
+            return cached_features(
+                key,
+                len(split),
+                self.cache_dir,
+                lambda: over_all(
+                    frozen.to(self.device).features, self.examples(split), self.batch_size, self.device, self.precision
+                ),
+            )
+
+        return WARM.features.get(key, make)
+
+    def probe(self, split: Split, inverse_strength: float) -> LinearHead:
+        """Logistic regression on a split's frozen features."""
+        key = (self.data.fingerprint, split.name, self.resolved.digest, self.model.pooling, self.length, self.precision)
+        return WARM.probes.get(
+            (*key, inverse_strength),
+            lambda: logistic_regression(self.features(split).values, split.labels, inverse_strength),
+        )
