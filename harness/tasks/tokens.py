@@ -68,7 +68,7 @@ def tokenise(
     tokens = _read(folder, len(split))
     if tokens is not None:
         return tokens
-    made = _tokenise(split, tokenizer, max_length)
+    made = encode(split, tokenizer, max_length)
     try:
         _write(folder, made)
     except OSError as error:
@@ -79,7 +79,8 @@ def tokenise(
     return _read(folder, len(split)) or made  # mapped, so that the processes of a machine share the memory
 
 
-def _tokenise(split: Split, tokenizer: Any, max_length: int) -> Tokens:
+def encode(split: Split, tokenizer: Any, max_length: int) -> Tokens:
+    """Tokenise a split without a cache: `tokenise` for texts that are seen once."""
     types_needed = split.pairs is not None and "token_type_ids" in tokenizer.model_input_names
     encoded = tokenizer(
         split.texts,
