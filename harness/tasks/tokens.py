@@ -44,7 +44,7 @@ class Tokens:
         return np.diff(self.offsets)
 
 
-def tokenise(  # noqa: PLR0917  what is tokenised, with what, and where it is kept
+def tokenise(
     split: Split, fingerprint: str, tokenizer: Any, tokenizer_digest: str, max_length: int, cache_dir: Path
 ) -> Tokens:
     """Tokenise a split, or map it from the cache if this was done before.
