@@ -133,7 +133,8 @@ class TextClassification(TextTask):
             known = Hub.__dataclass_fields__
             for key in self.hub:
                 problems.check(key in known, f"Unknown key task.hub.{key}. {nearest(str(key), known)}")
-            problems.check(bool(self.hub.get("id")), "task.hub.id is missing: the hub data set's owner/name.")
+            if not self.path:
+                problems.check(bool(self.hub.get("id")), "task.hub.id is missing: the hub data set's owner/name.")
 
     def read(self) -> tuple[dict[str, pd.DataFrame], str]:
         """Read the given splits; see the class."""
