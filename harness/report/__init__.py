@@ -2,7 +2,7 @@
 
 from harness.report.load import Study, load
 from harness.report.rows import Row, rows
-from harness.report.table import text_table
+from harness.report.terminal import text_table
 from harness.report.write import Report, write
 
 __all__ = ["Report", "write", "text_table", "Row", "rows", "Study", "load"]

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     for warning in report.study.warnings:
         sys.stderr.write(f"{warning}\n")
     console = Console()
-    console.print(text_table(report.rows, report.study.name))
+    console.print(text_table(report))
     console.print("\n".join([*report.summary, f"Report: {report.page}"]), markup=False, highlight=False, soft_wrap=True)
     return 0
 

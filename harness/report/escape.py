@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-# C0 and C1 controls (tab and newline are handled by `plain`) would reach a terminal as commands.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# C0 and C1 controls (`plain` folds tab and newline) would reach a terminal as commands; half a surrogate pair is no
+# text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # Directional overrides and isolates reorder the text around them; right-to-left letters need none of these.
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _LATEX = {

@@ -60,12 +60,16 @@ def test_examples(row: Row) -> int | None:
 def summary(rows: Sequence[Row]) -> list[str]:
     """Say in one sentence a question what was measured and which cell is best; then what did not run."""
     sentences = [_sentence(group) for group in groups(rows)]
-    for status, phrase in (("failed", "failed"), ("running", "still running"), ("not started", "not started")):
+    for status, one, many in (
+        ("failed", "failed", "failed"),
+        ("running", "is still running", "are still running"),
+        ("not started", "has not started", "have not started"),
+    ):
         cells = [name(row, rows) for row in rows if row.status == status]
         if cells:
-            be = "is " if len(cells) == 1 and status != "failed" else "are " if status != "failed" else ""
             listing = plain(listed(cells), 300)
-            sentences.append(f"{len(cells)} of {plural(len(rows), 'cell')} {be}{phrase}: {listing}.")
+            be = one if len(cells) == 1 else many
+            sentences.append(f"{len(cells)} of {plural(len(rows), 'cell')} {be}: {listing}.")
     return sentences
 
 

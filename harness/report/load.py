@@ -56,6 +56,7 @@ class Cell:
         direction: maximize | minimize; None where no sweep.yaml tells: the metric's own.
         space: what was tuned, by override key.
         unreadable: runs whose record cannot be read.
+        chosen: signatures of the runs that confirm the chosen configuration; empty where choices.json does not tell.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Cell:
     space: dict[str, Any] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     unreadable: int = 0
+    chosen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,10 @@ def load(study_dir: Path) -> Study:
             f"{study_dir} holds no sweep.yaml and no record of a run, so there is nothing to report. Give the "
             f"directory of a study{_studies_in(study_dir)}; if it was just started, wait for its first run."
         )
+    choices = _read_choices(study_dir / "choices.json", warnings)
     for found in cells.values():
         found.runs.sort(key=_order)
+        found.chosen = frozenset(map(str, _list(_mapping(choices.get(found.id)).get("signatures"))))
     name = str(sweep.get("name") or study_dir.resolve().name)
     return Study(name, study_dir, sweep, list(cells.values()), tuple(warnings))
 
@@ -177,6 +181,18 @@ def _read_sweep(path: Path, warnings: list[str]) -> dict[str, Any]:
         warnings.append("sweep.yaml holds no mapping, so cells without a run are missing here.")
         return {}
     return dict(content)
+
+
+def _read_choices(path: Path, warnings: list[str]) -> dict[str, Any]:
+    try:
+        return _mapping(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        warnings.append(
+            f"choices.json cannot be read ({_reason(error)}); choices are taken from the validation scores."
+        )
+        return {}
 
 
 def _asked(sweep: Mapping[str, Any]) -> Iterator[Cell]:

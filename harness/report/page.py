@@ -229,7 +229,12 @@ def _costs(row: Row) -> list[tuple[str, str]]:
         known = [value for record in records if (value := number(record.cost.get(key))) is not None]
         mean, _ = mean_std(known)
         if mean is not None:
-            lines.append((key.removesuffix("_seconds").removesuffix("_mb").replace("_", " "), _cost(key, mean)))
+            lines.append(
+                (
+                    key.removesuffix("_seconds").removesuffix("_mb").removesuffix("_bytes").replace("_", " "),
+                    _cost(key, mean),
+                )
+            )
         else:
             lines.append((key.replace("_", " "), wording.settings({"": records[0].cost.get(key)}).removeprefix("=")))
     return lines

@@ -149,12 +149,13 @@ def _evaluated(cell: Cell, records: list[Record], best: Record | None) -> tuple[
 
     A study that was extended may have confirmed an earlier best too. Averaging over both would describe neither.
     """
-    done = [record for record in records if record.phase == "confirm" and record.status == "ok"]
-    done = done or [record for record in records if record.phase == "single" and record.status == "ok"]
-    done = sorted(
-        (record for record in done if metric(record, "test", cell.metric) is not None),
-        key=lambda record: record.started or "",
-    )
+    scored = [record for record in records if record.status == "ok" and metric(record, "test", cell.metric) is not None]
+    done = [record for record in scored if record.phase == "confirm"]
+    told = [record for record in done if record.signature in cell.chosen]
+    if told:
+        return sorted(told, key=lambda record: record.seed), len(done) - len(told)
+    done = done or [record for record in scored if record.phase == "single"]
+    done.sort(key=lambda record: record.started or "")
     if not done:
         return [], 0
     configurations = {digest(record.hyperparameters) for record in done}

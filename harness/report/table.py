@@ -1,4 +1,4 @@
-"""The comparison table as CSV, Markdown, LaTeX and in the terminal: fractions in CSV, percentages for people."""
+"""The comparison table as CSV, Markdown and LaTeX: fractions in CSV, percentages for people."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.report.escape import csv_text, latex, markdown, plain
 from harness.report.evidence import best, groups
 from harness.report.rows import Row
 from harness.report.wording import count, duration, mean_and_spread, memory, metric_name, percent, score, settings
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 COLUMNS = (
     "task", "model", "method", "variant", "metric", "test_mean", "test_std", "n_seeds", "val_best", "trials", "failed",
@@ -35,16 +32,16 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 def to_markdown(rows: Sequence[Row], title: str, summary: Sequence[str]) -> str:
     """Write a table for people, the best of each question in bold, with what is constant said once above it."""
-    columns = _columns(rows)
-    header = [column.name for column in columns]
+    shown = columns(rows)
+    header = [column.name for column in shown]
     lines = [f"# {markdown(title)}", "", *(f"{markdown(sentence)}\n" for sentence in (*summary, *constants(rows)))]
-    lines += [_line(header), _line(["--:" if column.numeric else "---" for column in columns])]
+    lines += [_line(header), _line(["--:" if column.numeric else "---" for column in shown])]
     tops = {id(best(group)) for group in groups(rows)}
     for row in rows:
-        cells = [markdown(column.text(row)) for column in columns]
+        cells = [markdown(column.text(row)) for column in shown]
         lines.append(
             _line(
-                [f"**{c}**" if id(row) in tops and col.bold and c else c for c, col in zip(cells, columns, strict=True)]
+                [f"**{c}**" if id(row) in tops and col.bold and c else c for c, col in zip(cells, shown, strict=True)]
             )
         )
     return "\n".join(lines) + "\n"
@@ -52,52 +49,24 @@ def to_markdown(rows: Sequence[Row], title: str, summary: Sequence[str]) -> str:
 
 def to_latex(rows: Sequence[Row]) -> str:
     r"""Write a tabular with booktabs rules, to be \input into a table environment."""
-    columns = [column for column in _columns(rows) if column.paper]
-    head = " & ".join(latex(column.name) for column in columns)
+    shown = [column for column in columns(rows) if column.paper]
+    head = " & ".join(latex(column.name) for column in shown)
     lines = [
         r"% needs \usepackage{booktabs}",
         *(f"% {latex(sentence)}" for sentence in constants(rows)),
-        rf"\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in columns)}}}",
+        rf"\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in shown)}}}",
         r"\toprule",
         rf"{head} \\",
         r"\midrule",
     ]
     tops = {id(best(group)) for group in groups(rows)}
     for row in rows:
-        cells = [latex(plain(column.text(row), 80)).replace("±", r"$\pm$") for column in columns]
+        cells = [latex(plain(column.text(row), 80)).replace("±", r"$\pm$") for column in shown]
         bold = [
-            rf"\textbf{{{c}}}" if id(row) in tops and col.bold and c else c
-            for c, col in zip(cells, columns, strict=True)
+            rf"\textbf{{{c}}}" if id(row) in tops and col.bold and c else c for c, col in zip(cells, shown, strict=True)
         ]
         lines.append(rf"{' & '.join(bold)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def text_table(rows: Sequence[Row], title: str | None = None) -> Table:
-    """Make the table that a study prints at its end: at most 100 columns wide, the best of each question in bold."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    columns = [column for column in _columns(rows) if column.terminal]
-    caption = " ".join(constants(rows))
-    table = Table(title=title and Text(plain(title)), caption=caption and Text(plain(caption)), box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(
-            Text(column.name),
-            justify="right" if column.numeric else "left",
-            no_wrap=column.numeric or column.bold,
-            overflow="fold",
-            max_width=column.width,
-            min_width=column.least,
-        )
-    tops = {id(best(group)) for group in groups(rows)}
-    for row in rows:
-        # Text, not str: a str may hold markup of the terminal library.
-        table.add_row(
-            *(Text(plain(column.text(row), 60)) for column in columns), style="bold" if id(row) in tops else ""
-        )
-    return table
 
 
 def constants(rows: Sequence[Row]) -> list[str]:
@@ -107,6 +76,8 @@ def constants(rows: Sequence[Row]) -> list[str]:
         for what in ("task", "model", "metric")
         if rows and len({getattr(row.cell, what) for row in rows}) == 1 and getattr(rows[0].cell, what)
     ]
+    if rows and rows[0].cell.variant and not varies(rows, "variant"):
+        same.append(settings(rows[0].cell.variant))
     return [f"In every row: {', '.join(same)}."] if same else []
 
 
@@ -128,7 +99,7 @@ def outcome(row: Row) -> str:
     return f"failed: {plain(row.error or 'no message', 200)}" if row.status == "failed" else status(row)
 
 
-class _Column:
+class Column:
     """A column of the tables for people.
 
     Args:
@@ -143,40 +114,41 @@ class _Column:
 
     def __init__(
         self, name: str, text: Callable[[Row], str], *, numeric: bool = True, bold: bool = False, paper: bool = True,
-        terminal: bool = True, least: int | None = None, width: int | None = None,
+        terminal: bool = True, least: int | None = None, width: int = 40,
     ) -> None:  # fmt: skip
         self.name, self.text, self.numeric, self.bold = name, text, numeric, bold
         self.paper, self.terminal, self.least, self.width = paper, terminal, least, width
 
 
-def _columns(rows: Sequence[Row]) -> list[_Column]:
+def columns(rows: Sequence[Row]) -> list[Column]:
+    """Give the columns of the tables for people; what is the same in every row needs none (see `constants`)."""
     metrics = {row.cell.metric for row in rows}
     one = metrics.pop() if len(metrics) == 1 else None
     # With one metric the header carries its name and unit, else every cell its own unit.
     head = f"{metric_name(one)}{', %' if percent(one) else ''}" if one else "score"
-    columns = [_Column("method", lambda row: row.cell.method or row.cell.id, numeric=False, bold=True, width=20)]
+    named = [Column("method", lambda row: row.cell.method or row.cell.id, numeric=False, bold=True, width=20)]
     if varies(rows, "model"):
-        columns.append(_Column("model", lambda row: row.cell.model, numeric=False, width=16))
+        named.append(Column("model", lambda row: row.cell.model, numeric=False, width=16))
     if varies(rows, "task"):
-        columns.insert(0, _Column("task", lambda row: row.cell.task, numeric=False, width=16))
-    if any(row.cell.variant for row in rows):
-        columns.append(_Column("variant", lambda row: settings(row.cell.variant, " "), numeric=False, width=18))
+        named.insert(0, Column("task", lambda row: row.cell.task, numeric=False, width=16))
+    if varies(rows, "variant"):
+        named.append(Column("variant", lambda row: settings(row.cell.variant, " "), numeric=False, width=18))
     if one is None:
-        columns.append(_Column("metric", lambda row: metric_name(row.cell.metric), numeric=False, width=10))
+        named.append(Column("metric", lambda row: metric_name(row.cell.metric), numeric=False, width=10))
     return [
-        *columns,
-        _Column(f"test {head}", lambda row: mean_and_spread(row, unit=one is None), bold=True),
-        _Column("seeds", lambda row: str(len(row.seeds)) if row.seeds else ""),
-        _Column(f"val {head}" if one is None else "val", lambda row: score(row.val_best, row.cell.metric, one is None)),
-        _Column("trainable", lambda row: count(row.params_trainable)),
-        _Column("train", lambda row: duration(row.train_seconds)),
-        _Column("tuning", lambda row: duration(row.tune_seconds)),
-        _Column("memory", lambda row: memory(row.peak_memory_mb), terminal=False),
-        _Column("trials", lambda row: str(row.trials) if row.trials else "", paper=False, terminal=False),
-        _Column(
+        *named,
+        Column(f"test {head}", lambda row: mean_and_spread(row, unit=one is None), bold=True),
+        Column("seeds", lambda row: str(len(row.seeds)) if row.seeds else "", terminal=len(named) < 4),
+        Column(f"val {head}" if one is None else "val", lambda row: score(row.val_best, row.cell.metric, one is None)),
+        Column("trainable", lambda row: count(row.params_trainable), terminal=len(named) < 3),
+        Column("train", lambda row: duration(row.train_seconds)),
+        Column("tuning", lambda row: duration(row.tune_seconds), terminal=len(named) < 4),
+        Column("memory", lambda row: memory(row.peak_memory_mb), terminal=False),
+        Column("trials", lambda row: str(row.trials) if row.trials else "", paper=False, terminal=False),
+        Column(
             "hyperparameters", lambda row: settings(row.hyperparameters), numeric=False, paper=False, terminal=False
         ),
-        _Column("status", outcome, numeric=False, paper=any(row.status != "ok" for row in rows), least=12, width=34),
+        Column("status", outcome, numeric=False, paper=any(row.status != "ok" for row in rows), least=12, width=34),
     ]
 
 

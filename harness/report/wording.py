@@ -70,7 +70,9 @@ def memory(megabytes: float | None) -> str:
     """Write memory: `640 MB`, `1.6 GB`."""
     if megabytes is None:
         return ""
-    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
+    if megabytes >= 1000:
+        return f"{megabytes / 1000:.1f} GB"
+    return f"{megabytes:.{0 if megabytes >= 10 or not megabytes else 1}f} MB"
 
 
 def setting(value: Any) -> str:

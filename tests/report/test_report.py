@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -58,6 +59,20 @@ def test_report_has_page_tables_and_figures(finished: Path, tmp_path: Path) -> N
     assert all(link.startswith(("#", "table.")) for link in links)
 
 
+def test_script_of_the_page_runs_under_its_own_policy(finished: Path, tmp_path: Path) -> None:
+    """In a real browser: a link to a cell opens it, and the filter appears, which only the script can do."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("chromium is not installed")
+    url = write(finished, tmp_path / "out").page.as_uri()
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"{url}#cell-2"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert '<details id="cell-2" open="">' in page
+    assert '<div class="tools">' in page
+
+
 def test_people_read_percentages_with_the_best_in_bold(finished: Path, tmp_path: Path) -> None:
     """Markdown, LaTeX and the terminal: percentages, the best row marked, the failed row's reason in reach."""
     from rich.console import Console
@@ -68,7 +83,7 @@ def test_people_read_percentages_with_the_best_in_bold(finished: Path, tmp_path:
     assert r"\textbf{full} & \textbf{87.3 $\pm$ 0.5} & 3 & 86.6" in read(tmp_path, "table.tex")
     assert r"linear\_probe & 85.8 $\pm$ 0.0" in read(tmp_path, "table.tex")
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123 - nothing to print to
-    console.print(text_table(report.rows, report.study.name))
+    console.print(text_table(report))
     shown = console.export_text()
     assert max(map(len, shown.splitlines())) <= 100
     assert "linear_probe" in shown

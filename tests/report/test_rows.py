@@ -141,6 +141,21 @@ def test_only_confirmations_of_the_chosen_configuration_count(study: Builder) ->
     assert (row.test_values, row.hyperparameters, row.superseded) == ((0.75, 0.75), new, 2)
 
 
+def test_choices_that_the_study_recorded_say_what_counts(study: Builder) -> None:
+    """choices.json names the runs that confirm, whatever the validation scores would say."""
+    study.sweep([asked(CELL)], confirm={"seeds": [1, 2]})
+    for number, rate in enumerate((0.1, 0.2)):
+        trial(study, number, 0.8, hyperparameters={"train.lr": rate})
+        for seed in (1, 2):
+            values = {"train.lr": rate}
+            confirm(study, seed, 0.5 + rate, name=f"c{rate}{seed}", hyperparameters=values, signature=f"{rate}-{seed}")
+    choice = {CELL: {"trial": 1, "signatures": ["0.2-1", "0.2-2"]}}
+    (study.directory / "choices.json").write_text(json.dumps(choice), encoding="utf-8")
+    assert (only(study).test_values, only(study).hyperparameters) == ((0.7, 0.7), {"train.lr": 0.2})
+    (study.directory / "choices.json").write_text("{", encoding="utf-8")
+    assert only(study).test_values == (0.6, 0.6)
+
+
 def test_records_beyond_the_sweep_are_shown(study: Builder) -> None:
     """A record whose cell sweep.yaml does not name still has its row."""
     study.sweep([asked(CELL)])
@@ -176,7 +191,7 @@ def test_close_cells_are_called_not_distinguishable_and_distant_ones_are_not(fin
         "On banking77, the best mean test accuracy is 87.3 ± 0.5 % (3 seeds), by full; lora and linear_probe lie "
         "within two standard errors of it and are not distinguishable on this evidence."
     )
-    assert rest == ["1 of 8 cells failed: ia3.", "1 of 8 cells is not started: adalora."]
+    assert rest == ["1 of 8 cells failed: ia3.", "1 of 8 cells has not started: adalora."]
 
 
 def test_summary_before_any_confirmation_names_the_validation_score(study: Builder) -> None:
