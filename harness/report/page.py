@@ -22,6 +22,7 @@ from harness.report.rows import Row, facts, mean_std, metric, number
 from harness.report.table import constants, outcome, status, varies
 
 _TRACE_WIDTH, _TRACE_HEIGHT = 320.0, 72.0  # of the tuning trace, in user units
+_MOST_NOTES = 40  # a disk that was full leaves many unreadable records
 # Facts that the page words itself, or shows elsewhere.
 _UNLISTED = ("warnings", "selected_with")
 
@@ -139,7 +140,9 @@ def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
             notes[f"{wording.name(row, rows)}: {text} of an earlier choice of hyperparameters or data not counted."] = (
                 None
             )
-    return list(notes)
+    listing = list(notes)
+    rest = len(listing) - _MOST_NOTES
+    return [*listing[:_MOST_NOTES], f"And {rest} more of the kind."] if rest > 0 else listing
 
 
 def _data(rows: Sequence[Row]) -> list[tuple[dict[str, Any], list[int]]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.metrics import METRICS
+from harness.report.escape import plain
 from harness.report.rows import Row
 
 _PLAIN = "{:.3f}"  # how a metric is written that this version does not know
@@ -100,7 +101,7 @@ def name(row: Row, among: Sequence[Row]) -> str:
     axes = {key: value for key, value in cell.variant.items() if len({str(o.cell.variant.get(key)) for o in among}) > 1}
     if axes:
         parts.append(f"({settings(axes)})")
-    return " ".join(parts)
+    return " ".join(plain(part, 60) for part in parts)
 
 
 def listed(names: Sequence[str], limit: int = 6) -> str:
