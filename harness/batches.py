@@ -106,11 +106,10 @@ def over_all(
         (n, m) float32, in the order of the rows.
     """
     order = np.argsort(-examples.tokens.lengths, kind="stable")  # longest first: memory runs out at once or never
-    pieces = []
+    starts = range(0, len(order), batch_size)
     # Not inference_mode: some layers keep tables that they make on first use, and training could not use those.
     with torch.no_grad(), autocast(device, precision):
-        for start in range(0, len(order), batch_size):
-            pieces.append(function(examples.batch(order[start : start + batch_size], device)).float())
+        pieces = [function(examples.batch(order[start : start + batch_size], device)).float() for start in starts]
     values = torch.cat(pieces).cpu().numpy()
     result = np.empty_like(values)
     result[order] = values

@@ -22,8 +22,8 @@ def run_closed_form(experiment: Experiment, method: ClosedForm) -> None:
     result, data, encoder = experiment.result, experiment.data, experiment.encoder
     if encoder.model.pooling == "model":
         raise HarnessError(
-            f"method={method.name} works on pooled vectors, and model.pooling=model gives none. Set model.pooling to mean, "
-            "cls or last."
+            f"method={method.name} works on pooled vectors, and model.pooling=model gives none. Set model.pooling to "
+            "mean, cls or last."
         )
     if experiment.by_folds:
         folds = [
@@ -66,7 +66,7 @@ def _fit(experiment: Experiment, method: ClosedForm, split: Split) -> LinearHead
             used.append(experiment.encoder.features(split))
     with result.phase("train"):
         head = method.fit(used[-1].values, split.labels, used[0].values)
-    # Features are shared; each run is charged what it would have cost alone, so that no method looks cheaper by its turn.
+    # Features are shared, but each run is charged what it would cost alone: none looks cheaper because it came later.
     result.add("train_seconds", sum(features.seconds for features in used))
     result.add("samples", len(split) if method.reads_rows else 0)
     result.add("tokens", len(experiment.encoder.examples(split).tokens.ids) if method.reads_rows else 0)

@@ -124,8 +124,8 @@ class Experiment:
                     break
             else:
                 raise HarnessError(
-                    f"The data of task={config['task']['name']} or the files of model={model.name} are not what they were "
-                    "when this run was planned. Start the command again: it plans anew."
+                    f"The data of task={config['task']['name']} or the files of model={model.name} are not what they "
+                    "were when this run was planned. Start the command again: it plans anew."
                 )
         length = config["task"]["max_length"]
         encoder = Encoder(model, resolved, data, length, device, train.precision, train.eval_batch_size, cache_dir)
@@ -158,7 +158,7 @@ class Experiment:
 
     @property
     def by_folds(self) -> bool:
-        """Whether folds choose; a confirmation then trains on all rows for a number of epochs that was chosen before."""
+        """Whether folds choose; a confirmation trains on all rows, for as many epochs as the folds chose before."""
         return bool(self.data.folds) and self.spec.phase != "confirm"
 
     def splits(self) -> list[Split]:

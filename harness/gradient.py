@@ -15,7 +15,7 @@ import torch
 from harness.batches import steps_per_epoch, stream
 from harness.config import TrainConfig
 from harness.experiment import Experiment, Stopped, mean_values
-from harness.methods import GradientTrained
+from harness.methods import GradientTrained, LinearHead
 from harness.models.classifier import SCALE
 from harness.record import write_json
 from harness.tasks.data import Split
@@ -62,8 +62,8 @@ def _fold(experiment: Experiment, method: GradientTrained, index: int) -> Progre
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not finished yet
     split, held_out = experiment.data.folds[index]
-    member = _member(experiment, method, experiment.train, split, held_out, f"fold{index}", {"fold": index})
     experiment.say(f"Fold {index + 1} of {len(experiment.data.folds)}")
+    member = _member(experiment, method, experiment.train, split, held_out, f"fold{index}", {"fold": index})
     _fit(experiment, member)
     write_json(noted, {"signature": signature} | asdict(member.progress))
     return member.progress
@@ -80,12 +80,7 @@ def _member(
 ) -> Member:
     result, encoder, seed = experiment.result, experiment.encoder, experiment.spec.config["seed"]
     examples = encoder.examples(split)
-    with result.phase("model"):
-        classifier = encoder.classifier()
-        _seed(stream(seed, "weights"))
-        classifier.reset_head()
-        if config.dropout is not None:
-            classifier.set_dropout(config.dropout)
+    head: LinearHead | None = None
     if config.head_init == "probe" and encoder.model.pooling == "model":
         warning = (
             "train.head_init=probe does not apply to model.pooling=model: the architecture's own head starts at random."
@@ -95,8 +90,15 @@ def _member(
     elif config.head_init == "probe":
         with result.phase("head"):
             head = encoder.probe(split, config.head_probe_c)
-            classifier.set_head(head.weight / SCALE, head.bias)
     with result.phase("model"):
+        classifier = encoder.classifier()
+        if config.dropout is not None:
+            classifier.set_dropout(config.dropout)
+        # From here on only this run draws: what a warm process did not have to compute cannot shift its weights.
+        _seed(stream(seed, "weights"))
+        classifier.reset_head()
+        if head is not None:
+            classifier.set_head(head.weight / SCALE, head.bias)
         steps = config.epochs * steps_per_epoch(len(examples), config.batch_size, config.accumulate)
         hooks = method.adapt(classifier, encoder.model, steps)
         classifier.to(experiment.device)
@@ -143,5 +145,5 @@ def _count(experiment: Experiment, finished: list[Progress]) -> None:
 def _seed(seed: int) -> None:
     """Seed every generator that initial weights may be drawn from."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 -- adapters of other libraries draw from the global generator
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def execute(pack: Pack, interrupted: Callable[[], bool] = lambda: False, say: Sa
 
     Args:
         pack: the runs.
-        interrupted: looked at between steps; True checkpoints the present run, leaves its record `running`, and returns.
+        interrupted: looked at between steps; True checkpoints the run, leaves its record `running`, and returns.
         say: takes the lines that runs print; they also go to each run's log.
 
     Raises:
@@ -47,6 +48,7 @@ def execute(pack: Pack, interrupted: Callable[[], bool] = lambda: False, say: Sa
     for spec in pack.runs:
         if interrupted():
             return
+        _make(spec.paths.directory)
         if not _is_done(spec) and not _execute(spec, interrupted, say):
             return
 
@@ -76,13 +78,7 @@ def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None) ->
         device = check_device(spec.config["device"])
         memory = PeakMemory(device)
         experiment = Experiment.load(spec, result, log, stop, interrupted)
-        method = build(spec.config["method"], spec.config["packages"])
-        if isinstance(method, ClosedForm):
-            run_closed_form(experiment, method)
-        elif isinstance(method, GradientTrained):
-            run_gradient_trained(experiment, method)
-        else:
-            raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
+        _compute(experiment)
         with result.phase("save"):
             _save(experiment)
         record.status = "ok"
@@ -117,25 +113,41 @@ def _begin(spec: RunSpec) -> Record:
     """Make the directory, its config.yaml and a record that says `running`; remove what another attempt left."""
     paths = spec.paths
     record = spec.new_record("running")
+    known = _known(spec)
+    if known is not None and known.status == "running" and known.signature == spec.signature:
+        record.started = known.started
+    else:
+        shutil.rmtree(paths.checkpoint, ignore_errors=True)
+        shutil.rmtree(paths.model, ignore_errors=True)
+        for file in (paths.predictions, paths.metrics, paths.log):
+            file.unlink(missing_ok=True)
+    record.started = record.started or now()
+    with atomic(paths.config) as temporary:
+        temporary.write_text(yaml.safe_dump(spec.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    record.write(paths.record)
+    return record
+
+
+def _make(directory: Path) -> None:
     try:
-        known = _known(spec)
-        if known is not None and known.status == "running" and known.signature == spec.signature:
-            record.started = known.started
-        else:
-            shutil.rmtree(paths.checkpoint, ignore_errors=True)
-            shutil.rmtree(paths.model, ignore_errors=True)
-            for file in (paths.predictions, paths.metrics, paths.log):
-                file.unlink(missing_ok=True)
-        record.started = record.started or now()
-        with atomic(paths.config) as temporary:
-            temporary.write_text(yaml.safe_dump(spec.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        record.write(paths.record)
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
     except OSError as error:
         raise HarnessError(
-            f"The run's directory {paths.directory} cannot be written ({error.strerror or error}): mend it, or set "
+            f"The run's directory {directory} cannot be written ({error.strerror or error}): mend it, or set "
             "runs_dir=FOLDER."
         ) from error
-    return record
+
+
+def _compute(experiment: Experiment) -> None:
+    method = build(experiment.spec.config["method"], experiment.spec.config["packages"])
+    if isinstance(method, ClosedForm):
+        run_closed_form(experiment, method)
+    elif isinstance(method, GradientTrained):
+        run_gradient_trained(experiment, method)
+    else:
+        raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
 
 
 def _save(experiment: Experiment) -> None:
@@ -214,9 +226,9 @@ def explain(error: Exception, config: dict[str, Any]) -> str:
         train = config["train"]
         half = max(int(train["batch_size"]) // 2, 1)
         return (
-            f"Out of memory with train.batch_size={train['batch_size']} and train.accumulate={train['accumulate']}. Try "
-            f"train.batch_size={half} train.accumulate={int(train['accumulate']) * 2}: the same rows a step in less memory; "
-            f"or a smaller train.eval_batch_size (now {train['eval_batch_size']}) or task.max_length."
+            f"Out of memory with train.batch_size={train['batch_size']} and train.accumulate={train['accumulate']}. "
+            f"Try train.batch_size={half} train.accumulate={int(train['accumulate']) * 2}: the same rows a step in "
+            f"less memory; or a smaller train.eval_batch_size (now {train['eval_batch_size']}) or task.max_length."
         )
     return f"{type(error).__name__}: {error}"
 

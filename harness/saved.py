@@ -127,8 +127,9 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
     resolved = model.resolve(cache_dir)
     if resolved.digest != facts["digest"]:
         raise HarnessError(
-            f"{directory} adapts another backbone than the one found for model={model.name} ({resolved.source}): its digest "
-            f"is {resolved.digest[:12]}, not {facts['digest'][:12]}. Get the backbone that was used ({facts['source']})."
+            f"{directory} adapts another backbone than the one found for model={model.name} ({resolved.source}): "
+            f"its digest is {resolved.digest[:12]}, not {facts['digest'][:12]}. Get the one that was used: "
+            f"{facts['source']}."
         )
     classes = len(facts["labels"])
     classifier = Classifier(load_backbone(resolved, model.pooling, classes), model.pooling, classes)
@@ -136,7 +137,7 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
         from peft import PeftModel
 
         classifier.backbone = PeftModel.from_pretrained(classifier.backbone, str(directory / "adapter"))
-    tensors = {}
+    tensors: dict[str, Any] = {}
     try:
         for name in ("head.safetensors", "backbone.safetensors"):
             if (directory / name).is_file():

@@ -215,12 +215,12 @@ def backward(member: Member, loss: Tensor) -> bool:
     batches = member.order[progress.position]
     rows = len(batches[member.part])
     with timed(progress, "train_seconds"):
-        value = float(loss)
+        value = float(loss.detach())
         penalty = member.hooks.penalty()
         total = loss if penalty is None else loss + penalty
         # Each row of a step weighs the same, however the step is cut into batches.
-        (total * (rows / sum(map(len, batches)))).backward()
-        if not math.isfinite(value) or (penalty is not None and not math.isfinite(float(penalty))):
+        torch.autograd.backward(total * (rows / sum(map(len, batches))))
+        if not math.isfinite(value) or (penalty is not None and not math.isfinite(float(penalty.detach()))):
             raise HarnessError(
                 f"the loss became non-finite at step {progress.step + 1} (train.lr={config.lr}, "
                 f"train.head_lr={config.head_lr}): try lower rates, train.clip above 0, or train.precision=fp32."

@@ -71,7 +71,12 @@ class Warm:
         key = (json.dumps(node, sort_keys=True, default=str), os.environ.get("HARNESS_DATA"), str(Path.cwd()))
         if fresh:
             self.datasets.values.pop(key, None)
-        return self.datasets.get(key, lambda: build(node, packages).load())
+
+        def load() -> TextData:
+            data: TextData = build(node, packages).load()
+            return data
+
+        return self.datasets.get(key, load)
 
 
 WARM = Warm()

@@ -85,7 +85,8 @@ class AdaLoraHooks(PeftHooks):
         distances = [
             torch.linalg.matrix_norm((p @ p.T if is_a else p.T @ p) - self.eye.to(p.device)) for p, is_a in self.factors
         ]
-        return self.config.orth_reg_weight * torch.stack(distances).mean()
+        weight: float = self.config.orth_reg_weight
+        return weight * torch.stack(distances).mean()
 
     def state(self) -> dict[str, Tensor]:
         """Give the allocator's moments and the present pattern of ranks."""

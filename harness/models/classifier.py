@@ -42,11 +42,13 @@ class Classifier(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch: (n, C) float32."""
         if self.head is None:
-            return self.backbone(**batch).logits.float()
+            logits: Tensor = self.backbone(**batch).logits
+            return logits.float()
         features = self.features(batch)
         # The head is small: float32 costs nothing there, and autocast would round what tells close classes apart.
         with torch.autocast(features.device.type, enabled=False):
-            return self.head(SCALE * features)
+            scaled: Tensor = self.head(SCALE * features)
+            return scaled
 
     def features(self, batch: Batch) -> Tensor:
         """L2-normalised pooled vectors of a batch: (n, d) float32."""
@@ -145,8 +147,8 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
     from transformers.utils import logging
 
     # Progress bars and notes on unused weights would mix with a run's own lines.
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers gives these no types
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     kind = AutoModelForSequenceClassification if pooling == "model" else AutoModel
     options: dict[str, Any] = {"num_labels": classes} if pooling == "model" else {"add_pooling_layer": False}
     state = torch.get_rng_state()

@@ -49,7 +49,7 @@ class Model:
         hub: repository on the Hugging Face hub.
         revision: commit or branch of `hub`; None is its main branch.
         path: a directory that holds the model; wins over all other sources.
-        bundled: Python package that carries the same files; used when cache and hub have none, and only if `digests` match.
+        bundled: Python package that carries the same files; used when cache and hub have none, if `digests` match.
         digests: {file: sha256 hex} of files that are known beforehand; the hub's and the package's must match.
         pooling: mean | cls | last (token) | model (the architecture's own classification head).
         max_tokens: longest input; None takes the architecture's own limit.
@@ -71,7 +71,7 @@ class Model:
         problems = Problems()
         problems.check(
             self.pooling in POOLINGS,
-            f"model.pooling must be one of {', '.join(POOLINGS)}, not {self.pooling}. {nearest(self.pooling, POOLINGS)}",
+            f"model.pooling cannot be {self.pooling}. {nearest(self.pooling, POOLINGS)}",
         )
         problems.check(
             self.max_tokens is None or self.max_tokens > 0,
@@ -208,7 +208,8 @@ def _from_hub(repository: str, revision: str | None) -> Path | str:
         raise HarnessError(f"model.hub={repository} has no revision {revision}: set model.revision.") from None
     except RepositoryNotFoundError:
         raise HarnessError(
-            f"model.hub={repository} is not on the hub, or is private: check its spelling (owner/name), or `hf auth login`."
+            f"model.hub={repository} is not on the hub, or is private: check its spelling (owner/name), or run "
+            "`hf auth login`."
         ) from None
     except (HfHubHTTPError, OSError) as error:
         return f"{repository} could not be fetched from the hub ({type(error).__name__})"
@@ -219,7 +220,7 @@ def _from_hub(repository: str, revision: str | None) -> Path | str:
 @cache
 def _hub_answers(endpoint: str) -> bool:
     """Whether the hub answers, asked once a process. Name resolution ignores time limits, so a thread asks."""
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import get_session
 
     answered = threading.Event()
 

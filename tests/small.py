@@ -1,0 +1,115 @@
+"""A small data set, written here, and runs on it with the real MiniLM."""
+
+from __future__ import annotations
+
+import csv
+import random
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.build import build
+from harness.config import TrainConfig
+from harness.record import Record, RunSpec, signature
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SUBJECTS = {
+    "delivery": ["my parcel", "the courier", "the shipment", "the package", "delivery of the box"],
+    "refund": ["my refund", "the money back", "the reimbursement", "the returned payment", "the credit"],
+    "password": ["my password", "the login code", "the sign-in", "my account access", "the reset mail"],
+}
+PREDICATES = [
+    "is late again",
+    "never arrived",
+    "has still not come",
+    "is missing since monday",
+    "does not show up",
+    "is gone",
+]
+
+
+def write_rows(path: Path, per_class: int, seed: int, classes: int = 3) -> Path:
+    """Write a CSV file (text, topic) of short messages."""
+    source = random.Random(seed)
+    rows = [
+        (
+            f"{source.choice(subjects)} {source.choice(PREDICATES)} {source.choice(['please', 'help', 'why', 'sir', 'thanks'])}",
+            topic,
+        )
+        for topic, subjects in list(SUBJECTS.items())[:classes]
+        for _ in range(per_class)
+    ]
+    source.shuffle(rows)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text", "topic"))
+        writer.writerows(rows)
+    return path
+
+
+def config(
+    directory: Path,
+    cache: Path,
+    method: str = "lora",
+    task: dict[str, Any] | None = None,
+    classes: int = 3,
+    **changes: Any,
+) -> dict[str, Any]:
+    """Compose a run's configuration from conf/; `changes` are `section__key=value`."""
+    for number, name in enumerate(("train", "validation", "test")):
+        if not (directory / f"{name}.csv").exists():
+            write_rows(directory / f"{name}.csv", (10, 8, 8)[number], number, classes)
+    overlay = yaml.safe_load((ROOT / "conf/method" / f"{method}.yaml").read_text(encoding="utf-8"))
+    node = {
+        "_target_": "harness.tasks.text.TextClassification",
+        "name": "small",
+        "metric": "accuracy",
+        "path": str(directory / "train.csv"),
+        "validation_path": str(directory / "validation.csv"),
+        "test_path": str(directory / "test.csv"),
+        "label": "topic",
+        "max_length": 32,
+    }
+    composed: dict[str, Any] = {
+        "task": node | (task or {}),
+        "model": yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8")),
+        "method": overlay["method"],
+        "train": asdict(TrainConfig()) | {"epochs": 2, "batch_size": 8} | overlay.get("train", {}),
+        "seed": 0,
+        "device": "cpu",
+        "cache_dir": str(cache),
+        "packages": [],
+    }
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        target = composed
+        for section in sections:
+            target = target[section]
+        target[last] = value
+    return composed
+
+
+def spec(composed: dict[str, Any], directory: Path, phase: str = "single", **more: Any) -> RunSpec:
+    """Plan a run as the coordinator does: with the signature of its configuration, data and model."""
+    fingerprint = build(composed["task"]).load().fingerprint
+    model = build(composed["model"]).resolve(composed["cache_dir"]).digest
+    return RunSpec(
+        directory=str(directory),
+        config=deepcopy(composed),
+        signature=signature(composed, phase, fingerprint, model),
+        study="study",
+        cell=f"small.minilm.{composed['method']['name']}",
+        phase=phase,
+        **more,
+    )
+
+
+def record(planned: RunSpec) -> Record:
+    """Read the record that a run left."""
+    found = Record.read(planned.paths.record)
+    assert found is not None
+    return found
