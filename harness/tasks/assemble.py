@@ -119,13 +119,14 @@ def _labels(task: TextTask, frames: Mapping[str, pd.DataFrame]) -> tuple[tuple[s
         )
     if task.metric == "auroc" and len(labels) > 2:
         problems.add(f"task.metric=auroc is for two classes; there are {len(labels)}. Choose macro_f1 or accuracy.")
-    for label in task.descriptions:
+    given = task.descriptions or {}
+    for label in given:
         problems.check(
             label in labels, f"task.descriptions describes {label!r}, which is not a class. {nearest(label, labels)}"
         )
     problems.raise_any()
     ordered = tuple(sorted(labels, key=lambda label: (label == task.positive, label)))
-    return ordered, tuple(task.descriptions.get(label) or describe(label) for label in ordered)
+    return ordered, tuple(given.get(label) or describe(label) for label in ordered)
 
 
 def describe(label: str) -> str:

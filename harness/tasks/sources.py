@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Hub:
     config: str | None = None
     text: str | Sequence[str] | None = None
     label: str | None = None
-    label_names: Mapping[str, str] = field(default_factory=dict)
+    label_names: Mapping[str, str] | None = None
     splits: Mapping[str, str] | None = None
 
 
@@ -112,7 +112,7 @@ def read_hub(hub: Hub, text: Sequence[str], label: str, name: str) -> dict[str, 
             columns: Columns = {column: list(data[column]) for column in (*text, label)}
             if isinstance(feature := data.features[label], datasets.ClassLabel):
                 columns[label] = [feature.int2str(value) if value is not None else None for value in columns[label]]
-            rows[split] = to_rows(columns, text, label, hub.label_names, where)
+            rows[split] = to_rows(columns, text, label, hub.label_names or {}, where)
         except HarnessError as error:
             problems.extend(error)
     problems.raise_any()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,7 @@ class TextTask:
     name: str  # of the task, in tables and directories
     metric: str = "accuracy"  # the metric of harness.metrics that selects
     positive: str | None = None  # of two classes, the positive one; null: the last by name
-    descriptions: Mapping[str, str] = field(
-        default_factory=dict
-    )  # label: text for zero_shot; default: the label in words
+    descriptions: Mapping[str, str] | None = None  # label: text for zero_shot; null: the labels in words
     shots: int | None = None  # training rows kept a class; null keeps all
     draw: int = 0  # which shots (and pool, and folds); a run's seed never changes them
     validation: str | None = None  # split | pool | kfold; null: split, but pool with shots where no validation is given
@@ -99,7 +97,7 @@ class TextClassification(TextTask):
     validation_path: str | None = None  # validation rows; null: see `validation`
     test_path: str | None = None  # test rows; null: held out of the training rows
     folder: str | None = None  # folder in $HARNESS_DATA
-    files: Mapping[str, str] = field(default_factory=dict)  # train, validation, test: file names in `folder`
+    files: Mapping[str, str] | None = None  # train, validation, test: file names in `folder`
     hub: Mapping[str, Any] | None = None  # the fields of harness.tasks.sources.Hub
     text: str | Sequence[str] = "text"  # name of the text column, or of two for pairs
     label: str = "label"  # name of the label column
@@ -108,7 +106,7 @@ class TextClassification(TextTask):
     separator: str | None = None  # between fields; null: comma, or tab for tsv and lines
     columns: Sequence[str] | None = None  # column names of files without a header
     quoting: bool = True  # whether a double quote encloses fields
-    label_names: Mapping[str, str] = field(default_factory=dict)  # raw label in a file: class name
+    label_names: Mapping[str, str] | None = None  # raw label in a file: class name
 
     def check(self, problems: Problems) -> None:
         """Note every field that breaks its rule."""
@@ -125,9 +123,10 @@ class TextClassification(TextTask):
             codecs.lookup(self.encoding)
         except LookupError:
             problems.add(f"Unknown task.encoding {self.encoding}. Usual ones: utf-8, cp1252, latin-1.")
-        if self.folder and "train" not in self.files:
+        files = self.files or {}
+        if self.folder and "train" not in files:
             problems.add("task.folder needs task.files.train, the file's name in the folder.")
-        if unknown := [split for split in self.files if split not in SPLITS]:
+        if unknown := [split for split in files if split not in SPLITS]:
             problems.add(f"task.files names the unknown split {unknown[0]}. {nearest(unknown[0], SPLITS)}")
         if self.hub is not None:
             known = Hub.__dataclass_fields__
@@ -138,7 +137,7 @@ class TextClassification(TextTask):
 
     def read(self) -> tuple[dict[str, pd.DataFrame], str]:
         """Read the given splits; see the class."""
-        texts, label_names = _listed(self.text), self.label_names
+        texts, label_names, files = _listed(self.text), self.label_names or {}, self.files or {}
         how = FileFormat(
             format=self.format,
             encoding=self.encoding,
@@ -147,13 +146,13 @@ class TextClassification(TextTask):
             quoting=self.quoting,
         )
         own = dict(zip(SPLITS, (self.path, self.validation_path, self.test_path), strict=True))
-        paths = {split: Path(path).expanduser() for split, path in own.items() if path and path != "???"}
+        paths = {split: Path(path).expanduser() for split, path in own.items() if path}
         frames: dict[str, pd.DataFrame] = {}
         source = paths["train"].name if "train" in paths else ""
         if "train" not in paths:
             if folder := data_folder(self.folder):
-                paths = {split: folder / name for split, name in self.files.items()} | paths
-                source = f"{self.folder}/{self.files['train']}"
+                paths = {split: folder / name for split, name in files.items()} | paths
+                source = f"{self.folder}/{files['train']}"
             elif self.hub is not None:
                 hub = Hub(**self.hub)
                 frames = read_hub(hub, texts, self.label, self.name)
@@ -177,7 +176,7 @@ class TextClassification(TextTask):
             )
         return (
             f"The data of task {self.name} are not here, and no hub data set is known for it. Set HARNESS_DATA to a "
-            f"folder that holds {self.folder}/{self.files['train']}, or name your own file with task.path=FILE."
+            f"folder that holds {self.folder}/{(self.files or {})['train']}, or name your own file with task.path=FILE."
         )
 
 
