@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,10 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
     if (directory / "adapter").is_dir():
         from peft import PeftModel
 
-        classifier.backbone = PeftModel.from_pretrained(classifier.backbone, str(directory / "adapter"))
+        with warnings.catch_warnings():
+            # Among others PEFT takes AdaLoRA's pattern of ranks, which it applies, for one of LoRA's, which it ignores.
+            warnings.simplefilter("ignore")
+            classifier.backbone = PeftModel.from_pretrained(classifier.backbone, str(directory / "adapter"))
     tensors: dict[str, Any] = {}
     try:
         for name in ("head.safetensors", "backbone.safetensors"):

@@ -22,6 +22,7 @@ SUBJECTS = {
     "refund": ["my refund", "the money back", "the reimbursement", "the returned payment", "the credit"],
     "password": ["my password", "the login code", "the sign-in", "my account access", "the reset mail"],
 }
+CLOSINGS = ["please", "help", "why", "sir", "thanks"]
 PREDICATES = [
     "is late again",
     "never arrived",
@@ -37,7 +38,7 @@ def write_rows(path: Path, per_class: int, seed: int, classes: int = 3) -> Path:
     source = random.Random(seed)
     rows = [
         (
-            f"{source.choice(subjects)} {source.choice(PREDICATES)} {source.choice(['please', 'help', 'why', 'sir', 'thanks'])}",
+            f"{source.choice(subjects)} {source.choice(PREDICATES)} {source.choice(CLOSINGS)}",
             topic,
         )
         for topic, subjects in list(SUBJECTS.items())[:classes]

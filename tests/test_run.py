@@ -23,8 +23,9 @@ from harness.run import execute, explain
 from tests.small import config, record, spec, write_rows
 
 COSTS = {
-    "data_seconds", "model_seconds", "train_seconds", "evaluate_seconds", "save_seconds", "total_seconds", "samples_per_second",
-    "tokens_per_second", "params_trainable", "params_total", "saved_bytes", "peak_memory_mb", "threads", "device",
+    "data_seconds", "model_seconds", "train_seconds", "evaluate_seconds", "save_seconds", "total_seconds",
+    "samples_per_second", "tokens_per_second", "params_trainable", "params_total", "saved_bytes", "peak_memory_mb",
+    "threads", "device",
 }  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def _one_thread() -> None:
 
 
 def test_single_run_leaves_everything(tmp_path: Path, cache: Path) -> None:
-    """A single run leaves its configuration, an ok record with metrics and costs, epochs, predictions, a log and a model."""
+    """A single run leaves configuration, a record with metrics and costs, epochs, predictions, a log and a model."""
     planned = spec(config(tmp_path, cache), tmp_path / "run")
     lines: list[str] = []
     execute(Pack((planned,)), say=lines.append)

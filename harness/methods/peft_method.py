@@ -40,8 +40,11 @@ class PeftHooks(Hooks):
     def save(self, classifier: Classifier, directory: Path) -> bool:
         """Write adapter_config.json and adapter_model.safetensors, loadable by `PeftModel.from_pretrained`."""
         backbone: Any = classifier.backbone
-        # Left to itself PEFT asks the hub whether the vocabulary was extended.
-        backbone.save_pretrained(str(directory), save_embedding_layers=False)
+        with warnings.catch_warnings():
+            # PEFT takes a layer whose rank AdaLoRA cut to 0 for a shard of a distributed model.
+            warnings.simplefilter("ignore")
+            # Left to itself PEFT asks the hub whether the vocabulary was extended.
+            backbone.save_pretrained(str(directory), save_embedding_layers=False)
         return True
 
 
