@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.batches import softmax
 from harness.errors import HarnessError
-from harness.experiment import Experiment, Probabilities, mean_values, softmax
+from harness.experiment import Experiment, Probabilities, mean_values
 from harness.methods import ClosedForm, LinearHead
 from harness.metrics import evaluate
 from harness.models.classifier import SCALE, Classifier, width

@@ -17,12 +17,13 @@ from harness.build import build
 from harness.config import TrainConfig
 from harness.errors import HarnessError
 from harness.machine import check_device
+from harness.member import Values
 from harness.methods import Hooks
 from harness.metrics import METRICS, Metric, evaluate
 from harness.models.classifier import Classifier
 from harness.record import RunSpec, signature
 from harness.tasks.data import Split, TextData
-from harness.train import Values, score
+from harness.train import score
 from harness.warm import WARM, Encoder
 
 Probabilities = npt.NDArray[np.float32]
@@ -193,10 +194,3 @@ def mean_values(folds: list[Values]) -> Values:
         name: None if any(value is None for value in values) else float(np.mean([v for v in values if v is not None]))
         for name, values in columns.items()
     }
-
-
-def softmax(logits: npt.NDArray[np.floating[Any]]) -> Probabilities:
-    """Class probabilities of logits (n, C)."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: Probabilities = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
-    return probabilities

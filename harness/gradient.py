@@ -14,12 +14,13 @@ import torch
 
 from harness.batches import steps_per_epoch, stream
 from harness.config import TrainConfig
-from harness.experiment import Experiment, Stopped, mean_values
+from harness.experiment import Experiment, Probabilities, Stopped, mean_values
+from harness.member import Member, Progress
 from harness.methods import GradientTrained, LinearHead
 from harness.models.classifier import SCALE
 from harness.record import write_json
 from harness.tasks.data import Split
-from harness.train import Member, Progress, fit, predict, score
+from harness.train import fit, predict, score
 
 
 def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> None:
@@ -41,13 +42,17 @@ def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> Non
         experiment.say(f"Mean of {len(folds)} folds: {score(experiment.metric, result.metrics['val'], 'dev')}")
     if experiment.judged() or not experiment.by_folds:
         config = replace(train, stop_epoch=stop_epoch)
-        member = _member(experiment, method, config, data.train, data.validation, "all", {})
+        member = make_member(experiment, method, config, data.train, data.validation, "all", {})
         _fit(experiment, member)
         _count(experiment, [member.progress])
         result.cost |= {"best_epoch": member.progress.best_epoch, "epochs": member.progress.epoch}
-        experiment.judge(
-            lambda split: predict(member.classifier, experiment.encoder.examples(split), config, experiment.device)
-        )
+
+        def probabilities(split: Split) -> Probabilities:
+            if split is data.validation and member.best_probabilities is not None:
+                return member.best_probabilities  # computed when the epoch was chosen
+            return predict(member.classifier, experiment.encoder.examples(split), config, experiment.device)
+
+        experiment.judge(probabilities)
         result.classifier, result.hooks = member.classifier, member.hooks
 
 
@@ -63,13 +68,13 @@ def _fold(experiment: Experiment, method: GradientTrained, index: int) -> Progre
         pass  # not finished yet
     split, held_out = experiment.data.folds[index]
     experiment.say(f"Fold {index + 1} of {len(experiment.data.folds)}")
-    member = _member(experiment, method, experiment.train, split, held_out, f"fold{index}", {"fold": index})
+    member = make_member(experiment, method, experiment.train, split, held_out, f"fold{index}", {"fold": index})
     _fit(experiment, member)
     write_json(noted, {"signature": signature} | asdict(member.progress))
     return member.progress
 
 
-def _member(
+def make_member(
     experiment: Experiment,
     method: GradientTrained,
     config: TrainConfig,
@@ -78,6 +83,16 @@ def _member(
     name: str,
     tag: dict[str, Any],
 ) -> Member:
+    """Make a member of the training loop: a fresh copy of the backbone, its head, adapted by the method.
+
+    Args:
+        experiment: the run.
+        method: adapts the copy.
+        config: how it is trained.
+        split, validation: rows.
+        name: of the checkpoint's file.
+        tag: see `Member`.
+    """
     result, encoder, seed = experiment.result, experiment.encoder, experiment.spec.config["seed"]
     examples = encoder.examples(split)
     head: LinearHead | None = None

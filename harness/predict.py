@@ -55,8 +55,7 @@ class Predictor:
         import numpy as np
         import torch
 
-        from harness.batches import Examples, over_all
-        from harness.experiment import softmax
+        from harness.batches import Examples, over_all, softmax
         from harness.tasks import Split
         from harness.tasks.tokens import encode
 

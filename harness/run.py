@@ -114,7 +114,7 @@ def _begin(spec: RunSpec) -> Record:
     paths = spec.paths
     record = spec.new_record("running")
     known = _known(spec)
-    if known is not None and known.status == "running" and known.signature == spec.signature:
+    if known is not None and known.status in ("running", "lost") and known.signature == spec.signature:
         record.started = known.started
     else:
         shutil.rmtree(paths.checkpoint, ignore_errors=True)

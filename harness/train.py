@@ -10,159 +10,23 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.batches import Examples, Rows, autocast, epoch_order, over_all, steps_per_epoch, stream
+from harness.batches import Examples, autocast, over_all, softmax
 from harness.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
 from harness.config import TrainConfig
 from harness.errors import HarnessError
-from harness.methods.base import Hooks
+from harness.member import Member, Progress, Values
 from harness.metrics import Metric, evaluate
 from harness.models.classifier import Classifier
+from harness.optimizer import rate
 from harness.record import append_jsonl, atomic, read_jsonl
-
-Values = dict[str, float | None]
-
-
-@dataclass
-class Progress:
-    """How far a member is: JSON-able, and part of its checkpoint.
-
-    Attributes:
-        epoch: finished epochs.
-        position: steps done in the present epoch.
-        step: optimizer steps done.
-        loss_sum, rows: of the present epoch's training loss.
-        train_loss: mean of the last finished epoch.
-        val: validation metrics of the last finished epoch.
-        best_epoch: the best epoch so far, counted from 1; 0 before there is one.
-        best_val: its validation metrics.
-        samples, tokens: trained on, padding not counted.
-        train_seconds, evaluate_seconds: net, over all attempts.
-        resumes: how often training went on from a checkpoint.
-    """
-
-    epoch: int = 0
-    position: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    rows: int = 0
-    train_loss: float | None = None
-    val: Values = field(default_factory=dict)
-    best_epoch: int = 0
-    best_val: Values = field(default_factory=dict)
-    samples: int = 0
-    tokens: int = 0
-    train_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
-    resumes: int = 0
-
-
-@dataclass(kw_only=True)
-class Member:
-    """One model in training.
-
-    Attributes:
-        classifier: adapted by its method, on `device`.
-        hooks: what the method asks of the loop.
-        config: how it is trained.
-        train: rows to train on.
-        validation: rows that choose the epoch; None keeps the last one.
-        metric: what chooses; of equals the one with the lower loss.
-        seed: of the run.
-        device: where the classifier is.
-        say: takes the line that each epoch prints.
-        metrics_path: takes a JSON line an epoch; None writes none.
-        checkpoint_path: None writes none.
-        signature: ties a checkpoint to what is computed.
-        tag: keys added to each line in `metrics_path`, such as {fold: 0}.
-        stop: looked at after every step: "prune", "checkpoint" or None.
-        status: going, then done | failed | pruned | stopped (checkpointed, to go on later).
-        failure: what went wrong.
-        progress: how far it is.
-    """
-
-    classifier: Classifier
-    hooks: Hooks
-    config: TrainConfig
-    train: Examples
-    validation: Examples | None
-    metric: Metric
-    seed: int
-    device: torch.device
-    say: Callable[[str], None]
-    metrics_path: Path | None = None
-    checkpoint_path: Path | None = None
-    signature: str = ""
-    tag: dict[str, Any] = field(default_factory=dict)
-    stop: Callable[[], str | None] = lambda: None
-    status: str = "going"
-    failure: Exception | None = None
-    progress: Progress = field(default_factory=Progress)
-
-    def __post_init__(self) -> None:
-        """Make what belongs to the member alone."""
-        self.optimizer = make_optimizer(self.classifier, self.config)
-        self.total_steps = self.config.epochs * self.steps_per_epoch
-        self.random_state = RandomState(stream(self.seed, "dropout"), self.device)
-        self.best_weights: dict[str, Tensor] = {}
-        self.order: list[list[Rows]] = []  # the present epoch's
-        self.part = 0  # batches of the present step that are done
-        self.saved_at = time.monotonic()
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch."""
-        return steps_per_epoch(len(self.train), self.config.batch_size, self.config.accumulate)
-
-    @property
-    def last_epoch(self) -> int:
-        """Number of epochs that are trained unless patience ends first."""
-        return min(self.config.epochs, self.config.stop_epoch or self.config.epochs)
-
-    def next_rows(self) -> Rows:
-        """Rows of the next batch."""
-        if not self.order:
-            config, lengths = self.config, self.train.tokens.lengths
-            self.order = epoch_order(lengths, config.batch_size, config.accumulate, self.seed, self.progress.epoch)
-        return self.order[self.progress.position][self.part]
-
-
-class RandomState:
-    """A member's own stream of random numbers: torch's generators are swapped while the member computes."""
-
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.cuda = device if device.type == "cuda" else None
-        with torch.random.fork_rng([device] if self.cuda else []):
-            torch.manual_seed(seed)
-            self.tensors = self._get()
-
-    def _get(self) -> dict[str, Tensor]:
-        state = {"cpu": torch.get_rng_state()}
-        return state | {"cuda": torch.cuda.get_rng_state(self.cuda)} if self.cuda else state
-
-    def _set(self, tensors: dict[str, Tensor]) -> None:
-        torch.set_rng_state(tensors["cpu"])
-        if self.cuda and "cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["cuda"], self.cuda)
-
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Draw from this stream within the block."""
-        outside = self._get()
-        self._set(self.tensors)
-        try:
-            yield
-        finally:
-            self.tensors = self._get()
-            self._set(outside)
 
 
 def fit(members: list[Member], interrupted: Callable[[], bool] = lambda: False) -> None:
@@ -254,7 +118,7 @@ def finish_epoch(member: Member) -> None:
     progress.position, progress.loss_sum, progress.rows = 0, 0.0, 0
     member.order = []
     line = f"Epoch {progress.epoch}, train loss: {progress.train_loss:.3f}"
-    improved = True
+    improved, probabilities = True, None
     if member.validation is not None:
         with timed(progress, "evaluate_seconds"):
             probabilities = predict(member.classifier, member.validation, member.config, member.device)
@@ -268,6 +132,7 @@ def finish_epoch(member: Member) -> None:
         improved = progress.best_epoch == 0 or better(member.metric, progress.val, progress.best_val)
     if improved:
         progress.best_epoch, progress.best_val = progress.epoch, progress.val
+        member.best_probabilities = probabilities
         if member.validation is not None:
             member.best_weights = {name: p.detach().clone() for name, p in member.classifier.trainable().items()}
     member.say(line)
@@ -301,6 +166,8 @@ def attend(member: Member, request: str | None) -> None:
             | prefixed("hooks", member.hooks.state())
             | prefixed("random", member.random_state.tensors)
         )
+        if member.best_probabilities is not None:
+            tensors["probabilities"] = torch.from_numpy(member.best_probabilities)
         save_checkpoint(member.checkpoint_path, tensors, {"signature": member.signature} | asdict(member.progress))
         member.saved_at = time.monotonic()
     if request == "checkpoint":
@@ -331,6 +198,8 @@ def resume(member: Member) -> None:
         )
         member.hooks.load_state({name: t.to(member.device) for name, t in group("hooks", tensors).items()})
         member.random_state.tensors = group("random", tensors)
+        if "probabilities" in tensors:
+            member.best_probabilities = tensors["probabilities"].numpy()
         member.say(f"Going on from step {member.progress.step}.")
     if member.metrics_path is not None and (lines := read_jsonl(member.metrics_path)):
         # Lines of other folds stay.
@@ -344,38 +213,15 @@ def resume(member: Member) -> None:
                 append_jsonl(temporary, line)
 
 
-def make_optimizer(classifier: Classifier, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters: the head at its own rate, no decay on biases and norms."""
-    head = {name for name, _ in classifier.head_parameters()}
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, parameter in classifier.trainable().items():
-        peak = config.head_lr if name in head else config.lr
-        # Biases, norms and scaling vectors are the parameters of one dimension.
-        decay = config.weight_decay if max(parameter.shape, default=1) < parameter.numel() else 0.0
-        groups.setdefault((peak, decay), []).append(parameter)
-    listed = [{"params": ps, "lr": peak, "peak": peak, "weight_decay": decay} for (peak, decay), ps in groups.items()]
-    return torch.optim.AdamW(listed, fused=True)
-
-
-def rate(step: int, total: int, warmup: float, schedule: str) -> float:
-    """Share of the peak rate at a step (from 0) of `total`: a linear rise, then the schedule's fall to 0 at the end."""
-    rising = int(warmup * total)
-    if step < rising:
-        return (step + 1) / rising
-    done = (step - rising) / max(total - rising, 1)
-    if schedule == "linear":
-        return 1.0 - done
-    return 0.5 * (1.0 + math.cos(math.pi * done)) if schedule == "cosine" else 1.0
-
-
-def predict(classifier: Classifier, examples: Examples, config: TrainConfig, device: torch.device) -> Any:
+def predict(
+    classifier: Classifier, examples: Examples, config: TrainConfig, device: torch.device
+) -> npt.NDArray[np.float32]:
     """Class probabilities (n, C) float32 of all rows; the classifier keeps its mode."""
     training = classifier.training
     classifier.eval()
     logits = over_all(classifier, examples, config.eval_batch_size, device, config.precision)
     classifier.train(training)
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    return softmax(logits)
 
 
 def better(metric: Metric, values: Values, than: Values) -> bool:

@@ -16,10 +16,10 @@ import pytest
 import torch
 import yaml
 
-from harness import run as run_module
 from harness.metrics import evaluate
 from harness.record import Pack, read_jsonl
 from harness.run import execute, explain
+from harness.warm import WARM
 from tests.small import config, record, spec, write_rows
 
 COSTS = {
@@ -163,7 +163,7 @@ def test_data_that_changed_since_planning_is_refused(tmp_path: Path, cache: Path
     assert record(new).status == "ok" and record(new).data["rows"] != record(old).data["rows"]
     late = spec(config(tmp_path, cache, "nearest_mean"), tmp_path / "late", phase="tune")
     write_rows(tmp_path / "train.csv", 8, seed=8)
-    run_module.Experiment.load.__globals__["WARM"].datasets.values.clear()
+    WARM.datasets.values.clear()
     execute(Pack((late,)))
     assert "not what they were" in str(record(late).error)
 

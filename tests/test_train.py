@@ -14,11 +14,13 @@ from harness.batches import Examples, epoch_order, over_all, stream
 from harness.build import build
 from harness.config import TrainConfig
 from harness.experiment import Experiment, Result
-from harness.gradient import _member as make_member
+from harness.gradient import make_member
+from harness.member import Member
 from harness.methods import Hooks
 from harness.metrics import METRICS
+from harness.optimizer import make_optimizer, rate
 from harness.record import read_jsonl
-from harness.train import Member, better, fit, make_optimizer, predict, rate
+from harness.train import better, fit, predict
 from tests.small import config, spec
 
 CPU = torch.device("cpu")
@@ -87,7 +89,7 @@ def test_going_on_from_any_step_equals_going_through(method: str, tmp_path: Path
     """Stopped after each number of steps, also within an epoch, a member goes on to the same weights, bit for bit."""
     whole = member(tmp_path, cache, method)
     fit([whole])
-    for steps in (1, 4, 5):
+    for steps in (1, 5):
         halted = member(tmp_path, cache, method)
         halted.checkpoint_path = tmp_path / f"{method}{steps}.safetensors"
         countdown = iter([False] * (steps - 1))

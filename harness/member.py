@@ -1,0 +1,159 @@
+"""One model in training: what it trains on and how, its own optimizer and random stream, and how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from harness.batches import Examples, Rows, epoch_order, steps_per_epoch, stream
+from harness.config import TrainConfig
+from harness.methods.base import Hooks
+from harness.metrics import Metric
+from harness.models.classifier import Classifier
+from harness.optimizer import make_optimizer
+
+Values = dict[str, float | None]
+
+
+@dataclass
+class Progress:
+    """How far a member is: JSON-able, and part of its checkpoint.
+
+    Attributes:
+        epoch: finished epochs.
+        position: steps done in the present epoch.
+        step: optimizer steps done.
+        loss_sum, rows: of the present epoch's training loss.
+        train_loss: mean of the last finished epoch.
+        val: validation metrics of the last finished epoch.
+        best_epoch: the best epoch so far, counted from 1; 0 before there is one.
+        best_val: its validation metrics.
+        samples, tokens: trained on, padding not counted.
+        train_seconds, evaluate_seconds: net, over all attempts.
+        resumes: how often training went on from a checkpoint.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    rows: int = 0
+    train_loss: float | None = None
+    val: Values = field(default_factory=dict)
+    best_epoch: int = 0
+    best_val: Values = field(default_factory=dict)
+    samples: int = 0
+    tokens: int = 0
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    resumes: int = 0
+
+
+@dataclass(kw_only=True)
+class Member:
+    """One model in training.
+
+    Attributes:
+        classifier: adapted by its method, on `device`.
+        hooks: what the method asks of the loop.
+        config: how it is trained.
+        train: rows to train on.
+        validation: rows that choose the epoch; None keeps the last one.
+        metric: what chooses; of equals the one with the lower loss.
+        seed: of the run.
+        device: where the classifier is.
+        say: takes the line that each epoch prints.
+        metrics_path: takes a JSON line an epoch; None writes none.
+        checkpoint_path: None writes none.
+        signature: ties a checkpoint to what is computed.
+        tag: keys added to each line in `metrics_path`, such as {fold: 0}.
+        stop: looked at after every step: "prune", "checkpoint" or None.
+        status: going, then done | failed | pruned | stopped (checkpointed, to go on later).
+        failure: what went wrong.
+        progress: how far it is.
+    """
+
+    classifier: Classifier
+    hooks: Hooks
+    config: TrainConfig
+    train: Examples
+    validation: Examples | None
+    metric: Metric
+    seed: int
+    device: torch.device
+    say: Callable[[str], None]
+    metrics_path: Path | None = None
+    checkpoint_path: Path | None = None
+    signature: str = ""
+    tag: dict[str, Any] = field(default_factory=dict)
+    stop: Callable[[], str | None] = lambda: None
+    status: str = "going"
+    failure: Exception | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        """Make what belongs to the member alone."""
+        self.optimizer = make_optimizer(self.classifier, self.config)
+        self.total_steps = self.config.epochs * self.steps_per_epoch
+        self.random_state = RandomState(stream(self.seed, "dropout"), self.device)
+        self.best_weights: dict[str, Tensor] = {}
+        self.best_probabilities: npt.NDArray[np.float32] | None = None  # of the validation rows
+        self.order: list[list[Rows]] = []  # the present epoch's
+        self.part = 0  # batches of the present step that are done
+        self.saved_at = time.monotonic()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps an epoch."""
+        return steps_per_epoch(len(self.train), self.config.batch_size, self.config.accumulate)
+
+    @property
+    def last_epoch(self) -> int:
+        """Number of epochs that are trained unless patience ends first."""
+        return min(self.config.epochs, self.config.stop_epoch or self.config.epochs)
+
+    def next_rows(self) -> Rows:
+        """Rows of the next batch."""
+        if not self.order:
+            config, lengths = self.config, self.train.tokens.lengths
+            self.order = epoch_order(lengths, config.batch_size, config.accumulate, self.seed, self.progress.epoch)
+        return self.order[self.progress.position][self.part]
+
+
+class RandomState:
+    """A member's own stream of random numbers: torch's generators are swapped while the member computes."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.cuda = device if device.type == "cuda" else None
+        with torch.random.fork_rng([device] if self.cuda else []):
+            torch.manual_seed(seed)
+            self.tensors = self._get()
+
+    def _get(self) -> dict[str, Tensor]:
+        state = {"cpu": torch.get_rng_state()}
+        return state | {"cuda": torch.cuda.get_rng_state(self.cuda)} if self.cuda else state
+
+    def _set(self, tensors: dict[str, Tensor]) -> None:
+        torch.set_rng_state(tensors["cpu"])
+        if self.cuda and "cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["cuda"], self.cuda)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Draw from this stream within the block."""
+        outside = self._get()
+        self._set(self.tensors)
+        try:
+            yield
+        finally:
+            self.tensors = self._get()
+            self._set(outside)
