@@ -29,6 +29,8 @@ OPERATIONAL = (
     "train.eval_batch_size",
     # The data's fingerprint and the model's digest stand for where they were read from.
     "task.path", "task.validation_path", "task.test_path", "task.folder", "task.files", "task.hub",
+    "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",
+    "task.label_names",
     "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
 )  # fmt: skip
 

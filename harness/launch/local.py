@@ -147,9 +147,8 @@ def _end(worker: _Worker) -> None:
 
 def _work(connection: Connection, threads: int, gpu: str | None) -> None:
     """Be a worker: execute what arrives, answer None, or a sentence if the pack itself could not be executed."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the coordinator decides what it means
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # both reach the whole group; the coordinator decides what they mean
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     packs: queue.SimpleQueue[Pack] = queue.SimpleQueue()
@@ -171,6 +170,6 @@ def _work(connection: Connection, threads: int, gpu: str | None) -> None:
         answer = None
         try:
             execute(pack, interrupted=lambda: False)
-        except Exception as error:  # noqa: BLE001 - `execute` records a run's errors; what escapes it must not end the worker silently
+        except Exception as error:  # noqa: BLE001 - whatever escapes `execute` is told, not lost with the worker
             answer = f"Its worker could not go on: {type(error).__name__}: {error}"
         connection.send(answer)

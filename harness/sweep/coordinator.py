@@ -129,7 +129,7 @@ class Coordinator:
 
     def _unfinished(self, contest: Contest, spec: RunSpec, lost: str | None) -> None:
         """A run ended without a finished record: it was asked to stop, or it was lost."""
-        if self._stopping or (lost is None and self._interrupt()):
+        if self._interrupt():
             contest.again(spec)
             return
         reason = lost or "Its process ended the run without a record."

@@ -27,7 +27,9 @@ def explain(error: BaseException, config: DictConfig | None = None) -> list[str]
         return [f"{group}={name}: there is no such {group}. {nearest(name, known)}"]
     if match := re.search(r"Value '(.*)' of type '\w+' (?:could not be converted to|is incompatible with) (.*)", text):
         where = re.search(r"full_key: (\S+)", text)
-        return [f"{where[1] if where else 'A value'}={match[1]}: this key takes a {match[2].lower()}, not {match[1]!r}."]
+        return [
+            f"{where[1] if where else 'A value'}={match[1]}: this key takes a {match[2].lower()}, not {match[1]!r}."
+        ]
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match[1]
         if (config is not None and "not in struct" in text) or "Key '" in text:

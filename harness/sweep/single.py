@@ -52,7 +52,10 @@ def run_single(config: DictConfig) -> int:
     if record.status != "ok":
         raise HarnessError(f"The run failed: {record.error} (details in {spec.paths.log})")
     console.print(f"Record: {spec.paths.record}\nModel:  {spec.paths.model}", soft_wrap=True)
-    console.print(f"  from harness.predict import load\n  load({json.dumps(str(spec.paths.model))}).predict(['...'])")
+    console.print(
+        f"  from harness.predict import load\n  load({json.dumps(str(spec.paths.model))}).predict(['...'])",
+        soft_wrap=True,
+    )
     return 0
 
 

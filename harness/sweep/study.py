@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
@@ -172,11 +173,8 @@ def _print_plan(
 
 def _common(asked: Asked) -> Config:
     """The schema's part of the configuration as the schema's own classes."""
-    config = OmegaConf.to_object(asked.config)
-    if isinstance(config, Config):
-        return config
-    fields = {key: value for key, value in cast(dict[str, object], config).items() if key != "hydra"}
-    return Config(**fields)  # type: ignore[arg-type] # composed under the schema, so the types are the schema's
+    own = OmegaConf.masked_copy(asked.config, [field.name for field in fields(Config)])
+    return Config(**cast(dict[str, Any], OmegaConf.to_object(own)))
 
 
 def _budget(config: Config) -> str:
