@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,14 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def digest(self) -> str:
+        """SHA-256 of the tokens: hex."""
+        content = hashlib.sha256(self.tokens.offsets.tobytes())
+        content.update(self.tokens.ids.tobytes())
+        if self.tokens.types is not None:
+            content.update(self.tokens.types.tobytes())
+        return content.hexdigest()
 
     def batch(self, rows: Rows, device: torch.device) -> Batch:
         """Pad some rows, on the right, to the longest among them."""

@@ -21,27 +21,23 @@ FORMAT = 1  # raised when the cached values or files change
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """What frozen features depend on.
+    """What frozen features depend on; so draws and shots of one data set share those of its test rows.
 
     Attributes:
-        fingerprint: of the data set.
-        split: name of the split; `descriptions` for the classes' descriptions.
+        tokens: digest of the rows' tokens.
         model: digest of the pretrained files.
         pooling: how token vectors become one.
-        max_length: tokens a row.
         precision: fp32 | bf16.
     """
 
-    fingerprint: str
-    split: str
+    tokens: str
     model: str
     pooling: str
-    max_length: int
     precision: str
 
     def path(self, cache_dir: Path) -> Path:
         """Where the features lie."""
-        parts = [FORMAT, self.fingerprint, self.split, self.model, self.pooling, self.max_length, self.precision]
+        parts = [FORMAT, self.tokens, self.model, self.pooling, self.precision]
         return cache_dir.expanduser() / "features" / f"{digest(parts)[:32]}.npy"
 
 

@@ -141,14 +141,8 @@ class Encoder:
 
     def features(self, split: Split) -> Features:
         """Frozen features of a split."""
-        key = FeatureKey(
-            self.data.fingerprint,
-            split.name,
-            self.resolved.digest,
-            self.model.pooling,
-            self.length,
-            self.precision,
-        )
+        examples = self.examples(split)
+        key = FeatureKey(examples.digest(), self.resolved.digest, self.model.pooling, self.precision)
 
         def make() -> Features:
             frozen = Classifier(self.backbone, self.model.pooling, len(self.data.labels)).eval()
@@ -157,7 +151,7 @@ class Encoder:
                 len(split),
                 self.cache_dir,
                 lambda: over_all(
-                    frozen.to(self.device).features, self.examples(split), self.batch_size, self.device, self.precision
+                    frozen.to(self.device).features, examples, self.batch_size, self.device, self.precision
                 ),
             )
 

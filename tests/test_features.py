@@ -11,7 +11,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.features import FeatureKey, cached_features
 
-KEY = FeatureKey("f" * 64, "train", "m" * 64, "mean", 32, "fp32")
+KEY = FeatureKey("t" * 64, "m" * 64, "mean", "fp32")
 VALUES = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
 
 
@@ -35,11 +35,11 @@ def test_computed_once_and_mapped(tmp_path: Path) -> None:
     assert isinstance(found.values, np.memmap) and found.seconds > 0
 
 
-@pytest.mark.parametrize("field", ["fingerprint", "split", "model", "pooling", "precision", "max_length"])
+@pytest.mark.parametrize("field", ["tokens", "model", "pooling", "precision"])
 def test_everything_they_depend_on_is_in_the_key(field: str, tmp_path: Path) -> None:
-    """Features of another data set, split, model, pooling, length or precision are computed."""
+    """Features of other rows, or by another model, pooling or precision, are computed."""
     assert count(tmp_path) == 1
-    assert count(tmp_path, replace(KEY, **{field: 16 if field == "max_length" else "other"})) == 1
+    assert count(tmp_path, replace(KEY, **{field: "other"})) == 1
 
 
 @pytest.mark.parametrize("damage", ["cut", "bits", "note", "gone"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -28,11 +28,14 @@ class Method(ABC):
     Attributes:
         name: the file's name in conf/method.
         space: {override key: Hydra sweep string} that tuning searches; the coordinator reads it.
+        ignores: sections of the configuration that change nothing for this method, such as `train`: they are neither
+            tuned nor part of a run's signature.
         resources: what a launcher may need to know, such as {gpus: 1}.
     """
 
     name: str
     space: Mapping[str, str] = field(default_factory=dict)
+    ignores: Sequence[str] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)
 
 
