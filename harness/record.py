@@ -34,6 +34,8 @@ OPERATIONAL = (
     "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
 )  # fmt: skip
 
+SHARED = ("train.precision",)  # what changes frozen features, so no method can ignore it
+
 
 class CorruptRecord(Exception):
     """A record.json that cannot be read: truncated by a full disk, or written by another program."""
@@ -207,13 +209,20 @@ def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_dig
         model_digest: of the pretrained weights.
     """
     content = {
-        "config": _without(config, OPERATIONAL),
+        "config": without(config, (*OPERATIONAL, *ignored_keys(config))),
         "phase": phase,
         "data": fingerprint,
         "model": model_digest,
         "numerics_version": NUMERICS_VERSION,
     }
     return digest(content)[:16]
+
+
+def ignored_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of the sections that a method ignores, less those that reach every method through frozen features."""
+    sections = config["method"].get("ignores") or ()
+    keys = (f"{section}.{key}" for section in sections for key in config.get(section) or {})
+    return tuple(key for key in keys if key not in SHARED)
 
 
 def digest(content: Any) -> str:
@@ -270,10 +279,11 @@ def _finite(content: Any) -> Any:
     return content
 
 
-def _without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+def without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+    """A configuration less some keys, named by their dotted path; a section goes with all that is in it."""
     kept: dict[str, Any] = {}
     for key, value in config.items():
         path = f"{prefix}{key}"
         if path not in keys:
-            kept[key] = _without(value, keys, f"{path}.") if isinstance(value, Mapping) else value
+            kept[key] = without(value, keys, f"{path}.") if isinstance(value, Mapping) else value
     return kept

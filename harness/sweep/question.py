@@ -11,7 +11,7 @@ import yaml
 from harness import __version__
 from harness.config import TuneConfig
 from harness.errors import HarnessError, Problems
-from harness.record import OPERATIONAL, _without, atomic, digest, now
+from harness.record import OPERATIONAL, atomic, digest, ignored_keys, now, without
 from harness.sweep.prepare import Ready
 from harness.sweep.space import describe
 
@@ -20,13 +20,13 @@ ASKED = "sweep.yaml"
 
 def question(ready: Ready) -> dict[str, Any]:
     """What a cell asks. Budget, seeds and launcher are not part of it: they extend a study."""
-    tuned = tuple(ready.cell.space)
+    unasked = (*OPERATIONAL, *ready.cell.space, *ignored_keys(ready.base))
     return {
         "metric": ready.cell.metric,
         "space": describe(ready.cell.space),
         "data": ready.fingerprint,
         "model": ready.model_digest,
-        "config": _without(ready.base, (*OPERATIONAL, *tuned)),
+        "config": without(ready.base, unasked),
     }
 
 

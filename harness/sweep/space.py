@@ -71,11 +71,11 @@ class Parameter:
         """How many values it has; None if they cannot be counted."""
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
-            return len(tuple(d.choices))
+            return len(list(d.choices))
         if isinstance(d, IntDistribution):
             return int((d.high - d.low) // d.step + 1)
         if isinstance(d, FloatDistribution) and d.step is not None:
-            return round((d.high - d.low) / d.step) + 1
+            return round(float((d.high - d.low) / d.step)) + 1
         return None
 
     def grid(self) -> list[Any]:
