@@ -34,6 +34,7 @@ def main() -> None:
 
         print(f"harness {__version__}")  # noqa: T201 - the answer to --version
         return
+    sys.argv[1:] = _flags_first(sys.argv[1:])
     # Hydra prints its errors itself unless this is set; then they reach us and are put in the configuration's words.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
@@ -54,6 +55,12 @@ def _register() -> None:
     store.store(name="schema", node=Config, provider="harness")
     OmegaConf.register_new_resolver("harness.root", lambda: config_root().as_posix(), replace=True)
     OmegaConf.register_new_resolver("harness.choices", _choices, replace=True)
+
+
+def _flags_first(arguments: list[str]) -> list[str]:
+    """Put overrides behind flags: Hydra's parser wants all overrides in one place, people put them anywhere."""
+    overrides = [argument for argument in arguments if re.match(r"[+~]*[\w./@]+=|~", argument)]
+    return [argument for argument in arguments if argument not in overrides] + overrides
 
 
 def _choices() -> str:

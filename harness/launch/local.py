@@ -135,7 +135,7 @@ def _context(threads: int) -> ForkServerContext | SpawnContext:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.run"])
+    context.set_forkserver_preload(["harness.launch.preload"])
     return context
 
 

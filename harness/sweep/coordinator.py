@@ -138,7 +138,8 @@ class Coordinator:
             self._progress.say(f"{_name(spec)}: {reason} Trying again ({failures} of {self._retries}).", "yellow")
             contest.again(spec)
             return
-        record = spec.new_record("lost", f"{reason} Tried {failures} times (launch.retries={self._retries}).")
+        times = "once" if failures == 1 else f"{failures} times"
+        record = spec.new_record("lost", f"{reason} Tried {times} (launch.retries={self._retries}).")
         record.ended = now()
         spec.paths.directory.mkdir(parents=True, exist_ok=True)
         record.write(spec.paths.record)

@@ -1,0 +1,34 @@
+"""Methods that go wrong, each in its own way, and one that does nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.methods.base import ClosedForm, Features, Labels, LinearHead
+
+
+@dataclass(kw_only=True)
+class Faulty(ClosedForm):
+    """Goes wrong in the way that `fault` names."""
+
+    fault: str
+    knob: float = 0.0
+
+    def fit(self, features: Features, labels: Labels, descriptions: Features) -> LinearHead:
+        weight = np.zeros((len(descriptions), features.shape[1]))
+        if self.fault == "raise":
+            raise ValueError("this method always raises")
+        if self.fault == "nan":
+            weight[:] = np.nan
+        if self.fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "hang":
+            time.sleep(3600)
+        if self.fault == "memory":
+            raise MemoryError
+        return LinearHead(weight, np.zeros(len(descriptions)))
