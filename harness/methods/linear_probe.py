@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,10 @@ def logistic_regression(features: Features, labels: Labels, inverse_strength: fl
     """
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=inverse_strength, max_iter=1000).fit(features, labels)
+    with warnings.catch_warnings():
+        # One shot a class is an ordinary question here, not a regression taken for a classification.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
+        fitted = LogisticRegression(C=inverse_strength, max_iter=1000).fit(features, labels)
     weight, bias = fitted.coef_, fitted.intercept_
     if len(weight) == 1:
         # Of two classes scikit-learn keeps the difference of the logits.
