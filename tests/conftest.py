@@ -23,13 +23,6 @@ def data() -> Path:
     return Path(os.environ["HARNESS_DATA"])
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh working directory whose cache is shared by the whole test session."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of tokenised data and frozen features, shared by the whole session as on a user's machine."""
@@ -67,6 +60,7 @@ def main(
 
     def run(*arguments: str) -> tuple[int, str]:
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "200")
         monkeypatch.setattr(sys, "argv", ["harness", *arguments, f"cache_dir={cache}"])
         code: object = 0
         try:

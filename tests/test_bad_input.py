@@ -27,7 +27,7 @@ CSV = ("task=csv", "task.path=mine.csv")
 
 CASES = [
     # names
-    (("method=lorra",), r"method=lorra: there is no such method\. Did you mean lora\?"),
+    (("method=lorra",), r"method=lorra: there is no such method\. Did you mean lora or adalora\?"),
     (("model=minilmm",), r"model=minilmm: there is no such model\. Did you mean minilm\?"),
     (("task=bankin77",), r"task=bankin77: there is no such task\. Did you mean banking77\?"),
     (("task.metric=acuracy",), r"metric.*acuracy.*accuracy"),
@@ -109,9 +109,9 @@ def test_all_problems_are_told_at_once(main: Main) -> None:
 
 DATA_CASES = [
     ("", r"(?i)empty|no rows"),
-    ("only one class,cards\nstill one,cards\n", r"(?i)one class"),
-    (ROWS + ",cards\n", r"(?i)empty"),
-    (ROWS + "no label,\n", r"(?i)empty|missing"),
+    ("only one class,cards\nstill one,cards\n", r"needs at least two classes"),
+    (ROWS + ",cards\n", r"1 of 25 rows have no text"),
+    (ROWS + "no label,\n", r"1 of 25 rows have no label"),
 ]
 
 

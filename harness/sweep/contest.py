@@ -79,6 +79,8 @@ class Contest:
                 self._todo.append(spec)
             elif not trial.state.is_finished():
                 self._tell(trial.number, record)
+        if self.tuning_over and not self._todo:
+            self._choose()
 
     def next(self) -> RunSpec | None:
         """The run to start now; None if there is none, for now or for ever."""
@@ -117,9 +119,11 @@ class Contest:
     @property
     def done(self) -> bool:
         """Whether nothing is left to do or under way."""
-        return not self.active and not self._todo and self.tuning_over and (
-            self.choice is None or all(self._records.finished(spec) for spec in self.choice.specs)
-        )  # fmt: skip
+        if self.active or self._todo or not self.tuning_over:
+            return False
+        if self.choice is None:
+            return not self.trials.complete()  # nothing worked, so there is nothing to confirm
+        return all(self._records.finished(spec) for spec in self.choice.specs)
 
     def left(self) -> int:
         """Runs still to be done, as far as can be said."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from harness.errors import nearest
@@ -19,6 +20,9 @@ def explain(error: BaseException, config: DictConfig | None = None) -> list[str]
         config: any composed configuration, for the names of keys that exist.
     """
     text = str(error)
+    if isinstance(error, OverrideParseException):
+        reason = text.splitlines()[0]
+        return [f"{error.override}: this is no override ({reason}). Write key=value, and quote what the shell would read."]
     if error.__cause__ is not None and str(error.__cause__) not in text:
         text = f"{text}\n{error.__cause__}"
     if match := re.search(r"Could not find '([^']+)/([^/']+)'", text):

@@ -149,7 +149,7 @@ def _print_plan(
 ) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("cell", "trials", "confirmations", "tuned"):
-        table.add_column(column, justify="right" if column in ("trials", "confirmations") else "left")
+        table.add_column(column, justify="right" if column in ("trials", "confirmations") else "left", overflow="fold")
     total = 0
     for each in ready:
         finite = size(each.cell.space)
@@ -159,7 +159,9 @@ def _print_plan(
         total += (trials or 0) + len(seeds)
         space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
         table.add_row(each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), space)
-    console.print(f"Plan of study [bold]{name}[/bold] (would be in {directory}); nothing was started.")
+    console.print(
+        f"Plan of study [bold]{name}[/bold] (would be in {directory}); nothing was started.", soft_wrap=True
+    )
     console.print(table)
     gpus = visible_gpus() if config.device in ("auto", "cuda") else ()
     if config.launch.kind == "inline":

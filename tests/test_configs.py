@@ -1,0 +1,54 @@
+"""Every YAML composes and is what its name says; found recursively, so that no new one is forgotten."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from harness import app
+from harness.build import build
+from harness.models import Model
+from tests.small import ROOT
+
+CONFIGS = sorted(path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml"))
+GROUPS = [path for path in CONFIGS if path.parent != Path()]
+SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").rglob("*.yaml"))
+
+
+def composed(*overrides: str) -> dict[str, object]:
+    app._register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", list(overrides))
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=str)
+def test_every_variant_composes_is_named_after_its_file_and_instantiates(path: Path) -> None:
+    """The name in tables is the name on the command line."""
+    group, name = path.parent.as_posix(), path.stem
+    config = composed(f"{group}={name}")
+    node = config[group]
+    assert isinstance(node, dict)
+    assert node["name"] == name
+    built = build(node)
+    if isinstance(built, Model) and "HF_HUB_OFFLINE" in os.environ:
+        assert built.pooling in ("mean", "cls", "last", "model")
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_composes(name: str) -> None:
+    """Its parameters are overrides in the grammar of the command line."""
+    assert composed(f"sweeps={name}")["sweep"]
+
+
+def test_what_the_schema_says_is_what_the_root_composes() -> None:
+    """No key in the YAML that the schema does not know, and none missing."""
+    from dataclasses import fields
+
+    from harness.config import Config
+
+    assert set(composed()) == {field.name for field in fields(Config)}
