@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -261,12 +261,16 @@ def append_jsonl(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read the whole lines of a JSONL file that may still be growing; [] if there is none."""
+    """Read the whole lines of a JSONL file that may still be growing; a torn one is passed over. [] without a file."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text.split("\n")[:-1] if line]
+    lines = []
+    for line in text.split("\n")[:-1]:
+        with suppress(ValueError):
+            lines.append(json.loads(line))
+    return lines
 
 
 def _finite(content: Any) -> Any:

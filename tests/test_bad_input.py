@@ -185,7 +185,7 @@ with lock(Path({str(study)!r})):
 
 
 def test_a_truncated_record_and_a_torn_journal_are_mended(main: Main, tmp_path: Path) -> None:
-    """As a full disk leaves them: the run is executed again, the journal is cut, both are told, nothing else is lost."""
+    """As a full disk leaves them: the run is executed again, the journal is cut, both are told."""
     write_csv(tmp_path)
     ask = ("-m", *CSV, "method=nearest_mean", "study=mine", "launch.kind=inline", "confirm.seeds=2")
     assert main(*ask)[0] == 0
@@ -218,5 +218,6 @@ def test_help_answers_fast_and_loads_no_torch(cli: Callable[..., subprocess.Comp
     assert shown.returncode == 0, shown.stderr
     for word in ("banking77", "linear_probe", "minilm", "harness.report", "harness.predict", "plan=true"):
         assert word in shown.stdout
-    code = "import sys, harness.app; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'optuna', 'pandas')))"
+    heavy = ("torch", "transformers", "optuna", "pandas")
+    code = f"import sys, harness.app; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -142,7 +142,7 @@ def test_workers_killed_at_ten_random_moments_cost_no_run(tmp_path: Path, cache:
 
 
 def test_methods_that_go_wrong_cost_their_own_rows_only(tmp_path: Path, cache: Path) -> None:
-    """One raises, one returns NaN, one kills its process, one hangs, one runs out of memory: failed rows with reasons."""
+    """One raises, one returns NaN, one is killed, one hangs, one runs out of memory: failed rows with reasons."""
     study = Study(
         tmp_path / "study", cache, "--config-dir", FAULTY, "packages=[tests]", "launch.workers=2", "tune.trials=1",
         "launch.timeout_min=0.75", "launch.retries=0",

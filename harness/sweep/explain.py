@@ -22,7 +22,9 @@ def explain(error: BaseException, config: DictConfig | None = None) -> list[str]
     text = str(error)
     if isinstance(error, OverrideParseException):
         reason = text.splitlines()[0]
-        return [f"{error.override}: this is no override ({reason}). Write key=value, and quote what the shell would read."]
+        return [
+            f"{error.override}: this is no override ({reason}). Write key=value, and quote what the shell would read."
+        ]
     if error.__cause__ is not None and str(error.__cause__) not in text:
         text = f"{text}\n{error.__cause__}"
     if match := re.search(r"Could not find '([^']+)/([^/']+)'", text):

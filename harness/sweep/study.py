@@ -159,9 +159,7 @@ def _print_plan(
         total += (trials or 0) + len(seeds)
         space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
         table.add_row(each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), space)
-    console.print(
-        f"Plan of study [bold]{name}[/bold] (would be in {directory}); nothing was started.", soft_wrap=True
-    )
+    console.print(f"Plan of study [bold]{name}[/bold] (would be in {directory}); nothing was started.", soft_wrap=True)
     console.print(table)
     gpus = visible_gpus() if config.device in ("auto", "cuda") else ()
     if config.launch.kind == "inline":

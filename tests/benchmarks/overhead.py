@@ -1,6 +1,6 @@
 """What the harness adds to a run: `python -m tests.benchmarks.overhead [--trials N] [--json FILE]`.
 
-- coordinator: trials a second when a run costs nothing (its record is written and nothing else), with a durable journal.
+- coordinator: trials a second when a run only writes its record, with a durable journal.
 - warm pool: seconds that a run of a method that does nothing takes on a warm worker, from asked to told.
 - fresh process: seconds for the same run in a process of its own, which is what one job a trial costs.
 

@@ -55,7 +55,9 @@ def test_seeds_are_replicates(main: Main) -> None:
 
 def test_a_finite_space_bounds_the_trials(main: Main) -> None:
     """Asking for more than there is asks for all there is."""
-    (cell,) = plan(main, "method=nearest_mean", "task.max_length=64", "model.pooling=mean,cls", "tune.trials=50").values()
+    (cell,) = plan(
+        main, "method=nearest_mean", "task.max_length=64", "model.pooling=mean,cls", "tune.trials=50"
+    ).values()
     assert cell == (2, 3, "model.pooling=mean,cls")
 
 

@@ -32,9 +32,9 @@ def test_a_second_coordinator_is_refused_and_told_who_holds_the_study(tmp_path: 
     """Process id and host, and what to do."""
     process = holder(tmp_path)
     try:
-        with pytest.raises(HarnessError, match=rf"coordinated by process {process.pid} on .* since .*study=<name>"):
-            with lock(tmp_path):
-                pytest.fail("held twice")
+        refused = pytest.raises(HarnessError, match=rf"coordinated by process {process.pid} on .* since .*study=<name>")
+        with refused, lock(tmp_path):
+            pytest.fail("held twice")
     finally:
         process.kill()
         process.wait()

@@ -1,0 +1,116 @@
+"""What every launcher does, and what the local pool does when its workers do not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.config import LaunchConfig
+from harness.launch import Launcher, Outcome
+from harness.launch.build import divide, visible_gpus
+from harness.launch.inline import InlineLauncher
+from harness.launch.local import LocalLauncher
+from harness.record import Pack, Record, RunSpec
+from tests.small import config, spec
+
+
+@pytest.fixture(params=["inline", "local"])
+def launcher(request: pytest.FixtureRequest) -> Iterator[Launcher]:
+    """Each launcher in turn."""
+    made: Launcher
+    if request.param == "inline":
+        made = InlineLauncher(1, lambda: False)
+    else:
+        made = LocalLauncher(workers=1, threads=1, timeout_min=5)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pool() -> Iterator[LocalLauncher]:
+    """One warm worker with a short time limit."""
+    made = LocalLauncher(workers=1, threads=1, timeout_min=0.5)
+    yield made
+    made.close()
+
+
+def faulty(directory: Path, cache: Path, fault: str, name: str = "run") -> RunSpec:
+    node = {"_target_": "tests.faulty.methods.Faulty", "name": fault, "fault": fault}
+    composed = config(directory, cache, method="nearest_mean")
+    return spec({**composed, "method": node, "packages": ["tests"]}, directory / name, phase="tune")
+
+
+def outcome(launcher: Launcher, seconds: float = 120) -> Outcome:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if ended := launcher.wait(1):
+            return ended[0]
+    pytest.fail("the job did not end")
+
+
+def status(run: RunSpec) -> str:
+    record = Record.read(run.paths.record)
+    assert record is not None
+    return record.status
+
+
+def test_a_pack_leaves_a_record_for_each_run(launcher: Launcher, tmp_path: Path, cache: Path) -> None:
+    """A run that raises costs itself only; the outcome speaks of the process, the record of the run."""
+    runs = tuple(faulty(tmp_path, cache, fault, fault) for fault in ("none", "raise"))
+    job = launcher.submit(Pack(runs))
+    ended = outcome(launcher)
+    assert ended == Outcome(job, None)
+    assert [status(run) for run in runs] == ["ok", "failed"]
+    assert launcher.wait(0) == []
+
+
+def test_a_killed_worker_costs_its_pack_and_is_replaced(pool: LocalLauncher, tmp_path: Path, cache: Path) -> None:
+    """Its reason names the signal; the next pack finds a worker."""
+    pool.submit(Pack((faulty(tmp_path, cache, "kill", "a"),)))
+    well = faulty(tmp_path, cache, "none", "b")
+    pool.submit(Pack((well,)))
+    assert "killed by SIGKILL" in str(outcome(pool).lost)
+    assert outcome(pool).lost is None
+    assert status(well) == "ok"
+
+
+def test_a_hanging_worker_is_killed_after_the_time_limit(pool: LocalLauncher, tmp_path: Path, cache: Path) -> None:
+    """And the reason names the limit."""
+    pool.submit(Pack((faulty(tmp_path, cache, "hang"),)))
+    assert "longer than launch.timeout_min=0.5" in str(outcome(pool).lost)
+
+
+def test_a_worker_killed_while_idle_is_replaced_unnoticed(pool: LocalLauncher, tmp_path: Path, cache: Path) -> None:
+    """Nothing was lost, so nothing is reported."""
+    pool.submit(Pack((faulty(tmp_path, cache, "none", "a"),)))
+    assert outcome(pool).lost is None
+    victim = pool._workers[0].process
+    assert victim.pid is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.join()
+    assert pool.wait(1) == []
+    run = faulty(tmp_path, cache, "none", "b")
+    pool.submit(Pack((run,)))
+    assert outcome(pool).lost is None
+    assert status(run) == "ok"
+
+
+def test_a_machine_is_divided_among_its_workers() -> None:
+    """One worker a GPU, else one for every two cores; what is given is kept."""
+    assert divide(LaunchConfig(), gpus=0, cores=2) == (1, 2)
+    assert divide(LaunchConfig(), gpus=0, cores=16) == (8, 2)
+    assert divide(LaunchConfig(workers_per_gpu=2), gpus=4, cores=32) == (8, 4)
+    assert divide(LaunchConfig(workers=3, threads=1), gpus=0, cores=16) == (3, 1)
+
+
+def test_gpus_that_a_scheduler_gave_are_the_ones_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA_VISIBLE_DEVICES decides; empty means none."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert visible_gpus() == ("2", "3")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == ()
