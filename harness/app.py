@@ -21,7 +21,7 @@ SHOWN_GROUPS = ("task", "model", "method", "sweeps")
 
 
 def config_root() -> Path:
-    """The directory that holds conf/, sweeps/ and slurm/: the package in an installed wheel, else the repository."""
+    """The directory that holds conf/ and sweeps/: the package in an installed wheel, else the repository."""
     package = Path(__file__).resolve().parent
     return package if (package / "conf").is_dir() else package.parent
 
