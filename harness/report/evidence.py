@@ -115,7 +115,9 @@ def _comparison(top: Row, group: Sequence[Row]) -> str:
         return (
             f"; {listed(tied)} {verb} within two standard errors of it and {be} not distinguishable on this evidence."
         )
-    return f"; the other {plural(len(others), 'cell')} with a test score differ by more than two standard errors."
+    who = "the one other cell" if len(others) == 1 else f"the {len(others)} other cells"
+    differ = "differs" if len(others) == 1 else "differ"
+    return f"; {who} with a test score {differ} by more than two standard errors."
 
 
 def _without_test(group: Sequence[Row], where: str, metric: str) -> str:
