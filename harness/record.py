@@ -220,7 +220,7 @@ def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_dig
 
 def ignored_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys of the sections that a method ignores, less those that reach every method through frozen features."""
-    sections = config["method"].get("ignores") or ()
+    sections = (config.get("method") or {}).get("ignores") or ()
     keys = (f"{section}.{key}" for section in sections for key in config.get(section) or {})
     return tuple(key for key in keys if key not in SHARED)
 
