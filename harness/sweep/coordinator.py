@@ -164,6 +164,8 @@ class Coordinator:
                     continue
                 lose = False
                 for line in read_jsonl(spec.paths.metrics):
+                    if line.get("fold", 0) != 0:
+                        continue  # epochs start again with each fold; all trials are compared on the first
                     value = (line.get("val") or {}).get(contest.ready.cell.metric)
                     if value is not None:
                         lose = contest.trials.report(spec.trial, int(line["epoch"]), float(value))
