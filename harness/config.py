@@ -6,6 +6,7 @@ every run has in common is spelled out here.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,6 +149,10 @@ def check(config: Config, problems: Problems) -> None:
     problems.check(
         tune.trials is not None or tune.seconds is not None,
         "A budget is needed: set tune.trials or tune.seconds (or both).",
+    )
+    problems.check(
+        config.study is None or re.fullmatch(r"\w[\w.+-]*", config.study) is not None,
+        f"study={config.study}: a study's name is made of letters, digits and . _ + -, since it names a directory.",
     )
     problems.check(confirm.seeds >= 1, f"confirm.seeds must be 1 or more, not {confirm.seeds}.")
     problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")

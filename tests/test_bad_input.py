@@ -48,6 +48,7 @@ CASES = [
     (("tune.sampler=tep",), r"tune\.sampler must be one of tpe, gp, random, qmc, grid, not tep"),
     (("launch.workers=0",), r"launch\.workers must be above 0"),
     (("seed=-1",), r"seed must lie in"),
+    (("study=../elsewhere",), r"study=\.\./elsewhere: a study's name is made of letters"),
     # devices, models, directories
     (("device=cuda",), r"cuda"),
     (("model.path=nowhere",), r"nowhere"),

@@ -41,7 +41,9 @@ def test_the_wheel_carries_configs_sweeps_and_the_sweeper(installed: Path, tmp_p
     """In the package, where nothing of the repository is in reach."""
     code = "import harness; print(harness.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
     assert found.stdout.startswith(str(installed))
     assert "banking77" in run(installed, tmp_path, "--help")
     assert "demo.minilm.lora" in run(installed, tmp_path, "-m", "plan=true", "method=lora")

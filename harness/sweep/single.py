@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 
 from harness.errors import HarnessError
 from harness.launch import use_threads
@@ -37,7 +38,7 @@ def run_single(config: DictConfig) -> int:
         console.print(f"Plan: one run of {cell.id} in {spec.directory}; nothing was started.")
         return 0
     for warning in ready.warnings:
-        console.print(f"[yellow]Note:[/yellow] {warning}", soft_wrap=True)
+        console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
     record = Record.read(spec.paths.record)
     if record is not None and record.status == "ok" and not config.rerun:
         console.print("This very run was done before; here is what it left. To train anew: rerun=true", soft_wrap=True)

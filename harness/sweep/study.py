@@ -12,6 +12,7 @@ from typing import Any, cast
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.config import Config
@@ -54,16 +55,18 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     directory.mkdir(parents=True, exist_ok=True)
     with lock(directory):
         console.print(
-            f"Study [bold]{name}[/bold] in {directory}: {_count(len(ready), 'cell')}, up to {_budget(config)} each, "
-            f"then {_count(len(asked.seeds), 'confirmation')} of the best.",
+            f"Study [bold]{name}[/bold] in {escape(str(directory))}: {_count(len(ready), 'cell')}, "
+            f"up to {_budget(config)} each, then {_count(len(asked.seeds), 'confirmation')} of the best.",
             soft_wrap=True,
         )
         for warning in dict.fromkeys(warning for each in ready for warning in each.warnings):
-            console.print(f"[yellow]Note:[/yellow] {warning}", soft_wrap=True)
+            console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
         contests, finished = _coordinate(console, config, name, directory, ready, asked.seeds)
     again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
     if not finished:
-        console.print(f"Interrupted. Nothing is lost; to go on, run the same command again:\n  {again}", soft_wrap=True)
+        console.print(
+            f"Interrupted. Nothing is lost; to go on, run the same command again:\n  {escape(again)}", soft_wrap=True
+        )
         return 130
     return _conclude(console, config, name, directory, contests)
 
@@ -72,7 +75,7 @@ def _coordinate(
     console: Console, config: Config, name: str, directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...]
 ) -> tuple[list[Contest], bool]:
     def warn(message: str) -> None:
-        console.print(f"[yellow]Warning:[/yellow] {message}", soft_wrap=True)
+        console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
 
     storage = open_storage(config.tune.storage, directory, warn)
     question.write(directory, ready, config.tune, seeds, startup_trials(config.tune))
@@ -158,8 +161,11 @@ def _print_plan(
             trials = finite if trials is None else min(trials, finite)
         total += (trials or 0) + len(seeds)
         space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
-        table.add_row(each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), space)
-    console.print(f"Plan of study [bold]{name}[/bold] (would be in {directory}); nothing was started.", soft_wrap=True)
+        table.add_row(each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), escape(space))
+    console.print(
+        f"Plan of study [bold]{name}[/bold] (would be in {escape(str(directory))}); nothing was started.",
+        soft_wrap=True,
+    )
     console.print(table)
     gpus = visible_gpus() if config.device in ("auto", "cuda") else ()
     if config.launch.kind == "inline":
