@@ -69,7 +69,7 @@ class LaunchConfig:
     """Where runs execute."""
 
     kind: str = "local"  # local: a pool of warm processes | inline: in this process
-    workers: int | None = None  # local processes; null: one a GPU, or one for every two cores
+    workers: int | None = None  # local processes; null: one a GPU, or one a core up to four, then one for every two
     workers_per_gpu: int = 1  # runs that share a GPU
     threads: int | None = None  # CPU threads a run; null divides the cores among the workers
     timeout_min: float | None = 240  # a run that takes longer is killed and counts as hung; null never

@@ -23,6 +23,13 @@ def data() -> Path:
     return Path(os.environ["HARNESS_DATA"])
 
 
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh directory that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of tokenised data and frozen features, shared by the whole session as on a user's machine."""

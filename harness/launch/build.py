@@ -33,10 +33,11 @@ def make_launcher(config: LaunchConfig, device: str, work: int, interrupted: Cal
 def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:
     """Divide a machine: (workers, CPU threads of each).
 
-    One worker a GPU (times `workers_per_gpu`), or else one for every two cores: a training step of a small encoder
-    gains little from a third thread, and a second run gains a whole core.
+    One worker a GPU (times `workers_per_gpu`). Without a GPU one worker a core up to four, then one for every two cores:
+    a small encoder gains little from a second thread, but each worker needs memory of its own.
     """
-    workers = config.workers or (gpus * config.workers_per_gpu if gpus else max(1, cores // 2))
+    on_cpu = max(min(cores, 4), cores // 2)
+    workers = config.workers or (gpus * config.workers_per_gpu if gpus else on_cpu)
     threads = config.threads or max(1, cores // workers)
     return workers, threads
 

@@ -101,8 +101,9 @@ def test_a_worker_killed_while_idle_is_replaced_unnoticed(pool: LocalLauncher, t
 
 
 def test_a_machine_is_divided_among_its_workers() -> None:
-    """One worker a GPU, else one for every two cores; what is given is kept."""
-    assert divide(LaunchConfig(), gpus=0, cores=2) == (1, 2)
+    """One worker a GPU, else one a core up to four, then one for every two; what is given is kept."""
+    assert divide(LaunchConfig(), gpus=0, cores=2) == (2, 1)
+    assert divide(LaunchConfig(), gpus=0, cores=6) == (4, 1)
     assert divide(LaunchConfig(), gpus=0, cores=16) == (8, 2)
     assert divide(LaunchConfig(workers_per_gpu=2), gpus=4, cores=32) == (8, 4)
     assert divide(LaunchConfig(workers=3, threads=1), gpus=0, cores=16) == (3, 1)
