@@ -33,8 +33,8 @@ def make_launcher(config: LaunchConfig, device: str, work: int, interrupted: Cal
 def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:
     """Divide a machine: (workers, CPU threads of each).
 
-    One worker a GPU (times `workers_per_gpu`). Without a GPU one worker a core up to four, then one for every two cores:
-    a small encoder gains little from a second thread, but each worker needs memory of its own.
+    One worker a GPU (times `workers_per_gpu`). Without a GPU one worker a core up to four, then one for every two
+    cores: a small encoder gains little from a second thread, but each worker needs memory of its own.
     """
     on_cpu = max(min(cores, 4), cores // 2)
     workers = config.workers or (gpus * config.workers_per_gpu if gpus else on_cpu)
