@@ -91,7 +91,7 @@ def _table(cells: Sequence[CellView]) -> Table:
 
 def _footer(cells: Sequence[CellView], elapsed: float, left: float | None) -> Text:
     done = sum(cell.tuned + cell.confirmed for cell in cells)
-    text = f"{done} runs done, {clock(elapsed)} gone"
+    text = f"{done} {'run' if done == 1 else 'runs'} done, {clock(elapsed)} gone"
     return Text(text + (f", about {clock(left)} left" if left is not None else ""), style="dim")
 
 
