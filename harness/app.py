@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from hydra import compose, initialize_config_dir
 from hydra import main as hydra_main
@@ -76,7 +77,11 @@ def _single(config: DictConfig) -> None:
     """One run, in this process."""
     from harness.sweep.single import run_single
 
-    if code := run_single(config):
+    try:
+        code = run_single(config)
+    except HarnessError as error:
+        _fail(error.problems)  # here, since Hydra prints a line of its own about an exception that leaves a job
+    if code:
         sys.exit(code)
 
 
@@ -92,7 +97,7 @@ def _any_config() -> DictConfig | None:
     return None
 
 
-def _fail(problems: tuple[str, ...]) -> None:
+def _fail(problems: tuple[str, ...]) -> NoReturn:
     for problem in problems:
         _say(f"Error: {problem}")
     sys.exit(2)

@@ -72,6 +72,7 @@ def test_a_mistake_is_told_in_plain_words(
     assert code == 2, printed
     assert re.search(message, printed), printed
     assert "Traceback" not in printed
+    assert "Error executing job" not in printed
     assert_nothing_begun(tmp_path)
 
 

@@ -35,7 +35,7 @@ def run_single(config: DictConfig) -> int:
         Path(str(config.runs_dir)) / study / "runs", study, "single", int(config.seed), {}, save_model=True
     )
     if config.plan:
-        console.print(f"Plan: one run of {cell.id} in {spec.directory}; nothing was started.")
+        console.print(f"Plan: one run of {cell.id} in {spec.directory}; nothing was started.", soft_wrap=True)
         return 0
     for warning in ready.warnings:
         console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
