@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from harness.errors import HarnessError
 from harness.record import now, write_json
@@ -109,5 +109,3 @@ def mend(journal: Path, warn: Callable[[str], None]) -> None:
         f"{backup.name}."
     )
 
-
-__all__ = ["BaseJournalBackend", "lock", "mend", "open_storage"]

@@ -38,4 +38,4 @@ def test_a_budget_in_seconds_ends_tuning_when_it_is_spent(tmp_path: Path, cache:
     assert code == 0, printed
     spent = [r["cost"]["total_seconds"] for r in study.records() if r["phase"] == "tune"]
     assert sum(spent) >= 0.5
-    assert sum(sorted(spent)[:-1]) < 0.5 or sum(spent[:-1]) < 0.5
+    assert sum(spent[:-1]) < 0.5  # records come in the order of the trials
