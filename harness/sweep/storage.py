@@ -108,4 +108,3 @@ def mend(journal: Path, warn: Callable[[str], None]) -> None:
         f"The last line of {journal} was torn; the journal was cut to its last complete line. The file as it was is "
         f"{backup.name}."
     )
-
