@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import platform
 import resource
 import subprocess
@@ -15,6 +17,8 @@ from typing import Any
 import harness
 from harness.errors import HarnessError
 from harness.record import NUMERICS_VERSION
+
+SNAPSHOT = "snapshot.json"  # beside a package that is a study's copy of the code: what it was copied from
 
 
 def check_device(name: str) -> str:
@@ -71,14 +75,47 @@ class PeakMemory:
 
 @cache
 def versions() -> dict[str, Any]:
-    """Versions of what computes, and the commit of the program's checkout if it runs from one."""
+    """Versions of what computes, and the commit of the program's checkout if it runs from one.
+
+    From a study's copy of the code (see harness.snapshot) the commit is the one that was copied; `diff_sha256` names
+    the difference from it, which lies beside the copy, and `code` the copy's content.
+    """
+    copied = snapshot_facts()
     return {
         "harness": harness.__version__,
-        "commit": _commit(),
+        "commit": _commit() if copied is None else _commit_of(copied),
+        **({} if copied is None else {"diff_sha256": copied.get("diff_sha256"), "code": copied.get("code")}),
         "numerics_version": NUMERICS_VERSION,
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "transformers", "peft", "numpy", "scikit-learn")},
         "platform": platform.platform(),
+    }
+
+
+def snapshot_facts() -> dict[str, Any] | None:
+    """What the running copy of the code was copied from; None if the program is no study's copy."""
+    path = Path(harness.__file__).resolve().parent.parent / SNAPSHOT
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else None
+    return None
+
+
+def scheduler() -> dict[str, Any]:
+    """What a cluster's scheduler says of this process, for the record's provenance; {} outside of one."""
+    if not (job := os.environ.get("SLURM_JOB_ID")):
+        return {}
+    restarts = os.environ.get("SLURM_RESTART_COUNT", "")
+    return {
+        "slurm": {
+            "job_id": job,
+            "array_job_id": os.environ.get("SLURM_ARRAY_JOB_ID"),
+            "array_task_id": os.environ.get("SLURM_ARRAY_TASK_ID"),
+            "node": os.environ.get("SLURMD_NODENAME"),
+            "restarts": int(restarts) if restarts.isdigit() else 0,
+            "partition": os.environ.get("SLURM_JOB_PARTITION"),
+            "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        }
     }
 
 
@@ -93,6 +130,11 @@ def device_name(device: str) -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def _commit_of(copied: dict[str, Any]) -> str | None:
+    commit = copied.get("commit")
+    return f"{commit}-dirty" if commit and copied.get("dirty") else commit
 
 
 def _commit() -> str | None:
