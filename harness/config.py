@@ -68,12 +68,46 @@ class ConfirmConfig:
 class LaunchConfig:
     """Where runs execute."""
 
-    kind: str = "local"  # local: a pool of warm processes | inline: in this process
+    kind: str = "local"  # local: a pool of warm processes | inline: in this process | slurm: jobs of a cluster
     workers: int | None = None  # local processes; null: one a GPU, or one a core up to four, then one for every two
     workers_per_gpu: int = 1  # runs that share a GPU
     threads: int | None = None  # CPU threads a run; null divides the cores among the workers
     timeout_min: float | None = 240  # a run that takes longer is killed and counts as hung; null never
     retries: int = 1  # times a run whose worker was killed or hung is tried again, from its checkpoint
+    runs_per_job: int = 1  # runs that share one Slurm job, one after another on a warm process
+    detach: bool = False  # Slurm: the coordinator becomes a job itself, and the command returns at once
+
+
+@dataclass
+class SlurmConfig:
+    """What Slurm jobs get and where they run: written in slurm/*.yaml. Names are those of submitit and sbatch."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None  # features that a node must have
+    exclude: str | None = None  # nodes that are never used
+    nodelist: str | None = None
+    timeout_min: int = 240  # time limit of a job; a run that needs longer checkpoints, requeues itself and goes on
+    gpus_per_node: int = 0
+    gres: str | None = None  # instead of gpus_per_node where a cluster wants it, e.g. gpu:a100:1
+    cpus_per_task: int = 2  # also the CPU threads of a run, unless launch.threads says otherwise
+    mem_gb: float | None = 8.0
+    signal_delay_s: int = 120  # seconds before the time limit at which a run is told to checkpoint
+    array_parallelism: int = 256  # jobs of one array that run at once
+    max_queued: int = 64  # jobs of a study that wait or run at once
+    setup: list[str] = field(default_factory=list)  # shell commands before Python starts
+    environment: dict[str, str] = field(default_factory=dict)  # handed to jobs, written to no file
+    python: str | None = None  # the command that starts Python in a job; null: this Python
+    srun_args: list[str] = field(default_factory=list)
+    additional_parameters: dict[str, Any] = field(default_factory=dict)  # any other sbatch option
+    poll_s: float = 30.0  # squeue or sacct is asked at most once in this many seconds, whatever the number of jobs
+    pending_min: float | None = None  # a job that waited this long is given up; null waits as long as it takes
+    bad_node_failures: int = 3  # jobs in a row that die at once on a node before the node is avoided
+    max_requeues: int = 100  # times one job is requeued, and one run is placed anew, before it is given up
+    coordinator: dict[str, Any] = field(
+        default_factory=lambda: {"timeout_min": 1440, "cpus_per_task": 1, "mem_gb": 4.0, "gpus_per_node": 0}
+    )  # launch.detach: what the coordinator's own job gets instead of the above
 
 
 @dataclass
@@ -95,6 +129,7 @@ class Config:
     tune: TuneConfig = field(default_factory=TuneConfig)
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     axes: list[str] = field(default_factory=list)  # value sweeps that make cells instead of being tuned
     seed: int = 0  # of a run: batch order, dropout, initial weights; never of the data's draw
@@ -113,7 +148,7 @@ class Config:
 
 def check(config: Config, problems: Problems) -> None:
     """Note every value of the common schema that breaks its rule."""
-    train, tune, confirm, launch = config.train, config.tune, config.confirm, config.launch
+    train, tune, confirm, launch, slurm = config.train, config.tune, config.confirm, config.launch, config.slurm
     for name in ("lr", "head_lr", "head_probe_c", "batch_size", "accumulate", "epochs", "eval_batch_size"):
         value = getattr(train, name)
         problems.check(value > 0, f"train.{name} must be above 0, not {value}.")
@@ -129,7 +164,7 @@ def check(config: Config, problems: Problems) -> None:
         ("train.head_init", train.head_init, HEAD_INITS),
         ("tune.sampler", tune.sampler, SAMPLERS),
         ("tune.pruner", tune.pruner, PRUNERS),
-        ("launch.kind", launch.kind, ("local", "inline")),
+        ("launch.kind", launch.kind, ("local", "inline", "slurm")),
         ("keep", config.keep, ("best", "all", "none")),
         ("device", config.device, ("auto", "cpu", "cuda", "mps")),
     ):
@@ -144,6 +179,16 @@ def check(config: Config, problems: Problems) -> None:
         ("launch.workers_per_gpu", launch.workers_per_gpu),
         ("launch.threads", launch.threads),
         ("launch.timeout_min", launch.timeout_min),
+        ("launch.runs_per_job", launch.runs_per_job),
+        ("slurm.timeout_min", slurm.timeout_min),
+        ("slurm.cpus_per_task", slurm.cpus_per_task),
+        ("slurm.mem_gb", slurm.mem_gb),
+        ("slurm.signal_delay_s", slurm.signal_delay_s),
+        ("slurm.array_parallelism", slurm.array_parallelism),
+        ("slurm.max_queued", slurm.max_queued),
+        ("slurm.poll_s", slurm.poll_s),
+        ("slurm.pending_min", slurm.pending_min),
+        ("slurm.bad_node_failures", slurm.bad_node_failures),
     ):
         problems.check(count is None or count > 0, f"{name} must be above 0, not {count}.")
     problems.check(
@@ -156,4 +201,11 @@ def check(config: Config, problems: Problems) -> None:
     )
     problems.check(confirm.seeds >= 1, f"confirm.seeds must be 1 or more, not {confirm.seeds}.")
     problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")
+    problems.check(slurm.gpus_per_node >= 0, f"slurm.gpus_per_node must be 0 or more, not {slurm.gpus_per_node}.")
+    problems.check(slurm.max_requeues >= 0, f"slurm.max_requeues must be 0 or more, not {slurm.max_requeues}.")
+    problems.check(
+        not launch.detach or launch.kind == "slurm",
+        f"launch.detach=true makes the coordinator a Slurm job; with launch.kind={launch.kind} there is no Slurm. "
+        "Name a profile: slurm=<profile>.",
+    )
     problems.check(0 <= config.seed < 2**31, f"seed must lie in [0, 2147483647], not {config.seed}.")

@@ -30,7 +30,11 @@ Probabilities = npt.NDArray[np.float32]
 
 
 class Stopped(Exception):
-    """A run ended before its end: `status` is pruned, or stopped (checkpointed, to go on later)."""
+    """A run ended before its end.
+
+    Attributes:
+        status: pruned | stopped (checkpointed, to go on later) | taken (over by another process).
+    """
 
     def __init__(self, status: str) -> None:
         super().__init__(status)
@@ -79,7 +83,7 @@ class Experiment:
     Attributes:
         spec: the run.
         say: takes the lines that a run prints.
-        stop: looked at after every step: "prune", "checkpoint" or None.
+        stop: looked at after every step: "prune", "checkpoint", "taken" or None.
         interrupted: likewise; True checkpoints.
         result: filled while the run goes on.
         train: how trainable methods are trained.

@@ -140,7 +140,7 @@ def _fit(experiment: Experiment, member: Member) -> None:
     fit([member], experiment.interrupted)
     if member.failure is not None:
         raise member.failure
-    if member.status in ("pruned", "stopped"):
+    if member.status in ("pruned", "stopped", "taken"):
         experiment.result.metrics["val"] = member.progress.best_val
         raise Stopped(member.status)
 

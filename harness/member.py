@@ -77,7 +77,7 @@ class Member:
         signature: ties a checkpoint to what is computed.
         tag: keys added to each line in `metrics_path`, such as {fold: 0}.
         stop: looked at after every step: "prune", "checkpoint" or None.
-        status: going, then done | failed | pruned | stopped (checkpointed, to go on later).
+        status: going, then done | failed | pruned | stopped (checkpointed, to go on later) | taken (over by another).
         failure: what went wrong.
         progress: how far it is.
     """

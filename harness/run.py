@@ -19,7 +19,7 @@ from harness.closed_form import run_closed_form
 from harness.errors import HarnessError
 from harness.experiment import Experiment, Result, Stopped
 from harness.gradient import run_gradient_trained
-from harness.machine import PeakMemory, check_device, device_name, versions
+from harness.machine import PeakMemory, check_device, device_name, scheduler, versions
 from harness.methods import ClosedForm, GradientTrained
 from harness.record import CorruptRecord, Pack, Record, RunPaths, RunSpec, atomic, now
 from harness.saved import describe, save_model
@@ -31,7 +31,12 @@ STOP_SECONDS = 0.5  # how often the stop file is looked for
 Say = Callable[[str], None]
 
 
-def execute(pack: Pack, interrupted: Callable[[], bool] = lambda: False, say: Say | None = None) -> None:
+def execute(
+    pack: Pack,
+    interrupted: Callable[[], bool] = lambda: False,
+    say: Say | None = None,
+    holds: Callable[[RunSpec], bool] = lambda spec: True,
+) -> None:
     """Execute runs, one after another, each into a record.
 
     A run whose record is `ok` is left as it is; one that has a checkpoint goes on from it. What goes wrong in a run
@@ -41,6 +46,8 @@ def execute(pack: Pack, interrupted: Callable[[], bool] = lambda: False, say: Sa
         pack: the runs.
         interrupted: looked at between steps; True checkpoints the run, leaves its record `running`, and returns.
         say: takes the lines that runs print; they also go to each run's log.
+        holds: whether a run is still this process's to execute. Where a node that was given up can come back, another
+            process may have taken its runs over; this one then writes nothing more and returns.
 
     Raises:
         HarnessError: a run's directory cannot be written.
@@ -49,7 +56,7 @@ def execute(pack: Pack, interrupted: Callable[[], bool] = lambda: False, say: Sa
         if interrupted():
             return
         _make(spec.paths.directory)
-        if not _is_done(spec) and not _execute(spec, interrupted, say):
+        if not _is_done(spec) and not _execute(spec, interrupted, say, holds):
             return
 
 
@@ -64,12 +71,12 @@ def _known(spec: RunSpec) -> Record | None:
     return None
 
 
-def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None) -> bool:
+def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool]) -> bool:
     """Execute one run; False if it was stopped to go on later."""
     started = time.perf_counter()
     paths = spec.paths
     log = Log(paths.log, say)
-    stop = StopFile(paths.stop)
+    stop = StopFile(paths.stop, lambda: holds(spec))
     record = _begin(spec)
     result = Result()
     memory: PeakMemory | None = None
@@ -83,6 +90,8 @@ def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None) ->
             _save(experiment)
         record.status = "ok"
     except Stopped as stopped:
+        if stopped.status == "taken":
+            return False
         paths.stop.unlink(missing_ok=True)
         if stopped.status == "stopped":
             log("Stopped at a checkpoint.")
@@ -102,8 +111,10 @@ def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None) ->
         "threads": torch.get_num_threads(),
         "device": device,
     }
-    record.provenance = versions() | {"device_name": device and device_name(device)} | result.provenance
+    record.provenance = versions() | scheduler() | {"device_name": device and device_name(device)} | result.provenance
     record.ended = now()
+    if not holds(spec):
+        return False
     record.write(paths.record)
     shutil.rmtree(paths.checkpoint, ignore_errors=True)
     return True
@@ -200,17 +211,19 @@ class Log:
 
 
 class StopFile:
-    """Reads the file that asks a run to stop, now and then."""
+    """Reads the file that asks a run to stop, and whether the run is still ours, now and then."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, holds: Callable[[], bool] = lambda: True) -> None:
+        self.path, self.holds = path, holds
         self.next = 0.0
 
     def __call__(self) -> str | None:
-        """Give `prune`, `checkpoint` or None."""
+        """Give `prune`, `checkpoint`, `taken` (by another process) or None."""
         if time.monotonic() < self.next:
             return None
         self.next = time.monotonic() + STOP_SECONDS
+        if not self.holds():
+            return "taken"
         try:
             content = self.path.read_text(encoding="utf-8").strip()
         except OSError:

@@ -52,7 +52,8 @@ def fit(members: list[Member], interrupted: Callable[[], bool] = lambda: False) 
                 if stepped and member.progress.position == member.steps_per_epoch:
                     finish_epoch(member)
                 if stepped and member.status == "going":
-                    attend(member, "checkpoint" if interrupted() else member.stop())
+                    asked = member.stop()
+                    attend(member, "checkpoint" if interrupted() and asked != "taken" else asked)
 
 
 def forward(members: list[Member]) -> list[Tensor | None]:
@@ -149,8 +150,8 @@ def finish_epoch(member: Member) -> None:
 
 def attend(member: Member, request: str | None) -> None:
     """Do what is asked between two steps, and checkpoint when it is time."""
-    if request == "prune":
-        member.status = "pruned"
+    if request in ("prune", "taken"):
+        member.status = "pruned" if request == "prune" else "taken"
         return
     due = time.monotonic() - member.saved_at >= member.config.checkpoint_seconds
     if member.checkpoint_path is not None and (due or request == "checkpoint"):

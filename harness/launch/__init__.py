@@ -1,4 +1,4 @@
-"""Where packs execute: inline, a pool of warm local processes."""
+"""Where packs execute: inline, a pool of warm local processes, jobs of a Slurm cluster."""
 
 from harness.launch.base import Job, Launcher, Outcome, use_threads
 from harness.launch.build import make_launcher

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from harness.record import Pack
+from harness.record import Pack, RunSpec
 
 
 @dataclass(eq=False)
@@ -21,15 +21,20 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended.
+    """How a job, or some runs of it, ended.
 
     Attributes:
         job: the job.
         lost: None if the process lived to the end (whatever the runs' records say), else why it did not.
+        runs: the runs that ended; None: all that the job had left.
+        blame: what a loss says something about. run: it counts against the runs' retries | place: a node, a queue or a
+            person ended it, and the runs are tried elsewhere | memory: the pack was too large, or its run was.
     """
 
     job: Job
     lost: str | None = None
+    runs: tuple[RunSpec, ...] | None = None
+    blame: str = "run"
 
 
 class Launcher(ABC):
@@ -37,9 +42,15 @@ class Launcher(ABC):
 
     Attributes:
         capacity: how many jobs it can have under way at once; the coordinator keeps that many there.
+        runs_per_job: runs that share a job.
+        places: times a run is placed anew after losses that were not its own.
+        immediate: whether `submit` returns only when the pack has been executed.
     """
 
     capacity: int
+    runs_per_job: int = 1
+    places: int = 10
+    immediate: bool = False
 
     @abstractmethod
     def submit(self, pack: Pack) -> Job:
@@ -51,7 +62,25 @@ class Launcher(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End all processes at once. Whoever wants work under way checkpointed asks the runs to stop first."""
+        """Let go. Processes of this machine end at once; whoever wants their work checkpointed asks the runs to stop
+        first. Jobs of a cluster go on, for the next coordinator to find.
+        """
+
+    def group(self, spec: RunSpec) -> str:
+        """Runs share a job only if this is the same for them."""
+        return ""
+
+    def recover(self) -> list[Job]:
+        """The jobs that an earlier coordinator of the study left under way."""
+        return []
+
+    def forget(self, job: Job) -> None:
+        """End a recovered job whose runs nobody needs."""
+        return  # a launcher that recovers none has none
+
+    def withdraw(self, everything: bool = False) -> None:
+        """Take back jobs that have not started, or all; `wait` then reports them as ended."""
+        return  # a launcher without a queue of its own has none
 
 
 def use_threads(count: int) -> None:

@@ -20,6 +20,7 @@ class InlineLauncher(Launcher):
     """
 
     capacity = 1
+    immediate = True
 
     def __init__(self, threads: int | None, interrupted: Callable[[], bool]) -> None:
         use_threads(threads or os.cpu_count() or 1)

@@ -30,7 +30,7 @@ class Method(ABC):
         space: {override key: Hydra sweep string} that tuning searches; the coordinator reads it.
         ignores: sections of the configuration that change nothing for this method, such as `train`: they are neither
             tuned nor part of a run's signature.
-        resources: what a launcher may need to know, such as {gpus: 1}.
+        resources: what a job needs at least, such as {mem_gb: 16}; joined with the model's and the cluster profile's.
     """
 
     name: str

@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness.errors import HarnessError, Problems, nearest
 from harness.record import atomic, digest
@@ -54,6 +55,7 @@ class Model:
         pooling: mean | cls | last (token) | model (the architecture's own classification head).
         max_tokens: longest input; None takes the architecture's own limit.
         target_modules: layers that an adapter changes when its method names none; None leaves it to PEFT's table.
+        resources: what a job needs at least, such as {mem_gb: 16}; joined with the method's and the cluster profile's.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Model:
     pooling: str = "mean"
     max_tokens: int | None = None
     target_modules: list[str] | None = None
+    resources: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the fields."""

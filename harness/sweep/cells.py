@@ -53,7 +53,9 @@ class Cell:
             config = config.copy()
             for key, value in values.items():
                 OmegaConf.update(config, key, value)
-        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+        resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+        resolved.pop("slurm", None)  # where a run executes; its environment may hold secrets, and this is written down
+        return resolved
 
     def defaults(self) -> dict[str, Any] | None:
         """The documented defaults of the tuned keys, sampled form; None if the space excludes one of them."""

@@ -6,12 +6,13 @@ It holds the study's lock, is the only one that opens the Optuna storage, and be
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from harness.launch import Launcher, Outcome
+from harness.launch import Job, Launcher, Outcome
 from harness.record import Pack, Record, RunSpec, now, read_jsonl
 from harness.sweep.contest import Contest
 from harness.sweep.progress import Progress
@@ -21,25 +22,41 @@ POLL_SECONDS = 0.5  # how often pruning and the live view look; results are seen
 
 
 class Interrupt:
-    """Ctrl-C, once to stop cleanly, twice to stop now. SIGTERM is taken as the first."""
+    """Ctrl-C, once to stop cleanly, twice to stop now. SIGTERM is taken as the first, and so is a file.
 
-    def __init__(self) -> None:
-        self.asked = False
+    Args:
+        stop_file: a file whose appearance asks for a stop (`python -m harness.stop`).
+        leaves: whether SIGTERM and SIGUSR2 mean that only the coordinator goes, and comes back: it is a job itself, and
+            the jobs that it has submitted need not stop for it.
+    """
+
+    def __init__(self, stop_file: Path | None = None, leaves: bool = False) -> None:
+        self.leaving = False
+        self._asked = False
+        self._stop_file, self._leaves = stop_file, leaves
+        self._next = 0.0
 
     def __call__(self) -> bool:
         """Whether a stop was asked for."""
-        return self.asked
+        if not self._asked and self._stop_file is not None and time.monotonic() >= self._next:
+            self._next = time.monotonic() + POLL_SECONDS
+            self._asked = self._stop_file.exists()
+        return self._asked
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Listen to the signals within the block."""
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if self.asked:
+            if self._leaves and number != signal.SIGINT:
+                self.leaving = True
+                return
+            if self._asked:
                 raise KeyboardInterrupt
-            self.asked = True
+            self._asked = True
 
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR2] if self._leaves else []))
+        before = {number: signal.signal(number, handle) for number in numbers}
         try:
             yield
         finally:
@@ -72,19 +89,24 @@ class Coordinator:
     ) -> None:
         self._contests, self._launcher, self._records = contests, launcher, records
         self._retries, self._prune, self._progress, self._interrupt = retries, prune, progress, interrupt
-        self._by_directory: dict[str, Contest] = {}
+        self._under_way: dict[str, tuple[Contest, Job]] = {}  # by the run's directory
+        self._held: list[tuple[Contest, RunSpec]] = []  # asked for, though not in the pack that was being made
+        self._pack_limits: dict[str, int] = {}  # runs whose pack ran out of memory
         self._seconds: list[float] = []
         self._stopping = False
         self._told_given_up: set[str] = set()
 
     def run(self) -> bool:
         """Run until nothing is left. Return False if it was interrupted first."""
+        self._recover()
         while True:
+            if self._interrupt.leaving:
+                return False
             if self._interrupt() and not self._stopping:
                 self._stop()
             if not self._stopping:
                 self._fill()
-            if not self._by_directory:
+            if not self._under_way:
                 break
             for outcome in self._launcher.wait(POLL_SECONDS):
                 self._settle(outcome)
@@ -97,49 +119,118 @@ class Coordinator:
             close_unfinished(self._records, contest.id, "Not needed any more: the study went on without it.")
         return True
 
+    def _recover(self) -> None:
+        """Take over the jobs that an earlier coordinator left under way."""
+        contests = {contest.id: contest for contest in self._contests}
+        found = 0
+        for job in self._launcher.recover():
+            wanted = 0
+            for spec in job.pack.runs:
+                contest = contests.get(spec.cell)
+                if contest is not None and contest.adopt(spec.directory, spec.signature) is not None:
+                    self._under_way[spec.directory] = contest, job
+                    wanted += 1
+            found += wanted
+            if not wanted:
+                self._launcher.forget(job)
+        if found:
+            self._progress.say(f"{found} runs of an earlier coordinator are under way; they are taken over.")
+
     def _fill(self) -> None:
         """Keep the launcher full, the cell that has had the fewest runs first."""
-        while len(self._by_directory) < self._launcher.capacity and not self._interrupt():
-            for contest in sorted(self._contests, key=lambda contest: contest.started):
-                spec = contest.next()
-                if contest.gave_up and contest.id not in self._told_given_up:
-                    self._told_given_up.add(contest.id)
-                    self._progress.say(contest.gave_up, "red")
-                if spec is not None:
-                    break
-            else:
+        while self._jobs() < self._launcher.capacity and not self._interrupt():
+            if not (chosen := self._next_pack()):
                 return
-            spec.paths.stop.unlink(missing_ok=True)
-            self._by_directory[spec.directory] = contest
-            self._launcher.submit(Pack((spec,)))
+            for _, spec in chosen:
+                spec.paths.stop.unlink(missing_ok=True)
+            job = self._launcher.submit(Pack(tuple(spec for _, spec in chosen)))
+            for contest, spec in chosen:
+                self._under_way[spec.directory] = contest, job
             self._show()
-            # An inline launcher has the result already; whoever comes next should know it.
-            for outcome in self._launcher.wait(0):
-                self._settle(outcome)
+            if self._launcher.immediate:  # the result is there already; whoever comes next should know it
+                for outcome in self._launcher.wait(0):
+                    self._settle(outcome)
+
+    def _jobs(self) -> int:
+        return len({id(job) for _, job in self._under_way.values()})
+
+    def _next_pack(self) -> list[tuple[Contest, RunSpec]]:
+        """The runs that start next, together: as many as may share a job."""
+        chosen: list[tuple[Contest, RunSpec]] = []
+        held, self._held = self._held, []
+        while (found := held.pop(0) if held else self._next()) is not None:
+            spec = found[1]
+            limit = min(
+                self._pack_limits.get(each.directory, self._launcher.runs_per_job)
+                for each in (spec, *(other for _, other in chosen))
+            )
+            alike = not chosen or self._launcher.group(spec) == self._launcher.group(chosen[0][1])
+            if len(chosen) >= limit or not alike:
+                self._held = [found, *held]
+                break
+            chosen.append(found)
+            if len(chosen) >= limit:
+                self._held = held
+                break
+        return chosen
+
+    def _next(self) -> tuple[Contest, RunSpec] | None:
+        for contest in sorted(self._contests, key=lambda contest: contest.started):
+            spec = contest.next()
+            if contest.gave_up and contest.id not in self._told_given_up:
+                self._told_given_up.add(contest.id)
+                self._progress.say(contest.gave_up, "red")
+            if spec is not None:
+                return contest, spec
+        return None
 
     def _settle(self, outcome: Outcome) -> None:
-        for spec in outcome.job.pack.runs:
-            contest = self._by_directory.pop(spec.directory)
+        runs = outcome.job.pack.runs if outcome.runs is None else outcome.runs
+        unfinished = []
+        for spec in runs:
+            contest, _ = self._under_way.pop(spec.directory, (None, None))
+            if contest is None:
+                continue  # of a job that was taken over, and not wanted
             record = self._records.refresh(spec.paths)
             if record is None or record.signature != spec.signature or record.status == "running":
-                self._unfinished(contest, spec, outcome.lost)
+                unfinished.append((contest, spec, record))
                 continue
             contest.settle(spec, record)
             self._say(spec, record, contest)
+        # Runs of a pack execute one after another: a loss concerns the one that had begun, if one had.
+        begun = [spec for _, spec, record in unfinished if record is not None]
+        for contest, spec, _ in unfinished:
+            if begun and spec not in begun and not self._interrupt():
+                self._limit(spec, outcome)
+                contest.again(spec)
+            else:
+                self._unfinished(contest, spec, outcome)
 
-    def _unfinished(self, contest: Contest, spec: RunSpec, lost: str | None) -> None:
+    def _limit(self, spec: RunSpec, outcome: Outcome) -> bool:
+        """After a loss for want of memory, let a run share its next job with half as many; False if it was alone."""
+        size = len(outcome.job.pack.runs)
+        if outcome.blame == "memory" and size > 1:
+            self._pack_limits[spec.directory] = max(1, size // 2)
+            return True
+        return False
+
+    def _unfinished(self, contest: Contest, spec: RunSpec, outcome: Outcome) -> None:
         """A run ended without a finished record: it was asked to stop, or it was lost."""
         if self._interrupt():
             contest.again(spec)
             return
-        reason = lost or "Its process ended the run without a record."
-        failures = note_failure(spec.paths, reason)
-        if failures <= self._retries:
-            self._progress.say(f"{_name(spec)}: {reason} Trying again ({failures} of {self._retries}).", "yellow")
+        reason = outcome.lost or "Its process ended the run without a record."
+        elsewhere = outcome.blame == "place" or self._limit(spec, outcome)
+        failures = note_failure(spec.paths, reason, elsewhere)
+        allowed = self._launcher.places if elsewhere else self._retries
+        if failures <= allowed:
+            how = "Placed anew." if elsewhere else f"Trying again ({failures} of {allowed})."
+            self._progress.say(f"{_name(spec)}: {reason} {how}", "yellow")
             contest.again(spec)
             return
         times = "once" if failures == 1 else f"{failures} times"
-        record = spec.new_record("lost", f"{reason} Tried {times} (launch.retries={self._retries}).")
+        rule = f"slurm.max_requeues={allowed}" if elsewhere else f"launch.retries={allowed}"
+        record = spec.new_record("lost", f"{reason} Tried {times} ({rule}).")
         record.ended = now()
         spec.paths.directory.mkdir(parents=True, exist_ok=True)
         record.write(spec.paths.record)
@@ -149,13 +240,14 @@ class Coordinator:
 
     def _stop(self) -> None:
         self._stopping = True
-        if self._by_directory:
+        if self._under_way:
             self._progress.say(
-                f"Stopping: {len(self._by_directory)} runs under way write a checkpoint. Ctrl-C again ends them now."
+                f"Stopping: {len(self._under_way)} runs under way write a checkpoint. Ctrl-C again ends them now."
             )
-        for directory in self._by_directory:
+        for directory in self._under_way:
             Path(directory).mkdir(parents=True, exist_ok=True)
             (Path(directory) / "stop").write_text("checkpoint", encoding="utf-8")
+        self._launcher.withdraw()
 
     def _prune_losers(self) -> None:
         for contest in self._contests:

@@ -1,8 +1,9 @@
 """What became of the runs that were started: the one place that knows how a study goes on.
 
 For every run, tuning or confirmation: first its finished record, then a live job, then a checkpoint to go on from. The
-launchers of this machine end their processes with the coordinator, so here a run without a finished record is never
-live; it is started again in its own directory, where the run itself finds its checkpoint.
+launchers of this machine end their processes with the coordinator, so there a run without a finished record is never
+live; a Slurm launcher names the jobs that still are (`Launcher.recover`). What is not is started again in its own
+directory, where the run itself finds its checkpoint.
 """
 
 from __future__ import annotations
@@ -61,14 +62,15 @@ class Records:
         return self._by_cell.get(cell, {})
 
 
-def note_failure(paths: RunPaths, reason: str) -> int:
+def note_failure(paths: RunPaths, reason: str, elsewhere: bool = False) -> int:
     """Note that a run's worker was lost while its coordinator lived; return how often that happened by now.
 
-    A coordinator that dies notes nothing, so its death never counts against `launch.retries`.
+    A coordinator that dies notes nothing, so its death never counts against `launch.retries`. Losses that were not the
+    run's own doing (`elsewhere`: a node, the queue, a person) are counted apart.
     """
     paths.directory.mkdir(parents=True, exist_ok=True)
-    append_jsonl(paths.failures, {"reason": reason, "at": now()})
-    return len(read_jsonl(paths.failures))
+    append_jsonl(paths.failures, {"reason": reason, "at": now(), "elsewhere": elsewhere})
+    return sum(bool(line.get("elsewhere")) == elsewhere for line in read_jsonl(paths.failures))
 
 
 def close_unfinished(records: Records, cell: str, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -15,9 +16,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness import snapshot
 from harness.config import Config
+from harness.errors import HarnessError, Problems
 from harness.launch import make_launcher
-from harness.launch.build import divide, visible_gpus
+from harness.launch.build import check_cluster, detach, divide, requeue, slurm_launcher, visible_gpus
+from harness.launch.resources import describe, merge
+from harness.launch.submissions import Jobs
 from harness.record import RunPaths, write_json
 from harness.sweep import question
 from harness.sweep.cells import Asked, compose
@@ -30,6 +35,7 @@ from harness.sweep.space import size
 from harness.sweep.storage import lock, open_storage
 from harness.sweep.trials import Trials, startup_trials
 
+STOP = "stop"  # a file in a study's directory that asks its coordinator to stop
 CHOICES = "choices.json"  # per cell, the configuration that tuning chose and the runs that confirm it
 
 
@@ -49,10 +55,22 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     name = config.study or question.default_name(config.sweep.name, ready, config.tune)
     directory = Path(config.runs_dir) / name
     question.check_same(directory, ready, config.tune)
+    if config.launch.kind == "slurm":
+        problems = Problems()
+        check_cluster(config.slurm, directory, [each.base for each in ready], problems)
+        problems.raise_any()
+    elif open_jobs := Jobs(directory).open():
+        raise HarnessError(
+            f"The study {name} has {_count(sum(len(each.packs) for each in open_jobs), 'Slurm job')} under way, and "
+            f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
+            f"first: python -m harness.stop {name}"
+        )
     if config.plan:
         _print_plan(console, name, directory, ready, asked.seeds, config)
         return 0
     directory.mkdir(parents=True, exist_ok=True)
+    if config.launch.detach:
+        return _detach(console, config, name, directory)
     with lock(directory):
         console.print(
             f"Study [bold]{name}[/bold] in {escape(str(directory))}: {_count(len(ready), 'cell')}, "
@@ -61,7 +79,10 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
         )
         for warning in dict.fromkeys(warning for each in ready for warning in each.warnings):
             console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
-        contests, finished = _coordinate(console, config, name, directory, ready, asked.seeds)
+        try:
+            contests, finished = _coordinate(console, config, name, directory, ready, asked.seeds)
+        except Leaving:
+            return _leave(console)
     again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
     if not finished:
         console.print(
@@ -69,6 +90,12 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
         )
         return 130
     return _conclude(console, config, name, directory, contests)
+
+
+def _leave(console: Console) -> int:
+    """End the coordinator's own job; where Slurm does not requeue it by itself, ask for that."""
+    console.print("The coordinator leaves; jobs under way go on, and it takes them over when it is back.")
+    return requeue()
 
 
 def _coordinate(
@@ -86,12 +113,20 @@ def _coordinate(
         cell = each.cell
         trials = Trials(f"{name}/{cell.id}", cell.space, config.tune, cell.maximize, cell.defaults(), storage)
         contests.append(Contest(each, trials, config, seeds, name, runs, records))
-    interrupt = Interrupt()
+    stop_file = directory / STOP
+    stop_file.unlink(missing_ok=True)
+    # A coordinator that is a job itself goes when Slurm wants its place, and comes back; its jobs need not notice.
+    in_job = "SLURM_JOB_ID" in os.environ and not sys.stdout.isatty()
+    interrupt = Interrupt(stop_file, leaves=in_job and config.launch.kind == "slurm")
     work = sum(contest.left() for contest in contests)
     if all(contest.done for contest in contests):
         _write_choices(directory, contests)
         return contests, True
-    launcher = make_launcher(config.launch, config.device, max(1, work), interrupt)
+    if config.launch.kind == "slurm":
+        code = snapshot.take(directory, config.packages)
+        launcher = slurm_launcher(config.launch, config.slurm, directory, code, warn)
+    else:
+        launcher = make_launcher(config.launch, config.device, max(1, work), interrupt)
     try:
         with interrupt.watching(), Progress(console) as progress:
             coordinator = Coordinator(
@@ -100,10 +135,43 @@ def _coordinate(
             finished = coordinator.run()
     except KeyboardInterrupt:
         finished = False
+        launcher.withdraw(everything=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise HarnessError(
+            f"The disk that holds {directory} is full ({error.strerror}). Nothing that has a record is lost: free "
+            "space and run the same command again."
+        ) from error
     finally:
         launcher.close()
+        stop_file.unlink(missing_ok=True)
+    if interrupt.leaving:
+        raise Leaving
     _write_choices(directory, contests)
     return contests, finished
+
+
+def _detach(console: Console, config: Config, name: str, directory: Path) -> int:
+    """Hand the study to a coordinator that is a Slurm job, and return."""
+    with lock(directory):
+        pass  # an error if somebody coordinates it already
+    code = snapshot.take(directory, config.packages)
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith(("launch.detach=", "study="))]
+    job_id, new = detach(directory, code, config.slurm, [*arguments, f"study={name}", "launch.detach=false"])
+    what = f"Its coordinator is job {job_id}" if new else f"Its coordinator was submitted before, as job {job_id}"
+    console.print(
+        f"Study [bold]{name}[/bold] in {escape(str(directory))}. {what}; this shell is not needed any more.\n"
+        f"  python -m harness.status {name} --watch   how far it is\n"
+        f"  python -m harness.logs {name} <run>       what a run printed\n"
+        f"  python -m harness.stop {name}             stop it; the same command goes on later",
+        soft_wrap=True, markup=True,
+    )  # fmt: skip
+    return 0
+
+
+class Leaving(Exception):
+    """The coordinator's own job is about to end; the study goes on without it until it is back."""
 
 
 def _write_choices(directory: Path, contests: Sequence[Contest]) -> None:
@@ -151,7 +219,8 @@ def _print_plan(
     console: Console, name: str, directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], config: Config
 ) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("cell", "trials", "confirmations", "tuned"):
+    cluster = config.launch.kind == "slurm"
+    for column in ("cell", "trials", "confirmations", "tuned", *(["each job"] if cluster else [])):
         table.add_column(column, justify="right" if column in ("trials", "confirmations") else "left", overflow="fold")
     total = 0
     for each in ready:
@@ -161,7 +230,10 @@ def _print_plan(
             trials = finite if trials is None else min(trials, finite)
         total += (trials or 0) + len(seeds)
         space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
-        table.add_row(each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), escape(space))
+        resources = [describe(merge(config.slurm, each.base))] if cluster else []
+        table.add_row(
+            each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), escape(space), *resources
+        )
     console.print(
         f"Plan of study [bold]{name}[/bold] (would be in {escape(str(directory))}); nothing was started.",
         soft_wrap=True,
@@ -170,6 +242,9 @@ def _print_plan(
     gpus = visible_gpus() if config.device in ("auto", "cuda") else ()
     if config.launch.kind == "inline":
         where = "in this process"
+    elif cluster:
+        each_job = _count(config.launch.runs_per_job, "run")
+        where = f"in Slurm jobs of {each_job} each, at most {config.slurm.max_queued} at once"
     else:
         workers, threads = divide(config.launch, len(gpus), os.cpu_count() or 1)
         where = f"on {_count(workers, 'worker')} with {_count(threads, 'thread')} each"

@@ -1,0 +1,236 @@
+"""Slurm's commands: sbatch, squeue, sacct, scancel, scontrol. Only this file starts them and reads what they print."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from harness.errors import HarnessError
+
+# What says that the controller or the network did not answer, or that a limit will lift by itself: wait, ask again.
+TRANSIENT = re.compile(
+    r"unable to contact slurm controller|socket timed out|connection (refused|timed out|reset)|communication|"
+    r"zero bytes were transmitted|resource temporarily unavailable|transport endpoint|controller.*(not|respond)|"
+    r"slurm_load|slurm_persist|protocol authentication|munge|temporarily|in standby|timed out",
+    re.IGNORECASE,
+)
+FULL = re.compile(
+    r"submit ?job ?limit|MaxSubmitJob|job submit limit|maximum (number of )?jobs|MaxJobCount", re.IGNORECASE
+)
+
+ALIVE = {
+    "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_FED", "SIGNALING", "STAGE_OUT",
+    "RESIZING", "STOPPED",
+}  # fmt: skip
+# A job that is requeued is seen in these for some seconds, so they count only when they are seen twice.
+PASSING = {"NODE_FAIL", "PREEMPTED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+
+SECONDS = 40.0  # a command that takes longer is taken for a controller that does not answer
+
+
+class NoAnswer(Exception):
+    """Slurm did not answer, or its queue is full for now. What was asked may or may not have happened."""
+
+
+class Refused(HarnessError):
+    """Slurm refused, in its own words."""
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What Slurm says of one task of an array.
+
+    Attributes:
+        name: of the job.
+        state: PENDING, RUNNING, FAILED, ...
+        reason: why it waits, or how it ended.
+        node: where it runs or ran; empty while it waits.
+    """
+
+    name: str
+    state: str
+    reason: str
+    node: str
+
+
+@dataclass
+class Cluster:
+    """The cluster as this user sees it.
+
+    Attributes:
+        interval: seconds between two questions (squeue or sacct) at least.
+        calls: how often each command was started.
+    """
+
+    interval: float
+    calls: dict[str, int] = field(default_factory=dict)
+    _asked: float = -1e9
+
+    def due(self) -> float:
+        """Seconds until the next question may be asked; 0 now."""
+        return max(0.0, self._asked + self.interval - time.monotonic())
+
+    def queue(self) -> dict[str, JobState]:
+        """All jobs of this user that Slurm remembers, array tasks one by one, by id (`123_4`).
+
+        Raises:
+            NoAnswer: the controller does not answer.
+        """
+        self._asked = time.monotonic()
+        out = self._call(
+            "squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}", "--format=%i|%T|%r|%N|%j"
+        )
+        found = {}
+        for line in out.splitlines():
+            parts = line.strip().split("|", 4)
+            if len(parts) == 5:
+                found[parts[0]] = JobState(parts[4], parts[1], parts[2], parts[3])
+        return found
+
+    def history(self, job_ids: Iterable[str]) -> dict[str, JobState]:
+        """What accounting says of jobs that the queue has forgotten; {} where a cluster has no accounting."""
+        self._asked = time.monotonic()
+        ids = ",".join(sorted(set(job_ids)))
+        try:
+            out = self._call(
+                "sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={ids}",
+                "--format=JobID,State,ExitCode,NodeList,JobName",
+            )  # fmt: skip
+        except (NoAnswer, Refused):
+            return {}
+        found = {}
+        for line in out.splitlines():
+            parts = line.split("|", 4)
+            if len(parts) == 5:
+                # `CANCELLED by 0` names the user.
+                found[parts[0]] = JobState(parts[4], parts[1].split()[0], f"exit code {parts[2]}", parts[3])
+        return found
+
+    def submit(self, script: str, environment: Mapping[str, str]) -> str:
+        """Submit a script; give the job's id.
+
+        Raises:
+            NoAnswer: the controller does not answer; the job may have been taken or not.
+            Refused: it refused.
+        """
+        return self._sbatch(script, environment)
+
+    def test(self, script: str) -> None:
+        """Let Slurm check a script without submitting it.
+
+        Raises:
+            NoAnswer: the controller does not answer.
+            Refused: it would refuse.
+        """
+        self._sbatch(script, {}, "--test-only")
+
+    def cancel(self, job_ids: Iterable[str], pending_only: bool = False) -> None:
+        """Cancel jobs or tasks; those that ended already do not matter."""
+        ids = list(job_ids)
+        for start in range(0, len(ids), 100):
+            part = ids[start : start + 100]
+            try:
+                self._call("scancel", "--quiet", *(["--state=PENDING"] if pending_only else []), *part)
+            except (NoAnswer, Refused):
+                continue  # seen at the next look at the queue
+
+    def max_array(self) -> int:
+        """Tasks that one array may have."""
+        try:
+            out = self._call("scontrol", "show", "config")
+        except (NoAnswer, Refused):
+            return 1000
+        found = re.search(r"MaxArraySize\s*=\s*(\d+)", out)
+        return max(1, min(int(found.group(1)) - 1 if found else 1000, 1000))
+
+    def _sbatch(self, script: str, environment: Mapping[str, str], *options: str) -> str:
+        with tempfile.NamedTemporaryFile("w", suffix=".sh", prefix="harness-", encoding="utf-8") as file:
+            file.write(script)
+            file.flush()
+            out = self._call("sbatch", *options, file.name, environment=environment, errors=bool(options))
+        if options:
+            return out
+        return str(submitit.SlurmExecutor._get_job_id_from_submission_command(out))
+
+    def _call(self, *command: str, environment: Mapping[str, str] | None = None, errors: bool = False) -> str:
+        self.calls[command[0]] = self.calls.get(command[0], 0) + 1
+        try:
+            done = subprocess.run(
+                command, env={**outside(), **(environment or {})}, capture_output=True, text=True, timeout=SECONDS,
+                check=False, start_new_session=True,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise NoAnswer(f"{command[0]} did not answer within {SECONDS:.0f} s.") from error
+        except OSError as error:
+            raise Refused(
+                f"{command[0]} cannot be started ({error.strerror}): this is no machine of a Slurm cluster. Run the "
+                "command on a login node, or without slurm=<profile> on this machine."
+            ) from error
+        if done.returncode == 0:
+            return done.stdout + (done.stderr if errors else "")
+        said = " ".join((done.stderr or done.stdout).split())
+        if TRANSIENT.search(said) or FULL.search(said):
+            raise NoAnswer(said)
+        raise Refused(f"Slurm refuses: {re.sub(r'(sbatch|allocation failure|error): ', '', said)}")
+
+
+def outside() -> dict[str, str]:
+    """The environment without what belongs to a job that this process itself may run in."""
+    kept = ("SLURM_CONF",)
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or not name.startswith(("SLURM_", "SBATCH_", "SRUN_"))
+    }
+
+
+class Script(submitit.SlurmExecutor):  # type: ignore[misc] # submitit publishes no types here
+    """submitit's batch script around a command of our own: nothing is pickled.
+
+    submitit's own jobs hand over a pickled function and pick up a pickled result, one file each a task, and poll sacct
+    for every job; ours read their runs from JSON and leave records.
+    """
+
+    def text(self, command: str, tasks: int | None) -> str:
+        """The script of an array of `tasks` tasks; None for a single job."""
+        if tasks is not None:
+            self.parameters["map_count"] = tasks
+        return str(self._make_submission_file_text(command, ""))
+
+
+def script(folder: Path, parameters: Mapping[str, Any], command: str, tasks: int | None) -> str:
+    """Make a batch script.
+
+    Args:
+        folder: where the job's output goes.
+        parameters: submitit's names (timeout_min, mem_gb, ...); None values are left out.
+        command: a shell command that takes no more quoting.
+        tasks: of the array; None for a single job.
+
+    Raises:
+        Refused: a parameter that submitit does not know, or no Slurm on this machine.
+    """
+    try:
+        made = Script(folder)
+        shared = {"timeout_min": "time", "name": "job_name"}
+        given = {shared.get(key, key): value for key, value in parameters.items() if value not in (None, [], {})}
+        if "mem_gb" in given:
+            given["mem"] = f"{round(float(given.pop('mem_gb')) * 1024)}MB"
+        made._internal_update_parameters(**given)
+    except RuntimeError as error:
+        raise Refused(
+            f"{error} Run the command on a login node of the cluster, or without slurm=<profile> on this machine."
+        ) from error
+    except ValueError as error:
+        raise Refused(f"A Slurm parameter is not known: {error}") from error
+    return made.text(command, tasks)
