@@ -121,6 +121,7 @@ class SlurmLauncher(Launcher):
 
     def close(self) -> None:
         """Leave the jobs as they are."""
+        self._note({})
 
     def recover(self) -> list[Job]:
         """Take over the jobs that an earlier coordinator submitted, or was about to."""
@@ -207,7 +208,8 @@ class SlurmLauncher(Launcher):
             if avoided := self.nodes.excluded(None):
                 raise Refused(
                     f"{error} Nodes {avoided} are avoided, since jobs ended there before a run began: "
-                    f"{self.jobs.logs} says why. When that is mended, remove {self.nodes.path} and run the same command again."
+                    f"{self.jobs.logs} says why. When that is mended, remove {self.nodes.path} and run the same command "
+                    "again."
                 ) from error
             raise
         submission.state = "submitted"

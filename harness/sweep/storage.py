@@ -29,7 +29,7 @@ def lock(directory: Path) -> Iterator[None]:
     holder = directory / "holder.json"
     held = FileLock(directory / "study.lock")
     try:
-        held.acquire(timeout=0)
+        held.acquire(timeout=0.3)  # `harness.status` holds it for a moment to see whether it is free
     except Timeout:
         try:
             who = json.loads(holder.read_text(encoding="utf-8"))

@@ -1,0 +1,274 @@
+"""What a cluster gets from a study, and what it says to it: resources, arrays, refusals, detached studies, code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.config import LaunchConfig, SlurmConfig
+from harness.launch.slurm import SlurmLauncher
+from harness.launch.submissions import Jobs, grant, holds
+from harness.record import Pack
+from tests.slurm.conftest import DevCluster
+from tests.slurm.studies import LONG, PROFILE, ClusterStudy, wait_for
+from tests.small import ROOT, config, spec
+
+Make = Callable[..., ClusterStudy]
+
+pytestmark = pytest.mark.slurm
+
+FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")
+
+
+@pytest.mark.slow
+def test_banking77_gives_on_four_nodes_what_it_gives_on_this_machine(
+    study: Make, tmp_path: Path, cache: Path, data: Path
+) -> None:
+    """Same metrics by signature, same best configurations: the same seeds and threads, and only start-up trials."""
+    asked = (
+        "task=banking77", "task.shots=10", f"task.folder={data / 'banking77'}", "method=linear_probe,lora,full",
+        "tune.trials=4", "tune.startup_trials=4", "confirm.seeds=1", "train.epochs=1", "launch.threads=1",
+    )  # fmt: skip
+    here = bare(ClusterStudy(tmp_path / "here", cache, *asked, "launch.kind=local", "launch.workers=2", profile=False))
+    code, printed = here.finish(1500)
+    assert code == 0, printed
+    there = bare(study(*asked, "launch.runs_per_job=2"))
+    there.start()
+    there.ended(1500)
+    assert there.metrics() == here.metrics()
+    assert choices(there) == choices(here)
+    assert len({record["provenance"]["slurm"]["node"] for record in there.records()}) >= 1
+
+
+def bare(study: ClusterStudy) -> ClusterStudy:
+    """Less what makes it a study of the small CSV, and less a launcher that was named twice."""
+    drop = ("task=csv", "task.path=", "task.label=")
+    command = [word for word in study.command if not word.startswith(drop)]
+    if "launch.kind=local" in command:
+        command.remove("launch.kind=inline")
+    study.command = command
+    return study
+
+
+def choices(study: ClusterStudy) -> dict[str, dict[str, object]]:
+    content = json.loads((study.study / "choices.json").read_text())
+    return {cell: {"trial": choice["trial"], "values": choice["hyperparameters"]} for cell, choice in content.items()}
+
+
+def test_runs_see_the_gpu_that_slurm_gave_them_and_jobs_get_what_the_profile_says(
+    study: Make, cluster: DevCluster
+) -> None:
+    """CUDA_VISIBLE_DEVICES names one device; `scontrol show job` shows the profile's values."""
+    mine = study(
+        *LONG, "slurm.gpus_per_node=1", "slurm.cpus_per_task=3", "slurm.mem_gb=2.5", "slurm.timeout_min=17",
+        "+model.resources.mem_gb=3.5",
+    )  # fmt: skip
+    mine.start()
+    key = next(iter(mine.training(1)))
+    shown = cluster.slurm("scontrol", "show", "job", "--oneliner", key)
+    for expected in ("Partition=main", "Account=dev", "CPUs/Task=3", "TimeLimit=00:17:00", "MinMemoryNode=3.50G", "gres"):
+        assert expected in shown.replace("3584M", "3.50G"), (expected, shown)
+    mine.ended()
+    devices = [record["provenance"]["slurm"]["cuda_visible_devices"] for record in mine.records()]
+    assert set(devices) <= {"0", "1"}, devices
+
+
+def test_a_cell_raises_its_own_resources_and_the_plan_shows_it(study: Make) -> None:
+    """Full fine-tuning declares more memory than the profile gives."""
+    mine = study("method=lora,full", "plan=true")
+    code, printed = mine.finish()
+    assert code == 0, printed
+    flat = re.sub(r"\s+", "", printed)
+    assert "mem_gb=12" in flat
+    assert "mem_gb=3.0" in flat
+    assert not (mine.study / "jobs").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("slurm.partition=nowhere", "invalid partition specified: nowhere"),
+        ("slurm.account=nobody", "Invalid account"),
+        ("slurm.cpus_per_task=999", "More processors requested than permitted"),
+        ("slurm.gpus_per_node=9", "Requested node configuration is not available"),
+        ("slurm.mem_gb=900", "Requested node configuration is not available"),
+        ("+slurm.additional_parameters.no-such-option=1", "unrecognized option"),
+    ],
+)
+def test_what_the_cluster_refuses_is_told_in_its_words_before_the_study_starts(
+    study: Make, override: str, words: str
+) -> None:
+    """And nothing is left behind."""
+    mine = study("method=nearest_mean", override)
+    code, printed = mine.finish()
+    assert code == 2, printed
+    assert "Slurm refuses" in printed
+    assert words in printed
+    assert "Traceback" not in printed
+    assert not mine.study.exists()
+
+
+def test_a_detached_study_outlives_the_shell_that_submitted_it(study: Make, cluster: DevCluster) -> None:
+    """The command returns; its whole session is killed; the study completes, and `status` shows it throughout."""
+    mine = study(*LONG, "launch.detach=true")
+    process = mine.start()
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    assert "python -m harness.status mine" in printed
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # nothing of that session is left
+
+    seen = set()
+
+    def is_done() -> bool:
+        content = status(mine)
+        seen.add(content["state"])
+        return content["state"] == "done"
+
+    wait_for(is_done, seconds=300)
+    assert seen >= {"running", "done"}, seen
+    assert [record["status"] for record in mine.records()] == ["ok"] * 3
+    assert (mine.directory / "reports/mine/index.html").exists()
+
+
+def test_a_detached_coordinator_that_is_requeued_finds_its_jobs(study: Make, cluster: DevCluster) -> None:
+    """It leaves at the signal, comes back, and takes over."""
+    mine = study(*LONG, "launch.detach=true")
+    mine.start().communicate(timeout=120)
+    mine.training(1)
+    job = json.loads((mine.study / "coordinator.json").read_text())["job_id"]
+    cluster.slurm("scancel", "--batch", "--signal=USR2", job)
+    wait_for(lambda: status(mine)["state"] == "done", seconds=300)
+    said = (next((mine.study / "jobs/logs").glob(f"{job}_0_log.out"))).read_text()
+    assert "The coordinator leaves" in said
+    assert "are taken over" in said
+    assert [record["status"] for record in mine.records()] == ["ok"] * 3
+    assert all(record["provenance"]["slurm"]["restarts"] == 0 for record in mine.records())
+
+
+def test_stop_leaves_a_study_that_the_same_command_goes_on_with(study: Make) -> None:
+    """Running runs checkpoint, nothing stays in the queue."""
+    mine = study(*LONG)
+    mine.start()
+    mine.training()
+    stopped = subprocess.run(
+        [sys.executable, "-m", "harness.stop", "mine"], cwd=mine.directory, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=180, check=False,
+    )  # fmt: skip
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert mine.process is not None
+    mine.process.communicate(timeout=60)
+    assert not mine.jobs()
+    assert status(mine)["state"] == "stopped"
+    assert any(mine.runs.glob("*/*/checkpoint/*"))
+    code, printed = mine.finish()
+    assert code == 0, printed
+    assert [record["status"] for record in mine.records()] == ["ok"] * 3
+
+
+def test_editing_a_module_after_submission_does_not_change_the_jobs(
+    cluster: DevCluster, tmp_path: Path, cache: Path
+) -> None:
+    """Jobs that start after the edit run the code as it was; the records name it."""
+    tree = tmp_path / "tree"
+    for name in ("harness", "hydra_plugins", "conf", "sweeps", "slurm"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    mine = ClusterStudy(tmp_path / "study", cache, *LONG, "slurm.max_queued=1")
+    mine.command[1:3] = ["-P", "-m", "harness"]
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    process = subprocess.Popen(
+        mine.command, cwd=mine.directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        wait_for(lambda: any(mine.runs.glob("*/*/metrics.jsonl")))
+        for module in ("train", "run", "metrics"):
+            (tree / f"harness/{module}.py").write_text("raise RuntimeError('edited')\n")
+        printed, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    records = mine.records()
+    assert [record["status"] for record in records] == ["ok"] * 3, printed
+    assert len({record["provenance"]["code"] for record in records}) == 1
+
+
+def test_nothing_is_submitted_twice_though_the_answer_is_lost(
+    cluster: DevCluster, tmp_path: Path, cache: Path
+) -> None:
+    """A coordinator that dies between sbatch and the note of the job's id finds the job by its name."""
+    launcher = make_launcher(tmp_path)
+    run = spec(config(tmp_path, cache, method="nearest_mean"), tmp_path / "study/runs/cell/run", phase="tune")
+    launcher.submit(Pack((run,)))
+    launcher.wait(0)
+    (submission,) = launcher.jobs.open()
+    assert submission.job_id is not None
+    first = submission.job_id
+    submission.job_id, submission.state = None, "intended"
+    launcher.jobs.write(submission)
+
+    second = make_launcher(tmp_path)
+    (job,) = second.recover()
+    end = time.monotonic() + 120
+    outcomes = []
+    second._retry_at = float("inf")  # as after an answer that never came: first look, then submit
+    while not outcomes and time.monotonic() < end:
+        outcomes = second.wait(1)
+    assert outcomes and outcomes[0].lost is None
+    names = cluster.slurm("sacct", "--noheader", "--allocations", "--parsable2", f"--name={submission.name}", "-oJobID")
+    assert names.split() == [f"{first}_0"]
+    assert job.pack == Pack((run,))
+
+
+def test_a_job_with_a_stale_token_writes_nothing(cluster: DevCluster, tmp_path: Path, cache: Path) -> None:
+    """Its run was given to another submission before it started."""
+    launcher = make_launcher(tmp_path)
+    run = spec(config(tmp_path, cache, method="nearest_mean"), tmp_path / "study/runs/cell/run", phase="tune")
+    launcher.submit(Pack((run,)))
+    launcher._slurm.additional_parameters["hold"] = True
+    launcher.wait(0)
+    (submission,) = launcher.jobs.open()
+    grant(run.paths.directory, "another")
+    cluster.slurm("scontrol", "release", str(submission.job_id))
+    wait_for(lambda: str(submission.job_id) not in cluster.slurm("squeue", "--noheader", "--format=%A"))
+    assert sorted(path.name for path in run.paths.directory.iterdir()) == ["lease.json"]
+    assert not holds(run.paths.directory, submission.token, 0)
+
+
+def make_launcher(directory: Path) -> SlurmLauncher:
+    slurm = SlurmConfig(partition="main", account="dev", cpus_per_task=1, mem_gb=2, poll_s=2, timeout_min=10)
+    (directory / "study").mkdir(exist_ok=True)
+    return SlurmLauncher(LaunchConfig(kind="slurm"), slurm, directory / "study", ROOT, print)
+
+
+def status(study: ClusterStudy) -> dict[str, object]:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.status", study.study.name, "--json"], cwd=study.directory, capture_output=True,
+        text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    content: dict[str, object] = json.loads(done.stdout)
+    return content
+
+
+def test_a_study_with_jobs_under_way_is_not_run_beside_them(tmp_path: Path, cache: Path, study: Make) -> None:
+    """Another launcher is refused until the jobs are stopped."""
+    mine = study(*LONG)
+    mine.start()
+    mine.training(1)
+    mine.kill()
+    mine.command = [word for word in mine.command if word not in PROFILE]
+    code, printed = mine.finish()
+    assert code == 2, printed
+    assert "harness.stop mine" in printed
+    assert Jobs(mine.study).open()
