@@ -201,6 +201,11 @@ def check(config: Config, problems: Problems) -> None:
     )
     problems.check(confirm.seeds >= 1, f"confirm.seeds must be 1 or more, not {confirm.seeds}.")
     problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")
+    problems.check(
+        slurm.signal_delay_s < 60 * slurm.timeout_min,
+        f"slurm.signal_delay_s={slurm.signal_delay_s} would warn a job of its time limit before it starts: give it "
+        f"fewer seconds than slurm.timeout_min={slurm.timeout_min} minutes.",
+    )
     problems.check(slurm.gpus_per_node >= 0, f"slurm.gpus_per_node must be 0 or more, not {slurm.gpus_per_node}.")
     problems.check(slurm.max_requeues >= 0, f"slurm.max_requeues must be 0 or more, not {slurm.max_requeues}.")
     problems.check(

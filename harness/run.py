@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import tempfile
 import time
@@ -98,7 +99,12 @@ def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, ho
             return False
         record.status = "pruned"
         log("Pruned.")
-    except Exception as error:  # noqa: BLE001 -- whatever a run raises is its result, and the next run follows
+    except Exception as error:  # whatever a run raises is its result, and the next run follows
+        if _is_disk_full(error):
+            # No result of the run: it goes on from its checkpoint when there is space.
+            raise HarnessError(
+                f"The disk that holds {paths.directory} is full. Free space; the run goes on."
+            ) from error
         record.status, record.error = "failed", explain(error, spec.config)
         log(f"Failed: {record.error}", quiet=True)
         if not isinstance(error, HarnessError):
@@ -244,6 +250,12 @@ def explain(error: Exception, config: dict[str, Any]) -> str:
             f"less memory; or a smaller train.eval_batch_size (now {train['eval_batch_size']}) or task.max_length."
         )
     return f"{type(error).__name__}: {error}"
+
+
+def _is_disk_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "no space left on device" in str(error).lower()  # safetensors has an exception of its own
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -16,6 +16,7 @@ from tests.small import ROOT
 
 CONFIGS = sorted(path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml"))
 GROUPS = [path for path in CONFIGS if path.parent != Path()]
+PROFILES = sorted(path.stem for path in (ROOT / "slurm").glob("*.yaml"))
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").rglob("*.yaml"))
 
 
@@ -43,6 +44,21 @@ def test_every_variant_composes_is_named_after_its_file_and_instantiates(path: P
 def test_every_sweep_composes(name: str) -> None:
     """Its parameters are overrides in the grammar of the command line."""
     assert composed(f"sweeps={name}")["sweep"]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_cluster_profile_composes(name: str) -> None:
+    """It sends runs to Slurm, and its values keep the schema's rules."""
+    from harness.errors import Problems
+    from harness.sweep.prepare import check_common
+
+    app._register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", [f"slurm={name}"])
+    problems = Problems()
+    check_common(config, problems)
+    problems.raise_any()
+    assert config.launch.kind == "slurm"
 
 
 def test_what_the_schema_says_is_what_the_root_composes() -> None:

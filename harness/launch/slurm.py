@@ -13,6 +13,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,12 +30,12 @@ from harness.record import CorruptRecord, Pack, Record, RunSpec, digest, now, wr
 
 LOOK_SECONDS = 0.5  # how often the markers are listed
 SETTLE_SECONDS = 3.0  # how long a shared file system may take to show what a job wrote last
-# Why a job waits although nothing will change by waiting.
-HOPELESS = re.compile(
-    r"launch_failed|launch failed|JobHeldAdmin|BadConstraints|PartitionConfig|DependencyNeverSatisfied|requeued_held|"
-    r"requeued held|InvalidAccount|InvalidQOS|ReqNodeNotAvail.*Down",
+# Why a job waits although nothing will change by waiting: what it asks for cannot be had, or the start failed somewhere.
+IMPOSSIBLE = re.compile(
+    r"BadConstraints|PartitionConfig|DependencyNeverSatisfied|InvalidAccount|InvalidQOS",
     re.IGNORECASE,
 )
+HELD = re.compile(r"launch.?failed|JobHeldAdmin|requeued.?held", re.IGNORECASE)
 MEMORY = re.compile(r"oom.?kill|out.of.memory|exceeded .*memory limit|memory limit .*exceed", re.IGNORECASE)
 
 
@@ -95,6 +96,10 @@ class SlurmLauncher(Launcher):
         self._retry_at = 0.0
         self._told: set[str] = set()
         self._silent_since: float | None = None
+        # A question to Slurm under way with who hears the answer, and verdicts with the time at which they are given.
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="slurm")
+        self._question: tuple[Future[dict[str, JobState]], Callable[[dict[str, JobState]], None]] | None = None
+        self._verdicts: tuple[float, Callable[[], list[Outcome]]] | None = None
 
     def group(self, spec: RunSpec) -> str:
         """Runs share a job, and jobs an array, if they get the same resources."""
@@ -121,6 +126,7 @@ class SlurmLauncher(Launcher):
 
     def close(self) -> None:
         """Leave the jobs as they are."""
+        self._beside.shutdown(wait=False, cancel_futures=True)
         self._note({})
 
     def recover(self) -> list[Job]:
@@ -207,9 +213,8 @@ class SlurmLauncher(Launcher):
             self.jobs.close(submission)
             if avoided := self.nodes.excluded(None):
                 raise Refused(
-                    f"{error} Nodes {avoided} are avoided, since jobs ended there before a run began: "
-                    f"{self.jobs.logs} says why. When that is mended, remove {self.nodes.path} and run the same command "
-                    "again."
+                    f"{error} Nodes {avoided} are avoided, since jobs ended there before a run began ({self.jobs.logs} "
+                    f"says why). When that is mended, remove {self.nodes.path} and run the same command again."
                 ) from error
             raise
         submission.state = "submitted"
@@ -246,33 +251,53 @@ class SlurmLauncher(Launcher):
         return Outcome(job, lost, runs, blame)
 
     def _ask(self) -> list[Outcome]:
-        """Ask Slurm, if it may be asked again and there is something that it could tell."""
+        """Ask Slurm, if it may be asked again and there is something that it could tell; judge what it has answered.
+
+        It is asked beside: a controller that does not answer holds nothing up.
+        """
+        if self._verdicts is not None and time.monotonic() >= self._verdicts[0]:
+            (_, judge), self._verdicts = self._verdicts, None
+            return judge()
+        if self._question is not None:
+            if self._question[0].done():
+                (answer, hear), self._question = self._question, None
+                try:
+                    hear(answer.result())
+                except NoAnswer as error:
+                    self._silent(str(error))
+            return []
         live = [job for job in self._live if job.left]
-        if not live or self.cluster.due() > 0:
+        if not live or self._verdicts is not None or self.cluster.due() > 0:
             return []
         if gone := [job for job in live if job.gone]:
             # Only accounting remembers them; one question for all of them.
-            known = self.cluster.history(job.submission.job_id for job in gone if job.submission.job_id)
-            return [self._lost(job, known.get(job.id or "")) for job in gone]
-        try:
-            queue = self.cluster.queue()
-        except NoAnswer as error:
-            self._silent(str(error))
-            return []
+            ids = [job.submission.job_id for job in gone if job.submission.job_id]
+            self._question = (
+                self._beside.submit(self.cluster.history, ids),
+                lambda known: self._hear_history(gone, known),
+            )
+        else:
+            self._question = self._beside.submit(self.cluster.queue), lambda queue: self._hear_queue(live, queue)
+        return []
+
+    def _hear_history(self, gone: Sequence[SlurmJob], known: Mapping[str, JobState]) -> None:
+        self._verdicts = 0.0, lambda: [self._lost(job, known.get(job.id or "")) for job in gone if job.left]
+
+    def _hear_queue(self, live: Sequence[SlurmJob], queue: Mapping[str, JobState]) -> None:
         if self._silent_since is not None:
             self._say(f"Slurm answers again, after {time.monotonic() - self._silent_since:.0f} s.")
             self._silent_since = None
         self._adopt(queue)
         self._note(queue)
         states = {job: queue.get(job.id or "") for job in live if job.submission.state != "intended" or job.withdrawn}
-        outcomes = []
-        if any(_has_ended(state) and not job.withdrawn for job, state in states.items()):
-            time.sleep(SETTLE_SECONDS)  # what it wrote last must arrive before its runs are called unfinished
-            outcomes = self._look()
-        for job, state in states.items():
-            if job.left and (outcome := self._judge(job, state)) is not None:
-                outcomes.append(outcome)
-        return outcomes
+
+        def judge() -> list[Outcome]:
+            judged = [self._judge(job, state) for job, state in states.items() if job.left]
+            return [outcome for outcome in judged if outcome is not None]
+
+        # What a job wrote last must arrive before its runs are called unfinished.
+        wait = any(_has_ended(state) and not job.withdrawn for job, state in states.items())
+        self._verdicts = time.monotonic() + (SETTLE_SECONDS if wait else 0.0), judge
 
     def _note(self, queue: Mapping[str, JobState]) -> None:
         """Write down what Slurm said, for `harness.status`."""
@@ -317,18 +342,18 @@ class SlurmLauncher(Launcher):
         job.waits = job.waits or clock
         waited = (clock - job.waits) / 60
         limit = self._slurm.pending_min
-        if HOPELESS.search(state.reason):
-            self._tell(f"Job {job.id} waits for ever ({state.reason}); it is cancelled and its runs are placed anew.")
-            reason = f"Slurm held its job {job.id}: {state.reason}."
+        impossible, held = IMPOSSIBLE.search(state.reason), HELD.search(state.reason)
+        if impossible or held:
+            reason = f"Its job {job.id} would have waited for ever ({state.reason}) and was cancelled."
         elif limit is not None and waited >= limit:
-            reason = f"Its job {job.id} waited {waited:.0f} min ({state.reason}; slurm.pending_min={limit:g})."
+            reason = f"Its job {job.id} waited {waited:.1f} min ({state.reason}; slurm.pending_min={limit:g})."
         else:
             if "JobHeldUser" in state.reason:
                 self._tell(f"Job {job.id} is held by its user: `scontrol release {job.id}` lets it go on.")
             return None
         if job.id is not None:
             self.cluster.cancel([job.id])
-        return self._end(job, reason, "place" if HOPELESS.search(state.reason) else "run")
+        return self._end(job, reason, "place" if held else "run")
 
     def _lost(self, job: SlurmJob, state: JobState | None) -> Outcome:
         """Say why a job ended without finishing its runs, and what that says about them."""

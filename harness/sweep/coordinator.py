@@ -31,7 +31,7 @@ class Interrupt:
     """
 
     def __init__(self, stop_file: Path | None = None, leaves: bool = False) -> None:
-        self.leaving = False
+        self.leaving: int | None = None  # the signal that the coordinator goes for
         self._asked = False
         self._stop_file, self._leaves = stop_file, leaves
         self._next = 0.0
@@ -49,7 +49,7 @@ class Interrupt:
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self._leaves and number != signal.SIGINT:
-                self.leaving = True
+                self.leaving = number
                 return
             if self._asked:
                 raise KeyboardInterrupt
@@ -100,7 +100,7 @@ class Coordinator:
         """Run until nothing is left. Return False if it was interrupted first."""
         self._recover()
         while True:
-            if self._interrupt.leaving:
+            if self._interrupt.leaving is not None:
                 return False
             if self._interrupt() and not self._stopping:
                 self._stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -81,8 +82,8 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
             console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
         try:
             contests, finished = _coordinate(console, config, name, directory, ready, asked.seeds)
-        except Leaving:
-            return _leave(console)
+        except Leaving as leaving:
+            return _leave(console, leaving.number)
     again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
     if not finished:
         console.print(
@@ -92,10 +93,10 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     return _conclude(console, config, name, directory, contests)
 
 
-def _leave(console: Console) -> int:
-    """End the coordinator's own job; where Slurm does not requeue it by itself, ask for that."""
+def _leave(console: Console, number: int) -> int:
+    """End the coordinator's own job; at its time limit ask Slurm to start it again. After SIGTERM Slurm decides."""
     console.print("The coordinator leaves; jobs under way go on, and it takes them over when it is back.")
-    return requeue()
+    return requeue() if number == signal.SIGUSR2 else 1
 
 
 def _coordinate(
@@ -146,8 +147,8 @@ def _coordinate(
     finally:
         launcher.close()
         stop_file.unlink(missing_ok=True)
-    if interrupt.leaving:
-        raise Leaving
+    if interrupt.leaving is not None:
+        raise Leaving(interrupt.leaving)
     _write_choices(directory, contests)
     return contests, finished
 
@@ -172,6 +173,10 @@ def _detach(console: Console, config: Config, name: str, directory: Path) -> int
 
 class Leaving(Exception):
     """The coordinator's own job is about to end; the study goes on without it until it is back."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def _write_choices(directory: Path, contests: Sequence[Contest]) -> None:

@@ -5,8 +5,8 @@ Needs the cluster of slurm/devcluster, up. In one run on one machine:
 - arrays: N runs that do nothing, 25 to a warm job, submitted as job arrays.
 - single: M of the same runs, one job a run.
 
-For both: runs a second; seconds from a run's record to its `tell` in the Optuna study; how often each of Slurm's commands
-was started; CPU seconds of the coordinator and the commands it started.
+For both: runs a second; seconds from a run's record to its `tell` in the Optuna study; how often each of Slurm's
+commands was started; CPU seconds of the coordinator and the commands it started.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ def run(directory: Path, name: str, runs: int, per_job: int) -> dict[str, Any]:
     """Run a study of one cell; measure it."""
     write_rows(directory / "mine.csv", per_class=30, seed=0)
     command = [
-        sys.executable, "-m", "harness", "-m", "task=csv", "task.path=mine.csv", "task.label=topic", "method=faulty_noop",
+        sys.executable, "-m", "harness", "-m", "task=csv", "task.path=mine.csv", "task.label=topic",
+        "method=faulty_noop",
         "--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]", f"study={name}", "slurm=devcluster",
         "slurm.mem_gb=1.5", "slurm.array_parallelism=2", f"launch.runs_per_job={per_job}", f"tune.trials={runs}",
-        "tune.sampler=random", "confirm.seeds=1", "slurm.max_queued=24", f"cache_dir={directory / 'cache'}", "keep=none",
+        "tune.sampler=random", "confirm.seeds=1", "slurm.max_queued=24", f"cache_dir={directory / 'cache'}",
+        "keep=none",
     ]  # fmt: skip
     started = time.perf_counter()
     with (directory / f"{name}.log").open("w") as log:

@@ -11,7 +11,6 @@ import numpy as np
 
 from harness.methods.base import ClosedForm, Features, Labels, LinearHead
 
-
 HOARD: list[np.ndarray] = []  # what a process that executes one run after another never gives back
 
 

@@ -16,7 +16,7 @@ from tests.test_survival import Study
 
 # Three runs of a dozen seconds or more: two tuning runs at once, then the confirmation of the better.
 LONG = (
-    "method=lora", "tune.trials=2", "tune.startup_trials=2", "confirm.seeds=1", "train.epochs=30", "train.batch_size=4",
+    "method=lora", "tune.trials=2", "tune.startup_trials=2", "confirm.seeds=1", "train.epochs=16", "train.batch_size=4",
     "train.checkpoint_seconds=1", "launch.threads=1",
 )  # fmt: skip
 PROFILE = ("slurm=devcluster", "slurm.poll_s=3", "slurm.signal_delay_s=30")
@@ -91,7 +91,7 @@ class ClusterStudy(Study):
                     assert abs((metrics[split][name] or 0) - (value or 0)) < 1e-6, (sign, split, name)
         for log in self.runs.glob("*/*/log.txt"):
             epochs = Counter(re.findall(r"^Epoch (\d+),", log.read_text(), re.MULTILINE))
-            assert len(epochs) == 30
+            assert len(epochs) == 16
             again = sum(count - 1 for count in epochs.values())
             # Epochs take some tenths of a second here, checkpoints are a second apart.
             assert again <= 12 * hard, (log, epochs)

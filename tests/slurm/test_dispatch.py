@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.slurm
 FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_banking77_gives_on_four_nodes_what_it_gives_on_this_machine(
     study: Make, tmp_path: Path, cache: Path, data: Path
 ) -> None:
@@ -76,7 +77,14 @@ def test_runs_see_the_gpu_that_slurm_gave_them_and_jobs_get_what_the_profile_say
     mine.start()
     key = next(iter(mine.training(1)))
     shown = cluster.slurm("scontrol", "show", "job", "--oneliner", key)
-    for expected in ("Partition=main", "Account=dev", "CPUs/Task=3", "TimeLimit=00:17:00", "MinMemoryNode=3.50G", "gres"):
+    for expected in (
+        "Partition=main",
+        "Account=dev",
+        "CPUs/Task=3",
+        "TimeLimit=00:17:00",
+        "MinMemoryNode=3.50G",
+        "gres",
+    ):
         assert expected in shown.replace("3584M", "3.50G"), (expected, shown)
     mine.ended()
     devices = [record["provenance"]["slurm"]["cuda_visible_devices"] for record in mine.records()]
@@ -125,10 +133,8 @@ def test_a_detached_study_outlives_the_shell_that_submitted_it(study: Make, clus
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0, printed
     assert "python -m harness.status mine" in printed
-    try:
+    with suppress(ProcessLookupError):  # nothing of that session is left
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # nothing of that session is left
 
     seen = set()
 
@@ -203,9 +209,7 @@ def test_editing_a_module_after_submission_does_not_change_the_jobs(
     assert len({record["provenance"]["code"] for record in records}) == 1
 
 
-def test_nothing_is_submitted_twice_though_the_answer_is_lost(
-    cluster: DevCluster, tmp_path: Path, cache: Path
-) -> None:
+def test_nothing_is_submitted_twice_though_the_answer_is_lost(cluster: DevCluster, tmp_path: Path, cache: Path) -> None:
     """A coordinator that dies between sbatch and the note of the job's id finds the job by its name."""
     launcher = make_launcher(tmp_path)
     run = spec(config(tmp_path, cache, method="nearest_mean"), tmp_path / "study/runs/cell/run", phase="tune")
@@ -228,6 +232,22 @@ def test_nothing_is_submitted_twice_though_the_answer_is_lost(
     names = cluster.slurm("sacct", "--noheader", "--allocations", "--parsable2", f"--name={submission.name}", "-oJobID")
     assert names.split() == [f"{first}_0"]
     assert job.pack == Pack((run,))
+
+
+def test_packs_of_one_moment_are_arrays_below_the_cluster_s_limit(
+    cluster: DevCluster, tmp_path: Path, cache: Path
+) -> None:
+    """Five packs under a limit of two tasks an array are three arrays; the cluster's own limit is read from it."""
+    launcher = make_launcher(tmp_path)
+    assert launcher.cluster.max_array() == 1000  # MaxArraySize=1001 counts the largest index, too
+    launcher._max_array = 2
+    launcher._slurm.additional_parameters["hold"] = True
+    composed = config(tmp_path, cache, method="nearest_mean")
+    for number in range(5):
+        launcher.submit(Pack((spec(composed, tmp_path / f"study/runs/cell/run{number}", phase="tune"),)))
+    launcher.wait(0)
+    assert [len(submission.packs) for submission in launcher.jobs.open()] == [2, 2, 1]
+    assert launcher.cluster.calls["sbatch"] == 3
 
 
 def test_a_job_with_a_stale_token_writes_nothing(cluster: DevCluster, tmp_path: Path, cache: Path) -> None:
