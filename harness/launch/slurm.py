@@ -30,7 +30,7 @@ from harness.record import CorruptRecord, Pack, Record, RunSpec, digest, now, wr
 
 LOOK_SECONDS = 0.5  # how often the markers are listed
 SETTLE_SECONDS = 3.0  # how long a shared file system may take to show what a job wrote last
-# Why a job waits although nothing will change by waiting: what it asks for cannot be had, or the start failed somewhere.
+# Why a job waits although waiting changes nothing: what it asks for cannot be had, or it failed to start somewhere.
 IMPOSSIBLE = re.compile(
     r"BadConstraints|PartitionConfig|DependencyNeverSatisfied|InvalidAccount|InvalidQOS",
     re.IGNORECASE,
