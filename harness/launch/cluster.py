@@ -46,6 +46,17 @@ class Refused(HarnessError):
     """Slurm refused, in its own words."""
 
 
+class NoCluster(Refused):
+    """No Slurm is found from this machine, or from this shell."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(
+            f"No Slurm cluster is found from here ({said}). Run the command on a login node of the cluster, or without "
+            "slurm=<profile> on this machine. For slurm=devcluster: `slurm/devcluster/cluster start`, then "
+            '`eval "$(slurm/devcluster/cluster env)"` in this shell.'
+        )
+
+
 @dataclass(frozen=True)
 class JobState:
     """What Slurm says of one task of an array.
@@ -172,13 +183,12 @@ class Cluster:
         except subprocess.TimeoutExpired as error:
             raise NoAnswer(f"{command[0]} did not answer within {SECONDS:.0f} s.") from error
         except OSError as error:
-            raise Refused(
-                f"{command[0]} cannot be started ({error.strerror}): this is no machine of a Slurm cluster. Run the "
-                "command on a login node, or without slurm=<profile> on this machine."
-            ) from error
+            raise NoCluster(f"{command[0]}: {error.strerror}") from error
         if done.returncode == 0:
             return done.stdout + (done.stderr if errors else "")
         said = " ".join((done.stderr or done.stdout).split())
+        if "configuration source" in said:
+            raise NoCluster("no configuration: SLURM_CONF is not set, and there is none in its usual places")
         if TRANSIENT.search(said) or FULL.search(said):
             raise NoAnswer(said)
         raise Refused(f"Slurm refuses: {re.sub(r'(sbatch|allocation failure|error): ', '', said)}")
@@ -228,9 +238,7 @@ def script(folder: Path, parameters: Mapping[str, Any], command: str, tasks: int
             given["mem"] = f"{round(float(given.pop('mem_gb')) * 1024)}MB"
         made._internal_update_parameters(**given)
     except RuntimeError as error:
-        raise Refused(
-            f"{error} Run the command on a login node of the cluster, or without slurm=<profile> on this machine."
-        ) from error
+        raise NoCluster("there is no srun") from error
     except ValueError as error:
         raise Refused(f"A Slurm parameter is not known: {error}") from error
     return made.text(command, tasks)

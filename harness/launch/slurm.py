@@ -22,7 +22,7 @@ from typing import Any
 from harness.config import LaunchConfig, SlurmConfig
 from harness.errors import Problems
 from harness.launch.base import Job, Launcher, Outcome
-from harness.launch.cluster import ALIVE, PASSING, Cluster, JobState, NoAnswer, Refused, script
+from harness.launch.cluster import ALIVE, PASSING, Cluster, JobState, NoAnswer, NoCluster, Refused, script
 from harness.launch.nodes import Nodes
 from harness.launch.resources import describe, merge
 from harness.launch.submissions import Jobs, Submission
@@ -487,6 +487,9 @@ def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]],
         submission = Submission("test", "harness-test", now(), resources, ".", 1, 0, [[]])
         try:
             Cluster(slurm.poll_s).test(job_script(jobs, submission, slurm.python, resources["exclude"], folder=Path()))
+        except NoCluster as error:
+            problems.extend(error)
+            return
         except Refused as error:
             for said in error.problems:
                 problems.add(

@@ -225,7 +225,7 @@ def _print_plan(
 ) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     cluster = config.launch.kind == "slurm"
-    for column in ("cell", "trials", "confirmations", "tuned", *(["each job"] if cluster else [])):
+    for column in ("cell", "trials", "confirmations", "tuned"):
         table.add_column(column, justify="right" if column in ("trials", "confirmations") else "left", overflow="fold")
     total = 0
     for each in ready:
@@ -235,10 +235,7 @@ def _print_plan(
             trials = finite if trials is None else min(trials, finite)
         total += (trials or 0) + len(seeds)
         space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
-        resources = [describe(merge(config.slurm, each.base))] if cluster else []
-        table.add_row(
-            each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), escape(space), *resources
-        )
+        table.add_row(each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), escape(space))
     console.print(
         f"Plan of study [bold]{name}[/bold] (would be in {escape(str(directory))}); nothing was started.",
         soft_wrap=True,
@@ -253,6 +250,13 @@ def _print_plan(
     else:
         workers, threads = divide(config.launch, len(gpus), os.cpu_count() or 1)
         where = f"on {_count(workers, 'worker')} with {_count(threads, 'thread')} each"
+    if cluster:
+        alike: dict[str, list[str]] = {}
+        for each in ready:
+            alike.setdefault(describe(merge(config.slurm, each.base)), []).append(each.cell.id)
+        for resources, cells in alike.items():
+            which = "" if len(alike) == 1 else f" of {', '.join(cells)}"
+            console.print(f"Each job{which}: {escape(resources)}.", soft_wrap=True)
     at_least = "" if config.tune.trials is not None else "at least "
     console.print(f"{_count(len(ready), 'cell')}, {at_least}{_count(total, 'run')} {where}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,15 @@ def test_values_that_cannot_be_are_told_at_once() -> None:
         problems.raise_any()
     for words in ("launch.detach", "slurm.signal_delay_s", "slurm.gpus_per_node"):
         assert words in str(caught.value)
+
+
+def test_a_profile_where_there_is_no_slurm_says_where_to_go(
+    main: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Once, whatever the number of cells, before anything is written."""
+    monkeypatch.setenv("PATH", "")
+    code, printed = main("-m", "slurm=gpu", "method=nearest_mean,full")
+    assert code == 2
+    assert printed.count("No Slurm cluster is found from here") == 1
+    assert "login node" in printed
+    assert not list((tmp_path / "runs").glob("*"))
