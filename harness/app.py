@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -46,6 +47,16 @@ def main() -> None:
         from harness.sweep.explain import explain
 
         _fail(tuple(explain(error, _any_config())))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(
+            (
+                f"The disk is full{where}. Nothing that has a record is lost: free space for runs_dir, reports_dir and "
+                "cache_dir, and run the same command again.",
+            )
+        )
     except KeyboardInterrupt:
         _say("Interrupted.")
         sys.exit(130)

@@ -127,7 +127,8 @@ class SlurmLauncher(Launcher):
     def close(self) -> None:
         """Leave the jobs as they are."""
         self._beside.shutdown(wait=False, cancel_futures=True)
-        self._note({})
+        with suppress(OSError):  # a full disk ends a study; this must not hide why
+            self._note({})
 
     def recover(self) -> list[Job]:
         """Take over the jobs that an earlier coordinator submitted, or was about to."""

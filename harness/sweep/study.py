@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -137,13 +136,6 @@ def _coordinate(
     except KeyboardInterrupt:
         finished = False
         launcher.withdraw(everything=True)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise HarnessError(
-            f"The disk that holds {directory} is full ({error.strerror}). Nothing that has a record is lost: free "
-            "space and run the same command again."
-        ) from error
     finally:
         launcher.close()
         stop_file.unlink(missing_ok=True)

@@ -202,7 +202,7 @@ def test_a_full_disk(study: Make, cluster: DevCluster, tmp_path: Path, reference
         assert mine.process is not None
         printed, _ = mine.process.communicate(timeout=200)
         assert mine.process.returncode == 2, printed
-        assert "is full" in printed
+        assert "The disk is full" in printed
         assert "Traceback" not in printed
         filler.unlink()
         code, printed = mine.finish()
