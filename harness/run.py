@@ -56,6 +56,8 @@ def execute(
     for spec in pack.runs:
         if interrupted():
             return
+        if not holds(spec):
+            return
         _make(spec.paths.directory)
         if not _is_done(spec) and not _execute(spec, interrupted, say, holds):
             return

@@ -8,6 +8,6 @@
 #SBATCH --time=24:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append
-# A minute before the limit it leaves, is requeued, and takes its jobs over again.
-#SBATCH --signal=B:USR2@60
+# Ten minutes before the limit it leaves, is requeued, and takes its jobs over again.
+#SBATCH --signal=B:USR2@600
 exec "${PYTHON:-python}" -u -m harness "$@"

@@ -29,12 +29,14 @@ class Outcome:
         runs: the runs that ended; None: all that the job had left.
         blame: what a loss says something about. run: it counts against the runs' retries | place: a node, a queue or a
             person ended it, and the runs are tried elsewhere | memory: the pack was too large, or its run was.
+        begun: directories of the runs that the job had begun; None: tell by their records.
     """
 
     job: Job
     lost: str | None = None
     runs: tuple[RunSpec, ...] | None = None
     blame: str = "run"
+    begun: frozenset[str] | None = None
 
 
 class Launcher(ABC):

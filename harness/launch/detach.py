@@ -14,10 +14,10 @@ from harness.config import SlurmConfig
 from harness.launch.cluster import ALIVE, Cluster, NoAnswer, script
 from harness.launch.resources import PASSED
 from harness.launch.submissions import Jobs
-from harness.record import now, write_json
+from harness.record import digest, now, write_json
 
 COORDINATOR = "coordinator.json"
-SIGNAL_SECONDS = 60  # before its time limit the coordinator leaves, and is requeued
+SIGNAL_SECONDS = 600  # before its time limit the coordinator leaves, and is requeued: time to outwait a controller
 
 
 def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]) -> tuple[str, bool]:
@@ -38,9 +38,12 @@ def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]
     """
     study = study.resolve()
     cluster = Cluster(slurm.poll_s)
-    name = f"harness-coordinator-{study.name}"
+    # Studies of one name in two places are two.
+    name = f"harness-coordinator-{study.name}-{digest(str(study))[:6]}"
     for key, state in cluster.queue().items():
         if state.name == name and state.state in ALIVE:
+            if not (study / COORDINATOR).exists():
+                write_json(study / COORDINATOR, {"job_id": key, "submitted": now(), "command": list(arguments)})
             return key, False
     jobs = Jobs(study)
     jobs.make()
@@ -54,7 +57,8 @@ def coordinator_script(jobs: Jobs, name: str, code: Path, slurm: SlurmConfig, ar
     """The batch script of a coordinator."""
     parameters: dict[str, Any] = {key: getattr(slurm, key) for key in PASSED}
     parameters |= dict(slurm.coordinator)
-    more = {"requeue": True, "signal": f"B:USR2@{SIGNAL_SECONDS}"}
+    seconds = min(SIGNAL_SECONDS, int(parameters["timeout_min"]) * 30)
+    more = {"requeue": True, "signal": f"B:USR2@{seconds}"}
     parameters |= {
         "name": name,
         "gpus_per_node": parameters.get("gpus_per_node") or None,

@@ -8,12 +8,18 @@ to be requeued; started again, it goes on where it was. A task whose runs belong
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.launch.submissions import Jobs
 
 REQUEUE_SECONDS = 3600.0  # how long a controller that does not answer is asked to requeue the task
 
@@ -41,50 +47,87 @@ class Warned:
 def main() -> int:
     """Execute the task that SLURM_ARRAY_TASK_ID names; give the exit code."""
     warned = Warned()  # before the slow imports: by default these signals would end the process
-    from harness.launch.submissions import Jobs, Marker, claim, holds
+    from harness.launch.submissions import Jobs
 
-    jobs, token = Jobs(Path(sys.argv[1])), sys.argv[2]
-    task = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
-    restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    task = Task(
+        Jobs(Path(sys.argv[1])),
+        sys.argv[2],
+        int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")),
+        int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+    )
     try:
-        submission = jobs.read(token)
+        submission = task.jobs.read(task.token)
         if submission.state == "closed":
-            _say(f"The submission {token} is closed; nothing to do.")
+            _say(f"The submission {task.token} is closed; nothing to do.")
             return 0
-        runs = jobs.packs(token)[task].runs
-        mine = [claim(spec.paths.directory, token, restart) for spec in runs]
+        if not task.execute(warned, submission.threads):
+            return 0
+    except Exception as error:
+        task.mark("error", f"{type(error).__name__}: {error}")
+        raise
+    if not warned.limit or warned.ending:
+        return 1 if warned() else 0
+    if task.restart >= submission.max_requeues:
+        task.mark("error", f"It was requeued {task.restart} times without an end.")
+        return 1
+    if code := requeue():
+        task.mark("stopped")  # its runs are placed anew, from their checkpoints
+    return code
+
+
+@dataclass
+class Task:
+    """One start of one task of a submission.
+
+    Attributes:
+        jobs: the study's.
+        token: of the submission.
+        number: of the task.
+        restart: how often Slurm has requeued it.
+    """
+
+    jobs: Jobs
+    token: str
+    number: int
+    restart: int
+    _claimed: Path | None = None
+
+    def execute(self, warned: Warned, threads: int) -> bool:
+        """Execute the runs, one after another, until one is warned; False if a stop file ended them."""
         from harness.launch.base import use_threads
+        from harness.launch.submissions import Marker, claim
         from harness.record import Pack
         from harness.run import execute
 
-        use_threads(submission.threads)
-        for number, spec in enumerate(runs):
+        use_threads(threads)
+        for index, spec in enumerate(self.jobs.packs(self.token)[self.number].runs):
             if warned():
                 break
-            if not mine[number]:
+            # A later start of this very task may have taken over, or the run may have been given to another job.
+            if not claim(spec.paths.directory, self.token, self.restart):
+                _say(f"{spec.directory} belongs to another job by now.")
                 continue
+            self._claimed = spec.paths.directory
             if not _finished(spec.paths.record, spec.signature):
-                execute(
-                    Pack((spec,)),
-                    interrupted=warned,
-                    say=_say,
-                    holds=lambda run: holds(run.paths.directory, token, restart),
-                )
+                execute(Pack((spec,)), interrupted=warned, say=_say, holds=lambda run: self._holds(run.paths.directory))
             if _finished(spec.paths.record, spec.signature):
-                jobs.mark(Marker(token, task, "run", number))
-            elif not warned():
-                # A stop file asked for a checkpoint, or another process took the run over.
-                jobs.mark(Marker(token, task, "stopped", restart))
-                return 0
-    except Exception as error:
-        jobs.mark(Marker(token, task, "error", restart), f"{type(error).__name__}: {error}")
-        raise
-    if warned.limit and not warned.ending:
-        if restart >= submission.max_requeues:
-            jobs.mark(Marker(token, task, "error", restart), f"It was requeued {restart} times without an end.")
-            return 1
-        return requeue()
-    return 1 if warned() else 0
+                self.jobs.mark(Marker(self.token, self.number, "run", index))
+            elif self._holds(spec.paths.directory) and not warned():
+                self.mark("stopped")
+                return False
+        return True
+
+    def mark(self, what: str, text: str = "") -> None:
+        """Tell the coordinator how this start ended, unless a later one goes on already."""
+        from harness.launch.submissions import Marker
+
+        if self._claimed is None or self._holds(self._claimed):
+            self.jobs.mark(Marker(self.token, self.number, what, self.restart), text)
+
+    def _holds(self, directory: Path) -> bool:
+        from harness.launch.submissions import holds
+
+        return holds(directory, self.token, self.restart)
 
 
 def _finished(path: Path, signature: str) -> bool:
@@ -102,13 +145,20 @@ def requeue() -> int:
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task is not None else os.environ["SLURM_JOB_ID"]
     deadline = time.monotonic() + REQUEUE_SECONDS
+    refused = 0
     while True:
-        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        except OSError as error:  # such as a container without Slurm's commands
+            _say(f"scontrol cannot be started: {error}")
+            return 1
         if done.returncode == 0:
             time.sleep(30)  # not to be seen as ended before it is requeued
             return 0
-        _say(f"scontrol requeue {job}: {(done.stderr or done.stdout).strip()}")
-        if time.monotonic() > deadline:
+        said = (done.stderr or done.stdout).strip()
+        _say(f"scontrol requeue {job}: {said}")
+        refused += not re.search(r"contact|timed out|connect|temporarily|busy|respond", said, re.IGNORECASE)
+        if refused >= 3 or time.monotonic() > deadline:
             return 1
         time.sleep(3)
 

@@ -25,7 +25,7 @@ from harness.launch.base import Job, Launcher, Outcome
 from harness.launch.cluster import ALIVE, PASSING, Cluster, JobState, NoAnswer, NoCluster, Refused, script
 from harness.launch.nodes import Nodes
 from harness.launch.resources import describe, merge
-from harness.launch.submissions import Jobs, Submission
+from harness.launch.submissions import Jobs, Submission, belongs, revoke
 from harness.record import CorruptRecord, Pack, Record, RunSpec, digest, now, write_json
 
 LOOK_SECONDS = 0.5  # how often the markers are listed
@@ -93,7 +93,8 @@ class SlurmLauncher(Launcher):
         self._buffer: list[tuple[Pack, SlurmJob]] = []
         self._live: list[SlurmJob] = []
         self._max_array: int | None = None
-        self._retry_at = 0.0
+        # Submissions of which it is not known whether Slurm took them, and in how many looks it did not show them.
+        self._unsure: dict[str, int] = {}
         self._told: set[str] = set()
         self._silent_since: float | None = None
         # A question to Slurm under way with who hears the answer, and verdicts with the time at which they are given.
@@ -141,9 +142,13 @@ class SlurmLauncher(Launcher):
                     self.cluster.cancel([submission.job_id])
                 self.jobs.close(submission)
                 continue
+            if submission.state == "intended":
+                self._unsure[submission.token] = 0
             for task, pack in enumerate(packs):
-                self._live.append(SlurmJob(pack, submission, task, set(range(len(pack.runs)))))
-        return list(self._live)
+                # What an earlier coordinator has given to another job, or taken back, is not this one's any more.
+                left = {n for n, run in enumerate(pack.runs) if submission.token in belongs(run.paths.directory)}
+                self._live.append(SlurmJob(pack, submission, task, left))
+        return [job for job in self._live if job.left]
 
     def withdraw(self, everything: bool = False) -> None:
         """Cancel what waits in the queue, or everything."""
@@ -176,9 +181,9 @@ class SlurmLauncher(Launcher):
             for jobs in groups.values():
                 for start in range(0, len(jobs), size):
                     self._intend(jobs[start : start + size])
-        if time.monotonic() >= self._retry_at:
-            for submission in self._submissions("intended"):
-                self._sbatch(submission)
+        for submission in self._submissions("intended"):
+            if submission.token not in self._unsure and not self._sbatch(submission):
+                return
 
     def _array_size(self) -> int:
         if self._max_array is None:
@@ -199,8 +204,8 @@ class SlurmLauncher(Launcher):
         found = {job.submission.token: job.submission for job in self._live if job.left and not job.withdrawn}
         return [submission for submission in found.values() if submission.state == state]
 
-    def _sbatch(self, submission: Submission) -> None:
-        """Hand a submission to Slurm. If Slurm does not answer, the next look at its queue tells whether it took it."""
+    def _sbatch(self, submission: Submission) -> bool:
+        """Hand a submission to Slurm; False if Slurm did not answer: looks at its queue then tell if it took it."""
         text = job_script(
             self.jobs, submission, self._slurm.python, self.nodes.excluded(submission.resources.get("exclude"))
         )
@@ -208,8 +213,9 @@ class SlurmLauncher(Launcher):
             submission.job_id = self.cluster.submit(text, self._slurm.environment)
         except NoAnswer as error:
             self._silent(str(error))
-            self._retry_at = float("inf")  # until Slurm was asked whether it took it after all
-            return
+            self._unsure[submission.token] = 0
+            self._question = None  # asked before, so its answer says nothing about this
+            return False
         except Refused as error:
             self.jobs.close(submission)
             if avoided := self.nodes.excluded(None):
@@ -220,6 +226,7 @@ class SlurmLauncher(Launcher):
             raise
         submission.state = "submitted"
         self.jobs.write(submission)
+        return True
 
     # -- what ended
 
@@ -240,7 +247,7 @@ class SlurmLauncher(Launcher):
                 text = _read(path)
                 path.unlink(missing_ok=True)
                 lost = f"Its job could not go on: {text}" if marker.what == "error" else None
-                outcomes.append(self._end(job, lost or "It was asked to stop.", "run" if lost else "place"))
+                outcomes.append(self._end(job, lost or "Its job ended at a checkpoint.", "run" if lost else "place"))
         for job, numbers in ended.items():
             runs = tuple(job.pack.runs[number] for number in numbers)
             self.nodes.worked(_node(runs[-1]))
@@ -249,7 +256,10 @@ class SlurmLauncher(Launcher):
 
     def _end(self, job: SlurmJob, lost: str | None, blame: str = "run") -> Outcome:
         runs, job.left = job.runs, set()
-        return Outcome(job, lost, runs, blame)
+        begun = frozenset(run.directory for run in runs if _has_begun(job, run))
+        for run in runs:
+            revoke(run.paths.directory, job.submission.token)
+        return Outcome(job, lost, runs, blame, begun)
 
     def _ask(self) -> list[Outcome]:
         """Ask Slurm, if it may be asked again and there is something that it could tell; judge what it has answered.
@@ -264,7 +274,7 @@ class SlurmLauncher(Launcher):
                 (answer, hear), self._question = self._question, None
                 try:
                     hear(answer.result())
-                except NoAnswer as error:
+                except (NoAnswer, Refused, OSError) as error:
                     self._silent(str(error))
             return []
         live = [job for job in self._live if job.left]
@@ -317,15 +327,22 @@ class SlurmLauncher(Launcher):
             if submission.name in names:
                 submission.job_id, submission.state = names[submission.name], "submitted"
                 self.jobs.write(submission)
-        self._retry_at = 0.0
+                self._unsure.pop(submission.token, None)
+            elif submission.token in self._unsure:
+                self._unsure[submission.token] += 1
+                if self._unsure[submission.token] >= 2:  # a request that was slow may still have been on its way once
+                    del self._unsure[submission.token]
 
     def _judge(self, job: SlurmJob, state: JobState | None) -> Outcome | None:
         """What one job's state in the queue means."""
         if state is not None and state.state in ALIVE:
             job.seen = 0
-            if state.state == "PENDING":
+            if job.withdrawn and state.state == "PENDING" and job.id is not None:
+                self.cluster.cancel([job.id], pending_only=True)  # requeued, or not heard when it was withdrawn
+            elif state.state == "PENDING":
                 return self._judge_waiting(job, state)
-            job.waits = None
+            else:
+                job.waits = None
             return None
         if job.withdrawn or all(_is_finished(run) for run in job.runs):
             return self._end(job, None)
@@ -360,6 +377,8 @@ class SlurmLauncher(Launcher):
         """Say why a job ended without finishing its runs, and what that says about them."""
         if state is None:
             return self._end(job, f"Slurm no longer knows its job {job.id}.", "place")
+        if state.state in PASSING and job.id is not None:
+            self.cluster.cancel([job.id])  # given up here, it must not come back
         where = f" on {state.node}" if state.node else ""
         reason = f"Slurm ended its job {job.id}{where}: {state.state}"
         if state.reason not in ("None", ""):
@@ -369,7 +388,7 @@ class SlurmLauncher(Launcher):
             return self._end(job, f"{reason}. Memory ran out (slurm.mem_gb={mem}).", "memory")
         if state.state in ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "CANCELLED", "REVOKED", "REQUEUE_HOLD"):
             return self._end(job, f"{reason}.", "place")
-        if not any(_has_begun(run) for run in job.runs):
+        if not any(_has_begun(job, run) for run in job.runs):
             # It never came as far as a run, so the node or the set-up commands are at fault.
             if self.nodes.failed(state.node):
                 self._say(
@@ -459,9 +478,9 @@ def _is_finished(run: RunSpec) -> bool:
     return record is not None and record.status in ("ok", "failed", "pruned")
 
 
-def _has_begun(run: RunSpec) -> bool:
-    record = _record(run)
-    return record is not None and record.status == "running"
+def _has_begun(job: SlurmJob, run: RunSpec) -> bool:
+    """Whether this very job has claimed a run."""
+    return belongs(run.paths.directory).get(job.submission.token, -1) >= 0
 
 
 def _node(run: RunSpec) -> str:
@@ -523,4 +542,24 @@ def cancel_study(study: Path) -> int:
                 ids.append(f"{submission.job_id}_{task}")
         count += len(submission.packs)
     cluster.cancel(ids, pending_only=True)
+    _close_ended(cluster, jobs)
     return count
+
+
+def _close_ended(cluster: Cluster, jobs: Jobs) -> None:
+    """Close the submissions of which nothing waits or runs (any more); cancel what Slurm took without being heard."""
+    for _ in range(20):
+        try:
+            queue = cluster.queue()
+        except (NoAnswer, Refused):
+            return
+        for submission in jobs.open():
+            alive = {
+                key: state for key, state in queue.items() if state.name == submission.name and state.state in ALIVE
+            }
+            if not alive:
+                jobs.close(submission)
+            cluster.cancel([key for key, state in alive.items() if state.state == "PENDING"], pending_only=True)
+        if not jobs.open():
+            return
+        time.sleep(1)

@@ -202,6 +202,18 @@ def claim(directory: Path, token: str, restart: int) -> bool:
     return True
 
 
+def revoke(directory: Path, token: str) -> None:
+    """Let a submission's job not write into a run's directory any more, unless it is another's already."""
+    if token in belongs(directory):
+        grant(directory, "")
+
+
+def belongs(directory: Path) -> dict[str, int]:
+    """Whose a run's directory is: {token: restart}, restart -1 as long as no job has claimed it; {} nobody's."""
+    held = _lease(directory)
+    return {} if held is None or not held[0] else {held[0]: held[1]}
+
+
 def holds(directory: Path, token: str, restart: int) -> bool:
     """Whether a run's directory still belongs to this start of this job."""
     return _lease(directory) == (token, restart)

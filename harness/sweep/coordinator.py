@@ -198,7 +198,11 @@ class Coordinator:
             contest.settle(spec, record)
             self._say(spec, record, contest)
         # Runs of a pack execute one after another: a loss concerns the one that had begun, if one had.
-        begun = [spec for _, spec, record in unfinished if record is not None]
+        begun = [
+            spec
+            for _, spec, record in unfinished
+            if (record is not None if outcome.begun is None else spec.directory in outcome.begun)
+        ]
         for contest, spec, _ in unfinished:
             if begun and spec not in begun and not self._interrupt():
                 self._limit(spec, outcome)

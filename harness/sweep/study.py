@@ -114,7 +114,8 @@ def _coordinate(
         trials = Trials(f"{name}/{cell.id}", cell.space, config.tune, cell.maximize, cell.defaults(), storage)
         contests.append(Contest(each, trials, config, seeds, name, runs, records))
     stop_file = directory / STOP
-    stop_file.unlink(missing_ok=True)
+    if not int(os.environ.get("SLURM_RESTART_COUNT", "0")):  # one that is back obeys what was asked meanwhile
+        stop_file.unlink(missing_ok=True)
     # A coordinator that is a job itself goes when Slurm wants its place, and comes back; its jobs need not notice.
     in_job = "SLURM_JOB_ID" in os.environ and not sys.stdout.isatty()
     interrupt = Interrupt(stop_file, leaves=in_job and config.launch.kind == "slurm")
@@ -139,7 +140,7 @@ def _coordinate(
     finally:
         launcher.close()
         stop_file.unlink(missing_ok=True)
-    if interrupt.leaving is not None:
+    if interrupt.leaving is not None and not interrupt():
         raise Leaving(interrupt.leaving)
     _write_choices(directory, contests)
     return contests, finished

@@ -218,7 +218,7 @@ def test_random_faults_for_ten_minutes(study: Make, cluster: DevCluster) -> None
     mine = study(
         "method=lora,full", "tune.trials=12", "tune.startup_trials=12", "confirm.seeds=3", "train.epochs=40",
         "train.batch_size=4", "train.checkpoint_seconds=1", "launch.threads=1", "slurm.partition=low",
-        "launch.retries=30", "method.resources={}",
+        "launch.retries=30",
     )  # fmt: skip
     moments = random.Random(0)
     mine.start()
