@@ -9,9 +9,10 @@ import pytest
 
 from harness.config import Config, SlurmConfig, check
 from harness.errors import Problems
+from harness.launch.job import Task
 from harness.launch.nodes import Nodes
 from harness.launch.resources import describe, merge
-from harness.launch.submissions import Jobs, Marker, claim, grant, holds
+from harness.launch.submissions import Jobs, Marker, belongs, claim, grant, holds, revoke
 from harness.record import Pack
 from tests.small import config, spec
 
@@ -49,6 +50,33 @@ def test_a_lease_belongs_to_the_latest_start_of_the_latest_submission(tmp_path: 
     assert not holds(tmp_path, "one", 1)
     assert not claim(tmp_path, "one", 2)
     assert not holds(tmp_path / "nowhere", "two", 0)
+
+
+def test_a_lease_is_revoked_unless_it_is_another_s_already(tmp_path: Path) -> None:
+    """What was given up cannot be claimed any more; what was given away stays so."""
+    grant(tmp_path, "one")
+    assert belongs(tmp_path) == {"one": -1}
+    revoke(tmp_path, "one")
+    assert belongs(tmp_path) == {}
+    assert not claim(tmp_path, "one", 0)
+    grant(tmp_path, "two")
+    revoke(tmp_path, "one")
+    assert belongs(tmp_path) == {"two": -1}
+
+
+def test_an_overtaken_start_leaves_no_marker(jobs: Jobs, tmp_path: Path) -> None:
+    """The coordinator would take it for the end of the start that goes on."""
+    grant(tmp_path, "one")
+    task = Task(jobs, "one", 0, restart=0)
+    assert claim(tmp_path, "one", 0)
+    task._claimed = tmp_path
+    assert claim(tmp_path, "one", 1)
+    task.mark("stopped")
+    assert jobs.markers() == {}
+    later = Task(jobs, "one", 0, restart=1)
+    later._claimed = tmp_path
+    later.mark("error", "why")
+    assert [marker.what for marker in jobs.markers()] == ["error"]
 
 
 def test_markers_are_named_after_what_ended(jobs: Jobs) -> None:

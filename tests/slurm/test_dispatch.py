@@ -233,6 +233,30 @@ def test_nothing_is_submitted_twice_though_the_answer_is_lost(cluster: DevCluste
     assert job.pack == Pack((run,))
 
 
+def test_a_task_that_was_given_up_is_not_taken_over_again(cluster: DevCluster, tmp_path: Path, cache: Path) -> None:
+    """Though its array is still open: its run belongs to the job that replaced it."""
+    launcher = make_launcher(tmp_path)
+    launcher._slurm.additional_parameters["hold"] = True
+    composed = config(tmp_path, cache, method="nearest_mean")
+    runs = [spec(composed, tmp_path / f"study/runs/cell/run{number}", phase="tune") for number in range(2)]
+    for run in runs:
+        launcher.submit(Pack((run,)))
+    launcher.wait(0)
+    (submission,) = launcher.jobs.open()
+    cluster.slurm("scancel", f"{submission.job_id}_1")
+    outcomes = []
+    end = time.monotonic() + 60
+    while not outcomes and time.monotonic() < end:
+        outcomes = launcher.wait(1)
+    assert [(outcome.blame, outcome.begun) for outcome in outcomes] == [("place", frozenset())]
+    assert "CANCELLED" in str(outcomes[0].lost)
+    launcher.submit(Pack((runs[1],)))
+    launcher.wait(0)
+    taken = make_launcher(tmp_path).recover()
+    assert sorted(job.pack.runs[0].directory for job in taken) == sorted(run.directory for run in runs)
+    assert len(launcher.jobs.open()) == 2
+
+
 def test_packs_of_one_moment_are_arrays_below_the_cluster_s_limit(
     cluster: DevCluster, tmp_path: Path, cache: Path
 ) -> None:
