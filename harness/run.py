@@ -25,7 +25,7 @@ from harness.methods import ClosedForm, GradientTrained
 from harness.record import CorruptRecord, Pack, Record, RunPaths, RunSpec, atomic, now
 from harness.saved import describe, save_model
 
-__all__ = ["check_device", "execute"]
+__all__ = ["check_device", "execute", "is_disk_full"]
 
 STOP_SECONDS = 0.5  # how often the stop file is looked for
 
@@ -102,7 +102,7 @@ def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, ho
         record.status = "pruned"
         log("Pruned.")
     except Exception as error:  # whatever a run raises is its result, and the next run follows
-        if _is_disk_full(error):
+        if is_disk_full(error):
             # No result of the run: it goes on from its checkpoint when there is space.
             raise HarnessError(
                 f"The disk that holds {paths.directory} is full. Free space; the run goes on."
@@ -254,10 +254,14 @@ def explain(error: Exception, config: dict[str, Any]) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _is_disk_full(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "no space left on device" in str(error).lower()  # safetensors has an exception of its own
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an exception, at first or second hand."""
+    if error is None:
+        return False
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # safetensors has an exception of its own.
+    return "no space left on device" in str(error).lower() or is_disk_full(error.__cause__)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

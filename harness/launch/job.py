@@ -13,14 +13,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from harness.launch.submissions import Jobs
 
+FULL_SECONDS = 1800.0  # how long a job waits for space on a full disk
 REQUEUE_SECONDS = 3600.0  # how long a controller that does not answer is asked to requeue the task
 
 
@@ -75,6 +79,9 @@ def main() -> int:
     return code
 
 
+T = TypeVar("T")
+
+
 @dataclass
 class Task:
     """One start of one task of a submission.
@@ -104,18 +111,33 @@ class Task:
             if warned():
                 break
             # A later start of this very task may have taken over, or the run may have been given to another job.
-            if not claim(spec.paths.directory, self.token, self.restart):
+            if not self._patiently(partial(claim, spec.paths.directory, self.token, self.restart), warned):
                 _say(f"{spec.directory} belongs to another job by now.")
                 continue
             self._claimed = spec.paths.directory
             if not _finished(spec.paths.record, spec.signature):
-                execute(Pack((spec,)), interrupted=warned, say=_say, holds=lambda run: self._holds(run.paths.directory))
+                run = partial(execute, Pack((spec,)), warned, _say, lambda run: self._holds(run.paths.directory))
+                self._patiently(run, warned)
             if _finished(spec.paths.record, spec.signature):
-                self.jobs.mark(Marker(self.token, self.number, "run", index))
+                self._patiently(partial(self.jobs.mark, Marker(self.token, self.number, "run", index)), warned)
             elif self._holds(spec.paths.directory) and not warned():
                 self.mark("stopped")
                 return False
         return True
+
+    def _patiently(self, action: Callable[[], T], warned: Warned) -> T:
+        """Do something; where a full disk is in its way, wait for space and do it again."""
+        from harness.run import is_disk_full
+
+        until = time.monotonic() + FULL_SECONDS
+        while True:
+            try:
+                return action()
+            except Exception as error:
+                if not is_disk_full(error) or time.monotonic() > until or warned():
+                    raise
+                _say(f"The disk is full ({error}); waiting for space.")
+                time.sleep(5)
 
     def mark(self, what: str, text: str = "") -> None:
         """Tell the coordinator how this start ended, unless a later one goes on already."""
@@ -164,7 +186,8 @@ def requeue() -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - goes to the job's output
+    with suppress(OSError):  # its file may lie on a full disk
+        print(line, flush=True)  # noqa: T201 - goes to the job's output
 
 
 if __name__ == "__main__":

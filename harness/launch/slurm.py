@@ -273,9 +273,11 @@ class SlurmLauncher(Launcher):
             if self._question[0].done():
                 (answer, hear), self._question = self._question, None
                 try:
-                    hear(answer.result())
+                    heard = answer.result()
                 except (NoAnswer, Refused, OSError) as error:
                     self._silent(str(error))
+                else:
+                    hear(heard)
             return []
         live = [job for job in self._live if job.left]
         if not live or self._verdicts is not None or self.cluster.due() > 0:
