@@ -19,11 +19,11 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.config import Config
 from harness.errors import HarnessError
 
-SHOWN_GROUPS = ("task", "model", "method", "sweeps")
+SHOWN_GROUPS = ("task", "model", "method", "sweeps", "slurm")
 
 
 def config_root() -> Path:
-    """The directory that holds conf/ and sweeps/: the package in an installed wheel, else the repository."""
+    """The directory that holds conf/, sweeps/ and slurm/: the package in an installed wheel, else the repository."""
     package = Path(__file__).resolve().parent
     return package if (package / "conf").is_dir() else package.parent
 
@@ -78,7 +78,7 @@ def _flags_first(arguments: list[str]) -> list[str]:
 def _choices() -> str:
     lines = []
     for group in SHOWN_GROUPS:
-        parent = config_root() / ("conf" if group != "sweeps" else "")
+        parent = config_root() / ("" if group in ("sweeps", "slurm") else "conf")
         names = sorted(path.stem for path in (parent / group).glob("*.yaml"))
         lines.append(f"  {group:8} {', '.join(names)}")
     return "\n".join(lines)

@@ -151,7 +151,7 @@ def test_a_detached_study_outlives_the_shell_that_submitted_it(study: Make, clus
 
 def test_a_detached_coordinator_that_is_requeued_finds_its_jobs(study: Make, cluster: DevCluster) -> None:
     """It leaves at the signal, comes back, and takes over."""
-    mine = study(*LONG, "launch.detach=true")
+    mine = study(*LONG, "train.epochs=60", "launch.detach=true")  # it is away for a quarter of a minute
     mine.start().communicate(timeout=120)
     mine.training(1)
     job = json.loads((mine.study / "coordinator.json").read_text())["job_id"]
