@@ -32,6 +32,7 @@ FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_banking77_gives_on_four_nodes_what_it_gives_on_this_machine(
     study: Make, tmp_path: Path, cache: Path, data: Path
 ) -> None:

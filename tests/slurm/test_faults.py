@@ -213,10 +213,11 @@ def test_a_full_disk(study: Make, cluster: DevCluster, tmp_path: Path, reference
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_random_faults_for_ten_minutes(study: Make, cluster: DevCluster) -> None:
     """Every few seconds something else happens."""
     mine = study(
-        "method=lora,full", "tune.trials=12", "tune.startup_trials=12", "confirm.seeds=3", "train.epochs=40",
+        "method=lora", "tune.trials=20", "tune.startup_trials=20", "confirm.seeds=3", "train.epochs=40",
         "train.batch_size=4", "train.checkpoint_seconds=1", "launch.threads=1", "slurm.partition=low",
         "launch.retries=30",
     )  # fmt: skip
