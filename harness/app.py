@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
@@ -17,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.config import Config
-from harness.errors import HarnessError
+from harness.errors import HarnessError, is_disk_full
 
 SHOWN_GROUPS = ("task", "model", "method", "sweeps", "slurm")
 
@@ -48,7 +47,7 @@ def main() -> None:
 
         _fail(tuple(explain(error, _any_config())))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
         where = f" ({error.filename})" if error.filename else ""
         _fail(

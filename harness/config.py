@@ -97,7 +97,7 @@ class SlurmConfig:
     array_parallelism: int = 256  # jobs of one array that run at once
     max_queued: int = 64  # jobs of a study that wait or run at once
     setup: list[str] = field(default_factory=list)  # shell commands before Python starts
-    environment: dict[str, str] = field(default_factory=dict)  # handed to jobs, written to no file
+    environment: dict[str, str] = field(default_factory=dict)  # for coordinator and jobs; no secrets
     python: str | None = None  # the command that starts Python in a job; null: this Python
     srun_args: list[str] = field(default_factory=list)
     additional_parameters: dict[str, Any] = field(default_factory=dict)  # any other sbatch option

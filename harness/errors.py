@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -55,3 +56,13 @@ def nearest(name: str, options: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return f"{hint}Known: {', '.join(known) or 'none'}."
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an exception, at first or second hand."""
+    if error is None:
+        return False
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # safetensors has an exception of its own.
+    return "no space left on device" in str(error).lower() or is_disk_full(error.__cause__)

@@ -20,6 +20,7 @@ SCHEMA = 1  # of record.json; raised when a key changes its meaning
 NUMERICS_VERSION = 1  # raised when training gives other results, so that old records are not taken for new ones
 
 STATUSES = ("running", "ok", "failed", "pruned", "lost")
+RESULTS = ("ok", "failed", "pruned")  # the statuses that a run itself ends with
 PHASES = ("single", "tune", "confirm")
 
 # What says where and how a run executes, not what it computes. Everything else is part of a run's signature.
@@ -33,6 +34,8 @@ OPERATIONAL = (
     "task.label_names",
     "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
 )  # fmt: skip
+
+STOP = "stop"  # a file that asks: in a run's directory the run, in a study's its coordinator
 
 SHARED = ("train.precision",)  # what changes frozen features, so no method can ignore it
 
@@ -147,7 +150,12 @@ class RunPaths:
     @property
     def stop(self) -> Path:
         """A file that asks the run to stop: it holds `checkpoint` (go on later) or `prune`."""
-        return self.directory / "stop"
+        return self.directory / STOP
+
+    def ask(self, what: str) -> None:
+        """Write the stop file: `checkpoint` or `prune`."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.stop.write_text(what, encoding="utf-8")
 
     @property
     def failures(self) -> Path:
@@ -182,6 +190,14 @@ class RunSpec:
     def paths(self) -> RunPaths:
         """The run's paths."""
         return RunPaths(Path(self.directory))
+
+    def result(self) -> Record | None:
+        """The run's own record if it says what came of the run; None if none does, or none that can be read."""
+        with suppress(CorruptRecord, OSError):
+            record = Record.read(self.paths.record)
+            if record is not None and record.signature == self.signature and record.status in RESULTS:
+                return record
+        return None
 
     def new_record(self, status: str, error: str | None = None) -> Record:
         """Begin a record with what is known before the run starts."""

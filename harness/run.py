@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 import tempfile
 import time
@@ -17,7 +16,7 @@ import yaml
 
 from harness.build import build
 from harness.closed_form import run_closed_form
-from harness.errors import HarnessError
+from harness.errors import HarnessError, is_disk_full
 from harness.experiment import Experiment, Result, Stopped
 from harness.gradient import run_gradient_trained
 from harness.machine import PeakMemory, check_device, device_name, scheduler, versions
@@ -25,7 +24,7 @@ from harness.methods import ClosedForm, GradientTrained
 from harness.record import CorruptRecord, Pack, Record, RunPaths, RunSpec, atomic, now
 from harness.saved import describe, save_model
 
-__all__ = ["check_device", "execute", "is_disk_full"]
+__all__ = ["check_device", "execute"]
 
 STOP_SECONDS = 0.5  # how often the stop file is looked for
 
@@ -89,6 +88,8 @@ def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, ho
         memory = PeakMemory(device)
         experiment = Experiment.load(spec, result, log, stop, interrupted)
         _compute(experiment)
+        if not holds(spec):
+            return False
         with result.phase("save"):
             _save(experiment)
         record.status = "ok"
@@ -252,16 +253,6 @@ def explain(error: Exception, config: dict[str, Any]) -> str:
             f"less memory; or a smaller train.eval_batch_size (now {train['eval_batch_size']}) or task.max_length."
         )
     return f"{type(error).__name__}: {error}"
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an exception, at first or second hand."""
-    if error is None:
-        return False
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # safetensors has an exception of its own.
-    return "no space left on device" in str(error).lower() or is_disk_full(error.__cause__)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from typing import Any
 import harness
 from harness.build import TRUSTED
 from harness.machine import SNAPSHOT, snapshot_facts, versions
-from harness.record import now, write_json
+from harness.record import atomic, now, write_json
 
 CODE = "code"  # the folder of a study that holds its snapshots
 PATCH = "diff.patch"
@@ -31,6 +30,17 @@ _SUFFIXES = (".py", ".yaml", ".yml", ".json", ".toml", ".html", ".css", ".js", "
 _LARGEST = 5 * 2**20  # bytes of a file; what is larger is data
 _LARGEST_BARE = 2**16  # bytes of a file without a suffix: a script or a licence, not a binary
 _RESULTS = ("runs", "reports", "outputs", "multirun", "wandb")  # left out, unless Python code is what they hold
+
+
+def take_configs(study_dir: Path, directory: Path) -> Path:
+    """Copy a directory of the user's configs into `<study_dir>/code/configs-<digest>/`; give the copy."""
+    files = {path.relative_to(directory): path.read_bytes() for path in sorted(directory.rglob("*.yaml"))}
+    known = hashlib.sha256(repr(files).encode()).hexdigest()[:12]
+    target = study_dir / CODE / f"configs-{known}"
+    for name, content in files.items():
+        with atomic(target / name) as temporary:
+            temporary.write_bytes(content)
+    return target
 
 
 def take(study_dir: Path, packages: Sequence[str]) -> Path:
@@ -179,9 +189,3 @@ def _git(root: Path, *arguments: str) -> bytes:
 
 def _versions() -> dict[str, Any]:
     return {key: value for key, value in versions().items() if key not in ("commit", "diff_sha256", "code")}
-
-
-def read(snapshot: Path) -> dict[str, Any]:
-    """Read a snapshot's facts: `code` (its digest), `commit`, `dirty`, `diff_sha256`, `versions`, `taken`."""
-    content: dict[str, Any] = json.loads((snapshot / SNAPSHOT).read_text(encoding="utf-8"))
-    return content

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from harness import studies
 from harness.errors import HarnessError
-from harness.record import atomic, now
+from harness.launch.submissions import COORDINATOR
+from harness.record import STOP, atomic, now
 
-STOP = "stop"  # a file in the study's directory; its coordinator looks for it twice a second
 POLL_SECONDS = 0.25
 
 
@@ -72,8 +72,8 @@ def stop(directory: Path, wait: float) -> int:
 def _stop_jobs(directory: Path) -> int:
     """Stop what a study without a coordinator may still have in a cluster's queue."""
     (directory / STOP).unlink(missing_ok=True)  # of an earlier command that did not wait for the end
-    if (directory / "jobs").is_dir() or (directory / "coordinator.json").exists():
-        from harness.launch.slurm import cancel_study
+    if (directory / "jobs").is_dir() or (directory / COORDINATOR).exists():
+        from harness.launch.cancel import cancel_study
 
         job = studies.coordinator_job(directory)
         live = any(not task.over for task in studies.tasks(directory))

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,8 +18,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.errors import HarnessError, nearest
+from harness.launch.cluster import Cluster, JobState, NoAnswer, Refused
+from harness.launch.submissions import COORDINATOR
 
-MARKS = ("sweep.yaml", "runs", "study.lock", "coordinator.json")  # any of them makes a directory a study
+MARKS = ("sweep.yaml", "runs", "study.lock", COORDINATOR)  # any of them makes a directory a study
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "ENDED")
 
 
@@ -161,11 +161,11 @@ def coordinator_job(directory: Path) -> dict[str, Any] | None:
 
     Its `state` is the scheduler's word, `ENDED` once it is over, and "" if that cannot be told.
     """
-    content = read_json(directory / "coordinator.json")
+    content = read_json(directory / COORDINATOR)
     if not content.get("job_id"):
         return None
     job = str(content["job_id"])
-    known = _ask(job, int(time.monotonic() // 30))
+    known = _ask(job)
     if known is None:  # no scheduler here to be asked
         seen = _mapping(_mapping(read_json(directory / "jobs" / "state.json").get("jobs")).get(job))
         known = {key: str(seen.get(key) or "") for key in ("state", "node", "reason")}
@@ -181,23 +181,22 @@ def _has_begun(directory: Path, submitted: str) -> bool:
     return since is not None and journal.exists() and journal.stat().st_mtime > since
 
 
-@lru_cache(maxsize=64)
-def _ask(job: str, half_minute: int) -> dict[str, str] | None:
-    """Ask the scheduler for a job, at most once every half minute; None if there is none to be asked."""
-    if (program := shutil.which("squeue")) is None:
-        return None
-    command = [program, "--noheader", "--jobs", job, "--format", "%T|%N|%r"]
+@lru_cache(maxsize=1)
+def _queue(half_minute: int) -> dict[str, JobState] | None:
+    """The scheduler's queue, asked at most once every half minute; None if there is none, or it does not answer."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.SubprocessError):
+        return Cluster(interval=0, seconds=10).queue()
+    except (NoAnswer, Refused):
         return None
-    if done.returncode != 0 and "Invalid job id" not in done.stderr:
-        return None  # it does not answer
-    lines = done.stdout.split("\n")
-    if done.returncode != 0 or not lines[0].strip():
+
+
+def _ask(job: str) -> dict[str, str] | None:
+    """The state of a job; None if there is no scheduler to be asked."""
+    if (queue := _queue(int(time.monotonic() // 30))) is None:
+        return None
+    if (found := queue.get(job)) is None:
         return {"state": "ENDED", "node": "", "reason": ""}
-    state, node, reason = [*lines[0].strip().split("|"), "", ""][:3]
-    return {"state": state, "node": node, "reason": _reason(reason)}
+    return {"state": found.state, "node": found.node, "reason": _reason(found.reason)}
 
 
 def seconds(stamp: str | None) -> float | None:

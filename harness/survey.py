@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from harness import studies
+from harness.launch.submissions import COORDINATOR
 from harness.record import CorruptRecord, Record
 from harness.standing import CellStatus, cells
 
@@ -87,7 +88,7 @@ def survey(directory: Path) -> Survey:
     failures.sort(key=lambda pair: pair[1].ended or "", reverse=True)
     finished = Counter(record.status for name, record in runs.records.items() if name not in runs.doing)
     doing_now = Counter(runs.doing.values())
-    files = ("sweep.yaml", "choices.json", "study.journal", "coordinator.json")
+    files = ("sweep.yaml", "choices.json", "study.journal", COORDINATOR)
     times = [*runs.changed.values(), *(_changed(directory / name) for name in files)]
     return Survey(
         name=directory.resolve().name, directory=directory, state=state, holder=holder, coordinator=job, cells=standing,

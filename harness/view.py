@@ -101,8 +101,6 @@ def _cell_table(found: Survey) -> Table:
 
 def _job_table(found: Survey) -> Table | None:
     """The jobs that are not over, those of one submission in one state together."""
-    from harness import studies
-
     groups: dict[tuple[str, ...], list[studies.Task]] = {}
     for task in found.tasks:
         if not task.over:
@@ -179,8 +177,6 @@ def _state(state: str) -> Text:
 
 
 def _plain(text: str, limit: int | None = None) -> Text:
-    from harness.report.escape import plain
-
     return Text(plain(text, limit))  # text, not str: names may hold what the terminal library takes for markup
 
 

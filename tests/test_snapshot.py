@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_an_installed_program_is_copied_with_the_configs_inside_it(place: Path) 
             shutil.copytree(ROOT / name, installed / "harness" / name)
     take = "import sys; from pathlib import Path; from harness.snapshot import take; print(take(Path(sys.argv[1]), []))"
     taken = Path(python(installed, place, "-c", take, str(place / "study")))
-    assert snapshot.read(taken)["commit"] is None
+    assert facts_of(taken)["commit"] is None
     show = "from harness.app import config_root; print(config_root())"
     assert python(taken, place, "-c", show) == str(taken.resolve() / "harness")
     assert (taken / "harness/conf/config.yaml").is_file()
@@ -139,7 +140,7 @@ def test_provenance_names_the_commit_and_the_difference(place: Path) -> None:
     commit = head.stdout.strip()
     (root / "notes").write_text("changed, but not copied")
     clean = Path(python(root, place, "-c", take, str(place / "study")))
-    facts = snapshot.read(clean)
+    facts = facts_of(clean)
     assert (facts["commit"], facts["dirty"], facts["diff_sha256"]) == (commit, False, None)
     assert facts["code"] == clean.name
     assert facts["versions"]["harness"]
@@ -155,9 +156,9 @@ def test_provenance_names_the_commit_and_the_difference(place: Path) -> None:
     told = json.loads(python(dirty, place, "-c", tell))
     assert told["commit"] == f"{commit}-dirty"
     assert told["code"] == dirty.name
-    assert told["diff_sha256"] == snapshot.read(dirty)["diff_sha256"]
+    assert told["diff_sha256"] == facts_of(dirty)["diff_sha256"]
     again = Path(python(dirty, place, "-c", take, str(place / "again")))
-    assert snapshot.read(again)["commit"] == commit
+    assert facts_of(again)["commit"] == commit
     assert (again / "diff.patch").read_bytes() == (dirty / "diff.patch").read_bytes()
 
 
@@ -184,3 +185,8 @@ def test_what_the_scheduler_says_of_a_run(monkeypatch: pytest.MonkeyPatch) -> No
     }  # fmt: skip
     monkeypatch.delenv("SLURM_RESTART_COUNT")
     assert machine.scheduler()["slurm"]["restarts"] == 0
+
+
+def facts_of(taken: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((taken / "snapshot.json").read_text(encoding="utf-8"))
+    return content

@@ -23,7 +23,7 @@ LORA, PROBE = "demo.minilm.lora", "demo.minilm.linear_probe"
 @pytest.fixture(autouse=True)
 def _no_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's own scheduler is not asked."""
-    studies._ask.cache_clear()
+    studies._queue.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path / "no_programs"))
     monkeypatch.setenv("COLUMNS", "120")
 
@@ -148,10 +148,10 @@ def test_jobs_say_what_is_queued_and_what_runs(study: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("answer", "code", "state"),
     [
-        ("PENDING||Resources", 0, "queued"),
+        ("5|PENDING|Resources||harness-coordinator", 0, "queued"),
         ("", 0, "stopped"),
-        ("CANCELLED||None", 0, "stopped"),
-        ("slurm_load_jobs error: Invalid job id specified", 1, "stopped"),
+        ("5|CANCELLED|None||harness-coordinator", 0, "stopped"),
+        ("6|RUNNING|None|n1|another", 0, "stopped"),
         ("Unable to contact slurm controller", 1, "queued"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_detached_study_is_queued_until_its_coordinator_starts(
     assert survey(study).state == state
     text = shown(capsys, "far")
     assert ("waiting for job 5" in text) is (state == "queued")
-    if answer.startswith("PENDING"):
+    if "PENDING" in answer:
         assert "waiting for job 5 (PENDING, Resources) for" in text
 
 

@@ -21,7 +21,7 @@ LORA = "demo.minilm.lora"
 @pytest.fixture
 def study(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study in the middle."""
-    studies._ask.cache_clear()
+    studies._queue.cache_clear()
     monkeypatch.setenv("PATH", str(place / "no_programs"))  # the machine's own scheduler is not asked
     study = Path("runs/support")
     written.sweep(study, {LORA: {"train.lr": LR}})
@@ -34,14 +34,14 @@ def study(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def cancelled(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The studies whose jobs were cancelled, by a stand-in for the launcher."""
     called: list[Path] = []
-    module = types.ModuleType("harness.launch.slurm")
+    module = types.ModuleType("harness.launch.cancel")
 
     def cancel_study(directory: Path) -> int:
         called.append(directory)
         return 3
 
     module.cancel_study = cancel_study  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "harness.launch.slurm", module)
+    monkeypatch.setitem(sys.modules, "harness.launch.cancel", module)
     return called
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-from harness.config import LaunchConfig, SlurmConfig
-from harness.errors import HarnessError, Problems
+from harness.config import LaunchConfig
 from harness.launch.base import Launcher
 from harness.launch.inline import InlineLauncher
 from harness.launch.local import LocalLauncher
@@ -31,40 +28,6 @@ def make_launcher(config: LaunchConfig, device: str, work: int, interrupted: Cal
     workers, threads = divide(config, len(gpus), os.cpu_count() or 1)
     workers = max(1, min(workers, work))
     return LocalLauncher(workers, threads, config.timeout_min, gpus)
-
-
-def slurm_launcher(
-    launch: LaunchConfig, slurm: SlurmConfig, study: Path, code: Path, say: Callable[[str], None]
-) -> Launcher:
-    """Make the launcher of a cluster; see `SlurmLauncher`."""
-    from harness.launch.slurm import SlurmLauncher
-
-    return SlurmLauncher(launch, slurm, study, code, say)
-
-
-def check_cluster(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]], problems: Problems) -> None:
-    """See `harness.launch.slurm.check`."""
-    from harness.launch.slurm import check
-
-    check(slurm, study, configs, problems)
-
-
-def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]) -> tuple[str, bool]:
-    """See `harness.launch.detach.detach`."""
-    from harness.launch.cluster import NoAnswer
-    from harness.launch.detach import detach as submit
-
-    try:
-        return submit(study, code, slurm, arguments)
-    except NoAnswer as error:
-        raise HarnessError(f"Slurm does not answer ({error}). Try again when `sinfo` does.") from error
-
-
-def requeue() -> int:
-    """Ask Slurm to start the job that this process is in again; see `harness.launch.job`."""
-    from harness.launch.job import requeue as ask
-
-    return ask()
 
 
 def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:

@@ -8,12 +8,8 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import submitit
 
 from harness.errors import HarnessError
 
@@ -35,11 +31,13 @@ ALIVE = {
 # A job that is requeued is seen in these for some seconds, so they count only when they are seen twice.
 PASSING = {"NODE_FAIL", "PREEMPTED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
 
-SECONDS = 40.0  # a command that takes longer is taken for a controller that does not answer
-
 
 class NoAnswer(Exception):
-    """Slurm did not answer, or its queue is full for now. What was asked may or may not have happened."""
+    """Slurm did not answer. What was asked may or may not have happened."""
+
+
+class Full(NoAnswer):
+    """Slurm takes no more jobs, or none so large, for now: it has not taken these."""
 
 
 class Refused(HarnessError):
@@ -80,10 +78,12 @@ class Cluster:
 
     Attributes:
         interval: seconds between two questions (squeue or sacct) at least.
+        seconds: a command that takes longer is taken for a controller that does not answer.
         calls: how often each command was started.
     """
 
     interval: float
+    seconds: float = 20.0
     calls: dict[str, int] = field(default_factory=dict)
     _asked: float = -1e9
 
@@ -127,14 +127,16 @@ class Cluster:
                 found[parts[0]] = JobState(parts[4], parts[1].split()[0], f"exit code {parts[2]}", parts[3])
         return found
 
-    def submit(self, script: str, environment: Mapping[str, str]) -> str:
+    def submit(self, script: str) -> str:
         """Submit a script; give the job's id.
 
         Raises:
+            Full: Slurm takes no more for now.
             NoAnswer: the controller does not answer; the job may have been taken or not.
             Refused: it refused.
         """
-        return self._sbatch(script, environment)
+        out = self._sbatch(script, "--parsable")
+        return out.strip().split(";")[0]  # the name of the cluster may follow
 
     def test(self, script: str) -> None:
         """Let Slurm check a script without submitting it.
@@ -143,102 +145,72 @@ class Cluster:
             NoAnswer: the controller does not answer.
             Refused: it would refuse.
         """
-        self._sbatch(script, {}, "--test-only")
+        self._sbatch(script, "--test-only")
 
     def cancel(self, job_ids: Iterable[str], pending_only: bool = False) -> None:
-        """Cancel jobs or tasks; those that ended already do not matter."""
-        ids = list(job_ids)
+        """Cancel jobs or tasks; those that ended already do not matter.
+
+        Raises:
+            NoAnswer: the controller does not answer.
+            Refused: it refused.
+        """
+        ids = list(dict.fromkeys(job_ids))
         for start in range(0, len(ids), 100):
-            part = ids[start : start + 100]
-            try:
-                self._call("scancel", "--quiet", *(["--state=PENDING"] if pending_only else []), *part)
-            except (NoAnswer, Refused):
-                continue  # seen at the next look at the queue
+            self._call("scancel", "--quiet", *(["--state=PENDING"] if pending_only else []), *ids[start : start + 100])
+
+    def requeue(self, job_id: str) -> None:
+        """Let Slurm end a job or task and start it again.
+
+        Raises:
+            NoAnswer: the controller does not answer.
+            Refused: it refused.
+        """
+        self._call("scontrol", "requeue", job_id)
 
     def max_array(self) -> int:
-        """Tasks that one array may have."""
-        try:
-            out = self._call("scontrol", "show", "config")
-        except (NoAnswer, Refused):
-            return 1000
+        """Tasks that one array may have.
+
+        Raises:
+            NoAnswer: the controller does not answer.
+            Refused: it refused.
+        """
+        out = self._call("scontrol", "show", "config")
         found = re.search(r"MaxArraySize\s*=\s*(\d+)", out)
         return max(1, min(int(found.group(1)) - 1 if found else 1000, 1000))
 
-    def _sbatch(self, script: str, environment: Mapping[str, str], *options: str) -> str:
+    def _sbatch(self, script: str, *options: str) -> str:
         with tempfile.NamedTemporaryFile("w", suffix=".sh", prefix="harness-", encoding="utf-8") as file:
             file.write(script)
             file.flush()
-            out = self._call("sbatch", *options, file.name, environment=environment, errors=bool(options))
-        if options:
-            return out
-        return str(submitit.SlurmExecutor._get_job_id_from_submission_command(out))
+            return self._call("sbatch", *options, file.name)
 
-    def _call(self, *command: str, environment: Mapping[str, str] | None = None, errors: bool = False) -> str:
+    def _call(self, *command: str) -> str:
         self.calls[command[0]] = self.calls.get(command[0], 0) + 1
         try:
             done = subprocess.run(
-                command, env={**outside(), **(environment or {})}, capture_output=True, text=True, timeout=SECONDS,
+                command, env=outside(), capture_output=True, text=True, timeout=self.seconds,
                 check=False, start_new_session=True,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise NoAnswer(f"{command[0]} did not answer within {SECONDS:.0f} s.") from error
+            raise NoAnswer(f"{command[0]} did not answer within {self.seconds:.0f} s.") from error
         except OSError as error:
             raise NoCluster(f"{command[0]}: {error.strerror}") from error
         if done.returncode == 0:
-            return done.stdout + (done.stderr if errors else "")
+            return done.stdout
         said = " ".join((done.stderr or done.stdout).split())
         if "configuration source" in said:
             raise NoCluster("no configuration: SLURM_CONF is not set, and there is none in its usual places")
-        if TRANSIENT.search(said) or FULL.search(said):
+        if FULL.search(said):
+            raise Full(said)
+        if TRANSIENT.search(said):
             raise NoAnswer(said)
         raise Refused(f"Slurm refuses: {re.sub(r'(sbatch|allocation failure|error): ', '', said)}")
 
 
 def outside() -> dict[str, str]:
-    """The environment without what belongs to a job that this process itself may run in."""
-    kept = ("SLURM_CONF",)
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in kept or not name.startswith(("SLURM_", "SBATCH_", "SRUN_"))
-    }
+    """The environment without what belongs to a job that this process itself may run in.
 
-
-class Script(submitit.SlurmExecutor):  # type: ignore[misc] # submitit publishes no types here
-    """submitit's batch script around a command of our own: nothing is pickled.
-
-    submitit's own jobs hand over a pickled function and pick up a pickled result, one file each a task, and poll sacct
-    for every job; ours read their runs from JSON and leave records.
+    SBATCH_* stays: Slurm sets none of it, it is how users give sbatch their defaults.
     """
-
-    def text(self, command: str, tasks: int | None) -> str:
-        """The script of an array of `tasks` tasks; None for a single job."""
-        if tasks is not None:
-            self.parameters["map_count"] = tasks
-        return str(self._make_submission_file_text(command, ""))
-
-
-def script(folder: Path, parameters: Mapping[str, Any], command: str, tasks: int | None) -> str:
-    """Make a batch script.
-
-    Args:
-        folder: where the job's output goes.
-        parameters: submitit's names (timeout_min, mem_gb, ...); None values are left out.
-        command: a shell command that takes no more quoting.
-        tasks: of the array; None for a single job.
-
-    Raises:
-        Refused: a parameter that submitit does not know, or no Slurm on this machine.
-    """
-    try:
-        made = Script(folder)
-        shared = {"timeout_min": "time", "name": "job_name"}
-        given = {shared.get(key, key): value for key, value in parameters.items() if value not in (None, [], {})}
-        if "mem_gb" in given:
-            given["mem"] = f"{round(float(given.pop('mem_gb')) * 1024)}MB"
-        made._internal_update_parameters(**given)
-    except RuntimeError as error:
-        raise NoCluster("there is no srun") from error
-    except ValueError as error:
-        raise Refused(f"A Slurm parameter is not known: {error}") from error
-    return made.text(command, tasks)
+    prefixes = ("SLURM_", "SRUN_")
+    return {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith(prefixes)}

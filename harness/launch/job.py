@@ -8,9 +8,7 @@ to be requeued; started again, it goes on where it was. A task whose runs belong
 from __future__ import annotations
 
 import os
-import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from harness.launch.submissions import Jobs
 
 FULL_SECONDS = 1800.0  # how long a job waits for space on a full disk
+REFUSALS = 3  # what a controller in trouble says is not always what it means
 REQUEUE_SECONDS = 3600.0  # how long a controller that does not answer is asked to requeue the task
 
 
@@ -64,13 +63,13 @@ def main() -> int:
         if submission.state == "closed":
             _say(f"The submission {task.token} is closed; nothing to do.")
             return 0
-        if not task.execute(warned, submission.threads):
+        if task.execute(warned, submission.threads):
             return 0
     except Exception as error:
         task.mark("error", f"{type(error).__name__}: {error}")
         raise
-    if not warned.limit or warned.ending:
-        return 1 if warned() else 0
+    if warned.ending:
+        return 1  # Slurm decides what follows
     if task.restart >= submission.max_requeues:
         task.mark("error", f"It was requeued {task.restart} times without an end.")
         return 1
@@ -100,7 +99,7 @@ class Task:
     _claimed: Path | None = None
 
     def execute(self, warned: Warned, threads: int) -> bool:
-        """Execute the runs, one after another, until one is warned; False if a stop file ended them."""
+        """Execute the runs, one after another; whether there is nothing more to do, False if it was warned before."""
         from harness.launch.base import use_threads
         from harness.launch.submissions import Marker, claim
         from harness.record import Pack
@@ -108,26 +107,28 @@ class Task:
 
         use_threads(threads)
         for index, spec in enumerate(self.jobs.packs(self.token)[self.number].runs):
-            if warned():
-                break
+            if warned() and spec.result() is None:
+                return False
             # A later start of this very task may have taken over, or the run may have been given to another job.
             if not self._patiently(partial(claim, spec.paths.directory, self.token, self.restart), warned):
                 _say(f"{spec.directory} belongs to another job by now.")
                 continue
             self._claimed = spec.paths.directory
-            if not _finished(spec.paths.record, spec.signature):
+            if not spec.result():
                 run = partial(execute, Pack((spec,)), warned, _say, lambda run: self._holds(run.paths.directory))
                 self._patiently(run, warned)
-            if _finished(spec.paths.record, spec.signature):
+            if spec.result():
                 self._patiently(partial(self.jobs.mark, Marker(self.token, self.number, "run", index)), warned)
             elif self._holds(spec.paths.directory) and not warned():
                 self.mark("stopped")
+                return True
+            elif warned():
                 return False
         return True
 
     def _patiently(self, action: Callable[[], T], warned: Warned) -> T:
         """Do something; where a full disk is in its way, wait for space and do it again."""
-        from harness.run import is_disk_full
+        from harness.errors import is_disk_full
 
         until = time.monotonic() + FULL_SECONDS
         while True:
@@ -152,37 +153,31 @@ class Task:
         return holds(directory, self.token, self.restart)
 
 
-def _finished(path: Path, signature: str) -> bool:
-    from harness.record import CorruptRecord, Record
-
-    try:
-        record = Record.read(path)
-    except CorruptRecord:
-        return False
-    return record is not None and record.signature == signature and record.status in ("ok", "failed", "pruned")
-
-
 def requeue() -> int:
     """Ask Slurm, until it answers, to start the job of this process again; it ends this process when it does."""
+    from harness.launch.cluster import Cluster, NoAnswer, Refused
+
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task is not None else os.environ["SLURM_JOB_ID"]
+    cluster = Cluster(interval=0)
     deadline = time.monotonic() + REQUEUE_SECONDS
     refused = 0
-    while True:
+    while time.monotonic() < deadline:
         try:
-            done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
-        except OSError as error:  # such as a container without Slurm's commands
-            _say(f"scontrol cannot be started: {error}")
-            return 1
-        if done.returncode == 0:
+            cluster.requeue(job)
+        except NoAnswer as error:
+            _say(f"scontrol requeue {job}: {error}")
+            time.sleep(3)
+        except Refused as error:  # also where there is no scontrol, such as in a container without Slurm's commands
+            _say(f"scontrol requeue {job}: {error}")
+            refused += 1
+            if refused == REFUSALS:
+                return 1
+            time.sleep(3)
+        else:
             time.sleep(30)  # not to be seen as ended before it is requeued
             return 0
-        said = (done.stderr or done.stdout).strip()
-        _say(f"scontrol requeue {job}: {said}")
-        refused += not re.search(r"contact|timed out|connect|temporarily|busy|respond", said, re.IGNORECASE)
-        if refused >= 3 or time.monotonic() > deadline:
-            return 1
-        time.sleep(3)
+    return 1
 
 
 def _say(line: str) -> None:

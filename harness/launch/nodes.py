@@ -34,7 +34,7 @@ class Nodes:
 
     def worked(self, node: str) -> None:
         """Note a run that ended well there."""
-        if self._failures.get(node, self.limit) < self.limit:
+        if node in self._failures and self._failures[node] < self.limit:
             del self._failures[node]
             write_json(self.path, self._failures)
 

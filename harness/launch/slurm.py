@@ -8,67 +8,25 @@ next one finds them here.
 
 from __future__ import annotations
 
-import re
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from harness.config import LaunchConfig, SlurmConfig
-from harness.errors import Problems
+from harness.launch import verdicts
 from harness.launch.base import Job, Launcher, Outcome
-from harness.launch.cluster import ALIVE, PASSING, Cluster, JobState, NoAnswer, NoCluster, Refused, script
+from harness.launch.cluster import ALIVE, PASSING, Cluster, JobState, NoAnswer, Refused
 from harness.launch.nodes import Nodes
-from harness.launch.resources import describe, merge
-from harness.launch.submissions import Jobs, Submission, belongs, revoke
-from harness.record import CorruptRecord, Pack, Record, RunSpec, digest, now, write_json
+from harness.launch.resources import merge
+from harness.launch.submissions import Jobs, belongs, revoke
+from harness.launch.submit import Submitter
+from harness.launch.task import UNSENT, SlurmJob
+from harness.record import Pack, RunSpec, digest, now, write_json
 
 LOOK_SECONDS = 0.5  # how often the markers are listed
 SETTLE_SECONDS = 3.0  # how long a shared file system may take to show what a job wrote last
-# Why a job waits although waiting changes nothing: what it asks for cannot be had, or it failed to start somewhere.
-IMPOSSIBLE = re.compile(
-    r"BadConstraints|PartitionConfig|DependencyNeverSatisfied|InvalidAccount|InvalidQOS",
-    re.IGNORECASE,
-)
-HELD = re.compile(r"launch.?failed|JobHeldAdmin|requeued.?held", re.IGNORECASE)
-MEMORY = re.compile(r"oom.?kill|out.of.memory|exceeded .*memory limit|memory limit .*exceed", re.IGNORECASE)
-
-
-@dataclass(eq=False)
-class SlurmJob(Job):
-    """One task of an array.
-
-    Attributes:
-        submission, task: which.
-        left: numbers of the runs in the pack that have not ended yet.
-        seen: how often Slurm said in a row that it is gone, or in a state that passes.
-        gone: whether the queue has forgotten it.
-        waits: since when it has been seen waiting.
-        withdrawn: whether it is being cancelled because the study stops.
-    """
-
-    submission: Submission
-    task: int
-    left: set[int] = field(default_factory=set)
-    seen: int = 0
-    gone: bool = False
-    waits: float | None = None
-    withdrawn: bool = False
-
-    @property
-    def id(self) -> str | None:
-        """Slurm's id of the task."""
-        return None if self.submission.job_id is None else f"{self.submission.job_id}_{self.task}"
-
-    @property
-    def runs(self) -> tuple[RunSpec, ...]:
-        """The runs that have not ended yet."""
-        return tuple(self.pack.runs[number] for number in sorted(self.left))
 
 
 class SlurmLauncher(Launcher):
@@ -85,22 +43,25 @@ class SlurmLauncher(Launcher):
         self, launch: LaunchConfig, slurm: SlurmConfig, study: Path, code: Path, say: Callable[[str], None]
     ) -> None:
         self.capacity, self.runs_per_job, self.places = slurm.max_queued, launch.runs_per_job, slurm.max_requeues
-        self._launch, self._slurm, self._code, self._say = launch, slurm, code, say
+        self._slurm, self._say = slurm, say
         self.cluster = Cluster(slurm.poll_s)
         self.jobs = Jobs(study.resolve())
         self.jobs.make()
         self.nodes = Nodes(self.jobs.directory / "nodes.json", slurm.bad_node_failures)
-        self._buffer: list[tuple[Pack, SlurmJob]] = []
-        self._live: list[SlurmJob] = []
-        self._max_array: int | None = None
-        # Submissions of which it is not known whether Slurm took them, and in how many looks it did not show them.
-        self._unsure: dict[str, int] = {}
+        self._live: list[SlurmJob] = []  # written down, or submitted, and not ended
+        self._withdrawing = False
         self._told: set[str] = set()
         self._silent_since: float | None = None
-        # A question to Slurm under way with who hears the answer, and verdicts with the time at which they are given.
+        self._queue: Mapping[str, JobState] = {}  # as it was last seen
+        # Slurm is asked beside: one command at a time, while the coordinator goes on.
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="slurm")
+        self._submitter = Submitter(
+            launch, slurm, code, self.jobs, self.cluster, self.nodes, self._beside, self._no_answer
+        )
+        # A question under way with who hears the answer, and verdicts with the time at which they are given.
         self._question: tuple[Future[dict[str, JobState]], Callable[[dict[str, JobState]], None]] | None = None
         self._verdicts: tuple[float, Callable[[], list[Outcome]]] | None = None
+        self._cancelling: list[tuple[Future[None], list[str], bool]] = []
 
     def group(self, spec: RunSpec) -> str:
         """Runs share a job, and jobs an array, if they get the same resources."""
@@ -108,17 +69,19 @@ class SlurmLauncher(Launcher):
 
     def submit(self, pack: Pack) -> Job:
         """Queue the pack; packs of one moment become one array at the next `wait`."""
-        placeholder = Submission("", "", "", {}, "", 1, 0, [])
-        job = SlurmJob(pack, placeholder, 0, set(range(len(pack.runs))))
-        self._buffer.append((pack, job))
+        job = SlurmJob(pack, UNSENT, 0, set(range(len(pack.runs))))
+        self._submitter.add(job)
         return job
 
     def wait(self, seconds: float) -> list[Outcome]:
         """Return what ended since the last call, waiting up to `seconds` for something."""
         deadline = time.monotonic() + seconds
         while True:
-            self._flush()
+            written = self._submitter.step(alone=not any(job.id and job.left for job in self._live))
+            self._live = [job for job in self._live if job.submission is not UNSENT and job not in written] + written
             outcomes = self._look() + self._ask()
+            if self._withdrawing:
+                outcomes += [self._end(job, None) for job in self._submitter.withdraw()]
             self._close_finished()
             left = deadline - time.monotonic()
             if outcomes or left <= 0:
@@ -129,7 +92,7 @@ class SlurmLauncher(Launcher):
         """Leave the jobs as they are."""
         self._beside.shutdown(wait=False, cancel_futures=True)
         with suppress(OSError):  # a full disk ends a study; this must not hide why
-            self._note({})
+            self._note()
 
     def recover(self) -> list[Job]:
         """Take over the jobs that an earlier coordinator submitted, or was about to."""
@@ -139,94 +102,38 @@ class SlurmLauncher(Launcher):
             except (OSError, ValueError, TypeError):
                 self._say(f"The submission {submission.token} cannot be read; its jobs are cancelled.")
                 if submission.job_id is not None:
-                    self.cluster.cancel([submission.job_id])
+                    self._cancel([submission.job_id])
                 self.jobs.close(submission)
                 continue
-            if submission.state == "intended":
-                self._unsure[submission.token] = 0
+            found = []
             for task, pack in enumerate(packs):
                 # What an earlier coordinator has given to another job, or taken back, is not this one's any more.
                 left = {n for n, run in enumerate(pack.runs) if submission.token in belongs(run.paths.directory)}
-                self._live.append(SlurmJob(pack, submission, task, left))
+                found.append(SlurmJob(pack, submission, task, left))
+            if submission.state == "intended":
+                self._submitter.take_over(found)
+            self._live += found
         return [job for job in self._live if job.left]
 
     def withdraw(self, everything: bool = False) -> None:
         """Cancel what waits in the queue, or everything."""
-        self._buffer, buffered = [], self._buffer
-        for _, job in buffered:
-            job.withdrawn = True
-            self._live.append(job)
+        self._withdrawing = True
         ids = [job.submission.job_id for job in self._live if job.submission.job_id is not None and job.left]
-        self.cluster.cancel(dict.fromkeys(ids), pending_only=not everything)
         self.cluster.interval = min(self.cluster.interval, 2.0)  # few questions are left to ask, and somebody waits
         for job in self._live:
             job.withdrawn = True
+        if everything:  # nobody will be there to do it later
+            with suppress(NoAnswer, Refused):
+                self.cluster.cancel(ids)
+        else:
+            self._cancel(ids, pending_only=True)
 
     def forget(self, job: Job) -> None:
         """Cancel a job whose runs nobody needs."""
         assert isinstance(job, SlurmJob)
         job.left.clear()
         if job.id is not None:
-            self.cluster.cancel([job.id])
-
-    # -- submission
-
-    def _flush(self) -> None:
-        if self._buffer:
-            groups: dict[str, list[SlurmJob]] = {}
-            for pack, job in self._buffer:
-                groups.setdefault(self.group(pack.runs[0]), []).append(job)
-            self._buffer = []
-            size = self._array_size()
-            for jobs in groups.values():
-                for start in range(0, len(jobs), size):
-                    self._intend(jobs[start : start + size])
-        for submission in self._submissions("intended"):
-            if submission.token not in self._unsure and not self._sbatch(submission):
-                return
-
-    def _array_size(self) -> int:
-        if self._max_array is None:
-            self._max_array = self.cluster.max_array()
-        return self._max_array
-
-    def _intend(self, jobs: Sequence[SlurmJob]) -> None:
-        resources = merge(self._slurm, jobs[0].pack.runs[0].config)
-        threads = self._launch.threads or int(resources["cpus_per_task"])
-        submission = self.jobs.intend(
-            [job.pack for job in jobs], resources, self._code, threads, self._slurm.max_requeues
-        )
-        for task, job in enumerate(jobs):
-            job.submission, job.task = submission, task
-            self._live.append(job)
-
-    def _submissions(self, state: str) -> list[Submission]:
-        found = {job.submission.token: job.submission for job in self._live if job.left and not job.withdrawn}
-        return [submission for submission in found.values() if submission.state == state]
-
-    def _sbatch(self, submission: Submission) -> bool:
-        """Hand a submission to Slurm; False if Slurm did not answer: looks at its queue then tell if it took it."""
-        text = job_script(
-            self.jobs, submission, self._slurm.python, self.nodes.excluded(submission.resources.get("exclude"))
-        )
-        try:
-            submission.job_id = self.cluster.submit(text, self._slurm.environment)
-        except NoAnswer as error:
-            self._silent(str(error))
-            self._unsure[submission.token] = 0
-            self._question = None  # asked before, so its answer says nothing about this
-            return False
-        except Refused as error:
-            self.jobs.close(submission)
-            if avoided := self.nodes.excluded(None):
-                raise Refused(
-                    f"{error} Nodes {avoided} are avoided, since jobs ended there before a run began ({self.jobs.logs} "
-                    f"says why). When that is mended, remove {self.nodes.path} and run the same command again."
-                ) from error
-            raise
-        submission.state = "submitted"
-        self.jobs.write(submission)
-        return True
+            self._cancel([job.id])
 
     # -- what ended
 
@@ -256,7 +163,7 @@ class SlurmLauncher(Launcher):
 
     def _end(self, job: SlurmJob, lost: str | None, blame: str = "run") -> Outcome:
         runs, job.left = job.runs, set()
-        begun = frozenset(run.directory for run in runs if _has_begun(job, run))
+        begun = frozenset(run.directory for run in runs if job.has_begun(run))
         for run in runs:
             revoke(run.paths.directory, job.submission.token)
         return Outcome(job, lost, runs, blame, begun)
@@ -300,8 +207,10 @@ class SlurmLauncher(Launcher):
         if self._silent_since is not None:
             self._say(f"Slurm answers again, after {time.monotonic() - self._silent_since:.0f} s.")
             self._silent_since = None
-        self._adopt(queue)
-        self._note(queue)
+        self._queue = queue
+        self._submitter.heard(queue)
+        self._cancel_again()
+        self._note()
         states = {job: queue.get(job.id or "") for job in live if job.submission.state != "intended" or job.withdrawn}
 
         def judge() -> list[Outcome]:
@@ -312,41 +221,28 @@ class SlurmLauncher(Launcher):
         wait = any(_has_ended(state) and not job.withdrawn for job, state in states.items())
         self._verdicts = time.monotonic() + (SETTLE_SECONDS if wait else 0.0), judge
 
-    def _note(self, queue: Mapping[str, JobState]) -> None:
-        """Write down what Slurm said, for `harness.status`."""
+    def _note(self) -> None:
+        """Write down what Slurm last said, for `harness.status`."""
         ids = {job.id for job in self._live if job.left}
         states = {
             key: {"state": state.state, "reason": state.reason, "node": state.node}
-            for key, state in queue.items()
+            for key, state in self._queue.items()
             if key in ids
         }
         write_json(self.jobs.state, {"asked": now(), "calls": self.cluster.calls, "jobs": states})
-
-    def _adopt(self, queue: Mapping[str, JobState]) -> None:
-        """Find submissions whose answer was never heard; what Slurm did not take is submitted again."""
-        names = {state.name: key.split("_")[0] for key, state in queue.items()}
-        for submission in self._submissions("intended"):
-            if submission.name in names:
-                submission.job_id, submission.state = names[submission.name], "submitted"
-                self.jobs.write(submission)
-                self._unsure.pop(submission.token, None)
-            elif submission.token in self._unsure:
-                self._unsure[submission.token] += 1
-                if self._unsure[submission.token] >= 2:  # a request that was slow may still have been on its way once
-                    del self._unsure[submission.token]
 
     def _judge(self, job: SlurmJob, state: JobState | None) -> Outcome | None:
         """What one job's state in the queue means."""
         if state is not None and state.state in ALIVE:
             job.seen = 0
             if job.withdrawn and state.state == "PENDING" and job.id is not None:
-                self.cluster.cancel([job.id], pending_only=True)  # requeued, or not heard when it was withdrawn
+                self._cancel([job.id], pending_only=True)  # requeued, or not heard when it was withdrawn
             elif state.state == "PENDING":
                 return self._judge_waiting(job, state)
             else:
                 job.waits = None
             return None
-        if job.withdrawn or all(_is_finished(run) for run in job.runs):
+        if job.withdrawn or all(run.result() for run in job.runs):
             return self._end(job, None)
         job.seen += 1
         if _has_ended(state):
@@ -358,49 +254,28 @@ class SlurmLauncher(Launcher):
         return None
 
     def _judge_waiting(self, job: SlurmJob, state: JobState) -> Outcome | None:
-        clock = time.monotonic()
-        job.waits = job.waits or clock
-        waited = (clock - job.waits) / 60
-        limit = self._slurm.pending_min
-        impossible, held = IMPOSSIBLE.search(state.reason), HELD.search(state.reason)
-        if impossible or held:
-            reason = f"Its job {job.id} would have waited for ever ({state.reason}) and was cancelled."
-        elif limit is not None and waited >= limit:
-            reason = f"Its job {job.id} waited {waited:.1f} min ({state.reason}; slurm.pending_min={limit:g})."
-        else:
-            if "JobHeldUser" in state.reason:
-                self._tell(f"Job {job.id} is held by its user: `scontrol release {job.id}` lets it go on.")
-            return None
-        if job.id is not None:
-            self.cluster.cancel([job.id])
-        return self._end(job, reason, "place" if held else "run")
+        job.waits = job.waits or time.monotonic()
+        minutes = (time.monotonic() - job.waits) / 60
+        if (verdict := verdicts.of_waiting(state, minutes, self._slurm.pending_min)) is not None:
+            if job.id is not None:
+                self._cancel([job.id])
+            return self._end(job, f"Its job {job.id} {verdict.reason}", verdict.blame)
+        if "JobHeldUser" in state.reason:
+            self._tell(f"Job {job.id} is held by its user: `scontrol release {job.id}` lets it go on.")
+        return None
 
     def _lost(self, job: SlurmJob, state: JobState | None) -> Outcome:
-        """Say why a job ended without finishing its runs, and what that says about them."""
-        if state is None:
-            return self._end(job, f"Slurm no longer knows its job {job.id}.", "place")
-        if state.state in PASSING and job.id is not None:
-            self.cluster.cancel([job.id])  # given up here, it must not come back
-        where = f" on {state.node}" if state.node else ""
-        reason = f"Slurm ended its job {job.id}{where}: {state.state}"
-        if state.reason not in ("None", ""):
-            reason += f" ({state.reason})"
-        if state.state == "OUT_OF_MEMORY" or MEMORY.search(self._output(job)):
-            mem = job.submission.resources.get("mem_gb")
-            return self._end(job, f"{reason}. Memory ran out (slurm.mem_gb={mem}).", "memory")
-        if state.state in ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "CANCELLED", "REVOKED", "REQUEUE_HOLD"):
-            return self._end(job, f"{reason}.", "place")
-        if not any(_has_begun(job, run) for run in job.runs):
-            # It never came as far as a run, so the node or the set-up commands are at fault.
-            if self.nodes.failed(state.node):
-                self._say(
-                    f"Node {state.node} ended {self.nodes.limit} jobs in a row before a run began; it is avoided from "
-                    "now on (slurm.bad_node_failures)."
-                )
-            output = [line for line in self._output(job).splitlines() if line and not line.startswith("srun: ")]
-            last = f" Its last words: {output[-1][:300]}" if output else ""
-            return self._end(job, f"{reason}, before a run began.{last}", "place")
-        return self._end(job, f"{reason}.")
+        """End a job that Slurm ended before its runs were finished."""
+        if state is not None and state.state in PASSING and job.id is not None:
+            self._cancel([job.id])  # given up here, it must not come back
+        begun = any(job.has_begun(run) for run in job.runs)
+        verdict = verdicts.of_loss(state, begun, self._output(job), job.submission.resources.get("mem_gb"))
+        if verdict.node and self.nodes.failed(verdict.node):
+            self._say(
+                f"Node {verdict.node} ended {self.nodes.limit} jobs in a row before a run began; it is avoided from "
+                "now on (slurm.bad_node_failures)."
+            )
+        return self._end(job, f"Its job {job.id} {verdict.reason}", verdict.blame)
 
     def _output(self, job: SlurmJob) -> str:
         """The end of what a job's shell and Python printed to stderr."""
@@ -410,14 +285,29 @@ class SlurmLauncher(Launcher):
         return text
 
     def _close_finished(self) -> None:
-        done: dict[str, list[SlurmJob]] = {}
-        for job in self._live:
-            done.setdefault(job.submission.token, []).append(job)
-        for token, jobs in done.items():
-            if token and not any(job.left for job in jobs):
-                self.jobs.close(jobs[0].submission)
-        closed = {token for token, jobs in done.items() if not any(job.left for job in jobs)}
-        self._live = [job for job in self._live if job.submission.token not in closed]
+        busy = {job.submission.token for job in self._live if job.left}
+        for submission in {job.submission.token: job.submission for job in self._live}.values():
+            if submission.token not in busy:
+                self.jobs.close(submission)
+        self._live = [job for job in self._live if job.submission.token in busy]
+
+    def _cancel(self, ids: list[str], pending_only: bool = False) -> None:
+        if ids:
+            self._cancelling.append((self._beside.submit(self.cluster.cancel, ids, pending_only), ids, pending_only))
+
+    def _cancel_again(self) -> None:
+        """Repeat what Slurm did not hear."""
+        pending, self._cancelling = self._cancelling, []
+        for done, ids, pending_only in pending:
+            if not done.done():
+                self._cancelling.append((done, ids, pending_only))
+            elif done.exception() is not None:
+                self._cancel(ids, pending_only)
+
+    def _no_answer(self, said: str) -> None:
+        """Slurm did not answer to a submission: what was asked before says nothing about it."""
+        self._question = None
+        self._silent(said)
 
     def _silent(self, said: str) -> None:
         if self._silent_since is None:
@@ -433,29 +323,6 @@ class SlurmLauncher(Launcher):
             self._say(message)
 
 
-def job_script(
-    jobs: Jobs, submission: Submission, python: str | None, exclude: str | None, folder: Path | None = None
-) -> str:
-    """The batch script of a submission; its output goes to `folder`, by default the study's."""
-    prologue = [
-        "export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONUNBUFFERED=1",
-        f"export OMP_NUM_THREADS={submission.threads}",
-        f"export PYTHONPATH={shlex.quote(submission.code)}",
-    ]
-    parameters = {
-        **submission.resources,
-        "name": submission.name,
-        "setup": [*prologue, "set -e", *submission.resources.get("setup", [])],
-        "exclude": exclude,
-        "additional_parameters": {"requeue": True, **submission.resources.get("additional_parameters", {})},
-    }
-    command = " ".join(
-        [python or shlex.quote(sys.executable), "-P", "-m", "harness.launch.job", shlex.quote(str(jobs.study)),
-         submission.token]
-    )  # fmt: skip
-    return script(folder or jobs.logs, parameters, command, len(submission.packs))
-
-
 def _has_ended(state: JobState | None) -> bool:
     """Whether Slurm says that a job is over for good."""
     return state is not None and state.state not in ALIVE and state.state not in PASSING
@@ -467,101 +334,6 @@ def _read(path: Path) -> str:
     return ""
 
 
-def _record(run: RunSpec) -> Record | None:
-    with suppress(CorruptRecord, OSError):
-        record = Record.read(run.paths.record)
-        if record is not None and record.signature == run.signature:
-            return record
-    return None
-
-
-def _is_finished(run: RunSpec) -> bool:
-    record = _record(run)
-    return record is not None and record.status in ("ok", "failed", "pruned")
-
-
-def _has_begun(job: SlurmJob, run: RunSpec) -> bool:
-    """Whether this very job has claimed a run."""
-    return belongs(run.paths.directory).get(job.submission.token, -1) >= 0
-
-
 def _node(run: RunSpec) -> str:
-    record = _record(run)
-    return str((record.provenance.get("slurm") or {}).get("node") or "") if record is not None else ""
-
-
-def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]], problems: Problems) -> None:
-    """Let Slurm itself judge what the cells' jobs would ask for, before anything is submitted.
-
-    Args:
-        slurm: the profile.
-        study: the study's directory; need not exist.
-        configs: the cells' resolved configurations.
-        problems: takes Slurm's words.
-    """
-    seen: set[str] = set()
-    for config in configs:
-        resources = merge(slurm, config, problems)
-        if (key := digest(resources)) in seen:
-            continue
-        seen.add(key)
-        jobs = Jobs(study.resolve())
-        submission = Submission("test", "harness-test", now(), resources, ".", 1, 0, [[]])
-        try:
-            Cluster(slurm.poll_s).test(job_script(jobs, submission, slurm.python, resources["exclude"], folder=Path()))
-        except NoCluster as error:
-            problems.extend(error)
-            return
-        except Refused as error:
-            for said in error.problems:
-                problems.add(
-                    f"{said}. Asked for was: {describe(resources)}. `sinfo` and `sacctmgr show associations "
-                    "user=$USER` say what there is; change the profile in slurm/, or a key of it: slurm.<key>=<value>."
-                )
-        except NoAnswer as error:
-            problems.add(f"Slurm does not answer ({error}). Try again when `sinfo` does.")
-
-
-def cancel_study(study: Path) -> int:
-    """Stop the jobs of a study that no coordinator watches: what runs checkpoints, what waits is cancelled.
-
-    Returns:
-        The number of jobs that were under way.
-    """
-    from harness.launch.detach import cancel_coordinator
-
-    cluster = Cluster(0.0)
-    jobs = Jobs(study.resolve())
-    count = int(cancel_coordinator(study, cluster))
-    ids = []
-    for submission in jobs.open():
-        for task, runs in enumerate(submission.packs):
-            left = [Path(run["directory"]) for run in runs]
-            for directory in left:
-                directory.mkdir(parents=True, exist_ok=True)
-                (directory / "stop").write_text("checkpoint", encoding="utf-8")
-            if submission.job_id is not None:
-                ids.append(f"{submission.job_id}_{task}")
-        count += len(submission.packs)
-    cluster.cancel(ids, pending_only=True)
-    _close_ended(cluster, jobs)
-    return count
-
-
-def _close_ended(cluster: Cluster, jobs: Jobs) -> None:
-    """Close the submissions of which nothing waits or runs (any more); cancel what Slurm took without being heard."""
-    for _ in range(20):
-        try:
-            queue = cluster.queue()
-        except (NoAnswer, Refused):
-            return
-        for submission in jobs.open():
-            alive = {
-                key: state for key, state in queue.items() if state.name == submission.name and state.state in ALIVE
-            }
-            if not alive:
-                jobs.close(submission)
-            cluster.cancel([key for key, state in alive.items() if state.state == "PENDING"], pending_only=True)
-        if not jobs.open():
-            return
-        time.sleep(1)
+    record = run.result()
+    return "" if record is None else str((record.provenance.get("slurm") or {}).get("node") or "")

@@ -25,6 +25,7 @@ from typing import Any
 from harness.record import Pack, RunSpec, atomic, now, write_json
 
 LEASE = "lease.json"
+COORDINATOR = "coordinator.json"  # of a detached study: which job coordinates it
 
 
 @dataclass
@@ -118,7 +119,7 @@ class Jobs:
     def intend(
         self, packs: Iterable[Pack], resources: dict[str, Any], code: Path, threads: int, max_requeues: int
     ) -> Submission:
-        """Write a new submission, and leases in its name, to the disk for good, before Slurm hears of it."""
+        """Write a new submission to the disk for good, and leases in its name, before Slurm hears of it."""
         packs = list(packs)
         token = secrets.token_hex(6)
         short = [

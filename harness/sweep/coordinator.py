@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from harness.launch import Job, Launcher, Outcome
-from harness.record import Pack, Record, RunSpec, now, read_jsonl
+from harness.record import Pack, Record, RunPaths, RunSpec, now, read_jsonl
 from harness.sweep.contest import Contest
 from harness.sweep.progress import Progress
 from harness.sweep.reconcile import Records, close_unfinished, note_failure
@@ -224,7 +224,8 @@ class Coordinator:
             contest.again(spec)
             return
         reason = outcome.lost or "Its process ended the run without a record."
-        elsewhere = outcome.blame == "place" or self._limit(spec, outcome)
+        smaller = self._limit(spec, outcome)
+        elsewhere = outcome.blame == "place" or smaller
         failures = note_failure(spec.paths, reason, elsewhere)
         allowed = self._launcher.places if elsewhere else self._retries
         if failures <= allowed:
@@ -249,8 +250,7 @@ class Coordinator:
                 f"Stopping: {len(self._under_way)} runs under way write a checkpoint. Ctrl-C again ends them now."
             )
         for directory in self._under_way:
-            Path(directory).mkdir(parents=True, exist_ok=True)
-            (Path(directory) / "stop").write_text("checkpoint", encoding="utf-8")
+            RunPaths(Path(directory)).ask("checkpoint")
         self._launcher.withdraw()
 
     def _prune_losers(self) -> None:
@@ -266,7 +266,7 @@ class Coordinator:
                     if value is not None:
                         lose = contest.trials.report(spec.trial, int(line["epoch"]), float(value))
                 if lose:
-                    spec.paths.stop.write_text("prune", encoding="utf-8")
+                    spec.paths.ask("prune")
 
     def _say(self, spec: RunSpec, record: Record, contest: Contest) -> None:
         seconds = record.cost.get("total_seconds")

@@ -26,6 +26,11 @@ def run_single(config: DictConfig) -> int:
     Raises:
         HarnessError: what was asked cannot be done; nothing was started.
     """
+    if config.launch.kind == "slurm" or config.launch.detach:
+        raise HarnessError(
+            "slurm=<profile> and launch.detach send the runs of a study to a cluster, and this is one run, in this "
+            "process. Make it a study (-m), or leave them out."
+        )
     console = Console(highlight=False)
     names = {group: str(config[group].name) for group in NAMED}
     cell = Cell(".".join(names.values()), names["task"], names["model"], names["method"], variant={}, config=config)

@@ -19,11 +19,11 @@ from rich.table import Table
 from harness import snapshot
 from harness.config import Config
 from harness.errors import HarnessError, Problems
-from harness.launch import make_launcher
-from harness.launch.build import check_cluster, detach, divide, requeue, slurm_launcher, visible_gpus
+from harness.launch import Launcher, make_launcher
+from harness.launch.build import divide, visible_gpus
 from harness.launch.resources import describe, merge
 from harness.launch.submissions import Jobs
-from harness.record import RunPaths, write_json
+from harness.record import STOP, RunPaths, write_json
 from harness.sweep import question
 from harness.sweep.cells import Asked, compose
 from harness.sweep.contest import Contest
@@ -35,7 +35,6 @@ from harness.sweep.space import size
 from harness.sweep.storage import lock, open_storage
 from harness.sweep.trials import Trials, startup_trials
 
-STOP = "stop"  # a file in a study's directory that asks its coordinator to stop
 CHOICES = "choices.json"  # per cell, the configuration that tuning chose and the runs that confirm it
 
 
@@ -50,16 +49,23 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     """
     console = Console(highlight=False)
     asked = compose(loader, master, arguments)
+    if asked.config.launch.kind == "slurm":  # jobs inherit it; models are fetched here, to where they look for them
+        os.environ.update({name: str(value) for name, value in asked.config.slurm.environment.items()})
     ready = prepare(asked.cells, asked.config)
     config = _common(asked)
     name = config.study or question.default_name(config.sweep.name, ready, config.tune)
     directory = Path(config.runs_dir) / name
     question.check_same(directory, ready, config.tune)
+    open_jobs = Jobs(directory).open()
     if config.launch.kind == "slurm":
-        problems = Problems()
-        check_cluster(config.slurm, directory, [each.base for each in ready], problems)
-        problems.raise_any()
-    elif open_jobs := Jobs(directory).open():
+        # A coordinator that comes back to its jobs waits for a silent controller instead.
+        if not open_jobs and not _restarts():
+            from harness.launch.check import check
+
+            problems = Problems()
+            check(config.slurm, directory, [each.base for each in ready], problems)
+            problems.raise_any()
+    elif open_jobs:
         raise HarnessError(
             f"The study {name} has {_count(sum(len(each.packs) for each in open_jobs), 'Slurm job')} under way, and "
             f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
@@ -95,6 +101,8 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
 def _leave(console: Console, number: int) -> int:
     """End the coordinator's own job; at its time limit ask Slurm to start it again. After SIGTERM Slurm decides."""
     console.print("The coordinator leaves; jobs under way go on, and it takes them over when it is back.")
+    from harness.launch.job import requeue
+
     return requeue() if number == signal.SIGUSR2 else 1
 
 
@@ -114,7 +122,7 @@ def _coordinate(
         trials = Trials(f"{name}/{cell.id}", cell.space, config.tune, cell.maximize, cell.defaults(), storage)
         contests.append(Contest(each, trials, config, seeds, name, runs, records))
     stop_file = directory / STOP
-    if not int(os.environ.get("SLURM_RESTART_COUNT", "0")):  # one that is back obeys what was asked meanwhile
+    if not _restarts():  # one that is back obeys what was asked meanwhile
         stop_file.unlink(missing_ok=True)
     # A coordinator that is a job itself goes when Slurm wants its place, and comes back; its jobs need not notice.
     in_job = "SLURM_JOB_ID" in os.environ and not sys.stdout.isatty()
@@ -124,8 +132,10 @@ def _coordinate(
         _write_choices(directory, contests)
         return contests, True
     if config.launch.kind == "slurm":
+        from harness.launch.slurm import SlurmLauncher
+
         code = snapshot.take(directory, config.packages)
-        launcher = slurm_launcher(config.launch, config.slurm, directory, code, warn)
+        launcher: Launcher = SlurmLauncher(config.launch, config.slurm, directory, code, warn)
     else:
         launcher = make_launcher(config.launch, config.device, max(1, work), interrupt)
     try:
@@ -139,20 +149,33 @@ def _coordinate(
         launcher.withdraw(everything=True)
     finally:
         launcher.close()
-        stop_file.unlink(missing_ok=True)
-    if interrupt.leaving is not None and not interrupt():
-        raise Leaving(interrupt.leaving)
+        leaving = None if interrupt() else interrupt.leaving
+        if leaving is None:
+            stop_file.unlink(missing_ok=True)
+    if leaving is not None:
+        raise Leaving(leaving)
     _write_choices(directory, contests)
     return contests, finished
 
 
 def _detach(console: Console, config: Config, name: str, directory: Path) -> int:
     """Hand the study to a coordinator that is a Slurm job, and return."""
+    from harness.launch.cluster import NoAnswer
+    from harness.launch.detach import detach
+
     with lock(directory):
         pass  # an error if somebody coordinates it already
     code = snapshot.take(directory, config.packages)
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith(("launch.detach=", "study="))]
-    job_id, new = detach(directory, code, config.slurm, [*arguments, f"study={name}", "launch.detach=false"])
+    for place, argument in enumerate(arguments):  # the user's own configs, as they are now
+        option, equals, value = argument.partition("=")
+        if option in ("--config-dir", "-cd") and (value or place + 1 < len(arguments)):
+            copy = snapshot.take_configs(directory.resolve(), Path(value or arguments[place + 1]))
+            arguments[place + (not equals)] = f"{option}={copy}" if equals else str(copy)
+    try:
+        job_id, new = detach(directory, code, config.slurm, [*arguments, f"study={name}", "launch.detach=false"])
+    except NoAnswer as error:
+        raise HarnessError(f"Slurm does not answer ({error}). Try again when `sinfo` does.") from error
     what = f"Its coordinator is job {job_id}" if new else f"Its coordinator was submitted before, as job {job_id}"
     console.print(
         f"Study [bold]{name}[/bold] in {escape(str(directory))}. {what}; this shell is not needed any more.\n"
@@ -252,6 +275,11 @@ def _print_plan(
             console.print(f"Each job{which}: {escape(resources)}.", soft_wrap=True)
     at_least = "" if config.tune.trials is not None else "at least "
     console.print(f"{_count(len(ready), 'cell')}, {at_least}{_count(total, 'run')} {where}.")
+
+
+def _restarts() -> int:
+    """How often Slurm has started the job again that this coordinator is; 0 if it is none."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
 def _common(asked: Asked) -> Config:

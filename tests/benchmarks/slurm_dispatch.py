@@ -3,10 +3,11 @@
 Needs the cluster of slurm/devcluster, up. In one run on one machine:
 
 - arrays: N runs that do nothing, 25 to a warm job, submitted as job arrays.
-- single: M of the same runs, one job a run.
+- one_run_a_job: M of the same runs, one job a run, as array tasks.
+- stock: M of the same runs, one submission a run through submitit's own executor.
 
-For both: runs a second; seconds from a run's record to its `tell` in the Optuna study; how often each of Slurm's
-commands was started; CPU seconds of the coordinator and the commands it started.
+For all: runs a second. For the first two: seconds from a run's record to its `tell` in the Optuna study; how often each
+of Slurm's commands was started; CPU seconds of the coordinator and the commands it started.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
+import submitit
+import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from harness.record import RunSpec
 from tests.small import ROOT, write_rows
 
 
@@ -67,6 +72,43 @@ def run(directory: Path, name: str, runs: int, per_job: int) -> dict[str, Any]:
     }
 
 
+def one(spec: dict[str, Any]) -> None:
+    """What one job executes."""
+    from harness.record import Pack, RunSpec
+    from harness.run import execute
+
+    execute(Pack((RunSpec(**spec),)))
+
+
+def stock(directory: Path, study: Path, runs: int) -> dict[str, Any]:
+    """One submitit job a trial, two at a time, as arrays of ours run two at a time: what people write today."""
+    composed = sorted(study.glob("runs/*/trial*/config.yaml"))[:runs]
+    specs = []
+    for number, path in enumerate(composed):
+        record = json.loads((path.parent / "record.json").read_text())
+        content = yaml.safe_load(path.read_text())
+        specs.append(
+            asdict(
+                RunSpec(str(directory / f"stock/run{number}"), content, record["signature"], "stock", "cell", "tune")
+            )
+        )
+    executor = submitit.SlurmExecutor(directory / "submitit")
+    executor.update_parameters(
+        partition="main", account="dev", time=60, mem="1500MB", cpus_per_task=1, setup=[f"export PYTHONPATH={ROOT}"]
+    )
+    started = time.perf_counter()
+    waiting, under_way = list(specs), []
+    while waiting or under_way:
+        while waiting and len(under_way) < 2:
+            under_way.append(executor.submit(one, waiting.pop()))
+        under_way = [job for job in under_way if not job.done()]
+        time.sleep(0.1)
+    seconds = time.perf_counter() - started
+    statuses = [json.loads(path.read_text())["status"] for path in directory.glob("stock/*/record.json")]
+    assert statuses == ["ok"] * runs, statuses
+    return {"runs": runs, "seconds": round(seconds, 1), "runs_per_second": round(runs / seconds, 3)}
+
+
 def latencies(study: Path) -> list[float]:
     """Seconds from the end of each tuning run, as its record says, to its `tell`."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -97,9 +139,10 @@ def main() -> None:
         run(directory, "warm", 1, 1)  # fills the cache of frozen features, which both then share
         result = {
             "arrays": run(directory, "arrays", arguments.runs, 25),
-            "single": run(directory, "single", arguments.single, 1),
+            "one_run_a_job": run(directory, "single", arguments.single, 1),
         }
-    ratio = result["arrays"]["runs_per_second"] / result["single"]["runs_per_second"]
+        result["stock"] = stock(directory, directory / "runs/single", arguments.single)
+    ratio = result["arrays"]["runs_per_second"] / result["stock"]["runs_per_second"]
     content = result | {"ratio": round(ratio, 1), "cores": os.cpu_count(), "platform": platform.platform()}
     print(json.dumps(content, indent=1))
     if arguments.json:

@@ -19,9 +19,16 @@ PROGRAM = str(ROOT / "slurm/devcluster/cluster")
 class DevCluster:
     """The cluster, and what can be done to it."""
 
-    def __call__(self, *arguments: str) -> str:
-        """Run `cluster <arguments>`."""
-        done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=180, check=False)
+    def __call__(self, *arguments: str, **settings: str) -> str:
+        """Run `cluster <arguments>`, with settings in the environment."""
+        done = subprocess.run(
+            [PROGRAM, *arguments],
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
         assert done.returncode == 0, f"cluster {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.launch.submissions import Jobs, belongs
+from harness.record import read_jsonl
 from tests.slurm.conftest import DevCluster
 from tests.slurm.studies import LONG, ClusterStudy, wait_for
 from tests.small import ROOT
@@ -37,12 +39,9 @@ def test_a_time_limit(study: Make, reference: Reference) -> None:
     mine.is_as_undisturbed(reference)
 
 
-@pytest.mark.parametrize("partition", ["low"])
-def test_preemption_by_a_higher_partition(
-    study: Make, cluster: DevCluster, reference: Reference, partition: str
-) -> None:
+def test_preemption_by_a_higher_partition(study: Make, cluster: DevCluster, reference: Reference) -> None:
     """The preempted jobs checkpoint, wait, and go on."""
-    mine = study(*LONG, f"slurm.partition={partition}")
+    mine = study(*LONG, "slurm.partition=low")
     mine.start()
     nodes = {job["node"] for job in mine.training().values()}
     cluster.slurm(
@@ -76,24 +75,30 @@ def test_a_node_that_crashes(study: Make, cluster: DevCluster, reference: Refere
     mine.is_as_undisturbed(reference, hard=1)
 
 
-def test_a_node_that_freezes_and_comes_back(study: Make, cluster: DevCluster, reference: Reference) -> None:
+def test_a_node_that_freezes_and_comes_back(study: Make, cluster: DevCluster) -> None:
     """The old copies of its jobs run on beside the requeued ones, and write nothing any more."""
-    mine = study(*LONG, "train.checkpoint_seconds=1")
+    mine = study(*LONG, "tune.trials=1", "train.epochs=150")  # longer than Slurm takes to give the node up
     mine.start()
-    jobs = mine.training()
-    node = next(iter(jobs.values()))["node"]
-    cluster("freeze", node)
-
-    def is_elsewhere() -> bool:
-        now = mine.jobs()
-        return (
-            mine.process is None or mine.process.poll() is not None or all(job["node"] != node for job in now.values())
-        )
-
-    wait_for(is_elsewhere)
-    cluster("thaw", node)
+    trial = mine.runs / "csv.minilm.lora/trial0000"
+    wait_for(lambda: len(read_jsonl(trial / "metrics.jsonl")) >= 3)
+    ((key, job),) = mine.jobs().items()
+    cluster("freeze", job["node"])
+    wait_for(lambda: belongs(trial) == {submission_of(mine, key): 1})  # the requeued copy has begun
+    old = mine.study / f"jobs/logs/{key}_0_log.out"
+    wait_for(lambda: "belongs to another job" in old.read_text() or "Going on from step" in old.read_text())
+    cluster("thaw", job["node"])
     mine.ended()
-    mine.is_as_undisturbed(reference, hard=30)  # both copies wrote into the log until the second took the run
+    records = mine.records()
+    assert [record["status"] for record in records] == ["ok", "ok"]
+    tuned = next(record for record in records if record["phase"] == "tune")
+    assert tuned["provenance"]["slurm"]["restarts"] == 1
+    # Had the old copy written after the new one began, epochs would stand twice or be missing.
+    assert [line["epoch"] for line in read_jsonl(trial / "metrics.jsonl")] == list(range(1, 151))
+
+
+def submission_of(mine: ClusterStudy, key: str) -> str:
+    """The token of a job."""
+    return next(each.token for each in Jobs(mine.study).open() if each.job_id == key.split("_", maxsplit=1)[0])
 
 
 def test_scancel_by_the_user(study: Make, cluster: DevCluster, reference: Reference) -> None:
@@ -212,6 +217,23 @@ def test_a_full_disk(study: Make, cluster: DevCluster, tmp_path: Path, reference
         subprocess.run(["umount", "--lazy", str(disk)], check=False)
 
 
+def test_a_cluster_without_accounting(study: Make, cluster: DevCluster) -> None:
+    """Jobs are followed all the same: one that is cancelled is noticed, and its run placed anew."""
+    cluster("stop")
+    try:
+        cluster("start", ACCT="none")
+        mine = study(*LONG, "launch.retries=0")
+        mine.start()
+        for key in mine.training():
+            cluster.slurm("scancel", key)
+        printed = mine.ended()
+        assert "CANCELLED" in printed
+        assert [record["status"] for record in mine.records()] == ["ok"] * 3
+    finally:
+        cluster("stop")
+        cluster("start")
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_random_faults_for_ten_minutes(study: Make, cluster: DevCluster) -> None:
@@ -230,7 +252,7 @@ def test_random_faults_for_ten_minutes(study: Make, cluster: DevCluster) -> None
         if mine.process is None or mine.process.poll() is not None:
             break
         jobs = [key for key, job in mine.jobs().items() if job["state"] == "RUNNING"]
-        fault = moments.choice(["requeue", "scancel", "preempt", "crash", "coordinator", "controller"])
+        fault = moments.choice(["requeue", "scancel", "preempt", "crash", "freeze", "coordinator", "controller"])
         happened.append(fault)
         if fault in ("requeue", "scancel") and jobs:
             command = ["scontrol", "requeue"] if fault == "requeue" else ["scancel"]
@@ -245,6 +267,11 @@ def test_random_faults_for_ten_minutes(study: Make, cluster: DevCluster) -> None
             cluster("crash", node)
             time.sleep(3)
             cluster("boot", node)
+        elif fault == "freeze":
+            node = f"node{moments.randint(1, 4)}"
+            cluster("freeze", node)
+            time.sleep(5)
+            cluster("thaw", node)
         elif fault == "coordinator":
             mine.process.send_signal(signal.SIGKILL)
             mine.process.communicate()
@@ -256,10 +283,12 @@ def test_random_faults_for_ten_minutes(study: Make, cluster: DevCluster) -> None
 
     mine.ended(timeout=1500)
     records = mine.records()
-    print(happened)
-    assert {record["status"] for record in records} == {"ok"}
+    print(len(happened), happened)
+    assert [record["status"] for record in records] == ["ok"] * 23
     assert len({record["signature"] for record in records}) == len(records)
-    assert len(happened) >= 20
+    for metrics in mine.runs.glob("*/*/metrics.jsonl"):
+        assert [line["epoch"] for line in read_jsonl(metrics)] == list(range(1, 41)), metrics
+    assert len(happened) >= 40
 
 
 def logs(mine: ClusterStudy) -> list[Path]:

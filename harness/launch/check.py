@@ -1,0 +1,50 @@
+"""What a cluster would refuse, in its own words, before anything is submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.config import SlurmConfig
+from harness.errors import Problems
+from harness.launch.cluster import Cluster, Full, NoAnswer, NoCluster, Refused
+from harness.launch.resources import describe, merge
+from harness.launch.scripts import job_script
+from harness.launch.submissions import Jobs, Submission
+from harness.record import digest, now
+
+
+def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]], problems: Problems) -> None:
+    """Let Slurm itself judge what the cells' jobs would ask for, before anything is submitted.
+
+    Args:
+        slurm: the profile.
+        study: the study's directory; need not exist.
+        configs: the cells' resolved configurations.
+        problems: takes Slurm's words.
+    """
+    seen: set[str] = set()
+    for config in configs:
+        resources = merge(slurm, config, problems)
+        if (key := digest(resources)) in seen:
+            continue
+        seen.add(key)
+        jobs = Jobs(study.resolve())
+        submission = Submission("test", "harness-test", now(), resources, ".", 1, 0, [[]])
+        try:
+            Cluster(slurm.poll_s).test(job_script(jobs, submission, slurm.python, resources["exclude"], folder=Path()))
+        except NoCluster as error:
+            problems.extend(error)
+            return
+        except Refused as error:
+            for said in error.problems:
+                problems.add(
+                    f"{said}. Asked for was: {describe(resources)}. `sinfo` and `sacctmgr show associations "
+                    "user=$USER` say what there is; change the profile in slurm/, or a key of it: slurm.<key>=<value>."
+                )
+        except Full as error:
+            problems.add(f"Slurm refuses, for now or for good: {error}. Asked for was: {describe(resources)}.")
+        except NoAnswer as error:
+            problems.add(f"Slurm does not answer ({error}). Try again when `sinfo` does.")
+            return
