@@ -197,14 +197,14 @@ class Cluster:
             raise NoCluster(f"{command[0]}: {error.strerror}") from error
         if done.returncode == 0:
             return done.stdout
-        said = " ".join((done.stderr or done.stdout).split())
+        said = re.sub(r"\b(sbatch|allocation failure|error): ", "", " ".join((done.stderr or done.stdout).split()))
         if "configuration source" in said:
             raise NoCluster("no configuration: SLURM_CONF is not set, and there is none in its usual places")
         if FULL.search(said):
             raise Full(said)
         if TRANSIENT.search(said):
             raise NoAnswer(said)
-        raise Refused(f"Slurm refuses: {re.sub(r'(sbatch|allocation failure|error): ', '', said)}")
+        raise Refused(f"Slurm refuses: {said}")
 
 
 def outside() -> dict[str, str]:

@@ -56,7 +56,7 @@ class SlurmLauncher(Launcher):
         # Slurm is asked beside: one command at a time, while the coordinator goes on.
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="slurm")
         self._submitter = Submitter(
-            launch, slurm, code, self.jobs, self.cluster, self.nodes, self._beside, self._no_answer
+            launch, slurm, code, self.jobs, self.cluster, self.nodes, self._beside, self._no_answer, self._tell
         )
         # A question under way with who hears the answer, and verdicts with the time at which they are given.
         self._question: tuple[Future[dict[str, JobState]], Callable[[dict[str, JobState]], None]] | None = None
@@ -77,7 +77,7 @@ class SlurmLauncher(Launcher):
         """Return what ended since the last call, waiting up to `seconds` for something."""
         deadline = time.monotonic() + seconds
         while True:
-            written = self._submitter.step(alone=not any(job.id and job.left for job in self._live))
+            written = self._submitter.step(alone=not any(state.state in ALIVE for state in self._queue.values()))
             self._live = [job for job in self._live if job.submission is not UNSENT and job not in written] + written
             outcomes = self._look() + self._ask()
             if self._withdrawing:
@@ -187,7 +187,7 @@ class SlurmLauncher(Launcher):
                     hear(heard)
             return []
         live = [job for job in self._live if job.left]
-        if not live or self._verdicts is not None or self.cluster.due() > 0:
+        if not (live or self._submitter.busy) or self._verdicts is not None or self.cluster.due() > 0:
             return []
         if gone := [job for job in live if job.gone]:
             # Only accounting remembers them; one question for all of them.
@@ -312,10 +312,7 @@ class SlurmLauncher(Launcher):
     def _silent(self, said: str) -> None:
         if self._silent_since is None:
             self._silent_since = time.monotonic()
-            self._say(
-                "Slurm does not answer or takes no more jobs for now; what runs goes on, and Slurm is asked again. It "
-                f"said: {said}"
-            )
+            self._say(f"Slurm does not answer; what runs goes on, and it is asked again. It said: {said}")
 
     def _tell(self, message: str) -> None:
         if message not in self._told:

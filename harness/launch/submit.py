@@ -30,6 +30,7 @@ class Submitter:
         nodes: to be avoided.
         beside: where commands run that may take long.
         silent: told what Slurm said when it did not answer.
+        tell: takes what the user should know once.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class Submitter:
         nodes: Nodes,
         beside: Executor,
         silent: Callable[[str], None],
+        tell: Callable[[str], None],
     ) -> None:
-        self._launch, self._slurm, self._code = launch, slurm, code
+        self._launch, self._slurm, self._code, self._tell = launch, slurm, code, tell
         self._jobs, self._cluster, self._nodes, self._beside, self._silent = jobs, cluster, nodes, beside, silent
         self._waiting: list[SlurmJob] = []  # not written down yet
         self._intended: dict[str, list[SlurmJob]] = {}  # by token: written down, not known to be taken
@@ -51,7 +53,13 @@ class Submitter:
         self._sending: tuple[Future[str], Submission] | None = None
         self._size: int | None = None  # largest array
         self._not_before = 0.0
+        self._refused = 0  # times in a row that Slurm had no room for one job although the user had none
         self._open = True  # until the study stops
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be submitted."""
+        return bool(self._waiting or self._intended)
 
     def add(self, job: SlurmJob) -> None:
         """Take a job that is to be submitted; those of one moment become one array."""
@@ -76,7 +84,7 @@ class Submitter:
         """Do what can be done now; give the jobs that were written down.
 
         Args:
-            alone: whether no job of the study waits or runs, so that no room will be made by waiting.
+            alone: whether no job of the user waits or runs, so that no room will be made by waiting.
 
         Raises:
             Refused: by Slurm, in its words.
@@ -143,9 +151,12 @@ class Submitter:
         except Full as error:
             count = len(self._intended.get(submission.token, ()))
             self._take_back(submission)
-            if alone and count <= 1:
+            self._refused = self._refused + 1 if alone and count <= 1 else 0
+            if self._refused > LOOKS:
                 raise Refused(f"Slurm takes not even one job: {error}") from error
-            self._silent(str(error))
+            self._tell(
+                f"Slurm takes no more jobs for now; the rest goes out in smaller arrays as it does. It said: {error}"
+            )
             self._size = max(1, count // 2)
             self._not_before = time.monotonic() + self._cluster.interval
         except NoAnswer as error:
@@ -164,6 +175,7 @@ class Submitter:
             self._taken(submission, job_id)
 
     def _taken(self, submission: Submission, job_id: str) -> None:
+        self._refused = 0
         submission.job_id, submission.state = job_id, "submitted"
         self._jobs.write(submission)
         self._intended.pop(submission.token, None)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import LaunchConfig, SlurmConfig
+from harness.errors import HarnessError
 from harness.launch.slurm import SlurmLauncher
 from harness.launch.submissions import Jobs, Submission, grant, holds
 from harness.record import Pack
@@ -273,6 +274,33 @@ def test_packs_of_one_moment_are_arrays_below_the_cluster_s_limit(
         launcher.submit(Pack((spec(composed, tmp_path / f"study/runs/cell/run{number}", phase="tune"),)))
     assert [len(submission.packs) for submission in submitted(launcher)] == [2, 2, 1]
     assert launcher.cluster.calls["sbatch"] == 3
+
+
+def test_a_submit_limit_makes_arrays_smaller_and_is_told_when_it_admits_nothing(
+    cluster: DevCluster, tmp_path: Path, cache: Path
+) -> None:
+    """Five packs go out in parts as there is room; where not one is admitted, Slurm's words end the wait."""
+    launcher = make_launcher(tmp_path)
+    composed = config(tmp_path, cache, method="nearest_mean")
+    try:
+        cluster.slurm("sacctmgr", "--immediate", "modify", "user", "root", "set", "MaxSubmitJobs=2")
+        for number in range(5):
+            launcher.submit(Pack((spec(composed, tmp_path / f"study/runs/cell/run{number}", phase="tune"),)))
+        ended: set[str] = set()
+
+        def all_ended() -> bool:
+            for outcome in launcher.wait(1):
+                assert outcome.lost is None
+                ended.update(run.directory for run in outcome.runs or ())
+            return len(ended) == 5
+
+        wait_for(all_ended)
+        cluster.slurm("sacctmgr", "--immediate", "modify", "user", "root", "set", "MaxSubmitJobs=0")
+        launcher.submit(Pack((spec(composed, tmp_path / "study/runs/cell/run5", phase="tune"),)))
+        with pytest.raises(HarnessError, match="takes not even one job"):
+            wait_for(lambda: launcher.wait(1))
+    finally:
+        cluster.slurm("sacctmgr", "--immediate", "modify", "user", "root", "set", "MaxSubmitJobs=-1")
 
 
 def test_a_job_with_a_stale_token_writes_nothing(cluster: DevCluster, tmp_path: Path, cache: Path) -> None:
