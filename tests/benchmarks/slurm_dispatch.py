@@ -96,6 +96,7 @@ def stock(directory: Path, study: Path, runs: int) -> dict[str, Any]:
     executor.update_parameters(
         partition="main", account="dev", time=60, mem="1500MB", cpus_per_task=1, setup=[f"export PYTHONPATH={ROOT}"]
     )
+    os.chdir(directory)  # where the study ran, too: the runs name their data relative to it
     started = time.perf_counter()
     waiting, under_way = list(specs), []
     while waiting or under_way:

@@ -50,7 +50,7 @@ def test_preemption_by_a_higher_partition(study: Make, cluster: DevCluster, refe
     )  # fmt: skip
     mine.ended()
     assert sum("Going on from step" in log.read_text() for log in logs(mine)) >= 2
-    mine.is_as_undisturbed(reference, hard=1)
+    mine.is_as_undisturbed(reference)
 
 
 def test_scontrol_requeue(study: Make, cluster: DevCluster, reference: Reference) -> None:
@@ -61,7 +61,7 @@ def test_scontrol_requeue(study: Make, cluster: DevCluster, reference: Reference
         cluster.slurm("scontrol", "requeue", key)
     mine.ended()
     assert sum("Going on from step" in log.read_text() for log in logs(mine)) >= 2
-    mine.is_as_undisturbed(reference, hard=1)
+    mine.is_as_undisturbed(reference)
 
 
 def test_a_node_that_crashes(study: Make, cluster: DevCluster, reference: Reference) -> None:
@@ -109,7 +109,7 @@ def test_scancel_by_the_user(study: Make, cluster: DevCluster, reference: Refere
         cluster.slurm("scancel", key)
     printed = mine.ended()
     assert "CANCELLED" in printed
-    mine.is_as_undisturbed(reference, hard=1)
+    mine.is_as_undisturbed(reference)
 
 
 def test_a_controller_that_is_away_for_a_minute(study: Make, cluster: DevCluster, reference: Reference) -> None:
@@ -212,7 +212,7 @@ def test_a_full_disk(study: Make, cluster: DevCluster, tmp_path: Path, reference
         filler.unlink()
         code, printed = mine.finish()
         assert code == 0, printed
-        mine.is_as_undisturbed(reference, hard=2)
+        mine.is_as_undisturbed(reference, hard=1)
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=False)
 
