@@ -6,12 +6,20 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.metrics import METRICS
 from harness.record import Record, digest
 from harness.report.load import Cell, Study
+from harness.report.prices import dollars
+
+# The costs of a record that a row gives by name.
+COSTS = (
+    "train_seconds", "total_seconds", "core_seconds", "accelerator_seconds", "energy_joules", "saved_bytes",
+    "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
+)  # fmt: skip
+TUNE_COSTS = ("total_seconds", "core_seconds", "accelerator_seconds", "energy_joules")
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,11 @@ class Row:
         val_best: best validation metric among the tuning runs (without any: mean over the confirmed runs).
         best_trial: the run that `val_best` belongs to; None without one.
         trials: tuning runs that have ended.
-        failed: failed and lost runs of every phase.
+        failed: failed and lost runs of every phase; `lost` counts the lost ones of them.
+        pruned: runs that were ended early for their poor scores.
+        costs: means over the confirmed runs, by the names in `COSTS` and `dollars`; what is not known is absent.
+        tune_costs: sums over the tuning runs, by the names in `TUNE_COSTS` and `dollars`; what is not known of a run
+            that gave its seconds is absent.
         status: ok | partial | failed | running | not started.
         error: most frequent error of the failed runs.
         evaluated: records of the confirmed runs that `test_values` come from.
@@ -53,6 +65,10 @@ class Row:
     error: str | None
     evaluated: tuple[Record, ...]
     superseded: int
+    pruned: int = 0
+    lost: int = 0
+    costs: dict[str, float] = field(default_factory=dict)
+    tune_costs: dict[str, float] = field(default_factory=dict)
 
     @property
     def question(self) -> tuple[str, str, str]:
@@ -69,7 +85,8 @@ def rows(study: Study) -> list[Row]:
     """Aggregate every cell; by task, then best first, then cells without a test score by validation score."""
     seeds = _mapping(study.sweep.get("confirm")).get("seeds")
     wanted = len(seeds) if isinstance(seeds, list) else seeds if isinstance(seeds, int) else None
-    return sorted((_row(cell, wanted) for cell in study.cells), key=_rank)
+    hardware = _mapping(study.sweep.get("hardware"))
+    return sorted((_row(cell, wanted, hardware) for cell in study.cells), key=_rank)
 
 
 def number(value: Any) -> float | None:
@@ -96,7 +113,7 @@ def facts(record: Record) -> dict[str, Any]:
     return {**{key: value for key, value in record.data.items() if key != "facts"}, **_mapping(nested)}
 
 
-def _row(cell: Cell, wanted: int | None) -> Row:
+def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any]) -> Row:
     records = [run.record for run in cell.runs]
     known = METRICS[cell.metric].direction if cell.metric in METRICS else "maximize"
     minimise = (cell.direction or known) == "minimize"
@@ -133,6 +150,10 @@ def _row(cell: Cell, wanted: int | None) -> Row:
         error=_error(failures, cell.unreadable),
         evaluated=tuple(evaluated),
         superseded=superseded,
+        pruned=sum(record.status == "pruned" for record in records),
+        lost=sum(record.status == "lost" for record in records),
+        costs=_mean_costs(evaluated, hardware),
+        tune_costs=_tune_costs(tuned, hardware),
     )
 
 
@@ -207,6 +228,29 @@ def _costs(records: Iterable[Record], name: str) -> list[float]:
 def _total(records: Iterable[Record], name: str) -> float | None:
     values = _costs(records, name)
     return math.fsum(values) if values else None
+
+
+def _mean_costs(evaluated: list[Record], hardware: Mapping[str, Any]) -> dict[str, float]:
+    means = {name: mean_std(_costs(evaluated, name))[0] for name in COSTS}
+    means["dollars"] = mean_std(price for r in evaluated if (price := _dollars(r, hardware)) is not None)[0]
+    return {name: mean for name, mean in means.items() if mean is not None}
+
+
+def _tune_costs(tuned: list[Record], hardware: Mapping[str, Any]) -> dict[str, float]:
+    """Add up; a sum that misses a run's part would be taken for the whole."""
+    timed = [record for record in tuned if number(record.cost.get("total_seconds")) is not None]
+    values = {name: _costs(timed, name) for name in TUNE_COSTS}
+    values["dollars"] = [price for record in timed if (price := _dollars(record, hardware)) is not None]
+    return {name: math.fsum(known) for name, known in values.items() if timed and len(known) == len(timed)}
+
+
+def _dollars(record: Record, hardware: Mapping[str, Any]) -> float | None:
+    return dollars(
+        number(record.cost.get("accelerator_seconds")),
+        number(record.cost.get("core_seconds")),
+        number(hardware.get("dollars_per_hour")),
+        number(hardware.get("cores")),
+    )
 
 
 def _first(records: Iterable[Record], name: str) -> float | None:

@@ -53,6 +53,34 @@ def test_a_confirmed_cell_has_mean_and_sample_deviation_over_its_seeds(study: Bu
     assert row.hyperparameters == {"train.lr": 0.2}
 
 
+def test_costs_are_means_over_confirmation_and_sums_over_tuning(study: Builder) -> None:
+    """Dollars by the price in sweep.yaml: an hour of one of four cores at 2 dollars; unknown costs are absent."""
+    study.sweep([asked(CELL)], hardware={"name": "node", "dollars_per_hour": 2.0, "cores": 4})
+    for number in range(2):
+        trial(study, number, 0.8, cost={"total_seconds": 1800.0, "core_seconds": 3600.0, "accelerator_seconds": None})
+    trial(study, 2, None, status="lost")
+    trial(study, 3, 0.1, status="pruned", cost={"total_seconds": 900.0, "core_seconds": 1800.0})
+    for seed, latency in ((1, 0.01), (2, 0.03)):
+        confirm(study, seed, 0.7, cost={"latency_p50_seconds": latency, "core_seconds": 7200.0, "device": "cpu"})
+    row = only(study)
+    assert row.costs == pytest.approx({"latency_p50_seconds": 0.02, "core_seconds": 7200.0, "dollars": 1.0})
+    assert row.tune_costs == pytest.approx({"total_seconds": 4500.0, "core_seconds": 9000.0, "dollars": 1.25})
+    assert (row.pruned, row.lost, row.failed, row.tune_seconds) == (1, 1, 1, 4500.0)
+
+
+def test_a_sum_that_misses_a_run_is_not_given(study: Builder) -> None:
+    """Dollars of a part of the tuning are not the tuning's; without a price there are none."""
+    hardware = {"name": "node", "dollars_per_hour": 2.0, "cores": 4}
+    study.sweep([asked(CELL)], hardware=hardware)
+    trial(study, 0, 0.8, cost={"total_seconds": 10.0, "core_seconds": 10.0})
+    trial(study, 1, 0.8, cost={"total_seconds": 10.0})
+    assert only(study).tune_costs == {"total_seconds": 20.0}
+    trial(study, 1, 0.8, cost={"total_seconds": 10.0, "core_seconds": 10.0})
+    assert "dollars" in only(study).tune_costs
+    study.sweep([asked(CELL)], hardware=None)
+    assert only(study).tune_costs == {"total_seconds": 20.0, "core_seconds": 20.0}
+
+
 def test_one_seed_has_no_deviation_and_a_missing_value_stays_empty(study: Builder) -> None:
     """Nothing is filled in: an unknown number is an empty field."""
     study.sweep([asked(CELL)], confirm={"seeds": [1]})
