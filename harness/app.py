@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.config import Config
 from harness.errors import HarnessError, is_disk_full
 
-SHOWN_GROUPS = ("task", "model", "method", "sweeps", "slurm")
+SHOWN_GROUPS = ("task", "model", "method", "sweeps", "slurm", "hardware")
 
 
 def config_root() -> Path:

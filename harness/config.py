@@ -111,6 +111,25 @@ class SlurmConfig:
 
 
 @dataclass
+class HardwareConfig:
+    """What a machine is called and costs: written in conf/hardware/*.yaml. Prices are yours to set."""
+
+    name: str | None = None
+    dollars_per_hour: float | None = None  # of one GPU; without a GPU, of the whole machine; null: not known
+    cores: int | None = None  # CPU cores that the price buys, where there is no GPU; null: as many as this machine has
+    gpu_name: str | None = None  # the GPU that the price is for; null: whatever computes
+    memory_gb: float | None = None  # of one GPU; without a GPU, of the machine; null: asked from the machine
+
+
+@dataclass
+class BudgetConfig:
+    """What a whole study may cost; whichever ends first. It then ends in good order, and a larger budget goes on."""
+
+    seconds: float | None = None  # wall seconds while somebody coordinates the study, over all its restarts
+    dollars: float | None = None  # at hardware.dollars_per_hour
+
+
+@dataclass
 class SweepConfig:
     """What a study asks: written in sweeps/*.yaml with the grammar of the command line."""
 
@@ -130,12 +149,14 @@ class Config:
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     axes: list[str] = field(default_factory=list)  # value sweeps that make cells instead of being tuned
     seed: int = 0  # of a run: batch order, dropout, initial weights; never of the data's draw
     device: str = "auto"  # auto | cpu | cuda | mps
     study: str | None = None  # name of the study; null makes one from the sweep's name and the question
-    plan: bool = False  # print cells, trials and runs; start none
+    plan: bool = False  # print cells, trials, runs and what they would cost; start none
     rerun: bool = False  # a single run executes although its record exists
     keep: str = "best"  # saved models that stay: best (of each cell) | all | none
     runs_dir: str = "runs"  # where studies are kept
@@ -149,6 +170,7 @@ class Config:
 def check(config: Config, problems: Problems) -> None:
     """Note every value of the common schema that breaks its rule."""
     train, tune, confirm, launch, slurm = config.train, config.tune, config.confirm, config.launch, config.slurm
+    hardware = config.hardware
     for name in ("lr", "head_lr", "head_probe_c", "batch_size", "accumulate", "epochs", "eval_batch_size"):
         value = getattr(train, name)
         problems.check(value > 0, f"train.{name} must be above 0, not {value}.")
@@ -189,6 +211,10 @@ def check(config: Config, problems: Problems) -> None:
         ("slurm.poll_s", slurm.poll_s),
         ("slurm.pending_min", slurm.pending_min),
         ("slurm.bad_node_failures", slurm.bad_node_failures),
+        ("budget.seconds", config.budget.seconds),
+        ("budget.dollars", config.budget.dollars),
+        ("hardware.cores", hardware.cores),
+        ("hardware.memory_gb", hardware.memory_gb),
     ):
         problems.check(count is None or count > 0, f"{name} must be above 0, not {count}.")
     problems.check(
@@ -212,5 +238,18 @@ def check(config: Config, problems: Problems) -> None:
         not launch.detach or launch.kind == "slurm",
         f"launch.detach=true makes the coordinator a Slurm job; with launch.kind={launch.kind} there is no Slurm. "
         "Name a profile: slurm=<profile>.",
+    )
+    price = hardware.dollars_per_hour
+    problems.check(price is None or price >= 0, f"hardware.dollars_per_hour must be 0 or more, not {price}.")
+    problems.check(
+        config.budget.dollars is None or price is not None,
+        f"budget.dollars={config.budget.dollars} needs a price: name a machine (hardware=cpu-8core, a10g, l4, "
+        "a100-40gb, h100-80gb, or a YAML of your own in hardware/), or set hardware.dollars_per_hour=<price of one "
+        "GPU; without a GPU, of the machine>.",
+    )
+    problems.check(
+        config.budget.dollars is None or price != 0,
+        f"budget.dollars={config.budget.dollars} never ends a study on hardware that costs nothing "
+        "(hardware.dollars_per_hour=0): set budget.seconds, or a price.",
     )
     problems.check(0 <= config.seed < 2**31, f"seed must lie in [0, 2147483647], not {config.seed}.")

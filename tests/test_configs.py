@@ -15,7 +15,8 @@ from harness.models import Model
 from tests.small import ROOT
 
 CONFIGS = sorted(path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml"))
-GROUPS = [path for path in CONFIGS if path.parent != Path()]
+GROUPS = [path for path in CONFIGS if path.parent not in (Path(), Path("hardware"))]
+HARDWARE = sorted(path.stem for path in (ROOT / "conf" / "hardware").glob("*.yaml"))
 PROFILES = sorted(path.stem for path in (ROOT / "slurm").glob("*.yaml"))
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").rglob("*.yaml"))
 
@@ -68,3 +69,12 @@ def test_what_the_schema_says_is_what_the_root_composes() -> None:
     from harness.config import Config
 
     assert set(composed()) == {field.name for field in fields(Config)}
+
+
+@pytest.mark.parametrize("name", HARDWARE)
+def test_every_machine_composes_is_named_after_its_file_and_has_a_price(name: str) -> None:
+    """The price is all that one is for."""
+    node = composed(f"hardware={name}")["hardware"]
+    assert isinstance(node, dict)
+    assert node["name"] == name
+    assert node["dollars_per_hour"] >= 0

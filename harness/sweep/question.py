@@ -80,8 +80,22 @@ def check_same(directory: Path, cells: Iterable[Ready], tune: TuneConfig) -> Non
     problems.raise_any()
 
 
-def write(directory: Path, cells: Iterable[Ready], tune: TuneConfig, seeds: tuple[int, ...], startup: int) -> None:
-    """Write what is asked, joined with what was asked before."""
+def write(
+    directory: Path,
+    cells: Iterable[Ready],
+    tune: TuneConfig,
+    seeds: tuple[int, ...],
+    startup: int,
+    hardware: Mapping[str, Any] | None,
+) -> None:
+    """Write what is asked, joined with what was asked before.
+
+    Args:
+        directory: of the study.
+        cells, tune, seeds: what is asked.
+        startup: see `startup_trials`.
+        hardware: see `harness.price.described`; None leaves what the study had.
+    """
     asked = read(directory) or {}
     entries = {cell["id"]: cell for cell in asked.get("cells", [])}
     for ready in cells:
@@ -105,6 +119,7 @@ def write(directory: Path, cells: Iterable[Ready], tune: TuneConfig, seeds: tupl
         "search": search(tune),
         "tune": {**search(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup},
         "confirm": {"seeds": sorted({*asked.get("confirm", {}).get("seeds", []), *seeds})},
+        "hardware": dict(hardware) if hardware is not None else asked.get("hardware"),
         "cells": list(entries.values()),
     }
     with atomic(directory / ASKED) as temporary:

@@ -23,6 +23,7 @@ from harness.launch import Launcher, make_launcher
 from harness.launch.build import divide, visible_gpus
 from harness.launch.resources import describe, merge
 from harness.launch.submissions import Jobs
+from harness.price import described
 from harness.record import STOP, RunPaths, write_json
 from harness.sweep import question
 from harness.sweep.cells import Asked, compose
@@ -113,7 +114,7 @@ def _coordinate(
         console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
 
     storage = open_storage(config.tune.storage, directory, warn)
-    question.write(directory, ready, config.tune, seeds, startup_trials(config.tune))
+    question.write(directory, ready, config.tune, seeds, startup_trials(config.tune), described(config))
     runs = directory / "runs"
     records = Records(runs, warn)
     contests = []

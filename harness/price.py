@@ -1,0 +1,46 @@
+"""What time on a machine costs, from `hardware` in the configuration. Prices change, so records hold seconds only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from harness.config import Config
+
+
+def described(config: Config) -> dict[str, Any] | None:
+    """`hardware` as a study keeps it, with the number of cores that the price buys; None without a price.
+
+    Jobs of a cluster run on machines that are not this one, so there `cores` stays as it was given.
+    """
+    hardware = config.hardware
+    if hardware.dollars_per_hour is None:
+        return None
+    here = None if config.launch.kind == "slurm" else os.cpu_count()
+    return asdict(hardware) | {"cores": hardware.cores or (None if hardware.gpu_name else here)}
+
+
+def dollars(cost: Mapping[str, Any], hardware: Mapping[str, Any] | None) -> float | None:
+    """Dollars of one run.
+
+    A run on a GPU pays for its share of the GPU's time, one on a CPU for its threads' share of the machine's.
+
+    Args:
+        cost: of a record: `accelerator_seconds`, or `core_seconds` where that is null.
+        hardware: see `described`.
+
+    Returns:
+        None where it cannot be told: no price, no seconds, a CPU run at the price of a GPU.
+    """
+    if hardware is None or hardware.get("dollars_per_hour") is None:
+        return None
+    price = float(hardware["dollars_per_hour"]) / 3600
+    if cost.get("accelerator_seconds") is not None:
+        return float(cost["accelerator_seconds"]) * price
+    if price == 0.0:
+        return 0.0
+    if cost.get("core_seconds") is None or hardware.get("gpu_name") or not hardware.get("cores"):
+        return None
+    return float(cost["core_seconds"]) * price / float(hardware["cores"])
