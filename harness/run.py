@@ -16,6 +16,7 @@ import yaml
 
 from harness.build import build
 from harness.closed_form import run_closed_form
+from harness.costs import Energy, occupied, serving, weight_bytes
 from harness.errors import HarnessError, is_disk_full
 from harness.experiment import Experiment, Result, Stopped
 from harness.gradient import run_gradient_trained
@@ -82,16 +83,18 @@ def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, ho
     record = _begin(spec)
     result = Result()
     memory: PeakMemory | None = None
+    energy: Energy | None = None
     device = None
     try:
         device = check_device(spec.config["device"])
-        memory = PeakMemory(device)
+        memory, energy = PeakMemory(device), Energy(device)
         experiment = Experiment.load(spec, result, log, stop, interrupted)
         _compute(experiment)
         if not holds(spec):
             return False
         with result.phase("save"):
             _save(experiment)
+        _measure_serving(experiment)
         record.status = "ok"
     except Stopped as stopped:
         if stopped.status == "taken":
@@ -114,9 +117,11 @@ def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, ho
             log(traceback.format_exc(), quiet=True)
     record.metrics = result.metrics
     record.data = result.data
-    record.cost = {name: round(v, 6) if isinstance(v, float) else v for name, v in result.cost.items()} | {
-        "total_seconds": round(time.perf_counter() - started, 6),
+    total = time.perf_counter() - started
+    costs = result.cost | {"total_seconds": total} | occupied(total, device, spec.config.get("launch") or {})
+    record.cost = {name: round(v, 6) if isinstance(v, float) else v for name, v in costs.items()} | {
         "peak_memory_mb": memory and round(memory.megabytes(), 1),
+        "energy_joules": energy and energy.joules(),
         "threads": torch.get_num_threads(),
         "device": device,
     }
@@ -175,6 +180,8 @@ def _save(experiment: Experiment) -> None:
     spec, result = experiment.spec, experiment.result
     if experiment.tests:
         _write_predictions(spec.paths, experiment)
+    if result.classifier is not None:
+        result.cost["saved_bytes"] = weight_bytes(result.classifier)
     if (spec.save_model or spec.phase == "single") and result.classifier is not None:
         encoder, data = experiment.encoder, experiment.data
         facts = describe(
@@ -184,6 +191,18 @@ def _save(experiment: Experiment) -> None:
         result.cost["saved_bytes"] = save_model(
             spec.paths.model, result.classifier, result.hooks, encoder.tokenizer, facts
         )
+
+
+def _measure_serving(experiment: Experiment) -> None:
+    """Measure latency and throughput; what goes wrong there leaves them unknown, and the run's result stands."""
+    result = experiment.result
+    if not experiment.tests or result.classifier is None:
+        return
+    try:
+        with result.phase("serve"):
+            result.cost |= serving(experiment, result.classifier)
+    except Exception as error:  # noqa: BLE001 -- a side figure; the user is told, and the record has no value
+        experiment.say(f"Note: latency and throughput could not be measured ({type(error).__name__}: {error}).")
 
 
 def _write_predictions(paths: RunPaths, experiment: Experiment) -> None:
