@@ -1,0 +1,84 @@
+"""Variance components of scores of seeds x examples, which intervals and comparisons share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import HarnessError
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Components:
+    """What the crossed random-effects analysis of variance gives (Searle, Casella & McCulloch 1992, chapter 4).
+
+    score(seed, example) = mean + seed effect + example effect + residual, one observation a combination.
+
+    Attributes:
+        seeds, examples: S and n.
+        mean: mean over all.
+        example_means: (n,) mean over the seeds.
+        seed_variance: variance of the seeds' means (S,), the residuals' part included; at least that part, because a
+            seed effect's variance is not negative. None with one seed; 0 when all seeds gave identical scores.
+        residual_variance: mean square of the residuals; 0 with one seed, where it is not told from the examples'.
+    """
+
+    seeds: int
+    examples: int
+    mean: float
+    example_means: Scores
+    seed_variance: float | None
+    residual_variance: float
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether all seeds gave identical scores, of which there is more than one."""
+        return self.seed_variance == 0 and self.residual_variance == 0
+
+    @property
+    def residual_of_mean(self) -> float:
+        """What the residuals add to the variance of the mean."""
+        return self.residual_variance / (self.seeds * self.examples)
+
+    @property
+    def seed_of_mean(self) -> float:
+        """What the seeds add to the variance of the mean, the residuals' part included; 0 with one seed."""
+        return (self.seed_variance or 0.0) / self.seeds
+
+    @property
+    def seed_std(self) -> float | None:
+        """Standard deviation between seeds on unlimited examples; None with one seed."""
+        if self.seed_variance is None:
+            return None
+        return float(np.sqrt(max(self.seed_variance - self.residual_variance / self.examples, 0.0)))
+
+
+def components(scores: Scores) -> Components:
+    """Analyse the variance of scores (S, n).
+
+    Raises:
+        HarnessError: the scores are not two-dimensional, too few, or not finite.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
+        raise HarnessError(f"Statistics need scores of at least 1 seed x 2 examples, not of the shape {scores.shape}.")
+    if not np.isfinite(scores).all():
+        raise HarnessError("Statistics need finite scores: leave out runs whose predictions are not finite.")
+    seeds, examples = scores.shape
+    example_means = scores.mean(axis=0)
+    mean = float(example_means.mean())
+    if seeds == 1:
+        return Components(1, examples, mean, example_means, None, 0.0)
+    if (scores == scores[0]).all():
+        return Components(seeds, examples, mean, scores[0], 0.0, 0.0)
+    seed_means = scores.mean(axis=1)
+    total = float(np.square(scores - seed_means[:, None]).sum())
+    between = seeds * float(np.square(example_means - mean).sum())
+    residual = max(total - between, 0.0) / ((seeds - 1) * (examples - 1))
+    return Components(
+        seeds, examples, mean, example_means, max(float(seed_means.var(ddof=1)), residual / examples), residual
+    )
