@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import tempfile
 import time
@@ -220,6 +221,8 @@ def _write_predictions(paths: RunPaths, experiment: Experiment) -> None:
         columns["probabilities"] += list(probabilities)
     types = {"probabilities": pa.list_(pa.float32()), "id": pa.int64()}
     table = pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()})
+    # In the order of the probabilities; a class may occur in no row.
+    table = table.replace_schema_metadata({"labels": json.dumps(list(experiment.data.labels))})
     with atomic(paths.predictions) as temporary:
         parquet.write_table(table, temporary)
 

@@ -1,13 +1,99 @@
-"""What the test scores say, in sentences: descriptive, and the one place to replace when full statistics arrive."""
+"""What the test scores show: intervals, verdicts, and the cell to choose, with the sentence that justifies it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from harness.report.escape import plain
+from harness.report.load import Study
+from harness.report.predictions import Predictions, Unreadable, read_predictions
+from harness.report.recommend import cheapest, cost_of, recommendation
 from harness.report.rows import Row, facts, number
+from harness.report.settings import Settings
 from harness.report.wording import listed, mean_and_spread, metric_name, name, plural, score
+
+if TYPE_CHECKING:
+    from harness.statistics import Comparison, Interval, Sequential, Verdict
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is known of one row.
+
+    Attributes:
+        interval: of its mean test score, oriented as the metric is; None without predictions.
+        verdict: against the others; None if it was not compared.
+        recommended: whether it is the cell to choose.
+        cost: what it costs in the unit of `Settings.cost`; None if that is not known.
+    """
+
+    interval: Interval | None = None
+    verdict: Verdict | None = None
+    recommended: bool = False
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """Rows that answer the same question: they share task, the task's axes and metric.
+
+    Attributes:
+        key: task, axes, metric.
+        rows, judgements: in the same order.
+        compared: the rows that `comparison` is of, in its order.
+        comparison: all pairs, simultaneously; None if fewer than two rows could be compared.
+        best: the row with the best mean.
+        recommended: the cheapest of those shown not to be worse than the best; None while nothing is shown.
+        recommendation: the sentence that says so, or what is missing.
+        looks: what adaptive replication did; "" if the seeds were fixed.
+    """
+
+    key: tuple[str, str, str]
+    rows: tuple[Row, ...]
+    judgements: tuple[Judgement, ...]
+    compared: tuple[Row, ...]
+    comparison: Comparison | None
+    best: Row | None
+    recommended: Row | None
+    recommendation: str
+    looks: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a report says beyond counting.
+
+    Attributes:
+        questions: in the order of the rows.
+        summary: sentences for the top: what to choose, question by question, and what did not run.
+        notes: what a reader must know before the numbers.
+        predictions: by cell id (and study), for the rows whose predictions could be read.
+    """
+
+    settings: Settings
+    questions: tuple[Question, ...]
+    summary: list[str]
+    notes: list[str]
+    predictions: Mapping[int, Predictions]
+
+    def of(self, row: Row) -> Judgement:
+        """Give what is known of a row."""
+        for question in self.questions:
+            for other, judgement in zip(question.rows, question.judgements, strict=True):
+                if other is row:
+                    return judgement
+        return Judgement()
+
+    def question_of(self, row: Row) -> Question:
+        """Give the question that a row answers."""
+        return next(question for question in self.questions if any(other is row for other in question.rows))
+
+    def scores_of(self, row: Row) -> Predictions | None:
+        """Give a row's predictions; None if they could not be read."""
+        return self.predictions.get(id(row))
 
 
 def groups(rows: Sequence[Row]) -> list[list[Row]]:
@@ -22,6 +108,133 @@ def best(rows: Sequence[Row]) -> Row | None:
     """Give the row with the best mean test score; None if there is none yet."""
     scored = [row for row in rows if row.test_mean is not None]
     return max(scored, key=lambda row: row.better(row.test_mean or 0.0), default=None)
+
+
+def evidence(study: Study, rows: Sequence[Row], settings: Settings) -> Evidence:
+    """Judge every question of a study.
+
+    Args:
+        study: as loaded; its `confirm` settings say at which looks seeds were added.
+        rows: its aggregated cells.
+        settings: the margin, the confidence and the cost that counts.
+    """
+    settings.check()
+    notes: list[str] = []
+    predictions: dict[int, Predictions] = {}
+    for row in rows:
+        if row.test_mean is not None:
+            try:
+                predictions[id(row)] = read_predictions(row)
+            except Unreadable as reason:
+                notes.append(f"{name(row, rows)} is not compared: {reason}.")
+    questions = tuple(_judge(group, predictions, study, settings, notes) for group in groups(rows))
+    summary = [sentence for question in questions for sentence in (question.recommendation, question.looks) if sentence]
+    return Evidence(settings, questions, [*summary, *_unfinished(rows)], notes, predictions)
+
+
+def _judge(
+    group: Sequence[Row], predictions: Mapping[int, Predictions], study: Study, settings: Settings, notes: list[str]
+) -> Question:
+    from harness.statistics import compare, interval, sequential
+
+    compared = _comparable(group, predictions, notes)
+    scores = [predictions[id(row)].scores for row in compared]
+    alpha = 1 - settings.confidence
+    comparison: Comparison | None = None
+    verdicts: dict[int, Verdict] = {}
+    looks = ""
+    if len(compared) > 1:
+        comparison = compare(scores, settings.margin, alpha)
+        found = comparison.verdicts
+        if plan := planned_looks(study):
+            replay = sequential(scores, plan, settings.margin, alpha)
+            found = replay.verdicts
+            if replay.looks:  # limits that hold although seeds were added until the verdicts were reached
+                comparison = replay.looks[-1].comparison
+            looks = _looks(replay, plan)
+        verdicts = {id(row): verdict for row, verdict in zip(compared, found, strict=True)}
+    top = best(group)
+    judged = [(row, verdicts.get(id(row))) for row in group]
+    chosen = cheapest(judged, settings)
+    judgements = []
+    for row, verdict in judged:
+        known = predictions.get(id(row))
+        spread = None if known is None else interval(known.scores, settings.confidence)
+        if spread is not None and row.minimise:
+            spread = replace(spread, mean=-spread.mean, low=-spread.high, high=-spread.low)
+        judgements.append(Judgement(spread, verdict, row is chosen, cost_of(row, settings)))
+    return Question(
+        key=group[0].question,
+        rows=tuple(group),
+        judgements=tuple(judgements),
+        compared=tuple(compared),
+        comparison=comparison,
+        best=top,
+        recommended=chosen,
+        recommendation=recommendation(judged, top, chosen, settings),
+        looks=looks,
+    )
+
+
+def _comparable(group: Sequence[Row], predictions: Mapping[int, Predictions], notes: list[str]) -> list[Row]:
+    """Choose the rows that met the same test rows; the most, if there are several kinds."""
+    kinds: list[list[Row]] = []
+    for row in group:
+        known = predictions.get(id(row))
+        if known is None:
+            continue
+        for kind in kinds:
+            if predictions[id(kind[0])].same_rows(known):
+                kind.append(row)
+                break
+        else:
+            kinds.append([row])
+    if not kinds:
+        return []
+    largest = max(kinds, key=len)
+    notes += [
+        f"{name(row, group)} is not compared: it met other test rows than {name(largest[0], group)}."
+        for kind in kinds
+        if kind is not largest
+        for row in kind
+    ]
+    return largest
+
+
+def planned_looks(study: Study) -> list[int]:
+    """Give the numbers of seeds at which a study planned to look; [] where the seeds were fixed."""
+    confirm = study.sweep.get("confirm")
+    plan = confirm.get("looks") if isinstance(confirm, Mapping) else None
+    return [int(seeds) for seeds in plan] if isinstance(plan, list) and len(plan) > 1 else []
+
+
+def _looks(replay: Sequential, plan: Sequence[int]) -> str:
+    """Say what adaptive replication did."""
+    planned = f"Seeds were added in looks planned at {listed([str(seeds) for seeds in plan])} seeds a cell"
+    taken = plural(len(replay.looks), "look")
+    if replay.state == "resolved":
+        return f"{planned}; every verdict was reached after {taken}."
+    if replay.state == "more":
+        return f"{planned}; after {taken} more seeds are wanted."
+    seeds = max((max(look.seeds) for look in replay.looks), default=0)
+    return (
+        f"{planned}; after {taken}, with up to {plural(seeds, 'seed')} a cell, some verdicts stay open: more "
+        "seeds than planned, or more test rows, would be needed."
+    )
+
+
+def _unfinished(rows: Sequence[Row]) -> list[str]:
+    sentences = []
+    for status, one, many in (
+        ("failed", "failed", "failed"),
+        ("running", "is still running", "are still running"),
+        ("not started", "has not started", "have not started"),
+    ):
+        cells = [name(row, rows) for row in rows if row.status == status]
+        if cells:
+            be = one if len(cells) == 1 else many
+            sentences.append(f"{len(cells)} of {plural(len(rows), 'cell')} {be}: {plain(listed(cells), 300)}.")
+    return sentences
 
 
 def standard_error(row: Row) -> float | None:

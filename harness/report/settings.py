@@ -1,0 +1,66 @@
+"""How a report judges: the margin, the cost that counts, and what is shown. Set by flags or a report definition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.errors import Problems, nearest
+
+# The costs that a recommendation may go by: how a sentence names each.
+COST_NAMES = {
+    "train_seconds": "training time",
+    "tune_seconds": "tuning time",
+    "peak_memory_mb": "peak memory",
+    "params_trainable": "trainable parameters",
+    "saved_bytes": "saved size",
+    "latency_p50_seconds": "median latency",
+    "latency_p95_seconds": "95th percentile of latency",
+    "energy_joules": "energy of a training run",
+    "dollars": "dollars of a training run",
+    "ownership_dollars": "total cost of ownership",
+    "ownership_seconds": "machine time of tuning, training and serving",
+}
+OWNED = ("ownership_dollars", "ownership_seconds")  # need a number of requests
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a report judges.
+
+    Attributes:
+        margin: how much worse than the best still counts as as good: 0.01 is 1 point of a metric in percent. Metrics
+            that are no fractions take it in their own unit.
+        confidence: of intervals, and of all verdicts of a question together.
+        cost: what the recommended cell is cheapest in; see `COST_NAMES`.
+        requests_per_month: served by the model; None leaves serving out.
+        months: that the model serves.
+        examples: whether labels and ids of single test rows may be shown.
+    """
+
+    margin: float = 0.01
+    confidence: float = 0.95
+    cost: str = "train_seconds"
+    requests_per_month: float | None = None
+    months: float = 12
+    examples: bool = True
+
+    def check(self) -> None:
+        """Check every value.
+
+        Raises:
+            HarnessError: everything that is wrong, at once.
+        """
+        problems = Problems()
+        problems.check(self.margin >= 0, f"margin must be 0 or more, not {self.margin}.")
+        problems.check(0.5 < self.confidence < 1, f"confidence must lie between 0.5 and 1, not {self.confidence}.")
+        problems.check(self.cost in COST_NAMES, f"cost={self.cost} is unknown. {nearest(self.cost, COST_NAMES)}")
+        problems.check(
+            self.requests_per_month is None or self.requests_per_month >= 0,
+            f"requests must be 0 or more, not {self.requests_per_month}.",
+        )
+        problems.check(self.months > 0, f"months must be above 0, not {self.months}.")
+        problems.check(
+            self.cost not in OWNED or self.requests_per_month is not None,
+            f"cost={self.cost} counts serving, so it needs the number of requests a month.",
+        )
+        problems.raise_any()
