@@ -5,8 +5,13 @@ Class names, error messages and paths come from files that others wrote. In a ta
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
+# What could end a script element or begin markup, and what JavaScript once took for the end of a line. In JSON these
+# occur inside strings only.
+_JSON = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 # C0 and C1 controls (`plain` folds tab and newline) would reach a terminal as commands; half a surrogate pair is no
 # text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -25,6 +30,17 @@ def plain(text: str, limit: int | None = None) -> str:
     """Fold text to one line without control characters, of at most `limit` characters, the rest an ellipsis."""
     line = " ".join(_BIDI.sub("", _CONTROL.sub(" ", text)).split())
     return line if limit is None or len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def lines(text: str, limit: int) -> str:
+    """Keep the lines of a text, without control characters, cut after `limit` characters."""
+    clean = _BIDI.sub("", _CONTROL.sub(" ", text.replace("\r\n", "\n")))
+    return clean if len(clean) <= limit else f"{clean[:limit].rstrip()}…"
+
+
+def json_text(content: Any) -> str:
+    """Write compact JSON that can stand inside a script element whatever its strings hold."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(_JSON)
 
 
 def csv_text(text: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -14,33 +13,17 @@ from markupsafe import Markup
 
 from harness.record import Record
 from harness.report import wording
-from harness.report.escape import plain
+from harness.report.details import details
+from harness.report.escape import json_text, plain
 from harness.report.evidence import basis, best, groups, within_two
 from harness.report.figures import INK, PAPER, RULE, Drawing
 from harness.report.load import Study, flat
-from harness.report.rows import Row, facts, mean_std, metric, number
+from harness.report.rows import Row, facts, number
 from harness.report.table import constants, outcome, status, varies
 
-_TRACE_WIDTH, _TRACE_HEIGHT = 320.0, 72.0  # of the tuning trace, in user units
 _MOST_NOTES = 40  # a disk that was full leaves many unreadable records
 # Facts that the page words itself, or shows elsewhere.
 _UNLISTED = ("warnings", "selected_with")
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Validation scores by trial, placed in a box of `_TRACE_WIDTH` x `_TRACE_HEIGHT`.
-
-    Attributes:
-        dots: (x, y, text) a trial.
-        line: points of the best score so far, for `<polyline>`.
-        low, high: the scores at the lower and the upper edge, worded.
-    """
-
-    dots: list[tuple[float, float, str]]
-    line: str
-    low: str
-    high: str
 
 
 def page(study: Study, rows: Sequence[Row], summary: Sequence[str], drawings: Sequence[Drawing], written: str) -> str:
@@ -70,6 +53,7 @@ def page(study: Study, rows: Sequence[Row], summary: Sequence[str], drawings: Se
         "memory": wording.memory,
         "metric_name": wording.metric_name,
     }
+    told = details(rows)
     style, script = (_source(environment, name) for name in ("style.css", "page.js"))
     tops = [top for group in groups(rows) if (top := best(group))]
     tied = {id(row) for group in groups(rows) if (top := best(group)) for row in group if within_two(top, row)}
@@ -92,12 +76,10 @@ def page(study: Study, rows: Sequence[Row], summary: Sequence[str], drawings: Se
         wording=wording,
         outcome=outcome,
         status=status,
-        trace=_trace,
-        box=(_TRACE_WIDTH, _TRACE_HEIGHT),
-        metrics=_metrics,
-        costs=_costs,
-        provenance=_provenance,
-        metric=metric,
+        place=place,
+        # JSON in which nothing can end the element that holds it.
+        details=Markup(json_text(told.content)),
+        left_out=told.left_out,
         # Files of this package, not text of a study.
         style=Markup(style),
         script=Markup(script),
@@ -167,104 +149,15 @@ def _asked(study: Study) -> dict[str, Any]:
     return flat({key: study.sweep[key] for key in keys if study.sweep.get(key) is not None})
 
 
+def place(row: Row) -> str:
+    """Tell where a cell's runs lie, from the directory that holds the studies."""
+    if not row.cell.runs:
+        return ""
+    directory = row.cell.runs[0].paths.directory
+    return "/".join(directory.parts[-4:-1])
+
+
 def _latest(row: Row) -> list[Record]:
     """Choose the one record that speaks for a cell's data; [] if no run got as far as its data."""
     candidates = [*row.evaluated, *([row.best_trial] if row.best_trial else []), *(run.record for run in row.cell.runs)]
     return [record for record in candidates if record.data][:1]
-
-
-def _trace(row: Row) -> Trace | None:
-    trials = [run.record for run in row.cell.runs if run.record.phase == "tune" and run.record.trial is not None]
-    name = row.cell.metric
-    scored = [
-        (record.trial or 0, value, record.status)
-        for record in trials
-        if (value := metric(record, "val", name)) is not None
-    ]
-    if len(scored) < 2:
-        return None
-    values = [value for _, value, _ in scored]
-    low, high, last = min(values), max(values), max(trial for trial, _, _ in scored)
-
-    def place(trial: int, value: float) -> tuple[float, float]:
-        x = _TRACE_WIDTH * (trial / last if last else 0.5)
-        y = _TRACE_HEIGHT * (1 - ((value - low) / (high - low) if high > low else 0.5))
-        return round(x, 1), round(y, 1)
-
-    line: list[tuple[float, float]] = []
-    leader: float | None = None
-    for trial, value, ended in scored:
-        if ended == "ok" and (leader is None or row.better(value) > row.better(leader)):
-            if leader is not None:
-                line.append(place(trial, leader))
-            leader = value
-            line.append(place(trial, leader))
-    if leader is not None:
-        line.append(place(last, leader))
-    dots = [(*place(t, v), f"trial {t}: {wording.score(v, name, unit=True)}, {status}") for t, v, status in scored]
-    points = " ".join(f"{x},{y}" for x, y in line)
-    return Trace(dots, points, wording.score(low, name, unit=True), wording.score(high, name, unit=True))
-
-
-def _metrics(row: Row) -> list[tuple[str, str, str]]:
-    """Give every metric of a cell: name, validation (of the best trial), test (mean and spread over seeds)."""
-    names = dict.fromkeys(
-        name
-        for record in (*row.evaluated, *([row.best_trial] if row.best_trial else []))
-        for split in ("test", "val")
-        for name in record.metrics.get(split, {})
-    )
-    lines = []
-    for name in names:
-        mean, std = mean_std(value for record in row.evaluated if (value := metric(record, "test", name)) is not None)
-        test = wording.score(mean, name) + (f" ± {wording.score(std, name)}" if std is not None else "")
-        val = metric(row.best_trial, "val", name) if row.best_trial else None
-        unit = ", %" if wording.percent(name) else ""
-        lines.append((f"{wording.metric_name(name)}{unit}", wording.score(val, name), test))
-    return lines
-
-
-def _costs(row: Row) -> list[tuple[str, str]]:
-    """Give what a confirmed run costs: means over the confirmed runs, else of the best trial."""
-    records = row.evaluated or ((row.best_trial,) if row.best_trial else ())
-    lines = []
-    for key in dict.fromkeys(key for record in records for key in record.cost):
-        known = [value for record in records if (value := number(record.cost.get(key))) is not None]
-        mean, _ = mean_std(known)
-        if mean is not None:
-            lines.append(
-                (
-                    key.removesuffix("_seconds").removesuffix("_mb").removesuffix("_bytes").replace("_", " "),
-                    _cost(key, mean),
-                )
-            )
-        else:
-            lines.append((key.replace("_", " "), wording.settings({"": records[0].cost.get(key)}).removeprefix("=")))
-    return lines
-
-
-def _cost(key: str, value: float) -> str:
-    if key.endswith("_seconds"):
-        return wording.duration(value)
-    if key.endswith("_bytes"):
-        return wording.memory(value / 1e6)
-    if key.endswith("_mb"):
-        return wording.memory(value)
-    return wording.count(value) if value == int(value) or value >= 1000 else f"{value:.3g}"
-
-
-def _provenance(row: Row) -> list[tuple[str, str]]:
-    """Give where and with what a cell's runs were made; a key on which runs differ names all its values."""
-    values: dict[str, dict[str, None]] = {}
-    for record in _settled(row):
-        for key, value in flat(_strings(record.provenance)).items():
-            values.setdefault(key, {})[wording.setting(value)] = None
-    return [(key, wording.listed(list(seen), 4)) for key, seen in values.items()]
-
-
-def _settled(row: Row) -> Iterable[Record]:
-    return row.evaluated or (run.record for run in row.cell.runs)
-
-
-def _strings(content: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(key): value for key, value in content.items()}

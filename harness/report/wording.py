@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.metrics import METRICS
@@ -74,6 +74,49 @@ def memory(megabytes: float | None) -> str:
     if megabytes >= 1000:
         return f"{megabytes / 1000:.1f} GB"
     return f"{megabytes:.{0 if megabytes >= 10 or not megabytes else 1}f} MB"
+
+
+def cost_name(key: str) -> str:
+    """Write a cost's name as words, without the unit that its value carries: `latency_p50_seconds` -> `latency p50`."""
+    for unit, _ in _COSTS[:-1]:
+        key = key.removesuffix(unit)
+    return key.removesuffix("_per_second").replace("_", " ") + ("/s" if key.endswith("_per_second") else "")
+
+
+def cost(key: str, value: float | None) -> str:
+    """Write a cost with its unit, which its name tells: `24 s`, `13 ms`, `708 kB`, `1.6 GB`, `920 J`, `$0.04`."""
+    if value is None:
+        return ""
+    if key.startswith("latency") and value < 1:
+        return f"{1000 * value:.3g} ms"
+    for ending, write in _COSTS:
+        if key.endswith(ending):
+            return write(value)
+    return count(value) if value == int(value) or value >= 1000 else f"{value:.3g}"
+
+
+def size(number: float) -> str:
+    """Write a size on disk: `0 B`, `708 kB`, `91 MB`."""
+    for unit, prefix in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= unit:
+            return f"{number / unit:.3g} {prefix}"
+    return f"{number:.0f} B"
+
+
+def dollars(value: float) -> str:
+    """Write a price: cents where they count, else two digits that do not vanish: `$3.20`, `$0.0042`."""
+    return f"${value:,.2f}" if value >= 0.1 or not value else f"${float(f'{value:.2g}'):.10f}".rstrip("0")
+
+
+def energy(joules: float) -> str:
+    """Write energy: `920 J`, `12.3 kJ`, `2.5 kWh`."""
+    factor, unit = (3.6e6, "kWh") if joules >= 3.6e6 else (1000, "kJ") if joules >= 1000 else (1, "J")
+    return f"{joules / factor:.3g} {unit}"
+
+
+_COSTS: tuple[tuple[str, Callable[[float], str]], ...] = (
+    ("_seconds", duration), ("_bytes", size), ("_mb", memory), ("_joules", energy), ("dollars", dollars),
+)  # fmt: skip
 
 
 def setting(value: Any) -> str:
