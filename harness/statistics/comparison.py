@@ -78,10 +78,10 @@ def compare(cells: Sequence[Scores], margin: float, alpha: float = 0.05) -> Comp
     """Compare cells pairwise; the limits hold at once for all pairs, so also for a best that these data selected.
 
     Within a cell the scores follow a two-way crossed random-effects model (see `interval`). The cells share the
-    examples and not the seeds, so the variance of a difference is that of the examples' paired differences plus each cell's
-    seed variance. Seed variances are moderated across cells (Smyth 2004), except of cells whose seeds gave identical
-    scores: these have none. Degrees of freedom are Satterthwaite's, the quantile that of the studentized range with
-    each pair's own degrees of freedom (Games & Howell 1976).
+    examples and not the seeds, so the variance of a difference is that of the examples' paired differences plus each
+    cell's seed variance. Seed variances are moderated across cells (Smyth 2004), except of cells whose seeds gave
+    identical scores: these have none. Degrees of freedom are Satterthwaite's, the quantile that of the studentized
+    range with each pair's own degrees of freedom (Games & Howell 1976).
 
     Args:
         cells: K arrays (S_k, n) of scores, more being better; S_k may differ, the examples and their order may not.
@@ -124,32 +124,41 @@ def pairs(found: Sequence[Components]) -> tuple[Array, Array, Array]:
     examples = found[0].examples
     residual = np.array([each.residual_of_mean for each in found])
     residual_df = np.array([max(each.seeds - 1, 1) * (examples - 1.0) for each in found])
-    seed, seed_df = _seed_parts(found)
     # Variance over the examples of the paired difference of the seeds' means, the residuals' part in it.
     covariance = np.cov(np.stack([each.example_means for each in found])) / examples
     own = np.diag(covariance)
     spread = np.maximum(own[:, None] + own[None, :] - 2 * covariance, 0)
-    both = residual[:, None] + residual[None, :]
+    both, both_squares = _sums(residual), _sums(residual**2 / residual_df)
     # Where the examples' own part is estimated below 0, the seeds' parts hold all there is.
-    inside = (spread > both).astype(np.float64)
-    variance = (spread - both) * inside + seed[:, None] + seed[None, :]
-    squares = inside * spread**2 / (examples - 1)
-    for part, part_df, weight in ((seed, seed_df, 1.0), (residual, residual_df, inside)):
-        square = part**2 / part_df
-        squares = squares + weight * (square[:, None] + square[None, :])
+    inside = spread > both
+    seed, seed_squares = _seed_parts(found)
+    variance = np.where(inside, spread - both, 0) + seed
+    squares = np.where(inside, spread**2 / (examples - 1) + both_squares, 0) + seed_squares
     df = np.divide(variance**2, squares, out=np.full_like(variance, examples - 1.0), where=squares > 0)
     means = np.array([each.mean for each in found])
     return means[:, None] - means[None, :], np.sqrt(variance), np.maximum(df, 1.0)
 
 
 def _seed_parts(found: Sequence[Components]) -> tuple[Array, Array]:
-    """Each cell's moderated seed variance of its mean, and its degrees of freedom; 0 where there is none."""
-    variance, df = np.zeros(len(found)), np.ones(len(found))
+    """What the seeds add to the variance of each pair's difference, and its square over its degrees of freedom."""
+    variance, squares = np.zeros(len(found)), np.zeros(len(found))
+    pool = 1.0
     estimated = [k for k, each in enumerate(found) if each.seed_variance]
     if estimated:
         raw = np.array([found[k].seed_variance for k in estimated], dtype=np.float64)
-        variance[estimated], df[estimated] = moderate(raw, np.array([found[k].seeds - 1.0 for k in estimated]))
-    return variance / np.array([each.seeds for each in found]), df
+        raw_df = np.array([found[k].seeds - 1.0 for k in estimated])
+        moderated, df = moderate(raw, raw_df)
+        variance[estimated] = moderated / np.array([found[k].seeds for k in estimated])
+        squares[estimated] = variance[estimated] ** 2 / df
+        pool = float(raw_df.sum())
+    both = _sums(variance)
+    # Two moderated variances lean on the same pool: together they know no more than it does.
+    return both, np.maximum(_sums(squares), both**2 / pool)
+
+
+def _sums(values: Array) -> Array:
+    total: Array = values[:, None] + values[None, :]
+    return total
 
 
 def _detectable(critical: Array, error: Array, df: Array) -> Array:

@@ -18,7 +18,8 @@ def per_example(metric: str, labels: Labels, probabilities: Probabilities) -> Va
 
     Accuracy, loss and calibration error are such means by definition. A metric f of counts or ranks becomes
     f + influence of the example, centred: the infinitesimal jackknife (Efron 1982, chapter 6), which for AUROC is the
-    placements of DeLong et al. (1988).
+    placements of DeLong et al. (1988). The spread of `ece` is too large for a model that is nearly calibrated, where an
+    absolute value has no derivative.
 
     Args:
         metric: a name in `METRICS`.
