@@ -57,6 +57,10 @@ class Records:
             return own
         return self._ok.get(spec.signature)
 
+    def all(self) -> list[Record]:
+        """Every record that can be read."""
+        return list(self._by_directory.values())
+
     def of_cell(self, cell: str) -> dict[str, Record]:
         """The records of a cell, by directory."""
         return self._by_cell.get(cell, {})

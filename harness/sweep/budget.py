@@ -1,0 +1,205 @@
+"""The cap on what a whole study may cost, and how the study ends under it.
+
+Tuning ends while there is still enough left to confirm the best of every cell, and for all cells after the same number
+of trials, so that the comparison stays fair. At the cap itself, runs under way write a checkpoint and end.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from harness.config import BudgetConfig, Config
+from harness.errors import HarnessError
+from harness.record import Record
+from harness.sweep.contest import Contest
+from harness.sweep.meter import Meter
+from harness.sweep.progress import clock
+from harness.sweep.reconcile import Records
+
+MARGIN = 1.2  # of the time that is kept for confirmation: runs differ
+ONCE = ("data_seconds", "model_seconds", "head_seconds", "features_seconds")  # paid by a worker's or study's first run
+CONFIRM = 1.3  # a confirmation against a trial, before one was seen: it also meets the test split and is measured
+
+
+class Budget:
+    """Says whether another trial may start and whether the study must end.
+
+    Args:
+        limits: the `budget` section.
+        meter: what was spent.
+        records: of the study.
+        capacity: runs that execute at once.
+        say: takes a line for the user.
+
+    Attributes:
+        closed: whether it ended the tuning.
+    """
+
+    def __init__(
+        self, limits: BudgetConfig, meter: Meter, records: Records, capacity: int, say: Callable[[str], None]
+    ) -> None:
+        self._limits, self._meter, self._records, self._capacity, self._say = limits, meter, records, capacity, say
+        self._contests: Sequence[Contest] = ()
+        self._rounds = 1  # trials that every cell may start; before the first nothing is known of their length
+        self._began: dict[str, float] = {}  # by directory of a run under way
+        self.closed = False
+
+    def watch(self, contests: Sequence[Contest]) -> None:
+        """Take the cells that share the budget."""
+        self._contests = contests
+
+    def exhausted(self, under_way: Collection[str] | None = None) -> bool:
+        """Whether the cap is reached.
+
+        Args:
+            under_way: directories of the runs under way, where the caller knows them.
+        """
+        if under_way is not None:
+            now = time.monotonic()
+            self._began = {directory: self._began.get(directory, now) for directory in under_way}
+            self._meter.under_way = under_way
+        self._meter.tick()
+        return self.room() <= 0
+
+    def room(self) -> float:
+        """Wall seconds that are left, at the price of now; infinite without a budget."""
+        limits, meter = self._limits, self._meter
+        room = float("inf") if limits.seconds is None else limits.seconds - meter.seconds
+        if limits.dollars is not None and (spent := meter.dollars) is not None and meter.slot_rate:
+            room = min(room, (limits.dollars - spent) / (meter.slot_rate * self._capacity))
+        return room
+
+    def fits(self, seconds: float) -> bool:
+        """Whether runs that take so many seconds in all still fit beside what is under way."""
+        return seconds / self._capacity + self._under_way() <= self.room()
+
+    def before(self, contest: Contest) -> None:
+        """End the tuning of all cells if a cell would now begin a trial that leaves too little to confirm.
+
+        Cells that are tuned for a number of trials all get the same number: a round of trials, one a cell, starts only
+        if it can be paid for whole.
+        """
+        if self.closed or self.room() == float("inf") or contest.tuning_over:
+            return
+        counted = contest.planned is not None
+        if counted and contest.trials.tried < self._rounds:
+            return  # of a round that was paid for
+        going = [each for each in self._contests if not each.tuning_over] if counted else [contest]
+        tried = contest.trials.tried
+        trials = [self._trial(each) for each in going for _ in range(tried + 1 - min(tried, each.trials.tried))]
+        needed = self._wall(trials) + MARGIN * self._confirmation()
+        if needed + self._under_way() <= self.room():
+            self._rounds = tried + 1
+            return
+        self.closed = True
+        for each in self._contests:
+            each.close()
+        self._say(
+            f"The budget leaves no room for more trials ({clock(max(0.0, self.room()))} of {self.described} left): "
+            "the best so far of each cell is confirmed."
+        )
+
+    @property
+    def described(self) -> str:
+        """The cap as the user wrote it."""
+        limits = self._limits
+        parts = [] if limits.seconds is None else [f"budget.seconds={limits.seconds:g}"]
+        return " and ".join([*parts, *([] if limits.dollars is None else [f"budget.dollars={limits.dollars:g}"])])
+
+    def summary(self) -> str:
+        """What was spent, and what is missing because the budget was: sentences."""
+        spent = self._meter.dollars
+        after = clock(self._meter.seconds) + (f" and ${spent:.2f}" if spent is not None else "")
+        missing = [text for contest in self._contests if (text := _missing(contest))]
+        return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'nothing'}."
+
+    def _wall(self, seconds: Sequence[float]) -> float:
+        """Wall seconds of runs that share the launcher."""
+        return max(sum(seconds) / self._capacity, *seconds) if seconds else 0.0
+
+    def _under_way(self) -> float:
+        """Wall seconds until what has begun has ended."""
+        now = time.monotonic()
+        left = []
+        for contest in self._contests:
+            for spec in (*contest.active.values(), *contest.waiting):
+                expected = self._trial(contest) if spec.phase == "tune" else self._confirmed(contest)
+                left.append(max(0.0, expected - (now - self._began.get(spec.directory, now))))
+        return self._wall(left)
+
+    def _confirmation(self) -> float:
+        """Wall seconds that confirming every cell takes from now on."""
+        runs: list[float] = []
+        for contest in self._contests:
+            runs += [self._confirmed(contest)] * contest.unconfirmed
+        return self._wall(runs)
+
+    def _trial(self, contest: Contest) -> float:
+        """Seconds of a trial of a cell: the mean of those that ended; before, as long as any cell's and as its own."""
+        if seconds := self._seconds(contest, "tune"):
+            return statistics.mean(seconds)
+        known = [value for each in self._contests for value in self._seconds(each, "tune")]
+        now = time.monotonic()
+        return max(known + [now - self._began.get(directory, now) for directory in contest.active], default=0.0)
+
+    def _confirmed(self, contest: Contest) -> float:
+        """Seconds of a confirmation of a cell."""
+        seconds = self._seconds(contest, "confirm")
+        return statistics.mean(seconds) if seconds else CONFIRM * self._trial(contest)
+
+    def _seconds(self, contest: Contest, phase: str) -> list[float]:
+        """Seconds that runs of a cell would have taken on a warm worker."""
+        warm = len(self._ended) > self._capacity  # else each may have been its worker's first
+        least = {name: min(r.cost.get(name) or 0.0 for r in self._ended) if warm else 0.0 for name in ONCE}
+        return [
+            float(record.cost["total_seconds"]) - sum((record.cost.get(name) or 0.0) - least[name] for name in ONCE)
+            for record in self._ended
+            if record.cell == contest.id and record.phase == phase
+        ]
+
+    @property
+    def _ended(self) -> list[Record]:
+        known = (record for record in self._records.all() if record.status in ("ok", "pruned"))
+        return [record for record in known if record.cost.get("total_seconds")]
+
+
+def check_dollars(config: Config, slot_rates: Sequence[float | None]) -> None:
+    """Refuse a budget in dollars that cannot be counted.
+
+    Args:
+        config: the study's configuration.
+        slot_rates: of each cell, see `harness.sweep.meter.slot_rate`.
+
+    Raises:
+        HarnessError: says why, and what to set.
+    """
+    if config.budget.dollars is None or None not in slot_rates:
+        return
+    if name := config.hardware.gpu_name:
+        why = f"hardware.gpu_name={name}: the price is of a GPU, and the runs would compute on a CPU"
+        what = "Name a machine without a GPU (hardware=cpu-8core), or set hardware.gpu_name=null hardware.cores=<cores>"
+    else:
+        why = "jobs of a cluster run on other machines than this one, so the number of cores is not known"
+        what = "Say how many cores hardware.dollars_per_hour buys: hardware.cores=<cores>"
+    raise HarnessError(f"budget.dollars={config.budget.dollars:g} cannot be counted: {why}. {what}.")
+
+
+def _missing(contest: Contest) -> str:
+    """What a cell still lacks: `demo.minilm.lora 2 of 4 trials, 3 of 3 confirmations`."""
+    left = contest.waiting
+    tuned = contest.trials.tried - sum(spec.phase == "tune" for spec in left)
+    parts = []
+    if contest.planned is not None and tuned < contest.planned and (left or not contest.tuned):
+        parts.append(f"{contest.planned - tuned} of {_count(contest.planned, 'trial')}")
+    if confirm := contest.unconfirmed + sum(spec.phase == "confirm" for spec in left):
+        seeds = len(contest.choice.specs) if contest.choice else len(contest.seeds)
+        parts.append(f"{confirm} of {_count(seeds, 'confirmation')}")
+    if kept := sum(spec.paths.checkpoint.is_dir() for spec in left):
+        parts.append(f"{kept} of them at a checkpoint")
+    return f"{contest.id} {', '.join(parts)}" if parts else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
