@@ -2,80 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.record import atomic, now
-from harness.report.evidence import summary
+from harness.report.definition import Definition
+from harness.report.evidence import evidence
+from harness.report.fields import cases
 from harness.report.figures import draw
-from harness.report.load import Study, load
+from harness.report.load import load
+from harness.report.merge import merge
 from harness.report.page import page
-from harness.report.rows import Row, rows
+from harness.report.pivot import pivot_csv, pivot_latex, pivot_markdown
+from harness.report.report import Report
+from harness.report.settings import Settings
 from harness.report.table import to_csv, to_latex, to_markdown
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a study has found so far, and where it is written.
-
-    Attributes:
-        study: as loaded; its `warnings` say what could not be read.
-        rows: a row per cell, by task, best first.
-        summary: what was found, in sentences.
-        output: the directory that holds index.html, table.md, table.csv, table.tex and figures/.
-    """
-
-    study: Study
-    rows: list[Row]
-    summary: list[str]
-    output: Path
-
-    @property
-    def page(self) -> Path:
-        """The page to open."""
-        return self.output / "index.html"
-
-
-def write(study_dir: Path, output: Path) -> Report:
-    """Write a study's report, replacing an earlier one file by file.
+def write(
+    studies: Path | Sequence[Path], output: Path, settings: Settings | None = None, definition: Definition | None = None
+) -> Report:
+    """Write a report of one study or of several, replacing an earlier one file by file.
 
     Args:
-        study_dir: `runs/<study>`; the study may still run.
+        studies: `runs/<study>`, one or several; a study may still run.
         output: `reports/<study>`; made if it is missing.
+        settings: how to judge; those of the definition, else the defaults, if None.
+        definition: which rows and columns to show; everything if None.
 
     Raises:
-        HarnessError: there is no study, nothing in it yet, or the report cannot be written.
+        HarnessError: there is no study, nothing in it yet, the definition does not fit it, or the report cannot be
+            written.
     """
-    study = load(study_dir)
-    table = rows(study)
-    sentences = summary(table)
-    drawings = draw(table)
+    definition = definition or Definition()
+    settings = settings or definition.settings
+    directories = [studies] if isinstance(studies, Path) else list(studies)
+    study, every = merge([load(directory) for directory in directories], definition.title)
+    compared = definition.compared(every)
+    found = evidence(study, compared, settings)
+    shown = definition.shown(cases(compared, found))
+    report = Report(
+        study=study,
+        rows=[case.row for case in shown],
+        summary=found.summary,
+        output=output,
+        evidence=found,
+        cases=shown,
+        columns=definition.columns,
+        pivot=definition.pivot,
+        hidden=len(compared) - len(shown),
+    )
+    drawings = draw(report.rows)
     files: dict[str, str | bytes] = {
-        "table.csv": to_csv(table),
-        "table.md": to_markdown(table, study.name, sentences),
-        "table.tex": to_latex(table),
+        "table.csv": to_csv(report),
+        "table.md": to_markdown(report),
+        "table.tex": to_latex(report),
     }
+    if report.pivot is not None:
+        files |= {"pivot.csv": pivot_csv(report), "pivot.md": pivot_markdown(report), "pivot.tex": pivot_latex(report)}
     for drawing in drawings:
         files[f"figures/{drawing.name}.svg"] = drawing.svg
         files[f"figures/{drawing.name}.png"] = drawing.png
-    files["index.html"] = page(study, table, sentences, drawings, now())
+    files["index.html"] = page(report, drawings, now())
     try:
         for name, content in files.items():
             with atomic(output / name) as temporary:
                 temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
-        _remove_stale(output / "figures", {Path(name).name for name in files})
+        _remove_stale(output, set(files))
     except OSError as error:
         raise HarnessError(
             f"The report cannot be written to {output} ({error.strerror or error}). Give a directory that can be "
             "written with --output (in a study: reports_dir=...), or make room."
         ) from error
-    return Report(study, table, sentences, output)
+    return report
 
 
-def _remove_stale(figures: Path, kept: set[str]) -> None:
-    """Remove figures of an earlier report of the same study whose question is gone."""
-    for pattern in ("scores-*", "cost-*"):
-        for path in figures.glob(pattern):
-            if path.name not in kept and path.suffix in (".svg", ".png"):
-                path.unlink()
+def _remove_stale(output: Path, kept: set[str]) -> None:
+    """Remove what an earlier report of the same directory has left: figures whose question is gone, a pivot."""
+    for path in (*output.glob("figures/*"), *output.glob("pivot.*")):
+        if str(path.relative_to(output)) not in kept and path.suffix in (".svg", ".png", ".csv", ".md", ".tex"):
+            path.unlink()

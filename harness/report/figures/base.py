@@ -1,0 +1,259 @@
+"""What all figures share: style, colours and markers, rendering, and the question that a figure is drawn of.
+
+An SVG uses a few exact colours for text, rules and background, so that a page can make them follow its own colours.
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.report.escape import plain
+from harness.report.evidence import Evidence, Judgement, Question
+from harness.report.predictions import Predictions
+from harness.report.rows import Row
+from harness.report.wording import listed, metric_name, name, percent, settings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, RULE, PAPER = "#1b1f24", "#c9cdd2", "#fefefe"  # text, rules, background
+# Okabe and Ito's palette (jfly.uni-koeln.de/color), which stays apart under the common colour deficiencies, without its
+# yellow and black, which vanish on white and on dark pages.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+BLUE, ORANGE = PALETTE[:2]  # better and worse; never without a sign or a text that says the same
+_MARKERS = "osD^vP"
+WIDTH = 5.4  # inches: as wide as half a page, and still legible when shrunk to a phone
+MOST = 40  # cells drawn one by one
+BRIGHT = 8  # lines drawn in colour; more of them cross too often to be told apart
+Look = tuple[str, str]  # colour and marker: both differ, so that neither is needed alone
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure.
+
+    Attributes:
+        name: of its file, without suffix.
+        caption: what it shows, in a sentence or two; also its text for people who do not see it.
+        svg, png: its contents.
+    """
+
+    name: str
+    caption: str
+    svg: str
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A question's cells, as its figures show them.
+
+    Attributes:
+        slug: of the files' names.
+        where: the question in words.
+        rows: its cells, best first.
+        looks: of all cells of the report, by `identity`: a method looks the same in every figure.
+        evidence, question: what the statistics say.
+    """
+
+    slug: str
+    where: str
+    rows: tuple[Row, ...]
+    looks: Mapping[str, Look]
+    evidence: Evidence
+    question: Question
+
+    @property
+    def recommended(self) -> Row | None:
+        """The cell to choose; None if there is none."""
+        return self.question.recommended
+
+    @property
+    def confidence(self) -> str:
+        """The confidence of intervals, `95 %`."""
+        return f"{100 * self.evidence.settings.confidence:.4g} %"
+
+    def judgement(self, row: Row) -> Judgement:
+        """Give what is known of a row."""
+        return self.question.judgements[next(i for i, other in enumerate(self.question.rows) if other is row)]
+
+    def predictions(self, row: Row) -> Predictions | None:
+        """Give what a row's runs predicted; None if that cannot be read."""
+        return self.evidence.scores_of(row)
+
+    def label(self, row: Row, limit: int = 32) -> str:
+        """Name a row among the question's."""
+        return plain(name(row, self.rows), limit)
+
+    def look(self, row: Row) -> Look:
+        """Give a row's colour and marker."""
+        return self.looks[identity(row)]
+
+    def interval(self, row: Row) -> tuple[float, float] | None:
+        """Give the interval of a row's mean test score as the axis shows it, lower end first; None without one."""
+        found = self.judgement(row).interval
+        return None if found is None else (self.shown(found.low), self.shown(found.high))
+
+    def shown(self, value: float) -> float:
+        """Turn a metric into the number on an axis."""
+        return 100 * value if percent(self.rows[0].cell.metric) else value
+
+    def axis(self, split: str) -> str:
+        """Label the axis of the question's metric."""
+        metric = self.rows[0].cell.metric
+        return f"{split} {metric_name(metric)}{', %' if percent(metric) else ''}"
+
+
+def identity(row: Row) -> str:
+    """Name what adapts a task, whatever the task: model, method and the axes that are not the task's."""
+    axes = {key: value for key, value in row.cell.variant.items() if not key.startswith("task.")}
+    return " ".join(filter(None, (row.cell.method or row.cell.id, row.cell.model, settings(axes))))
+
+
+def short(rows: Sequence[Row]) -> dict[str, str]:
+    """Name rows by `identity` for people: a model that all share is not named."""
+    models = len({row.cell.model for row in rows}) > 1
+    return {
+        identity(row): plain(identity(row) if models else identity(row).replace(f" {row.cell.model}", "", 1), 32)
+        for row in rows
+    }
+
+
+def looks(rows: Sequence[Row]) -> dict[str, Look]:
+    """Deal out colours and markers; 36 combinations differ."""
+    names = sorted({identity(row) for row in rows})
+    return {
+        name: (PALETTE[index % len(PALETTE)], _MARKERS[(index + index // len(PALETTE)) % len(_MARKERS)])
+        for index, name in enumerate(names)
+    }
+
+
+def capped(rows: Sequence[Row], limit: int = MOST) -> tuple[list[Row], str]:
+    """Take as many rows as are drawn, and say so if there are more."""
+    kept = list(rows[:limit])
+    return kept, f" The {limit} best of {len(rows)} are shown." if len(rows) > limit else ""
+
+
+@contextmanager
+def _style(salt: str) -> Iterator[None]:
+    import matplotlib as mpl
+
+    values: dict[Any, Any] = {
+        "svg.fonttype": "none",  # text stays text: searchable, and in the page's own font
+        "svg.hashsalt": salt,  # the same input gives the same file, and ids of two figures on a page never collide
+        "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+        "font.family": "sans-serif",
+        "font.size": 11,
+        "axes.facecolor": PAPER,
+        "axes.edgecolor": RULE,
+        "axes.labelcolor": INK,
+        "axes.titlesize": 11,
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "xtick.minor.size": 0,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "grid.color": RULE,
+        "grid.linewidth": 0.6,
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "legend.fontsize": 10,
+    }
+    with mpl.rc_context(values), warnings.catch_warnings():
+        # A PNG lacks letters that matplotlib's font lacks; the SVG beside it leaves them to the reader's fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def render(name: str, plot: Callable[[Figure], None], caption: str) -> Drawing:
+    """Draw a figure.
+
+    Args:
+        name: of its file.
+        plot: fills the figure, whose width is `WIDTH` inches if it sets no other.
+        caption: see `Drawing`.
+    """
+    from matplotlib.figure import Figure
+
+    with _style(name):
+        figure = Figure(figsize=(WIDTH, 3.6), facecolor=PAPER, layout="constrained")
+        plot(figure)
+        svg, png = io.StringIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        figure.set_layout_engine("none")  # it is laid out; the second file need not do it again
+        figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
+    return Drawing(name, plain(caption), svg.getvalue(), png.getvalue())
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """Name the lines of an axes below the figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    longest = max(map(len, labels))
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=4 if longest < 13 else 3 if longest < 18 else 2,
+        handlelength=1.6, columnspacing=1.2,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Range:
+    """The part of an axis that is shown: where the good values are, so that one bad cell does not press the rest."""
+
+    low: float
+    high: float
+    minimise: bool
+    whole: bool
+
+    def leaves_out(self, value: float) -> bool:
+        """Tell whether a value lies beyond the worse end."""
+        return not self.whole and (value > self.high if self.minimise else value < self.low)
+
+
+def focus(values: Sequence[float], minimise: bool) -> Range:
+    """Choose the range of an axis.
+
+    Args:
+        values: one a cell or more, as the axis shows them.
+        minimise: whether less is better.
+    """
+    sign = -1 if minimise else 1
+    good = sorted(sign * value for value in values)
+    top, middle = good[-1], statistics.median(good)
+    reach = max(2.5 * (top - middle), 0.04 * abs(top))
+    floor = min(value for value in good if value >= middle - reach)
+    whole = floor == good[0]
+    pad = 0.08 * (top - floor) or 0.02 * abs(top) or 0.01
+    low, high = sorted((sign * (floor - (1 if whole else 3) * pad), sign * (top + pad)))
+    return Range(low, high, minimise, whole)
+
+
+def beyond(names: Sequence[str]) -> str:
+    """Say in a caption which cells an axis leaves out."""
+    return f" Beyond the axis: {listed(list(names))}." if names else ""
+
+
+def log_axis(axes: Axes, write: Callable[[float], str]) -> None:
+    """Make the x axis logarithmic, with numbers as people read them."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: write(value))
+    axes.xaxis.set_minor_formatter(lambda *_: "")
+
+
+def whole_numbers(axes: Axes) -> None:
+    """Put the ticks of the x axis on whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
