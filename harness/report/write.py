@@ -53,7 +53,7 @@ def write(
         pivot=definition.pivot,
         hidden=len(compared) - len(shown),
     )
-    drawings = draw(report.rows)
+    drawings = draw(report.rows, found)
     files: dict[str, str | bytes] = {
         "table.csv": to_csv(report),
         "table.md": to_markdown(report),

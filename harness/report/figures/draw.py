@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.report.evidence import Evidence
 from harness.report.figures.base import Drawing, Subject, looks
@@ -17,19 +17,21 @@ from harness.report.figures.profile import profiles
 from harness.report.figures.ranks import ranks
 from harness.report.figures.rate import rate
 from harness.report.figures.scores import scores
+from harness.report.rows import Row
 
-# What the names of all figures begin with, before a dash.
-PREFIXES = (
-    "scores", "cost", "pairs", "trials", "seconds", "learning", "rate", "importance", "confusion", "ranks", "profile",
-)  # fmt: skip
 _ONE: tuple[Callable[[Subject], Drawing | list[Drawing] | None], ...] = (
     scores, cost, pairs, budget, learning, rate, importance, confusion,
 )  # fmt: skip
 
 
-def draw(evidence: Evidence) -> list[Drawing]:
-    """Draw every figure that there is data for: those of each question, then those across questions."""
-    subjects = _subjects(evidence)
+def draw(rows: Sequence[Row], evidence: Evidence) -> list[Drawing]:
+    """Draw every figure that there is data for: those of each question, then those across questions.
+
+    Args:
+        rows: to show.
+        evidence: what the statistics say of them; it may be of more rows.
+    """
+    subjects = _subjects(rows, evidence)
     drawings: list[Drawing] = []
     for subject in subjects:
         for figure in _ONE:
@@ -39,20 +41,17 @@ def draw(evidence: Evidence) -> list[Drawing]:
     return [*drawings, *([across] if across is not None else []), *profiles(subjects)]
 
 
-def _subjects(evidence: Evidence) -> list[Subject]:
+def _subjects(rows: Sequence[Row], evidence: Evidence) -> list[Subject]:
+    shown = {id(row) for row in rows}
     used: set[str] = set()
-    shared = looks([row for question in evidence.questions for row in question.rows])
-    return [
-        Subject(
-            slug=_slug(question.key, used),
-            where=" ".join(question.key[:2]).strip() or "All cells",
-            rows=question.rows,
-            looks=shared,
-            evidence=evidence,
-            question=question,
-        )
-        for question in evidence.questions
-    ]
+    shared = looks(rows)
+    subjects = []
+    for question in evidence.questions:
+        kept = tuple(row for row in question.rows if id(row) in shown)
+        if kept:
+            where = " ".join(question.key[:2]).strip() or "All cells"
+            subjects.append(Subject(_slug(question.key, used), where, kept, shared, evidence, question))
+    return subjects
 
 
 def _slug(key: tuple[str, str, str], used: set[str]) -> str:

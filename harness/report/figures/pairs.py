@@ -19,9 +19,13 @@ def pairs(subject: Subject) -> Drawing | None:
 
     if subject.question.comparison is None:
         return None
-    judged, table = subject.question.compared, subject.question.comparison.differences
+    compared, shown = subject.question.compared, {id(row) for row in subject.rows}
+    judged = [place for place, row in enumerate(compared) if id(row) in shown]
     count = min(len(judged), _MOST)
-    rows = judged[:count]
+    if count < 2:
+        return None
+    rows = [compared[place] for place in judged[:count]]
+    table = [[subject.question.comparison.differences[a][b] for b in judged[:count]] for a in judged[:count]]
     known = [table[i][j] for i in range(count) for j in range(count) if i != j]
     largest = max((abs(subject.shown(entry.mean)) for entry in known if entry is not None), default=0.0) or 1.0
 
