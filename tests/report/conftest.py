@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
+from pyarrow import parquet
 
 from harness.record import Record
 
@@ -68,6 +72,23 @@ class Builder:
         if config is not None:
             path.with_name("config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         return path
+
+    @staticmethod
+    def predictions(record: Path, labels: Sequence[str], predicted: Sequence[str]) -> None:
+        """Write what a run predicted for the test rows, sure of it, beside its record."""
+        names = sorted({*labels, *predicted})
+        columns = {
+            "split": ["test"] * len(labels), "id": list(range(len(labels))), "label": labels, "prediction": predicted,
+            "probabilities": [[float(name == choice) for name in names] for choice in predicted],
+        }  # fmt: skip
+        table = pa.table(columns).replace_schema_metadata({"labels": json.dumps(names)})
+        parquet.write_table(table, record.with_name("predictions.parquet"))
+
+    @staticmethod
+    def epochs(record: Path, values: Sequence[float], metric: str = "accuracy") -> None:
+        """Write a run's validation metric after each epoch beside its record."""
+        lines = [json.dumps({"epoch": epoch, "val": {metric: value}}) for epoch, value in enumerate(values, start=1)]
+        record.with_name("metrics.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def asked(cell: str, **values: Any) -> dict[str, Any]:
