@@ -1,3 +1,3 @@
-"""The imports that the workers' fork server makes once for all of them: seconds that no worker and no replacement pays."""
+"""The imports that the workers' fork server makes once for all of them, and for their replacements."""
 
 import harness.run  # noqa: F401
