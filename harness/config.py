@@ -6,6 +6,7 @@ every run has in common is spelled out here.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +63,20 @@ class ConfirmConfig:
     """How the best configuration of each cell is confirmed on the test split."""
 
     seeds: int = 3  # fresh seeds
+    max_seeds: int | None = None  # add seeds up to this many, only to cells whose verdict is open; null adds none
+    looks: list[int] | None = None  # seeds a cell at which the verdicts are looked at; null plans them
+
+
+@dataclass
+class ReportConfig:
+    """How the report judges; adaptive replication (confirm.max_seeds) judges alike."""
+
+    margin: float = 0.01  # how much below the best is as good: 0.01 is 1 point of a metric in percent
+    confidence: float = 0.95  # of intervals, and of all verdicts on a task together
+    cost: str = "train_seconds"  # what the recommended cell is cheapest in; harness/report/settings.py lists them
+    requests_per_month: float | None = None  # served by the model; null leaves serving out of the cost of ownership
+    months: float = 12  # that the model serves
+    examples: bool = True  # whether labels and ids of single test rows may be shown
 
 
 @dataclass
@@ -147,6 +162,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
@@ -226,6 +242,19 @@ def check(config: Config, problems: Problems) -> None:
         f"study={config.study}: a study's name is made of letters, digits and . _ + -, since it names a directory.",
     )
     problems.check(confirm.seeds >= 1, f"confirm.seeds must be 1 or more, not {confirm.seeds}.")
+    problems.check(
+        confirm.max_seeds is None or confirm.max_seeds >= confirm.seeds,
+        f"confirm.max_seeds={confirm.max_seeds} is below confirm.seeds={confirm.seeds}, with which every cell begins.",
+    )
+    looks = list(confirm.looks or [])
+    problems.check(
+        not looks or (looks[0] >= 1 and all(after > before for before, after in itertools.pairwise(looks))),
+        f"confirm.looks={looks} must rise: the numbers of seeds a cell at which the verdicts are looked at.",
+    )
+    problems.check(
+        not looks or confirm.max_seeds is None or looks[-1] == confirm.max_seeds,
+        f"confirm.looks={looks} must end at confirm.max_seeds={confirm.max_seeds}; one of the two is enough.",
+    )
     problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")
     problems.check(
         slurm.signal_delay_s < 60 * slurm.timeout_min,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,29 @@ def read_predictions(row: Row) -> Predictions:
     Raises:
         Unreadable: they are not there, or do not fit together.
     """
-    if not row.evaluated:
+    return read_files(list(_paths(row)), [record.seed for record in row.evaluated], row.cell.metric, row.minimise)
+
+
+def read_files(files: Sequence[Path], seeds: Sequence[int], metric: str, minimise: bool) -> Predictions:
+    """Read what the runs of one cell predicted for the test rows.
+
+    Args:
+        files: a predictions.parquet a run, at least one.
+        seeds: of the same runs.
+        metric: whose scores are given; negated if `minimise`.
+
+    Raises:
+        Unreadable: they are not there, or do not fit together.
+    """
+    if not files:
         raise Unreadable("there is no confirmed run")
-    found = [_read(path, row) for path in _paths(row)]
+    found = [_read(file, metric, minimise) for file in files]
     ids, labels = found[0].ids, found[0].labels
     for each in found[1:]:
         if not (np.array_equal(each.ids, ids) and np.array_equal(each.labels, labels)):
             raise Unreadable("its runs met different test rows")
     return Predictions(
-        seeds=tuple(record.seed for record in row.evaluated),
+        seeds=tuple(seeds),
         ids=ids,
         labels=labels,
         predicted=np.stack([each.predicted for each in found]),
@@ -91,11 +105,11 @@ def _paths(row: Row) -> Iterator[Path]:
     return (paths[key(record)] for record in row.evaluated)
 
 
-def _read(path: Path, row: Row) -> _One:
+def _read(path: Path, metric: str, minimise: bool) -> _One:
     import pyarrow as pa
     from pyarrow import parquet
 
-    plain = row.cell.metric == "accuracy"  # needs no probabilities, which are most of the file
+    plain = metric == "accuracy"  # needs no probabilities, which are most of the file
     columns = ["id", "label", "prediction"] + ([] if plain else ["probabilities"])
     where = f"{path.parent.name}/{path.name}"
     try:
@@ -117,10 +131,10 @@ def _read(path: Path, row: Row) -> _One:
         names = _names(table, labels, predicted, probabilities, where)
         index = {name: position for position, name in enumerate(names)}
         try:
-            scores = per_example(row.cell.metric, np.array([index[name] for name in labels]), probabilities)
+            scores = per_example(metric, np.array([index[name] for name in labels]), probabilities)
         except (KeyError, Undefined) as error:
-            raise Unreadable(f"{row.cell.metric} has no value for single test rows ({error})") from error
-    return _One(table["id"].to_numpy()[order], labels, predicted, -scores if row.minimise else scores)
+            raise Unreadable(f"{metric} has no value for single test rows ({error})") from error
+    return _One(table["id"].to_numpy()[order], labels, predicted, -scores if minimise else scores)
 
 
 def _names(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from harness.errors import Problems, nearest
 
@@ -43,6 +45,14 @@ class Settings:
     requests_per_month: float | None = None
     months: float = 12
     examples: bool = True
+
+    @classmethod
+    def of(cls, sweep: Mapping[str, Any], **given: Any) -> Settings:
+        """Take what was asked with a study (`report.*` in its sweep.yaml), except for what is given and not None."""
+        asked = sweep.get("report")
+        known = {field.name for field in fields(cls)}
+        values = {key: value for key, value in asked.items() if key in known} if isinstance(asked, Mapping) else {}
+        return cls(**values | {key: value for key, value in given.items() if value is not None})
 
     def check(self) -> None:
         """Check every value.

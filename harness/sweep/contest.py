@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,25 @@ from harness.record import Record, RunSpec
 from harness.sweep.prepare import Ready
 from harness.sweep.progress import CellView
 from harness.sweep.reconcile import Records
+from harness.sweep.space import size
 from harness.sweep.trials import Trials
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The configuration that tuning chose for a cell, and the runs that confirm it."""
+    """The configuration that tuning chose for a cell, and the runs that confirm it.
+
+    Attributes:
+        trial, val: the trial and its validation metric.
+        hyperparameters: the tuned values.
+        stop_epoch: after which the confirmations stop; None leaves that to them.
+        specs: a run a seed.
+    """
 
     trial: int
     val: float
     hyperparameters: dict[str, Any]
+    stop_epoch: int | None
     specs: tuple[RunSpec, ...]
 
 
@@ -56,6 +66,7 @@ class Contest:
         self.choice: Choice | None = None
         self.gave_up: str | None = None
         self.started = 0
+        self._closed = False  # whether the study's budget ended the tuning
         self._todo: deque[RunSpec] = deque()
         self._waiting: dict[int, list[int]] = {}  # trial under way -> duplicates of it that wait for its value
         self._reconcile()
@@ -121,8 +132,36 @@ class Contest:
             self._tell(spec.trial, record)
 
     @property
+    def waiting(self) -> tuple[RunSpec, ...]:
+        """Runs that were begun and will be gone on with."""
+        return tuple(self._todo)
+
+    @property
+    def planned(self) -> int | None:
+        """Configurations to try; None: as many as the seconds allow."""
+        trials, finite = self._config.tune.trials, size(self.ready.cell.space)
+        return trials if trials is None or finite is None else min(trials, finite)
+
+    @property
+    def unconfirmed(self) -> int:
+        """Confirmations that have not begun."""
+        if self.choice is None:
+            return 0 if self._give_up() else len(self.seeds)
+        begun = {*self.active, *(spec.directory for spec in self._todo)}
+        return sum(s.directory not in begun and self._records.finished(s) is None for s in self.choice.specs)
+
+    def close(self) -> None:
+        """Try no further configuration: what is left of the study's budget is for confirming."""
+        self._closed = True
+
+    @property
     def tuning_over(self) -> bool:
         """Whether no further configuration is tried."""
+        return self._closed or self.tuned
+
+    @property
+    def tuned(self) -> bool:
+        """Whether as much was tried as was asked."""
         tune = self._config.tune
         if self._give_up() is not None or self.trials.exhausted:
             return True
@@ -195,14 +234,29 @@ class Contest:
             # All shots train now, and nothing is left to choose an epoch with: the folds' median says when to stop.
             record = self._records.finished(self._tune_spec(best.number, values))
             stop_epoch = record.cost.get("best_epoch") if record else None
-        specs = tuple(
+        specs = self._confirmations(values, stop_epoch)
+        self.choice = Choice(best.number, float(best.value or 0.0), values, stop_epoch, specs)
+
+    def _confirmations(self, values: dict[str, Any], stop_epoch: int | None) -> tuple[RunSpec, ...]:
+        return tuple(
             self.ready.spec(
                 self._directory, self._study, "confirm", seed, values, stop_epoch=stop_epoch,
                 save_model=self._config.keep == "all" or (self._config.keep == "best" and seed == self.seeds[0]),
             )
             for seed in self.seeds
         )  # fmt: skip
-        self.choice = Choice(best.number, float(best.value or 0.0), values, specs)
+
+    def grant(self, seeds: Sequence[int]) -> None:
+        """Confirm at more seeds."""
+        self.seeds = (*self.seeds, *(seed for seed in seeds if seed not in self.seeds))
+        if self.choice is not None:
+            choice = self.choice
+            self.choice = replace(choice, specs=self._confirmations(choice.hyperparameters, choice.stop_epoch))
+
+    def confirmed(self) -> list[tuple[RunSpec, Record]]:
+        """The confirmations that ended, in the order of their seeds."""
+        specs = self.choice.specs if self.choice is not None else ()
+        return [(spec, record) for spec in specs if (record := self._records.finished(spec)) is not None]
 
     def _best(self) -> FrozenTrial | None:
         """The best trial by validation metric; among equals the lowest validation loss, then the earliest."""

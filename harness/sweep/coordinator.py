@@ -14,9 +14,11 @@ from types import FrameType
 
 from harness.launch import Job, Launcher, Outcome
 from harness.record import Pack, Record, RunPaths, RunSpec, now, read_jsonl
+from harness.sweep.budget import Budget
 from harness.sweep.contest import Contest
 from harness.sweep.progress import Progress
 from harness.sweep.reconcile import Records, close_unfinished, note_failure
+from harness.sweep.replicate import Replication
 
 POLL_SECONDS = 0.5  # how often pruning and the live view look; results are seen at once
 
@@ -75,6 +77,8 @@ class Coordinator:
         prune: whether runs report on the way and may be stopped.
         progress: the user's view.
         interrupt: asked to stop.
+        budget: of the study; it may end the tuning, and the study.
+        replication: gives more seeds to the cells that need them.
     """
 
     def __init__(
@@ -86,9 +90,12 @@ class Coordinator:
         prune: bool,
         progress: Progress,
         interrupt: Interrupt,
+        budget: Budget,
+        replication: Replication,
     ) -> None:
         self._contests, self._launcher, self._records = contests, launcher, records
         self._retries, self._prune, self._progress, self._interrupt = retries, prune, progress, interrupt
+        self._budget, self._replication = budget, replication
         self._under_way: dict[str, tuple[Contest, Job]] = {}  # by the run's directory
         self._held: list[tuple[Contest, RunSpec]] = []  # asked for, though not in the pack that was being made
         self._pack_limits: dict[str, int] = {}  # runs whose pack ran out of memory
@@ -97,17 +104,22 @@ class Coordinator:
         self._told_given_up: set[str] = set()
 
     def run(self) -> bool:
-        """Run until nothing is left. Return False if it was interrupted first."""
+        """Run until nothing is left. Return False if it was interrupted, or its budget spent, first."""
+        self._budget.watch(self._contests)
+        self._replicate()  # what was granted before may be under way
         self._recover()
         while True:
             if self._interrupt.leaving is not None:
                 return False
-            if self._interrupt() and not self._stopping:
+            if self._must_stop() and not self._stopping:
                 self._stop()
             if not self._stopping:
+                self._replicate()
                 self._fill()
             if not self._under_way:
-                break
+                if self._stopping or not self._replicate():
+                    break
+                continue
             for outcome in self._launcher.wait(POLL_SECONDS):
                 self._settle(outcome)
             if self._prune and not self._stopping:
@@ -118,6 +130,16 @@ class Coordinator:
         for contest in self._contests:
             close_unfinished(self._records, contest.id, "Not needed any more: the study went on without it.")
         return True
+
+    def _replicate(self) -> bool:
+        """Take the looks that are due, one after another; return whether a cell got more seeds."""
+        granted = False
+        while self._replication.advance():
+            granted = True
+        return granted
+
+    def _must_stop(self) -> bool:
+        return self._interrupt() or self._budget.exhausted(self._under_way)
 
     def _recover(self) -> None:
         """Take over the jobs that an earlier coordinator left under way."""
@@ -138,7 +160,7 @@ class Coordinator:
 
     def _fill(self) -> None:
         """Keep the launcher full, the cell that has had the fewest runs first."""
-        while self._jobs() < self._launcher.capacity and not self._interrupt():
+        while self._jobs() < self._launcher.capacity and not self._must_stop():
             if not (chosen := self._next_pack()):
                 return
             for _, spec in chosen:
@@ -176,6 +198,7 @@ class Coordinator:
 
     def _next(self) -> tuple[Contest, RunSpec] | None:
         for contest in sorted(self._contests, key=lambda contest: contest.started):
+            self._budget.before(contest)
             spec = contest.next()
             if contest.gave_up and contest.id not in self._told_given_up:
                 self._told_given_up.add(contest.id)
@@ -204,7 +227,7 @@ class Coordinator:
             if (record is not None if outcome.begun is None else spec.directory in outcome.begun)
         ]
         for contest, spec, _ in unfinished:
-            if begun and spec not in begun and not self._interrupt():
+            if begun and spec not in begun and not self._must_stop():
                 self._limit(spec, outcome)
                 contest.again(spec)
             else:
@@ -220,7 +243,7 @@ class Coordinator:
 
     def _unfinished(self, contest: Contest, spec: RunSpec, outcome: Outcome) -> None:
         """A run ended without a finished record: it was asked to stop, or it was lost."""
-        if self._interrupt():
+        if self._must_stop():
             contest.again(spec)
             return
         reason = outcome.lost or "Its process ended the run without a record."
@@ -246,8 +269,9 @@ class Coordinator:
     def _stop(self) -> None:
         self._stopping = True
         if self._under_way:
+            why = "Stopping" if self._interrupt() else f"{self._budget.described} is spent"
             self._progress.say(
-                f"Stopping: {len(self._under_way)} runs under way write a checkpoint. Ctrl-C again ends them now."
+                f"{why}: {len(self._under_way)} runs under way write a checkpoint. Ctrl-C again ends them now."
             )
         for directory in self._under_way:
             RunPaths(Path(directory)).ask("checkpoint")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
 from harness import __version__
-from harness.config import TuneConfig
+from harness.config import ReportConfig, TuneConfig
 from harness.errors import HarnessError, Problems
 from harness.record import OPERATIONAL, atomic, digest, ignored_keys, now, without
 from harness.sweep.prepare import Ready
@@ -87,6 +88,8 @@ def write(
     seeds: tuple[int, ...],
     startup: int,
     hardware: Mapping[str, Any] | None,
+    looks: Sequence[int],
+    report: ReportConfig,
 ) -> None:
     """Write what is asked, joined with what was asked before.
 
@@ -95,6 +98,9 @@ def write(
         cells, tune, seeds: what is asked.
         startup: see `startup_trials`.
         hardware: see `harness.price.described`; None leaves what the study had.
+        looks: seeds a cell at which verdicts are looked at; none leaves what the study had, since looks that were taken
+            have spent their share of the error rate.
+        report: how verdicts are reached.
     """
     asked = read(directory) or {}
     entries = {cell["id"]: cell for cell in asked.get("cells", [])}
@@ -118,7 +124,11 @@ def write(
         "created": asked.get("created") or now(),
         "search": search(tune),
         "tune": {**search(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup},
-        "confirm": {"seeds": sorted({*asked.get("confirm", {}).get("seeds", []), *seeds})},
+        "confirm": {
+            "seeds": sorted({*asked.get("confirm", {}).get("seeds", []), *seeds}),
+            "looks": list(looks) or asked.get("confirm", {}).get("looks"),
+        },
+        "report": asdict(report),
         "hardware": dict(hardware) if hardware is not None else asked.get("hardware"),
         "cells": list(entries.values()),
     }

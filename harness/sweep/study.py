@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
+from optuna.storages import BaseStorage
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,13 +28,17 @@ from harness.launch.resources import describe, merge
 from harness.launch.submissions import Jobs
 from harness.price import described
 from harness.record import STOP, RunPaths, write_json
+from harness.report.settings import Settings
 from harness.sweep import question
+from harness.sweep.budget import Budget, check_dollars
 from harness.sweep.cells import Asked, compose
 from harness.sweep.contest import Contest
 from harness.sweep.coordinator import Coordinator, Interrupt
+from harness.sweep.meter import Meter, slot_rate
 from harness.sweep.prepare import Ready, prepare
 from harness.sweep.progress import Progress, clock
 from harness.sweep.reconcile import Records
+from harness.sweep.replicate import Replication, plan_looks
 from harness.sweep.space import size
 from harness.sweep.storage import lock, open_storage
 from harness.sweep.trials import Trials, startup_trials
@@ -40,7 +47,7 @@ CHOICES = "choices.json"  # per cell, the configuration that tuning chose and th
 
 
 def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> int:
-    """Compose, tune, confirm, report. Return the exit code: 0 done, 1 nothing worked, 130 interrupted.
+    """Compose, tune, confirm, report. Return the exit code: 0 done, 1 nothing worked, 3 budget spent, 130 interrupted.
 
     Args:
         loader, master, arguments: see `harness.sweep.cells.compose`.
@@ -48,6 +55,7 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     Raises:
         HarnessError: what was asked cannot be done; nothing was started.
     """
+    began = time.monotonic()
     console = Console(highlight=False)
     asked = compose(loader, master, arguments)
     if asked.config.launch.kind == "slurm":  # jobs inherit it; models are fetched here, to where they look for them
@@ -57,6 +65,9 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     name = config.study or question.default_name(config.sweep.name, ready, config.tune)
     directory = Path(config.runs_dir) / name
     question.check_same(directory, ready, config.tune)
+    plan_looks(config.confirm, len(asked.seeds))
+    Settings(**asdict(config.report)).check()
+    check_dollars(config, [slot_rate(config, each.base) for each in ready])
     open_jobs = Jobs(directory).open()
     if config.launch.kind == "slurm":
         # A coordinator that comes back to its jobs waits for a silent controller instead.
@@ -87,16 +98,34 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
         for warning in dict.fromkeys(warning for each in ready for warning in each.warnings):
             console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
         try:
-            contests, finished = _coordinate(console, config, name, directory, ready, asked.seeds)
+            contests, ended, note = _coordinate(console, config, name, directory, ready, asked.seeds, began)
         except Leaving as leaving:
             return _leave(console, leaving.number)
     again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
-    if not finished:
+    if ended == "interrupted":
         console.print(
             f"Interrupted. Nothing is lost; to go on, run the same command again:\n  {escape(again)}", soft_wrap=True
         )
         return 130
-    return _conclude(console, config, name, directory, contests)
+    if note:
+        console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
+    code = _conclude(console, config, name, directory, contests)
+    if ended == "budget":
+        console.print(
+            f"To go on from here, run the same command with a larger budget; it counts all that was spent before:\n"
+            f"  {escape(_larger(again, config))}",
+            soft_wrap=True,
+        )
+        return 3
+    return code
+
+
+def _larger(command: str, config: Config) -> str:
+    """The same command with its budget doubled."""
+    for key, limit in (("seconds", config.budget.seconds), ("dollars", config.budget.dollars)):
+        if limit is not None:
+            command = re.sub(rf" '?budget\.{key}=[^ ]*", "", command) + f" budget.{key}={2 * limit:g}"
+    return command
 
 
 def _leave(console: Console, number: int) -> int:
@@ -108,42 +137,57 @@ def _leave(console: Console, number: int) -> int:
 
 
 def _coordinate(
-    console: Console, config: Config, name: str, directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...]
-) -> tuple[list[Contest], bool]:
+    console: Console,
+    config: Config,
+    name: str,
+    directory: Path,
+    ready: Sequence[Ready],
+    seeds: tuple[int, ...],
+    began: float,
+) -> tuple[list[Contest], str, str]:
+    """Run the study: its cells, how it ended (done | budget | interrupted), and what a budget left undone."""
+
     def warn(message: str) -> None:
         console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
 
     storage = open_storage(config.tune.storage, directory, warn)
-    question.write(directory, ready, config.tune, seeds, startup_trials(config.tune), described(config))
+    looks = plan_looks(config.confirm, len(seeds))
+    question.write(
+        directory, ready, config.tune, seeds, startup_trials(config.tune), described(config), looks, config.report
+    )
     runs = directory / "runs"
     records = Records(runs, warn)
-    contests = []
-    for each in ready:
-        cell = each.cell
-        trials = Trials(f"{name}/{cell.id}", cell.space, config.tune, cell.maximize, cell.defaults(), storage)
-        contests.append(Contest(each, trials, config, seeds, name, runs, records))
+    contests = [_contest(each, config, name, seeds, runs, records, storage) for each in ready]
     stop_file = directory / STOP
     if not _restarts():  # one that is back obeys what was asked meanwhile
         stop_file.unlink(missing_ok=True)
     # A coordinator that is a job itself goes when Slurm wants its place, and comes back; its jobs need not notice.
     in_job = "SLURM_JOB_ID" in os.environ and not sys.stdout.isatty()
     interrupt = Interrupt(stop_file, leaves=in_job and config.launch.kind == "slurm")
+    progress = Progress(console)
+    replication = Replication(contests, looks, config.seed, config.report, progress.say)
+    while replication.advance():  # what was granted before counts as work, and may be done already
+        pass
     work = sum(contest.left() for contest in contests)
     if all(contest.done for contest in contests):
         _write_choices(directory, contests)
-        return contests, True
+        return contests, "done", ""
     if config.launch.kind == "slurm":
         from harness.launch.slurm import SlurmLauncher
 
         code = snapshot.take(directory, config.packages)
         launcher: Launcher = SlurmLauncher(config.launch, config.slurm, directory, code, warn)
     else:
-        launcher = make_launcher(config.launch, config.device, max(1, work), interrupt)
+        launcher = make_launcher(config.launch, config.device, max(1, work), lambda: interrupt() or budget.exhausted())
+    meter = Meter(directory, records, config, ready[0].base, launcher.capacity, began)
+    budget = Budget(config.budget, meter, records, launcher.capacity, lambda line: progress.say(line, "yellow"))
+    meter.write(None)
     try:
-        with interrupt.watching(), Progress(console) as progress:
+        with interrupt.watching(), progress:
             coordinator = Coordinator(
-                contests, launcher, records, config.launch.retries, config.tune.pruner != "none", progress, interrupt
-            )
+                contests, launcher, records, config.launch.retries, config.tune.pruner != "none", progress, interrupt,
+                budget, replication,
+            )  # fmt: skip
             finished = coordinator.run()
     except KeyboardInterrupt:
         finished = False
@@ -154,9 +198,21 @@ def _coordinate(
         if leaving is None:
             stop_file.unlink(missing_ok=True)
     if leaving is not None:
+        meter.write(None)
         raise Leaving(leaving)
     _write_choices(directory, contests)
-    return contests, finished
+    ended = "interrupted" if interrupt() else "done" if finished and not budget.closed else "budget"
+    note = budget.summary() if ended == "budget" else ""
+    meter.write(ended, note, disk=True)
+    return contests, ended, note
+
+
+def _contest(
+    each: Ready, config: Config, name: str, seeds: tuple[int, ...], runs: Path, records: Records, storage: BaseStorage
+) -> Contest:
+    cell = each.cell
+    trials = Trials(f"{name}/{cell.id}", cell.space, config.tune, cell.maximize, cell.defaults(), storage)
+    return Contest(each, trials, config, seeds, name, runs, records)
 
 
 def _detach(console: Console, config: Config, name: str, directory: Path) -> int:

@@ -1,0 +1,127 @@
+"""A study in one file that can be published: what its report needs; no models, no texts, no paths of a machine."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.errors import HarnessError
+from harness.record import OPERATIONAL, RunPaths, atomic, without
+
+SUFFIX = ".zip"
+# Of a study's own files; of a run those that `_run_files` gives.
+STUDY_FILES = ("sweep.yaml", "choices.json", "importances.json", "plan.json", "outcome.json")
+LARGEST = 2**30  # bytes that an archive may unfold to: a report reads files that others made
+_DATE = (1980, 1, 1, 0, 0, 0)  # the same study gives the same archive
+
+
+def freeze(study_dir: Path, file: Path) -> None:
+    """Write a study to one archive, from which its report can be made anew.
+
+    It holds records, configurations, learning curves and the predictions for the test rows (ids, labels, predicted
+    classes, probabilities only where the metric needs them). Left out are models, checkpoints, logs, code, texts, and
+    from configurations what says where a run executed: paths, launcher, cluster.
+
+    Raises:
+        HarnessError: there is no study, or the archive cannot be written.
+    """
+    if not (study_dir / "sweep.yaml").is_file():
+        raise HarnessError(f"{study_dir} holds no study (it has no sweep.yaml): give a directory runs/<study>.")
+    try:
+        with (
+            atomic(file) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+        ):
+            for name, content in _files(study_dir):
+                archive.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
+    except OSError as error:
+        raise HarnessError(f"{file} cannot be written ({error.strerror or error}): name another file.") from error
+
+
+def thaw(file: Path) -> Path:
+    """Unfold an archive into a directory that lasts as long as the process; give the study's directory.
+
+    Raises:
+        HarnessError: it is no archive of a study.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="harness-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    study = directory / file.name.removesuffix(SUFFIX)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
+                raise HarnessError(f"{file} unfolds to more than {LARGEST / 2**30:.0f} GiB: that is no study.")
+            archive.extractall(study)  # names that lead outside are kept inside
+    except (OSError, zipfile.BadZipFile) as error:
+        raise HarnessError(
+            f"{file} cannot be read as an archive of a study ({error}). One is made by "
+            "`python -m harness.report runs/<study> --freeze FILE.zip`."
+        ) from error
+    return study
+
+
+def _files(study_dir: Path) -> Iterator[tuple[str, bytes]]:
+    for name in STUDY_FILES:
+        path = study_dir / name
+        if path.is_file():
+            content = path.read_bytes()
+            yield name, _stripped_sweep(content) if name == "sweep.yaml" else content
+    for directory in sorted((study_dir / "runs").glob("*/*/")):
+        inside = f"runs/{directory.parent.name}/{directory.name}"
+        for name, content in _run_files(RunPaths(directory)):
+            yield f"{inside}/{name}", content
+
+
+def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
+    if paths.record.is_file():
+        yield paths.record.name, paths.record.read_bytes()
+    config: dict[str, Any] = {}
+    if paths.config.is_file():
+        config = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
+        yield paths.config.name, _dump(_stripped(config))
+    if paths.metrics.is_file():
+        yield paths.metrics.name, paths.metrics.read_bytes()
+    if paths.predictions.is_file() and json.loads(paths.record.read_bytes()).get("phase") != "tune":
+        metric = config.get("task", {}).get("metric")
+        yield paths.predictions.name, _slim(paths.predictions, metric == "accuracy")
+
+
+def _slim(file: Path, plain: bool) -> bytes:
+    """Give the predictions for the test rows alone; without probabilities where classes are enough."""
+    from pyarrow import parquet
+
+    columns = ["split", "id", "label", "prediction"] + ([] if plain else ["probabilities"])
+    table = parquet.read_table(file, columns=columns, filters=[("split", "==", "test")])
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer, compression="zstd", compression_level=19)
+    return buffer.getvalue()
+
+
+def _stripped_sweep(content: bytes) -> bytes:
+    sweep = yaml.safe_load(content)
+    if not isinstance(sweep, dict):
+        return content
+    cells = [
+        {**cell, "config": _stripped(cell.get("config") or {})} if isinstance(cell, dict) else cell
+        for cell in sweep.get("cells") or []
+    ]
+    return _dump({**sweep, "cells": cells})
+
+
+def _stripped(config: Mapping[str, Any]) -> dict[str, Any]:
+    # Which texts and labels were read says what was computed; the metric and the search space belong to it, too.
+    kept = ("method.space", "task.text", "task.label")
+    return without(config, tuple(key for key in OPERATIONAL if key not in kept))
+
+
+def _dump(content: Mapping[str, Any]) -> bytes:
+    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode()
