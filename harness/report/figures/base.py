@@ -235,9 +235,19 @@ def focus(values: Sequence[float], minimise: bool) -> Range:
     reach = max(2.5 * (top - middle), 0.04 * abs(top))
     floor = min(value for value in good if value >= middle - reach)
     whole = floor == good[0]
-    pad = 0.08 * (top - floor) or 0.02 * abs(top) or 0.01
+    pad = _pad(floor, top)
     low, high = sorted((sign * (floor - (1 if whole else 3) * pad), sign * (top + pad)))
     return Range(low, high, minimise, whole)
+
+
+def around(values: Sequence[float]) -> tuple[float, float]:
+    """Give the limits of an axis that shows all of these values."""
+    pad = _pad(min(values), max(values))
+    return min(values) - pad, max(values) + pad
+
+
+def _pad(low: float, high: float) -> float:
+    return 0.08 * (high - low) or 0.02 * abs(high) or 0.01
 
 
 def beyond(names: Sequence[str]) -> str:
@@ -246,8 +256,13 @@ def beyond(names: Sequence[str]) -> str:
 
 
 def log_axis(axes: Axes, write: Callable[[float], str]) -> None:
-    """Make the x axis logarithmic, with numbers as people read them."""
+    """Make the x axis of what was drawn logarithmic, with numbers as people read them."""
+    from matplotlib.ticker import LogLocator
+
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    if high < 100 * low:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: write(value))
     axes.xaxis.set_minor_formatter(lambda *_: "")
 

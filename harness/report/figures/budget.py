@@ -9,6 +9,7 @@ from harness.report.figures.base import (
     RULE,
     Drawing,
     Subject,
+    around,
     beyond,
     focus,
     legend,
@@ -49,17 +50,24 @@ def budget(subject: Subject) -> list[Drawing]:
 def _render(subject: Subject, curves: list[tuple[Row, Curve, Curve]], by_time: bool) -> Drawing:
     rows = [row for row, _, _ in curves]
     ends = [subject.shown(row.better(expected.best[-1])) for row, expected, _ in curves]
-    shown = focus([*ends, *(_start(subject, *curve) for curve in curves)], rows[0].minimise)
-    few = len(curves) <= _BANDS
+    shown = focus(ends, rows[0].minimise)
+    outside = [row for row, end in zip(rows, ends, strict=True) if shown.leaves_out(end)]
+    inside = [curve for curve in curves if not any(curve[0] is row for row in outside)]
+    few = len(inside) <= _BANDS
+    seen = [
+        subject.shown(row.better(value))
+        for row, expected, observed in inside
+        for value in _seen(expected, observed, few)
+    ]
 
     def plot(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for index, (row, expected, observed) in reversed(list(enumerate(curves))):
+        for index, (row, expected, observed) in enumerate(inside):
             _line(axes, subject, row, expected, by_time, bright=index < BRIGHT, band=few)
             if few:
                 values = [subject.shown(row.better(value)) for value in observed.best]
                 axes.step(_x(observed, by_time), values, where="post", color=subject.look(row)[0], lw=1, ls=":")
-        axes.set_ylim(shown.low, shown.high)
+        axes.set_ylim(*around(seen))
         if by_time:
             log_axis(axes, duration)
         else:
@@ -77,10 +85,10 @@ def _render(subject: Subject, curves: list[tuple[Row, Curve, Curve]], by_time: b
     )
     if few:
         caption += " Bands: one standard deviation. Dotted: the best so far, as it was observed."
-    if len(curves) > BRIGHT:
-        caption += f" In grey: {len(curves) - BRIGHT} more cells."
-    outside = [subject.label(row) for row, end in zip(rows, ends, strict=True) if shown.leaves_out(end)]
-    return render(f"{'seconds' if by_time else 'trials'}-{subject.slug}", plot, caption + beyond(outside))
+    if len(inside) > BRIGHT:
+        caption += f" In grey: {len(inside) - BRIGHT} more cells."
+    name = f"{'seconds' if by_time else 'trials'}-{subject.slug}"
+    return render(name, plot, caption + beyond([subject.label(row) for row in outside]))
 
 
 def _line(
@@ -101,6 +109,8 @@ def _x(curve: Curve, by_time: bool) -> tuple[float, ...]:
     return (curve.seconds or ()) if by_time else curve.trials
 
 
-def _start(subject: Subject, row: Row, expected: Curve, observed: Curve) -> float:
-    """Give a curve's value at a quarter of its budget: before that it may leave the figure."""
-    return subject.shown(row.better(expected.best[len(expected.best) // 4]))
+def _seen(expected: Curve, observed: Curve, band: bool) -> list[float]:
+    """Give the values that a figure must show: a curve from a quarter of its budget on."""
+    start = len(expected.trials) // 4
+    values = [*expected.best[start:], observed.best[-1]]
+    return [*values, *expected.low[start:], *expected.high[start:]] if band else values

@@ -21,6 +21,7 @@ _PLACES = (
     (-5, 5, "right", "bottom"), (6, -6, "left", "top"), (5, 5, "left", "bottom"), (-5, -5, "right", "top"),
     (8, 0, "left", "center"), (-8, 0, "right", "center"), (0, 9, "center", "bottom"), (0, -9, "center", "top"),
 )  # fmt: skip
+_NAMED = 20  # cells whose names a place is sought for
 Point = tuple[float, float, Row]
 
 
@@ -47,8 +48,8 @@ def cost(subject: Subject) -> Drawing | None:
                 axes.scatter([x], [y], s=170, facecolors="none", edgecolors=INK, lw=1.4, zorder=4)
         front = _front(points)
         axes.step([x for x, _, _ in front], [y for _, y, _ in front], where="post", color=RULE, lw=1.2, zorder=1)
-        log_axis(axes, lambda value: worded(key, value))
         axes.margins(x=0.15, y=0.12)
+        log_axis(axes, lambda value: worded(key, value))
         axes.grid()
         if rows[0].minimise:
             axes.invert_yaxis()
@@ -79,10 +80,11 @@ def _front(points: Sequence[Point]) -> list[Point]:
 
 def _annotate(figure: Figure, axes: Axes, points: Sequence[Point], subject: Subject) -> None:
     """Write names beside points, the first ones first; a name that finds no free place is left out."""
-    figure.draw_without_rendering()  # layout is settled, so that the extents below are the final ones
+    figure.draw_without_rendering()  # lays out, so that the extents below are the final ones
+    figure.set_layout_engine("none")
     taken = [tuple(axes.transData.transform((x, y))) for x, y, _ in points]
     boxes: list[Any] = []
-    for x, y, row in points:
+    for x, y, row in points[:_NAMED]:
         own = tuple(axes.transData.transform((x, y)))
         others = [other for other in taken if other != own]
         for dx, dy, across, up in _PLACES:

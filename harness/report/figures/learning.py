@@ -10,6 +10,7 @@ from harness.report.figures.base import (
     RULE,
     Drawing,
     Subject,
+    around,
     beyond,
     capped,
     focus,
@@ -32,20 +33,23 @@ def learning(subject: Subject) -> Drawing | None:
     if not any(len(points) > 1 for _, points in curves):
         return None
     tops = [subject.shown((min if row.minimise else max)(value for _, value in points)) for row, points in curves]
-    lasts = [subject.shown(points[-1][1]) for _, points in curves]
-    shown = focus([*tops, *lasts, *(subject.shown(points[0][1]) for _, points in curves)], rows[0].minimise)
+    shown = focus(tops, rows[0].minimise)
+    outside = [subject.label(row) for (row, _), top in zip(curves, tops, strict=True) if shown.leaves_out(top)]
+    curves = [curve for curve, top in zip(curves, tops, strict=True) if not shown.leaves_out(top)]
+    # The first epoch may leave the figure: what counts is how the curves differ later.
+    seen = [subject.shown(value) for _, points in curves for _, value in (points[1:] or points)]
 
     def plot(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for index, (row, points) in reversed(list(enumerate(curves))):
+        for index, (row, points) in enumerate(curves):
             bright = index < BRIGHT
             color, marker = subject.look(row) if bright else (RULE, "")
             axes.plot(
                 [epoch for epoch, _ in points], [subject.shown(value) for _, value in points], color=color,
                 marker=marker, markevery=max(1, len(points) // 6), ms=5, lw=1.6 if bright else 0.9,
-                label=subject.label(row) if bright else None, zorder=3 if bright else 1,
+                label=subject.label(row) if bright else None, zorder=3 - 0.1 * index if bright else 1,
             )  # fmt: skip
-        axes.set_ylim(shown.low, shown.high)
+        axes.set_ylim(*around(seen))
         whole_numbers(axes)
         axes.grid()
         axes.set_xlabel("epoch")
@@ -55,7 +59,6 @@ def learning(subject: Subject) -> Drawing | None:
     caption = f"{subject.where}: validation score after each epoch of each cell's best trial."
     if len(curves) > BRIGHT:
         caption += f" In grey: {len(curves) - BRIGHT} more cells."
-    outside = [subject.label(row) for (row, _), top in zip(curves, tops, strict=True) if shown.leaves_out(top)]
     return render(f"learning-{subject.slug}", plot, caption + beyond(outside) + note)
 
 

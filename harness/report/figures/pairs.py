@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from harness.report.figures.base import BLUE, INK, ORANGE, RULE, WIDTH, Drawing, Subject, render
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from harness.statistics.comparison import Difference
 
 _MOST = 25  # cells whose squares can be told apart
 _TEXT = 12  # cells whose differences can be written
@@ -15,8 +18,6 @@ _TEXT = 12  # cells whose differences can be written
 
 def pairs(subject: Subject) -> Drawing | None:
     """Draw the comparison of a question's cells; None without one."""
-    from matplotlib.patches import Rectangle
-
     if subject.question.comparison is None:
         return None
     compared, shown = subject.question.compared, {id(row) for row in subject.rows}
@@ -26,33 +27,27 @@ def pairs(subject: Subject) -> Drawing | None:
         return None
     rows = [compared[place] for place in judged[:count]]
     table = [[subject.question.comparison.differences[a][b] for b in judged[:count]] for a in judged[:count]]
-    known = [table[i][j] for i in range(count) for j in range(count) if i != j]
-    largest = max((abs(subject.shown(entry.mean)) for entry in known if entry is not None), default=0.0) or 1.0
+    entries = [
+        (x, y, entry, entry.low > 0 or entry.high < 0)
+        for y, line in enumerate(table)
+        for x, entry in enumerate(line)
+        if entry is not None
+    ]
 
     def plot(figure: Figure) -> None:
         side = 0.42 if count <= _TEXT else 0.26
         figure.set_size_inches(WIDTH, 1.5 + side * count)
         axes = figure.add_subplot()
-        for y in range(count):
-            for x in range(count):
-                entry = table[y][x]
-                if x == y or entry is None:
-                    continue
-                sure = entry.low > 0 or entry.high < 0
-                value = subject.shown(entry.mean)
-                color = BLUE if entry.mean > 0 else ORANGE
-                if sure:
-                    alpha = 0.25 + 0.45 * min(1.0, abs(value) / largest)
-                    axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, facecolor=color, alpha=alpha, lw=0))
-                else:
-                    axes.add_patch(
-                        Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, facecolor="none", edgecolor=RULE, lw=0.6)
-                    )
-                sign = "+" if value > 0 else "-" if value < 0 else ""
-                digits = 1 if abs(value) < 9.95 or subject.shown(1.0) == 1.0 else 0
-                text = f"{sign}{abs(value):.{digits}f}" if count <= _TEXT else sign if sure else ""
+        _squares(axes, entries)
+        if count <= _TEXT:
+            for x, y, entry, sure in entries:
+                text = _written(subject, entry.mean)
                 weight = "bold" if sure else "normal"
                 axes.text(x, y, text, ha="center", va="center", fontsize=9, fontweight=weight, color=INK)
+        else:
+            for marker, sign in (("+", 1), ("_", -1)):
+                places = [(x, y) for x, y, entry, sure in entries if sure and sign * entry.mean > 0]
+                axes.scatter([x for x, _ in places], [y for _, y in places], marker=marker, color=INK, s=30, lw=1.2)
         labels = [subject.label(row, 22) for row in rows]
         axes.set_xticks(range(count), labels, rotation=90)
         axes.set_yticks(range(count), labels)
@@ -68,3 +63,30 @@ def pairs(subject: Subject) -> Drawing | None:
     if len(judged) > count:
         caption += f" The {count} best of {len(judged)} are shown."
     return render(f"pairs-{subject.slug}", plot, caption)
+
+
+def _squares(axes: Axes, entries: list[tuple[int, int, Difference, bool]]) -> None:
+    """Fill the squares of sure differences, the stronger the larger, and outline the others."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    largest = max((abs(entry.mean) for _, _, entry, _ in entries), default=0.0) or 1.0
+    sure = [
+        # A wash of colour, so that text stays readable on light and on dark pages.
+        Rectangle(
+            (x - 0.47, y - 0.47), 0.94, 0.94, facecolor=BLUE if entry.mean > 0 else ORANGE, lw=0,
+            alpha=0.25 + 0.45 * abs(entry.mean) / largest,
+        )
+        for x, y, entry, filled in entries if filled
+    ]  # fmt: skip
+    open_ = [Rectangle((x - 0.46, y - 0.46), 0.92, 0.92) for x, y, _, filled in entries if not filled]
+    axes.add_collection(PatchCollection(sure, match_original=True))
+    axes.add_collection(PatchCollection(open_, facecolor="none", edgecolor=RULE, lw=0.6))
+
+
+def _written(subject: Subject, mean: float) -> str:
+    """Write a difference as short as a square needs, with its sign."""
+    value = subject.shown(mean)
+    if subject.shown(1.0) == 1.0:
+        return f"{value:+.2g}"
+    return f"{value:+.1f}" if abs(value) < 9.95 else f"{value:+.0f}"

@@ -64,8 +64,8 @@ def _profile(subjects: Sequence[Subject], metric: str) -> Drawing | None:
 
     caption = (
         f"Test {metric_name(metric)} over {len(subjects)} questions, each score less the best mean of its question. "
-        "Above: the share of runs that are no further behind than so much. Below: the mean of the middle half of the "
-        "runs. Intervals: bootstrap over seeds (95 %), too narrow below ten seeds."
+        "Above: the share of runs that are no further behind than so much. Below, with the same marks: the mean of the "
+        "middle half of the runs. Intervals: bootstrap over seeds (95 %), too narrow below ten seeds."
     )
     if len(order) > BRIGHT:
         caption += f" The profiles are of the best {BRIGHT} of {len(order)}."

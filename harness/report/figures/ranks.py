@@ -35,7 +35,7 @@ def ranks(subjects: Sequence[Subject]) -> Drawing | None:
         shown = found.methods[:MOST]
         lines = (len(shown) + 1) // 2
         bars = [group for group in found.groups if group[0] in shown]
-        depth = 1.2 + 0.45 * len(bars) + lines
+        depth = 1.4 + 0.45 * len(bars) + lines
         figure.set_size_inches(WIDTH, _LINE * (depth + 2.6))
         axes = figure.add_subplot()
         axes.set_axis_off()
@@ -43,12 +43,12 @@ def ranks(subjects: Sequence[Subject]) -> Drawing | None:
         _axis(axes, found, first, last)
         for number, group in enumerate(bars):
             ends = [found.mean_ranks[found.methods.index(member)] for member in (group[0], group[-1])]
-            y = 0.6 + 0.45 * number
+            y = 0.75 + 0.45 * number
             axes.plot(ends, [y, y], color=INK, lw=3.2, solid_capstyle="round", zorder=3)
         span = max(last - first, 1e-9)
         for index, method in enumerate(shown):
             x, left = found.mean_ranks[index], index < lines
-            y = 1.2 + 0.45 * len(bars) + (index if left else len(shown) - 1 - index)
+            y = 1.4 + 0.45 * len(bars) + (index if left else len(shown) - 1 - index)
             edge = first - 0.06 * span if left else last + 0.06 * span
             color, marker = looks[method]
             axes.plot([x, x, edge], [0, y, y], color=color, lw=0.9, zorder=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from harness.report.figures.base import INK, WIDTH, Drawing, Subject, capped, focus, log_axis, render
+from harness.report.figures.base import INK, WIDTH, Drawing, Range, Subject, capped, focus, log_axis, render
 from harness.report.rows import Row, metric, number
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _KEY = "train.lr"
 _FEWEST = 3  # trials below which a panel shows nothing of sensitivity
-_PANELS = 12
+_PANELS = 9
 _COLUMNS = 3
 Points = list[tuple[float, float | None]]  # (learning rate, score; None for a trial without one)
 
@@ -34,40 +34,55 @@ def rate(subject: Subject) -> Drawing | None:
     lines = math.ceil(len(rows) / columns)
 
     def plot(figure: Figure) -> None:
-        figure.set_size_inches(WIDTH, 0.7 + 1.7 * lines if columns > 1 else 3.2)
-        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        from matplotlib.ticker import LogLocator
+
+        height = 0.9 + (1.7 if columns > 1 else 2.6) * lines
+        figure.set_size_inches(WIDTH, height)
+        # Panels of equal size need no layout engine, which takes longer than all the drawing.
+        figure.set_layout_engine("none")
+        grid = figure.subplots(
+            lines, columns, sharex=True, sharey=True, squeeze=False,
+            gridspec_kw={
+                "left": 0.62 / WIDTH, "right": 1 - 0.15 / WIDTH, "bottom": 0.55 / height, "top": 1 - 0.3 / height,
+                "wspace": 0.25, "hspace": 0.4,
+            },
+        )  # fmt: skip
         panels = [axes for line in grid for axes in line]
         for axes, row in zip(panels, rows, strict=False):
-            _panel(axes, subject, row, shown.high if row.minimise else shown.low)
+            _panel(axes, subject, row, shown)
         for axes in panels[len(rows) :]:
             axes.set_axis_off()
         for axes in panels[max(0, len(rows) - columns) : len(rows)]:
             axes.tick_params(labelbottom=True)
         panels[0].set_ylim(shown.low, shown.high)
-        log_axis(panels[0], lambda value: f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e"))
-        figure.supxlabel("learning rate", fontsize=11)
-        figure.supylabel(subject.axis("validation"), fontsize=11)
+        log_axis(panels[0], _written)
+        panels[0].xaxis.set_major_locator(LogLocator(numticks=99))
+        figure.supxlabel("learning rate", fontsize=11, y=0.04 / height, va="bottom")
+        figure.supylabel(subject.axis("validation"), fontsize=11, x=0.02 / WIDTH, ha="left")
 
-    caption = f"{subject.where}: validation score of every trial by its learning rate; the line joins the medians of "
-    caption += "neighbouring trials."
+    caption = f"{subject.where}: validation score of every trial by its learning rate."
     if lost:
-        caption += " Crosses: trials without a score, or with one beyond the axis."
+        caption += " Crosses: trials without a score (failed, pruned), or with one beyond the axis."
     return render(f"rate-{subject.slug}", plot, caption + note)
 
 
-def _panel(axes: Axes, subject: Subject, row: Row, edge: float) -> None:
+def _panel(axes: Axes, subject: Subject, row: Row, shown: Range) -> None:
     color, marker = subject.look(row)
-    points = sorted((x, subject.shown(value)) for x, value in _points(row) if value is not None)
-    low, high = sorted((edge, edge + (1e9 if not row.minimise else -1e9)))
-    kept = [(x, y) for x, y in points if low <= y <= high]
-    axes.scatter([x for x, _ in kept], [y for _, y in kept], color=color, marker=marker, s=22, lw=0, zorder=3)
-    crosses = [x for x, value in _points(row) if value is None or not low <= subject.shown(value) <= high]
-    axes.plot(crosses, [edge] * len(crosses), "x", color=INK, ms=6, clip_on=False, zorder=4)
-    if len(points) >= 6:
-        middles = [sorted(y for _, y in points[max(0, i - 2) : i + 3]) for i in range(len(points))]
-        axes.plot([x for x, _ in points], [m[len(m) // 2] for m in middles], color=color, lw=1.2, alpha=0.6)
+    points = [(x, subject.shown(value)) for x, value in _points(row) if value is not None]
+    axes.scatter([x for x, _ in points], [y for _, y in points], color=color, marker=marker, s=22, lw=0, zorder=3)
+    crosses = [x for x, value in _points(row) if value is None or shown.leaves_out(subject.shown(value))]
+    low, high = shown.low, shown.high
+    foot = high - 0.04 * (high - low) if row.minimise else low + 0.04 * (high - low)
+    axes.plot(crosses, [foot] * len(crosses), "x", color=INK, ms=5, zorder=4)
     axes.set_title(subject.label(row, 20), fontsize=10)
+    axes.tick_params(labelsize=9)
     axes.grid()
+
+
+def _written(rate: float) -> str:
+    """Write every other power of ten, so that the ticks of narrow panels keep apart."""
+    exponent = round(math.log10(rate))
+    return f"1e{exponent}" if exponent % 2 else ""
 
 
 def _points(row: Row) -> Points:
@@ -75,6 +90,11 @@ def _points(row: Row) -> Points:
     for run in row.cell.runs:
         record = run.record
         value = number(record.hyperparameters.get(_KEY))
-        if record.phase == "tune" and record.status in ("ok", "failed", "lost") and value is not None and value > 0:
+        if (
+            record.phase == "tune"
+            and record.status in ("ok", "pruned", "failed", "lost")
+            and value is not None
+            and value > 0
+        ):
             points.append((value, metric(record, "val", row.cell.metric) if record.status == "ok" else None))
     return points
