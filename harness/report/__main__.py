@@ -4,36 +4,94 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.report.definition import Definition
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write a study's report and print its table; the exit status is 0, or 2 where there is nothing to report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.report",
-        description="Write the report of a study, finished or still running: index.html (one page that needs no "
-        "network), table.md, table.csv, table.tex and figures/.",
-    )
-    parser.add_argument("study", type=Path, help="directory of the study, e.g. runs/support")
-    parser.add_argument("--output", type=Path, help="directory of the report (default: reports/<study>)")
+    """Write a report and print its table; the exit status is 0, or 2 where there is nothing to report."""
+    parser = _parser()
     options = parser.parse_args(arguments)
 
     from rich.console import Console
 
     from harness.errors import HarnessError
     from harness.report import text_table, write
+    from harness.report.archive import freeze
+    from harness.report.definition import Definition, read_definition
 
     try:
-        report = write(options.study, options.output or Path("reports") / options.study.resolve().name)
+        definition = read_definition(options.definition) if options.definition else Definition()
+        studies = options.studies or [Path(study) for study in definition.studies]
+        if not studies:
+            parser.error("no study is named: give its directory, e.g. runs/<study>, or studies: in the definition")
+        if options.freeze:
+            if len(studies) > 1:
+                parser.error("--freeze takes one study")
+            freeze(studies[0], options.freeze)
+            sys.stdout.write(f"Archive: {options.freeze}\n")
+            return 0
+        definition = replace(definition, settings=replace(definition.settings, **_settings(options)))
+        output = options.output or Path("reports") / _name(studies, definition)
+        report = write(studies, output, definition=definition, anchor=options.anchor)
     except HarnessError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     for warning in report.study.warnings:
         sys.stderr.write(f"{warning}\n")
     console = Console()
-    console.print(text_table(report))
+    console.print(text_table(report, console.width))
     console.print("\n".join([*report.summary, f"Report: {report.page}"]), markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.report",
+        description="Write the report of a study, finished or still running, or of several: index.html (one page that "
+        "needs no network), table.md, table.csv, table.tex and figures/.",
+    )
+    parser.add_argument(
+        "studies", type=Path, nargs="*", metavar="study", help="directory of a study, e.g. runs/support, or its archive"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="directory of the report (default: reports/<study>)")
+    parser.add_argument(
+        "--definition", type=Path, metavar="FILE", help="rows, columns, order, pivot and settings: reports/*.yaml"
+    )
+    parser.add_argument("--anchor", type=Path, metavar="STUDY", help="an earlier study to say what moved against")
+    parser.add_argument("--freeze", type=Path, metavar="FILE.zip", help="write an archive of the study instead")
+    judge = parser.add_argument_group("how it judges (these win over the definition's settings)")
+    judge.add_argument(
+        "--margin", type=float, metavar="FRACTION",
+        help="how far below the best is as good: 0.01 is one point of a metric in percent (the default)",
+    )  # fmt: skip
+    judge.add_argument(
+        "--cost", metavar="NAME", help="what the recommended cell is cheapest in (default: train_seconds)"
+    )
+    judge.add_argument("--requests", type=float, metavar="N", help="a month, for the total cost of ownership")
+    judge.add_argument("--months", type=float, metavar="N", help="that the model serves (default: 12)")
+    judge.add_argument("--no-examples", action="store_true", help="show no single test row")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    given = {
+        "margin": options.margin, "cost": options.cost, "requests_per_month": options.requests,
+        "months": options.months, "examples": False if options.no_examples else None,
+    }  # fmt: skip
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _name(studies: list[Path], definition: Definition) -> str:
+    """Name the report's directory: after its one study, else after its definition."""
+    if len(studies) == 1:
+        return studies[0].resolve().name.removesuffix(".zip")
+    named = Path(definition.source).stem if definition.source.endswith(".yaml") else ""
+    return named or "+".join(study.resolve().name for study in studies)
 
 
 if __name__ == "__main__":

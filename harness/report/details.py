@@ -10,12 +10,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from harness.report import cell as inside
 from harness.report import wording
 from harness.report.escape import json_text, lines, plain
-from harness.report.load import Cell, Run
+from harness.report.load import Cell
 from harness.report.rows import Row, metric, number
 
 BYTES = 5_000_000  # of JSON that a page carries at most
@@ -104,7 +105,7 @@ def _telling(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _cell(row: Row, texts: _Texts, errors: _Pool, provenance: _Pool) -> dict[str, Any]:
     cell = row.cell
     keys = list(dict.fromkeys(key for run in cell.runs for key in run.record.hyperparameters))
-    base = next((text for run in cell.runs if (text := _config(run)) is not None), None)
+    base = next((text for run in cell.runs if (text := _config(run.paths.config)) is not None), None)
     return {
         "error": lines(row.error, _ERROR) if row.error else None,
         "tuned": [
@@ -141,7 +142,7 @@ def _runs(row: Row, keys: Sequence[str], base: str | None, errors: _Pool) -> lis
             "time": wording.duration(number(record.cost.get("total_seconds"))),
             "values": [plain(value, _VALUE) for value in values],
             "error": errors.place(lines(record.error, _ERROR)) if record.error else None,
-            "superseded": superseded or None, "config": _edits(base, _config(run)),
+            "superseded": superseded or None, "config": _edits(base, _config(run.paths.config)),
         }  # fmt: skip
         told.append({k: v for k, v in entry.items() if v is not None and v != "" and (v != [] or k == "config")})
     return told
@@ -152,10 +153,10 @@ def _space(cell: Cell, key: str) -> str | None:
     return None if space is None else plain(str(space), 120)
 
 
-def _config(run: Run) -> str | None:
+def _config(path: Path) -> str | None:
     """Read config.yaml as it is; None where there is none."""
     try:
-        return lines(run.paths.config.read_text(encoding="utf-8", errors="replace"), _CONFIG)
+        return lines(path.read_text(encoding="utf-8", errors="replace"), _CONFIG)
     except OSError:
         return None
 

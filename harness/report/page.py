@@ -1,4 +1,4 @@
-"""The page of a study: one HTML file that needs no network, shows the table, the figures and every run behind them."""
+"""The page of a study: one HTML file that needs no network, and shows what to choose, why, and every run behind it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,41 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from harness.record import Record
-from harness.report import wording
+from harness.report import cell, wording
 from harness.report.details import details
 from harness.report.escape import json_text, plain
-from harness.report.evidence import basis, best, groups, within_two
+from harness.report.fields import FIELDS, VERDICTS, Case, Field
 from harness.report.figures import INK, PAPER, RULE, Drawing
+from harness.report.forest import HEIGHT, WIDTH, marks
+from harness.report.hardest import hardest
 from harness.report.load import Study, flat
-from harness.report.rows import Row, facts, number
-from harness.report.table import constants, outcome, status, varies
+from harness.report.notes import latest, notes
+from harness.report.owning import owning
+from harness.report.pivot import grid
+from harness.report.pivot import title as pivot_title
+from harness.report.plan import planned
+from harness.report.report import Report
+from harness.report.rows import Row, facts
+from harness.report.table import bold, constants, fields, head
 
-_MOST_NOTES = 40  # a disk that was full leaves many unreadable records
+MOST_ROWS = 1000  # rows of the page's table; more would make it slow, and nobody reads them
+_COSTS = (
+    "train_seconds", "total_seconds", "tune_seconds", "accelerator_seconds", "core_seconds", "energy_joules", "dollars",
+    "tune_dollars", "peak_memory_mb", "params_trainable", "saved_bytes", "latency_p50_seconds", "latency_p95_seconds",
+    "throughput_per_second", "ownership_dollars", "ownership_seconds",
+)  # fmt: skip
 # Facts that the page words itself, or shows elsewhere.
 _UNLISTED = ("warnings", "selected_with")
 
 
-def page(study: Study, rows: Sequence[Row], summary: Sequence[str], drawings: Sequence[Drawing], written: str) -> str:
+def page(report: Report, drawings: Sequence[Drawing], written: str, drift: Sequence[str] = ()) -> str:
     """Render index.html.
 
     Args:
-        study: as loaded.
-        rows: its aggregated cells, in the order of the table.
-        summary: sentences for the top of the page.
+        report: what is shown.
         drawings: figures, shown inline.
         written: when the report was made, ISO 8601.
+        drift: what moved against an earlier study, in sentences.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report"),
@@ -43,40 +54,45 @@ def page(study: Study, rows: Sequence[Row], summary: Sequence[str], drawings: Se
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "plain": lambda value, limit=None: plain(str(value), limit),
-        "number": number,
-        "setting": wording.setting,
-        "settings": wording.settings,
-        "duration": wording.duration,
-        "count": wording.count,
-        "memory": wording.memory,
-        "metric_name": wording.metric_name,
-    }
-    told = details(rows)
+    environment.filters |= {"plain": _plain, "setting": wording.setting}
     style, script = (_source(environment, name) for name in ("style.css", "page.js"))
-    tops = [top for group in groups(rows) if (top := best(group))]
-    tied = {id(row) for group in groups(rows) if (top := best(group)) for row in group if within_two(top, row)}
+    found, shown, study = report.evidence, report.cases[:MOST_ROWS], report.study
+    told = details([case.row for case in shown])
+    recommendations = [question.recommendation for question in found.questions]
     return environment.get_template("index.html.j2").render(
+        report=report,
         study=study,
-        rows=rows,
-        summary=summary,
-        basis=basis(rows),
-        notes=_notes(study, rows),
-        constants=constants(rows),
-        show={what: varies(rows, what) for what in ("task", "model", "metric", "variant")},
-        tops={id(top) for top in tops},
-        tied=tied - {id(top) for top in tops},
+        cases=shown,
+        recommendations=recommendations,
+        rest=[sentence for sentence in report.summary if sentence not in recommendations],
+        notes=notes(study, [row for question in found.questions for row in question.rows], found, report.hidden),
+        drift=drift,
+        constants=constants(report.rows),
+        columns=fields(report),
+        text_of=_text,
+        sort_value=_sort_value,
+        first={True: "descending", False: "ascending"},
+        short=lambda field: head(field, report, short=True),
+        bold=bold,
+        hint_of=_hint,
+        id=id,
+        margin=wording.margin(report.settings.margin, report.rows),
+        marks=marks(shown),
+        box=(WIDTH, HEIGHT),
+        pivot=grid(report) if report.pivot is not None else None,
+        pivot_title=pivot_title,
         figures=[(drawing, Markup(_inline(drawing.svg))) for drawing in drawings],
-        data=_data(rows),
+        hardest=hardest(found),
+        costs=_cost_fields(shown),
+        owning=owning(found),
+        plans=[(each.name, known) for each in report.studies if (known := planned(each.directory)) is not None],
+        data=_data([case.row for case in shown]),
+        provenance=_provenance(report.rows),
         asked=_asked(study),
         written=written,
-        runs=sum(len(row.cell.runs) + row.cell.unreadable for row in rows),
-        id=id,
+        runs=sum(len(row.cell.runs) + row.cell.unreadable for row in report.rows),
         wording=wording,
-        outcome=outcome,
-        status=status,
-        place=place,
+        place=_place,
         # JSON in which nothing can end the element that holds it.
         details=Markup(json_text(told.content)),
         left_out=told.left_out,
@@ -88,6 +104,10 @@ def page(study: Study, rows: Sequence[Row], summary: Sequence[str], drawings: Se
     )
 
 
+def _plain(value: Any, limit: int | None = None) -> str:
+    return plain(str(value), limit)
+
+
 def _source(environment: jinja2.Environment, name: str) -> str:
     assert environment.loader is not None  # set above
     return environment.loader.get_source(environment, name)[0]
@@ -96,8 +116,8 @@ def _source(environment: jinja2.Environment, name: str) -> str:
 def _inline(svg: str) -> str:
     """Fit a figure into a page: its width, and the page's colours. Names in it were escaped by matplotlib's writer."""
     body = svg[svg.index("<svg") :]
-    head, rest = body.split(">", maxsplit=1)
-    view = head[head.index('viewBox="') :].split('"')[1]
+    opening, rest = body.split(">", maxsplit=1)
+    view = opening[opening.index('viewBox="') :].split('"')[1]
     # Groups are numbered from 1 in every figure, and nothing refers to them.
     rest = re.sub(r'<g id="[^"]*"', "<g", rest)
     for color, replacement in ((INK, "currentColor"), (RULE, "var(--rule)"), (PAPER, "none")):
@@ -105,33 +125,55 @@ def _inline(svg: str) -> str:
     return f'<svg viewBox="{view}" xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true">{rest}'
 
 
-def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
-    """Collect what a reader must know before the numbers: how configurations were selected, and every warning once."""
-    notes: dict[str, None] = dict.fromkeys(study.warnings)
-    for row in rows:
-        for record in _latest(row):
-            known = facts(record)
-            selected = known.get("selected_with")
-            if selected:
-                notes[f"Hyperparameters were {selected} ({row.cell.task})."] = None
-            warnings = known.get("warnings")
-            for warning in warnings if isinstance(warnings, list) else []:
-                notes[f"{row.cell.task}: {warning}"] = None
-        if row.superseded:
-            text = wording.plural(row.superseded, "confirmed run")
-            notes[f"{wording.name(row, rows)}: {text} of an earlier choice of hyperparameters or data not counted."] = (
-                None
-            )
-    listing = list(notes)
-    rest = len(listing) - _MOST_NOTES
-    return [*listing[:_MOST_NOTES], f"And {rest} more of the kind."] if rest > 0 else listing
+def _text(field: Field, case: Case) -> str:
+    """Write a cell of the page's table, which has room for a failed row's error where its hyperparameters would be."""
+    row = case.row
+    if field.name == "status":
+        return wording.status(row)
+    if field.name == "hyperparameters" and row.status == "failed":
+        return row.error or "no message"
+    return field.text(case)
+
+
+def _sort_value(field: Field, case: Case) -> Any:
+    """Give what a column sorts by; verdicts from what one hopes for to what one fears."""
+    value = field.value(case)
+    if field.name == "verdict" and value in VERDICTS:
+        return VERDICTS.index(value)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, int) else plain(str(value), 80)
+
+
+def _hint(field: Field, case: Case) -> str:
+    """Say more of a value, for those who point at it."""
+    verdict, metric = case.judgement.verdict, case.row.cell.metric
+    if field.name == "verdict" and verdict is not None:
+        low, high = wording.signed(verdict.low, metric), wording.signed(verdict.high, metric)
+        gap = wording.score(verdict.gap, metric) if verdict.gap else "no"
+        models = "; one seed, so it holds for these trained models only" if verdict.scope == "models" else ""
+        return (
+            f"{gap} gap to the best mean; against the best other cell {low} to {high}; gaps from "
+            f"{wording.score(verdict.detectable, metric)} on would have been found{models}"
+        )
+    if field.name == "test_mean" and case.row.test_values:
+        values = ", ".join(wording.score(value, metric) for value in case.row.test_values)
+        return plain(f"by seed: {values}", 400)
+    return ""
+
+
+def _cost_fields(shown: Sequence[Case]) -> list[Field]:
+    """Choose the costs that are known of any row."""
+    return [FIELDS[name] for name in _COSTS if any(FIELDS[name].value(case) is not None for case in shown)]
 
 
 def _data(rows: Sequence[Row]) -> list[tuple[dict[str, Any], list[int]]]:
     """Give each distinct set of facts about data once, with the numbers of the rows that it belongs to."""
     found: list[tuple[dict[str, Any], list[int]]] = []
     for index, row in enumerate(rows, start=1):
-        for record in _latest(row):
+        for record in latest(row):
             known = {key: value for key, value in flat(facts(record)).items() if key not in _UNLISTED}
             for other, members in found:
                 if other == known:
@@ -143,21 +185,24 @@ def _data(rows: Sequence[Row]) -> list[tuple[dict[str, Any], list[int]]]:
     return found
 
 
-def _asked(study: Study) -> dict[str, Any]:
-    """Give what the study asked besides its cells: budget, sampler, seeds."""
-    keys = ("created", "harness", "question", "tune", "confirm")
-    return flat({key: study.sweep[key] for key in keys if study.sweep.get(key) is not None})
+def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Give where and with what all runs were made; what differs from cell to cell stands with each cell."""
+    values: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for key, value in cell.provenance(row):
+            values.setdefault(key, {})[value] = None
+    return [(key, wording.listed(list(seen), 4)) for key, seen in values.items()]
 
 
-def place(row: Row) -> str:
+def _asked(study: Study) -> list[tuple[str, str]]:
+    """Give what the study asked besides its cells: budget, sampler, seeds, machine."""
+    keys = ("created", "harness", "question", "tune", "confirm", "budget", "hardware")
+    asked = flat({key: study.sweep[key] for key in keys if study.sweep.get(key) is not None})
+    return [(key, wording.setting(value)) for key, value in asked.items()]
+
+
+def _place(row: Row) -> str:
     """Tell where a cell's runs lie, from the directory that holds the studies."""
     if not row.cell.runs:
         return ""
-    directory = row.cell.runs[0].paths.directory
-    return "/".join(directory.parts[-4:-1])
-
-
-def _latest(row: Row) -> list[Record]:
-    """Choose the one record that speaks for a cell's data; [] if no run got as far as its data."""
-    candidates = [*row.evaluated, *([row.best_trial] if row.best_trial else []), *(run.record for run in row.cell.runs)]
-    return [record for record in candidates if record.data][:1]
+    return "/".join(row.cell.runs[0].paths.directory.parts[-4:-1])

@@ -2,37 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from harness.report.escape import plain
-from harness.report.evidence import best, groups
-from harness.report.table import columns, constants
-from harness.report.write import Report
+from harness.report.fields import Field
+from harness.report.report import Report
+from harness.report.table import constants, fields, head
 
-_NAMES = ("task", "method", "model")  # columns that break only where a name is very long
+WIDTH = 100  # columns that the table fits
+_NAMES = ("task", "method", "model", "variant")  # columns that break only where a name is very long
+_MOST = {"task": 16, "method": 20, "model": 16, "variant": 18, "metric": 10, "status": 34}  # characters
 _LONGEST = 60  # characters of an error; the page and the files have all of it
+_NEVER = ("trials", "hyperparameters")
+# What goes first where there is no room; name, score, verdict and status always stay.
+_DROPPED = (
+    "energy_joules", "saved_bytes", "latency_p50_seconds", "dollars", "peak_memory_mb", "params_trainable",
+    "tune_seconds", "n_seeds", "val_best", "train_seconds", "interval",
+)  # fmt: skip
 
 
-def text_table(report: Report) -> Table:
-    """Make the table that a study prints at its end: it fits 100 columns, the best of each question in bold."""
-    shown = [column for column in columns(report.rows) if column.terminal]
+def text_table(report: Report, width: int = WIDTH) -> Table:
+    """Make the table that a study prints at its end, the best of each question in bold.
+
+    Args:
+        report: what is shown.
+        width: columns of the terminal; more than 100 are not used.
+    """
+    room = min(width, WIDTH)
+    shown = _fitting(report, room, [field for field in fields(report) if report.columns or field.name not in _NEVER])
     caption = " ".join(constants(report.rows))
     table = Table(title=Text(plain(report.study.name)), caption=Text(plain(caption)), box=box.SIMPLE_HEAD)
-    for column in shown:
-        cells = [plain(column.text(row)) for row in report.rows]
+    for field in shown:
+        most = _MOST.get(field.name, 40)
+        least = min(most, _width(field, report)) if field.name in _NAMES else 12 if field.name == "status" else None
         table.add_column(
-            Text(column.name),
-            justify="right" if column.numeric else "left",
-            no_wrap=column.numeric,
+            Text(head(field, report)),
+            justify="right" if field.numeric else "left",
+            no_wrap=field.numeric or field.name == "verdict",
             overflow="fold",
-            min_width=min(column.width, max(map(len, cells), default=1)) if column.name in _NAMES else column.least,
-            max_width=column.width,
+            min_width=least,
+            max_width=most,
         )
-    tops = {id(best(group)) for group in groups(report.rows)}
-    for row in report.rows:
+    for case in report.cases:
         # Text, not str: a str may hold markup of the terminal library.
-        texts = (Text(plain(column.text(row), _LONGEST)) for column in shown)
-        table.add_row(*texts, style="bold" if id(row) in tops else "")
+        style = "bold" if case.row is case.question.best else ""
+        table.add_row(*(Text(plain(field.text(case), _LONGEST)) for field in shown), style=style)
     return table
+
+
+def _fitting(report: Report, room: int, shown: Sequence[Field]) -> list[Field]:
+    """Leave columns out until the rest fits; a field that was asked for stays."""
+    kept = list(shown)
+    for name in () if report.columns else (name for name in _DROPPED if name != report.settings.cost):
+        if sum(min(_width(field, report), _MOST.get(field.name, 40)) + 2 for field in kept) + 2 <= room:
+            break
+        kept = [field for field in kept if field.name != name]
+    return kept
+
+
+def _width(field: Field, report: Report) -> int:
+    if field.name == "status":
+        return max([12, *(min(_MOST["status"], len(field.text(case))) for case in report.cases)])
+    return max([len(head(field, report)), *(len(plain(field.text(case))) for case in report.cases)])

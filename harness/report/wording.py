@@ -10,6 +10,7 @@ from harness.metrics import METRICS
 from harness.report.escape import plain
 from harness.report.rows import Row
 
+_MINUS = "\u2212"  # as wide as a plus
 _PLAIN = "{:.3f}"  # how a metric is written that this version does not know
 
 
@@ -30,6 +31,14 @@ def score(value: float | None, metric: str, unit: bool = False) -> str:
     if not percent(metric):
         return (METRICS[metric].format if metric in METRICS else _PLAIN).format(value)
     return f"{100 * value:.1f}{' %' if unit else ''}"
+
+
+def signed(value: float | None, metric: str) -> str:
+    """Write a difference of two scores with its sign, without a unit: `+0.9`."""
+    if value is None:
+        return ""
+    shown = 100 * value if percent(metric) else value
+    return f"{shown:+.{1 if percent(metric) else 3}f}".replace("-", _MINUS)
 
 
 def mean_and_spread(row: Row, unit: bool = False) -> str:
@@ -145,6 +154,32 @@ def name(row: Row, among: Sequence[Row]) -> str:
     if axes:
         parts.append(f"({settings(axes)})")
     return " ".join(plain(part, 60) for part in parts)
+
+
+def margin(value: float, rows: Sequence[Row]) -> str:
+    """Write a margin in the unit of the rows' metric: `1 point`, or a plain number."""
+    if rows and all(percent(row.cell.metric) for row in rows):
+        return f"{100 * value:.3g} point{'' if value == 0.01 else 's'}"
+    return f"{value:.3g}"
+
+
+def status(row: Row) -> str:
+    """Word a row's status for people, with the number of runs that go on or failed."""
+    parts = [f"{row.running} running" if row.running else row.status]
+    if row.failed and row.status != "failed":
+        parts.append(f"{plural(row.failed, 'run')} failed")
+    return "; ".join(parts)
+
+
+def outcome(row: Row) -> str:
+    """Word a row's status; that of a failed cell with its reason."""
+    return f"failed: {plain(row.error or 'no message', 200)}" if row.status == "failed" else status(row)
+
+
+def study(row: Row) -> str:
+    """Name the study that a row is of; "" where neither its axes nor its runs tell."""
+    given = row.cell.variant.get("study")
+    return str(given) if given else next((run.record.study for run in row.cell.runs), "")
 
 
 def listed(names: Sequence[str], limit: int = 6) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.record import atomic, now
+from harness.report.archive import SUFFIX, thaw
 from harness.report.definition import Definition
 from harness.report.evidence import evidence
 from harness.report.fields import cases
@@ -19,17 +20,27 @@ from harness.report.report import Report
 from harness.report.settings import Settings
 from harness.report.table import to_csv, to_latex, to_markdown
 
+# What the names of all figures begin with: only these are ever removed.
+FIGURES = (
+    "scores", "cost", "pairs", "trials", "seconds", "learning", "rate", "importance", "confusion", "ranks", "profile",
+)  # fmt: skip
+
 
 def write(
-    studies: Path | Sequence[Path], output: Path, settings: Settings | None = None, definition: Definition | None = None
+    studies: Path | Sequence[Path],
+    output: Path,
+    settings: Settings | None = None,
+    definition: Definition | None = None,
+    anchor: Path | None = None,
 ) -> Report:
     """Write a report of one study or of several, replacing an earlier one file by file.
 
     Args:
-        studies: `runs/<study>`, one or several; a study may still run.
+        studies: `runs/<study>` or an archive of it, one or several; a study may still run.
         output: `reports/<study>`; made if it is missing.
         settings: how to judge; those of the definition, else the defaults, if None.
         definition: which rows and columns to show; everything if None.
+        anchor: an earlier study, to say which cells moved against it.
 
     Raises:
         HarnessError: there is no study, nothing in it yet, the definition does not fit it, or the report cannot be
@@ -37,13 +48,15 @@ def write(
     """
     definition = definition or Definition()
     settings = settings or definition.settings
-    directories = [studies] if isinstance(studies, Path) else list(studies)
-    study, every = merge([load(directory) for directory in directories], definition.title)
+    paths = [studies] if isinstance(studies, Path) else list(studies)
+    loaded = [load(thaw(path) if path.suffix == SUFFIX else path) for path in paths]
+    study, every = merge(loaded, definition.title)
     compared = definition.compared(every)
     found = evidence(study, compared, settings)
     shown = definition.shown(cases(compared, found))
     report = Report(
         study=study,
+        studies=loaded,
         rows=[case.row for case in shown],
         summary=found.summary,
         output=output,
@@ -79,7 +92,8 @@ def write(
 
 
 def _remove_stale(output: Path, kept: set[str]) -> None:
-    """Remove what an earlier report of the same directory has left: figures whose question is gone, a pivot."""
-    for path in (*output.glob("figures/*"), *output.glob("pivot.*")):
-        if str(path.relative_to(output)) not in kept and path.suffix in (".svg", ".png", ".csv", ".md", ".tex"):
-            path.unlink()
+    """Remove what an earlier report to the same directory has left: figures whose question is gone, a pivot."""
+    for pattern in (*(f"figures/{kind}-*" for kind in FIGURES), "pivot.*"):
+        for path in output.glob(pattern):
+            if str(path.relative_to(output)) not in kept and path.suffix in (".svg", ".png", ".csv", ".md", ".tex"):
+                path.unlink()

@@ -1,0 +1,116 @@
+"""Where a cell goes wrong: the test rows that its runs miss most, and the classes that it takes for one another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.report.evidence import Evidence, Question
+from harness.report.predictions import Predictions
+from harness.report.rows import Row
+
+EXAMPLES, CONFUSIONS = 20, 15  # at most shown
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test row that a cell gets wrong.
+
+    Attributes:
+        id: its row number in the source.
+        label: the right class.
+        predicted: the wrong ones, each with the number of runs that gave it, most frequent first.
+        missed: runs of the cell that got it wrong.
+        others: runs of the other cells that got it wrong, and how many there are.
+    """
+
+    id: int
+    label: str
+    predicted: list[tuple[str, int]]
+    missed: int
+    others: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A class that is taken for another.
+
+    Attributes:
+        share: of the rows of the class `label`, mean over runs.
+        rows: the same as a number of test rows, mean over runs.
+    """
+
+    label: str
+    predicted: str
+    share: float
+    rows: float
+
+
+@dataclass(frozen=True)
+class Hardest:
+    """What a cell gets wrong.
+
+    Attributes:
+        runs: of the cell.
+        everywhere: test rows that every run of every cell gets wrong; their labels may be.
+    """
+
+    question: Question
+    row: Row
+    runs: int
+    examples: list[Example]
+    confusions: list[Confusion]
+    everywhere: int
+
+
+def hardest(evidence: Evidence) -> list[Hardest]:
+    """Look at the recommended cell of each question, else the best; nothing where its predictions cannot be read."""
+    found = []
+    for question in evidence.questions:
+        row = question.recommended or question.best
+        known = evidence.scores_of(row) if row is not None else None
+        if row is None or known is None:
+            continue
+        others = [
+            other
+            for each in question.compared
+            if each is not row and (other := evidence.scores_of(each)) is not None and other.same_rows(known)
+        ]
+        found.append(_hardest(question, row, known, others))
+    return found
+
+
+def _hardest(question: Question, row: Row, known: Predictions, others: Sequence[Predictions]) -> Hardest:
+    wrong = known.predicted != known.labels  # (S, n)
+    missed = wrong.sum(axis=0)
+    beside = np.sum([(each.predicted != each.labels).sum(axis=0) for each in others], axis=0) if others else missed * 0
+    total = sum(len(each.seeds) for each in others)
+    # Most missed by the cell first; of equals the one that the others miss too, which is hard and not just unlucky.
+    order = np.lexsort((known.ids, -beside, -missed))
+    examples = [
+        Example(
+            id=int(known.ids[index]),
+            label=str(known.labels[index]),
+            predicted=Counter(map(str, known.predicted[wrong[:, index], index])).most_common(3),
+            missed=int(missed[index]),
+            others=(int(beside[index]), total),
+        )
+        for index in order[:EXAMPLES]
+        if missed[index]
+    ]
+    pairs = Counter(
+        (str(label), str(predicted))
+        for seed in range(len(wrong))
+        for label, predicted in zip(known.labels[wrong[seed]], known.predicted[seed][wrong[seed]], strict=True)
+    )
+    sizes = Counter(map(str, known.labels))
+    runs = len(known.seeds)
+    confusions = [
+        Confusion(label, predicted, count / runs / sizes[label], count / runs)
+        for (label, predicted), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]
+    ]
+    everywhere = int(((missed == runs) & (beside == total)).sum())
+    return Hardest(question, row, runs, examples, confusions, everywhere)

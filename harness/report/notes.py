@@ -1,0 +1,160 @@
+"""What a reader must know before the numbers: how configurations were chosen, and what may mislead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.record import Record
+from harness.report import wording
+from harness.report.evidence import Evidence, Question
+from harness.report.load import Study
+from harness.report.rows import Row, facts, number
+
+MOST = 40  # a disk that was full leaves many unreadable records
+FEW = 3  # seeds below which a spread over seeds says little
+LONGER = 10  # times the tuning seconds of another cell from which a reader is told
+TRUNCATED = 0.01  # share of texts that were cut, from which a reader is told
+_DIVERGED = re.compile(r"not finite|non-finite|diverge|\bnan\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Note:
+    """A warning.
+
+    Attributes:
+        kind: one word, said before it.
+    """
+
+    kind: str
+    text: str
+
+
+def notes(study: Study, rows: Sequence[Row], evidence: Evidence, hidden: int = 0) -> list[Note]:
+    """Collect the notes, each once; a long listing is cut and its rest counted."""
+    found: dict[Note, None] = {}
+    for note in (
+        *_ended(rows),
+        *(note for question in evidence.questions for note in (*_seeds(question), *_budget(question))),
+        *(Note("Data", text) for row in rows for text in _data(row)),
+        *(Note("Compared", text) for text in evidence.notes),
+        *(Note("Files", text) for text in study.warnings),
+        *_superseded(rows),
+    ):
+        found[note] = None
+    if hidden:
+        text = f"{wording.plural(hidden, 'row')} that the definition leaves out took part in every comparison."
+        found[Note("Rows", text)] = None
+    listing = list(found)
+    rest = len(listing) - MOST
+    return [*listing[:MOST], Note("More", f"And {rest} more of the kind.")] if rest > 0 else listing
+
+
+def _ended(rows: Sequence[Row]) -> Iterator[Note]:
+    """Say what became of runs that left no score."""
+    counts = (
+        (sum(row.failed - row.lost for row in rows), "failed"),
+        (sum(row.lost for row in rows), "lost (its process was killed)", "lost (their processes were killed)"),
+        (sum(row.pruned for row in rows), "ended early for its poor score", "ended early for their poor scores"),
+        (sum(row.running for row in rows), "still running"),
+        (sum(row.cell.unreadable for row in rows), "without a record that can be read"),
+    )
+    parts = [f"{number:,} {words[number != 1 and len(words) > 1]}" for number, *words in counts if number]
+    if parts:
+        total = sum(len(row.cell.runs) + row.cell.unreadable for row in rows)
+        yield Note("Runs", f"Of {wording.plural(total, 'run')}: {', '.join(parts)}.")
+    for row in rows:
+        gone = sum(
+            _DIVERGED.search(run.record.error or "") is not None for run in row.cell.runs if run.status == "failed"
+        )
+        if gone:
+            text = f"{wording.name(row, rows)}: {wording.plural(gone, 'run')} diverged, to numbers that are not finite."
+            yield Note("Diverged", text)
+
+
+def _seeds(question: Question) -> Iterator[Note]:
+    """Say where too few seeds were confirmed."""
+    scored = [row for row in question.rows if row.test_mean is not None]
+    one = [wording.name(row, question.rows) for row in scored if len(row.seeds) == 1]
+    few = [wording.name(row, question.rows) for row in scored if 1 < len(row.seeds) < FEW]
+    if one:
+        yield Note(
+            "Seeds",
+            f"One seed: what is said of {wording.listed(one)} holds for the trained models, not for the methods.",
+        )
+    if few:
+        yield Note(
+            "Seeds", f"Fewer than {FEW} seeds, so the spread between seeds is hardly known: {wording.listed(few)}."
+        )
+
+
+def _budget(question: Question) -> Iterator[Note]:
+    """Say where cells of one question were not tuned alike."""
+    tuned = [row for row in question.rows if row.cell.space and row.trials]
+    if len(tuned) < 2:
+        return
+    where = f"On {' '.join(question.key[:2]).strip()}, cells" if question.key[0] else "Cells"
+    extremes = _extremes(tuned, lambda row: float(row.trials))
+    if extremes is not None:
+        low, high = extremes
+        yield Note(
+            "Budget",
+            f"{where} were tuned unequally: {wording.plural(low.trials, 'trial')} of {wording.name(low, tuned)}, "
+            f"{high.trials} of {wording.name(high, tuned)}. More trials alone find a better best.",
+        )
+    timed = [row for row in tuned if row.tune_seconds]
+    extremes = _extremes(timed, lambda row: row.tune_seconds or 0.0)
+    if extremes is not None and (extremes[1].tune_seconds or 0) > LONGER * (extremes[0].tune_seconds or 0):
+        low, high = extremes
+        yield Note(
+            "Budget",
+            f"{where} had unequal time for tuning: {wording.duration(low.tune_seconds)} for "
+            f"{wording.name(low, tuned)}, {wording.duration(high.tune_seconds)} for {wording.name(high, tuned)}.",
+        )
+
+
+def _extremes(rows: Sequence[Row], value: Callable[[Row], float]) -> tuple[Row, Row] | None:
+    if len({value(row) for row in rows}) < 2:
+        return None
+    return min(rows, key=value), max(rows, key=value)
+
+
+def _data(row: Row) -> Iterator[str]:
+    task = row.cell.task
+    for record in latest(row):
+        known = facts(record)
+        if known.get("selected_with"):
+            yield f"Hyperparameters were {known['selected_with']} ({task})."
+        warnings = known.get("warnings")
+        for warning in warnings if isinstance(warnings, list) else []:
+            yield f"{task}: {warning}"
+        cut, sizes = known.get("truncated"), known.get("rows")
+        if isinstance(cut, dict) and isinstance(sizes, dict):
+            for split in cut:
+                count, size = number(cut[split]), number(sizes.get(split))
+                if count and size and count >= TRUNCATED * size:
+                    yield (
+                        f"{task}: {count / size:.1%} of the {split} texts were cut"
+                        f"{_length(known)}; what was cut off may matter."
+                    )
+
+
+def _length(known: dict[str, object]) -> str:
+    length = number(known.get("max_length"))
+    return f" at {length:.0f} tokens (task.max_length)" if length else ""
+
+
+def _superseded(rows: Sequence[Row]) -> Iterator[Note]:
+    for row in rows:
+        if row.superseded:
+            runs = wording.plural(row.superseded, "confirmed run")
+            what = "of an earlier choice of hyperparameters or data not counted."
+            yield Note("Runs", f"{wording.name(row, rows)}: {runs} {what}")
+
+
+def latest(row: Row) -> list[Record]:
+    """Choose the one record that speaks for a cell's data; [] if no run got as far as its data."""
+    candidates = [*row.evaluated, *([row.best_trial] if row.best_trial else [])]
+    found = [record for record in candidates if record.data]
+    return found[:1] or [run.record for run in row.cell.runs if run.record.data][:1]
