@@ -8,6 +8,7 @@ docs/decisions.md says what else was tried.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import queue
@@ -42,10 +43,19 @@ class LocalLauncher(Launcher):
         threads: CPU threads of each.
         timeout_min: minutes a run may take before it counts as hung and its worker is killed; None never.
         gpus: CUDA device ids; worker i sees only `gpus[i % len(gpus)]`. Empty: devices are left as they are.
+        module: whose `execute` takes the packs.
     """
 
-    def __init__(self, workers: int, threads: int, timeout_min: float | None, gpus: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        workers: int,
+        threads: int,
+        timeout_min: float | None,
+        gpus: tuple[str, ...] = (),
+        module: str = "harness.run",
+    ) -> None:
         self.capacity = workers
+        self._module = module
         self._threads = threads
         self._timeout = None if timeout_min is None else 60 * timeout_min
         self._gpus = gpus
@@ -95,7 +105,7 @@ class LocalLauncher(Launcher):
         ours, theirs = self._context.Pipe()
         gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
         process = self._context.Process(
-            target=_work, args=(theirs, self._threads, gpu), name=f"harness-worker-{slot}", daemon=True
+            target=_work, args=(theirs, self._threads, gpu, self._module), name=f"harness-worker-{slot}", daemon=True
         )
         process.start()
         theirs.close()
@@ -145,7 +155,7 @@ def _end(worker: _Worker) -> None:
     worker.connection.close()
 
 
-def _work(connection: Connection, threads: int, gpu: str | None) -> None:
+def _work(connection: Connection, threads: int, gpu: str | None, module: str) -> None:
     """Be a worker: execute what arrives, answer None, or a sentence if the pack itself could not be executed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # both reach the whole group; the coordinator decides what they mean
@@ -163,7 +173,7 @@ def _work(connection: Connection, threads: int, gpu: str | None) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     use_threads(threads)
-    from harness.run import execute
+    execute = importlib.import_module(module).execute
 
     while True:
         pack = packs.get()

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import Config
-from harness.launch.build import divide, visible_gpus
-from harness.launch.resources import merge
 from harness.price import described, dollars
 from harness.record import RunPaths, now, write_json
+from harness.sweep.places import place
 from harness.sweep.reconcile import Records
 
 OUTCOME = "outcome.json"
@@ -122,21 +121,10 @@ def slot_rate(config: Config, base: Mapping[str, Any]) -> float | None:
         config: the study's configuration.
         base: the cell's resolved configuration.
     """
-    launch = config.launch
-    shared = 1
-    if launch.kind == "slurm":
-        resources = merge(config.slurm, base)
-        gpu = bool(resources.get("gpus_per_node") or resources.get("gres")) and config.device != "cpu"
-        threads = launch.threads or int(resources["cpus_per_task"])
-    else:
-        cores = os.cpu_count() or 1
-        gpus = len(visible_gpus()) if config.device in ("auto", "cuda") else 0
-        gpu = gpus > 0
-        if launch.kind == "local":
-            threads, shared = divide(launch, gpus, cores)[1], launch.workers_per_gpu
-        else:
-            threads = launch.threads or cores
-    second = {"accelerator_seconds": 1 / shared if gpu else None, "core_seconds": float(threads)}
+    where = place(base, config)
+    shared = config.launch.workers_per_gpu if config.launch.kind == "local" else 1
+    gpu = where.device in ("cuda", "mps")
+    second = {"accelerator_seconds": 1 / shared if gpu else None, "core_seconds": float(where.threads)}
     return dollars(second, described(config))
 
 

@@ -17,14 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.storages import BaseStorage
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from harness import snapshot
 from harness.config import Config
 from harness.errors import HarnessError, Problems
 from harness.launch import Launcher, make_launcher
-from harness.launch.build import divide, visible_gpus
-from harness.launch.resources import describe, merge
 from harness.launch.submissions import Jobs
 from harness.price import described
 from harness.record import STOP, RunPaths, write_json
@@ -35,11 +32,11 @@ from harness.sweep.cells import Asked, compose
 from harness.sweep.contest import Contest
 from harness.sweep.coordinator import Coordinator, Interrupt
 from harness.sweep.meter import Meter, slot_rate
+from harness.sweep.plan import keep_plan, show_plan
 from harness.sweep.prepare import Ready, prepare
 from harness.sweep.progress import Progress, clock
 from harness.sweep.reconcile import Records
 from harness.sweep.replicate import Replication, plan_looks
-from harness.sweep.space import size
 from harness.sweep.storage import lock, open_storage
 from harness.sweep.trials import Trials, startup_trials
 
@@ -84,9 +81,10 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
             f"first: python -m harness.stop {name}"
         )
     if config.plan:
-        _print_plan(console, name, directory, ready, asked.seeds, config)
+        show_plan(console, name, directory, ready, asked.seeds, config, began)
         return 0
     directory.mkdir(parents=True, exist_ok=True)
+    keep_plan(directory, ready, asked.seeds, config)
     if config.launch.detach:
         return _detach(console, config, name, directory)
     with lock(directory):
@@ -291,47 +289,6 @@ def _conclude(console: Console, config: Config, name: str, directory: Path, cont
                 soft_wrap=True,
             )
     return 0 if chosen else 1
-
-
-def _print_plan(
-    console: Console, name: str, directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], config: Config
-) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    cluster = config.launch.kind == "slurm"
-    for column in ("cell", "trials", "confirmations", "tuned"):
-        table.add_column(column, justify="right" if column in ("trials", "confirmations") else "left", overflow="fold")
-    total = 0
-    for each in ready:
-        finite = size(each.cell.space)
-        trials = config.tune.trials
-        if finite is not None:
-            trials = finite if trials is None else min(trials, finite)
-        total += (trials or 0) + len(seeds)
-        space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
-        table.add_row(each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), escape(space))
-    console.print(
-        f"Plan of study [bold]{name}[/bold] (would be in {escape(str(directory))}); nothing was started.",
-        soft_wrap=True,
-    )
-    console.print(table)
-    gpus = visible_gpus() if config.device in ("auto", "cuda") else ()
-    if config.launch.kind == "inline":
-        where = "in this process"
-    elif cluster:
-        each_job = _count(config.launch.runs_per_job, "run")
-        where = f"in Slurm jobs of {each_job} each, at most {config.slurm.max_queued} at once"
-    else:
-        workers, threads = divide(config.launch, len(gpus), os.cpu_count() or 1)
-        where = f"on {_count(workers, 'worker')} with {_count(threads, 'thread')} each"
-    if cluster:
-        alike: dict[str, list[str]] = {}
-        for each in ready:
-            alike.setdefault(describe(merge(config.slurm, each.base)), []).append(each.cell.id)
-        for resources, cells in alike.items():
-            which = "" if len(alike) == 1 else f" of {', '.join(cells)}"
-            console.print(f"Each job{which}: {escape(resources)}.", soft_wrap=True)
-    at_least = "" if config.tune.trials is not None else "at least "
-    console.print(f"{_count(len(ready), 'cell')}, {at_least}{_count(total, 'run')} {where}.")
 
 
 def _restarts() -> int:

@@ -196,6 +196,12 @@ class Trials:
         return tuple(sorted(params.items()))
 
 
+def planned_trials(space: Mapping[str, Parameter], tune: TuneConfig) -> int | None:
+    """Configurations that a cell tries; None: as many as its seconds allow."""
+    finite, trials = size(space), tune.trials
+    return trials if finite is None else finite if trials is None else min(trials, finite)
+
+
 def startup_trials(tune: TuneConfig) -> int:
     """Trials before a model-based sampler starts: a third of the budget, at least 4 and at most Optuna's own 10."""
     if tune.startup_trials is not None:

@@ -1,0 +1,81 @@
+"""Where the runs of a study compute: how many at once, on what, with how much memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.config import Config
+from harness.launch.build import divide, visible_gpus
+from harness.launch.resources import merge
+from harness.machine import device_name
+from harness.sweep.prepare import Ready
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs compute.
+
+    Attributes:
+        device: cpu | cuda | mps.
+        device_name: as in a record's provenance; None: any, for jobs of a cluster are not here.
+        threads: CPU threads of a run.
+    """
+
+    device: str
+    device_name: str | None
+    threads: int
+
+
+def workers(config: Config) -> tuple[int, int]:
+    """Runs that execute at once, and CPU threads of each."""
+    cores = os.cpu_count() or 1
+    if config.launch.kind == "inline":
+        return 1, config.launch.threads or cores
+    if config.launch.kind == "slurm":
+        return config.slurm.max_queued, config.launch.threads or config.slurm.cpus_per_task
+    return divide(config.launch, len(gpus(config)), cores)
+
+
+def gpus(config: Config) -> tuple[str, ...]:
+    """The GPUs of this machine that the study may use."""
+    return visible_gpus() if config.device in ("auto", "cuda") else ()
+
+
+def place(base: Mapping[str, Any], config: Config) -> Place:
+    """Where a cell's runs compute, as far as that can be said without loading torch."""
+    if config.launch.kind == "slurm":
+        resources = merge(config.slurm, base)
+        gpu = bool(resources.get("gpus_per_node") or resources.get("gres")) and config.device != "cpu"
+        return Place("cuda" if gpu else "cpu", None, config.launch.threads or int(resources["cpus_per_task"]))
+    device = config.device
+    if device == "auto":
+        device = "cuda" if gpus(config) else "mps" if sys.platform == "darwin" else "cpu"
+    return Place(device, device_name("cpu") if device == "cpu" else None, workers(config)[1])
+
+
+def memory_limit(config: Config, ready: Sequence[Ready]) -> float | None:
+    """MiB that the workers of a machine share, or that one job or GPU has; None if it is not known."""
+    if config.launch.kind == "slurm":
+        limits = [merge(config.slurm, each.base)["mem_gb"] for each in ready]
+        return None if None in limits else 1024 * min(limits)
+    if gpus(config) or config.hardware.memory_gb:
+        memory = config.hardware.memory_gb
+        return None if memory is None else 1024 * memory
+    return machine_memory()
+
+
+def machine_memory() -> float | None:
+    """MiB of this machine, or of the control group that the process is in where that has less; None if unknown."""
+    limits = []
+    with suppress(OSError, ValueError, AttributeError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            limits.append(int(Path(path).read_text(encoding="ascii")) / 2**20)
+    return min(limits, default=None)

@@ -1,0 +1,146 @@
+"""What `plan=true` prints."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.config import Config
+from harness.launch.resources import describe, merge
+from harness.sweep.places import gpus, workers
+from harness.sweep.prepare import Ready
+from harness.sweep.progress import clock
+from harness.sweep.trials import planned_trials
+
+
+def print_runs(
+    console: Console, name: str, directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], config: Config
+) -> None:
+    """Print what would run, and where."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    cluster = config.launch.kind == "slurm"
+    for column in ("cell", "trials", "confirmations", "tuned"):
+        table.add_column(column, justify="right" if column in ("trials", "confirmations") else "left", overflow="fold")
+    total = 0
+    for each in ready:
+        trials = planned_trials(each.cell.space, config.tune)
+        total += (trials or 0) + len(seeds)
+        space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
+        table.add_row(each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), escape(space))
+    console.print(
+        f"Plan of study [bold]{name}[/bold] (would be in {escape(str(directory))}); nothing was started.",
+        soft_wrap=True,
+    )
+    console.print(table)
+    if config.launch.kind == "inline":
+        where = "in this process"
+    elif cluster:
+        each_job = _count(config.launch.runs_per_job, "run")
+        where = f"in Slurm jobs of {each_job} each, at most {config.slurm.max_queued} at once"
+    else:
+        count, threads = workers(config)
+        where = f"on {_count(count, 'worker')} with {_count(threads, 'thread')} each"
+    if cluster:
+        alike: dict[str, list[str]] = {}
+        for each in ready:
+            alike.setdefault(describe(merge(config.slurm, each.base)), []).append(each.cell.id)
+        for resources, cells in alike.items():
+            which = "" if len(alike) == 1 else f" of {', '.join(cells)}"
+            console.print(f"Each job{which}: {escape(resources)}.", soft_wrap=True)
+    at_least = "" if config.tune.trials is not None else "at least "
+    console.print(f"{_count(len(ready), 'cell')}, {at_least}{_count(total, 'run')} {where}.")
+
+
+def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) -> None:
+    """Print what it would take, a row a cell; see `harness.sweep.plan.PLAN`."""
+    table = Table(box=None, header_style="bold", pad_edge=False, show_footer=True)
+    names = ("cell", "runs", "run time", "dollars", "peak memory", "disk", "known from")
+    total = (
+        "total", str(plan["runs"]), duration(plan["run_seconds"]), _dollars(plan["dollars"]),
+        _bytes(plan["peak_memory_mb"], 2**20), _bytes(plan["disk_bytes"]), "",
+    )  # fmt: skip
+    shown = [place for place, name in enumerate(names) if name != "dollars" or plan["dollars"] is not None]
+    for place in shown:
+        left = names[place] in ("cell", "known from")
+        table.add_column(
+            names[place], footer=total[place], justify="left" if left else "right", no_wrap=names[place] != "cell",
+            overflow="fold",
+        )  # fmt: skip
+    for cell in plan["cells"]:
+        row = (
+            cell["id"], str(cell["trials"] + cell["confirmations"]), duration(cell["seconds"]),
+            _dollars(cell["dollars"]), _bytes(cell["peak_memory_mb"], 2**20), _bytes(cell["disk_bytes"]),
+            cell["source"],
+        )  # fmt: skip
+        table.add_row(*(row[place] for place in shown))
+    console.print()
+    console.print(table)
+    for line in _sentences(plan, config):
+        console.print(line, soft_wrap=True)
+
+
+def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
+    """What the table says, and what it does not."""
+    left = f", the {plan['done']} that have ended not counted," if plan["done"] else ""
+    wall = f"{duration(plan['wall_seconds'])} ({duration(plan['low'])} to {duration(plan['high'])})"
+    slurm = config.launch.kind == "slurm"
+    lines = [f"Estimate: {wall} until the last run has ended{left} {'without waiting in the queue' if slurm else ''}."]
+    if plan["dollars"] is not None:
+        price = f"${config.hardware.dollars_per_hour:g} an hour"
+        lines[0] += f" About {_dollars(plan['dollars'])} at {price} ({config.hardware.name or 'hardware'})."
+    peak, limit = plan["peak_memory_mb"], plan["memory_limit_mb"]
+    if peak is not None and limit is not None:
+        shared = 1 if slurm else config.launch.workers_per_gpu if gpus(config) else plan["workers"]
+        fits = shared * peak <= limit
+        times = f"{shared} x " if shared > 1 else ""
+        advice = "" if fits else " [red]This does not fit[/red]: fewer workers (launch.workers), or smaller batches."
+        lines.append(
+            f"Memory: {times}{_bytes(peak, 2**20)} of {_bytes(limit, 2**20)}{', fits.' if fits else '.'}{advice}"
+        )
+    place = Path(config.runs_dir)
+    free = shutil.disk_usage(place if place.exists() else Path()).free
+    if plan["disk_bytes"] > free:
+        lines.append(f"[red]Disk: {_bytes(plan['disk_bytes'])} do not fit in the {_bytes(free)} that are free.[/red]")
+    most = config.confirm.max_seeds
+    if most is not None and most > config.confirm.seeds:
+        lines.append(
+            f"Not counted: up to {most - config.confirm.seeds} more confirmations of cells whose verdict is open."
+        )
+    if config.tune.pruner != "none" or config.train.patience:
+        lines.append("Trials that are pruned or stop early make it shorter.")
+    for what, limit in (("wall_seconds", config.budget.seconds), ("dollars", config.budget.dollars)):
+        if limit is not None and plan[what] is not None and plan[what] > limit:
+            key = "seconds" if what == "wall_seconds" else what
+            lines.append(
+                f"[yellow]More than budget.{key}={limit:g}[/yellow]: tuning would end early, the same for all cells."
+            )
+    return [line.replace(" .", ".") for line in lines]
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `2:05`, `3.4 h`."""
+    return clock(seconds) if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
+
+
+def _dollars(value: float | None) -> str:
+    return "" if value is None else f"${value:.2f}" if value >= 0.1 or value == 0 else f"${value:.4f}"
+
+
+def _bytes(value: float | None, unit: float = 1.0) -> str:
+    if value is None:
+        return ""
+    size_ = value * unit
+    for name, step in (("GB", 2**30), ("MB", 2**20), ("kB", 2**10)):
+        if size_ >= step:
+            return f"{size_ / step:.1f} {name}" if size_ < 10 * step else f"{size_ / step:.0f} {name}"
+    return f"{size_:.0f} B"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
