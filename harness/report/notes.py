@@ -66,7 +66,9 @@ def _ended(rows: Sequence[Row]) -> Iterator[Note]:
         yield Note("Runs", f"Of {wording.plural(total, 'run')}: {', '.join(parts)}.")
     for row in rows:
         gone = sum(
-            _DIVERGED.search(run.record.error or "") is not None for run in row.cell.runs if run.status == "failed"
+            _DIVERGED.search(run.record.error or "") is not None
+            for run in row.cell.runs
+            if run.record.status == "failed"
         )
         if gone:
             text = f"{wording.name(row, rows)}: {wording.plural(gone, 'run')} diverged, to numbers that are not finite."
