@@ -141,9 +141,7 @@ def test_recommended_cell_is_marked(eight: dict[str, Drawing], tmp_path: Path) -
     study = Builder(tmp_path / "runs" / "wide")
     build(study, {name: METHODS[name] for name in ("linear_probe", "lora", "full")}, seeds=4, trials=5)
     found = drawings(study.directory, Settings(margin=0.2))
-    assert (
-        "Bold: the recommended cell." in found["scores-wide" if "scores-wide" in found else "scores-banking77"].caption
-    )
+    assert "Bold: the recommended cell." in found["scores-banking77"].caption
     assert "Ring: the recommended cell." in found["cost-banking77"].caption
     assert "what linear_probe, the recommended cell, takes for what" in found["confusion-banking77"].caption
 
@@ -173,7 +171,7 @@ def test_figures_across_questions(tmp_path: Path) -> None:
 
 
 def test_many_cells_stay_readable_and_fast(tmp_path: Path) -> None:
-    """Of 45 cells the 40 best are drawn, lines in eight colours; the captions say so; it takes half a second a figure."""
+    """Of 45 cells the 40 best are drawn, lines in eight colours, as captions say; a figure takes half a second."""
     study = Builder(tmp_path / "runs" / "many")
     methods = {f"method_{i:02d}": (0.8 + 0.002 * i, 0.004, 2.0 + i, 1e-3) for i in range(45)}
     build(study, methods, seeds=2, trials=4, classes=6)
