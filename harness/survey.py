@@ -38,6 +38,7 @@ class Survey:
         failures: the runs that failed, latest first: {run, status, error, ended}.
         unreadable: runs whose record cannot be read.
         activity: when a file of it last changed, seconds since the epoch.
+        outcome: outcome.json; None without one.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Survey:
     failures: list[dict[str, Any]]
     unreadable: list[str]
     activity: float | None
+    outcome: dict[str, Any] | None
 
 
 @dataclass
@@ -102,6 +104,7 @@ def survey(directory: Path) -> Survey:
             for name, record in failures
         ],
         unreadable=runs.unreadable, activity=max(times) or None,
+        outcome=studies.read_json(directory / "outcome.json") or None,
     )  # fmt: skip
 
 

@@ -65,6 +65,8 @@ def _headline(found: Survey) -> Text:
     job = found.coordinator
     if found.state == "running" and who:
         text.append(f", coordinated by {process}{_duration(who.get('since'))}")
+    elif found.state == "stopped" and _spent(found):
+        text.append(" by its budget")
     elif found.state == "stopped" and who:
         text.append(f"; its coordinator ({process}) died")
     if job is not None and found.state in ("running", "queued"):
@@ -151,7 +153,16 @@ def _failures(found: Survey) -> list[Text]:
     return [*lines, Text(f"{f'And {rest} more. ' if rest else ''}The whole story of one: {command}", style="dim")]
 
 
+def _spent(found: Survey) -> str:
+    """What its budget left undone, a sentence; "" if that did not end it."""
+    outcome = found.outcome or {}
+    return plain(str(outcome.get("note") or "Stopped by its budget.")) if outcome.get("ended") == "budget" else ""
+
+
 def _advice(found: Survey) -> str:
+    if found.state in ("done", "stopped") and (spent := _spent(found)):
+        report = f"python -m harness.report {shlex.quote(str(found.directory))}"
+        return f"{spent} To go on, run its command again with a larger budget. The report so far: {report}"
     if found.state == "done":
         return f"The report: python -m harness.report {shlex.quote(str(found.directory))}"
     if found.state != "stopped" or not found.cells:

@@ -15,7 +15,6 @@ from harness.config import Config
 from harness.launch.resources import describe, merge
 from harness.sweep.places import gpus, workers
 from harness.sweep.prepare import Ready
-from harness.sweep.progress import clock
 from harness.sweep.trials import planned_trials
 
 
@@ -58,26 +57,31 @@ def print_runs(
 
 
 def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) -> None:
-    """Print what it would take, a row a cell; see `harness.sweep.plan.PLAN`."""
-    table = Table(box=None, header_style="bold", pad_edge=False, show_footer=True)
-    names = ("cell", "runs", "run time", "dollars", "peak memory", "disk", "known from")
+    """Print what it would take, a row a cell; `plan` is the content of plan.json."""
+    sources = {cell["source"] for cell in plan["cells"]}
+    rows = [
+        (
+            cell["id"], str(cell["trials"] + cell["confirmations"]), duration(cell["seconds"]),
+            _dollars(cell["dollars"]), _bytes(cell["peak_memory_mb"], 2**20), _bytes(cell["disk_bytes"]),
+            cell["source"],
+        )
+        for cell in plan["cells"]
+    ]  # fmt: skip
     total = (
         "total", str(plan["runs"]), duration(plan["run_seconds"]), _dollars(plan["dollars"]),
         _bytes(plan["peak_memory_mb"], 2**20), _bytes(plan["disk_bytes"]), "",
     )  # fmt: skip
-    shown = [place for place, name in enumerate(names) if name != "dollars" or plan["dollars"] is not None]
+    names = ("cell", "runs", "run time", "dollars", "memory", "disk", "known from")
+    hidden = [*(["dollars"] if plan["dollars"] is None else []), *(["known from"] if len(sources) == 1 else [])]
+    shown = [place for place, name in enumerate(names) if name not in hidden]
+    table = Table(box=None, header_style="bold", pad_edge=False, show_footer=True)
     for place in shown:
         left = names[place] in ("cell", "known from")
         table.add_column(
-            names[place], footer=total[place], justify="left" if left else "right", no_wrap=names[place] != "cell",
-            overflow="fold",
+            names[place], footer=total[place], justify="left" if left else "right", overflow="fold",
+            no_wrap=not left, min_width=max(len(row[place]) for row in [*rows, total]) if place == 0 else None,
         )  # fmt: skip
-    for cell in plan["cells"]:
-        row = (
-            cell["id"], str(cell["trials"] + cell["confirmations"]), duration(cell["seconds"]),
-            _dollars(cell["dollars"]), _bytes(cell["peak_memory_mb"], 2**20), _bytes(cell["disk_bytes"]),
-            cell["source"],
-        )  # fmt: skip
+    for row in rows:
         table.add_row(*(row[place] for place in shown))
     console.print()
     console.print(table)
@@ -87,10 +91,14 @@ def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) ->
 
 def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
     """What the table says, and what it does not."""
-    left = f", the {plan['done']} that have ended not counted," if plan["done"] else ""
+    sources = " and ".join(sorted({cell["source"].split(" (")[0] for cell in plan["cells"]}))
     wall = f"{duration(plan['wall_seconds'])} ({duration(plan['low'])} to {duration(plan['high'])})"
     slurm = config.launch.kind == "slurm"
-    lines = [f"Estimate: {wall} until the last run has ended{left} {'without waiting in the queue' if slurm else ''}."]
+    lines = [
+        f"Estimate from {sources}: {wall} until the last run has ended{', not counting the queue' if slurm else ''}."
+    ]
+    if plan["done"]:
+        lines[0] += f" {_count(plan['done'], 'run')} of the study ended before and are not counted."
     if plan["dollars"] is not None:
         price = f"${config.hardware.dollars_per_hour:g} an hour"
         lines[0] += f" About {_dollars(plan['dollars'])} at {price} ({config.hardware.name or 'hardware'})."
@@ -120,16 +128,21 @@ def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
             lines.append(
                 f"[yellow]More than budget.{key}={limit:g}[/yellow]: tuning would end early, the same for all cells."
             )
-    return [line.replace(" .", ".") for line in lines]
+    return lines
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `2:05`, `3.4 h`."""
-    return clock(seconds) if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
+    """Seconds for people: `45 s`, `2.1 min`, `18 min`, `3.4 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    value, unit = (seconds / 60, "min") if seconds < 100 * 60 else (seconds / 3600, "h")
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
 
 
 def _dollars(value: float | None) -> str:
-    return "" if value is None else f"${value:.2f}" if value >= 0.1 or value == 0 else f"${value:.4f}"
+    if value is None:
+        return ""
+    return f"${value:.2f}" if value >= 0.1 or value == 0 else f"${value:.2g}"
 
 
 def _bytes(value: float | None, unit: float = 1.0) -> str:
