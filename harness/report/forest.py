@@ -18,7 +18,8 @@ class Mark:
 
     Attributes:
         low, high, mean: across.
-        clipped: whether the interval begins left of the scale.
+        clipped: whether the interval goes beyond the scale.
+        inside: whether the mean is on the scale.
         best: the mean of the question's best row, for comparison.
     """
 
@@ -26,6 +27,7 @@ class Mark:
     high: float
     mean: float
     clipped: bool
+    inside: bool
     best: float
 
 
@@ -48,7 +50,8 @@ def marks(cases: Sequence[Case]) -> dict[int, Mark]:
             assert interval is not None
             low, high = scale.place(interval.low), scale.place(interval.high)
             outside = interval.low < scale.low or interval.high > scale.high
-            found[id(case.row)] = Mark(low, high, scale.place(interval.mean), outside, scale.place(_mean(best)))
+            inside = scale.low <= interval.mean <= scale.high
+            found[id(case.row)] = Mark(low, high, scale.place(interval.mean), outside, inside, scale.place(_mean(best)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Where a cell goes wrong: the test rows that its runs miss most, and the classes that it takes for one another."""
+"""Where a cell goes wrong: the test rows that its runs miss most."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.report.evidence import Evidence, Question
 from harness.report.predictions import Predictions
 from harness.report.rows import Row
 
-EXAMPLES, CONFUSIONS = 20, 15  # at most shown
+EXAMPLES = 20  # at most shown
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,6 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Confusion:
-    """A class that is taken for another.
-
-    Attributes:
-        share: of the rows of the class `label`, mean over runs.
-        rows: the same as a number of test rows, mean over runs.
-    """
-
-    label: str
-    predicted: str
-    share: float
-    rows: float
-
-
-@dataclass(frozen=True)
 class Hardest:
     """What a cell gets wrong.
 
@@ -62,7 +47,6 @@ class Hardest:
     row: Row
     runs: int
     examples: list[Example]
-    confusions: list[Confusion]
     everywhere: int
 
 
@@ -101,16 +85,6 @@ def _hardest(question: Question, row: Row, known: Predictions, others: Sequence[
         for index in order[:EXAMPLES]
         if missed[index]
     ]
-    pairs = Counter(
-        (str(label), str(predicted))
-        for seed in range(len(wrong))
-        for label, predicted in zip(known.labels[wrong[seed]], known.predicted[seed][wrong[seed]], strict=True)
-    )
-    sizes = Counter(map(str, known.labels))
     runs = len(known.seeds)
-    confusions = [
-        Confusion(label, predicted, count / runs / sizes[label], count / runs)
-        for (label, predicted), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]
-    ]
     everywhere = int(((missed == runs) & (beside == total)).sum())
-    return Hardest(question, row, runs, examples, confusions, everywhere)
+    return Hardest(question, row, runs, examples, everywhere)

@@ -68,14 +68,17 @@ def page(report: Report, drawings: Sequence[Drawing], written: str, drift: Seque
         notes=notes(study, [row for question in found.questions for row in question.rows], found, report.hidden),
         drift=drift,
         constants=constants(report.rows),
-        columns=fields(report),
+        columns=_columns(report),
         text_of=_text,
         sort_value=_sort_value,
         first={True: "descending", False: "ascending"},
-        short=lambda field: head(field, report, short=True),
+        head_of=lambda field: (
+            "hyperparameters or error" if field.name == "hyperparameters" else head(field, report, True)
+        ),
         bold=bold,
         hint_of=_hint,
         id=id,
+        gap_of=FIELDS["ahead"].text,
         margin=wording.margin(report.settings.margin, report.rows),
         marks=marks(shown),
         box=(WIDTH, HEIGHT),
@@ -123,6 +126,20 @@ def _inline(svg: str) -> str:
     for color, replacement in ((INK, "currentColor"), (RULE, "var(--rule)"), (PAPER, "none")):
         rest = rest.replace(f": {color}", f": {replacement}")
     return f'<svg viewBox="{view}" xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true">{rest}'
+
+
+def _columns(report: Report) -> list[Field]:
+    """Choose the columns of the page's table: costs that do not decide stand in a table of their own."""
+    if report.columns:
+        return fields(report)
+    elsewhere = {*_COSTS} - {
+        "train_seconds",
+        "tune_seconds",
+        "peak_memory_mb",
+        "params_trainable",
+        report.settings.cost,
+    }
+    return [field for field in fields(report) if field.name not in elsewhere]
 
 
 def _text(field: Field, case: Case) -> str:

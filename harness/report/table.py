@@ -28,7 +28,7 @@ COLUMNS = (
 _BEFORE = ("method", "model", "variant", "metric", "test_mean", "interval", "verdict", "n_seeds", "val_best")
 _AFTER = (
     "params_trainable", "train_seconds", "tune_seconds", "peak_memory_mb", "latency_p50_seconds", "saved_bytes",
-    "energy_joules", "dollars", "trials", "hyperparameters", "status",
+    "energy_joules", "dollars", "trials", "status", "hyperparameters",
 )  # fmt: skip
 _DESIGN = ("task", "model", "variant", "metric")  # say nothing where they are the same in every row
 _UNPRINTED = ("trials", "hyperparameters")  # too wide for a paper, or of no use in one
@@ -103,6 +103,8 @@ def fields(report: Report) -> list[Field]:
 
 def head(field: Field, report: Report, short: bool = False) -> str:
     """Write the header of a column; that of the test score with its metric and unit, where there is one for all."""
+    if field.name == "interval":
+        return f"{100 * report.settings.confidence:.4g} % {field.head}"
     if field.name != "test_mean":
         return field.head
     metrics = {row.cell.metric for row in report.rows}

@@ -11,9 +11,7 @@
   // A name in a script of its own direction must not turn the words around it.
   const isolated = (tag, text, attributes = {}) => make(tag, attributes, make("bdi", { text }));
 
-  const tables = () => {
-    const table = document.querySelector("table.main");
-    if (!table) return;
+  const tables = (table) => {
     const body = table.tBodies[0];
     const heads = [...table.tHead.rows[0].cells];
     const rows = [...body.rows];
@@ -33,7 +31,7 @@
       heads.forEach((cell) => cell.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", direction);
       const sign = direction === "ascending" ? 1 : -1;
-      const numeric = head.classList.contains("num");
+      const numeric = head.dataset.numeric !== undefined;
       const keyed = rows.map((row) => [key(row, index), row]);
       keyed.sort(([x], [y]) => {
         // What is not known stays at the end, whichever way one sorts.
@@ -45,6 +43,7 @@
     };
     heads.forEach((head, index) => head.querySelector("button").addEventListener("click", () => sort(head, index)));
 
+    if (!table.classList.contains("main")) return;
     const box = document.getElementById("filter");
     box.addEventListener("input", () => {
       const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -110,7 +109,8 @@
 
   const runs = (cell, place) => {
     const all = told();
-    const heads = [...HEADS, ...cell.keys.map((name) => name.split(".").pop()), "error"];
+    const errors = cell.runs.some((run) => run.error !== undefined);
+    const heads = [...HEADS, ...cell.keys.map((name) => name.split(".").pop()), ...(errors ? ["error"] : [])];
     const body = make("tbody");
     const base = cell.config && changed(all.config, cell.config).map(([text]) => text);
     const inside = (run) => {
@@ -141,7 +141,7 @@
         make("td", { text: status, ...(["failed", "lost"].includes(run.status) ? { class: "alarm" } : {}) }),
         ...["val", "test", "time"].map((key) => make("td", { class: "num", text: run[key] ?? "" })),
         ...cell.keys.map((_, index) => isolated("td", (run.values ?? [])[index] ?? "", { class: "num" })),
-        isolated("td", error.length > 160 ? `${error.slice(0, 159)}…` : error, { class: error ? "wide" : "" }));
+        ...(errors ? [isolated("td", error.length > 160 ? `${error.slice(0, 159)}…` : error, { class: "wide" })] : []));
       let opened;
       button.addEventListener("click", () => {
         opened ??= make("tr", { class: "opened", hidden: "" }, make("td", { colspan: heads.length }, ...inside(run)));
@@ -153,7 +153,7 @@
     };
     body.append(...cell.runs.slice(0, AT_ONCE).map(row));
     const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads.map((text, index) => {
-      const numeric = NUMERIC.includes(index) || (index >= HEADS.length && index < heads.length - 1);
+      const numeric = NUMERIC.includes(index) || (index >= HEADS.length && index < HEADS.length + cell.keys.length);
       return isolated("th", text, { scope: "col", class: numeric ? "num" : "" });
     }))), body);
     const parts = [make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Runs" }, table)];
@@ -197,7 +197,7 @@
     if (made.length) inside.append(section("Provenance", list(made)));
   };
 
-  tables();
+  document.querySelectorAll("table.sortable").forEach(tables);
   document.querySelectorAll("details[data-cell]").forEach((details) =>
     details.addEventListener("toggle", () => details.open && fill(details)));
   const open = () => {
