@@ -31,6 +31,7 @@ from harness.sweep.budget import Budget, check_dollars
 from harness.sweep.cells import Asked, compose
 from harness.sweep.contest import Contest
 from harness.sweep.coordinator import Coordinator, Interrupt
+from harness.sweep.importance import write_importances
 from harness.sweep.meter import Meter, slot_rate
 from harness.sweep.plan import keep_plan, show_plan
 from harness.sweep.prepare import Ready, prepare
@@ -270,6 +271,7 @@ def _conclude(console: Console, config: Config, name: str, directory: Path, cont
     """Print what a finished study leaves: the table, the page, the best model and how to load it."""
     from harness.report import text_table, write
 
+    write_importances(directory, contests)
     report = write(directory, Path(config.reports_dir) / name)
     console.print(text_table(report))
     console.print(f"Report: {Path(config.reports_dir) / name / 'index.html'}", soft_wrap=True)

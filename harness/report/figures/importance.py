@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.report.escape import plain
 from harness.report.figures.base import INK, RULE, WIDTH, Drawing, Subject, capped, render
 from harness.report.rows import Row, number
+from harness.report.wording import listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +32,10 @@ def importance(subject: Subject) -> Drawing | None:
     if len(keys) > _KEYS:
         note += f" The {_KEYS} most important of {len(keys)} hyperparameters are shown."
         keys = keys[:_KEYS]
+
+    without = [subject.label(row) for row in subject.rows if row.cell.space and not known[id(row)]]
+    if without:
+        note += f" Not measured, for lack of trials or of choices: {listed(without)}."
 
     def plot(figure: Figure) -> None:
         figure.set_size_inches(WIDTH, 0.7 + 0.3 * len(rows))
