@@ -104,7 +104,7 @@ def _contenders(comparison: Comparison, open_cells: np.ndarray, verdicts: Sequen
     found = open_cells.copy()
     for k in np.flatnonzero(open_cells):
         for other, difference in enumerate(comparison.differences[k]):
-            if difference and verdicts[other].word != "worse" and difference.low <= -comparison.margin:
+            if difference and verdicts[other].word != "worse" and difference.least <= -comparison.margin:
                 found[other] = True
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from harness.errors import HarnessError
 from harness.statistics.components import Components, Scores, components
 from harness.statistics.critical import studentized_range
-from harness.statistics.intervals import Scope
+from harness.statistics.intervals import Scope, weighted_df
 from harness.statistics.moderation import moderate
 
 Array = npt.NDArray[np.float64]
@@ -27,6 +27,7 @@ class Difference:
     Attributes:
         mean, low, high: the limits hold simultaneously over all pairs.
         error, df: standard error of the mean and its degrees of freedom.
+        least: a closer lower limit, which holds simultaneously over all cells a where b is the true best.
     """
 
     mean: float
@@ -34,6 +35,7 @@ class Difference:
     high: float
     error: float
     df: float
+    least: float
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,10 @@ class Verdict:
 
     Attributes:
         word: "better": surely above every other; "not worse": surely less than the margin below every other; "worse":
-            surely below some other, and not shown to lie within the margin; "unresolved": none of these.
+            surely below some other, and not shown to lie within the margin; "unresolved": none of these. At most a
+            share alpha of studies has any wrong "better" or "worse", and at most alpha any wrong "not worse".
         gap: the best mean minus this cell's; 0 for the best.
-        low, high: limits of this cell minus the best of the others, simultaneous over all cells.
+        low, high: limits of this cell minus the true best of the others, each simultaneous over all cells.
         detectable: the smallest true gap to the best of the others that such data resolve with 80 % power.
         scope: "models" where the verdict rests on a cell of one seed: it then concerns trained models, not methods.
     """
@@ -64,7 +67,7 @@ class Comparison:
     Attributes:
         differences: K x K, [a][b] for cell a minus cell b; None on the diagonal.
         verdicts: one a cell.
-        alpha: chance that any of the limits misses.
+        alpha: chance that any of the limits `low` and `high` of the differences misses.
         margin: what counts as no worse, in the unit of the scores.
     """
 
@@ -80,8 +83,11 @@ def compare(cells: Sequence[Scores], margin: float, alpha: float = 0.05) -> Comp
     Within a cell the scores follow a two-way crossed random-effects model (see `interval`). The cells share the
     examples and not the seeds, so the variance of a difference is that of the examples' paired differences plus each
     cell's seed variance. Seed variances are moderated across cells (Smyth 2004), except of cells whose seeds gave
-    identical scores: these have none. Degrees of freedom are Satterthwaite's, the quantile that of the studentized
-    range with each pair's own degrees of freedom (Games & Howell 1976).
+    identical scores: these have none. The limits use the quantile of the studentized range with each pair's own
+    degrees of freedom (Games & Howell 1976).
+
+    To be within the margin of the best is asked of each cell against one unknown cell only, the true best, so K - 1
+    one-sided statements are enough whichever cell that is (Hsu 1981): Bonferroni's quantile of Student's t.
 
     Args:
         cells: K arrays (S_k, n) of scores, more being better; S_k may differ, the examples and their order may not.
@@ -102,58 +108,66 @@ def compare(cells: Sequence[Scores], margin: float, alpha: float = 0.05) -> Comp
 
 def judge(found: Sequence[Components], margin: float, alpha: float) -> Comparison:
     """Compare cells whose variance has been analysed: see `compare`."""
+    from scipy.special import stdtrit
+
     if len(found) == 1:
         alone = Verdict("not worse", 0.0, 0.0, 0.0, 0.0, "models" if found[0].seeds == 1 else "seeds")
         return Comparison(((None,),), (alone,), alpha, margin)
     mean, error, df = pairs(found)
     critical = studentized_range(len(found), alpha, df) / np.sqrt(2)
-    half = critical * error
-    low, high = mean - half, mean + half
+    limits = Limits(
+        low=mean - critical * error,
+        high=mean + critical * error,
+        least=mean - stdtrit(df, 1 - alpha / (len(found) - 1)) * error,
+        detectable=(critical + stdtrit(df, POWER)) * error,
+    )
+    parts = (mean, limits.low, limits.high, error, df, limits.least)
     differences = tuple(
-        tuple(
-            None if a == b else Difference(*(float(x[a, b]) for x in (mean, low, high, error, df)))
-            for b in range(len(found))
-        )
+        tuple(None if a == b else Difference(*(float(part[a, b]) for part in parts)) for b in range(len(found)))
         for a in range(len(found))
     )
-    return Comparison(differences, _verdicts(found, low, high, _detectable(critical, error, df), margin), alpha, margin)
+    return Comparison(differences, _verdicts(found, limits, margin), alpha, margin)
+
+
+class Limits(NamedTuple):
+    """Per pair (K, K): what `Difference` and `Verdict` tell."""
+
+    low: Array
+    high: Array
+    least: Array
+    detectable: Array
 
 
 def pairs(found: Sequence[Components]) -> tuple[Array, Array, Array]:
     """Difference, standard error and degrees of freedom of every pair, each (K, K), row minus column."""
     examples = found[0].examples
     residual = np.array([each.residual_of_mean for each in found])
-    residual_df = np.array([max(each.seeds - 1, 1) * (examples - 1.0) for each in found])
-    # Variance over the examples of the paired difference of the seeds' means, the residuals' part in it.
+    # Variance over the examples of the paired difference of the seeds' means; the residuals' part is in the seeds' too.
     covariance = np.cov(np.stack([each.example_means for each in found])) / examples
     own = np.diag(covariance)
-    spread = np.maximum(own[:, None] + own[None, :] - 2 * covariance, 0)
-    both, both_squares = _sums(residual), _sums(residual**2 / residual_df)
-    # Where the examples' own part is estimated below 0, the seeds' parts hold all there is.
-    inside = spread > both
-    seed, seed_squares = _seed_parts(found)
-    variance = np.where(inside, spread - both, 0) + seed
-    squares = np.where(inside, spread**2 / (examples - 1) + both_squares, 0) + seed_squares
-    df = np.divide(variance**2, squares, out=np.full_like(variance, examples - 1.0), where=squares > 0)
+    spread = np.maximum(own[:, None] + own[None, :] - 2 * covariance - _sums(residual), 0)
+    seed, seed_df = _seed_parts(found)
+    df = weighted_df(seed, seed_df, spread, examples - 1.0)
     means = np.array([each.mean for each in found])
-    return means[:, None] - means[None, :], np.sqrt(variance), np.maximum(df, 1.0)
+    return means[:, None] - means[None, :], np.sqrt(seed + spread), df
 
 
 def _seed_parts(found: Sequence[Components]) -> tuple[Array, Array]:
-    """What the seeds add to the variance of each pair's difference, and its square over its degrees of freedom."""
+    """What the seeds add to the variance of each pair's difference, and Welch's (1938) degrees of freedom."""
     variance, squares = np.zeros(len(found)), np.zeros(len(found))
     pool = 1.0
-    estimated = [k for k, each in enumerate(found) if each.seed_variance]
+    estimated = [k for k, each in enumerate(found) if each.seeds > 1 and not each.deterministic]
     if estimated:
-        raw = np.array([found[k].seed_variance for k in estimated], dtype=np.float64)
+        raw = np.array([found[k].bounded_seed_variance for k in estimated])
         raw_df = np.array([found[k].seeds - 1.0 for k in estimated])
         moderated, df = moderate(raw, raw_df)
         variance[estimated] = moderated / np.array([found[k].seeds for k in estimated])
         squares[estimated] = variance[estimated] ** 2 / df
         pool = float(raw_df.sum())
     both = _sums(variance)
+    df = np.divide(both**2, _sums(squares), out=np.ones_like(both), where=both > 0)
     # Two moderated variances lean on the same pool: together they know no more than it does.
-    return both, np.maximum(_sums(squares), both**2 / pool)
+    return both, np.minimum(df, pool)
 
 
 def _sums(values: Array) -> Array:
@@ -161,20 +175,11 @@ def _sums(values: Array) -> Array:
     return total
 
 
-def _detectable(critical: Array, error: Array, df: Array) -> Array:
-    from scipy.special import stdtrit
-
-    resolved: Array = (critical + stdtrit(df, POWER)) * error
-    return resolved
-
-
-def _verdicts(
-    found: Sequence[Components], low: Array, high: Array, detectable: Array, margin: float
-) -> tuple[Verdict, ...]:
+def _verdicts(found: Sequence[Components], limits: Limits, margin: float) -> tuple[Verdict, ...]:
     means = np.array([each.mean for each in found])
     single = np.array([each.seeds == 1 for each in found])
     count = len(found)
-    beaten = high < 0  # [a][b]: a is surely below b
+    beaten = limits.high < 0  # [a][b]: a is surely below b
     np.fill_diagonal(beaten, False)
     verdicts = []
     for k in range(count):
@@ -182,9 +187,9 @@ def _verdicts(
         # A cell that is surely below a third one is not the best of the others, whatever it is to this cell.
         contenders = others & ~beaten[:, others].any(axis=1)
         contenders = contenders if contenders.any() else others
-        lower, upper = float(low[k, contenders].min()), float(high[k, others].min())
+        lower, upper = float(limits.least[k, contenders].min()), float(limits.high[k, others].min())
         word: Word = "unresolved"
-        if lower > 0:
+        if limits.low[k, others].min() > 0:
             word = "better"
         elif lower > -margin:
             word = "not worse"
@@ -200,7 +205,7 @@ def _verdicts(
                 gap=float(max(means.max() - means[k], 0.0)),
                 low=lower,
                 high=upper,
-                detectable=float(detectable[k, best]),
+                detectable=float(limits.detectable[k, best]),
                 scope="models" if models else "seeds",
             )
         )

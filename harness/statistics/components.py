@@ -22,8 +22,7 @@ class Components:
         seeds, examples: S and n.
         mean: mean over all.
         example_means: (n,) mean over the seeds.
-        seed_variance: variance of the seeds' means (S,), the residuals' part included; at least that part, because a
-            seed effect's variance is not negative. None with one seed; 0 when all seeds gave identical scores.
+        seed_variance: variance of the seeds' means (S,), the residuals' part included; None with one seed.
         residual_variance: mean square of the residuals; 0 with one seed, where it is not told from the examples'.
     """
 
@@ -40,14 +39,19 @@ class Components:
         return self.seed_variance == 0 and self.residual_variance == 0
 
     @property
+    def bounded_seed_variance(self) -> float:
+        """`seed_variance`, at least the residuals' part: no seed effect has a negative variance. 0 with one seed."""
+        return max(self.seed_variance or 0.0, self.residual_variance / self.examples)
+
+    @property
+    def example_variance_of_mean(self) -> float:
+        """What the examples add to the variance of the mean; not negative."""
+        return max(float(np.var(self.example_means, ddof=1)) / self.examples - self.residual_of_mean, 0.0)
+
+    @property
     def residual_of_mean(self) -> float:
         """What the residuals add to the variance of the mean."""
         return self.residual_variance / (self.seeds * self.examples)
-
-    @property
-    def seed_of_mean(self) -> float:
-        """What the seeds add to the variance of the mean, the residuals' part included; 0 with one seed."""
-        return (self.seed_variance or 0.0) / self.seeds
 
     @property
     def seed_std(self) -> float | None:
@@ -79,6 +83,4 @@ def components(scores: Scores) -> Components:
     total = float(np.square(scores - seed_means[:, None]).sum())
     between = seeds * float(np.square(example_means - mean).sum())
     residual = max(total - between, 0.0) / ((seeds - 1) * (examples - 1))
-    return Components(
-        seeds, examples, mean, example_means, max(float(seed_means.var(ddof=1)), residual / examples), residual
-    )
+    return Components(seeds, examples, mean, example_means, float(seed_means.var(ddof=1)), residual)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.statistics.components import Scores, components
 
+Values = npt.NDArray[np.float64]
 Scope = Literal["seeds", "models"]
 
 
@@ -37,25 +38,27 @@ class Interval:
     scope: Scope
 
 
-def satterthwaite(parts: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    """Variance and approximate degrees of freedom of a sum of independent variances (Satterthwaite 1946).
+def weighted_df(seed: Values, seed_df: Values, spread: Values, spread_df: float) -> Values:
+    """Degrees of freedom of seed + spread: the mean of the reciprocals of theirs, weighted by these variances.
+
+    Cochran (1964) weights the quantiles of the parts so; on the reciprocals, in which quantiles are nearly linear, the
+    sum needs a single quantile. Satterthwaite (1946) squares the weights, which covers too little when a part of few
+    degrees of freedom is about as large as one of many.
 
     Args:
-        parts: (estimate, degrees of freedom); an estimate that is subtracted is negative.
+        seed, spread: independent estimates of variances, any shape, at least 0.
+        seed_df, spread_df: their degrees of freedom.
     """
-    terms = [(value, df) for value, df in parts if value != 0]
-    variance = sum(value for value, _ in terms)
-    if variance <= 0:
-        return 0.0, max((df for _, df in terms), default=1.0)
-    return variance, variance**2 / sum(value**2 / df for value, df in terms)
+    weighted = seed / seed_df + spread / spread_df
+    return np.divide(seed + spread, weighted, out=np.full_like(weighted, spread_df), where=weighted > 0)
 
 
 def interval(scores: Scores, confidence: float = 0.95) -> Interval:
     """Interval of the mean over seeds and over the population that the examples were drawn from.
 
     The scores follow a two-way crossed random-effects model without replication; the variance of the mean is
-    (MS_seed + MS_example - MS_residual) / (S n) with Satterthwaite's degrees of freedom (Burdick & Graybill 1992,
-    section 6.3), and the quantile is Student's.
+    (MS_seed + MS_example - MS_residual) / (S n) (Burdick & Graybill 1992, section 6.3), the quantile Student's with the
+    degrees of freedom of `weighted_df`.
 
     Args:
         scores: (S, n), one row a seed; every row on the same examples.
@@ -67,20 +70,12 @@ def interval(scores: Scores, confidence: float = 0.95) -> Interval:
     from scipy.special import stdtrit
 
     found = components(scores)
-    seeds, examples = found.seeds, found.examples
-    spread = float(np.var(found.example_means, ddof=1)) / examples
-    residual = found.residual_of_mean
-    if spread <= residual:
-        # The examples' own variance is estimated as 0: the seeds' part already holds the residuals.
-        parts = [(found.seed_of_mean, seeds - 1.0)] if found.seed_of_mean else [(spread, examples - 1.0)]
-    else:
-        parts = [
-            (found.seed_of_mean, seeds - 1.0),
-            (spread, examples - 1.0),
-            (-residual, (seeds - 1.0) * (examples - 1.0)),
-        ]
-    variance, df = satterthwaite(parts)
-    error = float(np.sqrt(variance))
+    spread = found.example_variance_of_mean
+    # Where the examples' part is estimated as none, the seeds' part must hold at least the residuals.
+    seed = (found.seed_variance or 0.0 if spread > 0 else found.bounded_seed_variance) / found.seeds
+    error = float(np.sqrt(seed + spread))
+    seed_df = np.array(max(found.seeds - 1.0, 1.0))
+    df = float(weighted_df(np.array(seed), seed_df, np.array(spread), found.examples - 1.0))
     half = float(stdtrit(df, (1 + confidence) / 2)) * error
     return Interval(
         mean=found.mean,
@@ -89,7 +84,7 @@ def interval(scores: Scores, confidence: float = 0.95) -> Interval:
         error=error,
         df=df,
         seed_std=found.seed_std,
-        seeds=seeds,
-        examples=examples,
-        scope="models" if seeds == 1 else "seeds",
+        seeds=found.seeds,
+        examples=found.examples,
+        scope="models" if found.seeds == 1 else "seeds",
     )
