@@ -45,7 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{warning}\n")
     console = Console()
     console.print(text_table(report, console.width))
-    console.print("\n".join([*report.summary, f"Report: {report.page}"]), markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        "\n".join([*report.summary, *report.drift, f"Report: {report.page}"]),
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     return 0
 
 

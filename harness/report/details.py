@@ -119,11 +119,11 @@ def _cell(row: Row, texts: _Texts, errors: _Pool, provenance: _Pool) -> dict[str
         "unreadable": cell.unreadable,
         "keys": [plain(key, 80) for key in keys],
         "config": texts.edits(base),
-        "runs": _runs(row, keys, base, errors),
+        "runs": _runs(row, keys, None if base is None else base.splitlines(), errors),
     }
 
 
-def _runs(row: Row, keys: Sequence[str], base: str | None, errors: _Pool) -> list[dict[str, Any]]:
+def _runs(row: Row, keys: Sequence[str], base: Sequence[str] | None, errors: _Pool) -> list[dict[str, Any]]:
     """Give a mapping a run; what is not known has no key."""
     name = row.cell.metric
     counted = {id(record) for record in row.evaluated}
@@ -190,11 +190,11 @@ class _Texts:
         return [(a, b, now[c:d]) for what, a, b, c, d in matcher.get_opcodes() if what != "equal"]
 
 
-def _edits(base: str | None, text: str | None) -> list[Edit] | None:
+def _edits(base: Sequence[str] | None, text: str | None) -> list[Edit] | None:
     """Tell how a configuration differs from its cell's, line by line: fast, since runs of a cell differ in values."""
     if base is None or text is None:
         return None
-    before, after = base.splitlines(), text.splitlines()
+    before, after = base, text.splitlines()
     if len(before) == len(after):
         return [(i, i + 1, [b]) for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)

@@ -38,14 +38,13 @@ _COSTS = (
 _UNLISTED = ("warnings", "selected_with")
 
 
-def page(report: Report, drawings: Sequence[Drawing], written: str, drift: Sequence[str] = ()) -> str:
+def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
     """Render index.html.
 
     Args:
         report: what is shown.
         drawings: figures, shown inline.
         written: when the report was made, ISO 8601.
-        drift: what moved against an earlier study, in sentences.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report"),
@@ -66,7 +65,6 @@ def page(report: Report, drawings: Sequence[Drawing], written: str, drift: Seque
         recommendations=recommendations,
         rest=[sentence for sentence in report.summary if sentence not in recommendations],
         notes=notes(study, [row for question in found.questions for row in question.rows], found, report.hidden),
-        drift=drift,
         constants=constants(report.rows),
         columns=_columns(report),
         text_of=_text,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.report.evidence import Evidence
@@ -40,6 +40,7 @@ class Report:
         columns: names of the fields to show; () chooses them by what the rows hold.
         pivot: a second table; None for none.
         hidden: rows that were compared and are not shown.
+        drift: what moved against an earlier study, in sentences.
     """
 
     study: Study
@@ -52,6 +53,7 @@ class Report:
     columns: tuple[str, ...] = ()
     pivot: Pivot | None = None
     hidden: int = 0
+    drift: list[str] = field(default_factory=list)
 
     @property
     def page(self) -> Path:

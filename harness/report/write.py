@@ -12,7 +12,7 @@ from harness.report.definition import Definition
 from harness.report.evidence import evidence
 from harness.report.fields import cases
 from harness.report.figures import draw
-from harness.report.load import load
+from harness.report.load import Study, load
 from harness.report.merge import merge
 from harness.report.page import page
 from harness.report.pivot import pivot_csv, pivot_latex, pivot_markdown
@@ -49,7 +49,7 @@ def write(
     definition = definition or Definition()
     settings = settings or definition.settings
     paths = [studies] if isinstance(studies, Path) else list(studies)
-    loaded = [load(thaw(path) if path.suffix == SUFFIX else path) for path in paths]
+    loaded = [_load(path) for path in paths]
     study, every = merge(loaded, definition.title)
     compared = definition.compared(every)
     found = evidence(study, compared, settings)
@@ -65,6 +65,7 @@ def write(
         columns=definition.columns,
         pivot=definition.pivot,
         hidden=len(compared) - len(shown),
+        drift=_drift(study, anchor, settings),
     )
     drawings = draw(report.rows, found)
     files: dict[str, str | bytes] = {
@@ -89,6 +90,18 @@ def write(
             "written with --output (in a study: reports_dir=...), or make room."
         ) from error
     return report
+
+
+def _load(path: Path) -> Study:
+    return load(thaw(path) if path.suffix == SUFFIX else path)
+
+
+def _drift(study: Study, anchor: Path | None, settings: Settings) -> list[str]:
+    if anchor is None:
+        return []
+    from harness.report.drift import moved
+
+    return moved(study, _load(anchor), settings)
 
 
 def _remove_stale(output: Path, kept: set[str]) -> None:

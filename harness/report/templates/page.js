@@ -11,19 +11,41 @@
   // A name in a script of its own direction must not turn the words around it.
   const isolated = (tag, text, attributes = {}) => make(tag, attributes, make("bdi", { text }));
 
+  const AT_ONCE = 200; // rows of a table that stand in the page; more of them are slow to lay out
+
   const tables = (table) => {
     const body = table.tBodies[0];
     const heads = [...table.tHead.rows[0].cells];
     const rows = [...body.rows];
+    const shown = document.getElementById("shown");
+    let order = rows;
+    let most = AT_ONCE;
+    let words = [];
+
     const texts = new Map();
-    const said = (row) => {
+    const fits = (row) => {
       if (!texts.has(row)) texts.set(row, `${row.textContent} ${row.dataset.text}`.toLowerCase());
-      return texts.get(row);
+      const text = texts.get(row);
+      // A word with a minus before it must not occur.
+      return words.every((word) =>
+        word.length > 1 && word.startsWith("-") ? !text.includes(word.slice(1)) : text.includes(word));
     };
+    const more = make("button", { type: "button", class: "more" });
+    more.addEventListener("click", () => {
+      most = Infinity;
+      show();
+    });
+    table.parentElement.after(more);
+    const show = () => {
+      const matching = words.length ? order.filter(fits) : order;
+      body.replaceChildren(...matching.slice(0, most));
+      more.hidden = matching.length <= most;
+      more.textContent = `Show all ${matching.length} rows`;
+      return matching.length;
+    };
+
     const key = (row, index) => row.cells[index].dataset.sort ?? row.cells[index].textContent.trim();
     const collator = new Intl.Collator(undefined, { numeric: true });
-    const shown = document.getElementById("shown");
-
     const sort = (head, index) => {
       const first = head.dataset.first || "ascending";
       const other = first === "ascending" ? "descending" : "ascending";
@@ -38,24 +60,18 @@
         if (x === "" || y === "") return (x === "") - (y === "");
         return sign * (numeric ? x - y : collator.compare(x, y));
       });
-      body.replaceChildren(...keyed.map(([, row]) => row));
+      order = keyed.map(([, row]) => row);
+      show();
       shown.textContent = `Sorted by ${head.textContent.trim()}, ${direction}.`;
     };
     heads.forEach((head, index) => head.querySelector("button").addEventListener("click", () => sort(head, index)));
-
+    show();
     if (!table.classList.contains("main")) return;
+
     const box = document.getElementById("filter");
     box.addEventListener("input", () => {
-      const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
-      let count = 0;
-      for (const row of rows) {
-        const text = said(row);
-        // A word with a minus before it must not occur.
-        const hidden = !words.every((word) =>
-          word.length > 1 && word.startsWith("-") ? !text.includes(word.slice(1)) : text.includes(word));
-        if (row.hidden !== hidden) row.hidden = hidden;
-        count += !hidden;
-      }
+      words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const count = show();
       shown.textContent = words.length ? `${count} of ${rows.length} rows` : "";
     });
     document.querySelector(".tools").hidden = false;
@@ -105,7 +121,6 @@
 
   const HEADS = ["run", "status", "val", "test", "time"];
   const NUMERIC = [2, 3, 4];
-  const AT_ONCE = 200;
 
   const runs = (cell, place) => {
     const all = told();
