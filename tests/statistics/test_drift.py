@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from harness.errors import HarnessError
 from harness.statistics.drift import _holm, drift
@@ -77,7 +78,6 @@ def test_paired_cells_need_equal_numbers_of_examples() -> None:
 
 def test_holm_equals_statsmodels() -> None:
     """Adjusted p values of any order and number."""
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
     for size in (1, 2, 9):
         values = np.random.default_rng(size).random(size) ** 3
-        assert _holm(values.tolist()) == pytest.approx(multitest.multipletests(values, method="holm")[1])
+        assert _holm(values.tolist()) == pytest.approx(multipletests(values, method="holm")[1])

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import scikit_posthocs
 
 from harness.errors import HarnessError
 from harness.statistics.ranks import critical_difference, rank
@@ -35,11 +36,10 @@ def test_worked_example() -> None:
 
 def test_critical_difference_equals_posthocs() -> None:
     """At the level that scikit-posthocs gives a pair, the critical difference is that pair's difference."""
-    posthocs = pytest.importorskip("scikit_posthocs")
     scores = np.random.default_rng(1).normal(size=(9, 6))
     found = rank({f"m{j}": {f"t{i}": scores[i, j] for i in range(9)} for j in range(6)})
     ranks = dict(zip(found.methods, found.mean_ranks, strict=True))
-    p = posthocs.posthoc_nemenyi_friedman(-scores).to_numpy()
+    p = scikit_posthocs.posthoc_nemenyi_friedman(-scores).to_numpy()
     for one in range(6):
         for other in range(one):
             difference = abs(ranks[f"m{one}"] - ranks[f"m{other}"])
