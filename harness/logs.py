@@ -97,7 +97,7 @@ def show(directory: Path, name: str, slurm: bool, follow: bool) -> None:
         _say(f"Lost at {failure.get('at')}: {failure.get('reason')}")
     failed = record is not None and record.status in ("failed", "lost")
     if record is not None and record.error and record.error not in _text(paths.log):
-        _say(f"Error: {record.error}")
+        _say(f"{'Note' if record.status == 'running' else 'Error'}: {record.error}")
     if slurm or failed or not seen:
         outputs = [path for task in jobs for path in _outputs(directory, task)]
         for path in outputs:

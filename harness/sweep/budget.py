@@ -115,6 +115,15 @@ class Budget:
         missing = [text for contest in self._contests if (text := _missing(contest))]
         return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'nothing'}."
 
+    def mark(self) -> None:
+        """Say in the records of runs that it stopped why they do not go on; they still say `running`."""
+        for contest in self._contests:
+            for spec in contest.waiting:
+                record = self._records.refresh(spec.paths)
+                if record is not None and record.status == "running" and record.signature == spec.signature:
+                    record.error = f"Stopped by {self.described}; a larger budget goes on from the checkpoint."
+                    record.write(spec.paths.record)
+
     def _wall(self, seconds: Sequence[float]) -> float:
         """Wall seconds of runs that share the launcher."""
         return max(sum(seconds) / self._capacity, *seconds) if seconds else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def _scaled(ready: Ready, record: Record, warm: Mapping[str, float]) -> float:
 def _find(ready: Ready, runs_dir: Path, place: Place) -> list[Record]:
     """The newest `ok` records of the cell's model and method, configured as the cell is, in such a place."""
     cell = ready.cell
-    paths = runs_dir.glob(f"*/runs/*.{cell.model}.{cell.method}*/*/record.json")
+    paths = runs_dir.glob(f"*/runs/*.{escape(cell.model)}.{escape(cell.method)}*/*/record.json")
     newest = sorted(((path.stat().st_mtime, path) for path in paths), reverse=True)[: 4 * LOOKED_AT]
     wanted = _alike(ready.base, ready)
     known: dict[Path, bool] = {}  # runs of a cell and phase are configured alike but for what is tuned

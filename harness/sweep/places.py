@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -64,10 +65,18 @@ def memory_limit(config: Config, ready: Sequence[Ready]) -> float | None:
     if config.launch.kind == "slurm":
         limits = [merge(config.slurm, each.base)["mem_gb"] for each in ready]
         return None if None in limits else 1024 * min(limits)
-    if gpus(config) or config.hardware.memory_gb:
-        memory = config.hardware.memory_gb
-        return None if memory is None else 1024 * memory
-    return machine_memory()
+    if config.hardware.memory_gb is not None:
+        return 1024 * config.hardware.memory_gb
+    return gpu_memory() if gpus(config) else machine_memory()
+
+
+def gpu_memory() -> float | None:
+    """MiB of the smallest GPU of this machine; None if it cannot be asked."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    with suppress(OSError, ValueError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        return min((float(line) for line in done.stdout.split()), default=None)
+    return None
 
 
 def machine_memory() -> float | None:

@@ -201,7 +201,10 @@ def _coordinate(
         raise Leaving(leaving)
     _write_choices(directory, contests)
     ended = "interrupted" if interrupt() else "done" if finished and not budget.closed else "budget"
-    note = budget.summary() if ended == "budget" else ""
+    note = ""
+    if ended == "budget":
+        note = budget.summary()
+        budget.mark()
     meter.write(ended, note, disk=True)
     return contests, ended, note
 

@@ -196,8 +196,10 @@ def test_a_study_ends_at_its_cap_and_a_larger_one_goes_on(tmp_path: Path, cache:
     assert outcome["dollars"] == pytest.approx(outcome["wall_seconds"] * 0.34 / 3600 / 8, rel=1e-3)
     assert {record["status"] for record in study.records()} <= {"ok", "running"}
     for path in study.runs.glob("*/*/record.json"):
-        if json.loads(path.read_text())["status"] == "running":
+        record = json.loads(path.read_text())
+        if record["status"] == "running":
             assert (path.parent / "checkpoint").is_dir()
+            assert "budget.seconds=15" in record["error"]
     assert study.table.exists()
 
     longer = Study(study.directory, cache, *options, "budget.seconds=3000", "hardware=cpu-8core")
