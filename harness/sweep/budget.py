@@ -115,8 +115,26 @@ class Budget:
         missing = [text for contest in self._contests if (text := _missing(contest))]
         return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'nothing'}."
 
-    def mark(self) -> None:
-        """Say in the records of runs that it stopped why they do not go on; they still say `running`."""
+    def end(self, finished: bool, interrupted: bool) -> tuple[str, str]:
+        """Close the account of the study.
+
+        Args:
+            finished: whether nothing is left to run.
+            interrupted: whether the user ended it.
+
+        Returns:
+            How it ended, done | budget | interrupted, and what a budget left undone, a sentence or "".
+        """
+        ended = "interrupted" if interrupted else "done" if finished and not self.closed else "budget"
+        note = ""
+        if ended == "budget":
+            note = self.summary()
+            self._mark()
+        self._meter.write(ended, note, disk=True)
+        return ended, note
+
+    def _mark(self) -> None:
+        """Say in the records of runs that were stopped why they do not go on; they still say `running`."""
         for contest in self._contests:
             for spec in contest.waiting:
                 record = self._records.refresh(spec.paths)

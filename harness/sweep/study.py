@@ -200,13 +200,7 @@ def _coordinate(
         meter.write(None)
         raise Leaving(leaving)
     _write_choices(directory, contests)
-    ended = "interrupted" if interrupt() else "done" if finished and not budget.closed else "budget"
-    note = ""
-    if ended == "budget":
-        note = budget.summary()
-        budget.mark()
-    meter.write(ended, note, disk=True)
-    return contests, ended, note
+    return contests, *budget.end(finished, interrupt())
 
 
 def _contest(
