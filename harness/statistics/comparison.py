@@ -121,10 +121,9 @@ def judge(found: Sequence[Components], margin: float, alpha: float) -> Compariso
         least=mean - stdtrit(df, 1 - alpha / (len(found) - 1)) * error,
         detectable=(critical + stdtrit(df, POWER)) * error,
     )
-    parts = (mean, limits.low, limits.high, error, df, limits.least)
+    parts = np.stack([mean, limits.low, limits.high, error, df, limits.least], axis=-1).tolist()
     differences = tuple(
-        tuple(None if a == b else Difference(*(float(part[a, b]) for part in parts)) for b in range(len(found)))
-        for a in range(len(found))
+        tuple(None if a == b else Difference(*numbers) for b, numbers in enumerate(row)) for a, row in enumerate(parts)
     )
     return Comparison(differences, _verdicts(found, limits, margin), alpha, margin)
 

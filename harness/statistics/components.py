@@ -70,17 +70,17 @@ def components(scores: Scores) -> Components:
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
         raise HarnessError(f"Statistics need scores of at least 1 seed x 2 examples, not of the shape {scores.shape}.")
-    if not np.isfinite(scores).all():
-        raise HarnessError("Statistics need finite scores: leave out runs whose predictions are not finite.")
     seeds, examples = scores.shape
     example_means = scores.mean(axis=0)
     mean = float(example_means.mean())
+    if not np.isfinite(mean):
+        raise HarnessError("Statistics need finite scores: leave out runs whose predictions are not finite.")
     if seeds == 1:
         return Components(1, examples, mean, example_means, None, 0.0)
-    if (scores == scores[0]).all():
+    if np.array_equal(scores[0], scores[1]) and (scores == scores[0]).all():
         return Components(seeds, examples, mean, scores[0], 0.0, 0.0)
     seed_means = scores.mean(axis=1)
-    total = float(np.square(scores - seed_means[:, None]).sum())
-    between = seeds * float(np.square(example_means - mean).sum())
-    residual = max(total - between, 0.0) / ((seeds - 1) * (examples - 1))
+    rest = scores - example_means
+    residual = float(np.einsum("ij,ij->", rest, rest)) - examples * float(np.square(seed_means - mean).sum())
+    residual = max(residual, 0.0) / ((seeds - 1) * (examples - 1))
     return Components(seeds, examples, mean, example_means, float(seed_means.var(ddof=1)), residual)

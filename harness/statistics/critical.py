@@ -35,8 +35,9 @@ def _exceeds(q: Array, groups: int, scales: Array, weights: Array) -> Array:
 
 
 @lru_cache(maxsize=256)
-def _knots(groups: int, alpha: float) -> tuple[Array, Array]:
-    """Quantiles at degrees of freedom that are even in their reciprocal, from infinity to 1."""
+def _quantiles(groups: int, alpha: float) -> Any:
+    """Interpolator of log(1 + quantile) in the reciprocal of the degrees of freedom, from infinity to 1."""
+    from scipy.interpolate import PchipInterpolator
     from scipy.special import gammaincinv
 
     inverse = np.concatenate([[1e-6], np.linspace(0, 1, 41)[1:]])
@@ -51,7 +52,7 @@ def _knots(groups: int, alpha: float) -> tuple[Array, Array]:
         middle = (low + high) / 2
         above = _exceeds(np.expm1(middle), groups, scales, weights) > alpha
         low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return inverse, (low + high) / 2
+    return PchipInterpolator(inverse, (low + high) / 2)
 
 
 def studentized_range(groups: int, alpha: float, df: npt.ArrayLike) -> Array:
@@ -65,9 +66,6 @@ def studentized_range(groups: int, alpha: float, df: npt.ArrayLike) -> Array:
     Returns:
         Quantiles in the shape of df.
     """
-    from scipy.interpolate import PchipInterpolator
-
-    inverse, values = _knots(groups, alpha)
-    given: Any = np.asarray(df, dtype=np.float64)
-    found: Array = np.expm1(PchipInterpolator(inverse, values)(np.clip(1 / given, 1e-6, 1.0)))
+    given = np.asarray(df, dtype=np.float64)
+    found: Array = np.expm1(_quantiles(groups, alpha)(np.clip(1 / given, 1e-6, 1.0)))
     return found
