@@ -232,7 +232,7 @@ def focus(values: Sequence[float], minimise: bool) -> Range:
     sign = -1 if minimise else 1
     good = sorted(sign * value for value in values)
     top, middle = good[-1], statistics.median(good)
-    reach = max(2.5 * (top - middle), 0.04 * abs(top))
+    reach = max(4 * (top - middle), 0.06 * abs(top))
     floor = min(value for value in good if value >= middle - reach)
     whole = floor == good[0]
     pad = _pad(floor, top)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report.figures.base import INK, RULE, Drawing, Subject, capped, log_axis, render
+from harness.report.figures.base import INK, RULE, Drawing, Subject, capped, focus, log_axis, render
 from harness.report.rows import Row
 from harness.report.settings import COST_NAMES
 from harness.report.wording import cost as worded
-from harness.report.wording import listed
+from harness.report.wording import listed, score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,29 +34,43 @@ def cost(subject: Subject) -> Drawing | None:
     key = subject.evidence.settings.cost
     # Where what costs nothing stands on a logarithmic axis.
     lowest = min((price for price in known.values() if price > 0), default=1.0) / 5
+    means = [subject.shown(row.test_mean or 0.0) for row in rows]
+    shown = focus(means, rows[0].minimise)
+    outside = {id(row) for row, mean in zip(rows, means, strict=True) if shown.leaves_out(mean)}
+    ends = [end for row in rows if id(row) not in outside for end in subject.interval(row) or ()]
+    low, high = min([shown.low, *ends]), max([shown.high, *ends])
+    # Where what scores too low for the figure stands.
+    foot = high - 0.03 * (high - low) if rows[0].minimise else low + 0.03 * (high - low)
     free = [subject.label(row) for row in rows if known[id(row)] <= 0]
 
     def plot(figure: Figure) -> None:
         axes = figure.add_subplot()
-        points = [(max(known[id(row)], lowest), subject.shown(row.test_mean or 0.0), row) for row in rows]
+        points = [
+            (max(known[id(row)], lowest), foot if shown.leaves_out(mean) else mean, row)
+            for row, mean in zip(rows, means, strict=True)
+        ]
         for x, y, row in points:
             color, marker = subject.look(row)
-            if interval := subject.interval(row):
+            if id(row) not in outside and (interval := subject.interval(row)):
                 axes.plot([x, x], interval, color=color, lw=1, alpha=0.6)
             axes.scatter([x], [y], color=color, marker=marker, s=42, lw=0, zorder=3)
             if row is subject.recommended:
                 axes.scatter([x], [y], s=170, facecolors="none", edgecolors=INK, lw=1.4, zorder=4)
         front = _front(points)
         axes.step([x for x, _, _ in front], [y for _, y, _ in front], where="post", color=RULE, lw=1.2, zorder=1)
-        axes.margins(x=0.15, y=0.12)
+        axes.margins(x=0.15)
+        axes.set_ylim(*((high, low) if rows[0].minimise else (low, high)))
         log_axis(axes, lambda value: worded(key, value))
         axes.grid()
-        if rows[0].minimise:
-            axes.invert_yaxis()
         axes.set_xlabel(COST_NAMES[key])
         axes.set_ylabel(subject.axis("test"))
         first = [point for point in points if point[2] is subject.recommended]
-        _annotate(figure, axes, list({id(p[2]): p for p in (*first, *front, *points)}.values()), subject)
+        texts = {
+            id(row): subject.label(row) + (f" ↓ {score(row.test_mean, row.cell.metric)}" if id(row) in outside else "")
+            for row in rows
+        }
+        order = list({id(point[2]): point for point in (*first, *front, *points)}.values())
+        _annotate(figure, axes, order, texts, subject.recommended)
 
     caption = f"{subject.where}: mean test score against {COST_NAMES[key]}"
     caption += f"; bars are {subject.confidence} intervals." if any(map(subject.interval, rows)) else "."
@@ -66,7 +80,8 @@ def cost(subject: Subject) -> Drawing | None:
     if free:
         be = "costs" if len(free) == 1 else "cost"
         caption += f" At the left edge: {listed(free)}, which {be} nothing."
-    return render(f"cost-{subject.slug}", plot, f"{caption} Names that would overlap are left out.{note}")
+    below = "Arrows: beyond the axis. " if outside else ""
+    return render(f"cost-{subject.slug}", plot, f"{caption} {below}Names that would overlap are left out.{note}")
 
 
 def _front(points: Sequence[Point]) -> list[Point]:
@@ -78,7 +93,9 @@ def _front(points: Sequence[Point]) -> list[Point]:
     return front
 
 
-def _annotate(figure: Figure, axes: Axes, points: Sequence[Point], subject: Subject) -> None:
+def _annotate(
+    figure: Figure, axes: Axes, points: Sequence[Point], texts: Mapping[int, str], recommended: Row | None
+) -> None:
     """Write names beside points, the first ones first; a name that finds no free place is left out."""
     figure.draw_without_rendering()  # lays out, so that the extents below are the final ones
     figure.set_layout_engine("none")
@@ -89,8 +106,8 @@ def _annotate(figure: Figure, axes: Axes, points: Sequence[Point], subject: Subj
         others = [other for other in taken if other != own]
         for dx, dy, across, up in _PLACES:
             text = axes.annotate(
-                subject.label(row), (x, y), xytext=(dx, dy), textcoords="offset points", ha=across, va=up, fontsize=10,
-                fontweight="bold" if row is subject.recommended else "normal",
+                texts[id(row)], (x, y), xytext=(dx, dy), textcoords="offset points", ha=across, va=up, fontsize=10,
+                fontweight="bold" if row is recommended else "normal",
             )  # fmt: skip
             box = text.get_window_extent().padded(4)
             free = not any(box.overlaps(other) for other in boxes) and not any(box.contains(*point) for point in others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from harness.report.figures.base import BLUE, INK, ORANGE, RULE, WIDTH, Drawing, Subject, render
@@ -75,7 +76,7 @@ def _squares(axes: Axes, entries: list[tuple[int, int, Difference, bool]]) -> No
         # A wash of colour, so that text stays readable on light and on dark pages.
         Rectangle(
             (x - 0.47, y - 0.47), 0.94, 0.94, facecolor=BLUE if entry.mean > 0 else ORANGE, lw=0,
-            alpha=0.25 + 0.45 * abs(entry.mean) / largest,
+            alpha=0.25 + 0.45 * math.sqrt(abs(entry.mean) / largest),
         )
         for x, y, entry, filled in entries if filled
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from harness.report.figures.base import INK, WIDTH, Drawing, Range, Subject, capped, focus, log_axis, render
+from harness.report.figures.base import INK, WIDTH, Drawing, Range, Subject, capped, focus, render
 from harness.report.rows import Row, metric, number
 
 if TYPE_CHECKING:
@@ -55,8 +55,12 @@ def rate(subject: Subject) -> Drawing | None:
         for axes in panels[max(0, len(rows) - columns) : len(rows)]:
             axes.tick_params(labelbottom=True)
         panels[0].set_ylim(shown.low, shown.high)
-        log_axis(panels[0], _written)
-        panels[0].xaxis.set_major_locator(LogLocator(numticks=99))
+        panels[0].set_xscale("log")
+        low, high = panels[0].get_xlim()
+        decades = math.log10(high / low)
+        panels[0].xaxis.set_major_locator(LogLocator(subs=(1, 3) if decades < 1.5 else (1,), numticks=99))
+        panels[0].xaxis.set_major_formatter(lambda value, _: _written(value, decades < 4))
+        panels[0].xaxis.set_minor_formatter(lambda *_: "")
         figure.supxlabel("learning rate", fontsize=11, y=0.04 / height, va="bottom")
         figure.supylabel(subject.axis("validation"), fontsize=11, x=0.02 / WIDTH, ha="left")
 
@@ -79,10 +83,11 @@ def _panel(axes: Axes, subject: Subject, row: Row, shown: Range) -> None:
     axes.grid()
 
 
-def _written(rate: float) -> str:
-    """Write every other power of ten, so that the ticks of narrow panels keep apart."""
-    exponent = round(math.log10(rate))
-    return f"1e{exponent}" if exponent % 2 else ""
+def _written(rate: float, every: bool) -> str:
+    """Write a rate short; on a long axis every other power of ten only, so that ticks keep apart."""
+    exponent = math.floor(math.log10(rate) + 1e-9)
+    digit = round(rate / 10**exponent)
+    return f"{digit}e{exponent}" if every or exponent % 2 else ""
 
 
 def _points(row: Row) -> Points:

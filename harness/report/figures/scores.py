@@ -18,8 +18,8 @@ def scores(subject: Subject) -> Drawing | None:
         return None
     means = [subject.shown(row.test_mean or 0.0) for row in rows]
     shown = focus(means, rows[0].minimise)
-    outside = [row for row, mean in zip(rows, means, strict=True) if shown.leaves_out(mean)]
-    intervals = [subject.interval(row) for row in rows if row not in outside]
+    outside = {id(row): subject.label(row) for row, mean in zip(rows, means, strict=True) if shown.leaves_out(mean)}
+    intervals = [subject.interval(row) for row in rows if id(row) not in outside]
     ends = [end for interval in intervals for end in interval or ()]
 
     def plot(figure: Figure) -> None:
@@ -30,7 +30,7 @@ def scores(subject: Subject) -> Drawing | None:
         for index, (row, mean) in enumerate(zip(rows, means, strict=True)):
             y = len(rows) - 1 - index
             color, marker = subject.look(row)
-            if row in outside:
+            if id(row) in outside:
                 text = score(row.test_mean, row.cell.metric)
                 axes.annotate(
                     f"{text} →" if row.minimise else f"← {text}", (edge, y), xytext=(-5 if row.minimise else 5, 0),
@@ -41,7 +41,7 @@ def scores(subject: Subject) -> Drawing | None:
             # Seeds of a deterministic method coincide: spread a little, they stay countable.
             offsets = [0.22 * (2 * k / (len(values) - 1) - 1) if len(values) > 1 else 0.0 for k in range(len(values))]
             heights = [y + offset for offset in offsets]
-            axes.scatter(values, heights, color=color, marker=marker, s=20, lw=0, alpha=0.65, zorder=3)
+            axes.scatter(values, heights, color=color, marker=marker, s=20, lw=0, alpha=0.65, zorder=5)
             axes.plot([mean, mean], [y - 0.36, y + 0.36], color=INK, lw=1.6, solid_capstyle="butt", zorder=4)
             if interval := subject.interval(row):
                 axes.plot(interval, [y, y], color=INK, lw=1.2, solid_capstyle="butt", zorder=4)
@@ -57,4 +57,4 @@ def scores(subject: Subject) -> Drawing | None:
     caption += f" with its {subject.confidence} interval." if ends else "."
     if any(row is subject.recommended for row in rows):
         caption += " Bold: the recommended cell."
-    return render(f"scores-{subject.slug}", plot, caption + beyond([subject.label(row) for row in outside]) + note)
+    return render(f"scores-{subject.slug}", plot, caption + beyond(list(outside.values())) + note)
