@@ -125,8 +125,10 @@ class Coordinator:
             if self._prune and not self._stopping:
                 self._prune_losers()
             self._show()
-        if self._stopping:
-            return False
+        if self._stopping or self._must_stop():  # where runs execute within `submit`, nothing else may have noticed
+            self._replicate()
+            if not all(contest.done for contest in self._contests):
+                return False
         for contest in self._contests:
             close_unfinished(self._records, contest.id, "Not needed any more: the study went on without it.")
         return True
