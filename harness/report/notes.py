@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.record import Record
 from harness.report import wording
@@ -37,7 +38,7 @@ def notes(study: Study, rows: Sequence[Row], evidence: Evidence, hidden: int = 0
     for note in (
         *_ended(rows),
         *(note for question in evidence.questions for note in (*_seeds(question), *_budget(question))),
-        *(Note("Data", text) for row in rows for text in _data(row)),
+        *_data(rows),
         *(Note("Compared", text) for text in evidence.notes),
         *(Note("Files", text) for text in study.warnings),
         *_superseded(rows),
@@ -64,15 +65,17 @@ def _ended(rows: Sequence[Row]) -> Iterator[Note]:
     if parts:
         total = sum(len(row.cell.runs) + row.cell.unreadable for row in rows)
         yield Note("Runs", f"Of {wording.plural(total, 'run')}: {', '.join(parts)}.")
-    for row in rows:
-        gone = sum(
-            _DIVERGED.search(run.record.error or "") is not None
-            for run in row.cell.runs
-            if run.record.status == "failed"
-        )
-        if gone:
-            text = f"{wording.name(row, rows)}: {wording.plural(gone, 'run')} diverged, to numbers that are not finite."
-            yield Note("Diverged", text)
+    diverged = [
+        f"{wording.name(row, rows)} ({gone})"
+        for row in rows
+        if (gone := sum(_DIVERGED.search(r.record.error or "") is not None for r in row.cell.runs if _failed(r.record)))
+    ]
+    if diverged:
+        yield Note("Diverged", f"Runs that came to numbers that are not finite: {wording.listed(diverged)}.")
+
+
+def _failed(record: Record) -> bool:
+    return record.status == "failed"
 
 
 def _seeds(question: Question) -> Iterator[Note]:
@@ -122,27 +125,32 @@ def _extremes(rows: Sequence[Row], value: Callable[[Row], float]) -> tuple[Row, 
     return min(rows, key=value), max(rows, key=value)
 
 
-def _data(row: Row) -> Iterator[str]:
-    task = row.cell.task
-    for record in latest(row):
-        known = facts(record)
-        if known.get("selected_with"):
-            yield f"Hyperparameters were {known['selected_with']} ({task})."
-        warnings = known.get("warnings")
-        for warning in warnings if isinstance(warnings, list) else []:
-            yield f"{task}: {warning}"
-        cut, sizes = known.get("truncated"), known.get("rows")
-        if isinstance(cut, dict) and isinstance(sizes, dict):
-            for split in cut:
-                count, size = number(cut[split]), number(sizes.get(split))
-                if count and size and count >= TRUNCATED * size:
-                    yield (
-                        f"{task}: {count / size:.1%} of the {split} texts were cut"
-                        f"{_length(known)}; what was cut off may matter."
-                    )
+def _data(rows: Sequence[Row]) -> Iterator[Note]:
+    """Say what is known of the data, once for all tasks of which it holds."""
+    said: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for record in latest(row):
+            for text in _facts(facts(record)):
+                said.setdefault(text, {})[row.cell.task] = None
+    for text, tasks in said.items():
+        yield Note("Data", f"{wording.listed(list(tasks))}: {text}")
 
 
-def _length(known: dict[str, object]) -> str:
+def _facts(known: dict[str, Any]) -> Iterator[str]:
+    if known.get("selected_with"):
+        yield f"hyperparameters were {known['selected_with']}."
+    warnings = known.get("warnings")
+    yield from map(str, warnings if isinstance(warnings, list) else [])
+    cut, sizes = known.get("truncated"), known.get("rows")
+    if isinstance(cut, dict) and isinstance(sizes, dict):
+        for split in cut:
+            count, size = number(cut[split]), number(sizes.get(split))
+            if count and size and count >= TRUNCATED * size:
+                what = f"{count / size:.1%} of the {split} texts were cut{_length(known)}"
+                yield f"{what}; what was cut off may matter."
+
+
+def _length(known: dict[str, Any]) -> str:
     length = number(known.get("max_length"))
     return f" at {length:.0f} tokens (task.max_length)" if length else ""
 

@@ -57,6 +57,7 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
     style, script = (_source(environment, name) for name in ("style.css", "page.js"))
     found, shown, study = report.evidence, report.cases[:MOST_ROWS], report.study
     told = details([case.row for case in shown])
+    columns = _columns(report)
     recommendations = [question.recommendation for question in found.questions]
     return environment.get_template("index.html.j2").render(
         report=report,
@@ -66,7 +67,8 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
         rest=[sentence for sentence in report.summary if sentence not in recommendations],
         notes=notes(study, [row for question in found.questions for row in question.rows], found, report.hidden),
         constants=constants(report.rows),
-        columns=_columns(report),
+        columns=columns,
+        key=next((field for field in columns if field.name == "method"), columns[0]),
         text_of=_text,
         sort_value=_sort_value,
         first={True: "descending", False: "ascending"},

@@ -38,7 +38,8 @@ def signed(value: float | None, metric: str) -> str:
     if value is None:
         return ""
     shown = 100 * value if percent(metric) else value
-    return f"{shown:+.{1 if percent(metric) else 3}f}".replace("-", _MINUS)
+    text = f"{shown:+.{1 if percent(metric) else 3}f}"
+    return text.replace("-", _MINUS) if float(text) else text[1:]
 
 
 def mean_and_spread(row: Row, unit: bool = False) -> str:
