@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
             freeze(studies[0], options.freeze)
             sys.stdout.write(f"Archive: {options.freeze}\n")
             return 0
-        definition = replace(definition, settings=replace(definition.settings, **_settings(options)))
+        definition = replace(definition, settings={**definition.settings, **_settings(options)})
         output = options.output or Path("reports") / _name(studies, definition)
         report = write(studies, output, definition=definition, anchor=options.anchor)
     except HarnessError as error:

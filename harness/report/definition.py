@@ -6,7 +6,7 @@ import fnmatch
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import yaml
 
 from harness.errors import HarnessError, Problems, nearest
 from harness.report.fields import FIELDS, Case, Field, extra_names, field_of
+from harness.report.load import Study
 from harness.report.report import Pivot
 from harness.report.rows import Row
 from harness.report.settings import Settings
 
 KEYS = ("title", "studies", "rows", "columns", "sort", "pivot", "settings")
+_DEFAULTS = asdict(Settings())
 _CONDITION = re.compile(r"\s*([\w.+/-]+)\s*(==|!=|<=|>=|<|>|\bnot in\b|\bin\b|\blike\b)\s*(.+?)\s*", re.DOTALL)
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -86,7 +88,7 @@ class Definition:
         columns: names of fields; () chooses them by what the rows hold.
         sort: names of fields, the first one first; a minus before a name sorts from large to small.
         pivot: a second table.
-        settings: how the report judges.
+        settings: how the report judges, by the names of `Settings`; what is not named is as the study was asked.
         source: the file it came from, for messages.
     """
 
@@ -96,7 +98,7 @@ class Definition:
     columns: tuple[str, ...] = ()
     sort: tuple[str, ...] = ()
     pivot: Pivot | None = None
-    settings: Settings = field(default_factory=Settings)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     source: str = "the report's definition"
 
     def compared(self, rows: Sequence[Row]) -> list[Row]:
@@ -198,6 +200,20 @@ def read_definition(path: Path) -> Definition:
     return made
 
 
+def judged_by(study: Study, definition: Definition) -> Settings:
+    """Give the settings of a report: those of the definition, else those that the study was asked with, else defaults.
+
+    Raises:
+        HarnessError: a value breaks its rule.
+    """
+    asked = study.sweep.get("report")
+    of_study = asked if isinstance(asked, Mapping) else {}
+    known = {key: of_study[key] for key in _DEFAULTS if key in of_study and _fits(of_study[key], _DEFAULTS[key])}
+    settings = Settings(**{**known, **definition.settings})
+    settings.check()
+    return settings
+
+
 def _find(path: Path) -> Path:
     if path.is_file():
         return path
@@ -235,31 +251,35 @@ def _pivot(content: Any, path: Path, problems: Problems) -> Pivot | None:
     return Pivot(**{name: str(content[name]) for name in names if content.get(name)}) if not problems.messages else None
 
 
-def _settings(content: Any, path: Path, problems: Problems) -> Settings:
+def _settings(content: Any, path: Path, problems: Problems) -> dict[str, Any]:
     if content is None:
-        return Settings()
+        return {}
     if not isinstance(content, Mapping):
         problems.add(f"{path}: settings must hold keys, not {content!r}.")
-        return Settings()
+        return {}
     defaults = Settings()
     good = {}
     for key, value in content.items():
-        if not hasattr(defaults, str(key)) or str(key) not in {each.name for each in fields(Settings)}:
-            problems.add(f"{path}: settings.{key} is unknown. {nearest(str(key), [e.name for e in fields(Settings)])}")
-            continue
-        default = getattr(defaults, key)
-        kind: Any = type(default) if isinstance(default, bool | str) else float | int | None
-        if isinstance(value, kind) and (isinstance(default, bool) or not isinstance(value, bool)):
+        if key not in _DEFAULTS:
+            problems.add(f"{path}: settings.{key} is unknown. {nearest(str(key), _DEFAULTS)}")
+        elif _fits(value, _DEFAULTS[key]):
             good[str(key)] = value
-        elif not (value is None and default is None):
-            problems.add(f"{path}: settings.{key} must be like {default!r}, not {value!r}.")
-    made = Settings(**good)
+        else:
+            problems.add(f"{path}: settings.{key} must be like {_DEFAULTS[key]!r}, not {value!r}.")
     try:
-        made.check()
+        Settings(**good).check()
     except HarnessError as error:
         for message in error.problems:
             problems.add(f"{path}: settings: {message}")
-    return made
+    return good
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind of a setting's default."""
+    if isinstance(default, bool | str):
+        return type(value) is type(default)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number or (value is None and default is None)
 
 
 def _scalar(text: str) -> Any:

@@ -14,7 +14,7 @@ from harness.report.rows import number
 # Keys of both files, and how people read them.
 _LINES = (
     ("wall_seconds", "wall time"), ("run_seconds", "time of all runs"), ("dollars", "dollars"), ("runs", "runs"),
-    ("jobs", "jobs"), ("disk_bytes", "disk"), ("peak_memory_mb", "peak memory of a run"),
+    ("disk_bytes", "disk"), ("peak_memory_mb", "peak memory of a run"),
 )  # fmt: skip
 
 
@@ -42,16 +42,18 @@ class Planned:
 
 def planned(directory: Path) -> Planned | None:
     """Read a study's estimate and outcome; None if it left neither."""
-    plan, outcome = (_read(directory / name) for name in ("plan.json", "outcome.json"))
-    estimate = _mapping(plan.get("estimate")) or plan
-    spent = _mapping(outcome.get("outcome")) or outcome
+    estimate, outcome = (_read(directory / name) for name in ("plan.json", "outcome.json"))
     lines = []
     for key, name in _LINES:
-        expected, actual = _value(estimate.get(key)), _value(spent.get(key))
+        expected, actual = _value(estimate.get(key)), _value(outcome.get(key))
         if expected is None and actual is None:
             continue
         ratio = f"{actual / expected:.2f}" if expected and actual is not None else ""
-        lines.append(Line(name, wording.cost(key, expected), wording.cost(key, actual), ratio))
+        text = wording.cost(key, expected)
+        low, high = number(estimate.get("low")), number(estimate.get("high"))
+        if key == "wall_seconds" and text and low is not None and high is not None:
+            text += f" ({wording.duration(low)} to {wording.duration(high)})"
+        lines.append(Line(name, text, wording.cost(key, actual), ratio))
     ended = _ended(outcome)
     return Planned(lines, ended) if lines or ended else None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.record import atomic, now
 from harness.report.archive import SUFFIX, thaw
-from harness.report.definition import Definition
+from harness.report.definition import Definition, judged_by
 from harness.report.evidence import evidence
 from harness.report.fields import cases
 from harness.report.figures import draw
@@ -38,7 +38,7 @@ def write(
     Args:
         studies: `runs/<study>` or an archive of it, one or several; a study may still run.
         output: `reports/<study>`; made if it is missing.
-        settings: how to judge; those of the definition, else the defaults, if None.
+        settings: how to judge; as the definition says, else as the study was asked, if None.
         definition: which rows and columns to show; everything if None.
         anchor: an earlier study, to say which cells moved against it.
 
@@ -47,10 +47,10 @@ def write(
             written.
     """
     definition = definition or Definition()
-    settings = settings or definition.settings
     paths = [studies] if isinstance(studies, Path) else list(studies)
     loaded = [_load(path) for path in paths]
     study, every = merge(loaded, definition.title)
+    settings = settings or judged_by(study, definition)
     compared = definition.compared(every)
     found = evidence(study, compared, settings)
     shown = definition.shown(cases(compared, found))

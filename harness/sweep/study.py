@@ -270,8 +270,9 @@ def _conclude(console: Console, config: Config, name: str, directory: Path, cont
 
     write_importances(directory, contests)
     report = write(directory, Path(config.reports_dir) / name)
-    console.print(text_table(report))
-    console.print(f"Report: {Path(config.reports_dir) / name / 'index.html'}", soft_wrap=True)
+    console.print(text_table(report, console.width))
+    for sentence in (*report.summary, f"Report: {report.page}"):
+        console.print(escape(sentence), soft_wrap=True)
     chosen = [contest for contest in contests if contest.choice is not None]
     for task in dict.fromkeys(contest.ready.cell.task for contest in chosen):
         rivals = [contest for contest in chosen if contest.ready.cell.task == task]

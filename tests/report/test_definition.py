@@ -12,7 +12,6 @@ from harness.errors import HarnessError
 from harness.report import write
 from harness.report.definition import Condition, Definition, read_definition
 from harness.report.report import Report
-from harness.report.settings import Settings
 from tests.report.conftest import Builder, asked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,11 +121,28 @@ def test_pivot_stands_in_the_page_and_in_three_files(shots: Path, tmp_path: Path
 
 
 def test_settings_are_read(tmp_path: Path) -> None:
-    """What is not named keeps its default."""
+    """Those that are named, and no others."""
     read = definition(
         tmp_path, "settings: {margin: 0.02, cost: peak_memory_mb, requests_per_month: 1000, examples: false}"
     )
-    assert read.settings == Settings(margin=0.02, cost="peak_memory_mb", requests_per_month=1000, examples=False)
+    assert read.settings == {
+        "margin": 0.02,
+        "cost": "peak_memory_mb",
+        "requests_per_month": 1000,
+        "examples": False,
+    }
+
+
+def test_settings_are_those_of_the_definition_else_of_the_study(study: Builder, tmp_path: Path) -> None:
+    """A report that is made again judges as the study was asked to."""
+    study.sweep([asked("demo.minilm.lora")], report={"margin": 0.03, "months": 6, "later": 1})
+    study.run("demo.minilm.lora", "c1", phase="confirm", seed=1, metrics={"val": {}, "test": {"accuracy": 0.7}})
+    settings = write(study.directory, tmp_path / "out").settings
+    assert (settings.margin, settings.months, settings.confidence) == (0.03, 6, 0.95)
+    settings = write(
+        study.directory, tmp_path / "out", definition=definition(tmp_path, "settings: {months: 1}")
+    ).settings
+    assert (settings.margin, settings.months) == (0.03, 1)
 
 
 def test_every_mistake_in_a_file_is_said_at_once(tmp_path: Path) -> None:
