@@ -9,6 +9,7 @@ from harness.report.load import flat
 from harness.report.rows import Row, mean_std, metric, number
 
 WIDTH, HEIGHT = 320.0, 72.0  # of the tuning trace, in user units
+DOTS = 1000  # at most drawn in a trace; more hide one another
 
 
 def trace(row: Row) -> dict[str, Any] | None:
@@ -46,8 +47,9 @@ def trace(row: Row) -> dict[str, Any] | None:
             line.append(place(trial, leader))
     if leader is not None:
         line.append(place(last, leader))
+    step = -(-len(scored) // DOTS)
     return {
-        "dots": [(*place(t, v), t, wording.score(v, name, unit=True), status) for t, v, status in scored],
+        "dots": [(*place(t, v), t, wording.score(v, name, unit=True), status) for t, v, status in scored[::step]],
         "line": " ".join(f"{x},{y}" for x, y in line),
         "low": wording.score(low, name, unit=True),
         "high": wording.score(high, name, unit=True),

@@ -257,7 +257,6 @@ def _settings(content: Any, path: Path, problems: Problems) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         problems.add(f"{path}: settings must hold keys, not {content!r}.")
         return {}
-    defaults = Settings()
     good = {}
     for key, value in content.items():
         if key not in _DEFAULTS:

@@ -51,7 +51,8 @@ def details(rows: Sequence[Row], budget: int = BYTES) -> Details:
         "cells": cells, "errors": errors.items, "provenance": provenance.items, "config": texts.first,
         "box": [inside.WIDTH, inside.HEIGHT],
     }  # fmt: skip
-    room = budget - len(json_text({**content, "cells": [{**cell, "runs": []} for cell in cells]}).encode())
+    empty = {**content, "cells": [{**cell, "runs": [], "omitted": 10**6} for cell in cells]}
+    room = budget - len(json_text(empty).encode())
     return Details(content, _fit(cells, room))
 
 
@@ -72,7 +73,7 @@ def _fit(cells: list[dict[str, Any]], room: int) -> list[str]:
             )
         total = sum(map(_size, cells))
     if total > room:
-        sizes = [list(accumulate(len(json_text(run)) + 1 for run in _telling(cell["runs"]))) for cell in cells]
+        sizes = [list(accumulate(len(json_text(run).encode()) + 1 for run in _telling(cell["runs"]))) for cell in cells]
         # The same number of runs of every cell, as many as fit.
         most = max((len(size) for size in sizes), default=0)
         kept = bisect_right(range(most), room, key=lambda n: sum(s[min(n, len(s)) - 1] for s in sizes if s and n)) - 1
