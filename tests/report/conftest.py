@@ -160,3 +160,29 @@ def make_banking(study: Builder) -> None:
     for trial in range(3):
         error = "IA3 found no module named 'query | key' in this backbone. Set method.config.target_modules."
         study.run("banking77.minilm.ia3", f"t{trial:03d}", trial=trial, status="failed", error=error, data={})
+
+
+def make_large(study: Builder, cells: int, runs: int) -> None:
+    """Write many runs quickly: alike but for their trial, seed, learning rate and score; some failed."""
+    names = [f"demo.minilm.m{index:04d}" for index in range(cells)]
+    study.sweep([asked(cell, space={"train.lr": "interval(0,1)"}) for cell in names])
+    config = {"task": {"name": "demo", "shots": 10}, "train": {"epochs": 3, "batch_size": 32, "lr": 0.5}, "seed": 7}
+    metrics = {"val": {"accuracy": 0.4242, "macro_f1": 0.4}, "test": {}}
+    values: dict[str, Any] = {"trial": 0, "seed": 7, "hyperparameters": {"train.lr": 0.5}, "metrics": metrics}
+    template = study.run(names[0], "t0", config | {"notes": ["x" * 60] * 40}, cost={"total_seconds": 9.5}, **values)
+    record = template.read_text(encoding="utf-8")
+    settings = template.with_name("config.yaml").read_text(encoding="utf-8")
+    draw = random.Random(0)
+    for cell in names:
+        for number in range(runs):
+            rate, score = f"{draw.random():.6f}", f"{draw.uniform(0.3, 0.9):.6f}"
+            text = record.replace(names[0], cell).replace(names[0].split(".")[2], cell.split(".")[2])
+            text = text.replace('"trial": 0', f'"trial": {number}').replace('"seed": 7', f'"seed": {number}')
+            text = text.replace("0.5\n", f"{rate}\n").replace("0.4242", score)
+            if number % 50 == 49:
+                text = text.replace('"status": "ok"', '"status": "failed"')
+                text = text.replace('"error": null', f'"error": "Out of memory at step {number}"')
+            directory = study.directory / "runs" / cell / f"t{number}"
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "record.json").write_text(text, encoding="utf-8")
+            (directory / "config.yaml").write_text(settings.replace("lr: 0.5", f"lr: {rate}"), encoding="utf-8")

@@ -13,7 +13,7 @@ import yaml
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from harness.report import write
-from tests.report.conftest import FACTS, Builder, asked
+from tests.report.conftest import FACTS, Builder, asked, make_large
 from tests.report.test_figures import METHODS, build
 
 TASKS = ("banking77", "sms", "poem", "phrasebank")  # enough for ranks across tasks
@@ -251,6 +251,46 @@ def test_page_prints(judged: Path, visit: Any) -> None:
     assert not page.locator(".tools").is_visible()
     assert not page.locator("nav").is_visible()
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+
+
+@pytest.mark.parametrize(("cells", "runs"), [(20, 500), (1000, 10)])
+def test_page_of_ten_thousand_runs_is_small_and_quick(
+    study: Builder, visit: Any, tmp_path: Path, cells: int, runs: int
+) -> None:
+    """Below 10 MB; sorting, filtering and opening a cell keep nobody waiting."""
+    make_large(study, cells, runs)
+    path = write(study.directory, tmp_path / "out").page
+    assert path.stat().st_size < 10_000_000
+    page = visit(path).page
+    spent = page.evaluate(
+        """async () => {
+          const timed = async (act) => {
+            const begun = performance.now();
+            act();
+            document.body.offsetHeight;
+            await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
+            return performance.now() - begun;
+          };
+          const box = document.getElementById("filter");
+          const type = (text) => () => { box.value = text; box.dispatchEvent(new Event("input")); };
+          const buttons = [...document.querySelectorAll("table.main thead button")];
+          return [
+            await timed(() => buttons[0].click()), await timed(() => buttons[1].click()), await timed(type("m0")),
+            await timed(type("m00 ok")), await timed(type("")),
+            await timed(() => { document.getElementById("cell-1").open = true; }),
+          ];
+        }"""
+    )
+    # Around 100 ms on a machine that does nothing else.
+    assert sorted(spent)[len(spent) // 2] < 400
+    assert max(spent) < 2000
+    if cells > 200:
+        assert page.locator("table.main tbody tr").count() == 200
+        page.fill("#filter", "m0999")
+        assert page.locator("table.main tbody tr").count() == 1
+        page.fill("#filter", "")
+        page.locator("button.more", has_text=f"Show all {cells} rows").first.click()
+        assert page.locator("table.main tbody tr").count() == cells
 
 
 HOSTILE = [
