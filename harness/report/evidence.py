@@ -13,7 +13,7 @@ from harness.report.predictions import Predictions, Unreadable, read_predictions
 from harness.report.recommend import cheapest, cost_of, recommendation
 from harness.report.rows import Row, facts, number
 from harness.report.settings import Settings
-from harness.report.wording import listed, mean_and_spread, metric_name, name, plural, score
+from harness.report.wording import listed, mean_and_spread, metric_name, name, plural, score, state
 
 if TYPE_CHECKING:
     from harness.statistics import Comparison, Interval, Sequential, Verdict
@@ -228,9 +228,10 @@ def _unfinished(rows: Sequence[Row]) -> list[str]:
     for status, one, many in (
         ("failed", "failed", "failed"),
         ("running", "is still running", "are still running"),
+        ("stopped", "was stopped by the budget", "were stopped by the budget"),
         ("not started", "has not started", "have not started"),
     ):
-        cells = [name(row, rows) for row in rows if row.status == status]
+        cells = [name(row, rows) for row in rows if state(row) == status]
         if cells:
             be = one if len(cells) == 1 else many
             sentences.append(f"{len(cells)} of {plural(len(rows), 'cell')} {be}: {plain(listed(cells), 300)}.")
@@ -276,6 +277,7 @@ def summary(rows: Sequence[Row]) -> list[str]:
     for status, one, many in (
         ("failed", "failed", "failed"),
         ("running", "is still running", "are still running"),
+        ("stopped", "was stopped by the budget", "were stopped by the budget"),
         ("not started", "has not started", "have not started"),
     ):
         cells = [name(row, rows) for row in rows if row.status == status]

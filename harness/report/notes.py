@@ -54,11 +54,13 @@ def notes(study: Study, rows: Sequence[Row], evidence: Evidence, hidden: int = 0
 
 def _ended(rows: Sequence[Row]) -> Iterator[Note]:
     """Say what became of runs that left no score."""
+    halted = sum(map(wording.stopped, rows))
     counts = (
         (sum(row.failed - row.lost for row in rows), "failed"),
         (sum(row.lost for row in rows), "lost (its process was killed)", "lost (their processes were killed)"),
         (sum(row.pruned for row in rows), "ended early for its poor score", "ended early for their poor scores"),
-        (sum(row.running for row in rows), "still running"),
+        (halted, "stopped by the budget, to go on with a larger one"),
+        (sum(row.running for row in rows) - halted, "still running"),
         (sum(row.cell.unreadable for row in rows), "without a record that can be read"),
     )
     parts = [f"{number:,} {words[number != 1 and len(words) > 1]}" for number, *words in counts if number]

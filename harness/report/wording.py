@@ -166,10 +166,23 @@ def margin(value: float, rows: Sequence[Row]) -> str:
 
 def status(row: Row) -> str:
     """Word a row's status for people, with the number of runs that go on or failed."""
-    parts = [f"{row.running} running" if row.running else row.status]
+    halted = stopped(row)
+    going = [f"{number} {word}" for number, word in ((row.running - halted, "running"), (halted, "stopped")) if number]
+    parts = going or [row.status]
     if row.failed and row.status != "failed":
         parts.append(f"{plural(row.failed, 'run')} failed")
     return "; ".join(parts)
+
+
+def stopped(row: Row) -> int:
+    """Count runs that a budget stopped: their records say `running` and why they do not go on."""
+    going = (run.record for run in row.cell.runs if row.running)
+    return sum(record.status == "running" and bool(record.error) for record in going)
+
+
+def state(row: Row) -> str:
+    """Give a row's status, or `stopped` where all that would still run was stopped."""
+    return "stopped" if row.status == "running" and stopped(row) == row.running else row.status
 
 
 def outcome(row: Row) -> str:

@@ -53,6 +53,21 @@ def test_what_became_of_runs_is_counted(study: Builder) -> None:
     assert "Diverged: Runs that came to numbers that are not finite: lora (1)." in found
 
 
+def test_runs_that_a_budget_stopped_are_not_said_to_run(study: Builder, tmp_path: Path) -> None:
+    """In the summary, in the notes, in the table and in the terminal."""
+    study.sweep([asked("demo.minilm.lora"), asked("demo.minilm.full")])
+    study.run("demo.minilm.lora", "t0", trial=0, **SCORED)
+    for cell, error in (("lora", "Stopped by budget.seconds=60; a larger budget goes on."), ("full", None)):
+        study.run(f"demo.minilm.{cell}", "t1", trial=1, status="running", error=error)
+    assert "Runs: Of 3 runs: 1 stopped by the budget, to go on with a larger one, 1 still running." in said(study)
+    report = write(study.directory, tmp_path / "out")
+    assert "1 of 2 cells was stopped by the budget: lora." in report.summary
+    assert "1 of 2 cells is still running: full." in report.summary
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "1 stopped" in table
+    assert "1 running" in table
+
+
 def test_few_seeds_and_unequal_budgets_are_told(study: Builder) -> None:
     """Trials that differ, tuning time of another order, one seed and two."""
     space = {"train.lr": "interval(1,2)"}
