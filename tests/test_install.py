@@ -47,6 +47,8 @@ def test_the_wheel_carries_configs_sweeps_and_the_sweeper(installed: Path, tmp_p
     assert found.stdout.startswith(str(installed))
     assert "banking77" in run(installed, tmp_path, "--help")
     assert "demo.minilm.lora" in run(installed, tmp_path, "-m", "plan=true", "method=lora")
+    definitions = {path.name for path in (installed / "harness" / "reports").iterdir()}
+    assert definitions == {"default.yaml", "pivot.yaml"}  # and no report that was made
 
 
 def test_a_directory_of_ones_own_joins_the_search_path(installed: Path, tmp_path: Path) -> None:
