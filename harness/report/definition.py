@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import operator
 import re
@@ -147,8 +148,7 @@ class Definition:
             named += [(f"pivot.{key}", getattr(self.pivot, key)) for key in ("rows", "columns", "value")]
         for key, name in named:
             if field_of(name, rows) is None:
-                known = nearest(name, [*FIELDS, *extra_names(rows)])
-                problems.add(f"{self.source}: {key} names {name}, which no row has. {known}")
+                problems.add(f"{self.source}: {key} names {name}, which no row has. {_alternatives(name, rows)}")
         for condition, _ in self._conditions(rows):
             number = isinstance(condition.value, int | float)
             if condition.sign in _ORDER and not (number and _numeric(condition.name, rows)):
@@ -212,6 +212,17 @@ def judged_by(study: Study, definition: Definition) -> Settings:
     settings = Settings(**{**known, **definition.settings})
     settings.check()
     return settings
+
+
+def _alternatives(name: str, rows: Sequence[Row]) -> str:
+    """Name what is meant, else what only these rows have; the names of all fields would be a page."""
+    own = extra_names(rows)
+    close = difflib.get_close_matches(name, [*FIELDS, *own], n=3, cutoff=0.6)
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    axes = [key for key in own if any(key in row.cell.variant for row in rows)]
+    said = f"The axes of these rows: {', '.join(axes)}" if axes else "These rows have no axes"
+    return f"{said}; all other names are those of table.csv (docs/files.md)."
 
 
 def _find(path: Path) -> Path:

@@ -77,6 +77,7 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
         ),
         bold=bold,
         hint_of=_hint,
+        verdict=FIELDS["verdict"],
         id=id,
         gap_of=FIELDS["ahead"].text,
         margin=wording.margin(report.settings.margin, report.rows),

@@ -180,7 +180,7 @@ def test_fields_that_no_row_has_are_said_at_once(shots: Path, tmp_path: Path) ->
     assert "columns names methd, which no row has. Did you mean method?" in problems
     assert "sort names test_men, which no row has. Did you mean test_mean" in problems
     assert "rows names task.shot, which no row has. Did you mean task.shots" in problems
-    assert "pivot.columns names shots, which no row has." in problems
+    assert "pivot.columns names shots, which no row has. Did you mean task.shots" in problems
     assert "rows orders method with > a, but order is for numbers." in problems
 
 
