@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.report.figures.base import (
-    BRIGHT,
-    RULE,
-    Drawing,
-    Subject,
-    around,
-    beyond,
-    focus,
-    legend,
-    log_axis,
-    render,
-    whole_numbers,
-)
+from harness.report.figures.axes import around, beyond, focus, legend, log_axis, whole_numbers
+from harness.report.figures.base import BRIGHT, RULE, Drawing, Subject, render
 from harness.report.rows import Row, metric, number
 from harness.report.wording import duration
 from harness.statistics.budget import Curve, expected_best, running_best

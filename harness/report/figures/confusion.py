@@ -86,7 +86,9 @@ def _bars(pairs: list[tuple[tuple[str, str], int]], totals: Counter[str]) -> Cal
             share = 100 * number / totals[true]
             axes.barh(y - 0.22, share, height=0.3, color=ORANGE, alpha=0.85)
             axes.text(0, y + 0.2, f"{plain(true, 36)} → {plain(seen, 36)}", va="center", fontsize=9.5)
-            axes.text(share, y - 0.22, f" {share:.0f}", va="center", fontsize=9.5)
+            axes.annotate(
+                f"{share:.0f}", (share, y - 0.22), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9.5
+            )
         axes.set_yticks([])
         axes.set_ylim(-0.6, len(pairs) - 0.4)
         axes.set_xlim(0, None)

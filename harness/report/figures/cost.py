@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report.figures.base import INK, RULE, Drawing, Subject, capped, focus, log_axis, render
+from harness.report.figures.axes import focus, log_axis
+from harness.report.figures.base import INK, RULE, Drawing, Subject, capped, render
 from harness.report.rows import Row
 from harness.report.settings import COST_NAMES
 from harness.report.wording import cost as worded
@@ -38,7 +39,7 @@ def cost(subject: Subject) -> Drawing | None:
     shown = focus(means, rows[0].minimise)
     outside = {id(row) for row, mean in zip(rows, means, strict=True) if shown.leaves_out(mean)}
     ends = [end for row in rows if id(row) not in outside for end in subject.interval(row) or ()]
-    low, high = min([shown.low, *ends]), max([shown.high, *ends])
+    low, high = shown.with_ends(ends)
     # Where what scores too low for the figure stands.
     foot = high - 0.03 * (high - low) if rows[0].minimise else low + 0.03 * (high - low)
     free = [subject.label(row) for row in rows if known[id(row)] <= 0]

@@ -5,19 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.record import read_jsonl
-from harness.report.figures.base import (
-    BRIGHT,
-    RULE,
-    Drawing,
-    Subject,
-    around,
-    beyond,
-    capped,
-    focus,
-    legend,
-    render,
-    whole_numbers,
-)
+from harness.report.figures.axes import around, beyond, focus, legend, whole_numbers
+from harness.report.figures.base import BRIGHT, RULE, Drawing, Subject, capped, render
 from harness.report.rows import Row, number
 
 if TYPE_CHECKING:

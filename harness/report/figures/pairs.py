@@ -88,6 +88,8 @@ def _squares(axes: Axes, entries: list[tuple[int, int, Difference, bool]]) -> No
 def _written(subject: Subject, mean: float) -> str:
     """Write a difference as short as a square needs, with its sign."""
     value = subject.shown(mean)
+    if abs(value) < 0.05 and subject.shown(1.0) != 1.0:
+        return "0.0"
     if subject.shown(1.0) == 1.0:
         return f"{value:+.2g}"
     return f"{value:+.1f}" if abs(value) < 9.95 else f"{value:+.0f}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.report.figures.axes import focus
 from harness.report.figures.base import BRIGHT, INK, MOST, RULE, WIDTH, Drawing, Look, Subject, identity, render, short
 from harness.report.wording import metric_name, percent
 from harness.statistics.profiles import Estimate, Profile, behind_best, interquartile_mean, performance_profile
@@ -90,9 +91,19 @@ def _curves(axes: Axes, curves: dict[str, Profile], looks: dict[str, Look]) -> N
 def _means(
     axes: Axes, rows: list[str], means: dict[str, Estimate], looks: dict[str, Look], names: dict[str, str]
 ) -> None:
+    behind = [-means[method].value for method in rows]
+    shown = focus(behind, minimise=True)
+    kept = [means[method] for method, value in zip(rows, behind, strict=True) if not shown.leaves_out(value)]
+    low, high = shown.with_ends([-end for each in kept for end in (each.low, each.high)])
+    axes.set_xlim(low, high)
     for index, method in enumerate(rows):
         y = len(rows) - 1 - index
         color, marker = looks[method]
+        if shown.leaves_out(behind[index]):
+            axes.annotate(
+                f"{behind[index]:.3g} →", (high, y), xytext=(-5, 0), textcoords="offset points", ha="right", va="center"
+            )
+            continue
         axes.plot([-means[method].low, -means[method].high], [y, y], color=INK, lw=1.2, solid_capstyle="butt")
         axes.scatter([-means[method].value], [y], color=color, marker=marker, s=40, lw=0, zorder=3)
     axes.set_yticks(range(len(rows) - 1, -1, -1), [names[method] for method in rows])

@@ -75,7 +75,13 @@ def _axis(axes: Axes, found: Ranking, first: float, last: float) -> None:
     end = first + found.critical_difference
     if end <= last + 0.5 * (last - first):
         axes.plot([first, end], [-1.5, -1.5], color=INK, lw=1.2, marker="|", ms=7)
-        axes.text(end, -1.5, f"  critical difference {found.critical_difference:.2f}", va="center", fontsize=10)
+        axes.text(
+            end + 0.03 * (last - first),
+            -1.5,
+            f"critical difference {found.critical_difference:.2f}",
+            va="center",
+            fontsize=10,
+        )
 
 
 def _caption(found: Ranking, names: dict[str, str]) -> str:

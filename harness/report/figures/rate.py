@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from harness.report.figures.base import INK, WIDTH, Drawing, Range, Subject, capped, focus, render
+from harness.report.figures.axes import Range, focus
+from harness.report.figures.base import INK, WIDTH, Drawing, Subject, capped, render
 from harness.report.rows import Row, metric, number
 
 if TYPE_CHECKING:

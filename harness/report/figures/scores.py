@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.report.figures.base import INK, WIDTH, Drawing, Subject, beyond, capped, focus, render
+from harness.report.figures.axes import beyond, focus
+from harness.report.figures.base import INK, WIDTH, Drawing, Subject, capped, render
 from harness.report.wording import score
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def scores(subject: Subject) -> Drawing | None:
     def plot(figure: Figure) -> None:
         figure.set_size_inches(WIDTH, 1.0 + (0.34 if len(rows) <= 15 else 0.26) * len(rows))
         axes = figure.add_subplot()
-        axes.set_xlim(min([shown.low, *ends]), max([shown.high, *ends]))
+        axes.set_xlim(*shown.with_ends(ends))
         edge = axes.get_xlim()[shown.minimise]
         for index, (row, mean) in enumerate(zip(rows, means, strict=True)):
             y = len(rows) - 1 - index
