@@ -29,6 +29,8 @@ from harness.report.rows import Row, facts
 from harness.report.table import bold, constants, fields, head
 
 MOST_ROWS = 1000  # rows of the page's table; more would make it slow, and nobody reads them
+FIGURE_BYTES = 3_000_000  # of figures in the page; others stand beside it as files
+_ACROSS = ("ranks-", "profile-")  # figures across tasks
 _COSTS = (
     "train_seconds", "total_seconds", "tune_seconds", "accelerator_seconds", "core_seconds", "energy_joules", "dollars",
     "tune_dollars", "peak_memory_mb", "params_trainable", "saved_bytes", "latency_p50_seconds", "latency_p95_seconds",
@@ -57,6 +59,7 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
     style, script = (_source(environment, name) for name in ("style.css", "page.js"))
     found, shown, study = report.evidence, report.cases[:MOST_ROWS], report.study
     told = details([case.row for case in shown])
+    figures = _figures(drawings)
     columns = _columns(report)
     recommendations = [question.recommendation for question in found.questions]
     return environment.get_template("index.html.j2").render(
@@ -85,7 +88,8 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
         box=(WIDTH, HEIGHT),
         pivot=grid(report) if report.pivot is not None else None,
         pivot_title=pivot_title,
-        figures=[(drawing, Markup(_inline(drawing.svg))) for drawing in drawings],
+        figures=figures,
+        elsewhere=[drawing for drawing in drawings if drawing.name not in {each.name for each, _ in figures}],
         hardest=hardest(found),
         costs=_cost_fields(shown),
         owning=owning(found),
@@ -115,6 +119,18 @@ def _plain(value: Any, limit: int | None = None) -> str:
 def _source(environment: jinja2.Environment, name: str) -> str:
     assert environment.loader is not None  # set above
     return environment.loader.get_source(environment, name)[0]
+
+
+def _figures(drawings: Sequence[Drawing]) -> list[tuple[Drawing, Markup]]:
+    """Choose the figures that the page itself holds: as many as keep it small, those across tasks before others."""
+    fitted = [(drawing, Markup(_inline(drawing.svg))) for drawing in drawings]
+    room, kept = FIGURE_BYTES, set()
+    for drawing, svg in sorted(fitted, key=lambda pair: not pair[0].name.startswith(_ACROSS)):
+        room -= len(svg.encode())
+        if room < 0:
+            break
+        kept.add(drawing.name)
+    return [(drawing, svg) for drawing, svg in fitted if drawing.name in kept]
 
 
 def _inline(svg: str) -> str:

@@ -150,6 +150,17 @@ def test_what_does_not_fit_is_left_out_and_said(study: Builder) -> None:
         assert len(json_text(content.content).encode()) <= budget
 
 
+def test_figures_that_do_not_fit_are_linked(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page holds as many as keep it small; the others are files beside it."""
+    monkeypatch.setattr("harness.report.page.FIGURE_BYTES", 25_000)
+    report = write(finished, tmp_path / "out")
+    page = report.page.read_text(encoding="utf-8")
+    linked = re.findall(r'href="(figures/[\w-]+\.svg)"', page)
+    assert linked
+    assert all((tmp_path / "out" / name).is_file() for name in linked)
+    assert len(linked) + page.count("<figure ") == len(list((tmp_path / "out" / "figures").glob("*.svg")))
+
+
 def test_json_in_a_script_element_ends_nothing() -> None:
     """No character is left that could end the element, and the content is the same."""
     content = {"a": "</script><!--&\u2028\u2029", "b": ["x" * 3, None, 1.5]}
