@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.report.figures.axes import around, beyond, focus, legend, log_axis, whole_numbers
-from harness.report.figures.base import BRIGHT, RULE, Drawing, Subject, render
+from harness.report.figures.base import BRIGHT, RULE, Drawing, Subject, capped, render
 from harness.report.rows import Row, metric, number
 from harness.report.wording import duration
 from harness.statistics.budget import Curve, expected_best, running_best
@@ -20,7 +20,8 @@ _BANDS = 3  # methods whose bands and observed curves still leave the lines read
 def budget(subject: Subject) -> list[Drawing]:
     """Draw best-of-budget curves of the tuned cells: against trials, and against seconds where they are known."""
     curves = []
-    for row in subject.rows:
+    rows, note = capped([row for row in subject.rows if row.trials])
+    for row in rows:
         trials = [run.record for run in row.cell.runs if run.record.phase == "tune" and run.record.status != "running"]
         trials.sort(key=lambda record: (record.trial is None, record.trial))
         scores = [metric(r, "val", row.cell.metric) if r.status == "ok" else None for r in trials]
@@ -31,12 +32,12 @@ def budget(subject: Subject) -> list[Drawing]:
             curves.append((row, expected, observed))
     if not any(len(expected.trials) > 1 for _, expected, _ in curves):
         return []
-    drawings = [_render(subject, curves, False)]
+    drawings = [_render(subject, curves, False, note)]
     timed = [curve for curve in curves if curve[1].seconds is not None]
-    return [*drawings, _render(subject, timed, True)] if timed else drawings
+    return [*drawings, _render(subject, timed, True, note)] if timed else drawings
 
 
-def _render(subject: Subject, curves: list[tuple[Row, Curve, Curve]], by_time: bool) -> Drawing:
+def _render(subject: Subject, curves: list[tuple[Row, Curve, Curve]], by_time: bool, note: str) -> Drawing:
     rows = [row for row, _, _ in curves]
     ends = [subject.shown(row.better(expected.best[-1])) for row, expected, _ in curves]
     shown = focus(ends, rows[0].minimise)
@@ -77,7 +78,7 @@ def _render(subject: Subject, curves: list[tuple[Row, Curve, Curve]], by_time: b
     if len(inside) > BRIGHT:
         caption += f" In grey: {len(inside) - BRIGHT} more cells."
     name = f"{'seconds' if by_time else 'trials'}-{subject.slug}"
-    return render(name, plot, caption + beyond([subject.label(row) for row in outside]))
+    return render(name, plot, caption + beyond([subject.label(row) for row in outside]) + note)
 
 
 def _line(

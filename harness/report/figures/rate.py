@@ -22,15 +22,15 @@ Points = list[tuple[float, float | None]]  # (learning rate, score; None for a t
 
 def rate(subject: Subject) -> Drawing | None:
     """Draw score against learning rate; None where no cell's was tuned."""
-    found = [row for row in subject.rows if len(_points(row)) >= _FEWEST]
-    rows, note = capped(found, _PANELS)
+    points = {id(row): _points(row) for row in subject.rows}
+    rows, note = capped([row for row in subject.rows if len(points[id(row)]) >= _FEWEST], _PANELS)
     if not rows:
         return None
-    scores = [subject.shown(value) for row in rows for _, value in _points(row) if value is not None]
+    scores = [subject.shown(value) for row in rows for _, value in points[id(row)] if value is not None]
     if not scores:
         return None
     shown = focus(scores, rows[0].minimise)
-    lost = any(value is None or shown.leaves_out(subject.shown(value)) for row in rows for _, value in _points(row))
+    lost = any(value is None or shown.leaves_out(subject.shown(value)) for row in rows for _, value in points[id(row)])
     columns = min(_COLUMNS, len(rows))
     lines = math.ceil(len(rows) / columns)
 
@@ -50,7 +50,7 @@ def rate(subject: Subject) -> Drawing | None:
         )  # fmt: skip
         panels = [axes for line in grid for axes in line]
         for axes, row in zip(panels, rows, strict=False):
-            _panel(axes, subject, row, shown)
+            _panel(axes, subject, row, points[id(row)], shown)
         for axes in panels[len(rows) :]:
             axes.set_axis_off()
         for axes in panels[max(0, len(rows) - columns) : len(rows)]:
@@ -71,11 +71,11 @@ def rate(subject: Subject) -> Drawing | None:
     return render(f"rate-{subject.slug}", plot, caption + note)
 
 
-def _panel(axes: Axes, subject: Subject, row: Row, shown: Range) -> None:
+def _panel(axes: Axes, subject: Subject, row: Row, trials: Points, shown: Range) -> None:
     color, marker = subject.look(row)
-    points = [(x, subject.shown(value)) for x, value in _points(row) if value is not None]
+    points = [(x, subject.shown(value)) for x, value in trials if value is not None]
     axes.scatter([x for x, _ in points], [y for _, y in points], color=color, marker=marker, s=22, lw=0, zorder=3)
-    crosses = [x for x, value in _points(row) if value is None or shown.leaves_out(subject.shown(value))]
+    crosses = [x for x, value in trials if value is None or shown.leaves_out(subject.shown(value))]
     low, high = shown.low, shown.high
     foot = high - 0.04 * (high - low) if row.minimise else low + 0.04 * (high - low)
     axes.plot(crosses, [foot] * len(crosses), "x", color=INK, ms=5, zorder=4)
