@@ -12,7 +12,9 @@ import pytest
 from rich.console import Console
 
 from harness.report import text_table, write
+from harness.report.definition import Definition
 from harness.report.escape import csv_text, latex, markdown, plain
+from harness.report.report import Pivot
 from tests.report.conftest import FACTS, Builder, asked
 from tests.report.test_report import Page, read
 
@@ -65,6 +67,25 @@ def test_hostile_text_never_becomes_markup(study: Builder, tmp_path: Path, text:
     assert len(table) == 3
     assert not any(row[name].startswith(("=", "+", "-", "@")) for row in table for name in ("task", "method", "error"))
     assert not re.search("[\x00-\x08\x1b]", read(tmp_path / "out1") + read(tmp_path / "out1", "table.md"))
+
+
+def test_hostile_heads_of_a_pivot_stay_text(study: Builder, tmp_path: Path) -> None:
+    """In the page, in CSV, Markdown and LaTeX."""
+    texts = ["=1+1", "<b>x</b>", "a|b", "50% $x$"]
+    study.sweep([asked(f"a.b.c{n}", method=text, variant={"axis": text}) for n, text in enumerate(texts)])
+    for number, text in enumerate(texts):
+        metrics = {"val": {}, "test": {"accuracy": 0.5}}
+        values = {"method": text, "variant": {"axis": text}, "metrics": metrics}
+        study.run(f"a.b.c{number}", "c1", phase="confirm", seed=1, **values)
+    definition = Definition(pivot=Pivot("method", "axis", "method"))
+    page = write(study.directory, tmp_path, definition=definition).page.read_text(encoding="utf-8")
+    assert "<b>x</b>" not in page
+    table = list(csv.reader((tmp_path / "pivot.csv").open(encoding="utf-8", newline="")))
+    assert sorted(table[0][1:]) == sorted(["'=1+1", *texts[1:]])
+    assert not any(text.startswith("=") for line in table for text in line)
+    assert r"| a\|b |" in read(tmp_path, "pivot.md")
+    assert "<b>" not in read(tmp_path, "pivot.md")
+    assert r"50\% \$x\$" in read(tmp_path, "pivot.tex")
 
 
 def test_page_runs_no_script_but_its_own(finished: Path, tmp_path: Path) -> None:
