@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,38 +13,15 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError, nearest
-from harness.record import (
-    OPERATIONAL,
-    PHASES,
-    SCHEMA,
-    STATUSES,
-    CorruptRecord,
-    Record,
-    RunPaths,
-    digest,
-    signature,
-)
+from harness.record import OPERATIONAL, SCHEMA, digest, signature, write_json
+from harness.report.compact import compact
+from harness.report.runs import Run, Unreadable
 
 # The C parser reads a resolved sweep of a hundred cells in a tenth of the time; it is missing from some builds.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # The parts of a configuration that say what a run computes.
 _CONTENT = ("task.", "model.", "method.", "train.")
-# The shapes of a record's values that the rest of the report relies on.
-_KINDS: tuple[tuple[tuple[str, ...], Any], ...] = (
-    (("variant", "hyperparameters", "metrics", "cost", "data", "provenance"), dict),
-    (("study", "cell", "phase", "status", "task", "model", "method", "signature"), str),
-    (("started", "ended", "error"), str | None),
-    (("seed", "schema"), int),
-    (("trial",), int | None),
-)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run and the directory it lives in."""
-
-    paths: RunPaths
-    record: Record
+_PHASES = {"tune": 0, "confirm": 1, "single": 2}
 
 
 @dataclass
@@ -97,34 +74,31 @@ def load(study_dir: Path) -> Study:
     Raises:
         HarnessError: there is no study, or nothing in it yet.
     """
-    _check_directory(study_dir)
+    check_directory(study_dir)
+    compacted = compact(study_dir)
     warnings: list[str] = []
-    sweep = _read_sweep(study_dir / "sweep.yaml", warnings)
+    sweep = _read_sweep(study_dir / "sweep.yaml", study_dir / "records.parquet" / ".sweep.json", warnings)
+    warnings += compacted.warnings
     cells = {cell.id: cell for cell in _asked(sweep)}
     singles: dict[str, list[Run]] = defaultdict(list)
-    for directory in _run_directories(study_dir / "runs"):
-        paths = RunPaths(directory)
-        try:
-            record = _read_record(paths.record)
-        except (CorruptRecord, OSError) as error:
+    for run in compacted.runs:
+        if isinstance(run, Unreadable):
+            directory = Path(run.directory)
             name = directory.parent.name
-            warnings.append(f"Unreadable: {name}/{directory.name}/record.json ({_reason(error)}).")
+            warnings.append(f"Unreadable: {name}/{directory.name}/record.json ({run.reason}).")
             cells.setdefault(name, _cell_of_directory(name)).unreadable += 1
             continue
-        if record is None:
-            continue
-        if record.schema > SCHEMA:
+        if run.schema > SCHEMA:
             warnings.append(
-                f"{paths.record.parent.name} was written by a newer version (schema {record.schema}; this one knows "
+                f"{Path(run.directory).name} was written by a newer version (schema {run.schema}; this one knows "
                 f"{SCHEMA}), so some of its keys may be misread. Update harness."
             )
-        run = Run(paths, record)
-        if record.phase == "single":
-            singles[record.cell].append(run)
+        if run.phase == "single":
+            singles[run.cell].append(run)
             continue
-        if record.cell not in cells:
-            cells[record.cell] = _cell_of_record(run)
-        cells[record.cell].runs.append(run)
+        if run.cell not in cells:
+            cells[run.cell] = _cell_of_record(run)
+        cells[run.cell].runs.append(run)
     for cell_id, runs in singles.items():
         for cell in _by_configuration(cell_id, runs):
             if cell.id in cells:  # asked by the sweep, or made for a record that cannot be read
@@ -145,12 +119,11 @@ def load(study_dir: Path) -> Study:
 
 
 def _order(run: Run) -> tuple[int, int, int, str]:
-    record = run.record
-    phase = ("tune", "confirm", "single").index(record.phase)
-    return phase, -1 if record.trial is None else record.trial, record.seed, run.paths.directory.name
+    return _PHASES[run.phase], -1 if run.trial is None else run.trial, run.seed, run.directory
 
 
-def _check_directory(study_dir: Path) -> None:
+def check_directory(study_dir: Path) -> None:
+    """Raise a `HarnessError` that names the alternatives unless there is such a directory."""
     if study_dir.is_dir():
         return
     if study_dir.exists():
@@ -169,8 +142,15 @@ def _studies_in(directory: Path) -> str:
     return f", e.g. {', '.join(str(directory / name) for name in names[:5])}" if names else ", e.g. runs/<study>"
 
 
-def _read_sweep(path: Path, warnings: list[str]) -> dict[str, Any]:
+def _read_sweep(path: Path, copy: Path, warnings: list[str]) -> dict[str, Any]:
+    """Read sweep.yaml, or the copy of it in JSON, which takes a hundredth of the time."""
     try:
+        status = path.stat()
+        stamp = [status.st_mtime_ns, status.st_size]
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            known = json.loads(copy.read_text(encoding="utf-8"))
+            if known["stamp"] == stamp:
+                return dict(known["sweep"])
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         return {}
@@ -180,6 +160,10 @@ def _read_sweep(path: Path, warnings: list[str]) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         warnings.append("sweep.yaml holds no mapping, so cells without a run are missing here.")
         return {}
+    with suppress(OSError, ValueError, TypeError):
+        # YAML knows more than JSON does, e.g. dates and keys that are numbers.
+        if copy.parent.is_dir() and json.loads(json.dumps(content)) == content:
+            write_json(copy, {"stamp": stamp, "sweep": content})
     return dict(content)
 
 
@@ -211,36 +195,6 @@ def _asked(sweep: Mapping[str, Any]) -> Iterator[Cell]:
                 direction=str(direction) if direction else None,
                 space=_mapping(entry.get("space")),
             )
-
-
-def _run_directories(root: Path) -> Iterator[Path]:
-    """Give runs/<cell>/<run>, in order of name; scandir spares a stat call a run."""
-    for cell in _subdirectories(root):
-        yield from _subdirectories(cell)
-
-
-def _subdirectories(root: Path) -> list[Path]:
-    try:
-        with os.scandir(root) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    except FileNotFoundError:
-        return []
-
-
-def _read_record(path: Path) -> Record | None:
-    """Read a record and check the shapes that the rest of the report relies on."""
-    record = Record.read(path)
-    if record is not None:
-        for names, kind in _KINDS:
-            for name in names:
-                if not isinstance(getattr(record, name), kind):
-                    raise CorruptRecord(f"{name} is {getattr(record, name)!r}")
-        for split, values in record.metrics.items():
-            if not isinstance(values, Mapping):
-                raise CorruptRecord(f"metrics.{split} is no mapping")
-        if record.phase not in PHASES or record.status not in STATUSES:
-            raise CorruptRecord(f"phase {record.phase!r} or status {record.status!r} is unknown")
-    return record
 
 
 def _cell_of_directory(name: str) -> Cell:

@@ -13,6 +13,9 @@ from harness.metrics import METRICS
 from harness.record import Record, digest
 from harness.report.load import Cell, Study
 from harness.report.prices import dollars
+from harness.report.runs import Run, costs, metric, number
+
+__all__ = ["COSTS", "TUNE_COSTS", "Row", "rows", "number", "mean_std", "metric", "facts"]
 
 # The costs of a record that a row gives by name.
 COSTS = (
@@ -89,22 +92,11 @@ def rows(study: Study) -> list[Row]:
     return sorted((_row(cell, wanted, hardware) for cell in study.cells), key=_rank)
 
 
-def number(value: Any) -> float | None:
-    """Give a finite number as a float, anything else as None."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if known else None
-
-
 def mean_std(values: Iterable[float]) -> tuple[float | None, float | None]:
     """Give mean and sample standard deviation; None for what too few values leave open."""
     known = list(values)
     mean = statistics.fmean(known) if known else None
     return mean, statistics.stdev(known) if len(known) > 1 else None
-
-
-def metric(record: Record, split: str, name: str) -> float | None:
-    """Look up a metric of a run; None if the run has none."""
-    return number(record.metrics.get(split, {}).get(name))
 
 
 def facts(record: Record) -> dict[str, Any]:
@@ -114,96 +106,98 @@ def facts(record: Record) -> dict[str, Any]:
 
 
 def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any]) -> Row:
-    records = [run.record for run in cell.runs]
+    runs = cell.runs
     known = METRICS[cell.metric].direction if cell.metric in METRICS else "maximize"
     minimise = (cell.direction or known) == "minimize"
-    tuned = [record for record in records if record.phase == "tune"]
+    tuned = [run for run in runs if run.phase == "tune"]
     best, best_value = _best_trial(cell, tuned, minimise)
-    evaluated, superseded = _evaluated(cell, records, best)
-    test = [value for record in evaluated if (value := metric(record, "test", cell.metric)) is not None]
+    evaluated, superseded = _evaluated(cell, best)
+    test = [value for run in evaluated if (value := run.metric("test", cell.metric)) is not None]
     if best_value is None:
-        best_value, _ = mean_std(v for record in evaluated if (v := metric(record, "val", cell.metric)) is not None)
+        best_value, _ = mean_std(v for run in evaluated if (v := run.metric("val", cell.metric)) is not None)
     chosen = evaluated[0] if evaluated else best
-    with_cost = evaluated or ([best] if best else records)
-    failures = [record for record in records if record.status in ("failed", "lost")]
-    running = sum(record.status == "running" for record in records)
+    with_cost = evaluated or ([best] if best else runs)
+    failures = [run for run in runs if run.status in ("failed", "lost")]
+    statuses = Counter(run.status for run in runs)
     mean, std = mean_std(test)
+    mean_costs, tune_costs = _mean_costs(evaluated, hardware), _tune_costs(tuned, hardware)
     return Row(
         cell=cell,
         minimise=minimise,
-        seeds=tuple(record.seed for record in evaluated),
+        seeds=tuple(run.seed for run in evaluated),
         test_values=tuple(test),
         test_mean=mean,
         test_std=std,
         val_best=best_value,
-        best_trial=best,
-        trials=sum(record.status != "running" for record in tuned),
+        best_trial=best.record if best else None,
+        trials=sum(run.status != "running" for run in tuned),
         failed=len(failures),
-        running=running,
+        running=statuses["running"],
         params_trainable=_whole(_first(with_cost, "params_trainable")),
         params_total=_whole(_first(with_cost, "params_total")),
-        tune_seconds=_total(tuned, "total_seconds"),
-        train_seconds=mean_std(_costs(evaluated, "train_seconds"))[0],
-        peak_memory_mb=max(_costs(records, "peak_memory_mb"), default=None),
-        hyperparameters=dict(sorted(chosen.hyperparameters.items())) if chosen else {},
-        status=_status(records, len(test), running, wanted, cell.unreadable),
+        tune_seconds=tune_costs.get("total_seconds"),
+        train_seconds=mean_costs.get("train_seconds"),
+        peak_memory_mb=max(costs(runs, "peak_memory_mb"), default=None),
+        hyperparameters=dict(sorted(chosen.record.hyperparameters.items())) if chosen else {},
+        status=_status(runs, len(test), statuses["running"], wanted, cell.unreadable),
         error=_error(failures, cell.unreadable),
-        evaluated=tuple(evaluated),
+        evaluated=tuple(run.record for run in evaluated),
         superseded=superseded,
-        pruned=sum(record.status == "pruned" for record in records),
-        lost=sum(record.status == "lost" for record in records),
-        costs=_mean_costs(evaluated, hardware),
-        tune_costs=_tune_costs(tuned, hardware),
+        pruned=statuses["pruned"],
+        lost=statuses["lost"],
+        costs=mean_costs,
+        tune_costs=tune_costs,
     )
 
 
-def _best_trial(cell: Cell, tuned: list[Record], minimise: bool) -> tuple[Record | None, float | None]:
-    done = (record for record in tuned if record.status == "ok")
-    scored = [(record, value) for record in done if (value := metric(record, "val", cell.metric)) is not None]
+def _best_trial(cell: Cell, tuned: list[Run], minimise: bool) -> tuple[Run | None, float | None]:
+    done = (run for run in tuned if run.status == "ok")
+    scored = [(run, value) for run in done if (value := run.metric("val", cell.metric)) is not None]
     if not scored:
         return None, None
     return min(scored, key=lambda pair: pair[1] if minimise else -pair[1])
 
 
-def _evaluated(cell: Cell, records: list[Record], best: Record | None) -> tuple[list[Record], int]:
+def _evaluated(cell: Cell, best: Run | None) -> tuple[list[Run], int]:
     """Choose the runs whose test score counts: of one configuration, each seed once (the latest).
 
     A study that was extended may have confirmed an earlier best too. Averaging over both would describe neither.
     """
-    scored = [record for record in records if record.status == "ok" and metric(record, "test", cell.metric) is not None]
-    done = [record for record in scored if record.phase == "confirm"]
-    told = [record for record in done if record.signature in cell.chosen]
+    ended = [run for run in cell.runs if run.phase != "tune" and run.status == "ok"]
+    scored = [run for run in ended if run.metric("test", cell.metric) is not None]
+    done = [run for run in scored if run.phase == "confirm"]
+    told = [run for run in done if run.record.signature in cell.chosen]
     if told:
-        return sorted(told, key=lambda record: record.seed), len(done) - len(told)
-    done = done or [record for record in scored if record.phase == "single"]
-    done.sort(key=lambda record: record.started or "")
+        return sorted(told, key=lambda run: run.seed), len(done) - len(told)
+    done = done or scored
+    done.sort(key=lambda run: run.record.started or "")
     if not done:
         return [], 0
-    configurations = {digest(record.hyperparameters) for record in done}
-    chosen = digest(best.hyperparameters) if best else ""
+    configurations = [digest(run.record.hyperparameters) for run in done]
+    chosen = digest(best.record.hyperparameters) if best else ""
     if chosen not in configurations:
-        chosen = digest(done[-1].hyperparameters)
-    by_seed = {record.seed: record for record in done if digest(record.hyperparameters) == chosen}
+        chosen = configurations[-1]
+    by_seed = {run.seed: run for run, own in zip(done, configurations, strict=True) if own == chosen}
     return [by_seed[seed] for seed in sorted(by_seed)], len(done) - len(by_seed)
 
 
-def _status(records: list[Record], confirmed: int, running: int, wanted: int | None, unreadable: int) -> str:
+def _status(runs: list[Run], confirmed: int, running: int, wanted: int | None, unreadable: int) -> str:
     if running:
         return "running"
-    if not records:
+    if not runs:
         return "failed" if unreadable else "not started"
-    asked = wanted if wanted is not None and any(record.phase != "single" for record in records) else 1
+    asked = wanted if wanted is not None and any(run.phase != "single" for run in runs) else 1
     if confirmed >= asked:
         return "ok"
     if confirmed:
         return "partial"
-    gave_up = any(record.phase == "confirm" and record.status in ("failed", "lost") for record in records)
-    scored = any(record.status in ("ok", "pruned") for record in records)
+    gave_up = any(run.phase == "confirm" and run.status in ("failed", "lost") for run in runs)
+    scored = any(run.status in ("ok", "pruned") for run in runs)
     return "partial" if scored and not gave_up else "failed"
 
 
-def _error(failures: list[Record], unreadable: int) -> str | None:
-    errors = Counter(record.error or f"{record.status}, without a message" for record in failures)
+def _error(failures: list[Run], unreadable: int) -> str | None:
+    errors = Counter(run.record.error or f"{run.status}, without a message" for run in failures)
     if errors:
         return errors.most_common(1)[0][0]
     return f"{unreadable} unreadable record{'s' if unreadable > 1 else ''}" if unreadable else None
@@ -221,40 +215,28 @@ def _rank(row: Row) -> tuple[str, bool, float, bool, float, str]:
     )
 
 
-def _costs(records: Iterable[Record], name: str) -> list[float]:
-    return [value for record in records if (value := number(record.cost.get(name))) is not None]
+def _mean_costs(evaluated: list[Run], hardware: Mapping[str, Any]) -> dict[str, float]:
+    values = {name: costs(evaluated, name) for name in COSTS} | {"dollars": _prices(evaluated, hardware)}
+    return {name: statistics.fmean(known) for name, known in values.items() if known}
 
 
-def _total(records: Iterable[Record], name: str) -> float | None:
-    values = _costs(records, name)
-    return math.fsum(values) if values else None
-
-
-def _mean_costs(evaluated: list[Record], hardware: Mapping[str, Any]) -> dict[str, float]:
-    means = {name: mean_std(_costs(evaluated, name))[0] for name in COSTS}
-    means["dollars"] = mean_std(price for r in evaluated if (price := _dollars(r, hardware)) is not None)[0]
-    return {name: mean for name, mean in means.items() if mean is not None}
-
-
-def _tune_costs(tuned: list[Record], hardware: Mapping[str, Any]) -> dict[str, float]:
+def _tune_costs(tuned: list[Run], hardware: Mapping[str, Any]) -> dict[str, float]:
     """Add up; a sum that misses a run's part would be taken for the whole."""
-    timed = [record for record in tuned if number(record.cost.get("total_seconds")) is not None]
-    values = {name: _costs(timed, name) for name in TUNE_COSTS}
-    values["dollars"] = [price for record in timed if (price := _dollars(record, hardware)) is not None]
+    timed = [run for run in tuned if run.cost("total_seconds") is not None]
+    values = {name: costs(timed, name) for name in TUNE_COSTS} | {"dollars": _prices(timed, hardware)}
     return {name: math.fsum(known) for name, known in values.items() if timed and len(known) == len(timed)}
 
 
-def _dollars(record: Record, hardware: Mapping[str, Any]) -> float | None:
-    return dollars(
-        number(record.cost.get("accelerator_seconds")),
-        number(record.cost.get("core_seconds")),
-        number(hardware.get("dollars_per_hour")),
-        number(hardware.get("cores")),
-    )
+def _prices(runs: Iterable[Run], hardware: Mapping[str, Any]) -> list[float]:
+    hourly, cores = number(hardware.get("dollars_per_hour")), number(hardware.get("cores"))
+    if hourly is None:
+        return []
+    prices = (dollars(run.cost("accelerator_seconds"), run.cost("core_seconds"), hourly, cores) for run in runs)
+    return [price for price in prices if price is not None]
 
 
-def _first(records: Iterable[Record], name: str) -> float | None:
-    return next(iter(_costs(records, name)), None)
+def _first(runs: Iterable[Run], name: str) -> float | None:
+    return next((value for run in runs if (value := run.cost(name)) is not None), None)
 
 
 def _whole(value: float | None) -> int | None:
