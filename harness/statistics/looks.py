@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from harness.errors import HarnessError
 
 
 def spend(alpha: float, fractions: Sequence[float]) -> list[float]:
-    """Share of alpha for each planned look, by the Pocock-type spending function alpha ln(1 + (e - 1) t).
+    """Share of alpha for each planned look, by a linear spending function (Lan & DeMets 1983; Kim & DeMets 1987).
 
-    Lan & DeMets (1983). The shares sum to alpha, so that tests at these levels together err at most at alpha however
-    the looks depend on each other, and whichever of them was the last.
+    The shares sum to alpha, so that tests at these levels together err at most at alpha however the looks depend on
+    each other, and whichever of them was the last. Against Pocock's function it keeps more for the last look, at no
+    more runs in replays.
 
     Args:
         alpha: what all looks together may use.
@@ -21,7 +22,6 @@ def spend(alpha: float, fractions: Sequence[float]) -> list[float]:
     Raises:
         HarnessError: the fractions do not rise from above 0 to 1.
     """
-    if not fractions or any(b <= a for a, b in zip([0.0, *fractions], fractions, strict=False)) or fractions[-1] != 1:
+    if not fractions or any(after <= before for before, after in pairwise([0.0, *fractions])) or fractions[-1] != 1:
         raise HarnessError(f"Looks must be planned at fractions that rise to 1, not at {list(fractions)}.")
-    spent = [alpha * math.log1p((math.e - 1) * t) for t in fractions]
-    return [now - before for before, now in zip([0.0, *spent], spent, strict=False)]
+    return [alpha * (after - before) for before, after in pairwise([0.0, *fractions])]

@@ -9,7 +9,7 @@ Array = npt.NDArray[np.float64]
 
 # Weight of the common variance, in degrees of freedom. Estimating it, as limma does, trusts the pool too much where few
 # seeds cannot show that the variances differ; without a pool three seeds resolve nothing. See docs/decisions.md.
-PRIOR_DF = 4.0
+PRIOR_DF = 2.0
 
 
 def moderate(variances: Array, df: Array) -> tuple[Array, Array]:

@@ -6,10 +6,10 @@ from harness.statistics.moderation import moderate
 
 
 def test_variances_are_drawn_towards_their_mean() -> None:
-    """Two seeds less than the prior counts: 4 degrees of freedom of the mean, 2 of one's own."""
+    """The mean counts 2 degrees of freedom, as much as three seeds of one's own."""
     variance, df = moderate(np.array([1.0, 3.0, 8.0]), np.full(3, 2.0))
-    np.testing.assert_allclose(variance, [(4 * 4 + 2 * own) / 6 for own in (1, 3, 8)])
-    np.testing.assert_allclose(df, 6)
+    np.testing.assert_allclose(variance, [(2 * 4 + 2 * own) / 4 for own in (1, 3, 8)])
+    np.testing.assert_allclose(df, 4)
 
 
 def test_many_seeds_stand_for_themselves() -> None:

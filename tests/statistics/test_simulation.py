@@ -1,0 +1,73 @@
+"""A small run of tests/benchmarks/statistics, and what it must be able to find."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.statistics import compare, interval, sequential
+from tests.benchmarks.population import calibrate, draw
+
+ACCURACY = 0.86
+
+
+def studies(count: int, n: int, seeds: int, deviations: tuple[float, ...]) -> list[list[np.ndarray]]:
+    """Studies of equal methods."""
+    accuracies = (ACCURACY,) * len(deviations)
+    return [draw(np.random.default_rng((i, n, seeds)), n, seeds, accuracies, deviations) for i in range(count)]
+
+
+def holm(cells: list[np.ndarray]) -> bool:
+    """Whether paired t-tests of every method against the best of the same data, Holm-corrected, find any worse."""
+    means = np.stack([scores.mean(axis=0) for scores in cells])
+    best = means[means.mean(axis=1).argmax()]
+    p = np.sort([stats.ttest_rel(best, each).pvalue for each in means if each is not best])
+    return bool(p[0] < 0.05 / len(p))  # any rejection begins with the smallest
+
+
+def called(cells: list[np.ndarray]) -> bool:
+    """Whether our comparison calls any method better or worse."""
+    return any(verdict.word in ("better", "worse") for verdict in compare(cells, margin=0.01).verdicts)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_naive_tests_against_the_selected_best_err_and_ours_do_not() -> None:
+    """Ten equal deterministic methods: Holm's tests find a difference in far more than 5 % of studies."""
+    drawn = studies(300, 500, 2, (0.0,) * 10)
+    assert np.mean([holm(cells) for cells in drawn]) > 0.1
+    assert np.mean([called(cells) for cells in drawn]) < 0.08
+
+
+def test_tests_that_forget_the_seeds_err_and_ours_do_not() -> None:
+    drawn = studies(100, 500, 3, (0.013,) * 5)
+    assert np.mean([holm(cells) for cells in drawn]) > 0.2
+    assert np.mean([called(cells) for cells in drawn]) < 0.1
+
+
+def test_intervals_cover() -> None:
+    """At the settings' corner in which seeds count most, and one that forgets them covers far less."""
+    drawn = [cells[0] for cells in studies(500, 500, 3, (0.013,))]
+    found = [interval(scores) for scores in drawn]
+    assert 0.92 < np.mean([each.low <= ACCURACY <= each.high for each in found]) < 0.98
+    half = 1.96 * np.array([scores.mean(axis=0).std(ddof=1) / np.sqrt(500) for scores in drawn])
+    assert np.mean(np.abs([each.mean - ACCURACY for each in found]) < half) < 0.92
+
+
+def test_adding_seeds_until_it_differs_errs_and_planned_looks_do_not() -> None:
+    """Optional stopping at 5 % a look finds differences between equals that alpha spent over looks does not."""
+    plan = tuple(range(2, 13))
+    drawn = studies(150, 300, plan[-1], (0.02, 0.02))
+    naive = [any(called([scores[:seeds] for scores in cells]) for seeds in plan) for cells in drawn]
+    planned = [
+        any(verdict.word in ("better", "worse") for verdict in sequential(cells, plan, margin=0.01).verdicts)
+        for cells in drawn
+    ]
+    assert np.mean(naive) > 0.1
+    assert np.mean(planned) < 0.08
+
+
+def test_population_is_as_asked() -> None:
+    """Accuracy and its deviation between seeds on many examples."""
+    calibrate(ACCURACY, 0.013)
+    (scores,) = draw(np.random.default_rng(0), 20_000, 200, (ACCURACY,), (0.013,))
+    assert scores.mean() == pytest.approx(ACCURACY, abs=0.006)
+    assert scores.mean(axis=1).std(ddof=1) == pytest.approx(0.0133, rel=0.15)
