@@ -13,6 +13,7 @@ from harness.report.predictions import Predictions
 from harness.report.rows import Row
 
 EXAMPLES = 20  # at most shown
+CANDIDATES = 500  # most missed test rows among which they are chosen
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,11 @@ def _hardest(question: Question, row: Row, known: Predictions, others: Sequence[
     missed = wrong.sum(axis=0)
     beside = np.sum([(each.predicted != each.labels).sum(axis=0) for each in others], axis=0) if others else missed * 0
     total = sum(len(each.seeds) for each in others)
-    # Most missed by the cell first; of equals the one that the others miss too, which is hard and not just unlucky.
-    order = np.lexsort((known.ids, -beside, -missed))
+    # Most missed by the cell first; of equals those that the others miss too, which are hard and not just unlucky; of
+    # these those on which all agree, where the label may be wrong.
+    candidates = np.lexsort((known.ids, -beside, -missed))[:CANDIDATES].tolist()
+    agreed = {index: _agreed(index, (known, *others)) for index in candidates}
+    order = sorted(candidates, key=lambda index: (-missed[index], -beside[index], -agreed[index], known.ids[index]))
     examples = [
         Example(
             id=int(known.ids[index]),
@@ -88,3 +92,9 @@ def _hardest(question: Question, row: Row, known: Predictions, others: Sequence[
     runs = len(known.seeds)
     everywhere = int(((missed == runs) & (beside == total)).sum())
     return Hardest(question, row, runs, examples, everywhere)
+
+
+def _agreed(index: int, cells: Sequence[Predictions]) -> int:
+    """Count the runs, of all cells, that give a test row its most frequent wrong class."""
+    given = Counter(name for each in cells for name in each.predicted[:, index] if name != each.labels[index])
+    return max(given.values(), default=0)

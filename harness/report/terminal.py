@@ -20,8 +20,8 @@ _LONGEST = 60  # characters of an error; the page and the files have all of it
 _NEVER = ("trials", "hyperparameters")
 # What goes first where there is no room; name, score, verdict and status always stay.
 _DROPPED = (
-    "energy_joules", "saved_bytes", "latency_p50_seconds", "dollars", "peak_memory_mb", "params_trainable",
-    "tune_seconds", "n_seeds", "val_best", "train_seconds", "interval",
+    "ownership_seconds", "energy_joules", "saved_bytes", "latency_p50_seconds", "dollars", "ownership_dollars",
+    "peak_memory_mb", "params_trainable", "tune_seconds", "n_seeds", "val_best", "train_seconds", "interval",
 )  # fmt: skip
 
 

@@ -114,7 +114,9 @@ def size(number: float) -> str:
 
 
 def dollars(value: float) -> str:
-    """Write a price: cents where they count, else two digits that do not vanish: `$3.20`, `$0.0042`."""
+    """Write a price: cents where they count, else two digits: `$3.20`, `$0.0042`, `<$0.0001`."""
+    if 0 < value < 1e-4:
+        return "<$0.0001"
     return f"${value:,.2f}" if value >= 0.1 or not value else f"${float(f'{value:.2g}'):.10f}".rstrip("0")
 
 

@@ -13,6 +13,7 @@ from harness.report import write
 from harness.report.details import details
 from harness.report.escape import json_text, lines
 from harness.report.evidence import evidence
+from harness.report.hardest import hardest
 from harness.report.load import load
 from harness.report.notes import notes
 from harness.report.plan import planned
@@ -250,3 +251,23 @@ def test_single_test_rows_are_shown_only_where_they_may_be(study: Builder, tmp_p
     assert 'aria-label="Hardest test rows"' in shown
     assert 'aria-label="Hardest test rows"' not in hidden
     assert "2 test rows are missed by every run of every cell" in hidden
+
+
+def test_hardest_rows_come_in_the_order_of_what_they_tell(study: Builder) -> None:
+    """Missed by all runs before some; of these by the other cells too; of these where all give the same class."""
+    study.sweep([asked("demo.minilm.lora"), asked("demo.minilm.full")])
+    labels = ["a"] * 6
+    # Rows: right, missed once, missed by one cell, missed by all differently, missed by all alike, right.
+    predicted = {"lora": ["abbbba", "aabcba"], "full": ["aaacba", "aaadba"]}
+    for method, runs in predicted.items():
+        for seed, given in enumerate(runs):
+            metrics = {"val": {}, "test": {"accuracy": 0.5 + (method == "lora") / 10}}
+            path = study.run(f"demo.minilm.{method}", f"c{seed}", phase="confirm", seed=seed, metrics=metrics)
+            study.predictions(path, [*labels, "b", "c", "d"], [*given, "b", "c", "d"])
+    loaded = load(study.directory)
+    (found,) = hardest(evidence(loaded, rows(loaded), Settings()))
+    assert [(each.id, each.missed, each.others) for each in found.examples] == [
+        (4, 2, (2, 2)), (3, 2, (2, 2)), (2, 2, (0, 2)), (1, 1, (0, 2)),
+    ]  # fmt: skip
+    assert found.examples[1].predicted == [("b", 1), ("c", 1)]
+    assert found.everywhere == 2
