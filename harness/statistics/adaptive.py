@@ -67,10 +67,13 @@ def sequential(cells: Sequence[Scores], plan: Sequence[int], margin: float, alph
     Raises:
         HarnessError: the plan does not rise from at least 1, or what `compare` refuses.
     """
-    if not plan or plan[0] < 1 or any(b <= a for a, b in pairwise(plan)):
+    if not plan or plan[0] < 1 or any(after <= before for before, after in pairwise(plan)):
         raise HarnessError(f"The looks must be planned at rising numbers of seeds, not at {list(plan)}.")
     have = np.array([len(scores) for scores in cells])
-    fixed = np.array([len(scores) > 1 and bool((scores == scores[0]).all()) for scores in cells])
+    if len(cells) == 1:  # nothing to compare with
+        return Sequential((), compare(cells, margin, alpha).verdicts, _ints(have), "resolved")
+    # Judged by the first look's seeds alone, so that later ones change nothing that was decided.
+    fixed = np.array([_identical(scores[: max(plan[0], 2)]) for scores in cells])
     alphas = spend(alpha, [each / plan[-1] for each in plan])
     looks: list[Look] = []
     verdicts: list[Verdict] = []
@@ -107,6 +110,10 @@ def _contenders(comparison: Comparison, open_cells: np.ndarray, verdicts: Sequen
             if difference and verdicts[other].word != "worse" and difference.least <= -comparison.margin:
                 found[other] = True
     return found
+
+
+def _identical(scores: Scores) -> bool:
+    return len(scores) > 1 and bool((scores == scores[0]).all())
 
 
 def _unresolved(cells: Sequence[Scores], margin: float, alpha: float) -> list[Verdict]:

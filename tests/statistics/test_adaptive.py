@@ -94,8 +94,9 @@ def test_before_the_first_look_nothing_is_resolved() -> None:
     assert {v.word for v in found.verdicts} == {"unresolved"}
 
 
-def test_one_cell_is_resolved() -> None:
-    assert sequential([cell(0.9, 0.01, 3, 1)], PLAN, margin=0.01).state == "resolved"
+def test_one_cell_has_nothing_to_resolve() -> None:
+    found = sequential([cell(0.9, 0.01, 1, 1)], PLAN, margin=0.01)
+    assert (found.state, found.looks, found.wanted) == ("resolved", (), (1,))
 
 
 def test_twenty_cells_of_a_full_study_take_less_than_a_second() -> None:
