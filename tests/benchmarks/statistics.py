@@ -175,9 +175,10 @@ def main() -> None:
             "name": "statistics",
             "studies": arguments.studies,
             "hardware": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-            "rows": rows,
         }
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        lines = ",\n  ".join(json.dumps(row) for row in rows)  # a line a setting
+        head = json.dumps(result).removesuffix("}")
+        arguments.json.write_text(f'[{head},\n "rows": [\n  {lines}\n ]}}]\n', encoding="utf-8")
     if not all(row["ok"] for row in rows):
         sys.exit("Some shares are outside what is wanted.")
 
