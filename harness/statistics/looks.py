@@ -12,8 +12,8 @@ def spend(alpha: float, fractions: Sequence[float]) -> list[float]:
     """Share of alpha for each planned look, by a linear spending function (Lan & DeMets 1983; Kim & DeMets 1987).
 
     The shares sum to alpha, so that tests at these levels together err at most at alpha however the looks depend on
-    each other, and whichever of them was the last. Against Pocock's function it keeps more for the last look, at no
-    more runs in replays.
+    each other, and whichever of them was the last. Against Pocock's function it keeps more for the last look, at
+    the same number of runs in replays.
 
     Args:
         alpha: what all looks together may use.
