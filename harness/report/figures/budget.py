@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.report.figures.axes import around, beyond, focus, legend, log_axis, whole_numbers
 from harness.report.figures.base import BRIGHT, RULE, Drawing, Subject, capped, render
-from harness.report.rows import Row, metric, number
+from harness.report.rows import Row
 from harness.report.wording import duration
 from harness.statistics.budget import Curve, expected_best, running_best
 
@@ -22,11 +22,11 @@ def budget(subject: Subject) -> list[Drawing]:
     curves = []
     rows, note = capped([row for row in subject.rows if row.trials])
     for row in rows:
-        trials = [run.record for run in row.cell.runs if run.record.phase == "tune" and run.record.status != "running"]
-        trials.sort(key=lambda record: (record.trial is None, record.trial))
-        scores = [metric(r, "val", row.cell.metric) if r.status == "ok" else None for r in trials]
+        trials = [run for run in row.cell.runs if run.phase == "tune" and run.status != "running"]
+        trials.sort(key=lambda run: (run.trial is None, run.trial))
+        scores = [run.metric("val", row.cell.metric) if run.status == "ok" else None for run in trials]
         oriented = [None if score is None else row.better(score) for score in scores]
-        seconds = [number(record.cost.get("total_seconds")) for record in trials]
+        seconds = [run.cost("total_seconds") for run in trials]
         expected, observed = expected_best(oriented, seconds), running_best(oriented, seconds)
         if expected is not None and observed is not None:
             curves.append((row, expected, observed))

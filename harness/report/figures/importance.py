@@ -78,6 +78,6 @@ def _read(row: Row) -> dict[str, float]:
         content = json.loads((study / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    entry = content.get(row.cell.id) if isinstance(content, Mapping) else None
+    entry = content.get(row.cell.runs[0].cell) if isinstance(content, Mapping) else None
     values = entry.items() if isinstance(entry, Mapping) else ()
     return {str(key): value for key, content in values if (value := number(content)) is not None}

@@ -54,7 +54,10 @@ def learning(subject: Subject) -> Drawing | None:
 def _points(row: Row) -> Points:
     """Read the curve of a row's best trial (without tuning: of its first run); mean over folds, as far as all went."""
     record = row.best_trial or row.evaluated[0]
-    run = next((run for run in row.cell.runs if run.record is record), None)
+    alike = (
+        run for run in row.cell.runs if (run.phase, run.trial, run.seed) == (record.phase, record.trial, record.seed)
+    )
+    run = next((run for run in alike if run.record is record), None)
     lines = read_jsonl(run.paths.metrics) if run is not None else []
     folds: dict[Any, dict[int, float]] = {}
     for line in lines:

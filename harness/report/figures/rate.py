@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.report.figures.axes import Range, focus
 from harness.report.figures.base import INK, WIDTH, Drawing, Subject, capped, render
-from harness.report.rows import Row, metric, number
+from harness.report.rows import Row, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,13 +94,9 @@ def _written(rate: float, every: bool) -> str:
 def _points(row: Row) -> Points:
     points: Points = []
     for run in row.cell.runs:
-        record = run.record
-        value = number(record.hyperparameters.get(_KEY))
-        if (
-            record.phase == "tune"
-            and record.status in ("ok", "pruned", "failed", "lost")
-            and value is not None
-            and value > 0
-        ):
-            points.append((value, metric(record, "val", row.cell.metric) if record.status == "ok" else None))
+        if run.phase != "tune" or run.status == "running":
+            continue
+        value = number(run.record.hyperparameters.get(_KEY))
+        if value is not None and value > 0:
+            points.append((value, run.metric("val", row.cell.metric) if run.status == "ok" else None))
     return points
