@@ -245,9 +245,10 @@ def test_page_fits_and_can_be_read(judged: Path, visit: Any, width: int, scheme:
 
 
 def test_page_prints(judged: Path, visit: Any) -> None:
-    """On paper there are no controls, and the ink is black whatever the screen's colours."""
-    page = visit(judged, color_scheme="dark").page
+    """On paper there are no controls, the ink is black whatever the screen's colours, and all fits an A4 sheet."""
+    page = visit(judged, color_scheme="dark", viewport={"width": 718, "height": 1000}).page
     page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
     assert not page.locator(".tools").is_visible()
     assert not page.locator("nav").is_visible()
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
