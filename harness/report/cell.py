@@ -11,6 +11,8 @@ from harness.report.rows import Row, mean_std, metric, number
 WIDTH, HEIGHT = 320.0, 72.0  # of the tuning trace, in user units
 DOTS = 1000  # at most drawn in a trace; more hide one another
 
+LOOKED_AT = 100  # runs of a cell that none was confirmed of, whose provenance is told
+
 
 def trace(row: Row) -> dict[str, Any] | None:
     """Place validation scores by trial in a box; None below two.
@@ -21,11 +23,9 @@ def trace(row: Row) -> dict[str, Any] | None:
     """
     name = row.cell.metric
     scored = [
-        (run.record.trial, value, run.record.status)
+        (run.trial, value, run.status)
         for run in row.cell.runs
-        if run.record.phase == "tune"
-        and run.record.trial is not None
-        and (value := metric(run.record, "val", name)) is not None
+        if run.phase == "tune" and run.trial is not None and (value := run.metric("val", name)) is not None
     ]
     if len(scored) < 2:
         return None
@@ -91,7 +91,7 @@ def costs(row: Row) -> list[tuple[str, str]]:
 def provenance(row: Row) -> list[tuple[str, str]]:
     """Give where and with what a cell's runs were made; a key on which runs differ names all its values."""
     values: dict[str, dict[str, None]] = {}
-    for record in row.evaluated or [run.record for run in row.cell.runs]:
+    for record in row.evaluated or [run.record for run in row.cell.runs[:LOOKED_AT]]:
         for key, value in flat({str(key): value for key, value in record.provenance.items()}).items():
             values.setdefault(key, {})[wording.setting(value)] = None
     return [(key, wording.listed(list(seen), 4)) for key, seen in values.items()]

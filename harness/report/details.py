@@ -1,13 +1,13 @@
 """What the page tells of every run, as compact JSON that its script shows on demand: HTML a run would be ten times it.
 
-Configurations are kept as changes: of a cell's first to the study's first, of a run's to its cell's.
+Configurations are kept as changes: of a cell's confirmed run to the first cell's, of a run's to its cell's.
 """
 
 from __future__ import annotations
 
 import difflib
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -18,8 +18,10 @@ from harness.report import wording
 from harness.report.escape import json_text, lines, plain
 from harness.report.load import Cell
 from harness.report.rows import Row, metric, number
+from harness.report.runs import Run
 
 BYTES = 5_000_000  # of JSON that a page carries at most
+RUNS = 20_000  # at most looked at: more would not fit
 _CONFIG, _ERROR, _VALUE = 20_000, 4_000, 300  # characters of one text
 
 Edit = tuple[int, int, list[str]]  # lines from, to (exclusive), and what stands in their place
@@ -46,7 +48,8 @@ def details(rows: Sequence[Row], budget: int = BYTES) -> Details:
         budget: bytes of JSON; beyond it, first the configurations of ordinary tuning runs are left out, then runs.
     """
     texts, errors, provenance = _Texts(), _Pool(), _Pool()
-    cells = [_cell(row, texts, errors, provenance) for row in rows]
+    share = max(RUNS // max(len(rows), 1), 20)
+    cells = [_cell(row, share, texts, errors, provenance) for row in rows]
     content = {
         "cells": cells, "errors": errors.items, "provenance": provenance.items, "config": texts.first,
         "box": [inside.WIDTH, inside.HEIGHT],
@@ -73,21 +76,21 @@ def _fit(cells: list[dict[str, Any]], room: int) -> list[str]:
             )
         total = sum(map(_size, cells))
     if total > room:
-        sizes = [list(accumulate(len(json_text(run).encode()) + 1 for run in _telling(cell["runs"]))) for cell in cells]
+        sizes = [list(accumulate(len(json_text(run).encode()) + 1 for run in cell["runs"])) for cell in cells]
         # The same number of runs of every cell, as many as fit.
         most = max((len(size) for size in sizes), default=0)
         kept = bisect_right(range(most), room, key=lambda n: sum(s[min(n, len(s)) - 1] for s in sizes if s and n)) - 1
-        kept = max(kept, 0)
-        gone = 0
         for cell in cells:
-            best = {id(run) for run in _telling(cell["runs"])[:kept]}
-            cell["omitted"] = len(cell["runs"]) - min(kept, len(cell["runs"]))
-            gone += cell["omitted"]
-            cell["runs"] = [run for run in cell["runs"] if id(run) in best]
+            cell["omitted"] += max(0, len(cell["runs"]) - max(kept, 0))
+            del cell["runs"][max(kept, 0) :]
+    gone = sum(cell["omitted"] for cell in cells)
+    if gone:
         said.append(
-            f"{wording.plural(gone, 'run')} of cells with more than {kept} are left out to keep this page small: "
-            "shown are confirmations, failures and the best trials. Each run's record.json has all of it."
+            f"{wording.plural(gone, 'run')} {'is' if gone == 1 else 'are'} left out to keep this page small: shown are "
+            "confirmations, failures and the best trials of each cell. Each run's record.json has all of it."
         )
+    for cell in cells:
+        cell["runs"].sort(key=lambda run: run["order"])
     return said
 
 
@@ -95,18 +98,27 @@ def _size(cell: Mapping[str, Any]) -> int:
     return len(json_text(cell["runs"]).encode())
 
 
-def _telling(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Order runs by what a reader would miss most: confirmations, failures, then trials by their place."""
-    ranks = {"confirm": 0, "single": 0}
-    return sorted(
-        runs, key=lambda run: (ranks.get(run["phase"], 2 - (run["status"] not in ("ok", "pruned"))), run["place"])
-    )
+def _telling(row: Row) -> list[int]:
+    """Order a cell's runs by what a reader would miss most: confirmations, failures, then trials by their score."""
+    name = row.cell.metric
+
+    def rank(index: int) -> tuple[int, bool, float]:
+        run = row.cell.runs[index]
+        kind = 0 if run.phase in ("confirm", "single") else 2 if run.status in ("ok", "pruned") else 1
+        score = run.metric("val", name)
+        return kind, score is None, -row.better(score or 0.0)
+
+    return sorted(range(len(row.cell.runs)), key=rank)
 
 
-def _cell(row: Row, texts: _Texts, errors: _Pool, provenance: _Pool) -> dict[str, Any]:
+def _cell(row: Row, most: int, texts: _Texts, errors: _Pool, provenance: _Pool) -> dict[str, Any]:
     cell = row.cell
-    keys = list(dict.fromkeys(key for run in cell.runs for key in run.record.hyperparameters))
-    base = next((text for run in cell.runs if (text := _config(run.paths.config)) is not None), None)
+    chosen = _telling(row)[:most]
+    runs = [cell.runs[index] for index in chosen]
+    keys = list(dict.fromkeys(key for run in runs for key in run.record.hyperparameters))
+    base = next((text for run in runs if (text := _config(run.paths.config)) is not None), None)
+    before = None if base is None else base.splitlines()
+    counted = {id(record) for record in row.evaluated}
     return {
         "error": lines(row.error, _ERROR) if row.error else None,
         "tuned": [
@@ -120,33 +132,32 @@ def _cell(row: Row, texts: _Texts, errors: _Pool, provenance: _Pool) -> dict[str
         "unreadable": cell.unreadable,
         "keys": [plain(key, 80) for key in keys],
         "config": texts.edits(base),
-        "runs": _runs(row, keys, None if base is None else base.splitlines(), errors),
+        "omitted": len(cell.runs) - len(runs),
+        "runs": [
+            {"order": index, **_run(run, cell.metric, keys, counted, before, errors)}
+            for index, run in zip(chosen, runs, strict=True)
+        ],
     }
 
 
-def _runs(row: Row, keys: Sequence[str], base: Sequence[str] | None, errors: _Pool) -> list[dict[str, Any]]:
-    """Give a mapping a run; what is not known has no key."""
-    name = row.cell.metric
-    counted = {id(record) for record in row.evaluated}
-    scores = [metric(run.record, "val", name) for run in row.cell.runs]
-    order = sorted(range(len(scores)), key=lambda i: (scores[i] is None, -row.better(scores[i] or 0.0)))
-    places = {index: place for place, index in enumerate(order)}
-    told = []
-    for index, (run, val) in enumerate(zip(row.cell.runs, scores, strict=True)):
-        record = run.record
-        values = [wording.setting(record.hyperparameters[k]) if k in record.hyperparameters else "" for k in keys]
-        superseded = record.phase == "confirm" and record.status == "ok" and id(record) not in counted
-        entry = {
-            "phase": record.phase, "status": record.status, "trial": record.trial, "seed": record.seed,
-            "place": places[index], "directory": plain(run.paths.directory.name, 120),
-            "val": wording.score(val, name), "test": wording.score(metric(record, "test", name), name),
-            "time": wording.duration(number(record.cost.get("total_seconds"))),
-            "values": [plain(value, _VALUE) for value in values],
-            "error": errors.place(lines(record.error, _ERROR)) if record.error else None,
-            "superseded": superseded or None, "config": _edits(base, _config(run.paths.config)),
-        }  # fmt: skip
-        told.append({k: v for k, v in entry.items() if v is not None and v != "" and (v != [] or k == "config")})
-    return told
+def _run(
+    run: Run, name: str, keys: Sequence[str], counted: Set[int], base: Sequence[str] | None, errors: _Pool
+) -> dict[str, Any]:
+    """Tell a run; what is not known has no key."""
+    record = run.record
+    values = [wording.setting(record.hyperparameters[k]) if k in record.hyperparameters else "" for k in keys]
+    superseded = record.phase == "confirm" and record.status == "ok" and id(record) not in counted
+    entry = {
+        "phase": record.phase, "status": record.status, "trial": record.trial, "seed": record.seed,
+        "directory": plain(run.paths.directory.name, 120),
+        "val": wording.score(metric(record, "val", name), name),
+        "test": wording.score(metric(record, "test", name), name),
+        "time": wording.duration(number(record.cost.get("total_seconds"))),
+        "values": [plain(value, _VALUE) for value in values],
+        "error": errors.place(lines(record.error, _ERROR)) if record.error else None,
+        "superseded": superseded or None, "config": _edits(base, _config(run.paths.config)),
+    }  # fmt: skip
+    return {k: v for k, v in entry.items() if v is not None and v != "" and (v != [] or k == "config")}
 
 
 def _space(cell: Cell, key: str) -> str | None:

@@ -12,6 +12,7 @@ from harness.report import wording
 from harness.report.evidence import Evidence, Question
 from harness.report.load import Study
 from harness.report.rows import Row, facts, number
+from harness.report.runs import Run
 
 MOST = 40  # a disk that was full leaves many unreadable records
 FEW = 3  # seeds below which a spread over seeds says little
@@ -70,14 +71,14 @@ def _ended(rows: Sequence[Row]) -> Iterator[Note]:
     diverged = [
         f"{wording.name(row, rows)} ({gone})"
         for row in rows
-        if (gone := sum(_DIVERGED.search(r.record.error or "") is not None for r in row.cell.runs if _failed(r.record)))
+        if (gone := sum(_diverged(run) for run in row.cell.runs if run.status == "failed"))
     ]
     if diverged:
         yield Note("Diverged", f"Runs that came to numbers that are not finite: {wording.listed(diverged)}.")
 
 
-def _failed(record: Record) -> bool:
-    return record.status == "failed"
+def _diverged(run: Run) -> bool:
+    return _DIVERGED.search(run.record.error or "") is not None
 
 
 def _seeds(question: Question) -> Iterator[Note]:

@@ -178,8 +178,7 @@ def status(row: Row) -> str:
 
 def stopped(row: Row) -> int:
     """Count runs that a budget stopped: their records say `running` and why they do not go on."""
-    going = (run.record for run in row.cell.runs if row.running)
-    return sum(record.status == "running" and bool(record.error) for record in going)
+    return sum(bool(run.record.error) for run in row.cell.runs if run.status == "running") if row.running else 0
 
 
 def state(row: Row) -> str:

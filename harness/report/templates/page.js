@@ -140,7 +140,7 @@
         for (const [text, differs] of changed(base, run.config)) {
           pre.append(differs ? make("b", { text: `${text}\n` }) : `${text}\n`);
         }
-        const note = run.config.length ? " (bold: where it differs from the first run of its cell)" : "";
+        const note = run.config.length ? " (bold: where it differs from the confirmed, else the best run of its cell)" : "";
         parts.push(make("p", { class: "note" }, `config.yaml${note}:`), pre);
       } else {
         parts.push(make("p", { class: "note", text: "Its config.yaml is not in this page." }));
