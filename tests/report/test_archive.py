@@ -1,0 +1,76 @@
+"""A study frozen into one file gives the same report, and holds nothing of the machine or of the texts."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.errors import HarnessError
+from harness.report.archive import freeze, thaw
+from harness.report.write import write
+from tests.report.conftest import Builder
+from tests.report.test_evidence import make
+
+
+def frozen(study: Builder, tmp_path: Path) -> Path:
+    make(study, {"full": (0.9, 40.0), "zero": (0.6, 0.0)}, seeds=3)
+    config = {
+        "task": {"name": "banking77", "metric": "accuracy", "path": "/home/me/secret.csv"},
+        "train": {"lr": 0.001}, "cache_dir": "/home/me/cache", "launch": {"kind": "local"},
+    }  # fmt: skip
+    for record in study.directory.glob("runs/*/*/record.json"):
+        record.with_name("config.yaml").write_text(yaml.safe_dump(config))
+        record.with_name("log.txt").write_text("a text of the data set")
+        (record.parent / "model").mkdir()
+        (record.parent / "model" / "head.safetensors").write_bytes(b"weights")
+    freeze(study.directory, tmp_path / "study.zip")
+    return tmp_path / "study.zip"
+
+
+def test_same_report(study: Builder, tmp_path: Path) -> None:
+    """Table and conclusions of the archive are those of the directory."""
+    archive = frozen(study, tmp_path)
+    one, other = write(study.directory, tmp_path / "one"), write(archive, tmp_path / "other")
+    assert one.summary == other.summary
+    assert (tmp_path / "one" / "table.csv").read_text() == (tmp_path / "other" / "table.csv").read_text()
+
+
+def test_nothing_of_the_machine(study: Builder, tmp_path: Path) -> None:
+    """Paths, models, logs and launchers stay behind; what was computed is told."""
+    archive = frozen(study, tmp_path)
+    with zipfile.ZipFile(archive) as opened:
+        names = opened.namelist()
+        whole = b"".join(opened.read(name) for name in names)
+    assert not any(name.endswith(("log.txt", ".safetensors")) for name in names)
+    assert b"/home/me" not in whole and b"local" not in whole
+    config = next(thaw(archive).glob("runs/*/*/config.yaml"))
+    assert yaml.safe_load(config.read_text()) == {
+        "task": {"name": "banking77", "metric": "accuracy"}, "train": {"lr": 0.001},
+    }  # fmt: skip
+
+
+def test_same_bytes(study: Builder, tmp_path: Path) -> None:
+    """The same study gives the same file, so that version control sees only what changed."""
+    archive = frozen(study, tmp_path)
+    freeze(study.directory, tmp_path / "again.zip")
+    assert archive.read_bytes() == (tmp_path / "again.zip").read_bytes()
+
+
+def test_bad_archives(tmp_path: Path) -> None:
+    """What is no archive, and what is no study, is told."""
+    (tmp_path / "bad.zip").write_bytes(b"PK no more")
+    with pytest.raises(HarnessError, match="cannot be read as an archive"):
+        thaw(tmp_path / "bad.zip")
+    with pytest.raises(HarnessError, match="holds no study"):
+        freeze(tmp_path, tmp_path / "study.zip")
+
+
+def test_names_that_lead_outside_stay_inside(tmp_path: Path) -> None:
+    """An archive of somebody else's cannot write beside its own directory."""
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../../evil.txt", "x")
+    study = thaw(tmp_path / "evil.zip")
+    assert not (study.parent.parent / "evil.txt").exists() and (study / "evil.txt").exists()
