@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
-import operator
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError, Problems, nearest
+from harness.report.condition import ORDER, Condition
 from harness.report.fields import FIELDS, Case, Field, extra_names, field_of
 from harness.report.load import Study
 from harness.report.report import Pivot
@@ -22,60 +20,6 @@ from harness.report.settings import Settings
 
 KEYS = ("title", "studies", "rows", "columns", "sort", "pivot", "settings")
 _DEFAULTS = asdict(Settings())
-_CONDITION = re.compile(r"\s*([\w.+/-]+)\s*(==|!=|<=|>=|<|>|\bnot in\b|\bin\b|\blike\b)\s*(.+?)\s*", re.DOTALL)
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A condition on a row: `method in lora, full`, `task.shots >= 5`, `cell like *minilm*`.
-
-    Attributes:
-        name: of a field.
-        sign: == != < <= > >= in, not in, like.
-        value: number, text, or for `in` a list of them.
-    """
-
-    name: str
-    sign: str
-    value: Any
-
-    @classmethod
-    def parse(cls, text: str) -> Condition:
-        """Read a condition.
-
-        Raises:
-            HarnessError: it is none.
-        """
-        found = _CONDITION.fullmatch(text)
-        if found is None:
-            raise HarnessError(
-                f"rows: {text!r} is no condition. Write `<field> <sign> <value>` with a sign of ==, !=, <, <=, >, >=, "
-                "in, not in, like; e.g. `method in lora, full` or `task.shots >= 5`."
-            )
-        name, sign, value = found.groups()
-        if sign.endswith("in"):
-            inside = value if value.startswith("[") else f"[{value}]"
-            return cls(name, sign, [_scalar(each) for each in inside[1:].rstrip("]").split(",")])
-        return cls(name, sign, _scalar(value))
-
-    def holds(self, known: Any) -> bool:
-        """Whether a field's value meets the condition; one that is not known meets only `!=` and `not in`."""
-        if self.sign in ("!=", "not in"):
-            return not self._equal(known)
-        if known is None:
-            return False
-        if self.sign in _ORDER:
-            return _ORDER[self.sign](known, self.value)
-        if self.sign == "like":
-            return fnmatch.fnmatchcase(str(known), str(self.value))
-        return self._equal(known)
-
-    def _equal(self, known: Any) -> bool:
-        wanted = self.value if isinstance(self.value, list) else [self.value]
-        return any(known == each or str(known) == str(each) for each in wanted)
 
 
 @dataclass(frozen=True)
@@ -151,7 +95,7 @@ class Definition:
                 problems.add(f"{self.source}: {key} names {name}, which no row has. {_alternatives(name, rows)}")
         for condition, _ in self._conditions(rows):
             number = isinstance(condition.value, int | float)
-            if condition.sign in _ORDER and not (number and _numeric(condition.name, rows)):
+            if condition.sign in ORDER and not (number and _numeric(condition.name, rows)):
                 problems.add(
                     f"{self.source}: rows orders {condition.name} with {condition.sign} {condition.value}, but order "
                     "is for numbers. Use ==, in or like."
@@ -290,14 +234,6 @@ def _fits(value: Any, default: Any) -> bool:
         return type(value) is type(default)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number or (value is None and default is None)
-
-
-def _scalar(text: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text.strip()
-    return value if isinstance(value, str | int | float | bool) else text.strip()
 
 
 def _design(row: Row, known: Field) -> Any:

@@ -10,7 +10,8 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.report import write
-from harness.report.definition import Condition, Definition, read_definition
+from harness.report.condition import Condition
+from harness.report.definition import Definition, read_definition
 from harness.report.report import Report
 from tests.report.conftest import Builder, asked
 
