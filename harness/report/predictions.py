@@ -107,13 +107,16 @@ def _paths(row: Row) -> Iterator[Path]:
 
 def _read(path: Path, metric: str, minimise: bool) -> _One:
     import pyarrow as pa
+    import pyarrow.compute
     from pyarrow import parquet
 
     plain = metric == "accuracy"  # needs no probabilities, which are most of the file
-    columns = ["id", "label", "prediction"] + ([] if plain else ["probabilities"])
+    columns = ["split", "id", "label", "prediction"] + ([] if plain else ["probabilities"])
     where = f"{path.parent.name}/{path.name}"
     try:
-        table = parquet.read_table(path, columns=columns, filters=[("split", "==", "test")])
+        with parquet.ParquetFile(path) as file:  # read_table would import pandas
+            table = file.read(columns)
+        table = table.filter(pa.compute.equal(table["split"], "test"))
     except FileNotFoundError:
         raise Unreadable(f"{where} is missing") from None
     except (OSError, pa.ArrowException, KeyError) as error:
