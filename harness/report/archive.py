@@ -20,6 +20,7 @@ from harness.record import OPERATIONAL, RunPaths, atomic, without
 SUFFIX = ".zip"
 # Of a study's own files; of a run those that `_run_files` gives.
 STUDY_FILES = ("sweep.yaml", "choices.json", "importances.json", "plan.json", "outcome.json")
+MACHINE = ("platform", "slurm")  # of a record's provenance: the build of the system, names of nodes and partitions
 LARGEST = 2**30  # bytes that an archive may unfold to: a report reads files that others made
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same study gives the same archive
 
@@ -29,7 +30,7 @@ def freeze(study_dir: Path, file: Path) -> None:
 
     It holds records, configurations, learning curves and the predictions for the test rows (ids, labels, predicted
     classes, probabilities only where the metric needs them). Left out are models, checkpoints, logs, code, texts, and
-    from configurations what says where a run executed: paths, launcher, cluster.
+    from configurations and records what says where a run executed: paths, launcher, cluster, system.
 
     Raises:
         HarnessError: there is no study, or the archive cannot be written.
@@ -82,15 +83,18 @@ def _files(study_dir: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
+    record: dict[str, Any] = {}
     if paths.record.is_file():
-        yield paths.record.name, paths.record.read_bytes()
+        record = json.loads(paths.record.read_bytes())
+        kept = {key: value for key, value in record.get("provenance", {}).items() if key not in MACHINE}
+        yield paths.record.name, json.dumps(record | {"provenance": kept}, ensure_ascii=False).encode()
     config: dict[str, Any] = {}
     if paths.config.is_file():
         config = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
         yield paths.config.name, _dump(_stripped(config))
     if paths.metrics.is_file():
         yield paths.metrics.name, paths.metrics.read_bytes()
-    if paths.predictions.is_file() and json.loads(paths.record.read_bytes()).get("phase") != "tune":
+    if paths.predictions.is_file() and record.get("phase") != "tune":
         metric = config.get("task", {}).get("metric")
         yield paths.predictions.name, _slim(paths.predictions, metric == "accuracy")
 

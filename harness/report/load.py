@@ -14,6 +14,7 @@ import yaml
 
 from harness.errors import HarnessError, nearest
 from harness.record import OPERATIONAL, SCHEMA, digest, signature, write_json
+from harness.report.archive import SUFFIX, thaw
 from harness.report.compact import compact
 from harness.report.runs import Run, Unreadable
 
@@ -69,11 +70,13 @@ def load(study_dir: Path) -> Study:
     """Read a study, finished or not.
 
     Args:
-        study_dir: `runs/<study>`.
+        study_dir: `runs/<study>`, or an archive of it.
 
     Raises:
         HarnessError: there is no study, or nothing in it yet.
     """
+    if study_dir.suffix == SUFFIX and study_dir.is_file():
+        study_dir = thaw(study_dir)
     check_directory(study_dir)
     compacted = compact(study_dir)
     warnings: list[str] = []

@@ -58,6 +58,9 @@ def recommendation(judged: Judged, top: Row | None, chosen: Row | None, settings
         return plain(_without_test(group, where))
     verdicts = {id(row): verdict for row, verdict in judged if verdict is not None}
     scored = [row for row in group if row.test_mean is not None]
+    if any(row.status in ("running", "not started") for row in group):
+        tested = sum(row.test_mean is not None for row in group)
+        where += f" so far ({tested} of {plural(len(group), 'cell')} tested)"
     lead = f"{name(top, group)} has the best mean, {_score(top)}"
     if len(scored) == 1:
         return plain(f"{where}, {name(top, group)} is the only cell with a test score: {_score(top)}.")

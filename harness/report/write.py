@@ -7,7 +7,6 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.record import atomic, now
-from harness.report.archive import SUFFIX, thaw
 from harness.report.definition import Definition, judged_by
 from harness.report.evidence import evidence
 from harness.report.fields import cases
@@ -48,7 +47,7 @@ def write(
     """
     definition = definition or Definition()
     paths = [studies] if isinstance(studies, Path) else list(studies)
-    loaded = [_load(path) for path in paths]
+    loaded = [load(path) for path in paths]
     study, every = merge(loaded, definition.title)
     settings = settings or judged_by(study, definition)
     compared = definition.compared(every)
@@ -92,16 +91,12 @@ def write(
     return report
 
 
-def _load(path: Path) -> Study:
-    return load(thaw(path) if path.suffix == SUFFIX else path)
-
-
 def _drift(study: Study, anchor: Path | None, settings: Settings) -> list[str]:
     if anchor is None:
         return []
     from harness.report.drift import moved
 
-    return moved(study, _load(anchor), settings)
+    return moved(study, load(anchor), settings)
 
 
 def _remove_stale(output: Path, kept: set[str]) -> None:

@@ -55,7 +55,8 @@ def sequential(cells: Sequence[Scores], plan: Sequence[int], margin: float, alph
 
     Look j sees the first plan[j] seeds of the cells that are still in question and, of the others, what they had when
     their question was settled. It tests at its share of alpha (`spend`), so the looks together err at most at alpha
-    although seeds are added until the verdicts are reached (Lan & DeMets 1983). A verdict that was reached stands.
+    although seeds are added until the verdicts are reached (Lan & DeMets 1983). The limits of all looks hold together,
+    so each look goes on from those before it, and a verdict that was reached stands, or becomes surer.
     After a look, more seeds go to the unresolved cells and to those that keep them unresolved; never to a cell whose
     seeds gave identical scores.
 
@@ -87,12 +88,11 @@ def sequential(cells: Sequence[Scores], plan: Sequence[int], margin: float, alph
             verdicts = verdicts or _unresolved(cells, margin, share)
             return Sequential(tuple(looks), tuple(verdicts), _ints(np.where(short, wanted, have)), "more")
         used = np.minimum(wanted, have)
-        comparison = compare([scores[:count] for scores, count in zip(cells, used, strict=True)], margin, share)
+        seen = [scores[:count] for scores, count in zip(cells, used, strict=True)]
+        comparison = compare(seen, margin, share, looks[-1].comparison if looks else None)
         looks.append(Look(_ints(used), share, comparison))
         before = verdicts or comparison.verdicts
-        verdicts = [
-            new if old.word == "unresolved" else old for old, new in zip(before, comparison.verdicts, strict=True)
-        ]
+        verdicts = [_standing(old, new) for old, new in zip(before, comparison.verdicts, strict=True)]
         open_cells = np.array([verdict.word == "unresolved" for verdict in verdicts])
         if not open_cells.any():
             return Sequential(tuple(looks), tuple(verdicts), _ints(have), "resolved")
@@ -100,6 +100,12 @@ def sequential(cells: Sequence[Scores], plan: Sequence[int], margin: float, alph
         if not active.any():
             break
     return Sequential(tuple(looks), tuple(verdicts), _ints(have), "cap")
+
+
+def _standing(old: Verdict, new: Verdict) -> Verdict:
+    """Keep what was reached; what holds can become surer: a cell that is not worse may turn out to be better."""
+    surer = old.word == "unresolved" or (old.word, new.word) == ("not worse", "better")
+    return new if surer else replace(new, word=old.word)
 
 
 def _contenders(comparison: Comparison, open_cells: np.ndarray, verdicts: Sequence[Verdict]) -> np.ndarray:

@@ -77,7 +77,9 @@ class Comparison:
     margin: float
 
 
-def compare(cells: Sequence[Scores], margin: float, alpha: float = 0.05) -> Comparison:
+def compare(
+    cells: Sequence[Scores], margin: float, alpha: float = 0.05, earlier: Comparison | None = None
+) -> Comparison:
     """Compare cells pairwise; the limits hold at once for all pairs, so also for a best that these data selected.
 
     Within a cell the scores follow a two-way crossed random-effects model (see `interval`). The cells share the
@@ -93,6 +95,8 @@ def compare(cells: Sequence[Scores], margin: float, alpha: float = 0.05) -> Comp
         cells: K arrays (S_k, n) of scores, more being better; S_k may differ, the examples and their order may not.
         margin: in the unit of the scores, at least 0.
         alpha: family-wise error rate.
+        earlier: a comparison of the same cells with fewer seeds, which had an error rate of its own. Its limits hold
+            too, so what it excluded stays excluded, and each limit is the tighter one of both.
 
     Raises:
         HarnessError: no cells, cells of different examples, or what `components` refuses.
@@ -103,10 +107,10 @@ def compare(cells: Sequence[Scores], margin: float, alpha: float = 0.05) -> Comp
     sizes = sorted({each.examples for each in found})
     if len(sizes) > 1:
         raise HarnessError(f"Cells are compared on the same examples; these have {' and '.join(map(str, sizes))}.")
-    return judge(found, margin, alpha)
+    return judge(found, margin, alpha, earlier)
 
 
-def judge(found: Sequence[Components], margin: float, alpha: float) -> Comparison:
+def judge(found: Sequence[Components], margin: float, alpha: float, earlier: Comparison | None = None) -> Comparison:
     """Compare cells whose variance has been analysed: see `compare`."""
     from scipy.special import stdtrit
 
@@ -121,11 +125,28 @@ def judge(found: Sequence[Components], margin: float, alpha: float) -> Compariso
         least=mean - stdtrit(df, 1 - alpha / (len(found) - 1)) * error,
         detectable=(critical + stdtrit(df, POWER)) * error,
     )
+    if earlier is not None:
+        limits = _tighter(limits, earlier)
     parts = np.stack([mean, limits.low, limits.high, error, df, limits.least], axis=-1).tolist()
     differences = tuple(
         tuple(None if a == b else Difference(*numbers) for b, numbers in enumerate(row)) for a, row in enumerate(parts)
     )
     return Comparison(differences, _verdicts(found, limits, margin), alpha, margin)
+
+
+def _tighter(limits: Limits, earlier: Comparison) -> Limits:
+    rows = earlier.differences
+    low, high, least = (
+        np.array([[0.0 if each is None else getattr(each, name) for each in row] for row in rows])
+        for name in ("low", "high", "least")
+    )
+    low, high = np.maximum(low, limits.low), np.minimum(high, limits.high)
+    crossed = low > high  # one of the two looks erred, and nobody knows which: the later one has more seeds
+    return limits._replace(
+        low=np.where(crossed, limits.low, low),
+        high=np.where(crossed, limits.high, high),
+        least=np.where(crossed, limits.least, np.maximum(least, limits.least)),
+    )
 
 
 class Limits(NamedTuple):

@@ -15,7 +15,7 @@ from harness.report.predictions import Unreadable, read_files
 from harness.statistics import Sequential, sequential
 from harness.sweep.contest import Contest
 
-GROWTH = 5 / 3  # seeds from one look to the next: 3, 5, 9, 15; each look costs a share of the error rate
+GROWTH = 1.5  # seeds from one look to the next: 3, 5, 8, 12, 15; each look costs a share of the error rate
 MOST_FAILURES = 3  # failed confirmations of a cell that are made up for by other seeds
 
 Key = tuple[str, tuple[tuple[str, str], ...], str]

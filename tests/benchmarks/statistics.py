@@ -30,7 +30,7 @@ from tests.benchmarks.population import draw
 ACCURACY = 0.86
 MARGIN = 0.01
 METHODS = 10
-PLAN = (3, 6, 10, 15)
+PLAN = (3, 5, 8, 12, 15)
 SEEDS, DEVIATIONS, EXAMPLES = (3, 5, 10), (0.003, 0.013), (500, 3080)
 COVERED = (0.93, 0.97)
 ERRS = 0.064

@@ -14,8 +14,8 @@ from tests.test_survival import Study
 
 
 def test_looks_grow_to_the_cap() -> None:
-    """From the seeds that all begin with, each look is two thirds larger, and the cap is the last."""
-    assert plan_looks(ConfirmConfig(seeds=3, max_seeds=15), 3) == [3, 5, 9, 15]
+    """From the seeds that all begin with, each look is half as large again, and the cap is the last."""
+    assert plan_looks(ConfirmConfig(seeds=3, max_seeds=15), 3) == [3, 5, 8, 12, 15]
     assert plan_looks(ConfirmConfig(seeds=3, max_seeds=4), 3) == [3, 4]
     assert plan_looks(ConfirmConfig(seeds=3), 3) == []
     assert plan_looks(ConfirmConfig(seeds=2, looks=[2, 10]), 2) == [2, 10]

@@ -1,0 +1,46 @@
+"""The committed example: its frozen records still give its table, and no text of the data set is in it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.report.definition import Definition
+from harness.report.write import write
+from tests.small import ROOT
+
+EXAMPLE = ROOT / "reports" / "banking77-10shot"
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("example")
+    write(EXAMPLE / "study.zip", output, definition=Definition(settings={"examples": False}))
+    return output
+
+
+def test_the_table_is_made_again(again: Path) -> None:
+    """What a change of the statistics does to a real table is seen in review."""
+    assert (again / "table.csv").read_text() == (EXAMPLE / "table.csv").read_text()
+
+
+def test_enough_methods_and_seeds(again: Path) -> None:
+    """Eight methods or more; every one at five seeds or more."""
+    with (again / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 8 and all(int(row["n_seeds"]) >= 5 for row in rows)
+    assert all(row["status"] == "ok" and row["verdict"] for row in rows)
+
+
+def test_no_texts(again: Path) -> None:
+    """Neither the page that is published nor the one made now shows a text of the data set, or single test rows."""
+    pages = [(folder / "index.html").read_text() for folder in (again, EXAMPLE)]
+    assert not any("Hardest" in page for page in pages)
+    if not (data := os.environ.get("HARNESS_DATA")):
+        pytest.skip("HARNESS_DATA names no directory with banking77/test.csv")
+    with (Path(data) / "banking77" / "test.csv").open(newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    assert not [text for text in texts for page in pages if len(text) > 20 and text in page]
