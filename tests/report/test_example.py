@@ -36,9 +36,8 @@ def test_enough_methods_and_seeds(again: Path) -> None:
 
 
 def test_no_texts(again: Path) -> None:
-    """Neither the page that is published nor the one made now shows a text of the data set, or single test rows."""
+    """Neither the page that is published nor the one made now shows a text of the data set."""
     pages = [(folder / "index.html").read_text() for folder in (again, EXAMPLE)]
-    assert not any("Hardest" in page for page in pages)
     if not (data := os.environ.get("HARNESS_DATA")):
         pytest.skip("HARNESS_DATA names no directory with banking77/test.csv")
     with (Path(data) / "banking77" / "test.csv").open(newline="") as file:
