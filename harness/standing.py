@@ -83,7 +83,8 @@ def _cell(
         trials, over = _budget(entry, asked, tuned)
         over = over or bool(choice)
         chosen = _confirmed(ended, best, choice)
-        seeds = len(choice.get("signatures") or _mapping(asked.get("confirm")).get("seeds") or [])
+        begun = choice.get("signatures") or _mapping(asked.get("confirm")).get("seeds") or []
+        seeds = max(len(begun), len(chosen))  # adaptive replication may have added some
     nothing_worked = over and best is None and bool(entry) and not now
     state = "waiting"
     if over and not now and (nothing_worked or len(chosen) >= seeds):
