@@ -248,8 +248,8 @@ def check(config: Config, problems: Problems) -> None:
     )
     looks = list(confirm.looks or [])
     problems.check(
-        not looks or (looks[0] >= 1 and all(after > before for before, after in itertools.pairwise(looks))),
-        f"confirm.looks={looks} must rise: the numbers of seeds a cell at which the verdicts are looked at.",
+        not looks or (looks[0] >= 2 and all(after > before for before, after in itertools.pairwise(looks))),
+        f"confirm.looks={looks} must rise, from 2 or more: seeds a cell at which the verdicts are looked at.",
     )
     problems.check(
         not looks or confirm.max_seeds is None or looks[-1] == confirm.max_seeds,

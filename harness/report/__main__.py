@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         studies = options.studies or [Path(study) for study in definition.studies]
         if not studies:
             parser.error("no study is named: give its directory, e.g. runs/<study>, or studies: in the definition")
+        if options.anchor and len(studies) > 1:
+            parser.error("--anchor takes one study: say of each what moved since an earlier one of its own")
         if options.freeze:
             if len(studies) > 1:
                 parser.error("--freeze takes one study")

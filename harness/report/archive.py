@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import io
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -22,6 +23,7 @@ SUFFIX = ".zip"
 STUDY_FILES = ("sweep.yaml", "choices.json", "importances.json", "plan.json", "outcome.json")
 MACHINE = ("platform", "slurm")  # of a record's provenance: the build of the system, names of nodes and partitions
 LARGEST = 2**30  # bytes that an archive may unfold to: a report reads files that others made
+_PATH = re.compile(r"(?<![\w.])/(?:[^/\s]+/)+([^/\s]*)")  # an absolute path, and its last part
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same study gives the same archive
 
 
@@ -45,7 +47,7 @@ def freeze(study_dir: Path, file: Path) -> None:
             for name, content in _files(study_dir):
                 archive.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
     except OSError as error:
-        raise HarnessError(f"{file} cannot be written ({error.strerror or error}): name another file.") from error
+        raise HarnessError(f"The archive {file} cannot be made ({error.strerror or error}).") from error
 
 
 def thaw(file: Path) -> Path:
@@ -71,6 +73,8 @@ def thaw(file: Path) -> Path:
 
 
 def _files(study_dir: Path) -> Iterator[tuple[str, bytes]]:
+    from pyarrow import ArrowException
+
     for name in STUDY_FILES:
         path = study_dir / name
         if path.is_file():
@@ -78,8 +82,13 @@ def _files(study_dir: Path) -> Iterator[tuple[str, bytes]]:
             yield name, _stripped_sweep(content) if name == "sweep.yaml" else content
     for directory in sorted((study_dir / "runs").glob("*/*/")):
         inside = f"runs/{directory.parent.name}/{directory.name}"
-        for name, content in _run_files(RunPaths(directory)):
-            yield f"{inside}/{name}", content
+        try:
+            yield from ((f"{inside}/{name}", content) for name, content in _run_files(RunPaths(directory)))
+        except (ValueError, AttributeError, yaml.YAMLError, ArrowException) as error:
+            raise HarnessError(
+                f"{directory} holds a damaged file ({str(error).splitlines()[0]}), so the study cannot be "
+                "frozen whole: mend or remove that run."
+            ) from error
 
 
 def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
@@ -87,7 +96,11 @@ def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
     if paths.record.is_file():
         record = json.loads(paths.record.read_bytes())
         kept = {key: value for key, value in record.get("provenance", {}).items() if key not in MACHINE}
-        yield paths.record.name, json.dumps(record | {"provenance": kept}, ensure_ascii=False).encode()
+        source = str(kept.get("model_source") or "")
+        if source.startswith("path "):
+            kept["model_source"] = f"path {Path(source).name}"
+        error = record.get("error") and _PATH.sub(r"\1", record["error"])
+        yield paths.record.name, json.dumps(record | {"provenance": kept, "error": error}, ensure_ascii=False).encode()
     config: dict[str, Any] = {}
     if paths.config.is_file():
         config = yaml.safe_load(paths.config.read_text(encoding="utf-8"))

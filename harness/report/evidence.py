@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.report.escape import plain
 from harness.report.load import Study
 from harness.report.predictions import Predictions, Unreadable, read_predictions
-from harness.report.recommend import cheapest, cost_of, recommendation
+from harness.report.recommend import cheapest, cost_of, recommendation, rivals_missing
 from harness.report.rows import Row
 from harness.report.settings import Settings
 from harness.report.wording import listed, name, plural, state
@@ -146,7 +146,9 @@ def _judge(
         comparison = compare(scores, settings.margin, alpha)
         found = comparison.verdicts
         if plan := planned_looks(study):
-            replay = sequential(scores, plan, settings.margin, alpha)
+            # Where nothing is at work no seeds will come: cells take part in the looks with what they have.
+            at_work = any(row.running or row.status == "not started" for row in group)
+            replay = sequential(scores, plan, settings.margin, alpha, [not at_work] * len(scores))
             found = replay.verdicts
             if replay.looks:  # limits that hold although seeds were added until the verdicts were reached
                 comparison = replay.looks[-1].comparison
@@ -154,7 +156,7 @@ def _judge(
         verdicts = {id(row): verdict for row, verdict in zip(compared, found, strict=True)}
     top = best(group)
     judged = [(row, verdicts.get(id(row))) for row in group]
-    chosen = cheapest(judged, settings)
+    chosen = None if rivals_missing(judged) else cheapest(judged, settings)
     judgements = []
     for row, verdict in judged:
         known = predictions.get(id(row))

@@ -44,7 +44,7 @@ def merge(studies: Sequence[Study], title: str | None = None) -> tuple[Study, li
     merged = Study(
         name=title or " + ".join(names),
         directory=studies[0].directory.parent,
-        sweep=_common([study.sweep for study in studies]),
+        sweep=_common([study.sweep for study in studies]) | _looks(studies),
         cells=[cell for study in studies for cell in study.cells],
         warnings=tuple(f"{n}: {text}" for n, study in zip(names, studies, strict=True) for text in study.warnings),
     )
@@ -107,6 +107,15 @@ def _fingerprint(cell: Cell, asked: dict[str, Any]) -> str | None:
     question = asked.get(cell.id, {}).get("question")
     known = question.get("data") if isinstance(question, dict) else None
     return str(known) if known else None
+
+
+def _looks(studies: Sequence[Study]) -> dict[str, Any]:
+    """Give the looks of all studies: the verdicts on what they hold together are replayed over all of them."""
+    found: set[int] = set()
+    for study in studies:
+        confirm = study.sweep.get("confirm")
+        found |= {int(seeds) for seeds in (confirm.get("looks") or [] if isinstance(confirm, dict) else [])}
+    return {"confirm": {"looks": sorted(found)}} if found else {}
 
 
 def _common(sweeps: Sequence[dict[str, Any]]) -> dict[str, Any]:

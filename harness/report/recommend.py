@@ -50,6 +50,16 @@ def cheapest(judged: Judged, settings: Settings) -> Row | None:
     return good[min(order)[2]][0] if order else None
 
 
+def rivals_missing(judged: Judged) -> list[Row]:
+    """Give the rows that could be the best and were not compared: while there are any, nothing is shown."""
+    compared = [row.better(row.test_mean) for row, verdict in judged if verdict and row.test_mean is not None]
+    return [
+        row
+        for row, verdict in judged
+        if verdict is None and row.test_mean is not None and compared and row.better(row.test_mean) >= min(compared)
+    ]
+
+
 def recommendation(judged: Judged, top: Row | None, chosen: Row | None, settings: Settings) -> str:
     """Say which cell to choose and why, or what is missing for that."""
     group = [row for row, _ in judged]
@@ -66,18 +76,29 @@ def recommendation(judged: Judged, top: Row | None, chosen: Row | None, settings
         return plain(f"{where}, {name(top, group)} is the only cell with a test score: {_score(top)}.")
     if not verdicts:
         return plain(f"{where}, {lead}. Nothing can be compared: the predictions of the runs are needed for that.")
+    if missing := rivals_missing(judged):
+        left_out = listed([name(row, group) for row in missing])
+        return plain(
+            f"{where}, no cell can be recommended: {left_out} could not be compared (see the notes), and may be "
+            f"the best. {_capital(lead)}."
+        )
     good = [row for row in group if id(row) in verdicts and verdicts[id(row)].word in GOOD]
     unresolved = [row for row in group if id(row) in verdicts and verdicts[id(row)].word == "unresolved"]
     if chosen is None:
-        missing = f"the {COST_NAMES[settings.cost]} of the cells that are as good is not known" if good else (
+        why = f"the {COST_NAMES[settings.cost]} of the cells that are as good is not known" if good else (
             f"none is shown to be less than {_margin(top, settings)} below the best"
         )  # fmt: skip
-        text = f"{where}, no cell can be recommended: {missing}. {_capital(lead)}"
+        text = f"{where}, no cell can be recommended: {why}. {_capital(lead)}"
         return plain(text + _open(unresolved, group, verdicts) + _scope(verdicts.values()))
     text = f"{where}, choose {name(chosen, group)}: {_score(chosen)}. "
     verdict = verdicts[id(chosen)]
     lowest = f"the lowest {COST_NAMES[settings.cost]} ({cost(settings.cost, cost_of(chosen, settings))})"
-    among = f"of the {plural(len(good), 'cell')} shown to be less than {_margin(top, settings)} below the best"
+    priced = [row for row in good if cost_of(row, settings) is not None]
+    of_unknown = (
+        f" (that of {plural(len(good) - len(priced), 'other')} is not known)" if len(priced) < len(good) else ""
+    )
+    shown = f"shown to be less than {_margin(top, settings)} below the best"
+    among = f"of the {plural(len(priced), 'cell')}{of_unknown} {shown}"
     if chosen is not top:
         below = score(max(0.0, -verdict.low), top.cell.metric)
         text += f"It has {lowest} {among}: at most {below}{_points(top)} below it, while {lead}"
@@ -100,7 +121,7 @@ def _open(unresolved: Sequence[Row], group: Sequence[Row], verdicts: dict[int, V
     metric = unresolved[0].cell.metric
     return (
         f". Not resolved {be} {names}: this data tells gaps from {score(gap, metric)}{_points(unresolved[0])} on; more "
-        f"seeds (confirm.max_seeds) or more test rows may tell whether {what} will do."
+        f"seeds or more test rows may tell whether {what} will do."
     )
 
 

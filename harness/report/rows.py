@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.metrics import METRICS
+from harness.price import dollars
 from harness.record import Record, digest
 from harness.report.load import Cell, Study
-from harness.report.prices import dollars
 from harness.report.runs import Run, costs, metric, number
 
 __all__ = ["COSTS", "TUNE_COSTS", "Row", "rows", "number", "mean_std", "metric", "facts"]
@@ -228,10 +228,8 @@ def _tune_costs(tuned: list[Run], hardware: Mapping[str, Any]) -> dict[str, floa
 
 
 def _prices(runs: Iterable[Run], hardware: Mapping[str, Any]) -> list[float]:
-    hourly, cores = number(hardware.get("dollars_per_hour")), number(hardware.get("cores"))
-    if hourly is None:
-        return []
-    prices = (dollars(run.cost("accelerator_seconds"), run.cost("core_seconds"), hourly, cores) for run in runs)
+    held = ("accelerator_seconds", "core_seconds")
+    prices = (dollars({name: run.cost(name) for name in held}, hardware) for run in runs)
     return [price for price in prices if price is not None]
 
 

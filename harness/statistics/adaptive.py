@@ -50,7 +50,13 @@ class Sequential:
     state: State
 
 
-def sequential(cells: Sequence[Scores], plan: Sequence[int], margin: float, alpha: float = 0.05) -> Sequential:
+def sequential(
+    cells: Sequence[Scores],
+    plan: Sequence[int],
+    margin: float,
+    alpha: float = 0.05,
+    capped: Sequence[bool] | None = None,
+) -> Sequential:
     """Replay the planned looks: a function of the scores alone, so a resumed study decides as the first did.
 
     Look j sees the first plan[j] seeds of the cells that are still in question and, of the others, what they had when
@@ -64,6 +70,8 @@ def sequential(cells: Sequence[Scores], plan: Sequence[int], margin: float, alph
         cells: K arrays (S_k, n) of scores, seeds in the order in which they were planned.
         plan: seeds of a cell at each look, rising; at least 1 look.
         margin, alpha: see `compare`.
+        capped: cells that get no more seeds whatever is wanted, because theirs failed or the study has ended; they take
+            part with what they have. None: no cell.
 
     Raises:
         HarnessError: the plan does not rise from at least 1, or what `compare` refuses.
@@ -75,6 +83,7 @@ def sequential(cells: Sequence[Scores], plan: Sequence[int], margin: float, alph
         return Sequential((), compare(cells, margin, alpha).verdicts, _ints(have), "resolved")
     # Judged by the first look's seeds alone, so that later ones change nothing that was decided.
     fixed = np.array([_identical(scores[: max(plan[0], 2)]) for scores in cells])
+    ended = np.array(capped if capped is not None else [False] * len(cells), dtype=bool)
     alphas = spend(alpha, [each / plan[-1] for each in plan])
     looks: list[Look] = []
     verdicts: list[Verdict] = []
@@ -83,7 +92,7 @@ def sequential(cells: Sequence[Scores], plan: Sequence[int], margin: float, alph
     for target, share in zip(plan, alphas, strict=True):
         wanted = np.where(active, np.maximum(used, target), used)
         # Identical seeds tell no more by being many; a first look needs them only to be there.
-        short = (have < wanted) & ~fixed
+        short = (have < wanted) & ~fixed & ~ended
         if short.any():
             verdicts = verdicts or _unresolved(cells, margin, share)
             return Sequential(tuple(looks), tuple(verdicts), _ints(np.where(short, wanted, have)), "more")
@@ -96,7 +105,7 @@ def sequential(cells: Sequence[Scores], plan: Sequence[int], margin: float, alph
         open_cells = np.array([verdict.word == "unresolved" for verdict in verdicts])
         if not open_cells.any():
             return Sequential(tuple(looks), tuple(verdicts), _ints(have), "resolved")
-        active = _contenders(comparison, open_cells, verdicts) & ~fixed
+        active = _contenders(comparison, open_cells, verdicts) & ~fixed & ~(ended & (have <= used))
         if not active.any():
             break
     return Sequential(tuple(looks), tuple(verdicts), _ints(have), "cap")

@@ -165,7 +165,7 @@ def pairs(found: Sequence[Components]) -> tuple[Array, Array, Array]:
     # Variance over the examples of the paired difference of the seeds' means; the residuals' part is in the seeds' too.
     covariance = np.cov(np.stack([each.example_means for each in found])) / examples
     own = np.diag(covariance)
-    spread = np.maximum(own[:, None] + own[None, :] - 2 * covariance - _sums(residual), 0)
+    spread = np.maximum(own[:, None] + own[None, :] - 2 * covariance - _sums(residual), found[0].floor)
     seed, seed_df = _seed_parts(found)
     df = weighted_df(seed, seed_df, spread, examples - 1.0)
     means = np.array([each.mean for each in found])

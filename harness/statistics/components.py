@@ -45,8 +45,17 @@ class Components:
 
     @property
     def example_variance_of_mean(self) -> float:
-        """What the examples add to the variance of the mean; not negative."""
-        return max(float(np.var(self.example_means, ddof=1)) / self.examples - self.residual_of_mean, 0.0)
+        """What the examples add to the variance of the mean; at least what `floor` says."""
+        return max(float(np.var(self.example_means, ddof=1)) / self.examples - self.residual_of_mean, self.floor)
+
+    @property
+    def floor(self) -> float:
+        """Variance of a mean that one example of n sways: rows that all agree are no proof that all rows would.
+
+        A 95 % limit then lies 2 / n away, about where the rule of three (Hanley & Lippman-Hand 1983) puts it, for
+        scores whose unit is 1.
+        """
+        return 1.0 / self.examples**2
 
     @property
     def residual_of_mean(self) -> float:

@@ -77,7 +77,7 @@ def interval(scores: Scores, confidence: float = 0.95) -> Interval:
     found = components(scores)
     spread = found.example_variance_of_mean
     # Where the examples' part is estimated as none, the seeds' part must hold at least the residuals.
-    seed = (found.seed_variance or 0.0 if spread > 0 else found.bounded_seed_variance) / found.seeds
+    seed = (found.seed_variance or 0.0 if spread > found.floor else found.bounded_seed_variance) / found.seeds
     error = float(np.sqrt(seed + spread))
     seed_df = np.array(max(found.seeds - 1.0, 1.0))
     df = float(weighted_df(np.array(seed), seed_df, np.array(spread), found.examples - 1.0))

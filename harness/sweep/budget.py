@@ -113,7 +113,7 @@ class Budget:
         spent = self._meter.dollars
         after = clock(self._meter.seconds) + (f" and ${spent:.2f}" if spent is not None else "")
         missing = [text for contest in self._contests if (text := _missing(contest))]
-        return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'nothing'}."
+        return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'further trials'}."
 
     def end(self, finished: bool, interrupted: bool) -> tuple[str, str]:
         """Close the account of the study.
@@ -125,7 +125,7 @@ class Budget:
         Returns:
             How it ended, done | budget | interrupted, and what a budget left undone, a sentence or "".
         """
-        ended = "interrupted" if interrupted else "done" if finished and not self.closed else "budget"
+        ended = "done" if finished and not self.closed else "interrupted" if interrupted else "budget"
         note = ""
         if ended == "budget":
             note = self.summary()

@@ -114,6 +114,13 @@ class Meter:
         )
 
 
+def settle(directory: Path) -> None:
+    """Say in outcome.json that a study is done whose coordinator ended before it could."""
+    before = _read(directory / OUTCOME)
+    if before and before.get("ended") != "done":
+        write_json(directory / OUTCOME, before | {"ended": "done", "note": ""})
+
+
 def slot_rate(config: Config, base: Mapping[str, Any]) -> float | None:
     """Dollars a second of one run of a cell; None where no price is known for what it computes on.
 

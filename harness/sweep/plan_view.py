@@ -115,11 +115,9 @@ def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
     free = shutil.disk_usage(place if place.exists() else Path()).free
     if plan["disk_bytes"] > free:
         lines.append(f"[red]Disk: {_bytes(plan['disk_bytes'])} do not fit in the {_bytes(free)} that are free.[/red]")
-    most = config.confirm.max_seeds
-    if most is not None and most > config.confirm.seeds:
-        lines.append(
-            f"Not counted: up to {most - config.confirm.seeds} more confirmations of cells whose verdict is open."
-        )
+    most = config.confirm.looks[-1] if config.confirm.looks else config.confirm.max_seeds
+    if most is not None:
+        lines.append(f"Not counted: more confirmations of cells whose verdict is open, up to {most} seeds each.")
     if config.tune.pruner != "none" or config.train.patience:
         lines.append("Trials that are pruned or stop early make it shorter.")
     for what, limit in (("wall_seconds", config.budget.seconds), ("dollars", config.budget.dollars)):

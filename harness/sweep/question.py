@@ -81,6 +81,22 @@ def check_same(directory: Path, cells: Iterable[Ready], tune: TuneConfig) -> Non
     problems.raise_any()
 
 
+def looks(directory: Path, planned: list[int]) -> list[int]:
+    """Give the looks of a study: those that it began with, where it had any.
+
+    Raises:
+        HarnessError: others are asked for; looks that were taken have spent their share of the error rate.
+    """
+    before = ((read(directory) or {}).get("confirm") or {}).get("looks") or []
+    if before and planned and list(before) != planned:
+        raise HarnessError(
+            f"The study {directory.name} looks at its verdicts at {before} seeds a cell; now {planned} are asked for. "
+            "Looks that were taken have spent their share of the error rate: keep confirm.seeds and confirm.max_seeds "
+            "as they were, or name another study (study=<name>)."
+        )
+    return planned or list(before)
+
+
 def write(
     directory: Path,
     cells: Iterable[Ready],
@@ -98,8 +114,7 @@ def write(
         cells, tune, seeds: what is asked.
         startup: see `startup_trials`.
         hardware: see `harness.price.described`; None leaves what the study had.
-        looks: seeds a cell at which verdicts are looked at; none leaves what the study had, since looks that were taken
-            have spent their share of the error rate.
+        looks: seeds a cell at which verdicts are looked at; see `looks`.
         report: how verdicts are reached.
     """
     asked = read(directory) or {}
@@ -126,7 +141,7 @@ def write(
         "tune": {**search(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup},
         "confirm": {
             "seeds": sorted({*asked.get("confirm", {}).get("seeds", []), *seeds}),
-            "looks": list(looks) or asked.get("confirm", {}).get("looks"),
+            "looks": list(looks) or None,
         },
         "report": asdict(report),
         "hardware": dict(hardware) if hardware is not None else asked.get("hardware"),

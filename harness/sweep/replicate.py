@@ -40,6 +40,11 @@ def plan_looks(confirm: ConfirmConfig, begun: int) -> list[int]:
         return list(confirm.looks)
     if confirm.max_seeds is None:
         return []
+    if begun < 2 <= confirm.max_seeds:
+        raise HarnessError(
+            "confirm.max_seeds adds seeds where verdicts are open, and one seed says nothing of how much seeds differ: "
+            "begin with two or more, confirm.seeds=2."
+        )
     if confirm.max_seeds < begun:
         raise HarnessError(f"confirm.max_seeds={confirm.max_seeds} is below the {begun} seeds that were named.")
     looks = [begun]
@@ -57,6 +62,7 @@ class Replication:
         tuning_seed: never used for confirming.
         report: the margin and the confidence.
         say: told what each look saw.
+        granted: called when a cell got more seeds.
     """
 
     def __init__(
@@ -66,8 +72,10 @@ class Replication:
         tuning_seed: int,
         report: ReportConfig,
         say: Callable[[str], None],
+        granted: Callable[[], None] = lambda: None,
     ) -> None:
         self._looks, self._tuning_seed, self._report, self._say = looks, tuning_seed, report, say
+        self._granted = granted
         self._groups: dict[Key, list[Contest]] = {}
         for contest in contests:
             self._groups.setdefault(_key(contest), []).append(contest)
@@ -108,7 +116,8 @@ class Replication:
                 scores.append(found.scores)
         if len(compared) < 2:
             return False
-        replay = sequential(scores, self._looks, self._report.margin, 1 - self._report.confidence)
+        capped = [_failed(contest) > MOST_FAILURES for contest in compared]
+        replay = sequential(scores, self._looks, self._report.margin, 1 - self._report.confidence, capped)
         more = {
             contest.id: self._grant(contest, wanted - len(known))
             for contest, wanted, known in zip(compared, replay.wanted, scores, strict=True)
@@ -117,11 +126,11 @@ class Replication:
         return any(more.values())
 
     def _grant(self, contest: Contest, missing: int) -> int:
-        failed = sum(record.status != "ok" for _, record in contest.confirmed())
-        if missing <= 0 or failed > MOST_FAILURES:
+        if missing <= 0 or _failed(contest) > MOST_FAILURES:
             return 0
         fresh = (seed for seed in itertools.count(max(contest.seeds) + 1) if seed != self._tuning_seed)
         contest.grant(list(itertools.islice(fresh, missing)))
+        self._granted()
         return missing
 
     def _tell(self, key: Key, compared: Sequence[Contest], replay: Sequential, more: dict[str, int]) -> None:
@@ -130,7 +139,7 @@ class Replication:
             return
         self._told[key] = taken
         unresolved = sum(verdict.word == "unresolved" for verdict in replay.verdicts)
-        names = [f"{contest.ready.cell.method} +{more[contest.id]}" for contest in compared if more[contest.id]]
+        names = [f"{contest.id} +{more[contest.id]}" for contest in compared if more[contest.id]]
         what = {
             "resolved": "every verdict is reached",
             "cap": f"{unresolved} of {len(compared)} cells stay open: the plan gives no more seeds",
@@ -140,6 +149,10 @@ class Replication:
             self._say(
                 f"Look {taken} of {len(self._looks)} at {key[0]}, up to {max(replay.looks[-1].seeds)} seeds: {what}."
             )
+
+
+def _failed(contest: Contest) -> int:
+    return sum(record.status != "ok" for _, record in contest.confirmed())
 
 
 def _key(contest: Contest) -> Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -32,7 +33,7 @@ from harness.sweep.cells import Asked, compose
 from harness.sweep.contest import Contest
 from harness.sweep.coordinator import Coordinator, Interrupt
 from harness.sweep.importance import write_importances
-from harness.sweep.meter import Meter, slot_rate
+from harness.sweep.meter import Meter, settle, slot_rate
 from harness.sweep.plan import keep_plan, show_plan
 from harness.sweep.prepare import Ready, prepare
 from harness.sweep.progress import Progress, clock
@@ -63,7 +64,7 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     name = config.study or question.default_name(config.sweep.name, ready, config.tune)
     directory = Path(config.runs_dir) / name
     question.check_same(directory, ready, config.tune)
-    plan_looks(config.confirm, len(asked.seeds))
+    question.looks(directory, plan_looks(config.confirm, len(asked.seeds)))
     Settings(**asdict(config.report)).check()
     check_dollars(config, [slot_rate(config, each.base) for each in ready])
     open_jobs = Jobs(directory).open()
@@ -150,7 +151,7 @@ def _coordinate(
         console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
 
     storage = open_storage(config.tune.storage, directory, warn)
-    looks = plan_looks(config.confirm, len(seeds))
+    looks = question.looks(directory, plan_looks(config.confirm, len(seeds)))
     question.write(
         directory, ready, config.tune, seeds, startup_trials(config.tune), described(config), looks, config.report
     )
@@ -164,12 +165,16 @@ def _coordinate(
     in_job = "SLURM_JOB_ID" in os.environ and not sys.stdout.isatty()
     interrupt = Interrupt(stop_file, leaves=in_job and config.launch.kind == "slurm")
     progress = Progress(console)
-    replication = Replication(contests, looks, config.seed, config.report, progress.say)
+    _write_choices(directory, contests)  # runs that a larger study adds to a choice belong to it from now on
+    replication = Replication(
+        contests, looks, config.seed, config.report, progress.say, lambda: _write_choices(directory, contests)
+    )
     while replication.advance():  # what was granted before counts as work, and may be done already
         pass
     work = sum(contest.left() for contest in contests)
     if all(contest.done for contest in contests):
         _write_choices(directory, contests)
+        settle(directory)
         return contests, "done", ""
     if config.launch.kind == "slurm":
         from harness.launch.slurm import SlurmLauncher
@@ -249,19 +254,25 @@ class Leaving(Exception):
 
 
 def _write_choices(directory: Path, contests: Sequence[Contest]) -> None:
-    write_json(
-        directory / CHOICES,
-        {
-            contest.id: {
-                "trial": contest.choice.trial,
-                "val": contest.choice.val,
-                "hyperparameters": contest.choice.hyperparameters,
-                "signatures": [spec.signature for spec in contest.choice.specs],
-            }
-            for contest in contests
-            if contest.choice is not None
-        },
-    )
+    """Write what is chosen so far; cells of the study that this command does not name keep theirs."""
+    path = directory / CHOICES
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = {}
+    named = {contest.id for contest in contests}
+    kept = {cell: choice for cell, choice in earlier.items() if cell not in named} if isinstance(earlier, dict) else {}
+    chosen = {
+        contest.id: {
+            "trial": contest.choice.trial,
+            "val": contest.choice.val,
+            "hyperparameters": contest.choice.hyperparameters,
+            "signatures": [spec.signature for spec in contest.choice.specs],
+        }
+        for contest in contests
+        if contest.choice is not None
+    }
+    write_json(path, kept | chosen)
 
 
 def _conclude(console: Console, config: Config, name: str, directory: Path, contests: Sequence[Contest]) -> int:

@@ -11,7 +11,7 @@ import yaml
 from harness.errors import HarnessError
 from harness.report.archive import freeze, thaw
 from harness.report.write import write
-from tests.report.conftest import Builder
+from tests.report.conftest import Builder, asked
 from tests.report.test_evidence import make
 
 
@@ -50,6 +50,24 @@ def test_nothing_of_the_machine(study: Builder, tmp_path: Path) -> None:
     assert yaml.safe_load(config.read_text()) == {
         "task": {"name": "banking77", "metric": "accuracy"}, "train": {"lr": 0.001},
     }  # fmt: skip
+
+
+def test_errors_lose_their_paths(study: Builder, tmp_path: Path) -> None:
+    """What failed is told, not where on somebody's machine."""
+    study.sweep([asked("demo.minilm.lora")])
+    study.run("demo.minilm.lora", "t000", trial=0, status="failed", error="There is no file /home/me/private/a.csv.")
+    freeze(study.directory, tmp_path / "study.zip")
+    with zipfile.ZipFile(tmp_path / "study.zip") as archive:
+        (record,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("record.json"))
+    assert "There is no file a.csv." in record and "/home" not in record
+
+
+def test_a_damaged_run_is_told(study: Builder, tmp_path: Path) -> None:
+    """A study that cannot be read whole is not frozen by halves."""
+    study.sweep([asked("demo.minilm.lora")])
+    study.run("demo.minilm.lora", "t000", trial=0).write_text("{")
+    with pytest.raises(HarnessError, match=r"t000 holds a damaged file"):
+        freeze(study.directory, tmp_path / "study.zip")
 
 
 def test_same_bytes(study: Builder, tmp_path: Path) -> None:

@@ -112,6 +112,16 @@ def test_missing_predictions_are_told(study: Builder) -> None:
     assert any("zero is not compared: c2/predictions.parquet is missing" in note for note in found.notes)
 
 
+def test_nothing_is_recommended_while_the_best_is_not_compared(study: Builder) -> None:
+    """What was not compared with the best is not shown to be as good."""
+    make(study, {"full": (0.9, 40.0), "probe": (0.85, 0.1), "zero": (0.6, 0.0)})
+    next(study.directory.glob("runs/*full/c2/predictions.parquet")).unlink()
+    found = judged(study)
+    assert words(found) == {"full": None, "probe": "better", "zero": "worse"}
+    assert found.questions[0].recommended is None
+    assert "no cell can be recommended: full could not be compared" in found.summary[0]
+
+
 def test_other_test_rows_are_not_compared(study: Builder, tmp_path: Path) -> None:
     """Scores on other rows are no evidence against each other."""
     make(study, {"full": (0.9, 40.0), "probe": (0.85, 0.1), "lora": (0.89, 9.0)})

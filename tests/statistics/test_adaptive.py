@@ -111,3 +111,22 @@ def test_twenty_cells_of_a_full_study_take_less_than_a_second() -> None:
 def test_plan_must_rise() -> None:
     with pytest.raises(HarnessError, match="rising"):
         sequential([np.ones((3, 4))], (3, 3), margin=0.01)
+
+
+def test_a_cell_that_gets_no_more_seeds_takes_part_with_what_it_has() -> None:
+    """One cell whose runs failed does not take the verdicts of all others away."""
+    rng = np.random.default_rng(5)
+    cells = [np.clip(mean + 0.003 * rng.standard_normal((3, 1)) + np.zeros((3, 2000)), 0, 1) for mean in (0.9, 0.8)]
+    short = cells[1][:2]
+    waiting = sequential([cells[0], short], [3, 5], 0.01)
+    assert waiting.state == "more" and waiting.looks == ()
+    found = sequential([cells[0], short], [3, 5], 0.01, capped=[False, True])
+    assert [verdict.word for verdict in found.verdicts] == ["better", "worse"] and found.looks[0].seeds == (3, 2)
+
+
+def test_a_study_that_has_ended_is_replayed_over_all_its_looks() -> None:
+    """No more seeds will come, and those that are there are used look by look."""
+    rng = np.random.default_rng(6)
+    cells = [np.clip(0.85 + 0.01 * rng.standard_normal((5, 1)) + np.zeros((5, 500)), 0, 1) for _ in range(3)]
+    found = sequential(cells, [3, 5], 0.0001, capped=[True] * 3)
+    assert [look.seeds for look in found.looks] == [(3, 3, 3), (5, 5, 5)] and found.state == "cap"

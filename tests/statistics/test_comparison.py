@@ -63,11 +63,11 @@ def test_many_deterministic_cells_use_tukeys_quantile() -> None:
 def test_seeds_alone_of_like_spread_are_tukeys_test() -> None:
     """Where only seeds vary, and alike, the variances are pooled: scipy's tukey_hsd."""
     shape = np.array([-1.0, 0.2, 0.8, 0.0])
-    cells = [0.8 + 0.01 * k + 0.01 * shape[:, None] + np.zeros((4, 50)) for k in range(3)]
+    cells = [0.8 + 0.01 * k + 0.01 * shape[:, None] + np.zeros((4, 5000)) for k in range(3)]
     expected = stats.tukey_hsd(*(cell[:, 0] for cell in cells)).confidence_interval(0.95)
     for a, b in ((0, 1), (0, 2), (2, 1)):
         found = difference(cells, a, b)
-        assert (found.low, found.high) == pytest.approx((expected.low[a, b], expected.high[a, b]), rel=1e-3)
+        assert (found.low, found.high) == pytest.approx((expected.low[a, b], expected.high[a, b]), rel=5e-3)
         assert found.df == pytest.approx(9, rel=1e-3)
 
 
@@ -76,7 +76,7 @@ def test_one_noisy_cell_against_a_deterministic_one_is_a_t_test_over_seeds() -> 
     cell = noisy(0.85, 0.02, 5, np.random.default_rng(1))
     found = difference([cell, np.full((3, 400), 0.8)])
     low, high = stats.ttest_1samp(cell.mean(axis=1) - 0.8, 0).confidence_interval()
-    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-3)
+    assert (found.low, found.high) == pytest.approx((low, high), rel=2e-2)  # 400 rows add a little
 
 
 def test_words() -> None:
@@ -129,9 +129,11 @@ def test_detectable_gap_is_resolved_with_80_percent_power() -> None:
     assert 0.7 < found / 300 < 0.9
 
 
-def test_identical_cells_are_not_worse() -> None:
-    cell = np.tile(np.array([0.0, 1.0, 1.0, 1.0]), (3, 1))
-    assert [v.word for v in compare([cell, cell], margin=0.01).verdicts] == ["not worse", "not worse"]
+def test_identical_cells_are_not_worse_where_rows_are_many() -> None:
+    """That four rows agree proves nothing; that a thousand do, does."""
+    for rows, word in ((4, "unresolved"), (1000, "not worse")):
+        cell = np.tile(np.resize([0.0, 1.0, 1.0, 1.0], rows), (3, 1))
+        assert [v.word for v in compare([cell, cell], margin=0.01).verdicts] == [word, word]
 
 
 def test_one_cell_has_nothing_to_be_worse_than() -> None:

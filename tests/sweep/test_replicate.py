@@ -25,6 +25,8 @@ def test_looks_must_fit_the_seeds() -> None:
     """Looks that begin elsewhere, or a cap below the seeds that were named, are told."""
     with pytest.raises(HarnessError, match="must begin at the 3 seeds"):
         plan_looks(ConfirmConfig(looks=[2, 10]), 3)
+    with pytest.raises(HarnessError, match="one seed says nothing"):
+        plan_looks(ConfirmConfig(max_seeds=4), 1)
     with pytest.raises(HarnessError, match="below the 5 seeds"):
         plan_looks(ConfirmConfig(max_seeds=4), 5)
 
@@ -43,7 +45,7 @@ def test_only_open_cells_get_seeds(tmp_path: Path, cache: Path) -> None:
             seeds.setdefault(record["method"], []).append(record["seed"])
     assert sorted(seeds["nearest_mean"]) == sorted(seeds["linear_probe"]) == [1, 2]
     assert sorted(seeds["bitfit"]) == [1, 2, 3, 4]
-    assert "Look 1 of 2 at csv" in printed and "bitfit +2" in printed
+    assert "Look 1 of 2 at csv" in printed and "csv.minilm.bitfit +2" in printed
     (asked,) = study.runs.parent.glob("sweep.yaml")
     assert yaml.safe_load(asked.read_text())["confirm"]["looks"] == [2, 4]
     before = len(study.records())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.report.prices import dollars
+from harness.price import dollars
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,6 @@ def test_a_run_pays_for_its_accelerator_or_for_its_part_of_the_cores(
     expected: float | None,
 ) -> None:
     """What is not known is None, never nothing."""
-    price = dollars(accelerator_seconds, core_seconds, dollars_per_hour, cores)
+    held = {"accelerator_seconds": accelerator_seconds, "core_seconds": core_seconds}
+    price = dollars(held, {"dollars_per_hour": dollars_per_hour, "cores": cores})
     assert price == (None if expected is None else pytest.approx(expected))
