@@ -68,7 +68,7 @@ def test_seeds_alone_of_like_spread_are_tukeys_test() -> None:
     for a, b in ((0, 1), (0, 2), (2, 1)):
         found = difference(cells, a, b)
         assert (found.low, found.high) == pytest.approx((expected.low[a, b], expected.high[a, b]), rel=5e-3)
-        assert found.df == pytest.approx(9, rel=1e-3)
+        assert found.df == pytest.approx(9, rel=5e-3)
 
 
 def test_one_noisy_cell_against_a_deterministic_one_is_a_t_test_over_seeds() -> None:
