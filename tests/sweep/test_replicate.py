@@ -32,7 +32,7 @@ def test_looks_must_fit_the_seeds() -> None:
 
 
 def test_only_open_cells_get_seeds(tmp_path: Path, cache: Path) -> None:
-    """Methods whose seeds agree stay with what they have; a trained one goes on to the cap; a restart adds none."""
+    """Methods whose seeds agree stay with what they have; an open one gets more; a restart adds none."""
     study = Study(
         tmp_path / "study", cache, "method=nearest_mean,linear_probe,bitfit", "tune.trials=1", "confirm.seeds=2",
         "confirm.max_seeds=4", "report.margin=0.0001", "train.epochs=1", "train.head_init=random", "train.head_lr=1e-4",
@@ -45,10 +45,10 @@ def test_only_open_cells_get_seeds(tmp_path: Path, cache: Path) -> None:
         if record["phase"] == "confirm":
             seeds.setdefault(record["method"], []).append(record["seed"])
     assert sorted(seeds["nearest_mean"]) == sorted(seeds["linear_probe"]) == [1, 2]
-    assert sorted(seeds["bitfit"]) == [1, 2, 3, 4]
-    assert "Look 1 of 2 at csv" in printed and "csv.minilm.bitfit +2" in printed
+    assert sorted(seeds["bitfit"]) in ([1, 2, 3], [1, 2, 3, 4])
+    assert "Look 1 of 3 at csv" in printed and "csv.minilm.bitfit +1" in printed
     (asked,) = study.runs.parent.glob("sweep.yaml")
-    assert yaml.safe_load(asked.read_text())["confirm"]["looks"] == [2, 4]
+    assert yaml.safe_load(asked.read_text())["confirm"]["looks"] == [2, 3, 4]
     before = len(study.records())
     code, printed = study.finish()
     assert code == 0 and len(study.records()) == before
