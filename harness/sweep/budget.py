@@ -111,7 +111,9 @@ class Budget:
     def summary(self) -> str:
         """What was spent, and what is missing because the budget was: sentences."""
         spent = self._meter.dollars
-        after = clock(self._meter.seconds) + (f" and ${spent:.2f}" if spent is not None else "")
+        after = clock(self._meter.seconds) + (
+            "" if spent is None else f" and ${spent:.2f}" if spent >= 0.01 else f" and ${spent:.2g}"
+        )
         missing = [text for contest in self._contests if (text := _missing(contest))]
         return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'further trials'}."
 
