@@ -17,6 +17,7 @@ from harness.sweep.places import Place
 from harness.sweep.prepare import Ready
 
 LOOKED_AT = 60  # records a cell, the newest
+LEAST = 3  # records without which nothing is said; a cell that tunes nothing has one trial only
 SIMILAR = 4.0  # rows of another draw of the task: at most so many times more or fewer
 ONCE = ("data_seconds", "model_seconds", "head_seconds", "features_seconds")  # a worker's or a study's first run pays
 
@@ -37,13 +38,13 @@ def from_records(ready: Ready, runs_dir: Path, place: Place, any_task: bool) -> 
     rows = rows_of(ready)["train"]
     task = [each for each in found if each.task == ready.cell.task and 1 / SIMILAR <= _rows(each) / rows <= SIMILAR]
     for records, source, spread in (
-        (same, "earlier runs", (0.8, 1.25)),
-        (task, "earlier runs of the task", (0.7, 1.4)),
-        (found if any_task else [], "earlier runs of other tasks", (0.5, 2.0)),
+        (same, "past runs", (0.8, 1.25)),
+        (task, "past runs of the task", (0.7, 1.4)),
+        (found if any_task else [], "past runs of other tasks", (0.5, 2.0)),
     ):
         tuned = [each for each in records if each.phase == "tune"]
         confirmed = [each for each in records if each.phase == "confirm"]
-        if len(tuned) >= 2 and confirmed:
+        if tuned and confirmed and len(records) >= LEAST:
             return _cost(ready, tuned, confirmed, source, spread)
     return None
 

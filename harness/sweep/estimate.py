@@ -78,7 +78,7 @@ def from_rates(ready: Ready, rates: Rates, cached: bool) -> Cost:
     return Cost(
         tune=tune + RUN_SECONDS, confirm=confirm + rates.serve + RUN_SECONDS, load=rates.load, first=first,
         features=features, save=rates.save, peak_memory_mb=rates.peak_memory_mb, run_bytes=predictions_bytes(ready),
-        model_bytes=rates.saved_bytes, source="short test runs",
+        model_bytes=rates.saved_bytes, source="test runs",
     )  # fmt: skip
 
 

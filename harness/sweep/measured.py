@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from harness.calibrate import Rates
 
 START_SECONDS = 5.0  # until the workers are there, where it was not measured
+SPREAD = (0.8, 1.25)
+BUSY_SPREAD = (0.4, 2.0)  # other work takes its share of the cores, and need not last
+IDLE_LOAD = 0.25  # processes a core that run or want to, below which a machine counts as idle
 TIMEOUT_MINUTES = 5.0  # after which the measurement of a cell counts as hung
 
 
@@ -35,6 +39,7 @@ def calibrate(ready: Sequence[Ready], config: Config) -> tuple[dict[str, Cost], 
     failed: dict[str, str] = {}
     loads: dict[tuple[str, str], float] = {}
     start = START_SECONDS
+    spread = SPREAD if idle() else BUSY_SPREAD
     with tempfile.TemporaryDirectory(prefix="harness-plan-") as root:
         began = time.time()
         launcher = LocalLauncher(count, threads, TIMEOUT_MINUTES, gpus(config), "harness.calibrate")
@@ -48,7 +53,8 @@ def calibrate(ready: Sequence[Ready], config: Config) -> tuple[dict[str, Cost], 
                     start = rates.began - began
                 # What is loaded for a backbone is measured with the first cell that needs it.
                 load = loads.setdefault((each.fingerprint, each.model_digest), rates.load)
-                costs[each.cell.id] = from_rates(each, replace(rates, load=load), cached=False)
+                cost = from_rates(each, replace(rates, load=load), cached=False)
+                costs[each.cell.id] = replace(cost, spread=spread)
         finally:
             launcher.close()
     return costs, start, failed
@@ -84,3 +90,11 @@ def _measure(launcher: LocalLauncher, each: Ready, root: Path, config: Config) -
     }
     peak = max(each.peak_memory_mb for each in rates)
     return replace(rates[0], **means | {"peak_memory_mb": peak}), ""
+
+
+def idle() -> bool:
+    """Whether this machine has had little else to do in the last minute."""
+    try:
+        return os.getloadavg()[0] < IDLE_LOAD * (os.cpu_count() or 1)
+    except (OSError, AttributeError):  # not every system tells
+        return True

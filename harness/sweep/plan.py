@@ -18,7 +18,7 @@ from harness.record import CorruptRecord, Record, digest, now, write_json
 from harness.sweep import question
 from harness.sweep.earlier import from_records
 from harness.sweep.estimate import Cost, Work, replay
-from harness.sweep.measured import START_SECONDS, calibrate
+from harness.sweep.measured import START_SECONDS, calibrate, idle
 from harness.sweep.meter import slot_rate
 from harness.sweep.places import memory_limit, place, workers
 from harness.sweep.plan_view import print_estimate, print_runs
@@ -51,6 +51,7 @@ def show_plan(
     print_runs(console, name, directory, ready, seeds, config)
     costs = _from_records(ready, config)
     unknown = [each for each in ready if each.cell.id not in costs]
+    busy = bool(unknown) and not idle()
     start = START_SECONDS
     if unknown and config.launch.kind != "slurm":
         which = "All cells" if len(unknown) == len(ready) else ", ".join(each.cell.id for each in unknown)
@@ -75,6 +76,12 @@ def show_plan(
         return
     plan = _estimate(directory, ready, seeds, config, costs, setup + start)
     print_estimate(console, plan, config)
+    if busy and config.launch.kind != "slurm":
+        console.print(
+            "[yellow]Note:[/yellow] other work keeps this machine busy, and slowed what was measured: the estimate "
+            "holds while that lasts.",
+            soft_wrap=True,
+        )
     if not plan["done"]:
         with suppress(OSError):
             write_json(_kept(ready, seeds, config), plan)

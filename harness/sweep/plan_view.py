@@ -58,12 +58,12 @@ def print_runs(
 
 def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) -> None:
     """Print what it would take, a row a cell; `plan` is the content of plan.json."""
-    sources = {cell["source"] for cell in plan["cells"]}
+    sources = {_source(cell) for cell in plan["cells"]}
     rows = [
         (
             cell["id"], str(cell["trials"] + cell["confirmations"]), duration(cell["seconds"]),
             _dollars(cell["dollars"]), _bytes(cell["peak_memory_mb"], 2**20), _bytes(cell["disk_bytes"]),
-            cell["source"],
+            _source(cell),
         )
         for cell in plan["cells"]
     ]  # fmt: skip
@@ -72,7 +72,7 @@ def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) ->
         _bytes(plan["peak_memory_mb"], 2**20), _bytes(plan["disk_bytes"]), "",
     )  # fmt: skip
     names = ("cell", "runs", "run time", "dollars", "memory", "disk", "known from")
-    hidden = [*(["dollars"] if plan["dollars"] is None else []), *(["known from"] if len(sources) == 1 else [])]
+    hidden = [*(["dollars"] if not plan["dollars"] else []), *(["known from"] if len(sources) == 1 else [])]
     shown = [place for place, name in enumerate(names) if name not in hidden]
     table = Table(box=None, header_style="bold", pad_edge=False, show_footer=True)
     for place in shown:
@@ -91,7 +91,7 @@ def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) ->
 
 def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
     """What the table says, and what it does not."""
-    sources = " and ".join(sorted({cell["source"].split(" (")[0] for cell in plan["cells"]}))
+    sources = " and ".join(sorted({_source(cell) for cell in plan["cells"]}))
     wall = f"{duration(plan['wall_seconds'])} ({duration(plan['low'])} to {duration(plan['high'])})"
     slurm = config.launch.kind == "slurm"
     lines = [
@@ -99,7 +99,7 @@ def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
     ]
     if plan["done"]:
         lines[0] += f" {_count(plan['done'], 'run')} of the study ended before and are not counted."
-    if plan["dollars"] is not None:
+    if plan["dollars"]:
         price = f"${config.hardware.dollars_per_hour:g} an hour"
         lines[0] += f" About {_dollars(plan['dollars'])} at {price} ({config.hardware.name or 'hardware'})."
     peak, limit = plan["peak_memory_mb"], plan["memory_limit_mb"]
@@ -127,6 +127,11 @@ def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
                 f"[yellow]More than budget.{key}={limit:g}[/yellow]: tuning would end early, the same for all cells."
             )
     return lines
+
+
+def _source(cell: Mapping[str, Any]) -> str:
+    """How a cell's cost is known, without the number of runs."""
+    return str(cell["source"]).split(" (")[0]
 
 
 def duration(seconds: float) -> str:

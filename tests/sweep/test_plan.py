@@ -107,7 +107,16 @@ def test_earlier_runs_of_the_cell_say_what_it_takes(tmp_path: Path) -> None:
     assert cost.tune == pytest.approx(4.0, abs=0.2)
     assert cost.load == pytest.approx(8.0)
     assert cost.peak_memory_mb == 700.0
-    assert cost.source == "earlier runs (4)"
+    assert cost.source == "past runs (4)"
+
+
+def test_a_cell_that_tunes_nothing_is_known_by_its_one_trial_and_its_confirmations(tmp_path: Path) -> None:
+    each = ready()
+    write(tmp_path, each, "tune", 1)
+    write(tmp_path, each, "confirm", 1)
+    assert from_records(each, tmp_path, HERE, any_task=False) is None
+    write(tmp_path, each, "confirm", 2)
+    assert from_records(each, tmp_path, HERE, any_task=False) is not None
 
 
 def test_earlier_runs_with_more_rows_are_put_in_proportion(tmp_path: Path) -> None:
@@ -149,7 +158,7 @@ def test_a_plan_starts_nothing_and_waits_for_its_study(tmp_path: Path, cache: Pa
     study = Study(tmp_path / "study", cache, *options)
     code, printed = Study(study.directory, cache, *options, "plan=true", "hardware=cpu-8core").finish()
     assert code == 0, printed
-    assert "Estimate from short test runs" in printed
+    assert "Estimate from test runs" in printed
     assert "at $0.34 an hour (cpu-8core)" in printed
     assert not study.runs.parent.exists()
 
@@ -158,9 +167,9 @@ def test_a_plan_starts_nothing_and_waits_for_its_study(tmp_path: Path, cache: Pa
     plan = json.loads((study.runs.parent / "plan.json").read_text())
     outcome = json.loads((study.runs.parent / "outcome.json").read_text())
     assert plan["runs"] == outcome["runs"]["ok"] == 5
-    assert plan["cells"][0]["source"] == "short test runs"
+    assert plan["cells"][0]["source"] == "test runs"
     assert outcome["ended"] == "done"
 
     code, printed = Study(study.directory, cache, *options, "plan=true", name="again").finish()
     assert code == 0, printed
-    assert "Estimate from earlier runs" in printed
+    assert "Estimate from past runs" in printed
