@@ -69,7 +69,7 @@ class Evidence:
         questions: in the order of the rows.
         summary: sentences for the top: what to choose, question by question, and what did not run.
         notes: what a reader must know before the numbers.
-        predictions: by cell id (and study), for the rows whose predictions could be read.
+        predictions: by `id()` of the row, for the rows whose predictions could be read; see `scores_of`.
     """
 
     settings: Settings
@@ -85,10 +85,6 @@ class Evidence:
                 if other is row:
                     return judgement
         return Judgement()
-
-    def question_of(self, row: Row) -> Question:
-        """Give the question that a row answers."""
-        return next(question for question in self.questions if any(other is row for other in question.rows))
 
     def scores_of(self, row: Row) -> Predictions | None:
         """Give a row's predictions; None if they could not be read."""
