@@ -46,7 +46,10 @@ def merge(studies: Sequence[Study], title: str | None = None) -> tuple[Study, li
         directory=studies[0].directory.parent,
         sweep=_common([study.sweep for study in studies]) | _looks(studies),
         cells=[cell for study in studies for cell in study.cells],
-        warnings=tuple(f"{n}: {text}" for n, study in zip(names, studies, strict=True) for text in study.warnings),
+        warnings=(
+            *(f"{n}: {text}" for n, study in zip(names, studies, strict=True) for text in study.warnings),
+            *_differing([study.sweep for study in studies]),
+        ),
     )
     found = [row for study in studies for row in rows(study)]
     return merged, sorted(found, key=_rank)
@@ -107,6 +110,20 @@ def _fingerprint(cell: Cell, asked: dict[str, Any]) -> str | None:
     question = asked.get(cell.id, {}).get("question")
     known = question.get("data") if isinstance(question, dict) else None
     return str(known) if known else None
+
+
+def _differing(sweeps: Sequence[dict[str, Any]]) -> list[str]:
+    """Say what the studies asked differently although a report can go by one answer only."""
+    used = {
+        "report": "this report judges by its own settings, else by the defaults",
+        "hardware": "each study's dollars are at its own price",
+        "confirm": "verdicts are replayed over the looks of all of them, where any had looks",
+    }
+    return [
+        f"The studies differ in `{key}`: {what}."
+        for key, what in used.items()
+        if len({digest(_plain(sweep.get(key))) for sweep in sweeps}) > 1
+    ]
 
 
 def _looks(studies: Sequence[Study]) -> dict[str, Any]:
