@@ -173,6 +173,7 @@ class Config:
     device: str = "auto"  # auto | cpu | cuda | mps
     study: str | None = None  # name of the study; null makes one from the sweep's name and the question
     plan: bool = False  # print cells, trials, runs and what they would cost; start none
+    calibrate: bool = True  # plan=true measures cells of which nothing is known; false lists them at once
     rerun: bool = False  # a single run executes although its record exists
     keep: str = "best"  # saved models that stay: best (of each cell) | all | none
     runs_dir: str = "runs"  # where studies are kept

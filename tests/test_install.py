@@ -61,6 +61,6 @@ def test_a_directory_of_ones_own_joins_the_search_path(installed: Path, tmp_path
     (tmp_path / "my/method/lora_wide.yaml").write_text(
         "# @package _global_\ndefaults: [lora, _self_]\nmethod: {name: lora_wide, config: {r: 64}}\n"
     )
-    shown = run(installed, tmp_path, "-m", "--config-dir", "my", "plan=true", "sweeps=mine")
+    shown = run(installed, tmp_path, "-m", "--config-dir", "my", "plan=true", "calibrate=false", "sweeps=mine")
     assert "Plan of study mine-" in shown
     assert "demo.minilm.lora_wide" in shown

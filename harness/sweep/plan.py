@@ -53,6 +53,11 @@ def show_plan(
     unknown = [each for each in ready if each.cell.id not in costs]
     busy = bool(unknown) and not idle()
     start = START_SECONDS
+    if unknown and not config.calibrate:
+        console.print(
+            "No estimate: nothing is known of these cells yet, and calibrate=false forbids measuring.", soft_wrap=True
+        )
+        return
     if unknown and config.launch.kind != "slurm":
         which = "All cells" if len(unknown) == len(ready) else ", ".join(each.cell.id for each in unknown)
         with console.status(f"Measuring on a slice of the data, a few seconds each: {which} ..."):
