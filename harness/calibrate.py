@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from harness.build import build
+from harness.closed_form import head_module
 from harness.config import TrainConfig
 from harness.costs import serving, weight_bytes
 from harness.errors import HarnessError
@@ -25,7 +26,7 @@ from harness.machine import PeakMemory, check_device, device_name
 from harness.member import Member
 from harness.methods import ClosedForm, GradientTrained, Hooks
 from harness.metrics import evaluate
-from harness.models.classifier import SCALE, Classifier
+from harness.models.classifier import Classifier
 from harness.record import Pack, RunSpec, write_json
 from harness.saved import describe, save_model
 from harness.tasks.data import Split, TextData
@@ -185,7 +186,7 @@ def _closed_form(experiment: Experiment, method: ClosedForm) -> Parts:
     fit = _seconds(lambda: heads.append(method.fit(features.values, data.train.labels, described.values)))
     classifier = Classifier(encoder.backbone, encoder.model.pooling, len(data.labels))
     classifier.requires_grad_(False)
-    classifier.set_head(heads[0].weight / SCALE, heads[0].bias)
+    classifier.head = head_module(heads[0])
     return found | {"fit_row": fit / len(data.train)}, classifier, Hooks()
 
 

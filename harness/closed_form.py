@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import nn
 
 from harness.batches import softmax
 from harness.errors import HarnessError
 from harness.experiment import Experiment, Probabilities, mean_values
-from harness.methods import ClosedForm, LinearHead
+from harness.methods import ClosedForm, Head, NeighbourHead
 from harness.metrics import evaluate
-from harness.models.classifier import SCALE, Classifier, width
+from harness.models.classifier import SCALE, Classifier, Neighbours, width
 from harness.tasks.data import Split
 from harness.train import score
 
@@ -42,9 +44,11 @@ def run_closed_form(experiment: Experiment, method: ClosedForm) -> None:
         experiment.judge(lambda split: _apply(experiment, head, split))
         classifier = Classifier(encoder.backbone, encoder.model.pooling, len(data.labels))
         classifier.requires_grad_(False)
-        classifier.set_head(head.weight / SCALE, head.bias)
+        classifier.head = head_module(head)
         result.classifier = classifier.eval()
-    head_size = len(data.labels) * (width(encoder.backbone) + 1)
+        head_size = sum(p.numel() for p in classifier.head.parameters())
+    else:
+        head_size = len(data.labels) * (width(encoder.backbone) + 1)
     result.cost["params_trainable"] = head_size
     result.cost["params_total"] = sum(p.numel() for p in encoder.backbone.parameters()) + head_size
     if seconds := result.cost["train_seconds"]:
@@ -52,7 +56,22 @@ def run_closed_form(experiment: Experiment, method: ClosedForm) -> None:
         result.cost["tokens_per_second"] = result.cost["tokens"] / seconds
 
 
-def _fit(experiment: Experiment, method: ClosedForm, split: Split) -> LinearHead:
+def head_module(head: Head) -> nn.Module:
+    """The head as the network that ends a classifier."""
+    if isinstance(head, NeighbourHead):
+        rows, size = head.bank.shape
+        voters = Neighbours(rows, size, head.classes, head.k, head.temperature)
+        voters.bank.copy_(torch.from_numpy(head.bank))
+        voters.labels.copy_(torch.from_numpy(head.labels))
+        return voters
+    classes, size = head.weight.shape
+    linear = nn.Linear(size, classes).requires_grad_(False)
+    linear.weight.copy_(torch.as_tensor(head.weight / SCALE))
+    linear.bias.copy_(torch.as_tensor(head.bias))
+    return linear
+
+
+def _fit(experiment: Experiment, method: ClosedForm, split: Split) -> Head:
     result, data = experiment.result, experiment.data
     classes = np.arange(len(data.labels))
     if len(absent := np.setdiff1d(classes, split.labels)):
@@ -74,7 +93,9 @@ def _fit(experiment: Experiment, method: ClosedForm, split: Split) -> LinearHead
     return head
 
 
-def _apply(experiment: Experiment, head: LinearHead, split: Split) -> Probabilities:
+def _apply(experiment: Experiment, head: Head, split: Split) -> Probabilities:
     with experiment.result.phase("features"):
         features = experiment.encoder.features(split).values
+    if isinstance(head, NeighbourHead):
+        return softmax(head_module(head)(SCALE * torch.from_numpy(np.array(features))).numpy())
     return softmax(features @ head.weight.T + head.bias)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import statistics
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.batches import steps_per_epoch, stream
+from harness.batches import Examples, steps_per_epoch, stream
 from harness.config import TrainConfig
 from harness.experiment import Experiment, Probabilities, Stopped, mean_values
 from harness.member import Member, Progress
 from harness.methods import GradientTrained, LinearHead
-from harness.models.classifier import SCALE
+from harness.models.classifier import SCALE, Batch
 from harness.record import write_json
 from harness.tasks.data import Split
 from harness.train import fit, predict, score
@@ -117,6 +118,7 @@ def make_member(
         steps = config.epochs * steps_per_epoch(len(examples), config.batch_size, config.accumulate)
         hooks = method.adapt(classifier, encoder.model, steps)
         classifier.to(experiment.device)
+        method.initialise(classifier, _in_order(examples, config.batch_size, experiment.device))
     trainable = sum(p.numel() for p in classifier.trainable().values())
     result.cost |= {
         "params_trainable": trainable,
@@ -130,6 +132,13 @@ def make_member(
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=experiment.spec.signature, tag=tag,
         stop=experiment.stop,
     )  # fmt: skip
+
+
+def _in_order(examples: Examples, size: int, device: torch.device) -> Iterator[Batch]:
+    """Batches of all rows by length."""
+    order = np.argsort(examples.tokens.lengths, kind="stable")
+    for start in range(0, len(order), size):
+        yield examples.batch(order[start : start + size], device)
 
 
 def _checkpoint(directory: Path, name: str) -> Path:

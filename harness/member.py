@@ -102,7 +102,7 @@ class Member:
 
     def __post_init__(self) -> None:
         """Make what belongs to the member alone."""
-        self.optimizer = make_optimizer(self.classifier, self.config)
+        self.optimizer = make_optimizer(self.classifier, self.config, self.hooks)
         self.total_steps = self.config.epochs * self.steps_per_epoch
         self.random_state = RandomState(stream(self.seed, "dropout"), self.device)
         self.best_weights: dict[str, Tensor] = {}

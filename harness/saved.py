@@ -1,7 +1,8 @@
 """An adapted model on disk: what a run writes and `harness.predict` loads.
 
     model/
-      harness.json         labels, pooling, longest input, which backbone (with its digest) and which method
+      harness.json         labels, pooling, longest input, which backbone (with its digest) and which method;
+                           where a method put layers into the backbone or keeps training rows, how many and where
       head.safetensors     the classification head
       adapter/             PEFT's own format, for methods that adapt by an adapter
       backbone.safetensors the changed tensors, for methods that change the backbone itself
@@ -47,6 +48,8 @@ def save_model(directory: Path, classifier: Classifier, hooks: Hooks, tokenizer:
     """
     from safetensors.torch import save_file
 
+    from harness.models.classifier import Neighbours
+
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -60,7 +63,10 @@ def save_model(directory: Path, classifier: Classifier, hooks: Hooks, tokenizer:
             save_file(changed, temporary / "backbone.safetensors")
         size = sum(file.stat().st_size for file in temporary.rglob("*.safetensors"))
         tokenizer.save_pretrained(str(temporary))
-        write_json(temporary / DESCRIPTION, facts | {"format": FORMAT, "harness": harness.__version__})
+        built = {"inserted": hooks.inserted()} if hooks.inserted() else {}
+        if isinstance(voters := classifier.head, Neighbours):
+            built["neighbours"] = {"rows": len(voters.bank), "k": voters.k, "temperature": voters.temperature}
+        write_json(temporary / DESCRIPTION, facts | built | {"format": FORMAT, "harness": harness.__version__})
         shutil.rmtree(directory, ignore_errors=True)
         temporary.rename(directory)
     finally:
@@ -121,7 +127,7 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from harness.models.classifier import Classifier, load_backbone
+    from harness.models.classifier import Classifier, Neighbours, load_backbone, width
 
     known = {field.name for field in fields(Model)}
     model = Model(**{key: value for key, value in facts["model"].items() if key in known})
@@ -134,6 +140,12 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
         )
     classes = len(facts["labels"])
     classifier = Classifier(load_backbone(resolved, model.pooling, classes), model.pooling, classes)
+    if inserted := facts.get("inserted"):
+        from harness.methods.adapters import insert
+
+        insert(classifier.backbone, **inserted)
+    if voters := facts.get("neighbours"):
+        classifier.head = Neighbours(size=width(classifier.backbone), classes=classes, **voters)
     if (directory / "adapter").is_dir():
         from peft import PeftModel
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.batches import Examples, autocast, over_all, softmax
+from harness.batches import Examples, Rows, autocast, over_all, softmax
 from harness.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
 from harness.config import TrainConfig
 from harness.errors import HarnessError
@@ -66,12 +66,20 @@ def forward(members: list[Member]) -> list[Tensor | None]:
         losses.append(None)
         with failing(member), timed(member.progress, "train_seconds"), member.random_state.active():
             rows = member.next_rows()
-            batch = member.train.batch(rows, member.device)
-            labels = torch.from_numpy(member.train.labels[rows]).to(member.device)
-            with autocast(member.device, member.config.precision):
-                logits = member.classifier(batch)
-            losses[-1] = functional.cross_entropy(logits, labels, label_smoothing=member.config.label_smoothing)
+            losses[-1] = _loss(member, rows)
     return losses
+
+
+def _loss(member: Member, rows: Rows) -> Tensor:
+    """Mean loss of a batch: the method's own, else cross-entropy of the logits."""
+    train, config, device = member.train, member.config, member.device
+    with autocast(device, config.precision):
+        own = member.hooks.loss(member.classifier, rows, lambda some: train.batch(some, device), train.labels)
+        if own is not None:
+            return own
+        logits = member.classifier(train.batch(rows, device))
+    labels = torch.from_numpy(train.labels[rows]).to(device)
+    return functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
 
 
 def backward(member: Member, loss: Tensor) -> bool:
@@ -97,6 +105,7 @@ def backward(member: Member, loss: Tensor) -> bool:
         member.part += 1
         if member.part < len(batches):
             return False
+        member.hooks.before_update(progress.step)
         if config.clip > 0:
             torch.nn.utils.clip_grad_norm_(member.classifier.trainable().values(), config.clip)
         factor = rate(progress.step, member.total_steps, config.warmup, config.schedule)
@@ -118,6 +127,8 @@ def finish_epoch(member: Member) -> None:
     progress.train_loss = progress.loss_sum / progress.rows
     progress.position, progress.loss_sum, progress.rows = 0, 0.0, 0
     member.order = []
+    with timed(progress, "train_seconds"), member.random_state.active():
+        member.hooks.end_epoch(member.classifier, lambda: features(member), member.train.labels)
     line = f"Epoch {progress.epoch}, train loss: {progress.train_loss:.3f}"
     improved, probabilities = True, None
     if member.validation is not None:
@@ -223,6 +234,16 @@ def predict(
     logits = over_all(classifier, examples, config.eval_batch_size, device, config.precision)
     classifier.train(training)
     return softmax(logits)
+
+
+def features(member: Member) -> npt.NDArray[np.float32]:
+    """Features (n, d), L2-normalised, of the training rows as the model is now; the classifier keeps its mode."""
+    classifier, config = member.classifier, member.config
+    training = classifier.training
+    classifier.eval()
+    found = over_all(classifier.features, member.train, config.eval_batch_size, member.device, config.precision)
+    classifier.train(training)
+    return found
 
 
 def better(metric: Metric, values: Values, than: Values) -> bool:

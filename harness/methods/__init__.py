@@ -1,5 +1,5 @@
 """How a backbone is adapted to a task. One variant a file; a PEFT method of the library is a YAML in conf/method."""
 
-from harness.methods.base import ClosedForm, GradientTrained, Hooks, LinearHead, Method
+from harness.methods.base import ClosedForm, GradientTrained, Head, Hooks, LinearHead, Method, NeighbourHead
 
-__all__ = ["ClosedForm", "GradientTrained", "Hooks", "LinearHead", "Method"]
+__all__ = ["ClosedForm", "GradientTrained", "Head", "Hooks", "LinearHead", "Method", "NeighbourHead"]

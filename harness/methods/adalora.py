@@ -66,6 +66,7 @@ class AdaLoraHooks(PeftHooks):
     """Moves ranks after every step, and keeps the factors orthogonal."""
 
     def __init__(self, backbone: Any) -> None:
+        super().__init__()
         self.tuner = backbone.base_model
         self.config = self.tuner.peft_config[self.tuner.trainable_adapter_name]
         self.factors = [

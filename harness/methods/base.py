@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.models import Model
-    from harness.models.classifier import Classifier
+    from harness.models.classifier import Batch, Classifier
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -31,12 +31,14 @@ class Method(ABC):
         ignores: sections of the configuration that change nothing for this method, such as `train`: they are neither
             tuned nor part of a run's signature.
         resources: what a job needs at least, such as {mem_gb: 16}; joined with the model's and the cluster profile's.
+        about: what docs/methods.md says of it: title, paper, trains, limits, and `parameters`, a formula.
     """
 
     name: str
     space: Mapping[str, str] = field(default_factory=dict)
     ignores: Sequence[str] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,30 @@ class LinearHead:
     bias: npt.NDArray[np.floating[Any]]
 
 
+@dataclass(frozen=True)
+class NeighbourHead:
+    """A vote of the nearest training rows, by cosine similarity.
+
+    Attributes:
+        bank: (n, d), L2-normalised features of the training rows.
+        labels: (n,) class indices.
+        classes: number of classes C.
+        k: rows that vote.
+        temperature: a row's vote weighs exp(similarity / temperature).
+    """
+
+    bank: Features
+    labels: Labels
+    classes: int
+    k: int
+    temperature: float
+
+
+Head = LinearHead | NeighbourHead
+
+
 class ClosedForm(Method):
-    """A method that fits a linear head on frozen features and trains nothing else.
+    """A method that fits a head on frozen features and trains nothing else.
 
     Attributes:
         reads_rows: whether `fit` looks at the training rows; one that does not is not charged for their features.
@@ -62,7 +86,7 @@ class ClosedForm(Method):
     reads_rows: ClassVar[bool] = True
 
     @abstractmethod
-    def fit(self, features: Features, labels: Labels, descriptions: Features) -> LinearHead:
+    def fit(self, features: Features, labels: Labels, descriptions: Features) -> Head:
         """Fit the head.
 
         Args:
@@ -88,9 +112,46 @@ class GradientTrained(Method):
             HarnessError: the method cannot adapt this backbone with its settings.
         """
 
+    def initialise(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
+        """Set what begins from the data, once, before the first step; by default nothing does.
+
+        Args:
+            classifier: adapted, on its device.
+            batches: of the training rows, in the order of their lengths; read as far as is needed.
+        """
+
 
 class Hooks:
     """What a method asks of the training loop, and how its result is stored. These defaults ask nothing."""
+
+    def rate_factor(self, name: str) -> float:
+        """Give the share of `train.lr` that a parameter of the trunk, by its name in the classifier, learns at."""
+        return 1.0
+
+    def loss(
+        self, classifier: Classifier, rows: Labels, batch: Callable[[Labels], Batch], labels: Labels
+    ) -> Tensor | None:
+        """Give a batch's loss, a mean over its rows; None leaves it to cross-entropy of the logits.
+
+        Args:
+            classifier: in training mode.
+            rows: (b,) indices of the batch's training rows.
+            batch: makes the inputs of any training rows.
+            labels: (n,) class indices of all training rows.
+        """
+        return None
+
+    def before_update(self, step: int) -> None:
+        """Run when the gradients of step `step` (from 0) are complete, before they are clipped and used."""
+
+    def end_epoch(self, classifier: Classifier, features: Callable[[], Features], labels: Labels) -> None:
+        """Run after the last step of an epoch, before the model is judged.
+
+        Args:
+            classifier: in training mode.
+            features: computes (n, d), L2-normalised, of the training rows as the model is now.
+            labels: (n,) their class indices.
+        """
 
     def after_step(self, step: int) -> None:
         """Run after the optimizer's step number `step` (from 0), while the gradients are still there."""
@@ -105,6 +166,10 @@ class Hooks:
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` gave."""
+
+    def inserted(self) -> dict[str, Any]:
+        """Describe layers that were put into the backbone, for `harness.methods.adapters.insert`; none by default."""
+        return {}
 
     def save(self, classifier: Classifier, directory: Path) -> bool:
         """Write the adapted backbone in the method's own format; False leaves it to the caller (changed tensors)."""

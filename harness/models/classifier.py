@@ -37,7 +37,7 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.pooling = pooling
         self.classes = classes
-        self.head = None if pooling == "model" else nn.Linear(width(backbone), classes)
+        self.head: nn.Module | None = None if pooling == "model" else nn.Linear(width(backbone), classes)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch: (n, C) float32."""
@@ -53,6 +53,8 @@ class Classifier(nn.Module):
     def features(self, batch: Batch) -> Tensor:
         """L2-normalised pooled vectors of a batch: (n, d) float32."""
         hidden = self.backbone(**batch).last_hidden_state.float()
+        # An adapter may put virtual tokens before the text; they were read, and are not part of it.
+        hidden = hidden[:, hidden.shape[1] - batch["attention_mask"].shape[1] :]
         return functional.normalize(pool(hidden, batch["attention_mask"], self.pooling), dim=-1)
 
     def train(self, mode: bool = True) -> Classifier:
@@ -89,8 +91,8 @@ class Classifier(nn.Module):
 
     def set_head(self, weight: npt.NDArray[np.floating[Any]], bias: npt.NDArray[np.floating[Any]]) -> None:
         """Set the head: weight (C, d) and bias (C,), as they act on 20 x the normalised vector."""
-        if self.head is None:
-            raise ValueError("The architecture's own head cannot be set.")
+        if not isinstance(self.head, nn.Linear):
+            raise TypeError("Only a linear head can be set.")
         with torch.no_grad():
             self.head.weight.copy_(torch.as_tensor(weight))
             self.head.bias.copy_(torch.as_tensor(bias))
@@ -113,6 +115,35 @@ class Classifier(nn.Module):
         if self.head is not None:
             return name.startswith("head.")
         return any(part in HEADS for part in name.split("."))
+
+
+class Neighbours(nn.Module):
+    """The k nearest of n stored vectors vote, each with exp(cosine / temperature).
+
+    Logits are logarithms of the classes' shares of the vote. Its tensors
+    are parameters, though none trains, so that it is counted and saved as any head is.
+
+    Args:
+        rows: n.
+        size: d.
+        classes: C.
+        k: how many vote.
+        temperature: see above.
+    """
+
+    def __init__(self, rows: int, size: int, classes: int, k: int, temperature: float) -> None:
+        super().__init__()
+        self.k, self.temperature, self.classes = k, temperature, classes
+        self.bank = nn.Parameter(torch.zeros(rows, size), requires_grad=False)
+        self.labels = nn.Parameter(torch.zeros(rows, dtype=torch.int64), requires_grad=False)
+
+    def forward(self, scaled: Tensor) -> Tensor:
+        """Logits (n, C) of 20 x L2-normalised vectors (n, d)."""
+        nearest = (scaled / SCALE @ self.bank.T).topk(self.k, dim=-1)
+        weights = (nearest.values / self.temperature).softmax(dim=-1)
+        votes = weights.new_zeros(len(scaled), self.classes)
+        votes.scatter_add_(1, self.labels[nearest.indices], weights)
+        return votes.clamp(min=1e-6).log()
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:

@@ -1,0 +1,153 @@
+"""Bottleneck adapters inside the blocks (Houlsby et al. 2019, Pfeiffer et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from harness.errors import HarnessError, Problems, nearest
+from harness.methods.base import GradientTrained, Hooks
+from harness.models.architectures import blocks_of, modules_of
+
+if TYPE_CHECKING:
+    from harness.models import Model
+    from harness.models.classifier import Classifier
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+PLACES = ("both", "feedforward")
+
+
+class Bottleneck(nn.Module):
+    """A layer y = base(x), then y + up(activation(down(y))).
+
+    It begins as the base: `up` is zero. The base's own dropout, where it has one, follows.
+
+    Args:
+        base: a linear layer of d outputs; kept as it is.
+        width: d.
+        size: of the bottleneck m.
+        activation: one of `ACTIVATIONS`.
+    """
+
+    def __init__(self, base: nn.Module, width: int, size: int, activation: str) -> None:
+        super().__init__()
+        self.base = base
+        self.down = nn.Linear(width, size)
+        self.activation = ACTIVATIONS[activation]()
+        self.up = nn.Linear(size, width)
+        nn.init.normal_(self.down.weight, std=0.02)
+        nn.init.zeros_(self.down.bias)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Apply base and adapter: (..., d)."""
+        outputs: Tensor = self.base(inputs)
+        adapted: Tensor = outputs + self.up(self.activation(self.down(outputs)))
+        return adapted
+
+
+@dataclass(kw_only=True)
+class Adapters(GradientTrained):
+    """Small networks after the sublayers of each block; they, the head and maybe the norms train.
+
+    Attributes:
+        size: of the bottleneck m.
+        places: both (after attention and feed-forward, Houlsby) | feedforward (Pfeiffer).
+        norms: whether the normalisations of the blocks train, too, as in Houlsby et al.
+        activation: relu | gelu | silu.
+    """
+
+    size: int = 24
+    places: str = "both"
+    norms: bool = True
+    activation: str = "gelu"
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        problems = Problems()
+        problems.check(self.size >= 1, f"method.size must be 1 or more, not {self.size}.")
+        for key, value, known in (
+            ("places", self.places, PLACES),
+            ("activation", self.activation, tuple(ACTIVATIONS)),
+        ):
+            problems.check(value in known, f"method.{key} cannot be {value}. {nearest(value, known)}")
+        problems.raise_any()
+
+    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+        """Put the adapters in; unfreeze them, the head and maybe the norms."""
+        backbone = classifier.backbone
+        names = self._layers(backbone, model.name)
+        norms = modules_of(backbone, "norms", model.name)
+        classifier.requires_grad_(False)
+        insert(backbone, names, self.size, self.activation)
+        for name in names:
+            adapter = backbone.get_submodule(name)
+            assert isinstance(adapter, Bottleneck)
+            for part in (adapter.down, adapter.up):
+                part.requires_grad_(True)
+        if self.norms:
+            for block in blocks_of(backbone, model.name):
+                for name, module in block.named_modules():
+                    if _ends(name, norms):
+                        module.requires_grad_(True)
+        classifier.unfreeze_head()
+        return AdapterHooks(names, self.size, self.activation)
+
+    def _layers(self, backbone: Any, model: str) -> list[str]:
+        """Full names of the layers that adapters follow."""
+        attention = modules_of(backbone, "attention", model)[-1:]
+        feedforward = modules_of(backbone, "feedforward_output", model)
+        found = [name for name, _ in backbone.named_modules()]
+        # BERT's names of the two end alike: what is attention's is not feed-forward's.
+        inner = [name for name in found if _ends(name, attention)]
+        outer = [name for name in found if _ends(name, feedforward) and name not in inner and ".attention." not in name]
+        return [*inner, *outer] if self.places == "both" else outer
+
+
+class AdapterHooks(Hooks):
+    """Says which layers were put in."""
+
+    def __init__(self, layers: Sequence[str], size: int, activation: str) -> None:
+        self.facts = {"layers": list(layers), "size": size, "activation": activation}
+
+    def inserted(self) -> dict[str, Any]:
+        """Describe the adapters."""
+        return self.facts
+
+
+def insert(backbone: nn.Module, layers: Sequence[str], size: int, activation: str) -> None:
+    """Put an adapter behind each of some layers, in place.
+
+    Args:
+        backbone: changed.
+        layers: full names of linear layers.
+        size: of the bottleneck.
+        activation: one of `ACTIVATIONS`.
+
+    Raises:
+        HarnessError: one of them is not there or not linear.
+    """
+    for name in layers:
+        parent, _, leaf = name.rpartition(".")
+        try:
+            base = backbone.get_submodule(name)
+        except AttributeError as error:
+            raise HarnessError(f"The backbone has no layer {name}, which an adapter should follow.") from error
+        if isinstance(base, nn.Linear):
+            width = base.out_features
+        elif isinstance(base, Conv1D):
+            width = base.nf
+        else:
+            raise HarnessError(f"An adapter follows a linear layer; {name} is a {type(base).__name__}.")
+        with torch.device(next(base.parameters()).device):
+            setattr(backbone.get_submodule(parent), leaf, Bottleneck(base, width, size, activation))
+
+
+def _ends(name: str, suffixes: Sequence[str]) -> bool:
+    return any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes)

@@ -1,0 +1,61 @@
+"""Blocks join the training one after another, from the head down (ULMFiT)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from harness.errors import HarnessError
+from harness.methods.base import GradientTrained, Hooks
+from harness.models.architectures import blocks_of
+
+if TYPE_CHECKING:
+    from harness.models import Model
+    from harness.models.classifier import Classifier
+
+
+@dataclass(kw_only=True)
+class GradualUnfreezing(GradientTrained):
+    """Full fine-tuning that begins with the head alone (Howard and Ruder 2018, arXiv:1801.06146).
+
+    The paper unfreezes one block an epoch; few epochs have no room for that, so here the blocks are spread evenly over
+    a share of the run, and everything below them (embeddings) joins with the lowest one.
+
+    Attributes:
+        share: of the steps, after which every block trains.
+    """
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if not 0 < self.share <= 1:
+            raise HarnessError(f"method.share is a share of the run, above 0 and at most 1, not {self.share}.")
+
+    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+        """Unfreeze everything; the hooks hold back what has not joined yet."""
+        classifier.requires_grad_(True)
+        blocks = blocks_of(classifier.backbone, model.name)
+        late: dict[nn.Parameter, int] = {}
+        for index, block in enumerate(reversed(blocks), 1):
+            joins = int(index / len(blocks) * self.share * total_steps)
+            late |= dict.fromkeys(block.parameters(), joins)
+        heads = {parameter for _, parameter in classifier.head_parameters()}
+        last = int(self.share * total_steps)
+        rest = [p for p in classifier.backbone.parameters() if p not in late and p not in heads]
+        return UnfreezingHooks(late | dict.fromkeys(rest, last))
+
+
+class UnfreezingHooks(Hooks):
+    """Takes the gradients away from what has not joined yet; an optimizer skips what has none."""
+
+    def __init__(self, joins: dict[nn.Parameter, int]) -> None:
+        self.joins = joins
+
+    def before_update(self, step: int) -> None:
+        """Drop the gradients of parameters that join after this step."""
+        for parameter, joins in self.joins.items():
+            if step < joins:
+                parameter.grad = None

@@ -1,0 +1,32 @@
+"""The nearest training rows vote, on frozen features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.errors import Problems
+from harness.methods.base import ClosedForm, Features, Labels, NeighbourHead
+
+
+@dataclass(kw_only=True)
+class Knn(ClosedForm):
+    """k nearest neighbours by cosine similarity (Cover and Hart 1967), nearer ones weigh more (Wu et al. 2018).
+
+    Attributes:
+        k: rows that vote; at most all of them.
+        temperature: a vote weighs exp(similarity / temperature); arXiv:1805.01978 uses 0.07.
+    """
+
+    k: int = 5
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        problems = Problems()
+        problems.check(self.k >= 1, f"method.k must be 1 or more, not {self.k}.")
+        problems.check(self.temperature > 0, f"method.temperature must be above 0, not {self.temperature}.")
+        problems.raise_any()
+
+    def fit(self, features: Features, labels: Labels, descriptions: Features) -> NeighbourHead:
+        """Keep the training rows."""
+        return NeighbourHead(features, labels, len(descriptions), min(self.k, len(labels)), self.temperature)

@@ -1,0 +1,44 @@
+"""The last blocks train, and the head; the rest stays as it was pretrained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.methods.base import GradientTrained, Hooks
+from harness.models.architectures import blocks_of
+
+if TYPE_CHECKING:
+    from harness.models import Model
+    from harness.models.classifier import Classifier
+
+
+@dataclass(kw_only=True)
+class LastLayers(GradientTrained):
+    """Fine-tuning of the last blocks (Lee et al. 2019, What would Elsa do?, arXiv:1911.03090).
+
+    Attributes:
+        layers: how many blocks train, counted from the last.
+    """
+
+    layers: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if self.layers < 1:
+            raise HarnessError(f"method.layers must be 1 or more, not {self.layers}; for none use method=linear_probe.")
+
+    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+        """Unfreeze the last blocks and the head."""
+        blocks = blocks_of(classifier.backbone, model.name)
+        if self.layers > len(blocks):
+            raise HarnessError(
+                f"method.layers={self.layers}, but model={model.name} has {len(blocks)} blocks. Name fewer, or use "
+                "method=full to train everything."
+            )
+        classifier.requires_grad_(False)
+        for block in blocks[-self.layers :]:
+            block.requires_grad_(True)
+        classifier.unfreeze_head()
+        return Hooks()

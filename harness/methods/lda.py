@@ -1,0 +1,43 @@
+"""Linear discriminant analysis on frozen features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.methods.base import ClosedForm, Features, Labels, LinearHead
+
+
+@dataclass(kw_only=True)
+class Lda(ClosedForm):
+    """Classes as Gaussians with one covariance (Fisher 1936), shrunk towards a multiple of the identity.
+
+    Attributes:
+        shrinkage: weight of the identity, from 0 to 1; None estimates it (Ledoit and Wolf 2004).
+    """
+
+    shrinkage: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if self.shrinkage is not None and not 0 <= self.shrinkage <= 1:
+            raise HarnessError(f"method.shrinkage must lie in [0, 1], or be null (estimated), not {self.shrinkage}.")
+
+    def fit(self, features: Features, labels: Labels, descriptions: Features) -> LinearHead:
+        """Fit weight (C, d) and bias (C,)."""
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+        if len(np.unique(labels)) == len(labels):
+            raise HarnessError(
+                f"method={self.name} estimates how rows of a class scatter, and every class has one row only. Give "
+                "more rows a class (task.shots), or use method=nearest_mean."
+            )
+        shrinkage = "auto" if self.shrinkage is None else self.shrinkage
+        fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(features, labels)
+        weight, bias = fitted.coef_, fitted.intercept_
+        if len(weight) == 1:
+            # Of two classes scikit-learn keeps the difference of the logits.
+            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        return LinearHead(weight.astype(np.float32), bias.astype(np.float32))

@@ -1,0 +1,88 @@
+"""Contrastive fine-tuning of the whole backbone, then a logistic head (SetFit)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError, Problems
+from harness.methods.base import Features, GradientTrained, Hooks, Labels
+from harness.methods.linear_probe import logistic_regression
+
+if TYPE_CHECKING:
+    from harness.models import Model
+    from harness.models.classifier import Batch, Classifier
+
+
+@dataclass(kw_only=True)
+class SetFit(GradientTrained):
+    """The recipe of Tunstall et al. 2022, arXiv:2209.11055, in the common loop.
+
+    Each row of a batch is compared with `pairs` rows of its class and as many of others; the squared error of their
+    cosine similarity against 1 and 0 trains the backbone. After each epoch the head is a logistic regression on its
+    features.
+
+    Attributes:
+        pairs: partners of either kind a row; the paper's R divided by the epochs.
+        C: inverse strength of the head's L2 penalty, as in scikit-learn.
+    """
+
+    pairs: int = 1
+    C: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        problems = Problems()
+        problems.check(self.pairs >= 1, f"method.pairs must be 1 or more, not {self.pairs}.")
+        problems.check(self.C > 0, f"method.C must be above 0, not {self.C}.")
+        problems.raise_any()
+
+    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+        """Unfreeze the backbone; the head follows it by a formula."""
+        if classifier.head is None:
+            raise HarnessError(
+                f"method={self.name} compares pooled vectors, and model.pooling=model gives none. Set model.pooling to "
+                "mean, cls or last."
+            )
+        classifier.requires_grad_(True)
+        return SetFitHooks(self.pairs, self.C)
+
+
+class SetFitHooks(Hooks):
+    """The contrastive loss, and the head at the end of each epoch."""
+
+    def __init__(self, pairs: int, inverse_strength: float) -> None:
+        self.pairs, self.inverse_strength = pairs, inverse_strength
+
+    def loss(
+        self, classifier: Classifier, rows: Labels, batch: Callable[[Labels], Batch], labels: Labels
+    ) -> Tensor | None:
+        """Mean squared error of cosine similarities; partners are drawn from torch's generator."""
+        anchors = classifier.features(batch(rows))
+        losses = []
+        for _ in range(self.pairs):
+            for alike in (True, False):
+                partners = np.array([self._partner(row, labels, alike) for row in rows])
+                cosines = (anchors * classifier.features(batch(partners))).sum(dim=-1)
+                losses.append((cosines - float(alike)).square().mean())
+        return torch.stack(losses).mean()
+
+    @staticmethod
+    def _partner(row: int, labels: Labels, alike: bool) -> int:
+        """Another row of the same class (itself where there is no other), or a row of another class."""
+        candidates = np.flatnonzero((labels == labels[row]) == alike)
+        if alike and len(candidates) > 1:
+            candidates = candidates[candidates != row]
+        return int(candidates[int(torch.randint(len(candidates), ()))])
+
+    def end_epoch(self, classifier: Classifier, features: Callable[[], Features], labels: Labels) -> None:
+        """Fit the head to the features as they are now."""
+        from harness.models.classifier import SCALE
+
+        head = logistic_regression(features(), labels, self.inverse_strength)
+        classifier.set_head(head.weight / SCALE, head.bias)

@@ -1,0 +1,219 @@
+"""Which layers play which part in an architecture: what an adapter names by its role, such as `attention`.
+
+The names are those of transformers' implementations, as PEFT matches them: a layer's full name ends in `.` and the
+name. An architecture that is not listed can still be adapted by names of its own layers (method.config.target_modules).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Suffixes of module names by role.
+
+    Attributes:
+        query_value: the projections that LoRA's paper adapts; one fused projection where the architecture has one.
+        key_value: keys and values, or the fused projection.
+        value: values, or the fused projection.
+        attention: all projections of the attention block, its output included.
+        feedforward: all linear layers of the feed-forward block.
+        feedforward_output: its last one.
+        norms: normalisations inside the blocks.
+        blocks: path of the list of blocks, from the backbone.
+        embedding: path of the token embedding.
+    """
+
+    query_value: tuple[str, ...]
+    key_value: tuple[str, ...]
+    value: tuple[str, ...]
+    attention: tuple[str, ...]
+    feedforward: tuple[str, ...]
+    feedforward_output: tuple[str, ...]
+    norms: tuple[str, ...]
+    blocks: str
+    embedding: str
+
+    @property
+    def all_linear(self) -> tuple[str, ...]:
+        """Every linear layer of a block."""
+        return self.attention + self.feedforward
+
+
+_BERT = Layers(
+    query_value=("query", "value"),
+    key_value=("key", "value"),
+    value=("value",),
+    attention=("query", "key", "value", "attention.output.dense"),
+    feedforward=("intermediate.dense", "output.dense"),
+    feedforward_output=("output.dense",),
+    norms=("LayerNorm",),
+    blocks="encoder.layer",
+    embedding="embeddings.word_embeddings",
+)
+_DECODER = Layers(
+    query_value=("q_proj", "v_proj"),
+    key_value=("k_proj", "v_proj"),
+    value=("v_proj",),
+    attention=("q_proj", "k_proj", "v_proj", "o_proj"),
+    feedforward=("gate_proj", "up_proj", "down_proj"),
+    feedforward_output=("down_proj",),
+    norms=("input_layernorm", "post_attention_layernorm"),
+    blocks="layers",
+    embedding="embed_tokens",
+)
+_DEBERTA = Layers(
+    query_value=("query_proj", "value_proj"),
+    key_value=("key_proj", "value_proj"),
+    value=("value_proj",),
+    attention=("query_proj", "key_proj", "value_proj", "attention.output.dense"),
+    feedforward=("intermediate.dense", "output.dense"),
+    feedforward_output=("output.dense",),
+    norms=("LayerNorm",),
+    blocks="encoder.layer",
+    embedding="embeddings.word_embeddings",
+)
+_GEMMA = Layers(
+    query_value=_DECODER.query_value,
+    key_value=_DECODER.key_value,
+    value=_DECODER.value,
+    attention=_DECODER.attention,
+    feedforward=_DECODER.feedforward,
+    feedforward_output=_DECODER.feedforward_output,
+    norms=("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"),
+    blocks="layers",
+    embedding="embed_tokens",
+)
+
+ARCHITECTURES: dict[str, Layers] = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+    "electra": _BERT,
+    "camembert": _BERT,
+    "deberta": _DEBERTA,
+    "deberta-v2": _DEBERTA,
+    "mpnet": Layers(
+        query_value=("attn.q", "attn.v"),
+        key_value=("attn.k", "attn.v"),
+        value=("attn.v",),
+        attention=("attn.q", "attn.k", "attn.v", "attn.o"),
+        feedforward=("intermediate.dense", "output.dense"),
+        feedforward_output=("output.dense",),
+        norms=("LayerNorm",),
+        blocks="encoder.layer",
+        embedding="embeddings.word_embeddings",
+    ),
+    "distilbert": Layers(
+        query_value=("q_lin", "v_lin"),
+        key_value=("k_lin", "v_lin"),
+        value=("v_lin",),
+        attention=("q_lin", "k_lin", "v_lin", "out_lin"),
+        feedforward=("lin1", "lin2"),
+        feedforward_output=("lin2",),
+        norms=("sa_layer_norm", "output_layer_norm"),
+        blocks="transformer.layer",
+        embedding="embeddings.word_embeddings",
+    ),
+    "albert": Layers(
+        query_value=("query", "value"),
+        key_value=("key", "value"),
+        value=("value",),
+        attention=("query", "key", "value", "attention.dense"),
+        feedforward=("ffn", "ffn_output"),
+        feedforward_output=("ffn_output",),
+        norms=("LayerNorm", "full_layer_layer_norm"),
+        blocks="encoder.albert_layer_groups",
+        embedding="embeddings.word_embeddings",
+    ),
+    "modernbert": Layers(
+        query_value=("Wqkv",),
+        key_value=("Wqkv",),
+        value=("Wqkv",),
+        attention=("Wqkv", "attn.Wo"),
+        feedforward=("mlp.Wi", "mlp.Wo"),
+        feedforward_output=("mlp.Wo",),
+        norms=("attn_norm", "mlp_norm"),
+        blocks="layers",
+        embedding="embeddings.tok_embeddings",
+    ),
+    "gpt2": Layers(
+        query_value=("c_attn",),
+        key_value=("c_attn",),
+        value=("c_attn",),
+        attention=("c_attn", "attn.c_proj"),
+        feedforward=("c_fc", "mlp.c_proj"),
+        feedforward_output=("mlp.c_proj",),
+        norms=("ln_1", "ln_2"),
+        blocks="h",
+        embedding="wte",
+    ),
+    "llama": _DECODER,
+    "mistral": _DECODER,
+    "qwen2": _DECODER,
+    "qwen3": _DECODER,
+    "gemma": _DECODER,
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
+    "t5": Layers(
+        query_value=("SelfAttention.q", "SelfAttention.v"),
+        key_value=("SelfAttention.k", "SelfAttention.v"),
+        value=("SelfAttention.v",),
+        attention=("SelfAttention.q", "SelfAttention.k", "SelfAttention.v", "SelfAttention.o"),
+        feedforward=("wi", "wi_0", "wi_1", "wo"),
+        feedforward_output=("wo",),
+        norms=("layer_norm",),
+        blocks="encoder.block",
+        embedding="shared",
+    ),
+}
+
+ROLES = (*(field.name for field in fields(Layers) if field.name != "blocks"), "all_linear")
+
+
+def layers_of(backbone: Any) -> Layers | None:
+    """The roles of a backbone's layers; None if its architecture is not listed."""
+    return ARCHITECTURES.get(str(getattr(backbone.config, "model_type", "")))
+
+
+def modules_of(backbone: Any, role: str, model: str) -> list[str]:
+    """Names of the layers that play a role.
+
+    Args:
+        backbone: a transformers model.
+        role: one of `ROLES`.
+        model: what to call the backbone in an error.
+
+    Raises:
+        HarnessError: no such role, or an architecture that is not listed.
+    """
+    if role not in ROLES:
+        raise HarnessError(f"There are no layers in the role {role}. {nearest(role, ROLES)}")
+    layers = layers_of(backbone)
+    if layers is None:
+        kind = getattr(backbone.config, "model_type", type(backbone).__name__)
+        raise HarnessError(
+            f"model={model} is of an architecture ({kind}) whose layers have no known roles, so {role} names none. "
+            f"Known: {', '.join(sorted(ARCHITECTURES))}. Name the layers themselves, or set model.target_modules."
+        )
+    names: tuple[str, ...] | str = getattr(layers, role)
+    return [names] if isinstance(names, str) else list(names)
+
+
+def blocks_of(backbone: Any, model: str) -> list[nn.Module]:
+    """The blocks of a backbone, first to last.
+
+    Raises:
+        HarnessError: an architecture that is not listed.
+    """
+    modules_of(backbone, "attention", model)  # says what is wrong
+    layers = layers_of(backbone)
+    assert layers is not None
+    return list(backbone.get_submodule(layers.blocks))
