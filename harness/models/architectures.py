@@ -216,4 +216,5 @@ def blocks_of(backbone: Any, model: str) -> list[nn.Module]:
     modules_of(backbone, "attention", model)  # says what is wrong
     layers = layers_of(backbone)
     assert layers is not None
-    return list(backbone.get_submodule(layers.blocks))
+    # Under an architecture's own head (model.pooling=model) the encoder lies one level deeper.
+    return list(backbone.base_model.get_submodule(layers.blocks))
