@@ -1,4 +1,4 @@
-"""Runs of methods that fit a linear head on frozen features."""
+"""Runs of methods that fit a head on frozen features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.experiment import Experiment, Probabilities, mean_values
 from harness.methods import ClosedForm, Head, NeighbourHead
 from harness.metrics import evaluate
-from harness.models.classifier import SCALE, Classifier, Neighbours, width
+from harness.models.classifier import SCALE, Classifier, Neighbours
 from harness.tasks.data import Split
 from harness.train import score
 
@@ -29,10 +29,12 @@ def run_closed_form(experiment: Experiment, method: ClosedForm) -> None:
             "mean, cls or last."
         )
     if experiment.by_folds:
+        heads = [_fit(experiment, method, split) for split, _ in data.folds]
         folds = [
-            evaluate(held_out.labels, _apply(experiment, _fit(experiment, method, split), held_out))
-            for split, held_out in data.folds
+            evaluate(held_out.labels, _apply(experiment, head, held_out))
+            for head, (_, held_out) in zip(heads, data.folds, strict=True)
         ]
+        head = heads[-1]
         result.metrics["val"] = mean_values(folds)
         result.cost["folds"] = len(folds)
         experiment.say(f"Mean of {len(folds)} folds: {score(experiment.metric, result.metrics['val'], 'dev')}")
@@ -46,9 +48,7 @@ def run_closed_form(experiment: Experiment, method: ClosedForm) -> None:
         classifier.requires_grad_(False)
         classifier.head = head_module(head)
         result.classifier = classifier.eval()
-        head_size = sum(p.numel() for p in classifier.head.parameters())
-    else:
-        head_size = len(data.labels) * (width(encoder.backbone) + 1)
+    head_size = sum(p.numel() for p in head_module(head).parameters())
     result.cost["params_trainable"] = head_size
     result.cost["params_total"] = sum(p.numel() for p in encoder.backbone.parameters()) + head_size
     if seconds := result.cost["train_seconds"]:

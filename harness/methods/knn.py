@@ -17,7 +17,7 @@ class Knn(ClosedForm):
         temperature: a vote weighs exp(similarity / temperature); arXiv:1805.01978 uses 0.07.
     """
 
-    k: int = 5
+    k: int = 10
     temperature: float = 0.07
 
     def __post_init__(self) -> None:

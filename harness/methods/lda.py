@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,10 @@ class Lda(ClosedForm):
                 "more rows a class (task.shots), or use method=nearest_mean."
             )
         shrinkage = "auto" if self.shrinkage is None else self.shrinkage
-        fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(features, labels)
+        with warnings.catch_warnings():
+            # A class of one row says nothing of how rows scatter; the others do.
+            warnings.filterwarnings("ignore", message="Only one sample available")
+            fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(features, labels)
         weight, bias = fitted.coef_, fitted.intercept_
         if len(weight) == 1:
             # Of two classes scikit-learn keeps the difference of the logits.
