@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.config import Config
 from harness.errors import HarnessError, is_disk_full
 
-SHOWN_GROUPS = ("task", "model", "method", "sweeps", "slurm", "hardware")
+SHOWN_GROUPS = ("task", "model", "method", "regularise", "augment", "sweeps", "slurm", "hardware")
 
 
 def config_root() -> Path:
@@ -79,7 +79,7 @@ def _choices() -> str:
     for group in SHOWN_GROUPS:
         parent = config_root() / ("" if group in ("sweeps", "slurm") else "conf")
         names = sorted(path.stem for path in (parent / group).glob("*.yaml"))
-        lines.append(f"  {group:8} {', '.join(names)}")
+        lines.append(f"  {group:10} {', '.join(names)}")
     return "\n".join(lines)
 
 

@@ -13,8 +13,14 @@ from typing import Any
 
 from harness.errors import Problems
 
-SAMPLERS = ("tpe", "gp", "random", "qmc", "grid")
+SAMPLERS = ("tpe", "gp", "random", "qmc", "grid", "nsga2")
 PRUNERS = ("none", "median")
+MODES = ("fair", "joint")
+# Costs that every tuning run measures, so that tuning can go by them; less is better.
+TUNED_COSTS = (
+    "latency_p50_seconds", "latency_p95_seconds", "params_trainable", "peak_memory_mb", "saved_bytes", "total_seconds",
+    "train_seconds",
+)  # fmt: skip
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
 HEAD_INITS = ("probe", "random")
@@ -39,6 +45,11 @@ class TrainConfig:
     label_smoothing: float = 0.0  # share of the target spread over all classes
     dropout: float | None = None  # dropout of the backbone while it trains; null keeps the model's own
     patience: int = 0  # epochs without a better validation score before training stops; 0 never stops early
+    layer_decay: float = 1.0  # share of the rate of the block above that each block learns at; 1 is one rate for all
+    r_drop: float = 0.0  # weight of the divergence between two passes with other dropout; 0 makes one pass
+    mixout: float = 0.0  # chance that a trained weight is replaced by its initial value in a pass
+    fgm: float = 0.0  # adversarial step, as a share of the norm of a row's embeddings; 0 takes none
+    ema: float = 0.0  # decay of the moving average of weights that is judged and kept; 0 keeps the weights themselves
     precision: str = "fp32"  # fp32 | bf16 (autocast)
     eval_batch_size: int = 64  # rows a batch when nothing is trained
     checkpoint_seconds: float = 60.0  # at most this much work is lost when a process is killed
@@ -48,14 +59,22 @@ class TrainConfig:
 class TuneConfig:
     """How each cell is tuned: every cell gets the same."""
 
-    trials: int | None = 8  # hyperparameter configurations a cell tries
+    # fair: a study a cell, the same budget each | joint: one study over all methods of a task and model, the method
+    # being a parameter; the budget is that of them together
+    mode: str = "fair"
+    finalists: int = 2  # joint: of how many methods, the best first, the best configuration is confirmed
+    trials: int | None = 8  # configurations a cell tries; joint: that all methods of a task and model try together
     seconds: float | None = None  # or: seconds of run time a cell may spend, whichever ends first
-    sampler: str = "tpe"  # tpe | gp | random | qmc | grid
+    sampler: str = "tpe"  # tpe | gp | random | qmc | grid | nsga2
     startup_trials: int | None = None  # random trials before a model-based sampler starts; null scales with the budget
     pruner: str = "none"  # none | median
     seed: int = 0  # of the samplers, not of the runs
     storage: str | None = None  # any Optuna storage URL; null is a journal file inside the study
     max_failures: int = 3  # a cell whose first runs all fail is given up after this many
+    warm_start: list[str] = field(default_factory=list)  # earlier studies whose best configurations are tried first
+    objectives: list[str] = field(default_factory=list)  # costs to lower besides the metric, e.g. [latency_p50_seconds]
+    # largest allowed costs, e.g. {peak_memory_mb: 2000}; a configuration above one is never chosen
+    constraints: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -160,6 +179,7 @@ class Config:
     model: Any = None  # conf/model
     method: Any = None  # conf/method
     train: TrainConfig = field(default_factory=TrainConfig)
+    augment: dict[str, Any] = field(default_factory=dict)  # conf/augment, by name; they follow one another
     tune: TuneConfig = field(default_factory=TuneConfig)
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
@@ -167,6 +187,7 @@ class Config:
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    tracker: dict[str, Any] = field(default_factory=dict)  # conf/tracker, by name; any number at once
     sweep: SweepConfig = field(default_factory=SweepConfig)
     axes: list[str] = field(default_factory=list)  # value sweeps that make cells instead of being tuned
     seed: int = 0  # of a run: batch order, dropout, initial weights; never of the data's draw
@@ -191,18 +212,20 @@ def check(config: Config, problems: Problems) -> None:
     for name in ("lr", "head_lr", "head_probe_c", "batch_size", "accumulate", "epochs", "eval_batch_size"):
         value = getattr(train, name)
         problems.check(value > 0, f"train.{name} must be above 0, not {value}.")
-    for name in ("weight_decay", "clip", "patience", "checkpoint_seconds"):
+    for name in ("weight_decay", "clip", "patience", "r_drop", "fgm", "checkpoint_seconds"):
         value = getattr(train, name)
         problems.check(value >= 0, f"train.{name} must be 0 or more, not {value}.")
-    for name in ("warmup", "label_smoothing", "dropout"):
+    for name in ("warmup", "label_smoothing", "dropout", "mixout", "ema"):
         value = getattr(train, name)
         problems.check(value is None or 0 <= value < 1, f"train.{name} must lie in [0, 1), not {value}.")
+    problems.check(0 < train.layer_decay <= 1, f"train.layer_decay must lie in (0, 1], not {train.layer_decay}.")
     for name, value, choices in (
         ("train.schedule", train.schedule, SCHEDULES),
         ("train.precision", train.precision, PRECISIONS),
         ("train.head_init", train.head_init, HEAD_INITS),
         ("tune.sampler", tune.sampler, SAMPLERS),
         ("tune.pruner", tune.pruner, PRUNERS),
+        ("tune.mode", tune.mode, MODES),
         ("launch.kind", launch.kind, ("local", "inline", "slurm")),
         ("keep", config.keep, ("best", "all", "none")),
         ("device", config.device, ("auto", "cpu", "cuda", "mps")),
@@ -213,6 +236,7 @@ def check(config: Config, problems: Problems) -> None:
         ("tune.seconds", tune.seconds),
         ("tune.startup_trials", tune.startup_trials),
         ("tune.max_failures", tune.max_failures),
+        ("tune.finalists", tune.finalists),
         ("train.stop_epoch", train.stop_epoch),
         ("launch.workers", launch.workers),
         ("launch.workers_per_gpu", launch.workers_per_gpu),
@@ -237,6 +261,24 @@ def check(config: Config, problems: Problems) -> None:
     problems.check(
         tune.trials is not None or tune.seconds is not None,
         "A budget is needed: set tune.trials or tune.seconds (or both).",
+    )
+    for name, costs in (("objectives", list(tune.objectives)), ("constraints", list(tune.constraints))):
+        for cost in costs:
+            problems.check(
+                cost in TUNED_COSTS, f"tune.{name}: {cost} is not measured in tuning. Known: {', '.join(TUNED_COSTS)}."
+            )
+        problems.check(len({*costs}) == len(costs), f"tune.{name}={costs}: name each cost once.")
+    for cost, limit in tune.constraints.items():
+        problems.check(limit > 0, f"tune.constraints: {cost} must have a limit above 0, not {limit}.")
+    problems.check(
+        not tune.objectives or tune.pruner == "none",
+        f"tune.pruner={tune.pruner} compares one curve, and tune.objectives={list(tune.objectives)} asks for several "
+        "objectives at once: set tune.pruner=none, or give a limit instead (tune.constraints={<cost>: <limit>}).",
+    )
+    problems.check(
+        tune.mode == "fair" or tune.sampler in ("tpe", "random"),
+        f"tune.sampler={tune.sampler} cannot search several methods' spaces at once: with tune.mode=joint use tpe or "
+        "random.",
     )
     problems.check(
         config.study is None or re.fullmatch(r"\w[\w.+-]*", config.study) is not None,

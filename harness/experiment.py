@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from harness.augment import Augmentation, Surroundings, augmented
 from harness.build import build
 from harness.config import TrainConfig
 from harness.errors import HarnessError
@@ -21,7 +22,7 @@ from harness.member import Values
 from harness.methods import Hooks
 from harness.metrics import METRICS, Metric, evaluate
 from harness.models.classifier import Classifier
-from harness.record import RunSpec, signature
+from harness.record import RunSpec, digest, signature
 from harness.tasks.data import Split, TextData
 from harness.train import score
 from harness.warm import WARM, Encoder
@@ -137,6 +138,12 @@ class Experiment:
         experiment = cls(spec, say, stop, interrupted, result, train, device, data, encoder)
         with result.phase("model"):
             length = encoder.length  # loads backbone and tokenizer
+        ignored = config["method"].get("ignores") or ()
+        if node := None if "augment" in ignored else config.get("augment"):
+            with result.phase("augment"):
+                data, copied = _augment(node, experiment)
+            encoder = replace(encoder, data=data)
+            experiment = replace(experiment, data=data, encoder=encoder)
         with result.phase("data"):
             truncated = {split.name: encoder.examples(split).tokens.truncated for split in experiment.splits()}
         if any(truncated.values()):
@@ -148,6 +155,8 @@ class Experiment:
             "truncated": truncated,
             "max_length": length,
         }
+        if node:
+            result.data["augmented"] = copied
         result.provenance = {"model_digest": resolved.digest, "model_source": resolved.source}
         return experiment
 
@@ -189,6 +198,36 @@ class Experiment:
             self.result.metrics["val" if name == "validation" else "test"] = values
             shown = "dev" if name == "validation" else "test"
             self.say(f"{shown.capitalize()} loss: {values['loss']:.3f}, {score(self.metric, values, shown)}")
+
+
+def _augment(node: dict[str, Any], experiment: Experiment) -> tuple[TextData, dict[str, Any]]:
+    """The data with copies behind its training rows, those of each fold included; and counts of those behind all."""
+    config, data, encoder = experiment.spec.config, experiment.data, experiment.encoder
+    augmentations: dict[str, Augmentation] = {name: build(part, config["packages"]) for name, part in node.items()}
+
+    def charge(seconds: float) -> None:
+        experiment.result.add("augment_seconds", seconds)
+
+    def embed(texts: list[str]) -> Probabilities:
+        if encoder.model.pooling == "model":
+            raise HarnessError(
+                f"augment={','.join(node)} compares words by pooled vectors, and model.pooling=model gives none. Set "
+                "model.pooling to mean, cls or last, or augment=noise."
+            )
+        nobody = np.zeros(len(texts), dtype=np.int64)
+        words = Split("words", texts, None, nobody, nobody, digest(texts))
+        started = time.perf_counter()
+        features = encoder.features(words)
+        charge(features.seconds - (time.perf_counter() - started))
+        return features.values
+
+    around = Surroundings(embed, encoder.device.type, encoder.cache_dir, experiment.say, charge)
+    train, facts = augmented(data.train, augmentations, config["seed"], around)
+    experiment.say(f"Augmented: {len(data.train)} training rows and {len(train) - len(data.train)} copies.")
+    folds = tuple(
+        (augmented(rest, augmentations, config["seed"], around)[0], held_out) for rest, held_out in data.folds
+    )
+    return replace(data, train=train, folds=folds), facts
 
 
 def mean_values(folds: list[Values]) -> Values:

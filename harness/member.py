@@ -20,6 +20,7 @@ from harness.methods.base import Hooks
 from harness.metrics import Metric
 from harness.models.classifier import Classifier
 from harness.optimizer import make_optimizer
+from harness.regularise import Average, Objective
 
 Values = dict[str, float | None]
 
@@ -103,6 +104,8 @@ class Member:
     def __post_init__(self) -> None:
         """Make what belongs to the member alone."""
         self.optimizer = make_optimizer(self.classifier, self.config, self.hooks)
+        self.objective = Objective(self.classifier, self.config, self.hooks, self.device)
+        self.average = Average(self.classifier, self.config.ema) if self.config.ema > 0 else None
         self.total_steps = self.config.epochs * self.steps_per_epoch
         self.random_state = RandomState(stream(self.seed, "dropout"), self.device)
         self.best_weights: dict[str, Tensor] = {}

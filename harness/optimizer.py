@@ -10,17 +10,19 @@ from torch import Tensor
 from harness.config import TrainConfig
 from harness.methods.base import Hooks
 from harness.models.classifier import Classifier
+from harness.regularise import depth_factors
 
 
 def make_optimizer(classifier: Classifier, config: TrainConfig, hooks: Hooks) -> torch.optim.AdamW:
     """AdamW over the trainable parameters: the head at its own rate, the rest at the method's share of `train.lr`.
 
-    Biases and norms do not decay.
+    With train.layer_decay less the deeper a block lies. Biases and norms do not decay.
     """
     head = {name for name, _ in classifier.head_parameters()}
+    depth = depth_factors(classifier, config.layer_decay)
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in classifier.trainable().items():
-        peak = config.head_lr if name in head else config.lr * hooks.rate_factor(name)
+        peak = config.head_lr if name in head else config.lr * hooks.rate_factor(name) * depth(name)
         # Biases, norms and scaling vectors are the parameters of one dimension.
         decay = config.weight_decay if max(parameter.shape, default=1) < parameter.numel() else 0.0
         groups.setdefault((peak, decay), []).append(parameter)

@@ -27,7 +27,7 @@ PHASES = ("single", "tune", "confirm")
 OPERATIONAL = (
     "tune", "confirm", "report", "launch", "slurm", "budget", "hardware", "sweep", "axes", "study", "plan", "calibrate",
     "rerun", "keep", "runs_dir", "reports_dir", "cache_dir", "packages", "device", "method.space", "method.resources",
-    "method.about", "model.resources", "train.checkpoint_seconds", "train.eval_batch_size",
+    "method.about", "model.resources", "tracker", "train.checkpoint_seconds", "train.eval_batch_size",
     # The data's fingerprint and the model's digest stand for where they were read from.
     "task.path", "task.validation_path", "task.test_path", "task.folder", "task.files", "task.hub",
     "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",
@@ -36,6 +36,12 @@ OPERATIONAL = (
 )  # fmt: skip
 
 STOP = "stop"  # a file that asks: in a run's directory the run, in a study's its coordinator
+
+# What came later, at the value that changes nothing: a run without it is the run that it was before there was the key.
+OFF = {
+    "train.layer_decay": 1.0, "train.r_drop": 0.0, "train.mixout": 0.0, "train.fgm": 0.0, "train.ema": 0.0,
+    "augment": {},
+}  # fmt: skip
 
 SHARED = ("train.precision",)  # what changes frozen features, so no method can ignore it
 
@@ -235,10 +241,21 @@ def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_dig
 
 
 def ignored_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The keys of the sections that a method ignores, less those that reach every method through frozen features."""
+    """The keys that change nothing in this configuration.
+
+    What is off, and the sections that a method ignores, less what reaches every method through frozen features.
+    """
     sections = (config.get("method") or {}).get("ignores") or ()
-    keys = (f"{section}.{key}" for section in sections for key in config.get(section) or {})
-    return tuple(key for key in keys if key not in SHARED)
+    keys = [f"{section}.{key}" for section in sections for key in config.get(section) or {}]
+    off = [key for key, value in OFF.items() if key in sections or _at(config, key) == value]
+    return (*(key for key in keys if key not in SHARED), *off)
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
 
 
 def digest(content: Any) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from harness.batches import Examples, Rows, autocast, over_all, softmax
 from harness.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
@@ -72,14 +71,12 @@ def forward(members: list[Member]) -> list[Tensor | None]:
 
 def _loss(member: Member, rows: Rows) -> Tensor:
     """Mean loss of a batch: the method's own, else cross-entropy of the logits."""
-    train, config, device = member.train, member.config, member.device
-    with autocast(device, config.precision):
+    train, device = member.train, member.device
+    with autocast(device, member.config.precision):
         own = member.hooks.loss(member.classifier, rows, lambda some: train.batch(some, device), train.labels)
-        if own is not None:
-            return own
-        logits = member.classifier(train.batch(rows, device))
-    labels = torch.from_numpy(train.labels[rows]).to(device)
-    return functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+    if own is not None:
+        return own
+    return member.objective(train.batch(rows, device), torch.from_numpy(train.labels[rows]).to(device))
 
 
 def backward(member: Member, loss: Tensor) -> bool:
@@ -113,6 +110,8 @@ def backward(member: Member, loss: Tensor) -> bool:
             parameters["lr"] = parameters["peak"] * factor
         member.optimizer.step()
         member.hooks.after_step(progress.step)
+        if member.average is not None:
+            member.average.update(progress.step)
         member.optimizer.zero_grad(set_to_none=True)
     progress.step += 1
     progress.position += 1
@@ -127,26 +126,27 @@ def finish_epoch(member: Member) -> None:
     progress.train_loss = progress.loss_sum / progress.rows
     progress.position, progress.loss_sum, progress.rows = 0, 0.0, 0
     member.order = []
-    with timed(progress, "train_seconds"), member.random_state.active():
-        member.hooks.end_epoch(member.classifier, lambda: features(member), member.train.labels)
     line = f"Epoch {progress.epoch}, train loss: {progress.train_loss:.3f}"
     improved, probabilities = True, None
-    if member.validation is not None:
-        with timed(progress, "evaluate_seconds"):
-            probabilities = predict(member.classifier, member.validation, member.config, member.device)
-            progress.val = evaluate(member.validation.labels, probabilities)
-        if progress.val["loss"] is None:
-            raise HarnessError(
-                f"the outputs became non-finite by step {progress.step} (train.lr={member.config.lr}, "
-                f"train.head_lr={member.config.head_lr}): try lower rates, or train.precision=fp32."
-            )
-        line += f", dev loss: {progress.val['loss']:.3f}, {score(member.metric, progress.val, 'dev')}"
-        improved = progress.best_epoch == 0 or better(member.metric, progress.val, progress.best_val)
-    if improved:
-        progress.best_epoch, progress.best_val = progress.epoch, progress.val
-        member.best_probabilities = probabilities
+    with nullcontext() if member.average is None else member.average.in_place():
+        with timed(progress, "train_seconds"), member.random_state.active():
+            member.hooks.end_epoch(member.classifier, lambda: features(member), member.train.labels)
         if member.validation is not None:
-            member.best_weights = {name: p.detach().clone() for name, p in member.classifier.trainable().items()}
+            with timed(progress, "evaluate_seconds"):
+                probabilities = predict(member.classifier, member.validation, member.config, member.device)
+                progress.val = evaluate(member.validation.labels, probabilities)
+            if progress.val["loss"] is None:
+                raise HarnessError(
+                    f"the outputs became non-finite by step {progress.step} (train.lr={member.config.lr}, "
+                    f"train.head_lr={member.config.head_lr}): try lower rates, or train.precision=fp32."
+                )
+            line += f", dev loss: {progress.val['loss']:.3f}, {score(member.metric, progress.val, 'dev')}"
+            improved = progress.best_epoch == 0 or better(member.metric, progress.val, progress.best_val)
+        if improved:
+            progress.best_epoch, progress.best_val = progress.epoch, progress.val
+            member.best_probabilities = probabilities
+            if member.validation is not None or member.average is not None:
+                member.best_weights = {name: p.detach().clone() for name, p in member.classifier.trainable().items()}
     member.say(line)
     if member.metrics_path is not None:
         seconds = round(progress.train_seconds + progress.evaluate_seconds, 3)
@@ -177,6 +177,7 @@ def attend(member: Member, request: str | None) -> None:
             | prefixed("optimizer", optimizer)
             | prefixed("hooks", member.hooks.state())
             | prefixed("random", member.random_state.tensors)
+            | prefixed("average", {} if member.average is None else member.average.weights)
         )
         if member.best_probabilities is not None:
             tensors["probabilities"] = torch.from_numpy(member.best_probabilities)
@@ -210,6 +211,8 @@ def resume(member: Member) -> None:
         )
         member.hooks.load_state({name: t.to(member.device) for name, t in group("hooks", tensors).items()})
         member.random_state.tensors = group("random", tensors)
+        if member.average is not None:
+            member.average.weights = {name: t.to(member.device) for name, t in group("average", tensors).items()}
         if "probabilities" in tensors:
             member.best_probabilities = tensors["probabilities"].numpy()
         member.say(f"Going on from step {member.progress.step}.")

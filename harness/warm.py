@@ -130,7 +130,7 @@ class Encoder:
 
     def examples(self, split: Split) -> Examples:
         """Tokenise a split."""
-        key = (self.data.fingerprint, split.name, self.resolved.digest, self.length)
+        key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.length)
         tokens: Tokens = WARM.tokens.get(
             key,
             lambda: tokenise(
@@ -159,8 +159,8 @@ class Encoder:
 
     def probe(self, split: Split, inverse_strength: float) -> LinearHead:
         """Logistic regression on a split's frozen features."""
-        key = (self.data.fingerprint, split.name, self.resolved.digest, self.model.pooling, self.length, self.precision)
+        key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.model.pooling)
         return WARM.probes.get(
-            (*key, inverse_strength),
+            (*key, self.length, self.precision, inverse_strength),
             lambda: logistic_regression(self.features(split).values, split.labels, inverse_strength),
         )

@@ -152,7 +152,7 @@ def test_schedules() -> None:
 def test_optimizer_groups(tmp_path: Path, cache: Path) -> None:
     """The head has its own rate; biases, norms and vectors of factors do not decay."""
     built = member(tmp_path, cache, "full", train__lr=1e-4, train__head_lr=5e-3, train__weight_decay=0.02)
-    groups = make_optimizer(built.classifier, built.config).param_groups
+    groups = make_optimizer(built.classifier, built.config, built.hooks).param_groups
     by_rate = {(group["lr"], group["weight_decay"]): sum(p.numel() for p in group["params"]) for group in groups}
     assert by_rate[(5e-3, 0.02)] == 3 * 384 and by_rate[(5e-3, 0.0)] == 3
     assert set(by_rate) == {(5e-3, 0.02), (5e-3, 0.0), (1e-4, 0.02), (1e-4, 0.0)}

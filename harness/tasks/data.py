@@ -19,6 +19,7 @@ class Split:
         pairs: n second texts, or None for a task over single texts.
         labels: (n,) int64 class indices.
         ids: (n,) int64 row numbers in the source, counted from 0; unique within a data set's source file.
+        augmentation: digest of copies that lie behind the rows, each with its row's id; "" without any.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Split:
     pairs: list[str] | None
     labels: npt.NDArray[np.int64]
     ids: npt.NDArray[np.int64]
+    augmentation: str = ""
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -63,7 +63,9 @@ def tokenise(
     Raises:
         HarnessError: the cache cannot be written.
     """
-    key = digest([FORMAT, fingerprint, split.name, tokenizer_digest, max_length])
+    # Rows that are not augmented keep the entries that they had before there was augmentation.
+    copies = [split.augmentation] if split.augmentation else []
+    key = digest([FORMAT, fingerprint, split.name, tokenizer_digest, max_length, *copies])
     folder = cache_dir.expanduser() / "tokens" / key[:32]
     tokens = _read(folder, len(split))
     if tokens is not None:

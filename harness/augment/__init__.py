@@ -1,0 +1,5 @@
+"""More training rows out of those that there are: one way a file (conf/augment)."""
+
+from harness.augment.base import Augmentation, Surroundings, augmented
+
+__all__ = ["Augmentation", "Surroundings", "augmented"]

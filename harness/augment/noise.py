@@ -1,0 +1,74 @@
+"""Typing errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.augment.base import Augmentation, Generator, Surroundings
+
+ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # of a keyboard
+
+
+def _neighbours() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, row in enumerate(ROWS):
+        for place, letter in enumerate(row):
+            beside = row[max(place - 1, 0) : place] + row[place + 1 : place + 2]
+            across = [
+                ROWS[other][max(place - 1, 0) : place + 2] for other in (number - 1, number + 1) if 0 <= other < 3
+            ]
+            found[letter] = beside + "".join(across)
+    return found
+
+
+NEIGHBOURS = _neighbours()
+
+
+@dataclass(kw_only=True)
+class Noise(Augmentation):
+    """Some words get a typing error: two letters swapped, one dropped, doubled, or hit on the key beside.
+
+    The first two are among the synthetic noise of Belinkov and Bisk 2018, arXiv:1711.02173; the last as their keyboard
+    typos. A letter outside the Latin alphabet has no known key beside it and is doubled instead.
+
+    Attributes:
+        rate: share of the words of three letters and more; in expectation, and one word at least.
+    """
+
+    rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        super().__post_init__()
+        self.share("rate", self.rate)
+
+    def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:
+        """Nothing has to be known beforehand."""
+        return lambda text, generator: [self._copy(text, generator) for _ in range(self.copies)]
+
+    def _copy(self, text: str, generator: Generator) -> str:
+        parts = re.split(r"(\s+)", text)  # spaces stay as they are
+        words = [index for index, part in enumerate(parts) if len(part) > 2 and part.isalpha()]
+        if not words:
+            return text
+        chosen = [index for index in words if generator.random() < self.rate]
+        for index in chosen or [words[int(generator.integers(len(words)))]]:
+            parts[index] = typo(parts[index], generator)
+        return "".join(parts)
+
+
+def typo(word: str, generator: Generator) -> str:
+    """A word with one error."""
+    place = int(generator.integers(len(word) - 1))
+    kind = int(generator.integers(4))
+    if kind == 0:
+        return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    if kind == 1:
+        return word[:place] + word[place + 1 :]
+    beside = NEIGHBOURS.get(word[place].lower(), "") if kind == 2 else ""
+    hit = beside[int(generator.integers(len(beside)))] if beside else word[place]
+    if beside:
+        return word[:place] + (hit.upper() if word[place].isupper() else hit) + word[place + 1 :]
+    return word[: place + 1] + word[place:]
