@@ -61,8 +61,8 @@ def head_module(head: Head) -> nn.Module:
     if isinstance(head, NeighbourHead):
         rows, size = head.bank.shape
         voters = Neighbours(rows, size, head.classes, head.k, head.temperature)
-        voters.bank.copy_(torch.from_numpy(head.bank))
-        voters.labels.copy_(torch.from_numpy(head.labels))
+        voters.bank.copy_(torch.tensor(head.bank))  # a copy: cached features cannot be written to
+        voters.labels.copy_(torch.tensor(head.labels))
         return voters
     classes, size = head.weight.shape
     linear = nn.Linear(size, classes).requires_grad_(False)
@@ -97,5 +97,5 @@ def _apply(experiment: Experiment, head: Head, split: Split) -> Probabilities:
     with experiment.result.phase("features"):
         features = experiment.encoder.features(split).values
     if isinstance(head, NeighbourHead):
-        return softmax(head_module(head)(SCALE * torch.from_numpy(np.array(features))).numpy())
+        return softmax(head_module(head)(SCALE * torch.tensor(features)).numpy())
     return softmax(features @ head.weight.T + head.bias)
