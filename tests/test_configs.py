@@ -15,8 +15,10 @@ from harness.models import Model
 from tests.small import ROOT
 
 CONFIGS = sorted(path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml"))
-GROUPS = [path for path in CONFIGS if path.parent not in (Path(), Path("hardware"))]
+GROUPS = [path for path in CONFIGS if path.parent.as_posix() not in (".", "hardware", "regularise", "augment")]
 HARDWARE = sorted(path.stem for path in (ROOT / "conf" / "hardware").glob("*.yaml"))
+REGULARISERS = sorted(path.stem for path in (ROOT / "conf" / "regularise").glob("*.yaml"))
+AUGMENTATIONS = sorted(path.stem for path in (ROOT / "conf" / "augment").glob("*.yaml"))
 PROFILES = sorted(path.stem for path in (ROOT / "slurm").glob("*.yaml"))
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").rglob("*.yaml"))
 
@@ -78,3 +80,34 @@ def test_every_machine_composes_is_named_after_its_file_and_has_a_price(name: st
     assert isinstance(node, dict)
     assert node["name"] == name
     assert node["dollars_per_hour"] >= 0
+
+
+@pytest.mark.parametrize("name", REGULARISERS)
+def test_every_regulariser_switches_on_one_key_of_training(name: str) -> None:
+    """Over what the method sets, and below what the command line does."""
+    train, plain = composed(f"regularise={name}")["train"], composed()["train"]
+    assert isinstance(train, dict) and isinstance(plain, dict)
+    changed = {key for key in train if train[key] != plain[key]}
+    assert len(changed) == (0 if name == "none" else 1)
+    for key in changed:
+        fixed = composed(f"regularise={name}", f"train.{key}={plain[key] or 0}")["train"]
+        assert isinstance(fixed, dict) and fixed[key] == (plain[key] or 0)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_every_augmentation_is_named_after_its_file_and_instantiates(name: str) -> None:
+    """Each stands under its own name, so that several follow one another."""
+    node = composed(f"augment={name}")["augment"]
+    assert isinstance(node, dict)
+    assert [*node] == ([] if name == "none" else [name])
+    for part in node.values():
+        assert build(part).name == name
+
+
+def test_several_of_a_group_combine() -> None:
+    """In the order named."""
+    config = composed("regularise=[r_drop,ema,layer_decay]", "augment=[noise,eda]", "augment.eda.copies=4")
+    train, augment = config["train"], config["augment"]
+    assert isinstance(train, dict) and isinstance(augment, dict)
+    assert train["r_drop"] > 0 and train["ema"] > 0 and train["layer_decay"] < 1
+    assert [*augment] == ["noise", "eda"] and augment["eda"]["copies"] == 4

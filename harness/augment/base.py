@@ -27,7 +27,8 @@ class Surroundings:
         device: where networks compute.
         cache_dir: where what is generated is kept.
         say: takes lines for the user.
-        charge: takes seconds that what came out of a cache took when it was made: no run looks cheaper for coming later.
+        charge: takes the seconds that making something took which now came out of a cache, so that no run looks
+            cheaper for coming later.
     """
 
     embed: Callable[[list[str]], npt.NDArray[np.float32]]
@@ -66,6 +67,13 @@ class Augmentation(ABC):
         """
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise HarnessError(f"augment.{self.name}.{key} must lie in [0, 1], not {value}.")
+
+    def ready(self, cache_dir: Path) -> None:  # noqa: B027 -- most need nothing
+        """Find what it needs before any run starts.
+
+        Raises:
+            HarnessError: something is out of reach.
+        """
 
     @abstractmethod
     def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:

@@ -20,7 +20,7 @@ from harness.record import atomic, digest
 POOLINGS = ("mean", "cls", "last", "model")
 WEIGHTS = "*.safetensors"  # the only weights that are loaded: a pickle is code
 # What a backbone is made of. Only top-level files: repositories keep exports for other runtimes in folders.
-PATTERNS = ("config.json", WEIGHTS, "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt",
+PATTERNS = ("config.json", WEIGHTS, "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt", "*.spm",
             "special_tokens_map.json", "added_tokens.json", "*.model")  # fmt: skip
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
 HUB_SECONDS = 4.0  # how long the hub may take to answer at all before it counts as out of reach
