@@ -21,7 +21,7 @@ from harness.record import Pack, RunSpec
 from harness.run import execute
 from tests.small import ROOT, config, record, spec
 
-METHODS = ("zero_shot", "nearest_mean", "linear_probe", "bitfit", "lora", "ia3", "adalora", "full")
+METHODS = ("zero_shot", "nearest_mean", "linear_probe", "bitfit", "lora", "ia3", "adalora", "full", "knn")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,11 @@ def probe(home: Path, cache: Path) -> RunSpec:
 
 @pytest.mark.parametrize(
     ("method", "pooling"),
-    [*((method, "mean") for method in METHODS), ("full", "model"), ("lora", "model"), ("lora", "cls")],
+    [
+        *((method, "mean") for method in METHODS),
+        *((method, "model") for method in ("full", "lora", "houlsby")),
+        ("lora", "cls"),
+    ],
 )
 def test_saved_model_predicts_what_the_run_predicted(method: str, pooling: str, home: Path, cache: Path) -> None:
     """Loaded again, the model gives the test probabilities that the run recorded."""
