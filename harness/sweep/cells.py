@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness import metrics
 from harness.errors import HarnessError, Problems, nearest
 from harness.sweep.explain import explain
+from harness.sweep.method_space import bind, has_key, method_space
 from harness.sweep.space import Parameter, parameter
 
 NAMED = ("task", "model", "method")  # the groups whose choices name a cell
@@ -60,9 +61,21 @@ class Cell:
     def defaults(self) -> dict[str, Any] | None:
         """The documented defaults of the tuned keys, sampled form; None if the space excludes one of them."""
         try:
-            return {key: entry.encode(OmegaConf.select(self.config, key)) for key, entry in self.space.items()}
+            return self.encode({})
         except ValueError:
             return None
+
+    def encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The sampled form of a configuration; a tuned key that it does not name has its documented default.
+
+        Raises:
+            ValueError: the space excludes it.
+        """
+        found: dict[str, Any] = {}
+        for key, entry in self.space.items():
+            if entry.active(found):
+                found[key] = entry.encode(values[key] if key in values else OmegaConf.select(self.config, key))
+        return found
 
     @property
     def metric(self) -> str:
@@ -147,7 +160,9 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
             elif _is_axis(loader, master, override):
                 request.axes[key] = _choices(override)
                 if known := _options(loader, master, key):
-                    for option in set(request.axes[key]) - set(known):
+                    # Some groups take several: regularise=r_drop,[r_drop,ema].
+                    asked = {part for choice in request.axes[key] for part in choice.strip("[]").split(",") if part}
+                    for option in asked - set(known):
                         problems.add(f"{key}={option}: there is no such {key}. {nearest(option, known)}")
             elif key == "seed":
                 request.seeds = tuple(int(value) for value in _choices(override))
@@ -219,41 +234,22 @@ def _cell(loader: ConfigLoader, master: DictConfig, request: _Request, chosen: d
     OmegaConf.set_struct(config, True)
     names = {group: str(config[group].name) for group in NAMED}
     variant = {
-        key: OmegaConf.select(config, key) if "." in key else value for key, value in chosen.items() if key not in NAMED
+        # Several choices of a group, as in regularise=[r_drop,ema], are r_drop+ema.
+        key: OmegaConf.select(config, key) if "." in key else value.strip("[]").replace(",", "+")
+        for key, value in chosen.items()
+        if key not in NAMED
     }
     cell_id = ".".join([*names.values(), *(f"{key.rpartition('.')[2]}-{value}" for key, value in variant.items())])
     ignored = tuple(f"{section}." for section in config.method.get("ignores") or ())
-    space = {key: entry for key, entry in _method_space(loader, config).items() if key not in request.fixed}
+    own = method_space(loader, config, request.fixed)
+    space = {key: entry for key, (entry, _) in own.items()}
     space |= {
         key: parameter(override, OmegaConf.select(config, key))
         for key, override in request.tuned.items()
-        if _has(config, key) and not key.startswith(ignored)
+        if has_key(config, key) and not key.startswith(ignored)
     }
-    return Cell(_slug(cell_id), **names, variant=variant, config=config, space=space)
-
-
-def _method_space(loader: ConfigLoader, config: DictConfig) -> dict[str, Parameter]:
-    parser = OverridesParser.create(config_loader=loader)
-    space: dict[str, Parameter] = {}
-    problems = Problems()
-    for key, sweep in (config.method.get("space") or {}).items():
-        where = f"conf/method/{config.method.name}.yaml: space: {key}: {sweep}"
-        if not problems.check(_has(config, key), f"{where}: the configuration has no such key."):
-            continue
-        try:
-            override = parser.parse_override(f"{key}={sweep}")
-            if problems.check(override.is_sweep_override(), f"{where}: this is one value, not a sweep."):
-                space[key] = parameter(override, OmegaConf.select(config, key))
-        except (HydraException, HarnessError) as error:
-            problems.add(f"{where}: {str(error).splitlines()[0]}")
-    problems.raise_any()
-    return space
-
-
-def _has(config: DictConfig, key: str) -> bool:
-    parent, _, leaf = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    return OmegaConf.is_dict(node) and leaf in cast(DictConfig, node)
+    conditions = {key: when for key, (_, when) in own.items() if when}
+    return Cell(_slug(cell_id), **names, variant=variant, config=config, space=bind(space, conditions, config))
 
 
 def _slug(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,13 @@ from optuna.trial import FrozenTrial
 
 from harness.config import Config
 from harness.record import Record, RunSpec
+from harness.sweep.choice import Choice
+from harness.sweep.joint import Lane
 from harness.sweep.prepare import Ready
 from harness.sweep.progress import CellView
 from harness.sweep.reconcile import Records
-from harness.sweep.space import size
+from harness.sweep.tell import Told, told, why_none
 from harness.sweep.trials import Trials
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The configuration that tuning chose for a cell, and the runs that confirm it.
-
-    Attributes:
-        trial, val: the trial and its validation metric.
-        hyperparameters: the tuned values.
-        stop_epoch: after which the confirmations stop; None leaves that to them.
-        specs: a run a seed.
-    """
-
-    trial: int
-    val: float
-    hyperparameters: dict[str, Any]
-    stop_epoch: int | None
-    specs: tuple[RunSpec, ...]
 
 
 class Contest:
@@ -53,7 +37,7 @@ class Contest:
     def __init__(
         self,
         ready: Ready,
-        trials: Trials,
+        trials: Trials | Lane,
         config: Config,
         seeds: tuple[int, ...],
         study: str,
@@ -69,6 +53,7 @@ class Contest:
         self._closed = False  # whether the study's budget ended the tuning
         self._todo: deque[RunSpec] = deque()
         self._waiting: dict[int, list[int]] = {}  # trial under way -> duplicates of it that wait for its value
+        self.trials.watch(lambda: self._give_up() is not None)
         self._reconcile()
 
     @property
@@ -139,14 +124,13 @@ class Contest:
     @property
     def planned(self) -> int | None:
         """Configurations to try; None: as many as the seconds allow."""
-        trials, finite = self._config.tune.trials, size(self.ready.cell.space)
-        return trials if trials is None or finite is None else min(trials, finite)
+        return self.trials.planned
 
     @property
     def unconfirmed(self) -> int:
         """Confirmations that have not begun."""
         if self.choice is None:
-            return 0 if self._give_up() else len(self.seeds)
+            return 0 if self._give_up() or not self.trials.finalist else len(self.seeds)
         begun = {*self.active, *(spec.directory for spec in self._todo)}
         return sum(s.directory not in begun and self._records.finished(s) is None for s in self.choice.specs)
 
@@ -163,9 +147,7 @@ class Contest:
     def tuned(self) -> bool:
         """Whether as much was tried as was asked."""
         tune = self._config.tune
-        if self._give_up() is not None or self.trials.exhausted:
-            return True
-        if tune.trials is not None and self.trials.tried >= tune.trials:
+        if self._give_up() is not None or self.trials.over:
             return True
         return tune.seconds is not None and self._spent() >= tune.seconds
 
@@ -175,16 +157,17 @@ class Contest:
         if self.active or self._todo or not self.tuning_over:
             return False
         if self.choice is None:
-            return not self.trials.complete()  # nothing worked, so there is nothing to confirm
+            # Nothing worked, or others are better, so there is nothing to confirm.
+            return self.trials.settled and not (self.trials.complete() and self.trials.finalist)
         return all(self._records.finished(spec) for spec in self.choice.specs)
 
     def left(self) -> int:
         """Runs still to be done, as far as can be said."""
         if self._give_up():
             return 0
-        tune = max(0, (self._config.tune.trials or 0) - self.trials.tried) if not self.tuning_over else 0
+        tune = self.trials.left if not self.tuning_over else 0
         confirm = (
-            sum(not self._records.finished(spec) for spec in self.choice.specs) if self.choice else len(self.seeds)
+            sum(not self._records.finished(spec) for spec in self.choice.specs) if self.choice else self.unconfirmed
         )
         return tune + len(self._todo) + sum(spec.phase == "tune" for spec in self.active.values()) + confirm
 
@@ -201,20 +184,24 @@ class Contest:
             state = "confirming" if self.choice is not None else "tuning"
         return CellView(
             id=self.id, state=state, tuned=self.trials.tried - sum(s.phase == "tune" for s in self.active.values()),
-            trials=self.trials.tried if self.trials.exhausted else self._config.tune.trials,
+            trials=self.trials.tried if self.trials.exhausted else self.trials.planned,
             confirmed=confirmed, seeds=len(self.seeds), running=len(self.active),
             failed=sum(record.status in ("failed", "lost") for record in records),
-            best=best[0].value if best else None,
+            best=best[0].values[0] if best else None,
         )  # fmt: skip
 
     def _new(self) -> RunSpec | None:
-        while not self.tuning_over:
-            suggestion = self.trials.ask()
+        suggestion = self.trials.pending()
+        while suggestion is not None or not self.tuning_over:
+            suggestion = suggestion or self.trials.ask()
+            if suggestion is None:
+                return None  # another cell's turn
             if suggestion.duplicate_of is None:
                 return self._tune_spec(suggestion.number, suggestion.values)
             self._answer_duplicate(suggestion.number, suggestion.duplicate_of)
             if not self.trials.told(suggestion.number):
                 return None  # what it repeats is still under way
+            suggestion = None
         if self.choice is None and not any(spec.phase == "tune" for spec in self.active.values()):
             self._choose()
         if self.choice is None:
@@ -225,8 +212,11 @@ class Contest:
         return None
 
     def _choose(self) -> None:
+        if not (self.trials.settled and self.trials.finalist):
+            return
         best = self._best()
         if best is None:
+            self._explain()
             return
         values = self.trials.suggestion(best.number).values
         stop_epoch = None
@@ -235,7 +225,7 @@ class Contest:
             record = self._records.finished(self._tune_spec(best.number, values))
             stop_epoch = record.cost.get("best_epoch") if record else None
         specs = self._confirmations(values, stop_epoch)
-        self.choice = Choice(best.number, float(best.value or 0.0), values, stop_epoch, specs)
+        self.choice = Choice(best.number, float(best.values[0]), values, stop_epoch, specs)
 
     def _confirmations(self, values: dict[str, Any], stop_epoch: int | None) -> tuple[RunSpec, ...]:
         return tuple(
@@ -261,7 +251,7 @@ class Contest:
     def _best(self) -> FrozenTrial | None:
         """The best trial by validation metric; among equals the lowest validation loss, then the earliest."""
         done = self.trials.complete()
-        equals = [trial for trial in done if trial.value == done[0].value]
+        equals = [trial for trial in done if trial.values[0] == done[0].values[0]]
 
         def loss(trial: FrozenTrial) -> tuple[float, int]:
             record = self._records.finished(self._tune_spec(trial.number, self.trials.suggestion(trial.number).values))
@@ -282,17 +272,27 @@ class Contest:
         )
 
     def _tell(self, number: int, record: Record) -> None:
-        value = record.metrics["val"].get(self.ready.cell.metric) if record.status == "ok" else None
-        self.trials.tell(number, value, pruned=record.status == "pruned")
+        answer = told(record, self.ready.cell.metric, self._config.tune)
+        self._answer(number, answer, record.status == "pruned")
         for duplicate in self._waiting.pop(number, []):
-            self.trials.tell(duplicate, value)
+            self._answer(duplicate, answer)
+
+    def _answer(self, number: int, answer: Told, pruned: bool = False) -> None:
+        self.trials.tell(number, answer.value, pruned, answer.costs, answer.excess)
 
     def _answer_duplicate(self, number: int, original: int) -> None:
-        trial = self.trials.all()[original]
+        trial = self.trials.trial(original)
         if trial.state.is_finished():
-            self.trials.tell(number, trial.value)
+            value, *costs = trial.values or [None]
+            self._answer(number, Told(value, tuple(costs), trial.constraints))
         else:
             self._waiting.setdefault(original, []).append(number)
+
+    def _explain(self) -> None:
+        """Say why there is nothing to confirm although runs have ended."""
+        ended = [r for r in self._records.of_cell(self.id).values() if r.phase == "tune" and r.status == "ok"]
+        if ended:
+            self.gave_up = f"{self.id}: nothing is confirmed, {why_none(ended, self._config.tune)}"
 
     def _give_up(self) -> str | None:
         """Why no more is tried of a cell that never worked: another failure would cost as much and tell nothing new."""
@@ -309,6 +309,7 @@ class Contest:
     def _spent(self) -> float:
         return sum(
             record.cost.get("total_seconds") or 0.0
-            for record in self._records.of_cell(self.id).values()
+            for cell in self.trials.group or (self.id,)
+            for record in self._records.of_cell(cell).values()
             if record.phase == "tune"
         )

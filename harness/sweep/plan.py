@@ -23,7 +23,7 @@ from harness.sweep.meter import slot_rate
 from harness.sweep.places import memory_limit, place, workers
 from harness.sweep.plan_view import print_estimate, print_runs
 from harness.sweep.prepare import Ready, cache_dir
-from harness.sweep.trials import planned_trials
+from harness.sweep.samplers import planned_trials
 
 PLAN = "plan.json"
 

@@ -15,7 +15,7 @@ from harness.config import Config
 from harness.launch.resources import describe, merge
 from harness.sweep.places import gpus, workers
 from harness.sweep.prepare import Ready
-from harness.sweep.trials import planned_trials
+from harness.sweep.samplers import planned_trials
 
 
 def print_runs(

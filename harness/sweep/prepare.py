@@ -18,7 +18,7 @@ from harness.errors import HarnessError, Problems
 from harness.record import RunSpec, digest, signature
 from harness.sweep.cells import Cell
 from harness.sweep.explain import explain
-from harness.sweep.trials import check_sampler
+from harness.sweep.samplers import check_sampler
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
     check_common(config, problems)
     loaded: dict[str, Any] = {}
     resolved: dict[str, Any] = {}
+    augmentations: dict[str, Any] = {}
     ready = []
     for cell in cells:
         try:
@@ -97,6 +98,8 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
         cache = cache_dir(base)
         data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())
         model = _once(resolved, base["model"], problems, lambda node, p=packages, c=cache: build(node, p).resolve(c))
+        for part in (base.get("augment") or {}).values():
+            _once(augmentations, part, problems, lambda node, p=packages, c=cache: build(node, p).ready(c))
         try:
             check_sampler(cast(Any, cell.config.tune), cell.id, cell.space)
         except HarnessError as error:

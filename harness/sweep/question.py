@@ -33,7 +33,18 @@ def question(ready: Ready) -> dict[str, Any]:
 
 def search(tune: TuneConfig) -> dict[str, Any]:
     """What a study's searches have in common."""
-    return {"sampler": tune.sampler, "pruner": tune.pruner, "seed": tune.seed}
+    more = {
+        "mode": tune.mode if tune.mode != "fair" else None,
+        "warm_start": [Path(each).name for each in tune.warm_start],
+        "objectives": list(tune.objectives),
+        "constraints": dict(tune.constraints),
+    }
+    return {
+        "sampler": tune.sampler,
+        "pruner": tune.pruner,
+        "seed": tune.seed,
+        **{key: value for key, value in more.items() if value},
+    }
 
 
 def default_name(prefix: str, cells: Iterable[Ready], tune: TuneConfig) -> str:
@@ -42,7 +53,7 @@ def default_name(prefix: str, cells: Iterable[Ready], tune: TuneConfig) -> str:
     return f"{prefix}-{digest(content)[:6]}"
 
 
-def check_same(directory: Path, cells: Iterable[Ready], tune: TuneConfig) -> None:
+def check_same(directory: Path, cells: Sequence[Ready], tune: TuneConfig) -> None:
     """Refuse to mix two questions in one study.
 
     Raises:
@@ -53,11 +64,14 @@ def check_same(directory: Path, cells: Iterable[Ready], tune: TuneConfig) -> Non
         return
     known = {cell["id"]: cell.get("question", {}) for cell in asked["cells"]}
     problems = Problems()
+    before, now_ = asked.get("search") or search(tune), search(tune)
     differing: list[str] = [
-        f"tune.{key} was {old}, is {search(tune)[key]}"
-        for key, old in asked.get("search", {}).items()
-        if search(tune).get(key) != old
+        f"tune.{key} was {before.get(key, 'not set')}, is {now_.get(key, 'not set')}"
+        for key in {**before, **now_}
+        if before.get(key) != now_.get(key)
     ]
+    if tune.mode == "joint" and (other := _other_methods(asked, cells)):
+        differing.append(f"the methods, which are part of what a joint study searches: {', '.join(other)}")
     for ready in cells:
         if ready.cell.id not in known:
             continue  # one more cell extends the study
@@ -79,6 +93,14 @@ def check_same(directory: Path, cells: Iterable[Ready], tune: TuneConfig) -> Non
             + "\nName another study (study=<name>), or leave study= out to get a name of its own for this question."
         )
     problems.raise_any()
+
+
+def _other_methods(asked: Mapping[str, Any], cells: Sequence[Ready]) -> list[str]:
+    """Cells that only the study or only the command has, of tasks and models that both have."""
+    old = {cell["id"]: (cell["task"], cell["model"], str(cell["variant"])) for cell in asked["cells"]}
+    new = {r.cell.id: (r.cell.task, r.cell.model, str(r.cell.variant)) for r in cells}
+    both = {*old.values()} & {*new.values()}
+    return sorted(cell for cell in {*old} ^ {*new} if (old.get(cell) or new[cell]) in both)
 
 
 def looks(directory: Path, planned: list[int]) -> list[int]:
@@ -106,6 +128,7 @@ def write(
     hardware: Mapping[str, Any] | None,
     looks: Sequence[int],
     report: ReportConfig,
+    warm: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> None:
     """Write what is asked, joined with what was asked before.
 
@@ -116,6 +139,7 @@ def write(
         hardware: see `harness.price.described`; None leaves what the study had.
         looks: seeds a cell at which verdicts are looked at; see `looks`.
         report: how verdicts are reached.
+        warm: by cell, the configurations of earlier studies that it begins with.
     """
     asked = read(directory) or {}
     entries = {cell["id"]: cell for cell in asked.get("cells", [])}
@@ -129,16 +153,19 @@ def write(
             "variant": cell.variant,
             "metric": cell.metric,
             "direction": "maximize" if cell.maximize else "minimize",
-            "space": {key: entry.sweep for key, entry in cell.space.items()},
+            "space": {key: entry.described for key, entry in cell.space.items()},
             "question": question(ready),
             "config": ready.base,
         }
+        if starts := warm.get(cell.id):
+            entries[cell.id]["warm_start"] = [dict(start) for start in starts]
     content = {
         "name": directory.name,
         "harness": __version__,
         "created": asked.get("created") or now(),
         "search": search(tune),
-        "tune": {**search(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup},
+        "tune": {**search(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup}
+        | ({"finalists": tune.finalists} if tune.mode == "joint" else {}),
         "confirm": {
             "seeds": sorted({*asked.get("confirm", {}).get("seeds", []), *seeds}),
             "looks": list(looks) or None,

@@ -22,10 +22,11 @@ class Records:
     Args:
         directory: the study's directory of runs.
         warn: told about records that cannot be read.
+        keep: whether such records stay as they are; otherwise they go, and their runs are executed again.
     """
 
-    def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
-        self._warn = warn
+    def __init__(self, directory: Path, warn: Callable[[str], None], keep: bool = False) -> None:
+        self._warn, self._keep = warn, keep
         self._ok: dict[str, Record] = {}
         self._by_directory: dict[str, Record] = {}
         self._by_cell: dict[str, dict[str, Record]] = {}
@@ -40,6 +41,9 @@ class Records:
         try:
             record = Record.read(paths.record)
         except CorruptRecord as error:
+            if self._keep:
+                self._warn(str(error))
+                return None
             self._warn(f"{error} The run is executed again.")
             paths.record.unlink()
             return None

@@ -7,12 +7,18 @@
 | `range(0.0,1.0,0.25)` | floats with that step, end excluded |
 | `interval(0.0,0.5)`, `tag(log,interval(1e-5,1e-2))` | floats |
 | the same over a key that holds an integer, `int(interval(1,64))` | integers, both ends included |
+
+A space may be conditional: an entry with `when` exists only where keys before it have certain values. Such spaces are
+sampled define-by-run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -40,12 +46,25 @@ class Parameter:
         sweep: as it was written, for people.
         distribution: what Optuna samples from. Choices that are lists or mappings are sampled by their text.
         values: the choices of a categorical parameter; None for numeric ones.
+        when: keys before it in the space, each with the values (sampled form) with which this one is tuned; empty if it
+            always is.
     """
 
     key: str
     sweep: str
     distribution: BaseDistribution
     values: tuple[Any, ...] | None = None
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def active(self, params: Mapping[str, Any]) -> bool:
+        """Whether it is tuned, given the values of the keys before it; one whose own condition fails has no value."""
+        return all(key in params and params[key] in values for key, values in self.when.items())
+
+    @property
+    def described(self) -> str:
+        """The sweep and its condition, for people."""
+        conditions = [f"{key}={','.join(map(str, values))}" for key, values in self.when.items()]
+        return f"{self.sweep} when {' and '.join(conditions)}" if conditions else self.sweep
 
     def decode(self, sampled: Any) -> Any:
         """The configuration value of a sampled one."""
@@ -120,19 +139,44 @@ def parameter(override: Override, default: Any = None) -> Parameter:
     )
 
 
+def conditional(space: Mapping[str, Parameter]) -> bool:
+    """Whether which keys are tuned depends on the values of others."""
+    return any(entry.when for entry in space.values())
+
+
 def size(space: Mapping[str, Parameter]) -> int | None:
     """How many configurations a space holds: 1 if it is empty, None if they cannot be counted."""
-    total = 1
-    for entry in space.values():
-        if entry.size is None:
-            return None
-        total *= entry.size
-    return total
+    sizes = [entry.size for entry in space.values()]
+    if None in sizes:
+        return None
+    return sum(1 for _ in configurations(space)) if conditional(space) else math.prod(size or 0 for size in sizes)
+
+
+def configurations(space: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
+    """Every configuration of a finite space, sampled form."""
+    if not conditional(space):
+        keys = sorted(space)
+        for values in itertools.product(*(space[key].grid() for key in keys)):
+            yield dict(zip(keys, values, strict=True))
+        return
+    found: list[dict[str, Any]] = [{}]
+    for key, entry in space.items():
+        found = [
+            params | value
+            for params in found
+            for value in ([{key: value} for value in entry.grid()] if entry.active(params) else [{}])
+        ]
+    yield from found
 
 
 def describe(space: Mapping[str, Parameter]) -> dict[str, str]:
-    """A space in a form that can be stored and compared: key to distribution, JSON text."""
-    return {key: distribution_to_json(entry.distribution) for key, entry in sorted(space.items())}
+    """A space in a form that can be stored and compared: key to distribution, JSON text, and its condition if any."""
+    found = {key: distribution_to_json(entry.distribution) for key, entry in sorted(space.items())}
+    for key, entry in space.items():
+        if entry.when:
+            conditions = {other: list(values) for other, values in sorted(entry.when.items())}
+            found[key] += f" when {json.dumps(conditions)}"
+    return found
 
 
 def _interval(key: str, text: str, sweep: IntervalSweep, default: Any) -> BaseDistribution:

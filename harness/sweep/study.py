@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
-from optuna.storages import BaseStorage
 from rich.console import Console
 from rich.markup import escape
 
@@ -25,24 +23,25 @@ from harness.errors import HarnessError, Problems
 from harness.launch import Launcher, make_launcher
 from harness.launch.submissions import Jobs
 from harness.price import described
-from harness.record import STOP, RunPaths, write_json
+from harness.record import STOP, RunPaths
 from harness.report.settings import Settings
 from harness.sweep import question
 from harness.sweep.budget import Budget, check_dollars
 from harness.sweep.cells import Asked, compose
+from harness.sweep.choice import write_choices
 from harness.sweep.contest import Contest
 from harness.sweep.coordinator import Coordinator, Interrupt
 from harness.sweep.importance import write_importances
+from harness.sweep.joint import check_joint, make_trials
 from harness.sweep.meter import Meter, settle, slot_rate
 from harness.sweep.plan import keep_plan, show_plan
 from harness.sweep.prepare import Ready, prepare
 from harness.sweep.progress import Progress, clock
 from harness.sweep.reconcile import Records
 from harness.sweep.replicate import Replication, plan_looks
+from harness.sweep.samplers import startup_trials
 from harness.sweep.storage import lock, open_storage
-from harness.sweep.trials import Trials, startup_trials
-
-CHOICES = "choices.json"  # per cell, the configuration that tuning chose and the runs that confirm it
+from harness.sweep.warm_start import Start, warm_starts
 
 
 def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> int:
@@ -66,6 +65,8 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     question.check_same(directory, ready, config.tune)
     question.looks(directory, plan_looks(config.confirm, len(asked.seeds)))
     Settings(**asdict(config.report)).check()
+    check_joint(asked.cells, config.tune)
+    warm, unused = warm_starts(ready, config, directory)
     check_dollars(config, [slot_rate(config, each.base) for each in ready])
     open_jobs = Jobs(directory).open()
     if config.launch.kind == "slurm":
@@ -92,13 +93,17 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     with lock(directory):
         console.print(
             f"Study [bold]{name}[/bold] in {escape(str(directory))}: {_count(len(ready), 'cell')}, "
-            f"up to {_budget(config)} each, then {_count(len(asked.seeds), 'confirmation')} of the best.",
+            f"up to {_budget(config)} {'each' if config.tune.mode == 'fair' else 'for all methods together'}, then "
+            f"{_count(len(asked.seeds), 'confirmation')} of the best"
+            f"{'' if config.tune.mode == 'fair' else f' of {config.tune.finalists}'}.",
             soft_wrap=True,
         )
         for warning in dict.fromkeys(warning for each in ready for warning in each.warnings):
             console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
+        for line in (*(f"{cell} begins with {start}" for cell, all_ in warm.items() for start in all_), *unused):
+            console.print(escape(line), soft_wrap=True)
         try:
-            contests, ended, note = _coordinate(console, config, name, directory, ready, asked.seeds, began)
+            contests, ended, note = _coordinate(console, config, name, directory, ready, asked.seeds, warm, began)
         except Leaving as leaving:
             return _leave(console, leaving.number)
     again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
@@ -143,6 +148,7 @@ def _coordinate(
     directory: Path,
     ready: Sequence[Ready],
     seeds: tuple[int, ...],
+    warm: Mapping[str, Sequence[Start]],
     began: float,
 ) -> tuple[list[Contest], str, str]:
     """Run the study: its cells, how it ended (done | budget | interrupted), and what a budget left undone."""
@@ -153,11 +159,13 @@ def _coordinate(
     storage = open_storage(config.tune.storage, directory, warn)
     looks = question.looks(directory, plan_looks(config.confirm, len(seeds)))
     question.write(
-        directory, ready, config.tune, seeds, startup_trials(config.tune), described(config), looks, config.report
-    )
+        directory, ready, config.tune, seeds, startup_trials(config.tune), described(config), looks, config.report,
+        {cell: [start.described for start in starts] for cell, starts in warm.items()},
+    )  # fmt: skip
     runs = directory / "runs"
     records = Records(runs, warn)
-    contests = [_contest(each, config, name, seeds, runs, records, storage) for each in ready]
+    trials = make_trials(ready, config.tune, name, storage, {cell: [s.encoded for s in w] for cell, w in warm.items()})
+    contests = [Contest(each, trials[each.cell.id], config, seeds, name, runs, records) for each in ready]
     stop_file = directory / STOP
     if not _restarts():  # one that is back obeys what was asked meanwhile
         stop_file.unlink(missing_ok=True)
@@ -208,14 +216,6 @@ def _coordinate(
     return contests, *budget.end(finished, interrupt())
 
 
-def _contest(
-    each: Ready, config: Config, name: str, seeds: tuple[int, ...], runs: Path, records: Records, storage: BaseStorage
-) -> Contest:
-    cell = each.cell
-    trials = Trials(f"{name}/{cell.id}", cell.space, config.tune, cell.maximize, cell.defaults(), storage)
-    return Contest(each, trials, config, seeds, name, runs, records)
-
-
 def _detach(console: Console, config: Config, name: str, directory: Path) -> int:
     """Hand the study to a coordinator that is a Slurm job, and return."""
     from harness.launch.cluster import NoAnswer
@@ -254,25 +254,7 @@ class Leaving(Exception):
 
 
 def _write_choices(directory: Path, contests: Sequence[Contest]) -> None:
-    """Write what is chosen so far; cells of the study that this command does not name keep theirs."""
-    path = directory / CHOICES
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        earlier = {}
-    named = {contest.id for contest in contests}
-    kept = {cell: choice for cell, choice in earlier.items() if cell not in named} if isinstance(earlier, dict) else {}
-    chosen = {
-        contest.id: {
-            "trial": contest.choice.trial,
-            "val": contest.choice.val,
-            "hyperparameters": contest.choice.hyperparameters,
-            "signatures": [spec.signature for spec in contest.choice.specs],
-        }
-        for contest in contests
-        if contest.choice is not None
-    }
-    write_json(path, kept | chosen)
+    write_choices(directory, {contest.id: contest.choice for contest in contests})
 
 
 def _conclude(console: Console, config: Config, name: str, directory: Path, contests: Sequence[Contest]) -> int:

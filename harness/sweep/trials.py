@@ -7,12 +7,10 @@ parameters. So a crash leaves either no trial or a whole one, never half of one;
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import random
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +19,12 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.config import TuneConfig
-from harness.errors import HarnessError
-from harness.sweep.space import Parameter, size
+from harness.sweep.samplers import Unused, make_pruner, make_sampler, planned_trials, seed_of, startup_trials
+from harness.sweep.space import Parameter, conditional, configurations, size
 
 DUPLICATE = "duplicate_of"  # user attribute: number of the trial with the same configuration
+SKIPPED = "skipped"  # user attribute: why the trial was never run
+FIRST = "first"  # user attribute of a study: the configurations that it begins with, where it is not the default alone
 # Repeated suggestions in a row after which a sampler on a finite space is handed a configuration that is new.
 REPEATS = 3
 
@@ -51,8 +51,8 @@ class Trials:
         name: of the Optuna study in the storage.
         space: the tuned keys.
         tune: sampler, pruner, seed and budget.
-        maximize: direction.
-        defaults: what trial 0 tries, sampled form; None lets the sampler choose.
+        maximize: direction of the metric. `tune.objectives` are further objectives, all minimised.
+        first: what the first trials try, sampled form: trial 0 the documented default, then what a warm start brings.
         storage: written to after each step in memory.
     """
 
@@ -62,20 +62,24 @@ class Trials:
         space: Mapping[str, Parameter],
         tune: TuneConfig,
         maximize: bool,
-        defaults: dict[str, Any] | None,
+        first: Sequence[dict[str, Any]],
         storage: BaseStorage,
     ) -> None:
-        self._name, self._space, self._tune, self._maximize, self._defaults = name, space, tune, maximize, defaults
-        direction = "maximize" if maximize else "minimize"
+        self._name, self._space, self._tune, self._maximize = name, space, tune, maximize
+        self._conditional, self._size = conditional(space), size(space)
+        directions = ["maximize" if maximize else "minimize", *("minimize" for _ in tune.objectives)]
         self._stored = optuna.create_study(
-            study_name=name, storage=storage, direction=direction, load_if_exists=True, sampler=_Unused()
+            study_name=name, storage=storage, directions=directions, load_if_exists=True, sampler=Unused()
         )
         attributes = self._stored.user_attrs
         # An extended study keeps what it was begun with.
         self.startup: int = attributes.get("startup_trials") or startup_trials(tune)
         if "startup_trials" not in attributes:
             self._stored.set_user_attr("startup_trials", self.startup)
-        self._memory = optuna.create_study(direction=direction, pruner=_pruner(tune), sampler=_Unused())
+        self._first: list[dict[str, Any]] = attributes.get(FIRST) or list(first)
+        if FIRST not in attributes and len(first) > 1:
+            self._stored.set_user_attr(FIRST, self._first)
+        self._memory = optuna.create_study(directions=directions, pruner=make_pruner(tune), sampler=Unused())
         for trial in self._stored.get_trials(deepcopy=False):
             self._memory.add_trial(trial)
         self._copy_attributes(self._stored, self._memory)
@@ -95,32 +99,73 @@ class Trials:
 
     def suggestion(self, number: int) -> Suggestion:
         """The configuration of a trial that exists."""
-        return self._suggestion(self.all()[number])
+        return self._suggestion(self.trial(number))
 
     @property
     def tried(self) -> int:
         """Configurations tried or being tried; duplicates cost nothing and do not count."""
-        return sum(DUPLICATE not in trial.user_attrs for trial in self.all())
+        return sum(DUPLICATE not in trial.user_attrs and SKIPPED not in trial.user_attrs for trial in self.all())
 
     @property
     def exhausted(self) -> bool:
         """Whether nothing new can be suggested: an empty space after one trial, a finite one when all was tried."""
-        total = size(self._space)
-        return total is not None and len(self._keys) >= total
+        return self._size is not None and len(self._keys) >= self._size
 
-    def ask(self) -> Suggestion:
-        """Suggest the next configuration and write it down."""
+    @property
+    def over(self) -> bool:
+        """Whether as many configurations were tried as asked, or as there are."""
+        return self.exhausted or (self._tune.trials is not None and self.tried >= self._tune.trials)
+
+    @property
+    def planned(self) -> int | None:
+        """Configurations that this cell will have tried; None: as many as other limits allow."""
+        return planned_trials(self._space, self._tune)
+
+    @property
+    def left(self) -> int:
+        """Configurations still to try, as far as can be said."""
+        return 0 if self.over else max(0, (self._tune.trials or 0) - self.tried)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it can be said what is confirmed once this cell's own trials have ended."""
+        return True
+
+    @property
+    def finalist(self) -> bool:
+        """Whether the best configuration of this cell is confirmed, as far as is known."""
+        return True
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """Ids of the cells with which this one shares its budget, itself included; empty: with none."""
+        return ()
+
+    def watch(self, gave_up: Callable[[], bool]) -> None:
+        """Take a way to ask whether the cell was given up."""
+
+    def ask(self) -> Suggestion | None:
+        """Suggest the next configuration and write it down; None if it is another cell's turn."""
+        return self._ask()
+
+    def pending(self) -> Suggestion | None:
+        """A configuration that was suggested for this cell while another one asked."""
+        return None
+
+    def _ask(self) -> Suggestion:
         number = len(self.all())
-        distributions = {key: entry.distribution for key, entry in self._space.items()}
-        if number == 0 and self._defaults is not None:
-            self._memory.enqueue_trial(self._defaults)
-        elif self._tune.sampler == "grid" or self._repeats() >= REPEATS:
-            self._memory.enqueue_trial(self._unseen())
+        if (fixed := self._fixed(number)) is not None:
+            self._memory.enqueue_trial(fixed)
         self._memory.sampler = make_sampler(
-            self._tune, _seed(self._tune.seed, self._name, number), self.startup, _seed(self._tune.seed, self._name, 0)
+            self._tune,
+            seed_of(self._tune.seed, self._name, number),
+            self.startup,
+            seed_of(self._tune.seed, self._name, 0),
+            self._conditional,
         )
-        handle = self._memory.ask(distributions)
-        self._memory.sampler = _Unused()
+        handle = self._sample()
+        self._memory.sampler = Unused()
+        distributions = {key: self._space[key].distribution for key in handle.params}
         key = self._key(handle.params)
         attributes = {DUPLICATE: self._keys[key]} if key in self._keys else {}
         for name, value in attributes.items():
@@ -130,22 +175,43 @@ class Trials:
         self._copy_attributes(self._memory, self._stored)
         self._stored.add_trial(
             create_trial(
-                state=TrialState.RUNNING, params=handle.params, distributions=distributions, user_attrs=attributes
+                state=TrialState.RUNNING,
+                params=handle.params,
+                distributions=distributions,
+                user_attrs=attributes,
+                # An evolutionary sampler notes with each trial which generation it is of.
+                system_attrs=dict(self.all()[number].system_attrs) if self._tune.sampler == "nsga2" else None,
             )
         )
         return self.suggestion(number)
 
-    def _unseen(self) -> dict[str, Any]:
+    def _sample(self) -> optuna.Trial:
+        if not self._conditional:
+            return self._memory.ask({key: entry.distribution for key, entry in self._space.items()})
+        handle = self._memory.ask()
+        values: dict[str, Any] = {}
+        for key, entry in self._space.items():
+            if entry.active(values):
+                values[key] = handle._suggest(key, entry.distribution)
+        return handle
+
+    def _fixed(self, number: int) -> dict[str, Any] | None:
+        """What a trial must be, wholly or in part; None leaves all to the sampler."""
+        if number < len(self._first):
+            return self._first[number]
+        if self._tune.sampler == "grid" or self._repeats() >= REPEATS:
+            return self._unseen(self._space)
+        return None
+
+    def _unseen(self, space: Mapping[str, Parameter]) -> dict[str, Any]:
         """A configuration of a finite space that was not suggested yet, in an order that only the seed decides."""
-        keys = sorted(self._space)
-        grid = list(itertools.product(*(self._space[key].grid() for key in keys)))
-        random.Random(_seed(self._tune.seed, self._name, 0)).shuffle(grid)
-        configurations = (dict(zip(keys, values, strict=True)) for values in grid)
-        return next(values for values in configurations if self._key(values) not in self._keys)
+        grid = list(configurations(space))
+        random.Random(seed_of(self._tune.seed, self._name, 0)).shuffle(grid)
+        return next(values for values in grid if self._key(values) not in self._keys)
 
     def _repeats(self) -> int:
         """How many suggestions in a row, up to the last, repeated an earlier one; 0 in a space that has no end."""
-        if size(self._space) is None:
+        if self._size is None:
             return 0
         return sum(1 for _ in itertools.takewhile(lambda trial: DUPLICATE in trial.user_attrs, reversed(self.all())))
 
@@ -157,14 +223,32 @@ class Trials:
             if old.get(key) != value:
                 target._storage.set_study_system_attr(target._study_id, key, value)
 
-    def tell(self, number: int, value: float | None, pruned: bool = False) -> None:
-        """Say how a trial ended: its validation metric, None for a failure."""
-        if value is not None and not math.isfinite(value):
-            value = None
-        finished = TrialState.FAIL if value is None else TrialState.COMPLETE
+    def tell(
+        self,
+        number: int,
+        value: float | None,
+        pruned: bool = False,
+        costs: Sequence[float] = (),
+        excess: Mapping[str, float] | None = None,
+    ) -> None:
+        """Say how a trial ended.
+
+        Args:
+            number: of the trial.
+            value: its validation metric, None for a failure.
+            pruned: whether it was ended early.
+            costs: those of `tune.objectives`, in that order.
+            excess: by constraint, how far it is above its limit; 0 or less keeps it.
+        """
+        values = None if value is None else [value, *costs]
+        if values is not None and not all(map(math.isfinite, values)):
+            values = None
+        finished = TrialState.FAIL if values is None else TrialState.COMPLETE
         state = TrialState.PRUNED if pruned else finished
         for study in (self._memory, self._stored):
-            study.tell(number, None if value is None or pruned else value, state=state)
+            for name, amount in (excess or {}).items():
+                optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id).set_constraint(name, amount)
+            study.tell(number, None if values is None or pruned else values, state=state)
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Note a value on the way; return whether the trial should be pruned."""
@@ -178,14 +262,22 @@ class Trials:
 
     def told(self, number: int) -> bool:
         """Whether the trial has ended."""
-        return bool(self.all()[number].state.is_finished())
+        return bool(self.trial(number).state.is_finished())
 
     def complete(self) -> list[FrozenTrial]:
-        """Trials with a value, best first; among equals the earliest."""
+        """Trials with a value that keep every constraint, best first; among equals the earliest."""
         done = [
-            trial for trial in self.all() if trial.state == TrialState.COMPLETE and DUPLICATE not in trial.user_attrs
+            trial
+            for trial in self.all()
+            if trial.state == TrialState.COMPLETE
+            and DUPLICATE not in trial.user_attrs
+            and all(amount <= 0 for amount in trial.constraints.values())
         ]
-        return sorted(done, key=lambda trial: (-trial.value if self._maximize else trial.value, trial.number))
+        return sorted(done, key=lambda trial: (-trial.values[0] if self._maximize else trial.values[0], trial.number))
+
+    def trial(self, number: int) -> FrozenTrial:
+        """A trial by its number."""
+        return self.all()[number]
 
     def _suggestion(self, trial: FrozenTrial) -> Suggestion:
         values = {key: self._space[key].decode(value) for key, value in trial.params.items()}
@@ -194,69 +286,3 @@ class Trials:
     @staticmethod
     def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(sorted(params.items()))
-
-
-def planned_trials(space: Mapping[str, Parameter], tune: TuneConfig) -> int | None:
-    """Configurations that a cell tries; None: as many as its seconds allow."""
-    finite, trials = size(space), tune.trials
-    return trials if finite is None else finite if trials is None else min(trials, finite)
-
-
-def startup_trials(tune: TuneConfig) -> int:
-    """Trials before a model-based sampler starts: a third of the budget, at least 4 and at most Optuna's own 10."""
-    if tune.startup_trials is not None:
-        return tune.startup_trials
-    return min(10, max(4, (tune.trials or 30) // 3))
-
-
-def make_sampler(tune: TuneConfig, seed: int, startup: int, study_seed: int) -> optuna.samplers.BaseSampler:
-    """Make the sampler of one trial.
-
-    Args:
-        seed: of this trial.
-        startup: see `startup_trials`.
-        study_seed: of the cell. A quasi-random sequence must be the same one for all trials to cover the space.
-    """
-    if tune.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if tune.sampler == "qmc":
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # it has been one since 2021
-        return optuna.samplers.QMCSampler(seed=study_seed, scramble=True, warn_independent_sampling=False)
-    if tune.sampler == "gp":
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
-    if tune.sampler == "grid":  # every trial is fixed by `Trials._unseen`
-        return _Unused()
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
-
-
-def check_sampler(tune: TuneConfig, cell: str, space: Mapping[str, Parameter]) -> None:
-    """Refuse a space that the sampler cannot search.
-
-    Raises:
-        HarnessError: names the keys in the way.
-    """
-    if tune.sampler == "grid":
-        endless = [entry for entry in space.values() if entry.size is None]
-        if endless:
-            named = ", ".join(f"{entry.key}={entry.sweep}" for entry in endless)
-            raise HarnessError(
-                f"tune.sampler=grid needs a finite space, but in {cell} these are continuous: {named}. Give choices, "
-                f"e.g. {endless[0].key}=choice(1e-4,3e-4,1e-3), or another sampler (tpe, gp, random, qmc)."
-            )
-
-
-def _pruner(tune: TuneConfig) -> optuna.pruners.BasePruner:
-    if tune.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=startup_trials(tune))
-    return optuna.pruners.NopPruner()
-
-
-def _seed(seed: int, name: str, number: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{number}".encode()).digest()[:4])
-
-
-class _Unused(optuna.samplers.RandomSampler):  # type: ignore[misc] # Optuna publishes no types here
-    """Stands where no trial is sampled, so that making a study draws no random numbers from elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__(seed=0)

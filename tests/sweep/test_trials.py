@@ -7,9 +7,10 @@ import pytest
 
 from harness.config import TuneConfig
 from harness.errors import HarnessError
+from harness.sweep.samplers import check_sampler, startup_trials
 from harness.sweep.space import Parameter
 from harness.sweep.storage import open_storage
-from harness.sweep.trials import Trials, check_sampler, startup_trials
+from harness.sweep.trials import Trials
 from tests.sweep.test_space import read
 
 CONTINUOUS = {"lr": read("lr=tag(log,interval(1e-5,1e-2))"), "r": read("r=4,8,16")}
@@ -31,7 +32,7 @@ def score(values: dict[str, float]) -> float:
 
 def opener(directory: Path, space: dict[str, Parameter], tune: TuneConfig) -> Callable[[], Trials]:
     defaults = {"lr": 1e-3, "r": 8} if "lr" in space else {"r": 8, "n": 1}
-    return lambda: Trials("cell", space, tune, True, defaults, open_storage(None, directory, pytest.fail))
+    return lambda: Trials("cell", space, tune, True, [defaults], open_storage(None, directory, pytest.fail))
 
 
 def tune_all(open_trials: Callable[[], Trials], reopen: bool) -> list[tuple[int, dict[str, float], int | None]]:

@@ -1,0 +1,89 @@
+"""The samplers of a study, each made anew for every trial."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping
+
+import optuna
+
+from harness.config import TuneConfig
+from harness.errors import HarnessError
+from harness.sweep.space import Parameter, size
+
+
+def make_sampler(
+    tune: TuneConfig, seed: int, startup: int, study_seed: int, conditional: bool = False
+) -> optuna.samplers.BaseSampler:
+    """Make the sampler of one trial.
+
+    Args:
+        seed: of this trial.
+        startup: see `startup_trials`.
+        study_seed: of the cell. A quasi-random sequence must be the same one for all trials to cover the space.
+        conditional: whether the space is. TPE then models keys together only where the same trials have them.
+    """
+    warnings.filterwarnings(
+        "ignore", category=optuna.exceptions.ExperimentalWarning
+    )  # qmc and `group` have been for years
+    if conditional and tune.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, group=True)
+    kinds: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+        "qmc": lambda: optuna.samplers.QMCSampler(seed=study_seed, scramble=True, warn_independent_sampling=False),
+        "gp": lambda: optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup),
+        "grid": Unused,  # every trial is fixed by `Trials._unseen`
+        # Optuna's generations of 50 are more than most budgets.
+        "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed, population_size=max(4, startup)),
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup),
+    }
+    return kinds[tune.sampler]()
+
+
+def planned_trials(space: Mapping[str, Parameter], tune: TuneConfig) -> int | None:
+    """Configurations that a cell tries; None: as many as its seconds allow."""
+    finite, trials = size(space), tune.trials
+    return trials if finite is None else finite if trials is None else min(trials, finite)
+
+
+def startup_trials(tune: TuneConfig) -> int:
+    """Trials before a model-based sampler starts: a third of the budget, at least 4 and at most Optuna's own 10."""
+    if tune.startup_trials is not None:
+        return tune.startup_trials
+    return min(10, max(4, (tune.trials or 30) // 3))
+
+
+def check_sampler(tune: TuneConfig, cell: str, space: Mapping[str, Parameter]) -> None:
+    """Refuse a space that the sampler cannot search.
+
+    Raises:
+        HarnessError: names the keys in the way.
+    """
+    if tune.sampler == "grid":
+        endless = [entry for entry in space.values() if entry.size is None]
+        if endless:
+            named = ", ".join(f"{entry.key}={entry.sweep}" for entry in endless)
+            raise HarnessError(
+                f"tune.sampler=grid needs a finite space, but in {cell} these are continuous: {named}. Give choices, "
+                f"e.g. {endless[0].key}=choice(1e-4,3e-4,1e-3), or another sampler (tpe, gp, random, qmc)."
+            )
+
+
+def make_pruner(tune: TuneConfig) -> optuna.pruners.BasePruner:
+    """Make the pruner of a study."""
+    if tune.pruner == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=startup_trials(tune))
+    return optuna.pruners.NopPruner()
+
+
+def seed_of(seed: int, name: str, number: int) -> int:
+    """The seed of a trial: a function of what it is, never of what came before."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{number}".encode()).digest()[:4])
+
+
+class Unused(optuna.samplers.RandomSampler):  # type: ignore[misc] # Optuna publishes no types here
+    """Stands where no trial is sampled, so that making a study draws no random numbers from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)

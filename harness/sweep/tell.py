@@ -1,0 +1,52 @@
+"""What a tuning run's record says to the search: the metric, costs that count beside it, limits that it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.config import TuneConfig
+from harness.record import Record
+
+
+@dataclass(frozen=True)
+class Told:
+    """An answer to a trial.
+
+    Attributes:
+        value: the validation metric; None if there is none, or a cost that counts was not measured.
+        costs: those of `tune.objectives`.
+        excess: by cost of `tune.constraints`, how far it is above its limit as a share of that: 0 or less keeps it.
+    """
+
+    value: float | None
+    costs: tuple[float, ...] = ()
+    excess: Mapping[str, float] = field(default_factory=dict)
+
+
+def told(record: Record, metric: str, tune: TuneConfig) -> Told:
+    """Read the answer from a record."""
+    if record.status != "ok" or missing(record, tune):
+        return Told(None)
+    return Told(
+        record.metrics["val"].get(metric),
+        tuple(float(record.cost[cost]) for cost in tune.objectives),
+        {cost: float(record.cost[cost]) / limit - 1 for cost, limit in tune.constraints.items()},
+    )
+
+
+def missing(record: Record, tune: TuneConfig) -> list[str]:
+    """Costs that the search goes by and the record does not have."""
+    return [cost for cost in {**dict.fromkeys(tune.objectives), **tune.constraints} if record.cost.get(cost) is None]
+
+
+def why_none(records: Sequence[Record], tune: TuneConfig) -> str:
+    """Say why none of the runs that ended well can be chosen: the end of a sentence."""
+    if unknown := dict.fromkeys(cost for record in records for cost in missing(record, tune)):
+        return f"for {', '.join(unknown)} could not be measured (the log of a run says why)."
+    least = [
+        f"{cost} of {min(float(record.cost[cost]) for record in records):g} at least, allowed are {limit:g}"
+        for cost, limit in tune.constraints.items()
+        if any(float(record.cost[cost]) > limit for record in records)
+    ]
+    return f"for no configuration keeps tune.constraints: {'; '.join(least)}."
