@@ -16,15 +16,15 @@ class Lda(ClosedForm):
     """Classes as Gaussians with one covariance (Fisher 1936), shrunk towards a multiple of the identity.
 
     Attributes:
-        shrinkage: weight of the identity, from 0 to 1; None estimates it (Ledoit and Wolf 2004).
+        shrinkage: weight of the identity, from 0 to 1; "auto" estimates it (Ledoit and Wolf 2004).
     """
 
-    shrinkage: float | None = None
+    shrinkage: float | str = "auto"
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if self.shrinkage is not None and not 0 <= self.shrinkage <= 1:
-            raise HarnessError(f"method.shrinkage must lie in [0, 1], or be null (estimated), not {self.shrinkage}.")
+        if self.shrinkage != "auto" and not (isinstance(self.shrinkage, int | float) and 0 <= self.shrinkage <= 1):
+            raise HarnessError(f"method.shrinkage must lie in [0, 1], or be auto (estimated), not {self.shrinkage}.")
 
     def fit(self, features: Features, labels: Labels, descriptions: Features) -> LinearHead:
         """Fit weight (C, d) and bias (C,)."""
@@ -35,11 +35,10 @@ class Lda(ClosedForm):
                 f"method={self.name} estimates how rows of a class scatter, and every class has one row only. Give "
                 "more rows a class (task.shots), or use method=nearest_mean."
             )
-        shrinkage = "auto" if self.shrinkage is None else self.shrinkage
         with warnings.catch_warnings():
             # A class of one row says nothing of how rows scatter; the others do.
             warnings.filterwarnings("ignore", message="Only one sample available")
-            fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(features, labels)
+            fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=self.shrinkage).fit(features, labels)
         weight, bias = fitted.coef_, fitted.intercept_
         if len(weight) == 1:
             # Of two classes scikit-learn keeps the difference of the logits.

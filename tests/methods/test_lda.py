@@ -26,16 +26,15 @@ def points(classes: int, rows: int, seed: int, noise: float = 0.05) -> tuple[Flo
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("shrinkage", [None, 0.0, 0.5])
-def test_probabilities_are_those_of_scikit_learn(classes: int, shrinkage: float | None) -> None:
+@pytest.mark.parametrize("shrinkage", ["auto", 0.0, 0.5])
+def test_probabilities_are_those_of_scikit_learn(classes: int, shrinkage: float | str) -> None:
     """The head has a row a class, also of two, whose softmax is its probability."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     features, labels = points(classes, 60, 0)
     head = Lda(name="lda", shrinkage=shrinkage).fit(features, labels, np.zeros((classes, 6), np.float32))
     assert head.weight.shape == (classes, 6) and head.bias.shape == (classes,)
-    asked = "auto" if shrinkage is None else shrinkage
-    expected = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=asked).fit(features, labels)
+    expected = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(features, labels)
     other = points(classes, 20, 1)[0]
     np.testing.assert_allclose(softmax(other @ head.weight.T + head.bias), expected.predict_proba(other), atol=1e-4)
 
@@ -64,6 +63,7 @@ def test_a_class_of_one_row_passes_and_only_such_classes_do_not() -> None:
 
 
 def test_shrinkage_is_a_share() -> None:
-    """What lies outside [0, 1] is told."""
-    with pytest.raises(HarnessError, match=r"method\.shrinkage must lie in \[0, 1\]"):
-        Lda(name="lda", shrinkage=1.2)
+    """What lies outside [0, 1], or is another word than auto, is told."""
+    for shrinkage in (1.2, "none"):
+        with pytest.raises(HarnessError, match=r"method\.shrinkage must lie in \[0, 1\], or be auto"):
+            Lda(name="lda", shrinkage=shrinkage)
