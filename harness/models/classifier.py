@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.models.source import ResolvedModel
 
 SCALE = 20.0  # of the normalised vector, so that a linear head of ordinary size can be confident
+ENCODER_DECODERS = ("t5", "mt5", "umt5")  # whose encoder is a model of its own
 HEADS = ("classifier", "score")  # what architectures call their own last layers
 
 Batch = dict[str, Tensor]  # input_ids, attention_mask, maybe token_type_ids: each (n, length) int64
@@ -148,10 +149,12 @@ class Neighbours(nn.Module):
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     """Pool token vectors (n, length, d) under a mask (n, length) into (n, d)."""
+    # Found under the mask, so that padding may stand on either side.
+    rows = torch.arange(len(hidden), device=hidden.device)
     if pooling == "cls":
-        return hidden[:, 0]
+        return hidden[rows, mask.argmax(dim=1)]
     if pooling == "last":
-        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
+        return hidden[rows, mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)]
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
@@ -169,22 +172,26 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
     """Load pretrained weights, float32, eval mode, on the CPU.
 
     Weights that the files lack (a new classification head, some poolers) are drawn from a fixed seed: what is not
-    trained is then the same in every run.
+    trained is then the same in every run. Of T5 and its kin the encoder alone is loaded; decoders keep no cache of keys
+    and values, which classification does not need.
 
     Raises:
         HarnessError: the files are not a model that transformers can load.
     """
-    from transformers import AutoModel, AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTextEncoding
     from transformers.utils import logging
 
     # Progress bars and notes on unused weights would mix with a run's own lines.
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers gives these no types
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    kind = AutoModelForSequenceClassification if pooling == "model" else AutoModel
     options: dict[str, Any] = {"num_labels": classes} if pooling == "model" else {"add_pooling_layer": False}
     state = torch.get_rng_state()
     torch.manual_seed(0)
     try:
+        config = AutoConfig.from_pretrained(str(resolved.path), trust_remote_code=False, local_files_only=True)
+        kind: Any = AutoModelForSequenceClassification if pooling == "model" else AutoModel
+        if kind is AutoModel and config.model_type in ENCODER_DECODERS:
+            kind = AutoModelForTextEncoding
         try:
             backbone = _from_pretrained(kind, resolved.path, options)
         except TypeError:
@@ -194,6 +201,12 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
         raise HarnessError(f"The model at {resolved.path} ({resolved.source}) cannot be loaded: {error}") from error
     finally:
         torch.set_rng_state(state)
+    settings: Any = backbone.config
+    if getattr(settings, "use_cache", False):
+        settings.use_cache = False
+    if pooling == "model" and settings.pad_token_id is None:
+        # A decoder's own head finds the last token of a text by what pads it.
+        settings.pad_token_id = load_tokenizer(resolved).pad_token_id
     return backbone.eval()
 
 
@@ -210,7 +223,7 @@ def _from_pretrained(kind: Any, path: Path, options: dict[str, Any]) -> nn.Modul
 
 
 def load_tokenizer(resolved: ResolvedModel) -> Any:
-    """Load the tokenizer that belongs to a model.
+    """Load the tokenizer that belongs to a model; where it knows no padding, as of many decoders, its end token pads.
 
     Raises:
         HarnessError: there is none that transformers can load.
@@ -218,9 +231,12 @@ def load_tokenizer(resolved: ResolvedModel) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise HarnessError(f"The tokenizer at {resolved.path} ({resolved.source}) cannot be loaded: {error}") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def longest_input(backbone: nn.Module, tokenizer: Any) -> int:
@@ -229,7 +245,8 @@ def longest_input(backbone: nn.Module, tokenizer: Any) -> int:
     limits = [int(tokenizer.model_max_length)]  # a huge number where the tokenizer knows none
     positions = getattr(config, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:
-        # RoBERTa and its kin start to count positions behind the padding index.
-        offset = (config.pad_token_id or 0) + 1 if "roberta" in str(getattr(config, "model_type", "")) else 0
+        # These start to count positions behind the padding index.
+        kind = str(getattr(config, "model_type", ""))
+        offset = (config.pad_token_id or 0) + 1 if "roberta" in kind or kind in ("camembert", "mpnet") else 0
         limits.append(positions - offset)
     return min(limits)
