@@ -15,13 +15,15 @@ import torch
 
 from harness.batches import Examples, steps_per_epoch, stream
 from harness.config import TrainConfig
+from harness.errors import HarnessError
 from harness.experiment import Experiment, Probabilities, Stopped, mean_values
 from harness.member import Member, Progress
 from harness.methods import GradientTrained, LinearHead
-from harness.models.classifier import SCALE, Batch
+from harness.models.classifier import SCALE, Batch, Classifier, longest_input
 from harness.record import write_json
 from harness.tasks.data import Split
 from harness.train import fit, predict, score
+from harness.warm import Encoder
 
 
 def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> None:
@@ -117,6 +119,7 @@ def make_member(
             classifier.set_head(head.weight / SCALE, head.bias)
         steps = config.epochs * steps_per_epoch(len(examples), config.batch_size, config.accumulate)
         hooks = method.adapt(classifier, encoder.model, steps)
+        _check_room(classifier, encoder, method.name)
         classifier.to(experiment.device)
         method.initialise(classifier, _in_order(examples, config.batch_size, experiment.device))
     trainable = sum(p.numel() for p in classifier.trainable().values())
@@ -171,3 +174,16 @@ def _seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def _check_room(classifier: Classifier, encoder: Encoder, method: str) -> None:
+    """Refuse rows that are too long for the model once virtual tokens stand before them."""
+    adapters = getattr(classifier.backbone, "peft_config", {}).values()
+    virtual = sum(adapter.num_virtual_tokens for adapter in adapters if adapter.is_prompt_learning)
+    longest = longest_input(encoder.backbone, encoder.tokenizer)
+    if virtual and encoder.length + virtual > longest:
+        raise HarnessError(
+            f"method={method} puts {virtual} virtual tokens before texts of up to {encoder.length} tokens, and "
+            f"model={encoder.model.name} reads {longest}: set task.max_length={max(longest - virtual, 3)} or less, or "
+            "fewer method.config.num_virtual_tokens."
+        )

@@ -67,9 +67,10 @@ def evaluate(expression: str, symbols: Mapping[str, float]) -> int:
         )
 
     try:
-        return int(round(value(ast.parse(expression, mode="eval").body)))
+        total: float = value(ast.parse(expression, mode="eval").body)
     except SyntaxError as error:
         raise HarnessError(f"The formula {expression!r} is not one: {error.msg}.") from error
+    return round(total)
 
 
 def symbols(method: Mapping[str, Any]) -> dict[str, float]:

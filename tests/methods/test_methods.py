@@ -17,12 +17,13 @@ from torch import nn
 from torch.nn import functional
 
 from harness.build import build
+from harness.closed_form import head_module
 from harness.config import TrainConfig
 from harness.errors import HarnessError
 from harness.methods import ClosedForm, GradientTrained
 from harness.methods.linear_probe import logistic_regression
 from harness.models import Model, ResolvedModel
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer
+from harness.models.classifier import SCALE, Classifier, load_backbone, load_tokenizer
 from tests.small import ROOT
 
 FILES = sorted((ROOT / "conf/method").rglob("*.yaml"))
@@ -97,9 +98,10 @@ def test_closed_form_separates_clear_clusters(name: str) -> None:
     features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
     method = build(METHODS[name])
     assert isinstance(method, ClosedForm)
-    head = method.fit(features, labels, centres.astype(np.float32))
-    assert head.weight.shape == (3, 8) and head.bias.shape == (3,)
-    assert ((features @ head.weight.T + head.bias).argmax(axis=1) == labels).all()
+    head = head_module(method.fit(features, labels, centres.astype(np.float32)))
+    logits = head(SCALE * torch.from_numpy(features))
+    assert logits.shape == (30, 3)
+    assert (logits.argmax(dim=1).numpy() == labels).all()
 
 
 def test_binary_logistic_regression_has_two_rows() -> None:
@@ -113,35 +115,6 @@ def test_binary_logistic_regression_has_two_rows() -> None:
     logits = torch.from_numpy(features @ head.weight.T + head.bias)
     expected = LogisticRegression(C=1.0, max_iter=1000).fit(features, labels).predict_proba(features)
     np.testing.assert_allclose(functional.softmax(logits, dim=1).numpy(), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_training_lowers_the_loss_and_changes_only_what_it_may(
-    name: str, model: Model, backbone: nn.Module, inputs: dict[str, torch.Tensor]
-) -> None:
-    """A few steps lower the loss; frozen parameters stay bit for bit; head and something in the trunk train."""
-    torch.manual_seed(0)
-    classifier = Classifier(copy.deepcopy(backbone), "mean", 4)
-    hooks = build(METHODS[name]).adapt(classifier, model, 12)
-    trainable = classifier.trainable()
-    assert {"head.weight", "head.bias"} < set(trainable)
-    frozen = {key: p.detach().clone() for key, p in classifier.named_parameters() if not p.requires_grad}
-    before = {key: p.detach().clone() for key, p in trainable.items()}
-    optimizer = torch.optim.AdamW(trainable.values(), lr=OVERLAYS[name]["train"]["lr"])
-    losses = []
-    classifier.eval()
-    for step in range(12):
-        loss = functional.cross_entropy(classifier(inputs), torch.arange(4))
-        losses.append(float(loss.detach()))
-        penalty = hooks.penalty()
-        torch.autograd.backward(loss if penalty is None else loss + penalty)
-        optimizer.step()
-        hooks.after_step(step)
-        optimizer.zero_grad()
-    assert losses[-1] < 0.8 * losses[0]
-    after = dict(classifier.named_parameters())
-    assert all(torch.equal(after[key], value) for key, value in frozen.items())
-    assert any(not torch.equal(after[key], value) for key, value in before.items() if not key.startswith("head."))
 
 
 def test_what_each_trains(model: Model, backbone: nn.Module) -> None:

@@ -1,0 +1,170 @@
+"""What every method that trains must do, on the real MiniLM."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.build import build
+from harness.config import TrainConfig
+from harness.methods import GradientTrained, Hooks
+from harness.methods.about import catalogue, evaluate, symbols
+from harness.models import Model, ResolvedModel
+from harness.models.classifier import Batch, Classifier, load_backbone, load_tokenizer
+from harness.optimizer import make_optimizer
+from harness.saved import describe, load_classifier, read_description, save_model
+from tests.small import ROOT
+
+OVERLAYS = catalogue(ROOT / "conf/method")
+TRAINED = [name for name, each in OVERLAYS.items() if isinstance(build(each["method"]), GradientTrained)]
+TEXTS = [
+    "my card is lost", "i lost the card", "where is my refund", "please pay me back",
+    "the parcel is late", "it has not arrived", "i forgot my password", "i cannot log in",
+]  # fmt: skip
+LABELS = np.repeat(np.arange(4), 2)
+STEPS = 20
+# Their adapters begin as a part of the pretrained weights, which leaves the base when they are put in.
+TAKES_FROM_THE_BASE = ("pissa", "olora")
+
+
+@dataclass(frozen=True)
+class Base:
+    """MiniLM, as every test begins with it."""
+
+    model: Model
+    resolved: ResolvedModel
+    tokenizer: Any
+    backbone: nn.Module
+
+    def batch(self, rows: Any) -> Batch:
+        """The inputs of some texts."""
+        encoded = self.tokenizer([TEXTS[row] for row in rows], padding=True, return_tensors="pt")
+        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A method after some steps."""
+
+    name: str
+    classifier: Classifier
+    hooks: Hooks
+    losses: list[float]
+    before: dict[str, Tensor]  # every parameter, once the method was put in
+    trainable: set[str]
+
+
+@pytest.fixture(scope="module")
+def base(cache: Path) -> Base:
+    """MiniLM; tests change copies."""
+    torch.set_num_threads(1)
+    model: Model = build(yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8")))
+    resolved = model.resolve(cache)
+    return Base(model, resolved, load_tokenizer(resolved), load_backbone(resolved, "mean", 0))
+
+
+def train(base: Base, name: str, steps: int) -> Trained:
+    """Adapt a copy of MiniLM and train it, dropout off, on four classes of two texts each."""
+    torch.manual_seed(0)
+    overlay = OVERLAYS[name]
+    method = build(overlay["method"])
+    classifier = Classifier(copy.deepcopy(base.backbone), "mean", 4)
+    classifier.reset_head()
+    hooks = method.adapt(classifier, base.model, steps)
+    rows = np.arange(len(TEXTS))
+    method.initialise(classifier, iter([base.batch(rows)]))
+    trainable = classifier.trainable()
+    before = {key: p.detach().clone() for key, p in classifier.named_parameters()}
+    config = replace(TrainConfig(), lr=float(overlay["train"]["lr"]), head_lr=3e-3)
+    optimizer = make_optimizer(classifier, config, hooks)
+    classifier.eval()  # without dropout the loss of a step can be compared with another's
+    losses = []
+    for step in range(steps):
+        loss = hooks.loss(classifier, rows, base.batch, LABELS)
+        if loss is None:
+            loss = functional.cross_entropy(classifier(base.batch(rows)), torch.from_numpy(LABELS))
+        losses.append(float(loss.detach()))
+        penalty = hooks.penalty()
+        torch.autograd.backward(loss if penalty is None else loss + penalty)
+        hooks.before_update(step)
+        optimizer.step()
+        hooks.after_step(step)
+        optimizer.zero_grad()
+    return Trained(name, classifier, hooks, losses, before, set(trainable))
+
+
+@pytest.fixture(scope="module", params=TRAINED)
+def trained(request: pytest.FixtureRequest, base: Base) -> Trained:
+    """Each method, trained once for all tests."""
+    return train(base, request.param, STEPS)
+
+
+def test_loss_falls(trained: Trained) -> None:
+    """Twenty steps lower the training loss."""
+    assert np.mean(trained.losses[-3:]) < 0.8 * trained.losses[0]
+
+
+def test_only_what_is_declared_changes(trained: Trained) -> None:
+    """Frozen parameters stay bit for bit; the head is declared, and something outside it moves."""
+    after = dict(trained.classifier.named_parameters())
+    moved = {key for key, value in trained.before.items() if not torch.equal(after[key], value)}
+    assert {"head.weight", "head.bias"} <= trained.trainable
+    assert moved <= trained.trainable
+    assert any(not key.startswith("head.") for key in moved)
+
+
+def test_base_is_bit_identical(trained: Trained, base: Base) -> None:
+    """Whatever an adapter does, the pretrained weights under it are those that were loaded."""
+    pretrained = dict(base.backbone.named_parameters())
+    frozen = {
+        key.replace(".base_layer", "").replace(".base.", "."): p
+        for key, p in trained.classifier.backbone.named_parameters()
+        if f"backbone.{key}" not in trained.trainable
+    }
+    changed = set()
+    for key, value in pretrained.items():
+        same = [p for name, p in frozen.items() if name == key or name.endswith(f".{key}")]
+        if same and not any(p.shape == value.shape and torch.equal(p, value) for p in same):
+            changed.add(key)
+    if trained.name in TAKES_FROM_THE_BASE:
+        assert changed and all(key.endswith(("query.weight", "value.weight")) for key in changed)
+    else:
+        assert not changed
+
+
+def test_count_is_that_of_the_formula(trained: Trained) -> None:
+    """conf/method's formula gives the number of trainable parameters without the head."""
+    sizes = {key: p.numel() for key, p in trained.classifier.named_parameters() if key in trained.trainable}
+    method = OVERLAYS[trained.name]["method"]
+    expected = evaluate(method["about"]["parameters"], symbols(method))
+    assert sum(size for key, size in sizes.items() if not key.startswith("head.")) == expected
+
+
+def test_saved_and_loaded_it_answers_alike(trained: Trained, base: Base, cache: Path, tmp_path: Path) -> None:
+    """A saved model gives the same logits; an adapter of PEFT is loaded by PEFT."""
+    facts = describe(base.model, base.resolved, ("a", "b", "c", "d"), 64, False, "texts", trained.name)
+    save_model(tmp_path / "model", trained.classifier, trained.hooks, base.tokenizer, facts)
+    loaded = load_classifier(tmp_path / "model", read_description(tmp_path / "model"), cache)
+    batch = base.batch(range(len(TEXTS)))
+    with torch.no_grad():
+        expected, found = trained.classifier.eval()(batch), loaded(batch)
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
+    assert (tmp_path / "model/adapter").is_dir() == ("config" in OVERLAYS[trained.name]["method"])
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_same_seed_gives_the_same_weights(name: str, base: Base) -> None:
+    """Two trainings from one seed agree bit for bit."""
+    first, second = (train(base, name, 2) for _ in range(2))
+    other = dict(second.classifier.named_parameters())
+    assert first.losses == second.losses
+    assert all(torch.equal(p, other[key]) for key, p in first.classifier.named_parameters())
