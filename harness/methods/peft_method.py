@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, nearest
 from harness.methods.base import GradientTrained, Hooks
 from harness.models.architectures import ROLES, layers_of, modules_of
 
 if TYPE_CHECKING:
     from harness.models import Model
     from harness.models.classifier import Batch, Classifier
+
+# EVA is done in one or two passes over BANKING77's rows (10 shots, r from 4 to 16); PEFT itself would go on for ever.
+PASSES = 50
+
+INPUT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")  # whose virtual tokens are embeddings
 
 
 @dataclass(kw_only=True)
@@ -33,9 +38,22 @@ class PeftMethod(GradientTrained):
     rates: Mapping[str, float] = field(default_factory=dict)
 
     def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
-        """Wrap the backbone; only the adapter and the head train."""
+        """Wrap the backbone; only the adapter and the head train.
+
+        Raises:
+            HarnessError: PEFT refuses, or `frozen` or `rates` name nothing that trains.
+        """
         classifier.requires_grad_(False)
         classifier.backbone = wrap(classifier.backbone, copy.deepcopy(self.config), self.name, model)
+        trained = [name for name, p in classifier.backbone.named_parameters() if p.requires_grad]
+        for key, parts in (("frozen", self.frozen), ("rates", self.rates)):
+            for part in parts:
+                if not any(part in name for name in trained):
+                    known = {piece for name in trained for piece in name.split(".") if "_" in piece}
+                    raise HarnessError(
+                        f"method.{key} names {part!r}, which is no part of what method={self.name} trains. "
+                        f"{nearest(part, known)}"
+                    )
         for name, parameter in classifier.backbone.named_parameters():
             if any(part in name for part in self.frozen):
                 parameter.requires_grad_(False)
@@ -43,14 +61,48 @@ class PeftMethod(GradientTrained):
         return PeftHooks(self.rates)
 
     def initialise(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
-        """Let EVA (Paischer et al. 2024, arXiv:2410.07170) take its factors from what the layers see."""
+        """Let EVA (Paischer et al. 2024, arXiv:2410.07170) take its factors from what the layers see.
+
+        Raises:
+            HarnessError: the rows are too few or too alike for so many directions.
+        """
         if getattr(self.config, "init_lora_weights", None) == "eva":
             from peft import initialize_lora_eva_weights
 
             with warnings.catch_warnings():
                 # It tells what it would do otherwise, on the way.
                 warnings.simplefilter("ignore")
-                initialize_lora_eva_weights(classifier.backbone, list(batches), show_progress_bar=False)
+                try:
+                    initialize_lora_eva_weights(
+                        classifier.backbone, _Passes(list(batches), self.config.r), show_progress_bar=False
+                    )
+                except IndexError as error:
+                    # DeBERTa sends its table of positions through the same layers.
+                    raise HarnessError(
+                        f"method={self.name} takes its factors from the tokens that a layer sees, and some layers of "
+                        "this model see something else. Use method=lora, or another model."
+                    ) from error
+
+
+class _Passes:
+    """Batches for EVA over and over, but not for ever."""
+
+    def __init__(self, batches: Sequence[Batch], rank: int) -> None:
+        self.batches = batches
+        self.rank = rank
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in range(PASSES):
+            yield from self.batches
+        tokens = max(int(batch["attention_mask"].sum()) for batch in self.batches)
+        raise HarnessError(
+            f"EVA finds no {self.rank} directions (method.config.r) in the inputs of the layers after {PASSES} passes "
+            f"over the training rows. It needs a batch of at least as many tokens, and the largest has {tokens}; nor may "
+            "the texts be all alike. Lower method.config.r, raise train.batch_size, or use method=lora."
+        )
 
 
 class PeftHooks(Hooks):
@@ -86,11 +138,16 @@ def wrap(backbone: Any, config: Any, name: str, model: Model) -> Any:
     from peft import get_peft_model
 
     _name_layers(backbone, config, model)
+    _name_sizes(backbone, config)
+    _check_layers(backbone, config, name, model)
     try:
         with warnings.catch_warnings():
             # Notes for other libraries' users; what matters here is an exception.
             warnings.simplefilter("ignore")
-            return get_peft_model(backbone, config)
+            wrapped = get_peft_model(backbone, config)
+            if getattr(config, "is_prompt_learning", False):
+                _try_out(wrapped, name, model)
+            return wrapped
     except (ValueError, TypeError, NotImplementedError, AttributeError, RuntimeError) as error:
         raise HarnessError(
             f"method={name} cannot adapt model={model.name}: {error} Layers that could be adapted: "
@@ -103,7 +160,7 @@ def _name_layers(backbone: Any, config: Any, model: Model) -> None:
     for key in ("target_modules", "feedforward_modules"):
         named = getattr(config, key, "absent")
         if isinstance(named, str) and named in ROLES:
-            setattr(config, key, set(modules_of(backbone, named, model.name)))
+            setattr(config, key, _with_weights(backbone, modules_of(backbone, named, model.name)))
     if getattr(config, "target_modules", "absent") is None:
         scales = hasattr(config, "feedforward_modules")  # IA3 adapts keys, values and the last feed-forward layer
         if model.target_modules and not scales:
@@ -114,6 +171,61 @@ def _name_layers(backbone: Any, config: Any, model: Model) -> None:
                 config.feedforward_modules = set(layers.feedforward_output)
         elif model.target_modules:
             config.target_modules = set(model.target_modules)
+
+
+def _with_weights(backbone: Any, suffixes: list[str]) -> set[str]:
+    """Suffixes as they are; full names where one of the layers has nothing to adapt, as ModernBERT's first norm."""
+    found = [
+        (name, layer)
+        for name, layer in backbone.named_modules()
+        if any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes)
+    ]
+    full = {name for name, layer in found if any(True for _ in layer.parameters())}
+    return full if len(full) < len(found) else set(suffixes)
+
+
+def _name_sizes(backbone: Any, config: Any) -> None:
+    """Tell a prompt method the sizes that PEFT cannot read from an architecture's configuration."""
+    if not getattr(config, "is_prompt_learning", False):
+        return
+    settings, known = backbone.config, backbone.config.to_dict()
+    if config.peft_type.value in INPUT_PROMPTS:  # ALBERT and ELECTRA embed in fewer dimensions than they compute in
+        size = backbone.get_input_embeddings().embedding_dim
+        if size != settings.hidden_size:
+            config.token_dim = size
+    if not {"hidden_size", "n_embd", "d_model"} & set(known):  # DistilBERT, for one
+        config.token_dim = config.token_dim or settings.hidden_size
+        config.num_layers = config.num_layers or settings.num_hidden_layers
+        config.num_attention_heads = config.num_attention_heads or settings.num_attention_heads
+
+
+def _check_layers(backbone: Any, config: Any, name: str, model: Model) -> None:
+    """Refuse what PEFT would get wrong: GPT-2's transposed layers under methods that take them for ordinary ones."""
+    from transformers.pytorch_utils import Conv1D
+
+    kind = config.peft_type.value
+    olora = getattr(config, "init_lora_weights", None) == "olora"
+    if (olora or kind == "OSF") and any(isinstance(layer, Conv1D) for layer in backbone.modules()):
+        raise HarnessError(
+            f"method={name} cannot adapt model={model.name}: its layers keep their weights transposed (Conv1D), which "
+            f"PEFT's {'OLoRA' if olora else 'OSF'} does not know. Use method=lora or another model."
+        )
+
+
+def _try_out(wrapped: Any, name: str, model: Model) -> None:
+    """Compute two short rows: whether an architecture takes virtual tokens only shows then. No random stream moves."""
+    import torch
+
+    ids = torch.ones(2, 2, dtype=torch.int64, device=next(wrapped.parameters()).device)
+    mask = ids.tril()  # with padding: DistilBERT, for one, ignores a mask that hides nothing
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            wrapped.eval()(input_ids=ids, attention_mask=mask)
+    except RuntimeError as error:
+        raise HarnessError(
+            f"method={name} cannot adapt model={model.name}: its architecture ({wrapped.base_model.config.model_type}) "
+            f"does not take the method's virtual tokens ({error}). Use prompt_tuning, p_tuning or lora."
+        ) from error
 
 
 def _linear_layers(backbone: Any) -> list[str]:

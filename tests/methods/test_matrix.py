@@ -1,0 +1,108 @@
+"""Every method on every architecture: each pair trains, or a message says why it cannot."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from harness.build import build
+from harness.errors import HarnessError
+from harness.methods import ClosedForm
+from harness.methods.about import catalogue
+from harness.models.classifier import Classifier
+from tests.methods.tiny import ROWS, TINY, Tiny, tiny
+from tests.small import ROOT
+
+OVERLAYS = catalogue(ROOT / "conf/method")
+LABELS = np.array([0, 0, 1, 1])
+STEPS = 3
+# Settings that have to divide the width of a layer, for a width of 32 (16 with the narrower keys and values).
+SETTINGS: dict[str, dict[str, Any]] = {
+    "c3a": {"block_size": 16},
+    "vblora": {"vector_length": 16},
+    "road": {"group_size": 16},
+    "oft": {"oft_block_size": 16},
+    "adamss": {"r": 8},
+    "shira": {"r": 8},
+    "waveft": {"n_frequency": 100},
+    "fourierft": {"n_frequency": 100},
+    "psoft": {"r": 8},
+}
+# Pairs that cannot be, and a part of the message.
+_BIASES = ("modernbert-base", "llama-3.2-1b", "qwen3-0.6b", "gemma-3-270m", "t5-base")
+_NO_CACHE = ("deberta-v3-base", "distilbert", "modernbert-base", "albert-base", "mpnet-base", "t5-base")
+_TRANSPOSED = (
+    "adamss", "beft", "boft", "c3a", "delora", "glora", "hra", "lily", "loha", "lokr", "miss", "oft", "olora", "osf",
+    "peanut", "psoft", "road", "shira", "supertuning",
+)  # fmt: skip
+UNSUPPORTED: dict[tuple[str, str], str] = {
+    **{("bitfit", name): "has none" for name in _BIASES},
+    **{(method, name): "virtual tokens" for method in ("prefix_tuning", "cartridge") for name in _NO_CACHE},
+    **{(method, "gpt2"): "cannot adapt model=gpt2" for method in _TRANSPOSED},  # its layers are Conv1D
+    ("eva", "deberta-v3-base"): "see something else",
+    ("last_layers", "albert-base"): "has 1 blocks",  # they share their weights
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tiny models lie."""
+    torch.set_num_threads(1)
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("method", OVERLAYS)
+def test_method_on_architecture(method: str, name: str, folder: Path) -> None:
+    """Three steps: a finite loss, and nothing but what is declared moves; or the reason why not."""
+    reason = UNSUPPORTED.get((method, name))
+    if reason is None:
+        steps(method, tiny(name, folder))
+    else:
+        with pytest.raises(HarnessError, match=reason):
+            steps(method, tiny(name, folder))
+
+
+def steps(name: str, base: Tiny) -> None:
+    """Adapt a copy of a tiny model and train it for some steps."""
+    overlay = copy.deepcopy(OVERLAYS[name])
+    overlay["method"].get("config", {}).update(SETTINGS.get(name, {}))
+    method = build(overlay["method"])
+    torch.manual_seed(0)
+    classifier = Classifier(base.copy(), base.model.pooling, 2)
+    rows = np.arange(ROWS)
+    if isinstance(method, ClosedForm):
+        with torch.no_grad():
+            features = classifier.features(base.batch(rows)).numpy()
+        assert method.fit(features, LABELS, features[[0, 2]]) is not None
+        return
+    classifier.reset_head()
+    hooks = method.adapt(classifier, base.model, 10)
+    method.initialise(classifier, iter([base.batch(rows)]))
+    trainable = classifier.trainable()
+    before = {key: p.detach().clone() for key, p in classifier.named_parameters()}
+    optimizer = torch.optim.AdamW(trainable.values(), lr=float(overlay["train"]["lr"]))
+    losses = []
+    for step in range(STEPS):
+        loss = hooks.loss(classifier, rows, base.batch, LABELS)
+        if loss is None:
+            loss = functional.cross_entropy(classifier(base.batch(rows)), torch.from_numpy(LABELS))
+        losses.append(float(loss.detach()))
+        penalty = hooks.penalty()
+        torch.autograd.backward(loss if penalty is None else loss + penalty)
+        hooks.before_update(step)
+        optimizer.step()
+        hooks.after_step(step)
+        optimizer.zero_grad()
+    moved = {key for key, p in classifier.named_parameters() if not torch.equal(p, before[key])}
+    assert all(map(math.isfinite, losses)) and len(set(losses)) > 1
+    assert moved <= set(trainable)
+    # The blocks join gradually, after the steps that are taken here.
+    assert name == "gradual_unfreezing" or any(not key.startswith("head.") for key in moved)
