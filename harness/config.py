@@ -12,15 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import Problems
+from harness.limits import LimitsConfig, check_search
 
 SAMPLERS = ("tpe", "gp", "random", "qmc", "grid", "nsga2")
 PRUNERS = ("none", "median")
 MODES = ("fair", "joint")
-# Costs that every tuning run measures, so that tuning can go by them; less is better.
-TUNED_COSTS = (
-    "latency_p50_seconds", "latency_p95_seconds", "params_trainable", "peak_memory_mb", "saved_bytes", "total_seconds",
-    "train_seconds",
-)  # fmt: skip
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
 HEAD_INITS = ("probe", "random")
@@ -74,7 +70,7 @@ class TuneConfig:
     warm_start: list[str] = field(default_factory=list)  # earlier studies whose best configurations are tried first
     objectives: list[str] = field(default_factory=list)  # costs to lower besides the metric, e.g. [latency_p50_seconds]
     # largest allowed costs, e.g. {peak_memory_mb: 2000}; a configuration above one is never chosen
-    constraints: dict[str, float] = field(default_factory=dict)
+    constraints: LimitsConfig = field(default_factory=LimitsConfig)
 
 
 @dataclass
@@ -262,24 +258,7 @@ def check(config: Config, problems: Problems) -> None:
         tune.trials is not None or tune.seconds is not None,
         "A budget is needed: set tune.trials or tune.seconds (or both).",
     )
-    for name, costs in (("objectives", list(tune.objectives)), ("constraints", list(tune.constraints))):
-        for cost in costs:
-            problems.check(
-                cost in TUNED_COSTS, f"tune.{name}: {cost} is not measured in tuning. Known: {', '.join(TUNED_COSTS)}."
-            )
-        problems.check(len({*costs}) == len(costs), f"tune.{name}={costs}: name each cost once.")
-    for cost, limit in tune.constraints.items():
-        problems.check(limit > 0, f"tune.constraints: {cost} must have a limit above 0, not {limit}.")
-    problems.check(
-        not tune.objectives or tune.pruner == "none",
-        f"tune.pruner={tune.pruner} compares one curve, and tune.objectives={list(tune.objectives)} asks for several "
-        "objectives at once: set tune.pruner=none, or give a limit instead (tune.constraints={<cost>: <limit>}).",
-    )
-    problems.check(
-        tune.mode == "fair" or tune.sampler in ("tpe", "random"),
-        f"tune.sampler={tune.sampler} cannot search several methods' spaces at once: with tune.mode=joint use tpe or "
-        "random.",
-    )
+    check_search(tune, problems)
     problems.check(
         config.study is None or re.fullmatch(r"\w[\w.+-]*", config.study) is not None,
         f"study={config.study}: a study's name is made of letters, digits and . _ + -, since it names a directory.",

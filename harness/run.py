@@ -197,7 +197,11 @@ def _save(experiment: Experiment) -> None:
 def _measure_serving(experiment: Experiment) -> None:
     """Measure latency and throughput; what goes wrong there leaves them unknown, and the run's result stands."""
     result = experiment.result
-    if not experiment.tests or result.classifier is None:
+    tune = experiment.spec.config.get("tune") or {}  # tuning measures it only where it goes by it
+    limits = tune.get("constraints") or {}
+    named = (*(tune.get("objectives") or ()), *(cost for cost, limit in limits.items() if limit is not None))
+    wanted = any(str(cost).startswith("latency") for cost in named)
+    if not (experiment.tests or wanted) or result.classifier is None:
         return
     try:
         with result.phase("serve"):

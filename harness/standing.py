@@ -55,10 +55,25 @@ def cells(
         by_cell.setdefault(name.split("/")[0], {})[name] = record
     entries = {str(cell["id"]): cell for cell in asked.get("cells", []) if isinstance(cell, dict) and "id" in cell}
     names = [*entries, *sorted({*by_cell, *(name.split("/")[0] for name in doing)} - set(entries))]
-    return [
-        _cell(cell, entries.get(cell, {}), asked, by_cell.get(cell, {}), doing, _mapping(choices.get(cell)))
-        for cell in names
-    ]
+    joint = _mapping(asked.get("tune")).get("mode") == "joint"
+    groups: dict[str, list[str]] = {}  # cells that share a budget
+    for cell in names:
+        groups.setdefault(_group(entries.get(cell, {})) if joint and cell in entries else cell, []).append(cell)
+    found = {}
+    for group in groups.values():
+        ended = [r for cell in group for n, r in by_cell.get(cell, {}).items() if n not in doing and r.phase == "tune"]
+        passed = joint and any(cell in choices for cell in group)
+        for cell in group:
+            found[cell] = _cell(
+                cell, entries.get(cell, {}), asked, by_cell.get(cell, {}), doing, _mapping(choices.get(cell)),
+                ended if joint else None, passed,
+            )  # fmt: skip
+    return [found[cell] for cell in names]
+
+
+def _group(entry: Mapping[str, Any]) -> str:
+    """What cells share that a joint study tunes together."""
+    return json.dumps([entry.get("task"), entry.get("model"), entry.get("variant")], sort_keys=True, default=str)
 
 
 def _cell(
@@ -68,7 +83,15 @@ def _cell(
     records: Mapping[str, Record],
     doing: Mapping[str, str],
     choice: Mapping[str, Any],
+    shared: list[Record] | None,
+    passed: bool,
 ) -> CellStatus:
+    """Count one cell.
+
+    Args:
+        shared: tuning runs of all cells that share its budget; None if it has its own.
+        passed: whether such a cell was chosen, so that one without a choice was passed over.
+    """
     ended = [record for name, record in records.items() if name not in doing]
     tuned = [record for record in ended if record.phase == "tune"]
     now = Counter(what for name, what in doing.items() if name.split("/")[0] == cell)
@@ -80,11 +103,13 @@ def _cell(
         seeds = len(records)
         over = True
     else:
-        trials, over = _budget(entry, asked, tuned)
-        over = over or bool(choice)
+        trials, over = _budget(entry, asked, tuned, shared)
+        over = over or bool(choice) or passed
         chosen = _confirmed(ended, best, choice)
         begun = choice.get("signatures") or _mapping(asked.get("confirm")).get("seeds") or []
         seeds = max(len(begun), len(chosen))  # adaptive replication may have added some
+        if passed and not choice:
+            chosen, seeds = [], 0
     nothing_worked = over and best is None and bool(entry) and not now
     state = "waiting"
     if over and not now and (nothing_worked or len(chosen) >= seeds):
@@ -100,10 +125,15 @@ def _cell(
     )  # fmt: skip
 
 
-def _budget(entry: Mapping[str, Any], asked: Mapping[str, Any], tuned: list[Record]) -> tuple[int | None, bool]:
+def _budget(
+    entry: Mapping[str, Any], asked: Mapping[str, Any], tuned: list[Record], shared: list[Record] | None
+) -> tuple[int | None, bool]:
     """How many trials a cell gets (None: as many as the seconds allow), and whether its tuning is over."""
     tune = _mapping(asked.get("tune"))
     trials, limit = tune.get("trials"), tune.get("seconds")
+    if shared is not None:  # how much of it goes to one cell cannot be said
+        spent = sum(record.cost.get("total_seconds") or 0.0 for record in shared)
+        return None, (trials is not None and len(shared) >= trials) or (limit is not None and spent >= limit)
     finite = _size(_mapping(_mapping(entry.get("question")).get("space")))
     if finite is not None:
         trials = finite if trials is None else min(trials, finite)

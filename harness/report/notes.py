@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,9 @@ def notes(study: Study, rows: Sequence[Row], evidence: Evidence, hidden: int = 0
     found: dict[Note, None] = {}
     for note in (
         *_ended(rows),
-        *(note for question in evidence.questions for note in (*_seeds(question), *_budget(question))),
+        *searched(study.sweep),
+        *(note for question in evidence.questions for note in _seeds(question)),
+        *(note for question in evidence.questions if not _joint(study.sweep) for note in _budget(question)),
         *_data(rows),
         *(Note("Compared", text) for text in evidence.notes),
         *(Note("Files", text) for text in study.warnings),
@@ -51,6 +53,32 @@ def notes(study: Study, rows: Sequence[Row], evidence: Evidence, hidden: int = 0
     listing = list(found)
     rest = len(listing) - MOST
     return [*listing[:MOST], Note("More", f"And {rest} more of the kind.")] if rest > 0 else listing
+
+
+def searched(sweep: Mapping[str, Any]) -> Iterator[Note]:
+    """Say how configurations were searched for, where that is not each cell for itself from its defaults."""
+    tune, cells = sweep.get("tune"), sweep.get("cells")
+    tune, cells = tune if isinstance(tune, Mapping) else {}, cells if isinstance(cells, list) else []
+    if _joint(sweep):
+        yield Note(
+            "Tuning",
+            f"The method was tuned like a hyperparameter (tune.mode=joint): {tune.get('trials')} trials for all "
+            f"methods of a task and model, and only the best {tune.get('finalists')} were confirmed. Methods had "
+            "unequal budgets, so this finds a good configuration and does not compare methods.",
+        )
+    if limits := tune.get("constraints"):
+        kept = wording.listed([f"{cost} {limit:g}" for cost, limit in limits.items()])
+        yield Note("Tuning", f"Configurations above {kept} could not be chosen.")
+    for entry in cells:
+        starts = entry.get("warm_start") if isinstance(entry, Mapping) else None
+        if starts:
+            listed = wording.listed([f"{each['cell']} in {each['study']}" for each in starts])
+            yield Note("Tuning", f"After the default, {entry.get('id')} first tried the best of {listed}.")
+
+
+def _joint(sweep: Mapping[str, Any]) -> bool:
+    tune = sweep.get("tune")
+    return isinstance(tune, Mapping) and tune.get("mode") == "joint"
 
 
 def _ended(rows: Sequence[Row]) -> Iterator[Note]:

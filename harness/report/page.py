@@ -21,6 +21,7 @@ from harness.report.hardest import hardest
 from harness.report.load import Study, flat
 from harness.report.notes import latest, notes
 from harness.report.owning import owning
+from harness.report.pareto import front
 from harness.report.pivot import grid
 from harness.report.pivot import title as pivot_title
 from harness.report.plan import planned
@@ -88,6 +89,7 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
         box=(WIDTH, HEIGHT),
         pivot=grid(report) if report.pivot is not None else None,
         pivot_title=pivot_title,
+        fronts=[found_ for each in found.questions if (found_ := front(each.rows, study.sweep)) is not None],
         figures=figures,
         elsewhere=[drawing for drawing in drawings if drawing.name not in {each.name for each, _ in figures}],
         hardest=hardest(found),

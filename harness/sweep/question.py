@@ -37,7 +37,7 @@ def search(tune: TuneConfig) -> dict[str, Any]:
         "mode": tune.mode if tune.mode != "fair" else None,
         "warm_start": [Path(each).name for each in tune.warm_start],
         "objectives": list(tune.objectives),
-        "constraints": dict(tune.constraints),
+        "constraints": tune.constraints.given,
     }
     return {
         "sampler": tune.sampler,

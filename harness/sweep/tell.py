@@ -31,13 +31,15 @@ def told(record: Record, metric: str, tune: TuneConfig) -> Told:
     return Told(
         record.metrics["val"].get(metric),
         tuple(float(record.cost[cost]) for cost in tune.objectives),
-        {cost: float(record.cost[cost]) / limit - 1 for cost, limit in tune.constraints.items()},
+        {cost: float(record.cost[cost]) / limit - 1 for cost, limit in tune.constraints.given.items()},
     )
 
 
 def missing(record: Record, tune: TuneConfig) -> list[str]:
     """Costs that the search goes by and the record does not have."""
-    return [cost for cost in {**dict.fromkeys(tune.objectives), **tune.constraints} if record.cost.get(cost) is None]
+    return [
+        cost for cost in {**dict.fromkeys(tune.objectives), **tune.constraints.given} if record.cost.get(cost) is None
+    ]
 
 
 def why_none(records: Sequence[Record], tune: TuneConfig) -> str:
@@ -46,7 +48,7 @@ def why_none(records: Sequence[Record], tune: TuneConfig) -> str:
         return f"for {', '.join(unknown)} could not be measured (the log of a run says why)."
     least = [
         f"{cost} of {min(float(record.cost[cost]) for record in records):g} at least, allowed are {limit:g}"
-        for cost, limit in tune.constraints.items()
+        for cost, limit in tune.constraints.given.items()
         if any(float(record.cost[cost]) > limit for record in records)
     ]
     return f"for no configuration keeps tune.constraints: {'; '.join(least)}."

@@ -92,7 +92,7 @@ def run(directory: Path, each: Ready, launcher: Launcher, trials: int) -> float:
         storage = open_storage(None, directory, print)
         records = Records(directory / "runs", print)
         cell = each.cell
-        tuning = Trials(cell.id, cell.space, config.tune, True, cell.defaults(), storage)
+        tuning = Trials(cell.id, cell.space, config.tune, True, [cell.encode({})], storage)
         contest = Contest(each, tuning, config, (1,), "bench", directory / "runs", records)
         started = time.perf_counter()
         done = Coordinator([contest], launcher, records, 0, False, progress, Interrupt()).run()

@@ -9,6 +9,7 @@ import yaml
 
 from harness.config import Config, TuneConfig, check
 from harness.errors import HarnessError, Problems
+from harness.limits import LimitsConfig
 from harness.record import Record, write_json
 from harness.sweep.prepare import Ready
 from harness.sweep.storage import open_storage
@@ -54,7 +55,7 @@ def test_a_study_with_a_cost_is_sampled_alike_after_every_interruption(tmp_path:
 
 def test_a_configuration_above_a_limit_is_never_the_best_and_the_search_avoids_such(tmp_path: Path) -> None:
     """Ranks above 4 score higher, and break the limit; limits survive a restart."""
-    tune = TuneConfig(trials=30, constraints={"saved_bytes": 4}, startup_trials=6)
+    tune = TuneConfig(trials=30, constraints=LimitsConfig(saved_bytes=4), startup_trials=6)
     study = trials(tmp_path, tune)
     while not study.over:
         suggestion = study.ask()
@@ -71,7 +72,7 @@ def test_a_configuration_above_a_limit_is_never_the_best_and_the_search_avoids_s
 
 def test_a_cost_that_was_not_measured_is_no_answer() -> None:
     """Nothing stands in for it; the sentence names it, or the limit that nothing keeps."""
-    tune = TuneConfig(objectives=["train_seconds"], constraints={"peak_memory_mb": 100})
+    tune = TuneConfig(objectives=["train_seconds"], constraints=LimitsConfig(peak_memory_mb=100))
     assert told(record(train_seconds=1.0), "accuracy", tune).value is None
     assert "peak_memory_mb could not be measured" in why_none([record(train_seconds=1.0)], tune)
     full = record(train_seconds=1.0, peak_memory_mb=150.0)
@@ -83,7 +84,7 @@ def test_a_cost_that_was_not_measured_is_no_answer() -> None:
     ("tune", "message"),
     [
         ({"objectives": ["dollars"]}, r"tune\.objectives: dollars is not measured in tuning\. Known: latency_p50"),
-        ({"constraints": {"saved_bytes": 0}}, "limit above 0"),
+        ({"constraints": LimitsConfig(saved_bytes=0)}, "saved_bytes must be above 0"),
         ({"objectives": ["saved_bytes"], "pruner": "median"}, "compares one curve"),
         ({"mode": "joint", "sampler": "gp"}, "several methods' spaces"),
     ],

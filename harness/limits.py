@@ -1,0 +1,60 @@
+"""Costs that tuning can go by, besides the metric: as objectives, or as limits that a configuration must keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import Problems
+
+if TYPE_CHECKING:
+    from harness.config import TuneConfig
+
+# Costs that every tuning run measures; less is better.
+TUNED_COSTS = (
+    "latency_p50_seconds", "latency_p95_seconds", "params_trainable", "peak_memory_mb", "saved_bytes", "total_seconds",
+    "train_seconds",
+)  # fmt: skip
+
+
+@dataclass
+class LimitsConfig:
+    """Largest allowed costs of a configuration; null sets no limit."""
+
+    latency_p50_seconds: float | None = None
+    latency_p95_seconds: float | None = None
+    params_trainable: float | None = None
+    peak_memory_mb: float | None = None
+    saved_bytes: float | None = None
+    total_seconds: float | None = None
+    train_seconds: float | None = None
+
+    @property
+    def given(self) -> dict[str, float]:
+        """The limits that are set."""
+        return {cost: limit for cost, limit in vars(self).items() if limit is not None}
+
+
+def check_search(tune: TuneConfig, problems: Problems) -> None:
+    """Note what the search cannot go by, or not together."""
+    for cost in tune.objectives:
+        problems.check(
+            cost in TUNED_COSTS, f"tune.objectives: {cost} is not measured in tuning. Known: {', '.join(TUNED_COSTS)}."
+        )
+    problems.check(
+        len({*tune.objectives}) == len(tune.objectives),
+        f"tune.objectives={list(tune.objectives)}: name each cost once.",
+    )
+    for cost in TUNED_COSTS:
+        limit = getattr(tune.constraints, cost)
+        problems.check(limit is None or limit > 0, f"tune.constraints.{cost} must be above 0, not {limit}.")
+    problems.check(
+        not tune.objectives or tune.pruner == "none",
+        f"tune.pruner={tune.pruner} compares one curve, and tune.objectives={list(tune.objectives)} asks for several "
+        "objectives at once: set tune.pruner=none, or give a limit instead (tune.constraints={<cost>: <limit>}).",
+    )
+    problems.check(
+        tune.mode == "fair" or tune.sampler in ("tpe", "random"),
+        f"tune.sampler={tune.sampler} cannot search several methods' spaces at once: with tune.mode=joint use tpe or "
+        "random.",
+    )
