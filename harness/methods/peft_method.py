@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from harness.models import Model
     from harness.models.classifier import Batch, Classifier
 
-# EVA is done in one or two passes over BANKING77's rows (10 shots, r from 4 to 16); PEFT itself would go on for ever.
+# EVA is done after 8 (r=4), 22 (r=8) or 40 (r=16) batches of 32 rows of BANKING77, 10 shots, which are 25 a pass; PEFT
+# itself would go on for ever.
 PASSES = 50
 
 INPUT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")  # whose virtual tokens are embeddings
@@ -100,8 +101,8 @@ class _Passes:
         tokens = max(int(batch["attention_mask"].sum()) for batch in self.batches)
         raise HarnessError(
             f"EVA finds no {self.rank} directions (method.config.r) in the inputs of the layers after {PASSES} passes "
-            f"over the training rows. It needs a batch of at least as many tokens, and the largest has {tokens}; nor may "
-            "the texts be all alike. Lower method.config.r, raise train.batch_size, or use method=lora."
+            f"over the training rows. It needs a batch of at least as many tokens, and the largest has {tokens}; "
+            "nor may the texts be all alike. Lower method.config.r, raise train.batch_size, or use method=lora."
         )
 
 
@@ -160,7 +161,7 @@ def _name_layers(backbone: Any, config: Any, model: Model) -> None:
     for key in ("target_modules", "feedforward_modules"):
         named = getattr(config, key, "absent")
         if isinstance(named, str) and named in ROLES:
-            setattr(config, key, _with_weights(backbone, modules_of(backbone, named, model.name)))
+            setattr(config, key, _of_role(backbone, named, model))
     if getattr(config, "target_modules", "absent") is None:
         scales = hasattr(config, "feedforward_modules")  # IA3 adapts keys, values and the last feed-forward layer
         if model.target_modules and not scales:
@@ -171,6 +172,16 @@ def _name_layers(backbone: Any, config: Any, model: Model) -> None:
                 config.feedforward_modules = set(layers.feedforward_output)
         elif model.target_modules:
             config.target_modules = set(model.target_modules)
+
+
+def _of_role(backbone: Any, role: str, model: Model) -> set[str]:
+    """Names for PEFT, which takes every layer that ends like one: BERT's `output.dense` is the attention's, too."""
+    ends = modules_of(backbone, role, model.name)
+    if not role.startswith("feedforward"):
+        return _with_weights(backbone, ends)
+    others = modules_of(backbone, "attention", model.name)
+    layers = [name for name, _ in backbone.named_modules() if any(f".{name}".endswith(f".{end}") for end in ends)]
+    return {name for name in layers if not any(f".{name}".endswith(f".{end}") for end in others)}
 
 
 def _with_weights(backbone: Any, suffixes: list[str]) -> set[str]:
