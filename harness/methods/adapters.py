@@ -48,7 +48,8 @@ class Bottleneck(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The base's: T5 asks its layers for their type before it calls them."""
-        weight: Tensor = self.base.weight
+        weight = self.base.weight
+        assert isinstance(weight, Tensor)
         return weight
 
     def forward(self, inputs: Tensor) -> Tensor:
