@@ -54,6 +54,13 @@ def print_runs(
             console.print(f"Each job{which}: {escape(resources)}.", soft_wrap=True)
     at_least = "" if config.tune.trials is not None else "at least "
     console.print(f"{_count(len(ready), 'cell')}, {at_least}{_count(total, 'run')} {where}.")
+    if config.tune.mode == "joint":
+        console.print(
+            "[yellow]Note:[/yellow] tune.mode=joint shares the trials among all methods of a task and model, and "
+            f"confirms the best {config.tune.finalists}. Which method gets how many is open: the rows give each "
+            "its most, so their sums are far above what will run.",
+            soft_wrap=True,
+        )
 
 
 def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) -> None:
