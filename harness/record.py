@@ -33,6 +33,7 @@ OPERATIONAL = (
     "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",
     "task.label_names",
     "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
+    "model.quantise",
 )  # fmt: skip
 
 STOP = "stop"  # a file that asks: in a run's directory the run, in a study's its coordinator

@@ -234,5 +234,42 @@ def test_longest_input(resolved: ResolvedModel, backbone: nn.Module) -> None:
     assert longest_input(roberta, tokenizer) == 512
 
 
+@pytest.mark.parametrize(
+    "kind", ["8bit", pytest.param("4bit", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
+)
+def test_quantised_base_carries_an_adapter(kind: str, resolved: ResolvedModel, tmp_path: Path) -> None:
+    """Few bits keep the vectors, LoRA trains on them, and the digest is another one."""
+    model = Model(**_fields(quantise=kind))
+    few = model.resolve(tmp_path)
+    assert few.digest != resolved.digest
+    inputs = batch(resolved, ["where is my card?", "a refund"])
+    classifier = Classifier(load_backbone(few, "mean", 0), "mean", 2)
+    whole = Classifier(load_backbone(resolved, "mean", 0), "mean", 2)
+    with torch.no_grad():
+        alike = (classifier.features(inputs) * whole.features(inputs)).sum(dim=-1)
+    assert alike.min() > 0.95
+    method = yaml.safe_load((ROOT / "conf/method/lora.yaml").read_text(encoding="utf-8"))["method"]
+    model.check_method(method)
+    build(method).adapt(classifier, model, 10)
+    classifier.train()(inputs)[:, 0].sum().backward()
+    assert all(p.grad is not None for p in classifier.trainable().values())
+
+
+def test_quantised_base_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method that changes weights is refused, and so is everything where the library is missing."""
+    model = Model(**_fields(quantise="4bit"))
+    for name in ("full", "pissa", "setfit"):
+        with pytest.raises(HarnessError, match=f"method={name} cannot train"):
+            model.check_method(yaml.safe_load((ROOT / f"conf/method/{name}.yaml").read_text("utf-8"))["method"])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(HarnessError, match="4bit needs a CUDA GPU"):
+        load_backbone(model.resolve(tmp_path), "mean", 0)
+    monkeypatch.setattr("harness.models.source.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(HarnessError, match="needs bitsandbytes"):
+        model.resolve(tmp_path)
+    with pytest.raises(HarnessError, match=r"model\.quantise cannot be 3bit"):
+        Model(**_fields(quantise="3bit"))
+
+
 def _fields(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (MINILM | changes).items() if key != "_target_"}

@@ -185,6 +185,8 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers gives these no types
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     options: dict[str, Any] = {"num_labels": classes} if pooling == "model" else {"add_pooling_layer": False}
+    if resolved.quantise:
+        options |= _quantised(resolved.quantise)
     state = torch.get_rng_state()
     torch.manual_seed(0)
     try:
@@ -196,18 +198,39 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
             backbone = _from_pretrained(kind, resolved.path, options)
         except TypeError:
             # Not every architecture has a pooling layer to leave out.
-            backbone = _from_pretrained(kind, resolved.path, {})
+            options.pop("add_pooling_layer", None)
+            backbone = _from_pretrained(kind, resolved.path, options)
     except (OSError, ValueError, KeyError) as error:
         raise HarnessError(f"The model at {resolved.path} ({resolved.source}) cannot be loaded: {error}") from error
     finally:
         torch.set_rng_state(state)
     settings: Any = backbone.config
+    if resolved.quantise:
+        # Integers cannot ask for gradients, and no method that is let here trains what it finds.
+        backbone.requires_grad_(False)
     if getattr(settings, "use_cache", False):
         settings.use_cache = False
     if pooling == "model" and settings.pad_token_id is None:
         # A decoder's own head finds the last token of a text by what pads it.
         settings.pad_token_id = load_tokenizer(resolved).pad_token_id
     return backbone.eval()
+
+
+def _quantised(kind: str) -> dict[str, Any]:
+    """Options of `from_pretrained` for a base in fewer bits."""
+    from transformers import BitsAndBytesConfig
+
+    if kind == "4bit" and not torch.cuda.is_available():
+        # On some CPUs bitsandbytes repacks 4-bit weights in a way that has no gradients, and does not pack them back.
+        raise HarnessError("model.quantise=4bit needs a CUDA GPU, and there is none. Use model.quantise=8bit or null.")
+
+    config: Any = BitsAndBytesConfig
+    made = (
+        config(load_in_8bit=True)
+        if kind == "8bit"
+        else config(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+    )
+    return {"quantization_config": made, "device_map": {"": 0 if torch.cuda.is_available() else "cpu"}}
 
 
 def _from_pretrained(kind: Any, path: Path, options: dict[str, Any]) -> nn.Module:

@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,15 @@ from typing import Any
 from harness.errors import HarnessError, Problems, nearest
 from harness.record import atomic, digest
 
+QUANTISED = ("8bit", "4bit")
+# Methods that never touch the base's weights, or whose layers PEFT has for quantised ones, by what their YAML names.
+ON_QUANTISED = (
+    "peft.LoraConfig", "peft.AdaLoraConfig", "peft.IA3Config", "peft.HiraConfig", "peft.PveraConfig",
+    "peft.RandLoraConfig", "peft.RoadConfig", "peft.PromptTuningConfig", "peft.PromptEncoderConfig",
+    "harness.methods.knn.Knn", "harness.methods.lda.Lda", "harness.methods.linear_probe.LinearProbe",
+    "harness.methods.nearest_mean.NearestMean", "harness.methods.zero_shot.ZeroShot",
+)  # fmt: skip
+INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA's that rewrite the base
 POOLINGS = ("mean", "cls", "last", "model")
 WEIGHTS = "*.safetensors"  # the only weights that are loaded: a pickle is code
 # What a backbone is made of. Only top-level files: repositories keep exports for other runtimes in folders.
@@ -34,11 +43,13 @@ class ResolvedModel:
         path: the directory that holds config.json, *.safetensors and the tokenizer.
         digest: 64 hex digits that stand for the content of those files, the same whatever the source.
         source: where it was found, for people.
+        quantise: how its weights are held, see `Model`; part of the digest.
     """
 
     path: Path
     digest: str
     source: str
+    quantise: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -56,6 +67,8 @@ class Model:
         max_tokens: longest input; None takes the architecture's own limit.
         target_modules: layers that an adapter changes when its method names none; None leaves it to PEFT's table.
         resources: what a job needs at least, such as {mem_gb: 16}; joined with the method's and the cluster profile's.
+        quantise: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) holds the frozen
+            weights in fewer bits, by bitsandbytes; None keeps them in 32.
     """
 
     name: str
@@ -68,6 +81,7 @@ class Model:
     max_tokens: int | None = None
     target_modules: list[str] | None = None
     resources: dict[str, Any] = field(default_factory=dict)
+    quantise: str | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -75,6 +89,10 @@ class Model:
         problems.check(
             self.pooling in POOLINGS,
             f"model.pooling cannot be {self.pooling}. {nearest(self.pooling, POOLINGS)}",
+        )
+        problems.check(
+            self.quantise is None or self.quantise in QUANTISED,
+            f"model.quantise cannot be {self.quantise}: null (32 bits), {' or '.join(QUANTISED)}.",
         )
         problems.check(
             self.max_tokens is None or self.max_tokens > 0,
@@ -87,6 +105,38 @@ class Model:
         problems.raise_any()
 
     def resolve(self, cache_dir: str | Path) -> ResolvedModel:
+        """Find the model's files, see `_find`; a quantised model is another one, with a digest of its own.
+
+        Raises:
+            HarnessError: as `_find`, or bitsandbytes is missing.
+        """
+        if self.quantise and importlib.util.find_spec("bitsandbytes") is None:
+            raise HarnessError(
+                f"model.quantise={self.quantise} needs bitsandbytes, which is not installed: "
+                "pip install 'harness[quantise]', or leave model.quantise null."
+            )
+        found = self._find(cache_dir)
+        if self.quantise:
+            return replace(found, digest=digest([found.digest, self.quantise]), quantise=self.quantise)
+        return found
+
+    def check_method(self, method: dict[str, Any]) -> None:
+        """Refuse a method, as its YAML has it, that cannot train on quantised weights.
+
+        Raises:
+            HarnessError: it cannot.
+        """
+        config = method.get("config") or {}
+        target = config.get("_target_", method.get("_target_"))
+        rewrites = config.get("init_lora_weights") in INITS_FROM_WEIGHTS
+        if self.quantise and (target not in ON_QUANTISED or rewrites):
+            raise HarnessError(
+                f"method={method.get('name')} cannot train on a backbone of model.quantise={self.quantise}: it changes "
+                "or reads weights that are no longer numbers to compute with. Use method=lora, dora, adalora, ia3 or "
+                "prompt_tuning, or leave model.quantise null."
+            )
+
+    def _find(self, cache_dir: str | Path) -> ResolvedModel:
         """Find the model's files: explicit path, local cache, hub, then the bundled package.
 
         Args:

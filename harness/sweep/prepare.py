@@ -98,6 +98,11 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
         cache = cache_dir(base)
         data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())
         model = _once(resolved, base["model"], problems, lambda node, p=packages, c=cache: build(node, p).resolve(c))
+        if model is not None and model.quantise:
+            try:
+                build(base["model"], packages).check_method(base["method"])
+            except HarnessError as error:
+                problems.extend(error)
         for part in (base.get("augment") or {}).values():
             _once(augmentations, part, problems, lambda node, p=packages, c=cache: build(node, p).ready(c))
         try:
