@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 
@@ -16,6 +17,7 @@ from harness.record import Pack, Record
 from harness.sweep.cells import NAMED, Cell
 from harness.sweep.coordinator import Interrupt
 from harness.sweep.prepare import prepare
+from harness.track import Following
 
 STUDY = "single"
 
@@ -32,6 +34,8 @@ def run_single(config: DictConfig) -> int:
             "process. Make it a study (-m), or leave them out."
         )
     console = Console(highlight=False)
+    nodes = cast(dict[str, Any], OmegaConf.to_container(config.tracker, resolve=True))
+    Following.check(nodes, config.packages)
     names = {group: str(config[group].name) for group in NAMED}
     cell = Cell(".".join(names.values()), names["task"], names["model"], names["method"], variant={}, config=config)
     (ready,) = prepare([cell], config)
@@ -51,7 +55,11 @@ def run_single(config: DictConfig) -> int:
     else:
         if config.rerun:
             spec.paths.record.unlink(missing_ok=True)
-        record = _execute(console, config, Pack((spec,)))
+        with Following() as trackers:
+            only = f"{cell.id}/{Path(spec.directory).name}"
+            study_dir = Path(str(config.runs_dir)) / study
+            trackers.start(nodes, config.packages, study_dir, lambda kind, line: _tell(console, kind, line), only)
+            record = _execute(console, config, Pack((spec,)))
     if record is None or record.status == "running":
         console.print("Interrupted. A checkpoint is kept; run the same command again to go on.")
         return 130
@@ -63,6 +71,10 @@ def run_single(config: DictConfig) -> int:
         soft_wrap=True,
     )
     return 0
+
+
+def _tell(console: Console, kind: str, line: str) -> None:
+    console.print(f"[yellow]{kind.strip()}[/yellow] {escape(line)}", soft_wrap=True)
 
 
 def _execute(console: Console, config: DictConfig, pack: Pack) -> Record | None:

@@ -42,6 +42,7 @@ from harness.sweep.replicate import Replication, plan_looks
 from harness.sweep.samplers import startup_trials
 from harness.sweep.storage import lock, open_storage
 from harness.sweep.warm_start import Start, warm_starts
+from harness.track import Following
 
 
 def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> int:
@@ -53,6 +54,11 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     Raises:
         HarnessError: what was asked cannot be done; nothing was started.
     """
+    with Following() as trackers:
+        return _run_study(loader, master, arguments, trackers)
+
+
+def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], trackers: Following) -> int:
     began = time.monotonic()
     console = Console(highlight=False)
     asked = compose(loader, master, arguments)
@@ -65,6 +71,7 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     question.check_same(directory, ready, config.tune)
     question.looks(directory, plan_looks(config.confirm, len(asked.seeds)))
     Settings(**asdict(config.report)).check()
+    trackers.check(config.tracker, config.packages)
     check_joint(asked.cells, config.tune)
     warm, unused = warm_starts(ready, config, directory)
     check_dollars(config, [slot_rate(config, each.base) for each in ready])
@@ -91,6 +98,7 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
     if config.launch.detach:
         return _detach(console, config, name, directory)
     with lock(directory):
+        trackers.start(config.tracker, config.packages, directory, lambda kind, line: _tell(console, kind, line))
         console.print(
             f"Study [bold]{name}[/bold] in {escape(str(directory))}: {_count(len(ready), 'cell')}, "
             f"up to {_budget(config)} {'each' if config.tune.mode == 'fair' else 'for all methods together'}, then "
@@ -114,7 +122,7 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
         return 130
     if note:
         console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
-    code = _conclude(console, config, name, directory, contests)
+    code = _conclude(console, config, name, directory, contests, trackers)
     if ended == "budget":
         console.print(
             f"To go on from here, run the same command with a larger budget; it counts all that was spent before:\n"
@@ -257,12 +265,24 @@ def _write_choices(directory: Path, contests: Sequence[Contest]) -> None:
     write_choices(directory, {contest.id: contest.choice for contest in contests})
 
 
-def _conclude(console: Console, config: Config, name: str, directory: Path, contests: Sequence[Contest]) -> int:
+def _tell(console: Console, kind: str, line: str) -> None:
+    console.print(f"[yellow]{kind.strip()}[/yellow] {escape(line)}", soft_wrap=True)
+
+
+def _conclude(
+    console: Console,
+    config: Config,
+    name: str,
+    directory: Path,
+    contests: Sequence[Contest],
+    trackers: Following,
+) -> int:
     """Print what a finished study leaves: the table, the page, the best model and how to load it."""
     from harness.report import text_table, write
 
     write_importances(directory, contests)
     report = write(directory, Path(config.reports_dir) / name)
+    trackers.report = report.page.parent
     console.print(text_table(report, console.width))
     for sentence in (*report.summary, f"Report: {report.page}"):
         console.print(escape(sentence), soft_wrap=True)

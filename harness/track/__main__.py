@@ -1,0 +1,89 @@
+"""python -m harness.track <study> <tracker> [key=value ...]: tell a tracker of a study, afterwards or again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from harness.errors import HarnessError, nearest
+from harness.track.base import Tracker
+from harness.track.follow import TRACK, Follow
+from harness.track.tensorboard import TensorBoard
+from harness.track.weights_and_biases import WeightsAndBiases
+
+KNOWN = {"wandb": WeightsAndBiases, "tensorboard": TensorBoard}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, or 2 where something was asked that cannot be done."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.track",
+        description="Tell a tracker of a study's runs and report: what it has been told before is not told again.",
+    )
+    parser.add_argument("study", help="a study's directory, or its name in the directory of studies")
+    parser.add_argument("tracker", choices=sorted(KNOWN))
+    parser.add_argument("options", nargs="*", metavar="key=value", help="as in conf/tracker, e.g. project=mine")
+    parser.add_argument("--again", action="store_true", help="tell everything anew")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
+    parser.add_argument("--report", type=Path, help="the report's directory (default: reports/<study>)")
+    options = parser.parse_args(arguments)
+    try:
+        study = _find(options.study, options.runs_dir)
+        tracker = _tracker(options.tracker, options.options)
+        with FileLock(study / TRACK / f"{tracker.name}.lock").acquire(timeout=1):
+            if options.again:
+                (study / TRACK / f"{tracker.name}.json").unlink(missing_ok=True)
+            follow = Follow(study, tracker)
+            follow.look()
+            follow.report(options.report or Path("reports") / study.name)
+            for sentence in follow.close():
+                sys.stdout.write(sentence + "\n")
+    except Timeout:
+        sys.stderr.write(f"Error: {options.study} is being followed by tracker={options.tracker} just now.\n")
+        return 2
+    except HarnessError as error:
+        sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 -- whatever a tracker's library raises, in one line
+        sys.stderr.write(f"Error: {options.tracker}: {type(error).__name__}: {error}\n")
+        return 2
+    return 0
+
+
+def _find(name: str, runs_dir: Path) -> Path:
+    for path in (Path(name), runs_dir / name):
+        if (path / "runs").is_dir():
+            (path / TRACK).mkdir(exist_ok=True)
+            return path
+    known = sorted(path.parent.name for path in runs_dir.glob("*/runs"))
+    raise HarnessError(
+        f"There is no study {name}: neither it nor {runs_dir / name} holds runs/. Known in {runs_dir}: "
+        f"{', '.join(known) or 'none'}."
+    )
+
+
+def _tracker(name: str, options: Sequence[str]) -> Tracker:
+    kind: type[Any] = KNOWN[name]
+    keys = [each.name for each in fields(kind) if each.init]
+    values: dict[str, Any] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or key not in keys:
+            raise HarnessError(f"{option} is no key=value of {name}. {nearest(key, keys)}")
+        values[key] = yaml.safe_load(value)
+    tracker: Tracker = kind(**values)
+    tracker.check()
+    return tracker
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""TensorBoard's event files, written with TensorBoard's own package and without torch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.track.base import Tracked, Tracker
+
+FOLDER = "tensorboard"
+
+
+@dataclass
+class TensorBoard(Tracker):
+    """Curves, results and hyperparameters of every run in `<study>/tensorboard/<cell>/<run>`.
+
+    Attributes:
+        name, wait_seconds: as in `Tracker`.
+    """
+
+    name: str = "tensorboard"
+    wait_seconds: float = 30.0
+    packages: ClassVar[tuple[str, ...]] = ("tensorboard",)
+    extra: ClassVar[str | None] = "tensorboard"
+    folder: Path = field(init=False, default=Path())
+    writers: dict[str, Any] = field(init=False, default_factory=dict)
+
+    def open(self, study: Path) -> None:
+        """Take the study's folder."""
+        from tensorboard.summary.writer import event_file_writer  # noqa: F401 -- fails here and at once, or never
+
+        self.folder = study / FOLDER
+
+    def begin(self, run: Tracked) -> None:
+        """Open the run's event file; what an earlier run of this name left makes room for it."""
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        folder, mark = self.folder / run.name, self.folder / run.name / "id"
+        if folder.is_dir() and not (mark.is_file() and mark.read_text(encoding="utf-8") == run.id):
+            shutil.rmtree(folder)
+        if (earlier := self.writers.pop(run.name, None)) is not None:
+            earlier.close()
+        self.writers[run.name] = EventFileWriter(str(folder))
+        mark.write_text(run.id, encoding="utf-8")
+
+    def epoch(self, run: Tracked, number: int, values: Mapping[str, float], seconds: float) -> None:
+        """Write a point of each curve, at the time of training."""
+        self._scalars(run, number, values, _seconds(run.record["started"]) + seconds)
+        self.writers[run.name].flush()
+
+    def end(self, run: Tracked, results: Mapping[str, float]) -> None:
+        """Write the hyperparameters and the results."""
+        from tensorboard.plugins.hparams.api_pb2 import Status
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+
+        record, ended = run.record, _seconds(run.record["ended"] or run.record["started"])
+        start = SessionStartInfo(group_name=run.name, start_time_secs=_seconds(record["started"]))
+        for key, value in hparams(run).items():
+            if isinstance(value, bool):
+                start.hparams[key].bool_value = value
+            elif isinstance(value, int | float):
+                start.hparams[key].number_value = value
+            else:
+                start.hparams[key].string_value = str(value)
+        failed = record["status"] in ("failed", "lost")
+        end = SessionEndInfo(
+            status=Status.STATUS_FAILURE if failed else Status.STATUS_SUCCESS, end_time_secs=ended
+        )  # fmt: skip
+        self._summary(run, "session_start_info", HParamsPluginData(session_start_info=start, version=0), ended)
+        # Under names of their own: at the end stands the best epoch, which is not the last point of the curve.
+        self._scalars(run, 0, {f"result/{name}": value for name, value in results.items()}, ended)
+        self._summary(run, "session_end_info", HParamsPluginData(session_end_info=end, version=0), ended)
+        self.writers.pop(run.name).close()
+
+    def close(self) -> list[str]:
+        """Close what runs that have not ended have open, and say how to look."""
+        for writer in self.writers.values():
+            writer.close()
+        self.writers = {}
+        return [f"TensorBoard: tensorboard --logdir {_shown(self.folder)}"] if self.folder.is_dir() else []
+
+    def _scalars(self, run: Tracked, step: int, values: Mapping[str, float], at: float) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self.writers[run.name].add_event(Event(wall_time=at, step=step, summary=Summary(value=points)))
+
+    def _summary(self, run: Tracked, what: str, content: Any, at: float) -> None:
+        """Write what the HParams tab reads: its content lies in the metadata of an empty value."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+
+        plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content.SerializeToString())
+        value = Summary.Value(tag=f"_hparams_/{what}", metadata=SummaryMetadata(plugin_data=plugin))
+        self.writers[run.name].add_event(Event(wall_time=at, summary=Summary(value=[value])))
+
+
+def hparams(run: Tracked) -> dict[str, Any]:
+    """What the HParams tab compares: the cell's parts, the seed and what was tuned; untuned, the training's rates."""
+    record = run.record
+    tuned = dict(record["hyperparameters"])
+    train = run.config.get("train") or {}
+    rest = {} if tuned else {f"train.{key}": train[key] for key in ("lr", "batch_size", "epochs") if key in train}
+    names = ("task", "model", "method", "phase", "seed")
+    return {name: record[name] for name in names} | dict(record["variant"]) | rest | tuned
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
+
+
+def _shown(path: Path) -> str:
+    """A path as a person would give it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
