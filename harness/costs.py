@@ -27,7 +27,8 @@ def serving(experiment: Experiment, classifier: Classifier) -> dict[str, float]:
     """Measure how fast an adapted model answers, tokenising included, on the device and threads of its run.
 
     Args:
-        experiment: gives texts, of the test split, and the tokenizer.
+        experiment: gives texts, of the test split (in tuning, which must not see it, of the train split), and the
+            tokenizer.
         classifier: in any mode; left in eval mode.
 
     Returns:
@@ -46,8 +47,8 @@ def serving(experiment: Experiment, classifier: Classifier) -> dict[str, float]:
 
 
 def _parts(experiment: Experiment, size: int, count: int) -> Iterator[Split]:
-    """Cut parts from the test split, evenly spread, rows again from the start where there are too few."""
-    test = experiment.data.test
+    """Cut parts from a split, evenly spread, rows again from the start where there are too few."""
+    test = experiment.data.test if experiment.tests else experiment.data.train
     rows = np.linspace(0, len(test) - 1, size * count).astype(np.int64)
     for index in range(count):
         part = rows[index::count]  # spread too, so that each batch has short and long texts
