@@ -15,7 +15,9 @@ from harness.models import Model
 from tests.small import ROOT
 
 CONFIGS = sorted(path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml"))
-GROUPS = [path for path in CONFIGS if path.parent.as_posix() not in (".", "hardware", "regularise", "augment", "tracker")]
+GROUPS = [
+    path for path in CONFIGS if path.parent.as_posix() not in (".", "hardware", "regularise", "augment", "tracker")
+]
 HARDWARE = sorted(path.stem for path in (ROOT / "conf" / "hardware").glob("*.yaml"))
 REGULARISERS = sorted(path.stem for path in (ROOT / "conf" / "regularise").glob("*.yaml"))
 AUGMENTATIONS = sorted(path.stem for path in (ROOT / "conf" / "augment").glob("*.yaml"))

@@ -31,6 +31,8 @@ def explain(error: BaseException, config: DictConfig | None = None) -> list[str]
         group, name = match[1], match[2]
         known = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
         return [f"{group}={name}: there is no such {group}. {nearest(name, known)}"]
+    if match := re.search(r"Could not load '([^']+)/([^/']+)'", text):  # one of several choices
+        return [f"{match[1]}={match[2]}: there is no such {match[1]}. `python -m harness --help` lists what there is."]
     if match := re.search(r"Value '(.*)' of type '\w+' (?:could not be converted to|is incompatible with) (.*)", text):
         where = re.search(r"full_key: (\S+)", text)
         return [

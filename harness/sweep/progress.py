@@ -9,8 +9,14 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+
+def tell(console: Console, kind: str, line: str) -> None:
+    """Print a line of a tracker; its kind, `Note: ` or `Warning: `, stands out."""
+    console.print(f"[yellow]{kind.strip()}[/yellow] {escape(line)}", soft_wrap=True)
 
 
 @dataclass(frozen=True)

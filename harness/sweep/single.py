@@ -17,6 +17,7 @@ from harness.record import Pack, Record
 from harness.sweep.cells import NAMED, Cell
 from harness.sweep.coordinator import Interrupt
 from harness.sweep.prepare import prepare
+from harness.sweep.progress import tell
 from harness.track import Following
 
 STUDY = "single"
@@ -58,7 +59,7 @@ def run_single(config: DictConfig) -> int:
         with Following() as trackers:
             only = f"{cell.id}/{Path(spec.directory).name}"
             study_dir = Path(str(config.runs_dir)) / study
-            trackers.start(nodes, config.packages, study_dir, lambda kind, line: _tell(console, kind, line), only)
+            trackers.start(nodes, config.packages, study_dir, lambda kind, line: tell(console, kind, line), only)
             record = _execute(console, config, Pack((spec,)))
     if record is None or record.status == "running":
         console.print("Interrupted. A checkpoint is kept; run the same command again to go on.")
@@ -71,10 +72,6 @@ def run_single(config: DictConfig) -> int:
         soft_wrap=True,
     )
     return 0
-
-
-def _tell(console: Console, kind: str, line: str) -> None:
-    console.print(f"[yellow]{kind.strip()}[/yellow] {escape(line)}", soft_wrap=True)
 
 
 def _execute(console: Console, config: DictConfig, pack: Pack) -> Record | None:

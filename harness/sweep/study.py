@@ -36,7 +36,7 @@ from harness.sweep.joint import check_joint, make_trials
 from harness.sweep.meter import Meter, settle, slot_rate
 from harness.sweep.plan import keep_plan, show_plan
 from harness.sweep.prepare import Ready, prepare
-from harness.sweep.progress import Progress, clock
+from harness.sweep.progress import Progress, clock, tell
 from harness.sweep.reconcile import Records
 from harness.sweep.replicate import Replication, plan_looks
 from harness.sweep.samplers import startup_trials
@@ -98,7 +98,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     if config.launch.detach:
         return _detach(console, config, name, directory)
     with lock(directory):
-        trackers.start(config.tracker, config.packages, directory, lambda kind, line: _tell(console, kind, line))
+        trackers.start(config.tracker, config.packages, directory, lambda kind, line: tell(console, kind, line))
         console.print(
             f"Study [bold]{name}[/bold] in {escape(str(directory))}: {_count(len(ready), 'cell')}, "
             f"up to {_budget(config)} {'each' if config.tune.mode == 'fair' else 'for all methods together'}, then "
@@ -263,10 +263,6 @@ class Leaving(Exception):
 
 def _write_choices(directory: Path, contests: Sequence[Contest]) -> None:
     write_choices(directory, {contest.id: contest.choice for contest in contests})
-
-
-def _tell(console: Console, kind: str, line: str) -> None:
-    console.print(f"[yellow]{kind.strip()}[/yellow] {escape(line)}", soft_wrap=True)
 
 
 def _conclude(
