@@ -27,12 +27,11 @@ def explain(error: BaseException, config: DictConfig | None = None) -> list[str]
         ]
     if error.__cause__ is not None and str(error.__cause__) not in text:
         text = f"{text}\n{error.__cause__}"
-    if match := re.search(r"Could not find '([^']+)/([^/']+)'", text):
+    if match := re.search(r"Could not (?:find|load) '([^']+)/([^/']+)'", text):
         group, name = match[1], match[2]
-        known = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
-        return [f"{group}={name}: there is no such {group}. {nearest(name, known)}"]
-    if match := re.search(r"Could not load '([^']+)/([^/']+)'", text):  # one of several choices
-        return [f"{match[1]}={match[2]}: there is no such {match[1]}. `python -m harness --help` lists what there is."]
+        known = re.findall(r"^\t(\S+)$", text, re.MULTILINE)  # Hydra does not list them where several were chosen
+        hint = nearest(name, known) if known else "`python -m harness --help` lists what there is."
+        return [f"{group}={name}: there is no such {group}. {hint}"]
     if match := re.search(r"Value '(.*)' of type '\w+' (?:could not be converted to|is incompatible with) (.*)", text):
         where = re.search(r"full_key: (\S+)", text)
         return [
