@@ -11,7 +11,7 @@ from pathlib import Path
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, create_trial
 
 from harness.record import write_json
 from harness.sweep.contest import Contest
@@ -40,7 +40,7 @@ def importances(trials: Sequence[FrozenTrial], keys: Sequence[str], maximize: bo
     """Measure how much each hyperparameter decides whether a trial is among the best tenth, or the best five.
 
     Args:
-        trials: that have a value, each configuration once.
+        trials: that have a score, each configuration once; values after the first are costs, and do not count.
         keys: the tuned hyperparameters.
         maximize: whether more is better.
 
@@ -51,10 +51,12 @@ def importances(trials: Sequence[FrozenTrial], keys: Sequence[str], maximize: bo
         return f"{'One hyperparameter was' if keys else 'Nothing was'} tuned, so there is nothing to compare."
     if len(trials) < _FEWEST:
         return f"Only {len(trials)} trials have a score; it takes {_FEWEST}."
-    if len({trial.value for trial in trials}) == 1:
+    if len({trial.values[0] for trial in trials}) == 1:
         return "All trials have the same score."
     study = optuna.create_study(direction="maximize" if maximize else "minimize")
-    study.add_trials(trials)
+    study.add_trials(
+        create_trial(value=trial.values[0], params=trial.params, distributions=trial.distributions) for trial in trials
+    )
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, _BEST / len(trials)))
     found = get_param_importances(study, evaluator=evaluator, params=list(keys))
     return {key: float(value) for key, value in found.items()}

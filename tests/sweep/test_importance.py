@@ -48,6 +48,16 @@ def test_the_hyperparameter_that_decides_comes_first(maximize: bool, count: int)
     assert sum(found.values()) == pytest.approx(1)
 
 
+def test_only_the_score_counts_where_costs_are_lowered_too() -> None:
+    """Trials of a study with objectives hold several values."""
+    scored = trials(20)
+    both = [
+        create_trial(values=[*each.values, each.params["train.epochs"]], params=each.params, distributions=SPACE)
+        for each in scored
+    ]
+    assert importances(both, list(SPACE), True) == importances(scored, list(SPACE), True)
+
+
 def test_says_why_it_cannot_be_measured() -> None:
     """Too few trials, nothing or one thing tuned, no difference between trials."""
     assert importances(trials(9), list(SPACE), True) == "Only 9 trials have a score; it takes 15."
