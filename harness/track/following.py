@@ -49,6 +49,12 @@ class Following:
             HarnessError: a class or a key of a node does not exist, or a value breaks its rule.
         """
         for name, node in nodes.items():
+            if not isinstance(node, Mapping):
+                raise HarnessError(
+                    f"tracker.{name} must be a tracker's configuration with its _target_, as in conf/tracker, not "
+                    f"{node}. tracker=[wandb,tensorboard] names those that there are; +tracker.<name>="
+                    "{_target_:<package>.<class>} adds one."
+                )
             if not isinstance(build(node, packages), Tracker):
                 raise HarnessError(f"tracker.{name}: {node['_target_']} is no harness.track.Tracker.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import netrc
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from harness.errors import HarnessError
 from harness.track.base import Tracked, Tracker
 
 MODES = (None, "online", "offline")
+ARTIFACT_CHARACTERS, TAG_CHARACTERS = 120, 64  # W&B takes 128 of an artifact's name, with its suffix, and 64 of a tag
 INIT_SECONDS = 20.0  # that a server may take to answer before the rest is written offline
 REPORT_SUFFIXES = (".html", ".csv", ".md", ".tex", ".svg", ".png")
 
@@ -27,7 +29,7 @@ class WeightsAndBiases(Tracker):
     Attributes:
         name, wait_seconds: as in `Tracker`.
         project, entity: where the runs go.
-        mode: online | offline; None: what WANDB_MODE says, else online where an account is known.
+        mode: online | offline; None: what WANDB_MODE or `wandb offline` says, else online where an account is known.
     """
 
     name: str = "wandb"
@@ -48,15 +50,25 @@ class WeightsAndBiases(Tracker):
             raise HarnessError(f"tracker.wandb.mode must be one of online, offline or null, not {self.mode}.")
 
     def open(self, study: Path) -> None:
-        """Take the study's folder, and see whether there is an account."""
+        """Take the study's folder, and see whether there is an account.
+
+        Raises:
+            HarnessError: the user has switched W&B off.
+        """
         import wandb
 
         self.study = study
-        mode = self.mode or os.environ.get("WANDB_MODE")
         settings = wandb.setup().settings
+        # What the environment and W&B's own settings file (of `wandb offline`) say; without either it is `online`.
+        mode = self.mode or str(settings.mode)
+        asked = self.mode or os.environ.get("WANDB_MODE")
+        if mode == "disabled":
+            # As an error, nothing counts as told: it can all be sent later.
+            raise HarnessError("W&B is switched off (mode disabled), so nothing is written or sent.")
         known = bool(settings.api_key) or _has_account(str(settings.base_url))
-        self.offline = mode == "offline" or (mode != "online" and not known)
-        self.why = "offline was asked for" if mode == "offline" else "nobody is logged in"
+        offline = mode in ("offline", "dryrun")
+        self.offline = offline or (asked != "online" and not known)
+        self.why = "offline was asked for" if offline else "nobody is logged in"
 
     def begin(self, run: Tracked) -> None:
         """Begin a run of the same identity, or go on with it."""
@@ -92,7 +104,8 @@ class WeightsAndBiases(Tracker):
         with (directory / "table.csv").open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
         run.log({"table": wandb.Table(columns=header, data=rows)})
-        table, report = (wandb.Artifact(f"{self.study.name}-{what}", type=what) for what in ("table", "report"))
+        stem = re.sub(r"[^A-Za-z0-9_.-]", "-", self.study.name)[:ARTIFACT_CHARACTERS]
+        table, report = (wandb.Artifact(f"{stem}-{what}", type=what) for what in ("table", "report"))
         table.add_file(str(directory / "table.csv"))
         for path in sorted(directory.rglob("*")):
             if path.suffix in REPORT_SUFFIXES and path.is_file():
@@ -137,7 +150,8 @@ class WeightsAndBiases(Tracker):
         )  # fmt: skip
         return wandb.init(
             project=self.project, entity=self.entity, group=self.study.name, job_type=kind, id=key, name=name,
-            tags=tags, config=config, resume="allow", reinit="create_new", settings=settings,
+            tags=[tag[:TAG_CHARACTERS] for tag in tags], config=config, resume="allow", reinit="create_new",
+            settings=settings,
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -66,6 +66,8 @@ def test_a_tracker_that_cannot_be_made_is_an_error_before_anything_starts() -> N
         Following.check(
             {"wandb": {"_target_": "harness.track.weights_and_biases.WeightsAndBiases", "mode": "maybe"}}, []
         )
+    with pytest.raises(HarnessError, match=r"tracker\.x must be a tracker's configuration .* not 1\."):
+        Following.check({"x": cast(Any, 1)}, [])  # what `+tracker.x=1` gives
 
 
 def test_the_process_outlives_nobody(study: Path) -> None:

@@ -1,0 +1,89 @@
+"""W&B is asked what the user has said of it, and is given only names that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import wandb
+
+from harness.errors import HarnessError
+from harness.track import Tracked
+from harness.track.weights_and_biases import WeightsAndBiases
+from tests.track.conftest import wandb_runs
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No account and no setting, and none of an earlier test."""
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+@pytest.mark.parametrize("mode", ["offline", "dryrun"])
+def test_offline_in_the_environment_is_kept_to_with_an_account(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """Its old name, too."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_MODE", mode)
+    tracker = WeightsAndBiases()
+    tracker.open(Path("study"))
+    assert tracker.offline
+    assert tracker.why == "offline was asked for"
+
+
+def test_what_wandb_offline_has_written_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command leaves a settings file; a mode that is named for the tracker goes before it."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    for mode, offline in ((None, False), ("offline", True)):
+        tracker = WeightsAndBiases(mode=mode)
+        tracker.open(Path("study"))
+        assert tracker.offline == offline
+    wandb.teardown()
+    Path("wandb").mkdir()
+    Path("wandb/settings").write_text("[default]\nmode = offline\n", encoding="utf-8")
+    for mode, offline in ((None, True), ("online", False)):
+        tracker = WeightsAndBiases(mode=mode)
+        tracker.open(Path("study"))
+        assert tracker.offline == offline
+
+
+def test_switched_off_it_says_so_and_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error counts nothing as told, so that it can be sent later."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with pytest.raises(HarnessError, match="switched off"):
+        WeightsAndBiases().open(Path("study"))
+
+
+def test_without_an_account_it_is_offline() -> None:
+    """Where nothing is set."""
+    tracker = WeightsAndBiases()
+    tracker.open(Path("study"))
+    assert tracker.offline
+    assert tracker.why == "nobody is logged in"
+
+
+def test_names_that_wandb_does_not_take_are_made_so(tmp_path: Path) -> None:
+    """A study's name may hold `+`, umlauts and 200 characters, a part's name more than a tag."""
+    study, report = tmp_path / ("prüfung+1" + "x" * 200), tmp_path / "report"
+    for folder in (study, report):
+        folder.mkdir()
+    (report / "table.csv").write_text("task,test\ndemo,0.5\n", encoding="utf-8")
+    tracker = WeightsAndBiases(mode="offline")
+    tracker.open(study)
+    record = dict.fromkeys(("cell", "trial", "signature", "error"), None) | {
+        "phase": "tune", "variant": {}, "hyperparameters": {}, "task": "demo", "model": "m" * 65, "method": "lora",
+        "status": "ok",
+    }  # fmt: skip
+    run = Tracked("0123456789abcdef", "cell/run", record, {})
+    tracker.begin(run)
+    tracker.end(run, {})
+    tracker.report(report, "fedcba9876543210")
+    (told,) = [each for each in wandb_runs(study).values() if each["type"] == "report"]
+    names = [name for name, _ in told["artifacts"]]
+    assert {"pr-fung-1" + "x" * 111 + what for what in ("-table", "-report")} < set(names)
