@@ -44,6 +44,11 @@ class Problems:
         """Note the problems of an error that was raised elsewhere."""
         self.messages.extend(error.problems)
 
+    def whole(self, key: str, value: object, least: int = 1) -> None:
+        """Note a value that is no whole number, or too small."""
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        self.check(good, f"{key} must be a whole number, {least} or more, not {value}.")
+
     def raise_any(self) -> None:
         """Raise a `HarnessError` with all problems, each once, if there are any."""
         if self.messages:

@@ -22,7 +22,7 @@ from harness.member import Values
 from harness.methods import Hooks
 from harness.metrics import METRICS, Metric, evaluate
 from harness.models.classifier import Classifier
-from harness.record import RunSpec, digest, signature
+from harness.record import RunSpec, digest, models_digest, signature
 from harness.tasks.data import Split, TextData
 from harness.train import score
 from harness.warm import WARM, Encoder
@@ -123,10 +123,13 @@ class Experiment:
         with result.phase("data"):
             model = build(config["model"], config["packages"])
             resolved = model.resolve(cache_dir)
+            augmentations = _augmentations(config)
+            others = [each for part in augmentations.values() for each in part.ready(cache_dir)]
+            models = models_digest(resolved.digest, others)
             for fresh in (False, True):
                 data = WARM.data(config["task"], config["packages"], fresh)
                 # A warm process may remember a file as it was; the signature tells.
-                if signature(config, spec.phase, data.fingerprint, resolved.digest) == spec.signature:
+                if signature(config, spec.phase, data.fingerprint, models) == spec.signature:
                     break
             else:
                 raise HarnessError(
@@ -138,10 +141,9 @@ class Experiment:
         experiment = cls(spec, say, stop, interrupted, result, train, device, data, encoder)
         with result.phase("model"):
             length = encoder.length  # loads backbone and tokenizer
-        ignored = config["method"].get("ignores") or ()
-        if node := None if "augment" in ignored else config.get("augment"):
+        if augmentations:
             with result.phase("augment"):
-                data, copied = _augment(node, experiment)
+                data, copied = _augment(augmentations, experiment)
             encoder = replace(encoder, data=data)
             experiment = replace(experiment, data=data, encoder=encoder)
         with result.phase("data"):
@@ -155,7 +157,7 @@ class Experiment:
             "truncated": truncated,
             "max_length": length,
         }
-        if node:
+        if augmentations:
             result.data["augmented"] = copied
         result.provenance = {"model_digest": resolved.digest, "model_source": resolved.source}
         return experiment
@@ -200,10 +202,15 @@ class Experiment:
             self.say(f"{shown.capitalize()} loss: {values['loss']:.3f}, {score(self.metric, values, shown)}")
 
 
-def _augment(node: dict[str, Any], experiment: Experiment) -> tuple[TextData, dict[str, Any]]:
-    """The data with copies behind its training rows, those of each fold included; and counts of those behind all."""
-    config, data, encoder = experiment.spec.config, experiment.data, experiment.encoder
-    augmentations: dict[str, Augmentation] = {name: build(part, config["packages"]) for name, part in node.items()}
+def _augmentations(config: dict[str, Any]) -> dict[str, Augmentation]:
+    """What makes more training rows, unless the method does not read them."""
+    nodes = {} if "augment" in (config["method"].get("ignores") or ()) else config.get("augment") or {}
+    return {name: build(node, config["packages"]) for name, node in nodes.items()}
+
+
+def _augment(augmentations: dict[str, Augmentation], experiment: Experiment) -> tuple[TextData, dict[str, Any]]:
+    """The data with copies behind its training rows, those of each fold that is used included; and counts of them."""
+    seed, data, encoder = experiment.spec.config["seed"], experiment.data, experiment.encoder
 
     def charge(seconds: float) -> None:
         experiment.result.add("augment_seconds", seconds)
@@ -211,8 +218,8 @@ def _augment(node: dict[str, Any], experiment: Experiment) -> tuple[TextData, di
     def embed(texts: list[str]) -> Probabilities:
         if encoder.model.pooling == "model":
             raise HarnessError(
-                f"augment={','.join(node)} compares words by pooled vectors, and model.pooling=model gives none. Set "
-                "model.pooling to mean, cls or last, or augment=noise."
+                f"augment={','.join(augmentations)} compares words by pooled vectors, and model.pooling=model gives "
+                "none. Set model.pooling to mean, cls or last, or augment=noise."
             )
         nobody = np.zeros(len(texts), dtype=np.int64)
         words = Split("words", texts, None, nobody, nobody, digest(texts))
@@ -222,11 +229,10 @@ def _augment(node: dict[str, Any], experiment: Experiment) -> tuple[TextData, di
         return features.values
 
     around = Surroundings(embed, encoder.device.type, encoder.cache_dir, experiment.say, charge)
-    train, facts = augmented(data.train, augmentations, config["seed"], around)
+    train, facts = augmented(data.train, augmentations, seed, around)
     experiment.say(f"Augmented: {len(data.train)} training rows and {len(train) - len(data.train)} copies.")
-    folds = tuple(
-        (augmented(rest, augmentations, config["seed"], around)[0], held_out) for rest, held_out in data.folds
-    )
+    used = data.folds if experiment.by_folds else ()
+    folds = tuple((augmented(rest, augmentations, seed, around)[0], held_out) for rest, held_out in used)
     return replace(data, train=train, folds=folds), facts
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1  # of record.json; raised when a key changes its meaning
-NUMERICS_VERSION = 1  # raised when training gives other results, so that old records are not taken for new ones
+NUMERICS_VERSION = 2  # raised when training gives other results, so that old records are not taken for new ones
 
 STATUSES = ("running", "ok", "failed", "pruned", "lost")
 RESULTS = ("ok", "failed", "pruned")  # the statuses that a run itself ends with
@@ -229,7 +229,7 @@ def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_dig
         config: the resolved configuration; keys in `OPERATIONAL` do not count.
         phase: tuning never sees the test split, so a tuning run and a confirmation of one configuration differ.
         fingerprint: of the data.
-        model_digest: of the pretrained weights.
+        model_digest: of the pretrained weights, and of the models that augment (see `models_digest`).
     """
     content = {
         "config": without(config, (*OPERATIONAL, *ignored_keys(config))),
@@ -239,6 +239,12 @@ def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_dig
         "numerics_version": NUMERICS_VERSION,
     }
     return digest(content)[:16]
+
+
+def models_digest(model: str, others: Iterable[str]) -> str:
+    """One digest of all models that a run reads: the pretrained one's own where there is no other."""
+    found = list(others)
+    return digest([model, *found]) if found else model
 
 
 def ignored_keys(config: Mapping[str, Any]) -> tuple[str, ...]:

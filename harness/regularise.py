@@ -21,6 +21,8 @@ from harness.models.architectures import ARCHITECTURES, layers_of
 from harness.models.classifier import Batch, Classifier
 
 LOSSES = ("r_drop", "mixout", "fgm")  # the keys that change how a batch's loss is computed
+# What lies below the blocks besides the embedding's own module: GPT-2's positions, ELECTRA's and ALBERT's projections.
+BELOW = ("wpe", "embeddings_project", "embedding_hidden_mapping_in")
 EMA_SOON = 10  # steps over which the moving average's decay rises, so that it does not remember the beginning
 
 
@@ -41,7 +43,8 @@ class Objective:
 
     def __init__(self, classifier: Classifier, config: TrainConfig, hooks: Hooks, device: torch.device) -> None:
         self.classifier, self.config, self.device = classifier, config, device
-        on = [f"train.{name}={getattr(config, name)}" for name in LOSSES if getattr(config, name) > 0]
+        keys = (*LOSSES, "label_smoothing")
+        on = [f"train.{name}={getattr(config, name)}" for name in keys if getattr(config, name) > 0]
         if on and type(hooks).loss is not Hooks.loss:
             raise HarnessError(
                 f"{', '.join(on)} changes how the loss of logits is computed, and this method has a loss of its own: "
@@ -104,7 +107,7 @@ def divergence(logits: Tensor, others: Tensor) -> Tensor:
     return (forth + back) / 2
 
 
-def adversarial(loss: Callable[[], Tensor], embeddings: nn.Module, mask: Tensor, size: float) -> Tensor:
+def adversarial(loss: Callable[[], Tensor], embeddings: list[nn.Module], mask: Tensor, size: float) -> Tensor:
     """Mean of a loss and of the loss where it is worse: FGM (Miyato, Dai and Goodfellow 2017, arXiv:1605.07725).
 
     Token embeddings move along their gradient, row by row. The paper normalises the embeddings so that a step has a
@@ -112,7 +115,7 @@ def adversarial(loss: Callable[[], Tensor], embeddings: nn.Module, mask: Tensor,
 
     Args:
         loss: computes the loss of a batch of n rows.
-        embeddings: the module that gives (n, length, d).
+        embeddings: the modules of which one gives (n, length, d).
         mask: (n, length), 1 where there is text.
         size: the share.
     """
@@ -128,21 +131,25 @@ def adversarial(loss: Callable[[], Tensor], embeddings: nn.Module, mask: Tensor,
             added["norm"] = (output.detach() * mask.unsqueeze(-1)).flatten(1).norm(dim=1)
         return output + added["zero"]
 
-    handle = embeddings.register_forward_hook(add)
+    handles = [module.register_forward_hook(add) for module in embeddings]
     try:
         plain = loss()
         if "zero" not in added:
             raise HarnessError("train.fgm moves token embeddings, and this method bypasses them: leave train.fgm at 0.")
         (gradient,) = torch.autograd.grad(plain, added["zero"], retain_graph=True)
-        length = gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(gradient.dtype).tiny)
+        # Scaled by its largest element first: the square of a tiny gradient would underflow.
+        largest = gradient.abs().amax(dim=(1, 2), keepdim=True)
+        gradient = torch.where(largest > 0, gradient / largest, 0.0)
+        length = gradient.flatten(1).norm(dim=1).clamp(min=1.0)  # of the largest element alone it is 1
         added["step"] = gradient * (size * added["norm"] / length)[:, None, None]
         return (plain + loss()) / 2
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 class Average:
-    """Moving average of the trainable weights (Polyak and Juditsky 1992; as an exponential one, Izmailov et al. 2018).
+    """Exponential moving average of the trainable weights (after Polyak and Juditsky 1992).
 
     Args:
         classifier: as it is before the first step.
@@ -159,7 +166,8 @@ class Average:
         decay = min(self.decay, (1 + step) / (EMA_SOON + step))
         for name, parameter in self.classifier.named_parameters():
             if name in self.weights:
-                self.weights[name].lerp_(parameter, 1 - decay)
+                # What is exactly zero was cut off, as AdaLoRA's ranks are, and its past must not bring it back.
+                self.weights[name].lerp_(parameter, 1 - decay).mul_(parameter != 0)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -198,7 +206,7 @@ def depth_factors(classifier: Classifier, decay: float) -> Callable[[str], float
             f"{', '.join(sorted(ARCHITECTURES))}. Leave train.layer_decay at 1."
         )
     path = f".{layers.blocks}."
-    below = f".{layers.embedding.rpartition('.')[0] or layers.embedding}."
+    below = [f".{part}." for part in (layers.embedding.rpartition(".")[0] or layers.embedding, *BELOW)]
 
     def block(name: str) -> int | None:
         index = f".{name}".partition(path)[2].split(".")[0]
@@ -212,7 +220,7 @@ def depth_factors(classifier: Classifier, decay: float) -> Callable[[str], float
         index = block(name)
         if index is not None:
             return float(decay ** (count - 1 - index))
-        return float(decay**count) if below in f".{name}" else 1.0
+        return float(decay**count) if any(part in f".{name}" for part in below) else 1.0
 
     return factor
 
@@ -229,8 +237,10 @@ def _matrices(classifier: Classifier) -> dict[str, Tensor]:
     return found
 
 
-def _embeddings(classifier: Classifier) -> nn.Module:
+def _embeddings(classifier: Classifier) -> list[nn.Module]:
+    """The token embedding, and modules that share its table: T5's encoder has one of its own."""
     found = getattr(classifier.backbone, "get_input_embeddings", lambda: None)()
     if not isinstance(found, nn.Module):
         raise HarnessError("train.fgm moves token embeddings, and this model names none: leave train.fgm at 0.")
-    return found
+    shared = found.weight if isinstance(found, nn.Embedding) else None
+    return [m for m in classifier.modules() if m is found or (isinstance(m, nn.Embedding) and m.weight is shared)]

@@ -84,6 +84,10 @@ def test_average_follows_the_weights_and_gives_way(tmp_path: Path) -> None:
     with average.in_place():
         torch.testing.assert_close(layer.weight.detach(), expected)
     assert torch.equal(layer.weight.detach(), own)
+    with torch.no_grad():
+        layer.weight[0, 0] = 0.0
+    average.update(30)
+    assert (average.weights["head.weight"] == 0).tolist() == [[True, False]]  # what was cut off stays so
 
 
 def test_blocks_learn_slower_with_depth(tmp_path: Path, cache: Path) -> None:
@@ -126,7 +130,7 @@ def test_adversarial_step_raises_the_loss_by_its_share_of_the_norm() -> None:
         return functional.cross_entropy(layer(read[-1].mean(dim=1)), labels)
 
     plain = loss().detach()
-    total = adversarial(loss, table, mask, 0.1)
+    total = adversarial(loss, [table], mask, 0.1)
     assert float(2 * total.detach() - plain) > float(plain)
     moved = (read[2] - read[1]).detach().flatten(1).norm(dim=1) / read[1].detach().flatten(1).norm(dim=1)
     torch.testing.assert_close(moved, torch.full((4,), 0.1))
@@ -157,6 +161,8 @@ def test_what_cannot_work_says_so(tmp_path: Path, cache: Path) -> None:
     assert "nothing drops out" in str(still.failure)
     with pytest.raises(HarnessError, match="trains none outside"):
         member(tmp_path, cache, "bitfit", train__mixout=0.5)
+    with pytest.raises(HarnessError, match=r"train\.label_smoothing=0\.1 changes"):
+        member(tmp_path, cache, "setfit", train__label_smoothing=0.1)
     with pytest.raises(HarnessError, match="loss of its own"):
         member(tmp_path, cache, "setfit", train__fgm=0.1)
     still.classifier.backbone.config.model_type = "novel"  # type: ignore[union-attr]

@@ -68,12 +68,13 @@ class Augmentation(ABC):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise HarnessError(f"augment.{self.name}.{key} must lie in [0, 1], not {value}.")
 
-    def ready(self, cache_dir: Path) -> None:  # noqa: B027 -- most need nothing
-        """Find what it needs before any run starts.
+    def ready(self, cache_dir: Path) -> list[str]:
+        """Find what it needs before any run starts; give the digests of the models that it uses.
 
         Raises:
             HarnessError: something is out of reach.
         """
+        return []
 
     @abstractmethod
     def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.augment.base import Augmentation, Generator, Surroundings
+from harness.errors import Problems
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 NEAREST = 5  # words that may stand in for a word
@@ -41,6 +42,9 @@ class Eda(Augmentation):
         super().__post_init__()
         self.share("alpha", self.alpha)
         self.share("similarity", self.similarity)
+        problems = Problems()
+        problems.whole(f"augment.{self.name}.vocabulary", self.vocabulary)
+        problems.raise_any()
 
     def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:
         """Find which words may stand in for each other."""

@@ -49,8 +49,8 @@ class Noise(Augmentation):
         return lambda text, generator: [self._copy(text, generator) for _ in range(self.copies)]
 
     def _copy(self, text: str, generator: Generator) -> str:
-        parts = re.split(r"(\s+)", text)  # spaces stay as they are
-        words = [index for index, part in enumerate(parts) if len(part) > 2 and part.isalpha()]
+        parts = re.split(r"([^\W\d_]{3,})", text)  # what lies between words stays as it is
+        words = list(range(1, len(parts), 2))
         if not words:
             return text
         chosen = [index for index in words if generator.random() < self.rate]
@@ -61,8 +61,8 @@ class Noise(Augmentation):
 
 def typo(word: str, generator: Generator) -> str:
     """A word with one error."""
-    place = int(generator.integers(len(word) - 1))
     kind = int(generator.integers(4))
+    place = int(generator.integers(len(word) - (kind == 0)))
     if kind == 0:
         return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
     if kind == 1:

@@ -71,13 +71,13 @@ class Paraphrase(Augmentation):
         problems.check(self.max_new_tokens >= 1, f"{at}.max_new_tokens must be 1 or more, not {self.max_new_tokens}.")
         problems.raise_any()
 
-    def ready(self, cache_dir: Path) -> None:
-        """Find the models.
+    def ready(self, cache_dir: Path) -> list[str]:
+        """Find the models, and give their digests.
 
         Raises:
             HarnessError: one of them is out of reach.
         """
-        self._resolve(cache_dir)
+        return [model.digest for model in self._resolve(cache_dir)]
 
     def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:
         """Generate the versions that neither this process nor the cache has."""

@@ -46,6 +46,10 @@ class AdaLora(PeftMethod):
             f"AdaLoRA cuts ranks: method.config.target_r={self.config.target_r} must lie between 0 and "
             f"method.config.init_r={self.config.init_r}, both excluded.",
         )
+        problems.check(
+            not self.frozen and not self.rates,
+            f"method={self.name} trains all parts of its factors at one rate: leave method.frozen and method.rates.",
+        )
         problems.raise_any()
 
     def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:

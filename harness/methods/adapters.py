@@ -78,7 +78,7 @@ class Adapters(GradientTrained):
     def __post_init__(self) -> None:
         """Check the fields."""
         problems = Problems()
-        problems.check(self.size >= 1, f"method.size must be 1 or more, not {self.size}.")
+        problems.whole("method.size", self.size)
         for key, value, known in (
             ("places", self.places, PLACES),
             ("activation", self.activation, tuple(ACTIVATIONS)),

@@ -23,7 +23,7 @@ class Knn(ClosedForm):
     def __post_init__(self) -> None:
         """Check the fields."""
         problems = Problems()
-        problems.check(self.k >= 1, f"method.k must be 1 or more, not {self.k}.")
+        problems.whole("method.k", self.k)
         problems.check(self.temperature > 0, f"method.temperature must be above 0, not {self.temperature}.")
         problems.raise_any()
 

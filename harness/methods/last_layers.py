@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Problems
 from harness.methods.base import GradientTrained, Hooks
 from harness.models.architectures import blocks_of
 
@@ -26,8 +26,9 @@ class LastLayers(GradientTrained):
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if self.layers < 1:
-            raise HarnessError(f"method.layers must be 1 or more, not {self.layers}; for none use method=linear_probe.")
+        problems = Problems()
+        problems.whole("method.layers", self.layers)
+        problems.raise_any()
 
     def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
         """Unfreeze the last blocks and the head."""

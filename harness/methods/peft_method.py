@@ -131,13 +131,19 @@ def wrap(backbone: Any, config: Any, name: str, model: Model) -> Any:
     """Put an adapter into a backbone, in place.
 
     Which layers it changes is said by the method, by name or by role (`attention`: harness/models/architectures.py),
-    else by the model, else by the architecture's queries and values, else by PEFT's table of architectures.
+    else by the model, else by the architecture's queries and values (IA3: keys, values and the last feed-forward layer,
+    whatever the model names), else by PEFT's table of architectures.
 
     Raises:
         HarnessError: PEFT refuses, and its reason.
     """
     from peft import get_peft_model
 
+    if model.pooling == "model" and getattr(config, "peft_type", None) in INPUT_PROMPTS:
+        raise HarnessError(
+            f"method={name} gives the model embeddings instead of tokens, and a head of the architecture's own "
+            "(model.pooling=model) may then not find where a text ends. Set model.pooling to mean, cls or last."
+        )
     _name_layers(backbone, config, model)
     _name_sizes(backbone, config)
     _check_layers(backbone, config, name, model)
@@ -163,7 +169,8 @@ def _name_layers(backbone: Any, config: Any, model: Model) -> None:
         if isinstance(named, str) and named in ROLES:
             setattr(config, key, _of_role(backbone, named, model))
     if getattr(config, "target_modules", "absent") is None:
-        scales = hasattr(config, "feedforward_modules")  # IA3 adapts keys, values and the last feed-forward layer
+        # IA3 adapts keys, values and the last feed-forward layer; what a model names is meant for the others.
+        scales = hasattr(config, "feedforward_modules")
         if model.target_modules and not scales:
             config.target_modules = set(model.target_modules)
         elif (layers := layers_of(backbone)) is not None:

@@ -38,7 +38,7 @@ class SetFit(GradientTrained):
     def __post_init__(self) -> None:
         """Check the fields."""
         problems = Problems()
-        problems.check(self.pairs >= 1, f"method.pairs must be 1 or more, not {self.pairs}.")
+        problems.whole("method.pairs", self.pairs)
         problems.check(self.C > 0, f"method.C must be above 0, not {self.C}.")
         problems.raise_any()
 

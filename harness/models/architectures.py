@@ -98,7 +98,17 @@ ARCHITECTURES: dict[str, Layers] = {
     "xlm-roberta": _BERT,
     "electra": _BERT,
     "camembert": _BERT,
-    "deberta": _DEBERTA,
+    "deberta": Layers(
+        query_value=("in_proj",),
+        key_value=("in_proj",),
+        value=("in_proj",),
+        attention=("in_proj", "attention.output.dense"),
+        feedforward=_DEBERTA.feedforward,
+        feedforward_output=_DEBERTA.feedforward_output,
+        norms=_DEBERTA.norms,
+        blocks=_DEBERTA.blocks,
+        embedding=_DEBERTA.embedding,
+    ),
     "deberta-v2": _DEBERTA,
     "mpnet": Layers(
         query_value=("attn.q", "attn.v"),

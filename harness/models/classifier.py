@@ -17,7 +17,7 @@ from harness.models.source import ResolvedModel
 
 SCALE = 20.0  # of the normalised vector, so that a linear head of ordinary size can be confident
 ENCODER_DECODERS = ("t5", "mt5", "umt5")  # whose encoder is a model of its own
-HEADS = ("classifier", "score")  # what architectures call their own last layers
+HEADS = ("classifier", "score", "classification_head")  # what architectures call their own last layers
 
 Batch = dict[str, Tensor]  # input_ids, attention_mask, maybe token_type_ids: each (n, length) int64
 

@@ -65,7 +65,7 @@ class Model:
         digests: {file: sha256 hex} of files that are known beforehand; the hub's and the package's must match.
         pooling: mean | cls | last (token) | model (the architecture's own classification head).
         max_tokens: longest input; None takes the architecture's own limit.
-        target_modules: layers that an adapter changes when its method names none; None leaves it to PEFT's table.
+        target_modules: layers that an adapter changes when its method names none; None: the architecture's.
         resources: what a job needs at least, such as {mem_gb: 16}; joined with the method's and the cluster profile's.
         quantise: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) holds the frozen
             weights in fewer bits, by bitsandbytes; None keeps them in 32.

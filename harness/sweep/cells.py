@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
@@ -130,6 +130,7 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
         except HarnessError as error:
             problems.extend(error)
     problems.raise_any()
+    cells = [_without_what_is_off(cell, cells, master) for cell in cells] if "regularise" in request.axes else cells
     for key in request.tuned:
         if not any(key in cell.space for cell in cells):
             problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key} to tune.")
@@ -139,6 +140,22 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     # Fresh seeds unless they are named: never the one that the configuration was chosen with.
     seeds = request.seeds or tuple(int(master.seed) + 1 + i for i in range(max(1, master.confirm.seeds)))
     return Asked(cells, seeds, master)
+
+
+def _without_what_is_off(cell: Cell, cells: list[Cell], master: DictConfig) -> Cell:
+    """Do not tune in a row what only other rows switch on: `regularise=none,r_drop` compares without and with it."""
+    off = {
+        key
+        for key in cell.space
+        if key.startswith("train.")
+        and OmegaConf.select(cell.config, key) == OmegaConf.select(master, key)
+        and any(
+            OmegaConf.select(other.config, key) != OmegaConf.select(cell.config, key)
+            for other in cells
+            if (other.task, other.model, other.method) == (cell.task, cell.model, cell.method)
+        )
+    }
+    return replace(cell, space={key: entry for key, entry in cell.space.items() if key not in off})
 
 
 @dataclass

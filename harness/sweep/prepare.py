@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.build import build
 from harness.config import Config, check
 from harness.errors import HarnessError, Problems
-from harness.record import RunSpec, digest, signature
+from harness.record import RunSpec, digest, models_digest, signature
 from harness.sweep.cells import Cell
 from harness.sweep.explain import explain
 from harness.sweep.samplers import check_sampler
@@ -103,14 +103,19 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
                 build(base["model"], packages).check_method(base["method"])
             except HarnessError as error:
                 problems.extend(error)
-        for part in (base.get("augment") or {}).values():
+        ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
+        parts = {} if "augment" in ignores else base.get("augment") or {}
+        others = [
             _once(augmentations, part, problems, lambda node, p=packages, c=cache: build(node, p).ready(c))
+            for part in parts.values()
+        ]
         try:
             check_sampler(cast(Any, cell.config.tune), cell.id, cell.space)
         except HarnessError as error:
             problems.extend(error)
         if data is not None and model is not None:
-            ready.append(Ready(cell, base, data.fingerprint, model.digest, data.facts, data.warnings))
+            digest_ = models_digest(model.digest, [each for found in others for each in found or ()])
+            ready.append(Ready(cell, base, data.fingerprint, digest_, data.facts, data.warnings))
     for name in ("runs_dir", "reports_dir"):
         check_writable(name, Path(str(config[name])), problems)
     check_writable("cache_dir", cache_dir(config), problems)

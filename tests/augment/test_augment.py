@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,16 @@ def test_a_typing_error_is_one_edit() -> None:
             kinds["beside"] += 1
     assert min(kinds.values()) > 40 and len(kinds) == 4
     assert all(len(typo("посылка", generator)) in (6, 7, 8) for _ in range(20))
+
+
+def test_words_beside_punctuation_get_errors_too(tmp_path: Path) -> None:
+    """At a rate of 1 every word of three letters and more is changed, and nothing else is."""
+    method: Augmentation = build(node("noise", rate=1.0))
+    copy = method.prepare([], around(tmp_path))("Where is my card? Help, (please)!", np.random.default_rng(0))[0]
+    words = re.findall(r"\w+", copy)
+    assert [words[1], words[2]] == ["is", "my"]
+    assert all(new != old for new, old in zip(words[:1] + words[3:], ["Where", "card", "Help", "please"], strict=True))
+    assert re.sub(r"\w+", "", copy) == "   ? , ()!"
 
 
 def test_edits_are_the_four_of_the_paper(tmp_path: Path) -> None:

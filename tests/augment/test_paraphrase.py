@@ -15,6 +15,7 @@ from harness.augment.paraphrase import CHUNK
 from harness.build import build
 from harness.errors import HarnessError
 from harness.models.classifier import load_tokenizer
+from harness.record import models_digest
 from tests.augment.test_augment import TEXTS, around, node, rows
 from tests.small import ROOT
 
@@ -57,6 +58,9 @@ def test_versions_are_made_once_and_drawn_by_the_seed(tiny: Path, tmp_path: Path
     assert len(charged) == 4 and min(charged) > 0  # two chunks, twice out of the cache
     assert len(list((tmp_path / "augment").glob("*.json"))) == 2
     back: Augmentation = build(node("paraphrase", **changes, back_path=str(tiny)))
+    used = fresh.ready(tmp_path)
+    assert len(used) == 1 and back.ready(tmp_path) == used * 2  # part of a run's signature
+    assert models_digest("m", []) == "m" != models_digest("m", used)
     there, facts = augmented(rows(TEXTS), {"paraphrase": back}, 0, here)
     assert len(facts["paraphrase"]["models"]) == 2 and not {*there.texts[6:]} & {*one.texts[len(split) :]}
 

@@ -66,3 +66,14 @@ def test_what_a_method_ignores_is_not_tuned(main: Main) -> None:
     cells = plan(main, "method=linear_probe,lora", "train.lr=tag(log,interval(1e-4,1e-2))")
     assert "train.lr" not in cells["demo.minilm.linear_probe"][2]
     assert "train.lr" in cells["demo.minilm.lora"][2]
+
+
+def test_what_only_some_rows_switch_on_is_tuned_in_those(main: Main) -> None:
+    """A row without R-Drop stays without it; what no row switches on is tuned in all of them."""
+    cells = plan(
+        main, "method=bitfit", "train.lr=1e-3", "train.head_lr=1e-3", "regularise=none,r_drop",
+        "train.r_drop=interval(0.1,5)", "train.clip=interval(0.5,2)",
+    )  # fmt: skip
+    tuned = {cell.rpartition("-")[2]: text for cell, (_, _, text) in cells.items()}
+    assert "train.r_drop" in tuned["r_drop"] and "train.r_drop" not in tuned["none"]
+    assert all("train.clip" in text for text in tuned.values())
