@@ -83,6 +83,7 @@ STUDY_CASES = [
     (("method=lora,lora",), r"named twice"),
     (("task.max_length=interval(1,9)",), r"takes a list of choices, not an interval"),
     (("seed=interval(1,9)",), r"list the values"),
+    (("tracker=wandb,tensorboard",), r"no cells of trackers.*tracker=\[wandb,tensorboard\]"),
     (("train.lr=choice(1e-3",), r"train\.lr=choice\(1e-3"),
     (("method=zero_shot", "train.lr=tag(log,interval(1e-4,1e-2))"), r"no cell of this study has the key train\.lr"),
     (("tune.storage=postgresql://user:secret@nowhere.invalid/x", "method=zero_shot"), r"tune\.storage=postgresql"),

@@ -225,6 +225,11 @@ def _is_axis(loader: ConfigLoader, master: DictConfig, override: Override) -> bo
         return False
     if not override.is_discrete_sweep():
         raise HarnessError(f"{override.input_line}: {key} makes cells, so it takes a list of choices, not an interval.")
+    if key == "tracker":  # it follows the whole study and changes no result
+        several = override.input_line.partition("=")[2] if override.input_line else ""
+        raise HarnessError(
+            f"{override.input_line}: a study has no cells of trackers. To have several at once: tracker=[{several}]"
+        )
     return True
 
 
