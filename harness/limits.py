@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import Problems
 
@@ -33,6 +34,11 @@ class LimitsConfig:
     def given(self) -> dict[str, float]:
         """The limits that are set."""
         return {cost: limit for cost, limit in vars(self).items() if limit is not None}
+
+
+def keeps(cost: Mapping[str, Any], limits: Mapping[str, float]) -> bool:
+    """Whether a run with the costs of its record keeps `tune.constraints`; a cost that is not known does not."""
+    return all((known := cost.get(key)) is not None and known <= limit for key, limit in limits.items())
 
 
 def check_search(tune: TuneConfig, problems: Problems) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.limits import keeps
 from harness.record import Record
 
 
@@ -96,7 +97,10 @@ def _cell(
     tuned = [record for record in ended if record.phase == "tune"]
     now = Counter(what for name, what in doing.items() if name.split("/")[0] == cell)
     metric = str(entry.get("metric") or "")
-    best = _best(tuned, metric, entry.get("direction") == "minimize")
+    limits = _mapping(_mapping(asked.get("tune")).get("constraints"))
+    best = _best(
+        [record for record in tuned if keeps(record.cost, limits)], metric, entry.get("direction") == "minimize"
+    )
     if not entry:  # single runs: no budget, nothing to confirm
         trials: int | None = 0
         chosen = ended

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from harness import status, studies
 from harness.record import write_json
@@ -105,6 +106,22 @@ def test_a_study_is_done_when_every_cell_is_confirmed_or_given_up(study: Path) -
     assert survey(chosen).cells[0].state == "confirming"
     written.run(chosen, LORA, "confirm-ab-seed2", val=0.5)
     assert survey(chosen).state == "done"
+
+
+def test_a_cell_without_a_configuration_that_keeps_the_limits_is_not_confirmed(place: Path) -> None:
+    """What is above a limit of tune.constraints is not the best, and nothing waits to be confirmed."""
+    limited = Path("runs/limited")
+    written.sweep(limited, {LORA: {"train.lr": LR}}, trials=2)
+    asked = yaml.safe_load((limited / "sweep.yaml").read_text())
+    asked["tune"]["constraints"] = {"peak_memory_mb": 800}
+    (limited / "sweep.yaml").write_text(yaml.safe_dump(asked))
+    written.run(limited, LORA, "trial0000", val=0.9, cost={"peak_memory_mb": 900.0})
+    written.run(limited, LORA, "trial0001", val=0.8, cost={})
+    cell = survey(limited).cells[0]
+    assert (cell.state, cell.best) == ("failed", None)
+    written.run(limited, LORA, "trial0001", val=0.7, cost={"peak_memory_mb": 700.0})
+    cell = survey(limited).cells[0]
+    assert (cell.state, cell.best) == ("confirming", 0.7)
 
 
 def test_an_extended_study_is_not_done_by_its_earlier_choice(place: Path) -> None:

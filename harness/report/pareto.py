@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.limits import keeps
 from harness.record import Record
 from harness.report import wording
 from harness.report.rows import Row, metric, number
@@ -71,8 +72,7 @@ def front(rows: Sequence[Row], sweep: Mapping[str, Any]) -> Front | None:
                 continue
             record = run.record
             values = _values(row, record, costs)
-            kept = all((cost := number(record.cost.get(key))) is not None and cost <= at for key, at in limits.items())
-            if values is not None and kept:
+            if values is not None and keeps(record.cost, limits):
                 found.append((values, row, record))
     best = [one for one in found if not any(_beats(other[0], one[0]) for other in found)]
     best.sort(key=lambda one: one[0])

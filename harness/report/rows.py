@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.limits import keeps
 from harness.metrics import METRICS
 from harness.price import dollars
 from harness.record import Record, digest
@@ -33,7 +34,8 @@ class Row:
         seeds, test_values: the confirmed seeds and their test metric, in the order of the seeds. Single runs count as
             confirmed: they meet the test split too.
         test_std: sample standard deviation over seeds (ddof 1); None below two seeds.
-        val_best: best validation metric among the tuning runs (without any: mean over the confirmed runs).
+        val_best: best validation metric among the tuning runs that keep `tune.constraints` (without any: mean over the
+            confirmed runs).
         best_trial: the run that `val_best` belongs to; None without one.
         trials: tuning runs that have ended.
         failed: failed and lost runs of every phase; `lost` counts the lost ones of them.
@@ -89,7 +91,8 @@ def rows(study: Study) -> list[Row]:
     seeds = _mapping(study.sweep.get("confirm")).get("seeds")
     wanted = len(seeds) if isinstance(seeds, list) else seeds if isinstance(seeds, int) else None
     hardware = _mapping(study.sweep.get("hardware"))
-    return sorted((_row(cell, wanted, hardware) for cell in study.cells), key=_rank)
+    limits = _mapping(_mapping(study.sweep.get("tune")).get("constraints"))
+    return sorted((_row(cell, wanted, hardware, limits) for cell in study.cells), key=_rank)
 
 
 def mean_std(values: Iterable[float]) -> tuple[float | None, float | None]:
@@ -105,12 +108,12 @@ def facts(record: Record) -> dict[str, Any]:
     return {**{key: value for key, value in record.data.items() if key != "facts"}, **_mapping(nested)}
 
 
-def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any]) -> Row:
+def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any]) -> Row:
     runs = cell.runs
     known = METRICS[cell.metric].direction if cell.metric in METRICS else "maximize"
     minimise = (cell.direction or known) == "minimize"
     tuned = [run for run in runs if run.phase == "tune"]
-    best, best_value = _best_trial(cell, tuned, minimise)
+    best, best_value = _best_trial(cell, tuned, minimise, limits)
     evaluated, superseded = _evaluated(cell, best)
     test = [value for run in evaluated if (value := run.metric("test", cell.metric)) is not None]
     if best_value is None:
@@ -150,8 +153,11 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any]) -> Row:
     )
 
 
-def _best_trial(cell: Cell, tuned: list[Run], minimise: bool) -> tuple[Run | None, float | None]:
-    done = (run for run in tuned if run.status == "ok")
+def _best_trial(
+    cell: Cell, tuned: list[Run], minimise: bool, limits: Mapping[str, Any]
+) -> tuple[Run | None, float | None]:
+    # Without limits no record is opened: a table of many runs has its scores in columns.
+    done = (run for run in tuned if run.status == "ok" and (not limits or keeps(run.record.cost, limits)))
     scored = [(run, value) for run in done if (value := run.metric("val", cell.metric)) is not None]
     if not scored:
         return None, None

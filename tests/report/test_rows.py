@@ -59,6 +59,16 @@ def test_a_confirmed_cell_has_mean_and_sample_deviation_over_its_seeds(study: Bu
     assert row.hyperparameters == {"train.lr": 0.2}
 
 
+def test_a_configuration_above_a_limit_is_not_the_best(study: Builder) -> None:
+    """Nor one whose cost is not known; without a better one the cell has no best."""
+    study.sweep([asked(CELL)], tune={"trials": 3, "constraints": {"peak_memory_mb": 800}})
+    trial(study, 0, 0.9, hyperparameters={"train.lr": 0.1}, cost={"peak_memory_mb": 900.0})
+    trial(study, 1, 0.8, hyperparameters={"train.lr": 0.2})
+    assert (only(study).val_best, only(study).hyperparameters) == (None, {})
+    trial(study, 2, 0.7, hyperparameters={"train.lr": 0.3}, cost={"peak_memory_mb": 700.0})
+    assert (only(study).val_best, only(study).hyperparameters) == (0.7, {"train.lr": 0.3})
+
+
 def test_costs_are_means_over_confirmation_and_sums_over_tuning(study: Builder) -> None:
     """Dollars by the price in sweep.yaml: an hour of one of four cores at 2 dollars; unknown costs are absent."""
     study.sweep([asked(CELL)], hardware={"name": "node", "dollars_per_hour": 2.0, "cores": 4})
