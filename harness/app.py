@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.config import Config
 from harness.errors import HarnessError, is_disk_full
 
-SHOWN_GROUPS = ("task", "model", "method", "regularise", "augment", "sweeps", "slurm", "hardware")
+SHOWN_GROUPS = ("task", "model", "method", "regularise", "augment", "sweeps", "slurm", "tracker", "hardware")
 
 
 def config_root() -> Path:
@@ -46,6 +46,10 @@ def main() -> None:
         from harness.sweep.explain import explain
 
         _fail(tuple(explain(error, _any_config())))
+    except ValueError as error:
+        if "Config group override must be" not in str(error):  # Hydra's answer to <group>=null
+            raise
+        _fail(_without_choice(sys.argv[1:]))
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -75,12 +79,22 @@ def _flags_first(arguments: list[str]) -> list[str]:
 
 
 def _choices() -> str:
-    lines = []
-    for group in SHOWN_GROUPS:
-        parent = config_root() / ("" if group in ("sweeps", "slurm") else "conf")
-        names = sorted(path.stem for path in (parent / group).glob("*.yaml"))
-        lines.append(f"  {group:10} {', '.join(names)}")
-    return "\n".join(lines)
+    return "\n".join(f"  {group:10} {', '.join(_names(group))}" for group in SHOWN_GROUPS)
+
+
+def _names(group: str) -> list[str]:
+    parent = config_root() / ("" if group in ("sweeps", "slurm") else "conf")
+    return sorted(path.stem for path in (parent / group).glob("*.yaml"))
+
+
+def _without_choice(arguments: list[str]) -> tuple[str, ...]:
+    """What to write instead of <group>=null; where no argument is that, it was written in sweeps/*.yaml."""
+    groups = [match[1] for each in arguments if (match := re.fullmatch(r"\+*([\w/]+)=null", each, re.IGNORECASE))]
+    return tuple(
+        f"{group}=null: this key takes a name: {', '.join(_names(group)) or 'that of a file in its directory'}. "
+        + (f"For none of them: {group}=none." if "none" in _names(group) else f"Leave {group}= out for its default.")
+        for group in [each for each in groups if each in SHOWN_GROUPS] or ["<group>"]
+    )
 
 
 def _single(config: DictConfig) -> None:

@@ -33,6 +33,11 @@ CASES = [
     (("task.metric=acuracy",), r"metric.*acuracy.*accuracy"),
     (("train.lrr=1",), r"train\.lrr: the configuration has no such key\. Did you mean train\.lr"),
     (("sweeps=defualt",), r"sweeps=defualt: there is no such sweeps\. Did you mean default\?"),
+    (("slurm=null",), r"slurm=null: this key takes a name: .*gpu.*Leave slurm= out"),
+    (
+        ("tracker=null",),
+        r"tracker=null: this key takes a name: .*wandb\. For none of them: tracker=none",
+    ),
     # types and ranges
     (("train.lr=fast",), r"train\.lr=fast: this key takes a float, not 'fast'"),
     (("train.lr=-1",), r"train\.lr must be above 0, not -1"),
