@@ -19,6 +19,7 @@ from harness.errors import HarnessError, Problems
 from harness.record import Record
 from harness.sweep import question
 from harness.sweep.cells import Cell
+from harness.sweep.joint import groups
 from harness.sweep.prepare import Ready
 from harness.sweep.reconcile import Records
 
@@ -85,15 +86,18 @@ def warm_starts(ready: Sequence[Ready], config: Config, directory: Path) -> tupl
     began = {cell["id"]: cell.get("warm_start") or [] for cell in (question.read(directory) or {"cells": []})["cells"]}
     problems = Problems()
     best: list[_Best] = []
-    for name in config.tune.warm_start:
+    # A study that goes on does not need the earlier ones any more.
+    for name in config.tune.warm_start if any(each.cell.id not in began for each in ready) else ():
         best += _best_of(Path(name) if Path(name).is_dir() else Path(config.runs_dir) / name, name, problems)
     problems.raise_any()
     found: dict[str, list[Start]] = {}
     unused: list[str] = []
     trials = config.tune.trials
-    most = max(1, int(SHARE * trials)) if trials is not None else len(best)
+    sharing = {cell.id: len(group) for group in groups([each.cell for each in ready]) for cell in group}
     for each in ready:
         cell = each.cell
+        rivals = sharing[cell.id] if config.tune.mode == "joint" else 1  # cells with which it shares tune.trials
+        most = max(1, int(SHARE * trials) // rivals) if trials is not None else len(best)
         if cell.id in began:
             found[cell.id] = [_again(cell, start) for start in began[cell.id]]
             continue

@@ -133,6 +133,29 @@ def test_the_best_of_an_earlier_study_is_tried_after_the_default(tmp_path: Path)
     assert [each.values for each in suggested if each] == [default, start.encoded]
 
 
+def test_a_joint_study_shares_what_earlier_studies_may_fill(tmp_path: Path) -> None:
+    """Half of the budget of all methods together, not of each."""
+    for number in range(4):
+        _earlier(tmp_path / f"old{number}", (0.9, {"train.lr": (number + 2) * 1e-3}))
+    config = _config(tmp_path, *(f"old{number}" for number in range(4)))
+    config.tune.trials = 8
+    both = [_ready(), _ready("another")]
+    assert len(warm_starts(both, config, tmp_path / "new")[0]["demo.minilm.good"]) == 4
+    config.tune.mode = "joint"
+    assert len(warm_starts(both, config, tmp_path / "new")[0]["demo.minilm.good"]) == 2
+
+
+def test_a_study_that_was_begun_goes_on_without_the_earlier_one(tmp_path: Path) -> None:
+    """What it began with is in its own sweep.yaml."""
+    _earlier(tmp_path / "old", (0.9, {"train.lr": 5e-3}))
+    found, _ = warm_starts([_ready()], _config(tmp_path, "old"), tmp_path / "new")
+    entry = {"id": "demo.minilm.good", "warm_start": [each.described for each in found["demo.minilm.good"]]}
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/sweep.yaml").write_text(yaml.safe_dump({"cells": [entry]}))
+    (tmp_path / "old").rename(tmp_path / "gone")
+    assert warm_starts([_ready()], _config(tmp_path, "old"), tmp_path / "new")[0] == found
+
+
 def test_a_configuration_outside_the_space_is_named_and_left_out(tmp_path: Path) -> None:
     """So is one with another value of a key that is fixed here."""
     _earlier(tmp_path / "far", (0.9, {"train.lr": 0.5}))
