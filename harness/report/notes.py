@@ -60,9 +60,12 @@ def searched(sweep: Mapping[str, Any]) -> Iterator[Note]:
     tune, cells = sweep.get("tune"), sweep.get("cells")
     tune, cells = tune if isinstance(tune, Mapping) else {}, cells if isinstance(cells, list) else []
     if _joint(sweep):
+        trials, seconds = tune.get("trials"), tune.get("seconds")
+        parts = [f"{trials} trials" if trials is not None else "", f"{seconds:g} s" if seconds is not None else ""]
+        budget = " or ".join(filter(None, parts))
         yield Note(
             "Tuning",
-            f"The method was tuned like a hyperparameter (tune.mode=joint): {tune.get('trials')} trials for all "
+            f"The method was tuned like a hyperparameter (tune.mode=joint): {budget} for all "
             f"methods of a task and model, and only the best {tune.get('finalists')} were confirmed. Methods had "
             "unequal budgets, so this finds a good configuration and does not compare methods.",
         )

@@ -179,7 +179,8 @@ class Contest:
         phases = {spec.phase for spec in self.active.values()}
         state = "waiting"
         if self.done:
-            state = "failed" if self.choice is None else "done"
+            # One that worked and is not confirmed was passed over for others.
+            state = "done" if self.choice is not None or self.trials.complete() else "failed"
         elif phases or records:
             state = "confirming" if self.choice is not None else "tuning"
         return CellView(

@@ -176,6 +176,12 @@ class Race(Trials):
         """The method that a trial is of."""
         return str(trial.params[METHOD])
 
+    @property
+    def counting(self) -> Lane | None:
+        """The first cell that was not given up; None if all were."""
+        going = (lane for lane, method in zip(self.lanes, self.cells, strict=True) if not self._gave_up[method]())
+        return next(going, None)
+
     def _open(self) -> list[Cell]:
         """Cells that were not given up and have something new to try."""
         tried: dict[str, int] = {}
@@ -277,8 +283,8 @@ class Lane:
 
     @property
     def left(self) -> int:
-        """The race's trials to come, counted with its first cell."""
-        return self._race.left if self._race.lanes[0] is self else 0
+        """The race's trials to come, counted with its first cell that was not given up."""
+        return self._race.left if self._race.counting is self else 0
 
     @property
     def settled(self) -> bool:

@@ -104,6 +104,9 @@ def test_a_method_that_was_given_up_gets_no_more_trials(tmp_path: Path) -> None:
     assert all(method != "good" for method, _ in seen)
     assert made.tried == 20
     assert made.finalists() == ["fixed", "bad"]
+    (tmp_path / "new").mkdir()
+    begun = race(tmp_path / "new", gave_up=lambda method: method == "bad")
+    assert [lane.left for lane in begun.lanes] == [0, 20, 0]
 
 
 def test_a_budget_that_leaves_methods_untried_is_refused() -> None:
