@@ -27,7 +27,7 @@ CSV = ("task=csv", "task.path=mine.csv")
 
 CASES = [
     # names
-    (("method=lorra",), r"method=lorra: there is no such method\. Did you mean lora or adalora\?"),
+    (("method=lorra",), r"method=lorra: there is no such method\. Did you mean lora"),
     (("model=minilmm",), r"model=minilmm: there is no such model\. Did you mean minilm\?"),
     (("task=bankin77",), r"task=bankin77: there is no such task\. Did you mean banking77\?"),
     (("task.metric=acuracy",), r"metric.*acuracy.*accuracy"),
@@ -50,7 +50,7 @@ CASES = [
     (("task.shots=0",), r"shots.*0"),
     (("task.shots=-3",), r"shots.*-3"),
     (("train.schedule=cosin",), r"train\.schedule must be one of linear, cosine, constant, not cosin"),
-    (("tune.sampler=tep",), r"tune\.sampler must be one of tpe, gp, random, qmc, grid, not tep"),
+    (("tune.sampler=tep",), r"tune\.sampler must be one of tpe, gp, random, qmc, grid, nsga2, not tep"),
     (("launch.workers=0",), r"launch\.workers must be above 0"),
     (("seed=-1",), r"seed must lie in"),
     (("study=../elsewhere",), r"study=\.\./elsewhere: a study's name is made of letters"),

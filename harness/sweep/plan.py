@@ -7,17 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from harness.config import Config
+from harness.config import Config, TuneConfig
 from harness.record import CorruptRecord, Record, digest, now, write_json
 from harness.sweep import question
 from harness.sweep.earlier import from_records
 from harness.sweep.estimate import Cost, Work, replay
+from harness.sweep.joint import groups
 from harness.sweep.measured import START_SECONDS, calibrate, idle
 from harness.sweep.meter import slot_rate
 from harness.sweep.places import memory_limit, place, workers
@@ -140,7 +142,8 @@ def _estimate(
         before: wall seconds until the first run begins.
     """
     done = _done(directory)
-    works = [_work(each, costs[each.cell.id], seeds, config, done) for each in ready]
+    shares = _shares(ready, seeds, config, costs)
+    works = [_work(each, costs[each.cell.id], *shares[each.cell.id], config, done) for each in ready]
     runs = sum(work.trials + work.seeds for work in works)
     count = max(1, min(workers(config)[0], runs))
     replayed, totals = replay(works, count)
@@ -180,11 +183,40 @@ def _estimate(
     }
 
 
-def _work(each: Ready, cost: Cost, seeds: tuple[int, ...], config: Config, done: Counter[tuple[str, str]]) -> Work:
+def _shares(
+    ready: Sequence[Ready], seeds: tuple[int, ...], config: Config, costs: Mapping[str, Cost]
+) -> dict[str, tuple[TuneConfig, tuple[int, ...]]]:
+    """The budget of each cell's tuning, and its seeds.
+
+    Of a joint study nobody knows who gets which trials: here each method an equal part, and the slowest are confirmed.
+    """
+    if config.tune.mode != "joint":
+        return {each.cell.id: (config.tune, seeds) for each in ready}
+    shares: dict[str, tuple[TuneConfig, tuple[int, ...]]] = {}
+    for group in groups([each.cell for each in ready]):
+        trials, seconds, size = config.tune.trials, config.tune.seconds, len(group)
+        tune = replace(
+            config.tune,
+            trials=None if trials is None else max(1, -(-trials // size)),
+            seconds=None if seconds is None else seconds / size,
+        )
+        slowest = sorted(group, key=lambda cell: -costs[cell.id].confirm)[: config.tune.finalists]
+        shares |= {cell.id: (tune, seeds if cell in slowest else ()) for cell in group}
+    return shares
+
+
+def _work(
+    each: Ready,
+    cost: Cost,
+    tune: TuneConfig,
+    seeds: tuple[int, ...],
+    config: Config,
+    done: Counter[tuple[str, str]],
+) -> Work:
     """What is left to do of a cell."""
-    trials = planned_trials(each.cell.space, config.tune)
-    if config.tune.seconds is not None:
-        by_time = max(1, -int(-config.tune.seconds // cost.tune))
+    trials = planned_trials(each.cell.space, tune)
+    if tune.seconds is not None:
+        by_time = max(1, -int(-tune.seconds // cost.tune))
         trials = by_time if trials is None else min(trials, by_time)
     left = max(0, (trials or 1) - done[each.cell.id, "tune"])
     # More trials may choose another configuration, which is then confirmed anew.

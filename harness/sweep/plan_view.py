@@ -13,6 +13,7 @@ from rich.table import Table
 
 from harness.config import Config
 from harness.launch.resources import describe, merge
+from harness.sweep.joint import groups
 from harness.sweep.places import gpus, workers
 from harness.sweep.prepare import Ready
 from harness.sweep.samplers import planned_trials
@@ -52,13 +53,16 @@ def print_runs(
         for resources, cells in alike.items():
             which = "" if len(alike) == 1 else f" of {', '.join(cells)}"
             console.print(f"Each job{which}: {escape(resources)}.", soft_wrap=True)
+    if config.tune.mode == "joint":
+        sizes = [len(group) for group in groups([each.cell for each in ready])]
+        total = sum((config.tune.trials or 0) + len(seeds) * min(config.tune.finalists, size) for size in sizes)
     at_least = "" if config.tune.trials is not None else "at least "
     console.print(f"{_count(len(ready), 'cell')}, {at_least}{_count(total, 'run')} {where}.")
     if config.tune.mode == "joint":
         console.print(
             "[yellow]Note:[/yellow] tune.mode=joint shares the trials among all methods of a task and model, and "
             f"confirms the best {config.tune.finalists}. Which method gets how many is open: the rows give each "
-            "its most, so their sums are far above what will run.",
+            "its most, an estimate gives each an equal part and confirms the slowest.",
             soft_wrap=True,
         )
 
