@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,9 @@ from filelock import FileLock, Timeout
 
 from harness.errors import HarnessError, nearest
 from harness.track.base import Tracker
-from harness.track.follow import TRACK, Follow
-from harness.track.tensorboard import TensorBoard
-from harness.track.weights_and_biases import WeightsAndBiases
-
-KNOWN = {"wandb": WeightsAndBiases, "tensorboard": TensorBoard}
+from harness.track.follow import TRACK, Follow, stem
+from harness.track.known import KNOWN, defaults
+from harness.track.tensorboard import FOLDER, TensorBoard
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         study = _find(options.study, options.runs_dir)
         tracker = _tracker(options.tracker, options.options)
-        with FileLock(study / TRACK / f"{tracker.name}.lock").acquire(timeout=1):
+        with FileLock(f"{stem(study, tracker.name)}.lock").acquire(timeout=1):
             if options.again:
-                (study / TRACK / f"{tracker.name}.json").unlink(missing_ok=True)
+                _forget(study, tracker)
             follow = Follow(study, tracker)
             follow.look()
             follow.report(options.report or Path("reports") / study.name)
@@ -71,9 +69,18 @@ def _find(name: str, runs_dir: Path) -> Path:
     )
 
 
+def _forget(study: Path, tracker: Tracker) -> None:
+    """Take away what it was told, and the event files that its curves would else be added to."""
+    account = stem(study, tracker.name)
+    for path in (Path(f"{account}.json"), *account.rglob("*.json")):
+        path.unlink(missing_ok=True)
+    if isinstance(tracker, TensorBoard):
+        shutil.rmtree(study / FOLDER, ignore_errors=True)
+
+
 def _tracker(name: str, options: Sequence[str]) -> Tracker:
     kind: type[Any] = KNOWN[name]
-    keys = [each.name for each in fields(kind) if each.init]
+    keys = list(defaults(kind))
     values: dict[str, Any] = {}
     for option in options:
         key, equals, value = option.partition("=")

@@ -18,7 +18,7 @@ class Tracked:
     Attributes:
         id: 16 hex digits; the same however often the run is interrupted, another when it is made anew (rerun=true).
         name: `<cell>/<run>`.
-        record: record.json, as it is now.
+        record: record.json, as it is now; of its error only what comes before a path.
         config: what the run computes: its configuration without where and how it executes.
     """
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from harness.record import OPERATIONAL, CorruptRecord, Record, RunPaths, digest, read_jsonl, without, write_json
 from harness.track.base import Tracked, Tracker
 
+ERROR_CHARACTERS = 200  # of a run's error that a tracker is told
 TRACK = "track"  # the folder of a study that holds what trackers have been told, and their logs
 
 
 class Follow:
-    """Tells one tracker about one study, and keeps account of it in `<study>/track/<tracker>.json`.
+    """Tells one tracker about one study, and keeps account of it in `<study>/track/<tracker>`, run by run.
+
+    Single runs share a study and may run at the same time: the process of each holds the lock of its run, and one that
+    follows all leaves those runs alone.
 
     Args:
         study: its directory.
@@ -30,28 +36,21 @@ class Follow:
     def __init__(self, study: Path, tracker: Tracker, only: str | None = None) -> None:
         self.study, self.tracker = study.resolve(), tracker
         self.pattern = f"{only or '*/*'}/record.json"
-        self.account = self.study / TRACK / f"{tracker.name}.json"
-        self.told: dict[str, Any] = {"runs": {}, "report": None}
-        with suppress(OSError, ValueError):
-            found = json.loads(self.account.read_text(encoding="utf-8"))
-            if isinstance(found, dict) and isinstance(found.get("runs"), dict):
-                self.told |= found
+        self.only = only
         self.open: dict[str, str] = {}  # ids of the runs that this process has begun and not ended, by name
         self.stamps: dict[str, tuple[int, ...]] = {}  # files that have not changed need no second look
         tracker.open(self.study)
 
     def look(self) -> None:
         """Tell what is new."""
-        changed = False
         for path in sorted((self.study / "runs").glob(self.pattern)):
             paths = RunPaths(path.parent)
             stamp = (*_stamp(paths.record), *_stamp(paths.metrics))
             name = path.parent.relative_to(self.study / "runs").as_posix()
             if self.stamps.get(name) != stamp:
-                changed |= self._tell(name, paths)
-                self.stamps[name] = stamp
-        if changed:
-            write_json(self.account, self.told)
+                with suppress(Timeout), self._alone(name):
+                    self._tell(name, paths)
+                    self.stamps[name] = stamp
 
     def report(self, directory: Path) -> None:
         """Tell of the study's report, unless this very table was told of."""
@@ -60,30 +59,48 @@ class Follow:
             return
         with table.open(encoding="utf-8", newline="") as file:
             now = digest(list(csv.reader(file)))[:16]
-        if now != self.told["report"]:
+        if now != self._told().get("report"):
             self.tracker.report(directory, now)
-            self.told["report"] = now
-            write_json(self.account, self.told)
+            write_json(self._account(), {"report": now})
 
     def close(self) -> list[str]:
         """End the tracker; give its sentences for the user."""
         return self.tracker.close()
 
-    def _tell(self, name: str, paths: RunPaths) -> bool:
-        """Tell what is new of one run; whether there was something."""
+    def _account(self, name: str | None = None) -> Path:
+        return Path(f"{stem(self.study, self.tracker.name, name)}.json")
+
+    def _told(self, name: str | None = None) -> dict[str, Any]:
+        """The account of a run, or that of the report."""
+        with suppress(OSError, ValueError):
+            found = json.loads(self._account(name).read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def _alone(self, name: str) -> AbstractContextManager[Any]:
+        """Hold a run, unless a process that follows it alone holds it; only such a process makes the file."""
+        lock = Path(f"{stem(self.study, self.tracker.name, name)}.lock")
+        if self.only is not None or not lock.exists():
+            return nullcontext()
+        return FileLock(lock).acquire(timeout=0)
+
+    def _tell(self, name: str, paths: RunPaths) -> None:
+        """Tell what is new of one run."""
         with suppress(CorruptRecord, OSError):
             record = Record.read(paths.record)
             if record is None:
-                return False
-            run = Tracked(identity(name, record), name, asdict(record), _config(paths.config))
-            told = self.told["runs"].get(name)
-            if told is None or told["id"] != run.id:
-                told = self.told["runs"][name] = {"id": run.id, "epochs": [], "ended": None}
+                return
+            values = asdict(record) | {"error": _reason(record.error)}
+            run = Tracked(identity(name, record), name, values, _config(paths.config))
+            told = self._told(name)
+            if told.get("id") != run.id:
+                told = {"id": run.id, "epochs": [], "ended": None}
             # A run that was lost may still be tried again, so a record that changed is told of anew.
             over = record.status != "running"
             state = f"{record.status} {record.ended}"
             if told["ended"] == state:
-                return False
+                return
             lines = [line for line in read_jsonl(paths.metrics) if _key(line) not in told["epochs"]]
             if self.open.get(name) != run.id:
                 self.tracker.begin(run)
@@ -95,8 +112,14 @@ class Follow:
                 self.tracker.end(run, results(record))
                 self.open.pop(name, None)
                 told["epochs"], told["ended"] = [_key(line) for line in read_jsonl(paths.metrics)], state
-            return True
-        return False
+            account = self._account(name)
+            account.parent.mkdir(parents=True, exist_ok=True)
+            write_json(account, told)
+
+
+def stem(study: Path, tracker: str, only: str | None = None) -> Path:
+    """Where the files of a tracker lie, less their suffix: .json, .lock, .log; those of one run that it follows."""
+    return study / TRACK / tracker / only if only else study / TRACK / tracker
 
 
 def identity(name: str, record: Record) -> str:
@@ -131,8 +154,22 @@ def _config(path: Path) -> dict[str, Any]:
     with suppress(OSError, yaml.YAMLError):
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
-            return without(found, OPERATIONAL)
+            config = without(found, OPERATIONAL)
+            if isinstance(config.get("augment"), Mapping):
+                config["augment"] = {name: _pathless(node) for name, node in config["augment"].items()}
+            return config
     return {}
+
+
+def _pathless(node: Any) -> Any:
+    """An augmentation less its folders; they stay in its signature, so OPERATIONAL does not hold them."""
+    return {k: v for k, v in node.items() if not k.endswith("path")} if isinstance(node, Mapping) else node
+
+
+def _reason(error: str | None) -> str | None:
+    """The beginning of an error, up to the first path that it names."""
+    words = re.split(r"\S*[/\\]", (error or "").strip().partition("\n")[0], maxsplit=1)[0]
+    return words[:ERROR_CHARACTERS].rstrip(" '\"(:") or None
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -16,7 +16,8 @@ from typing import Any
 from harness.build import build
 from harness.errors import HarnessError
 from harness.track.base import Tracker
-from harness.track.follow import TRACK
+from harness.track.follow import stem
+from harness.track.known import later
 
 WARNING, NOTE = "Warning: ", "Note: "  # how a tracker's process marks what the user should see in its log
 
@@ -80,10 +81,11 @@ class Following:
             try:
                 tracker = build(node, packages)
                 tracker.check()
-                child = Child(name, tracker.wait_seconds, self._popen(name, node, only), self.log(name))
+                process, log = self._popen(name, node, only), self.log(name, only)
+                child = Child(name, tracker.wait_seconds, process, log, later(study, node))
                 self.children.append(child)
             except Exception as error:  # noqa: BLE001 -- a tracker must not end a study
-                self.print(WARNING, f"{error} It goes on without. {self._later(name)}")
+                self.print(WARNING, f"{error} It goes on without. {later(study, node)}".rstrip())
 
     def end(self) -> None:
         """Tell the trackers that nothing more will come, and wait for each until its time is up."""
@@ -101,24 +103,20 @@ class Following:
                 if code is None:
                     self.print(
                         WARNING,
-                        f"tracker={child.name} had not ended after {child.seconds:g} s. {self._later(child.name)}",
+                        f"tracker={child.name} had not ended after {child.seconds:g} s. {child.later}".rstrip(),
                     )
                 elif code and not any(line.startswith(WARNING) for line in said):
-                    self.print(
-                        WARNING, f"tracker={child.name} died ({code}); see {child.log}. {self._later(child.name)}"
-                    )
+                    died = f"tracker={child.name} died ({code}); see {child.log}. {child.later}"
+                    self.print(WARNING, died.rstrip())
             except Exception as error:  # noqa: BLE001 -- likewise
                 self.print(WARNING, f"tracker={child.name}: {type(error).__name__}: {error}")
 
-    def log(self, name: str) -> Path:
+    def log(self, name: str, only: str | None = None) -> Path:
         """What a tracker's process printed, over all commands."""
-        return self.study / TRACK / f"{name}.log"
-
-    def _later(self, name: str) -> str:
-        return f"Its part can be made up for: python -m harness.track {self.study} {name}"
+        return Path(f"{stem(self.study, name, only)}.log")
 
     def _popen(self, name: str, node: Mapping[str, Any], only: str | None) -> subprocess.Popen[str]:
-        log = self.log(name)
+        log = self.log(name, only)
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m", "harness.track.process"]
         with log.open("a", encoding="utf-8") as file:
@@ -145,10 +143,11 @@ class Child:
         seconds: that are waited for it at the end.
         process: just started.
         log: what it prints to, which may hold what earlier ones printed.
+        later: says how to make up for what it misses.
     """
 
-    def __init__(self, name: str, seconds: float, process: subprocess.Popen[str], log: Path) -> None:
-        self.name, self.seconds, self.process, self.log = name, seconds, process, log
+    def __init__(self, name: str, seconds: float, process: subprocess.Popen[str], log: Path, later: str = "") -> None:
+        self.name, self.seconds, self.process, self.log, self.later = name, seconds, process, log, later
         self.mark = f"--- {process.pid} "  # the process begins its part of the log with it
 
     def tell(self, report: Path | None) -> None:

@@ -15,8 +15,9 @@ from filelock import FileLock, Timeout
 
 from harness.build import build
 from harness.record import now
-from harness.track.follow import TRACK, Follow
+from harness.track.follow import Follow, stem
 from harness.track.following import NOTE, WARNING
+from harness.track.known import later
 
 LOOK_SECONDS = 2.0  # between two looks at the study's files
 NICE = 10  # runs come first
@@ -50,8 +51,9 @@ def main() -> int:
     _print(f"--- {os.getpid()} follows from {now()}")
     name = node.get("name", node["_target_"])
     try:
-        with _alone(study / TRACK / f"{name}.lock", orders):
-            follow = Follow(study, build(node, orders.first["packages"]), orders.first["only"])
+        tracker, only = build(node, orders.first["packages"]), orders.first["only"]
+        with _alone(Path(f"{stem(study, tracker.name, only)}.lock"), orders):
+            follow = Follow(study, tracker, only)
             follow.look()
             while not orders.wait(LOOK_SECONDS):
                 follow.look()
@@ -63,10 +65,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 -- the study prints it as a warning
         traceback.print_exc()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        _print(
-            f"{WARNING}tracker={name} gave up ({reason}). The study is not affected; to make up for it: "
-            f"python -m harness.track {study} {name}"
-        )
+        _print(f"{WARNING}tracker={name} gave up ({reason}). The study is not affected. {later(study, node)}".rstrip())
         return 1
     return 0
 

@@ -39,7 +39,7 @@ def test_blocks_are_found_under_an_architectures_own_head() -> None:
 
 def test_number_of_layers_must_fit() -> None:
     """No layers, and more than the model has, are told with what to use instead."""
-    with pytest.raises(HarnessError, match="for none use method=linear_probe"):
+    with pytest.raises(HarnessError, match=r"method\.layers must be a whole number, 1 or more, not 0"):
         LastLayers(name="last_layers", layers=0)
     with pytest.raises(HarnessError, match=r"method\.layers=3, but model=tiny has 2 blocks.*method=full"):
         LastLayers(name="last_layers", layers=3).adapt(built.classifier("bert-base"), built.model(), 10)

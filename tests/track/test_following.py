@@ -14,6 +14,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.track import Following
+from harness.track.known import later
 from tests.small import ROOT
 from tests.track.conftest import CELL
 
@@ -35,7 +36,7 @@ def followed(study: Path, node: dict[str, Any], monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("how", "words"), [("hangs", "had not ended after 2 s"), ("raises", "nobody there"), ("dies", "died (7)")]
 )
-def test_what_goes_wrong_with_a_tracker_is_one_warning_that_says_how_to_make_up_for_it(
+def test_what_goes_wrong_with_a_tracker_is_one_warning(
     study: Path, monkeypatch: pytest.MonkeyPatch, how: str, words: str
 ) -> None:
     """One that hangs is ended when its seconds are up."""
@@ -43,7 +44,7 @@ def test_what_goes_wrong_with_a_tracker_is_one_warning_that_says_how_to_make_up_
     (line,), (pid,) = followed(study, node, monkeypatch)
     assert line.startswith("Warning: ")
     assert words in line
-    assert "python -m harness.track" in line
+    assert "python -m harness.track" not in line  # which does not know a tracker of the user's own
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -82,3 +83,11 @@ def test_the_process_outlives_nobody(study: Path) -> None:
     assert process.wait(timeout=120) == 0
     assert (study / "tensorboard" / CELL / "trial0000" / "id").is_file()
     process.stdin.close()
+
+
+def test_what_was_missed_can_be_made_up_for_with_the_same_settings(tmp_path: Path) -> None:
+    """The command names what differs from a tracker's defaults; a tracker of the user's own has none."""
+    node = {"_target_": "harness.track.weights_and_biases.WeightsAndBiases", "name": "wandb", "project": "my own"}
+    said = later(tmp_path, node | {"mode": "offline"})
+    assert said.endswith(f"python -m harness.track {tmp_path} wandb 'project=my own' mode=offline")
+    assert later(tmp_path, NODE) == ""
