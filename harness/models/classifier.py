@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from torch.nn import functional
 
 from harness.errors import HarnessError
 from harness.models.source import ResolvedModel
+
+# PEFT imports bitsandbytes where it is installed, which then warns of kernels that only some machines have.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 SCALE = 20.0  # of the normalised vector, so that a linear head of ordinary size can be confident
 ENCODER_DECODERS = ("t5", "mt5", "umt5")  # whose encoder is a model of its own
