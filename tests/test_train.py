@@ -84,7 +84,8 @@ def test_member_that_fails_leaves_the_others_unharmed(tmp_path: Path, cache: Pat
     assert good.status == "done" and same(weights(good), weights(alone))
 
 
-@pytest.mark.parametrize("method", ["lora", "adalora", "full"])
+# Those with a state, a start or random numbers of their own besides the weights.
+@pytest.mark.parametrize("method", ["lora", "adalora", "full", "gradual_unfreezing", "setfit", "eva", "pissa", "pvera"])
 def test_going_on_from_any_step_equals_going_through(method: str, tmp_path: Path, cache: Path) -> None:
     """Stopped after each number of steps, also within an epoch, a member goes on to the same weights, bit for bit."""
     whole = member(tmp_path, cache, method)

@@ -12,7 +12,6 @@ import pytest
 import torch
 import yaml
 from torch import Tensor, nn
-from torch.nn import functional
 
 from harness.build import build
 from harness.config import TrainConfig
@@ -22,6 +21,7 @@ from harness.models import Model, ResolvedModel
 from harness.models.classifier import Batch, Classifier, load_backbone, load_tokenizer
 from harness.optimizer import make_optimizer
 from harness.saved import describe, load_classifier, read_description, save_model
+from tests.methods import built
 from tests.small import ROOT
 
 OVERLAYS = catalogue(ROOT / "conf/method")
@@ -80,25 +80,13 @@ def train(base: Base, name: str, steps: int) -> Trained:
     classifier = Classifier(copy.deepcopy(base.backbone), "mean", 4)
     classifier.reset_head()
     hooks = method.adapt(classifier, base.model, steps)
-    rows = np.arange(len(TEXTS))
-    method.initialise(classifier, iter([base.batch(rows)]))
+    method.initialise(classifier, iter([base.batch(np.arange(len(TEXTS)))]))
     trainable = classifier.trainable()
     before = {key: p.detach().clone() for key, p in classifier.named_parameters()}
     config = replace(TrainConfig(), lr=float(overlay["train"]["lr"]), head_lr=3e-3)
     optimizer = make_optimizer(classifier, config, hooks)
     classifier.eval()  # without dropout the loss of a step can be compared with another's
-    losses = []
-    for step in range(steps):
-        loss = hooks.loss(classifier, rows, base.batch, LABELS)
-        if loss is None:
-            loss = functional.cross_entropy(classifier(base.batch(rows)), torch.from_numpy(LABELS))
-        losses.append(float(loss.detach()))
-        penalty = hooks.penalty()
-        torch.autograd.backward(loss if penalty is None else loss + penalty)
-        hooks.before_update(step)
-        optimizer.step()
-        hooks.after_step(step)
-        optimizer.zero_grad()
+    losses = built.train(classifier, hooks, optimizer, base.batch, LABELS, steps)
     return Trained(name, classifier, hooks, losses, before, set(trainable))
 
 

@@ -1,4 +1,4 @@
-"""Gradual unfreezing: who has joined at which step, and that a stopped run goes on as it was."""
+"""Gradual unfreezing: who has joined at which step."""
 
 from __future__ import annotations
 
@@ -43,21 +43,6 @@ def test_blocks_join_from_the_head_down(tmp_path: Path, cache: Path) -> None:
         set(range(min(step, BLOCKS) + 1)) | ({BLOCKS + 1} if step >= BLOCKS else set()) for step in range(STEPS)
     ]
     assert moved[: STEPS - 1] == expected[: STEPS - 1]  # after the last step the best epoch's weights are back
-
-
-def test_stopped_while_blocks_are_waiting_it_goes_on_as_it_was(tmp_path: Path, cache: Path) -> None:
-    """Parameters without a moment in the optimizer survive a checkpoint; the end is the same, bit for bit."""
-    whole = member(tmp_path, cache, "gradual_unfreezing")
-    fit([whole])
-    first = member(tmp_path, cache, "gradual_unfreezing")
-    first.checkpoint_path = tmp_path / "part.safetensors"
-    first.stop = lambda: "checkpoint" if first.progress.step == 3 else None
-    fit([first])
-    assert first.status == "stopped" and len(first.optimizer.state) < len(weights(first))
-    again = member(tmp_path, cache, "gradual_unfreezing")
-    again.checkpoint_path = first.checkpoint_path
-    fit([again])
-    assert again.progress.resumes == 1 and same(weights(again), weights(whole))
 
 
 def test_with_all_joined_at_once_it_is_full_fine_tuning(tmp_path: Path, cache: Path) -> None:

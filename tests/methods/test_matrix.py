@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from harness.build import build
 from harness.errors import HarnessError
 from harness.methods import ClosedForm
 from harness.methods.about import catalogue
 from harness.models.classifier import Classifier
+from tests.methods import built
 from tests.methods.tiny import ROWS, TINY, Tiny, tiny
 from tests.small import ROOT
 
@@ -89,18 +89,7 @@ def steps(name: str, base: Tiny) -> None:
     trainable = classifier.trainable()
     before = {key: p.detach().clone() for key, p in classifier.named_parameters()}
     optimizer = torch.optim.AdamW(trainable.values(), lr=float(overlay["train"]["lr"]))
-    losses = []
-    for step in range(STEPS):
-        loss = hooks.loss(classifier, rows, base.batch, LABELS)
-        if loss is None:
-            loss = functional.cross_entropy(classifier(base.batch(rows)), torch.from_numpy(LABELS))
-        losses.append(float(loss.detach()))
-        penalty = hooks.penalty()
-        torch.autograd.backward(loss if penalty is None else loss + penalty)
-        hooks.before_update(step)
-        optimizer.step()
-        hooks.after_step(step)
-        optimizer.zero_grad()
+    losses = built.train(classifier, hooks, optimizer, base.batch, LABELS, STEPS)
     moved = {key for key, p in classifier.named_parameters() if not torch.equal(p, before[key])}
     assert all(map(math.isfinite, losses)) and len(set(losses)) > 1
     assert moved <= set(trainable)

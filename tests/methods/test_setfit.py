@@ -1,4 +1,4 @@
-"""SetFit: its pairs, its loss, its head, and that a stopped run goes on as it was."""
+"""SetFit: its pairs, its loss, its head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.methods.setfit import SetFit, SetFitHooks
 from harness.models.classifier import SCALE
 from harness.train import features, fit
 from tests.methods import built
-from tests.test_train import member, same, weights
+from tests.test_train import member
 
 
 def test_partners_are_of_the_right_class() -> None:
@@ -65,22 +65,6 @@ def test_training_gathers_classes_and_fits_the_head_to_them(tmp_path: Path, cach
     fitted = training.classifier.head
     assert isinstance(fitted, torch.nn.Linear)
     np.testing.assert_allclose(fitted.weight.detach().numpy(), head.weight / SCALE, rtol=1e-4, atol=1e-6)
-
-
-def test_stopped_it_goes_on_with_the_same_pairs(tmp_path: Path, cache: Path) -> None:
-    """Partners come from the run's own stream, which a checkpoint holds: the end is the same, bit for bit."""
-    whole = member(tmp_path, cache, "setfit")
-    fit([whole])
-    first = member(tmp_path, cache, "setfit")
-    first.checkpoint_path = tmp_path / "part.safetensors"
-    first.stop = lambda: "checkpoint" if first.progress.step == 5 else None
-    fit([first])
-    assert first.status == "stopped"
-    torch.manual_seed(99)
-    again = member(tmp_path, cache, "setfit")
-    again.checkpoint_path = first.checkpoint_path
-    fit([again])
-    assert again.progress.resumes == 1 and same(weights(again), weights(whole))
 
 
 def test_what_cannot_work_is_told() -> None:
