@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import Problems
 
 if TYPE_CHECKING:
     from harness.config import TuneConfig
-
-# Costs that every tuning run measures; less is better.
-TUNED_COSTS = (
-    "latency_p50_seconds", "latency_p95_seconds", "params_trainable", "peak_memory_mb", "saved_bytes", "total_seconds",
-    "train_seconds",
-)  # fmt: skip
 
 
 @dataclass
@@ -34,6 +28,10 @@ class LimitsConfig:
     def given(self) -> dict[str, float]:
         """The limits that are set."""
         return {cost: limit for cost, limit in vars(self).items() if limit is not None}
+
+
+# Costs that every tuning run measures; less is better.
+TUNED_COSTS = tuple(field.name for field in fields(LimitsConfig))
 
 
 def keeps(cost: Mapping[str, Any], limits: Mapping[str, float]) -> bool:

@@ -105,7 +105,7 @@ class Member:
         """Make what belongs to the member alone."""
         self.optimizer = make_optimizer(self.classifier, self.config, self.hooks)
         self.objective = Objective(self.classifier, self.config, self.hooks, self.device)
-        self.average = Average(self.classifier, self.config.ema) if self.config.ema > 0 else None
+        self.average = Average(self.classifier, self.config.ema, self.hooks) if self.config.ema > 0 else None
         self.total_steps = self.config.epochs * self.steps_per_epoch
         self.random_state = RandomState(stream(self.seed, "dropout"), self.device)
         self.best_weights: dict[str, Tensor] = {}

@@ -247,6 +247,11 @@ def models_digest(model: str, others: Iterable[str]) -> str:
     return digest([model, *found]) if found else model
 
 
+def race_of(task: Any, model: Any, variant: Any) -> str:
+    """What the cells share that a joint study tunes together, in whichever order their axes were named."""
+    return json.dumps([task, model, variant], sort_keys=True, default=str)
+
+
 def ignored_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys that change nothing in this configuration.
 

@@ -154,37 +154,32 @@ class Average:
     Args:
         classifier: as it is before the first step.
         decay: share of the average that a step keeps; lower at the beginning.
+        hooks: of the method; what it cuts off stays cut off.
     """
 
-    def __init__(self, classifier: Classifier, decay: float) -> None:
-        self.classifier, self.decay = classifier, decay
-        self.weights = {name: p.detach().clone() for name, p in classifier.trainable().items()}
+    def __init__(self, classifier: Classifier, decay: float, hooks: Hooks) -> None:
+        self.classifier, self.decay, self.hooks = classifier, decay, hooks
+        self.parameters = classifier.trainable()
+        self.weights = {name: p.detach().clone() for name, p in self.parameters.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after step `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (EMA_SOON + step))
-        for name, parameter in self.classifier.named_parameters():
-            if name in self.weights:
-                # What is exactly zero was cut off, as AdaLoRA's ranks are, and its past must not bring it back.
-                self.weights[name].lerp_(parameter, 1 - decay).mul_(parameter != 0)
+        averages = [self.weights[name] for name in self.parameters]
+        torch._foreach_lerp_(averages, list(self.parameters.values()), 1 - decay)
+        for name in self.hooks.cut():
+            self.weights[name].mul_(self.parameters[name] != 0)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Put the average into the classifier within the block, and the weights back after it."""
-        parameters = {name: p for name, p in self.classifier.named_parameters() if name in self.weights}
-        own = {name: p.detach().clone() for name, p in parameters.items()}
+        own = {name: p.detach().clone() for name, p in self.parameters.items()}
         try:
-            _put(parameters, self.weights)
+            self.classifier.put(self.weights)
             yield
         finally:
-            _put(parameters, own)
-
-
-@torch.no_grad()
-def _put(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
-    for name, parameter in parameters.items():
-        parameter.copy_(values[name])
+            self.classifier.put(own)
 
 
 def depth_factors(classifier: Classifier, decay: float) -> Callable[[str], float]:

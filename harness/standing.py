@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.limits import keeps
-from harness.record import Record
+from harness.record import Record, race_of
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def cells(
 
 def _group(entry: Mapping[str, Any]) -> str:
     """What cells share that a joint study tunes together."""
-    return json.dumps([entry.get("task"), entry.get("model"), entry.get("variant")], sort_keys=True, default=str)
+    return race_of(entry.get("task"), entry.get("model"), entry.get("variant"))
 
 
 def _cell(

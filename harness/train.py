@@ -154,7 +154,7 @@ def finish_epoch(member: Member) -> None:
         append_jsonl(member.metrics_path, facts | {"seconds": seconds} | member.tag)
     stale = progress.epoch - progress.best_epoch
     if progress.epoch >= member.last_epoch or 0 < member.config.patience <= stale:
-        restore(member.classifier, member.best_weights)
+        member.classifier.put(member.best_weights)
         member.classifier.eval()
         member.status = "done"
 
@@ -200,7 +200,7 @@ def resume(member: Member) -> None:
         del state["signature"]
         member.progress = Progress(**state)
         member.progress.resumes += 1
-        restore(member.classifier, group("weights", tensors))
+        member.classifier.put(group("weights", tensors))
         member.best_weights = {name: t.to(member.device) for name, t in group("best", tensors).items()}
         optimizer: dict[int, dict[str, Tensor]] = {}
         for key, tensor in group("optimizer", tensors).items():
@@ -262,14 +262,6 @@ def score(metric: Metric, values: Values, split: str) -> str:
     """`dev acc: 0.871`."""
     value = values[metric.name]
     return f"{split} {metric.short}: {'undefined' if value is None else f'{value:.3f}'}"
-
-
-def restore(classifier: Classifier, weights: dict[str, Tensor]) -> None:
-    """Put weights, by name, into a classifier."""
-    parameters = dict(classifier.named_parameters())
-    with torch.no_grad():
-        for name, tensor in weights.items():
-            parameters[name].copy_(tensor)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from harness.batches import epoch_order
 from harness.errors import HarnessError
+from harness.methods import Hooks
 from harness.optimizer import make_optimizer
 from harness.record import OFF, signature
 from harness.regularise import Average, adversarial, depth_factors, divergence
@@ -71,7 +72,17 @@ def test_average_follows_the_weights_and_gives_way(tmp_path: Path) -> None:
         def trainable(self) -> dict[str, nn.Parameter]:
             return dict(self.named_parameters())
 
-    average = Average(Tiny(), 0.5)  # type: ignore[arg-type]  # all that it asks of a classifier
+        def put(self, weights: dict[str, torch.Tensor]) -> None:
+            self.load_state_dict(weights, strict=False)
+
+    class Cuts(Hooks):
+        names: tuple[str, ...] = ()
+
+        def cut(self) -> tuple[str, ...]:
+            return self.names
+
+    hooks = Cuts()
+    average = Average(Tiny(), 0.5, hooks)  # type: ignore[arg-type]  # all that it asks of a classifier
     expected = layer.weight.detach().clone()
     for step in range(30):
         with torch.no_grad():
@@ -87,6 +98,9 @@ def test_average_follows_the_weights_and_gives_way(tmp_path: Path) -> None:
     with torch.no_grad():
         layer.weight[0, 0] = 0.0
     average.update(30)
+    assert (average.weights["head.weight"] != 0).all()
+    hooks.names = ("head.weight",)
+    average.update(31)
     assert (average.weights["head.weight"] == 0).tolist() == [[True, False]]  # what was cut off stays so
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Problems
 from harness.record import digest
 from harness.tasks.data import Split
 
@@ -56,8 +56,9 @@ class Augmentation(ABC):
         Raises:
             HarnessError: fewer than one copy.
         """
-        if isinstance(self.copies, bool) or not isinstance(self.copies, int) or self.copies < 1:
-            raise HarnessError(f"augment.{self.name}.copies must be a whole number, 1 or more, not {self.copies}.")
+        problems = Problems()
+        problems.whole(f"augment.{self.name}.copies", self.copies)
+        problems.raise_any()
 
     def share(self, key: str, value: Any) -> None:
         """Check a field that is a share.

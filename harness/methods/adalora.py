@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,12 +72,17 @@ class AdaLoraHooks(PeftHooks):
 
     def __init__(self, backbone: Any) -> None:
         super().__init__()
+        self.backbone = backbone
         self.tuner = backbone.base_model
         self.config = self.tuner.peft_config[self.tuner.trainable_adapter_name]
         self.factors = [
             (p, "lora_A" in name) for name, p in backbone.named_parameters() if "lora_A" in name or "lora_B" in name
         ]
         self.eye = torch.eye(self.config.init_r, device=self.factors[0][0].device)
+
+    def cut(self) -> Collection[str]:
+        """Give the names of the singular values: a rank that was cut has none."""
+        return [f"backbone.{name}" for name, _ in self.backbone.named_parameters() if "lora_E" in name]
 
     def after_step(self, step: int) -> None:
         """Score the ranks by this step's gradients and cut those that matter least."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -127,6 +127,10 @@ class Hooks:
     def rate_factor(self, name: str) -> float:
         """Give the share of `train.lr` that a parameter of the trunk, by its name in the classifier, learns at."""
         return 1.0
+
+    def cut(self) -> Collection[str]:
+        """Names of parameters whose zeros are final: what was cut off, an average must not bring back."""
+        return ()
 
     def loss(
         self, classifier: Classifier, rows: Labels, batch: Callable[[Labels], Batch], labels: Labels

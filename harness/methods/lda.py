@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.methods.base import ClosedForm, Features, Labels, LinearHead
+from harness.methods.linear_probe import linear_head
 
 
 @dataclass(kw_only=True)
@@ -39,8 +40,4 @@ class Lda(ClosedForm):
             # A class of one row says nothing of how rows scatter; the others do.
             warnings.filterwarnings("ignore", message="Only one sample available")
             fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=self.shrinkage).fit(features, labels)
-        weight, bias = fitted.coef_, fitted.intercept_
-        if len(weight) == 1:
-            # Of two classes scikit-learn keeps the difference of the logits.
-            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-        return LinearHead(weight.astype(np.float32), bias.astype(np.float32))
+        return linear_head(fitted)

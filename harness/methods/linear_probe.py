@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,11 @@ def logistic_regression(features: Features, labels: Labels, inverse_strength: fl
         # One shot a class is an ordinary question here, not a regression taken for a classification.
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         fitted = LogisticRegression(C=inverse_strength, max_iter=1000).fit(features, labels)
+    return linear_head(fitted)
+
+
+def linear_head(fitted: Any) -> LinearHead:
+    """Take the head of a linear classifier that scikit-learn fitted."""
     weight, bias = fitted.coef_, fitted.intercept_
     if len(weight) == 1:
         # Of two classes scikit-learn keeps the difference of the logits.

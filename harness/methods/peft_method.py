@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,7 @@ from harness.models.architectures import ROLES, layers_of, modules_of
 
 if TYPE_CHECKING:
     from harness.models import Model
-    from harness.models.classifier import Batch, Classifier
-
-# EVA is done after 8 (r=4), 22 (r=8) or 40 (r=16) batches of 32 rows of BANKING77, 10 shots, which are 25 a pass; PEFT
-# itself would go on for ever.
-PASSES = 50
+    from harness.models.classifier import Classifier
 
 INPUT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")  # whose virtual tokens are embeddings
 
@@ -37,6 +33,15 @@ class PeftMethod(GradientTrained):
     config: Any
     frozen: Sequence[str] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a start from the data that nobody would make."""
+        starts = type(self).initialise is not GradientTrained.initialise
+        if getattr(self.config, "init_lora_weights", None) == "eva" and not starts:
+            raise HarnessError(
+                "method.config.init_lora_weights=eva begins from training rows, which this class does not read: use "
+                "method=eva (_target_: harness.methods.eva.Eva)."
+            )
 
     def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
         """Wrap the backbone; only the adapter and the head train.
@@ -60,50 +65,6 @@ class PeftMethod(GradientTrained):
                 parameter.requires_grad_(False)
         classifier.unfreeze_head()
         return PeftHooks(self.rates)
-
-    def initialise(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
-        """Let EVA (Paischer et al. 2024, arXiv:2410.07170) take its factors from what the layers see.
-
-        Raises:
-            HarnessError: the rows are too few or too alike for so many directions.
-        """
-        if getattr(self.config, "init_lora_weights", None) == "eva":
-            from peft import initialize_lora_eva_weights
-
-            with warnings.catch_warnings():
-                # It tells what it would do otherwise, on the way.
-                warnings.simplefilter("ignore")
-                try:
-                    initialize_lora_eva_weights(
-                        classifier.backbone, _Passes(list(batches), self.config.r), show_progress_bar=False
-                    )
-                except IndexError as error:
-                    # DeBERTa sends its table of positions through the same layers.
-                    raise HarnessError(
-                        f"method={self.name} takes its factors from the tokens that a layer sees, and some layers of "
-                        "this model see something else. Use method=lora, or another model."
-                    ) from error
-
-
-class _Passes:
-    """Batches for EVA over and over, but not for ever."""
-
-    def __init__(self, batches: Sequence[Batch], rank: int) -> None:
-        self.batches = batches
-        self.rank = rank
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for _ in range(PASSES):
-            yield from self.batches
-        tokens = max(int(batch["attention_mask"].sum()) for batch in self.batches)
-        raise HarnessError(
-            f"EVA finds no {self.rank} directions (method.config.r) in the inputs of the layers after {PASSES} passes "
-            f"over the training rows. It needs a batch of at least as many tokens, and the largest has {tokens}; "
-            "nor may the texts be all alike. Lower method.config.r, raise train.batch_size, or use method=lora."
-        )
 
 
 class PeftHooks(Hooks):

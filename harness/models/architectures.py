@@ -6,7 +6,7 @@ name. An architecture that is not listed can still be adapted by names of its ow
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, nearest
@@ -69,27 +69,16 @@ _DECODER = Layers(
     blocks="layers",
     embedding="embed_tokens",
 )
-_DEBERTA = Layers(
+_DEBERTA = replace(
+    _BERT,
     query_value=("query_proj", "value_proj"),
     key_value=("key_proj", "value_proj"),
     value=("value_proj",),
     attention=("query_proj", "key_proj", "value_proj", "attention.output.dense"),
-    feedforward=("intermediate.dense", "output.dense"),
-    feedforward_output=("output.dense",),
-    norms=("LayerNorm",),
-    blocks="encoder.layer",
-    embedding="embeddings.word_embeddings",
 )
-_GEMMA = Layers(
-    query_value=_DECODER.query_value,
-    key_value=_DECODER.key_value,
-    value=_DECODER.value,
-    attention=_DECODER.attention,
-    feedforward=_DECODER.feedforward,
-    feedforward_output=_DECODER.feedforward_output,
+_GEMMA = replace(
+    _DECODER,
     norms=("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"),
-    blocks="layers",
-    embedding="embed_tokens",
 )
 
 ARCHITECTURES: dict[str, Layers] = {
@@ -98,28 +87,20 @@ ARCHITECTURES: dict[str, Layers] = {
     "xlm-roberta": _BERT,
     "electra": _BERT,
     "camembert": _BERT,
-    "deberta": Layers(
+    "deberta": replace(
+        _DEBERTA,
         query_value=("in_proj",),
         key_value=("in_proj",),
         value=("in_proj",),
         attention=("in_proj", "attention.output.dense"),
-        feedforward=_DEBERTA.feedforward,
-        feedforward_output=_DEBERTA.feedforward_output,
-        norms=_DEBERTA.norms,
-        blocks=_DEBERTA.blocks,
-        embedding=_DEBERTA.embedding,
     ),
     "deberta-v2": _DEBERTA,
-    "mpnet": Layers(
+    "mpnet": replace(
+        _BERT,
         query_value=("attn.q", "attn.v"),
         key_value=("attn.k", "attn.v"),
         value=("attn.v",),
         attention=("attn.q", "attn.k", "attn.v", "attn.o"),
-        feedforward=("intermediate.dense", "output.dense"),
-        feedforward_output=("output.dense",),
-        norms=("LayerNorm",),
-        blocks="encoder.layer",
-        embedding="embeddings.word_embeddings",
     ),
     "distilbert": Layers(
         query_value=("q_lin", "v_lin"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,13 @@ class Classifier(nn.Module):
     def trainable(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    @torch.no_grad()
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Put weights, by name, into the parameters."""
+        parameters = dict(self.named_parameters())
+        for name, tensor in weights.items():
+            parameters[name].copy_(tensor)
 
     def unfreeze_head(self) -> None:
         """Make the head trainable, after a method has frozen what it does not adapt."""

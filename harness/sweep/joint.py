@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from harness.config import TuneConfig
 from harness.errors import HarnessError
+from harness.record import race_of
 from harness.sweep.cells import Cell
 from harness.sweep.prepare import Ready
 from harness.sweep.samplers import seed_of
@@ -31,7 +32,7 @@ def groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     """The cells that compete in one study: of the same task, model and other axes."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
-        found.setdefault(f"{cell.task}/{cell.model}/{sorted(cell.variant.items())}", []).append(cell)
+        found.setdefault(race_of(cell.task, cell.model, cell.variant), []).append(cell)
     # Which methods there are is part of the space; in which order they were named is not.
     return [sorted(group, key=lambda cell: cell.method) for group in found.values()]
 
@@ -224,7 +225,7 @@ class Lane:
 
     def __init__(self, race: Race, cell: Cell) -> None:
         self._race, self._cell = race, cell
-        self.tell, self.told, self.report, self.startup = race.tell, race.told, race.report, race.startup
+        self.tell, self.told, self.report = race.tell, race.told, race.report
 
     def all(self) -> list[FrozenTrial]:
         """Every trial of this cell that is run."""

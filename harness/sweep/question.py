@@ -12,7 +12,7 @@ import yaml
 from harness import __version__
 from harness.config import ReportConfig, TuneConfig
 from harness.errors import HarnessError, Problems
-from harness.record import OPERATIONAL, atomic, digest, ignored_keys, now, without
+from harness.record import OPERATIONAL, atomic, digest, ignored_keys, now, race_of, without
 from harness.sweep.prepare import Ready
 from harness.sweep.space import describe
 
@@ -97,8 +97,8 @@ def check_same(directory: Path, cells: Sequence[Ready], tune: TuneConfig) -> Non
 
 def _other_methods(asked: Mapping[str, Any], cells: Sequence[Ready]) -> list[str]:
     """Cells that only the study or only the command has, of tasks and models that both have."""
-    old = {cell["id"]: (cell["task"], cell["model"], str(cell["variant"])) for cell in asked["cells"]}
-    new = {r.cell.id: (r.cell.task, r.cell.model, str(r.cell.variant)) for r in cells}
+    old = {cell["id"]: race_of(cell["task"], cell["model"], cell["variant"]) for cell in asked["cells"]}
+    new = {r.cell.id: race_of(r.cell.task, r.cell.model, r.cell.variant) for r in cells}
     both = {*old.values()} & {*new.values()}
     return sorted(cell for cell in {*old} ^ {*new} if (old.get(cell) or new[cell]) in both)
 

@@ -76,3 +76,8 @@ class Tracker:
     def close(self) -> list[str]:
         """End, in good order; give sentences for the user."""
         return []
+
+
+def shown(path: Path) -> str:
+    """A path as a person would give it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -91,17 +91,19 @@ class Follow:
             record = Record.read(paths.record)
             if record is None:
                 return
-            values = asdict(record) | {"error": _reason(record.error)}
-            run = Tracked(identity(name, record), name, values, _config(paths.config))
+            key = identity(name, record)
             told = self._told(name)
-            if told.get("id") != run.id:
-                told = {"id": run.id, "epochs": [], "ended": None}
+            if told.get("id") != key:
+                told = {"id": key, "epochs": [], "ended": None}
             # A run that was lost may still be tried again, so a record that changed is told of anew.
             over = record.status != "running"
             state = f"{record.status} {record.ended}"
             if told["ended"] == state:
                 return
-            lines = [line for line in read_jsonl(paths.metrics) if _key(line) not in told["epochs"]]
+            values = asdict(record) | {"error": _reason(record.error)}
+            run = Tracked(key, name, values, _config(paths.config))
+            written = read_jsonl(paths.metrics)
+            lines = [line for line in written if _key(line) not in told["epochs"]]
             if self.open.get(name) != run.id:
                 self.tracker.begin(run)
                 self.open[name] = run.id
@@ -111,7 +113,7 @@ class Follow:
             if over:
                 self.tracker.end(run, results(record))
                 self.open.pop(name, None)
-                told["epochs"], told["ended"] = [_key(line) for line in read_jsonl(paths.metrics)], state
+                told["epochs"], told["ended"] = [_key(line) for line in written], state
             account = self._account(name)
             account.parent.mkdir(parents=True, exist_ok=True)
             write_json(account, told)

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness.track.base import Tracked, Tracker
+from harness.track.base import Tracked, Tracker, shown
 
 FOLDER = "tensorboard"
 
@@ -81,7 +81,7 @@ class TensorBoard(Tracker):
         for writer in self.writers.values():
             writer.close()
         self.writers = {}
-        return [f"TensorBoard: tensorboard --logdir {_shown(self.folder)}"] if self.folder.is_dir() else []
+        return [f"TensorBoard: tensorboard --logdir {shown(self.folder)}"] if self.folder.is_dir() else []
 
     def _scalars(self, run: Tracked, step: int, values: Mapping[str, float], at: float) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -112,8 +112,3 @@ def hparams(run: Tracked) -> dict[str, Any]:
 
 def _seconds(time: str) -> float:
     return datetime.fromisoformat(time).timestamp()
-
-
-def _shown(path: Path) -> str:
-    """A path as a person would give it."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

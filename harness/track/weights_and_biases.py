@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlparse
 
 from harness.errors import HarnessError
-from harness.track.base import Tracked, Tracker
+from harness.track.base import Tracked, Tracker, shown
 
 MODES = (None, "online", "offline")
 ARTIFACT_CHARACTERS, TAG_CHARACTERS = 120, 64  # W&B takes 128 of an artifact's name, with its suffix, and 64 of a tag
@@ -124,7 +124,7 @@ class WeightsAndBiases(Tracker):
         count = "1 run waits" if len(self.written) == 1 else f"{len(self.written)} runs wait"
         return [
             f"W&B: {self.why}, so {count} on this disk. To send what there is: wandb login && "
-            f"wandb sync {_shown(self.study / 'wandb')}/offline-run-*"
+            f"wandb sync {shown(self.study / 'wandb')}/offline-run-*"
         ]
 
     def _init(self, key: str, name: str, kind: str, config: dict[str, Any], tags: list[str]) -> Any:
@@ -165,7 +165,3 @@ def _has_account(url: str) -> bool:
             if path and netrc.netrc(str(path)).authenticators(host):
                 return True
     return False
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

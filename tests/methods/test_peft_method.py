@@ -86,6 +86,12 @@ def test_eva_begins_with_directions_of_the_data() -> None:
         assert not torch.allclose(first.abs(), made[1][name].abs(), atol=1e-3)
 
 
+def test_eva_without_its_class_is_refused() -> None:
+    """PEFT would go on with factors that nobody has set."""
+    with pytest.raises(HarnessError, match=r"harness\.methods\.eva\.Eva"):
+        method("lora", config={"init_lora_weights": "eva"})
+
+
 def test_eva_ends_where_the_rows_hold_too_few_directions() -> None:
     """Where PEFT would read the rows for ever, the message says what to change."""
     classifier = built.classifier("bert-base")

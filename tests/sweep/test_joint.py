@@ -1,6 +1,7 @@
 """One study over several methods: every default first, then trials where they pay; conditions within a space."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from harness.errors import HarnessError
 from harness.sweep.cells import Cell
 from harness.sweep.joint import Lane, Race, check_joint, groups
 from harness.sweep.method_space import bind
+from harness.sweep.prepare import Ready
+from harness.sweep.question import _other_methods
 from harness.sweep.space import Parameter, configurations, describe, size
 from harness.sweep.storage import open_storage
 from harness.sweep.trials import Trials
@@ -158,3 +161,14 @@ def test_a_condition_that_can_never_hold_is_refused(condition: dict[str, Any], m
     conditions = {"train.warmup": condition, "train.lr": {"train.schedule": "linear"}}
     with pytest.raises(HarnessError, match=message):
         bind(SCHEDULE | WARMUP | LR, conditions, config())
+
+
+def test_another_method_in_the_same_race_is_found_in_whichever_order_axes_are_named() -> None:
+    """A study that holds a method more than the command is of another question; axes are equal in any order."""
+    axes = {"regularise": "none", "augment": "noise"}
+    swapped = dict(reversed(axes.items()))
+    old = {"cells": [{"id": "a", "task": "demo", "model": "minilm", "variant": swapped}]}
+    asked = Cell("b", "demo", "minilm", "other", axes, config(), LR)
+    ready = Ready(asked, {}, "", "", {}, ())
+    assert _other_methods(old, [ready]) == ["a", "b"]
+    assert len(groups([asked, replace(asked, id="c", variant=swapped)])) == 1

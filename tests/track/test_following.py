@@ -14,7 +14,6 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.track import Following
-from harness.track.known import later
 from tests.small import ROOT
 from tests.track.conftest import CELL
 
@@ -83,11 +82,3 @@ def test_the_process_outlives_nobody(study: Path) -> None:
     assert process.wait(timeout=120) == 0
     assert (study / "tensorboard" / CELL / "trial0000" / "id").is_file()
     process.stdin.close()
-
-
-def test_what_was_missed_can_be_made_up_for_with_the_same_settings(tmp_path: Path) -> None:
-    """The command names what differs from a tracker's defaults; a tracker of the user's own has none."""
-    node = {"_target_": "harness.track.weights_and_biases.WeightsAndBiases", "name": "wandb", "project": "my own"}
-    said = later(tmp_path, node | {"mode": "offline"})
-    assert said.endswith(f"python -m harness.track {tmp_path} wandb 'project=my own' mode=offline")
-    assert later(tmp_path, NODE) == ""
