@@ -137,6 +137,7 @@ class Contest:
     def close(self) -> None:
         """Try no further configuration: what is left of the study's budget is for confirming."""
         self._closed = True
+        self.trials.close()
 
     @property
     def tuning_over(self) -> bool:

@@ -128,6 +128,7 @@ class Race(Trials):
         self.lanes = [Lane(self, cell) for cell in cells]
         self._gave_up: dict[str, Callable[[], bool]] = {}
         self._pending: Suggestion | None = None
+        self._aside: set[int] = set()  # trials that no budget was left for; a larger one begins with them
 
     @property
     def over(self) -> bool:
@@ -136,8 +137,16 @@ class Race(Trials):
 
     @property
     def settled(self) -> bool:
-        """Whether every trial has ended."""
-        return self._pending is None and all(trial.state.is_finished() for trial in self.all())
+        """Whether every trial has ended, but for those that the budget did not reach."""
+        return self._pending is None and all(
+            trial.state.is_finished() or trial.number in self._aside for trial in self.all()
+        )
+
+    def close(self) -> None:
+        """Set the suggestion aside that waits for its cell: it stays running in the storage, for a larger budget."""
+        if self._pending is not None:
+            self._aside.add(self._pending.number)
+            self._pending = None
 
     def watch_cell(self, method: str, gave_up: Callable[[], bool]) -> None:
         """Take a way to ask whether a cell was given up."""
@@ -225,7 +234,7 @@ class Lane:
 
     def __init__(self, race: Race, cell: Cell) -> None:
         self._race, self._cell = race, cell
-        self.tell, self.told, self.report = race.tell, race.told, race.report
+        self.tell, self.told, self.report, self.close = race.tell, race.told, race.report, race.close
 
     def all(self) -> list[FrozenTrial]:
         """Every trial of this cell that is run."""

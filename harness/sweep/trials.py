@@ -144,6 +144,9 @@ class Trials:
     def watch(self, gave_up: Callable[[], bool]) -> None:
         """Take a way to ask whether the cell was given up."""
 
+    def close(self) -> None:
+        """Take note that nothing more is tried, for now."""
+
     def ask(self) -> Suggestion | None:
         """Suggest the next configuration and write it down; None if it is another cell's turn."""
         return self._ask()

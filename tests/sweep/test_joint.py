@@ -112,6 +112,17 @@ def test_a_method_that_was_given_up_gets_no_more_trials(tmp_path: Path) -> None:
     assert [lane.left for lane in begun.lanes] == [0, 20, 0]
 
 
+def test_a_trial_that_no_budget_was_left_for_waits_for_a_larger_one(tmp_path: Path) -> None:
+    """Its method is priced before it starts, and not started where that is too much; what was tried is confirmed."""
+    made = race(tmp_path)
+    good, bad = made.lanes[2], made.lanes[0]
+    assert good.ask() is None  # the turn is another method's: its trial waits
+    good.close()
+    assert bad.pending() is None
+    assert bad.settled
+    assert [trial.number for trial in race(tmp_path).running()] == [0]  # what a larger budget begins with
+
+
 def test_a_budget_that_leaves_methods_untried_is_refused() -> None:
     """Cells of another task compete among themselves."""
     other = Cell("mail.minilm.bad", "mail", "minilm", "bad", {}, config(), LR)
