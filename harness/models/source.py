@@ -18,13 +18,6 @@ from harness.errors import HarnessError, Problems, nearest
 from harness.record import atomic, digest
 
 QUANTISED = ("8bit", "4bit")
-# Methods that never touch the base's weights, or whose layers PEFT has for quantised ones, by what their YAML names.
-ON_QUANTISED = (
-    "peft.LoraConfig", "peft.AdaLoraConfig", "peft.IA3Config", "peft.HiraConfig", "peft.PveraConfig",
-    "peft.RandLoraConfig", "peft.RoadConfig", "peft.PromptTuningConfig", "peft.PromptEncoderConfig",
-    "harness.methods.knn.Knn", "harness.methods.lda.Lda", "harness.methods.linear_probe.LinearProbe",
-    "harness.methods.nearest_mean.NearestMean", "harness.methods.zero_shot.ZeroShot",
-)  # fmt: skip
 INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA's that rewrite the base
 POOLINGS = ("mean", "cls", "last", "model")
 WEIGHTS = "*.safetensors"  # the only weights that are loaded: a pickle is code
@@ -121,19 +114,19 @@ class Model:
         return found
 
     def check_method(self, method: dict[str, Any]) -> None:
-        """Refuse a method, as its YAML has it, that cannot train on quantised weights.
+        """Refuse a method that, by its own YAML, cannot train on quantised weights.
 
         Raises:
             HarnessError: it cannot.
         """
-        config = method.get("config") or {}
-        target = config.get("_target_", method.get("_target_"))
-        rewrites = config.get("init_lora_weights") in INITS_FROM_WEIGHTS
-        if self.quantise and (target not in ON_QUANTISED or rewrites):
+        fits = (method.get("about") or {}).get("quantised", False)
+        rewrites = (method.get("config") or {}).get("init_lora_weights") in INITS_FROM_WEIGHTS
+        if self.quantise and (not fits or rewrites):
             raise HarnessError(
                 f"method={method.get('name')} cannot train on a backbone of model.quantise={self.quantise}: it changes "
-                "or reads weights that are no longer numbers to compute with. Use method=lora, dora, adalora, ia3 or "
-                "prompt_tuning, or leave model.quantise null."
+                "or reads weights that are no longer numbers to compute with, or its YAML does not say "
+                "method.about.quantised: true. Use method=lora, dora, adalora, ia3 or prompt_tuning, or leave "
+                "model.quantise null."
             )
 
     def _find(self, cache_dir: str | Path) -> ResolvedModel:
