@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import HarnessError, Problems
+from harness.errors import Problems
 from harness.record import digest
 from harness.tasks.data import Split
 
@@ -54,20 +54,20 @@ class Augmentation(ABC):
         """Check the fields.
 
         Raises:
-            HarnessError: fewer than one copy.
+            HarnessError: some break their rules; says which.
         """
         problems = Problems()
-        problems.whole(f"augment.{self.name}.copies", self.copies)
+        self.check(problems)
         problems.raise_any()
 
-    def share(self, key: str, value: Any) -> None:
-        """Check a field that is a share.
+    def check(self, problems: Problems) -> None:
+        """Note every field that breaks its rule."""
+        problems.whole(f"augment.{self.name}.copies", self.copies)
 
-        Raises:
-            HarnessError: it does not lie in [0, 1].
-        """
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise HarnessError(f"augment.{self.name}.{key} must lie in [0, 1], not {value}.")
+    def share(self, key: str, value: Any, problems: Problems) -> None:
+        """Note a share that does not lie in [0, 1]."""
+        good = not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value <= 1
+        problems.check(good, f"augment.{self.name}.{key} must lie in [0, 1], not {value}.")
 
     def ready(self, cache_dir: Path) -> list[str]:
         """Find what it needs before any run starts; give the digests of the models that it uses.

@@ -37,14 +37,12 @@ class Eda(Augmentation):
     vocabulary: int = 3000
     _synonyms: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        super().__post_init__()
-        self.share("alpha", self.alpha)
-        self.share("similarity", self.similarity)
-        problems = Problems()
+    def check(self, problems: Problems) -> None:
+        """Note every field that breaks its rule."""
+        super().check(problems)
+        self.share("alpha", self.alpha, problems)
+        self.share("similarity", self.similarity, problems)
         problems.whole(f"augment.{self.name}.vocabulary", self.vocabulary)
-        problems.raise_any()
 
     def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:
         """Find which words may stand in for each other."""

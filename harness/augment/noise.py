@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.augment.base import Augmentation, Generator, Surroundings
+from harness.errors import Problems
 
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # of a keyboard
 
@@ -39,10 +40,10 @@ class Noise(Augmentation):
 
     rate: float = 0.1
 
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        super().__post_init__()
-        self.share("rate", self.rate)
+    def check(self, problems: Problems) -> None:
+        """Note every field that breaks its rule."""
+        super().check(problems)
+        self.share("rate", self.rate, problems)
 
     def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:
         """Nothing has to be known beforehand."""

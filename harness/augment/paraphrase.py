@@ -53,10 +53,9 @@ class Paraphrase(Augmentation):
     _known: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False)
     _models: list[str] = field(default_factory=list, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        super().__post_init__()
-        problems = Problems()
+    def check(self, problems: Problems) -> None:
+        """Note every field that breaks its rule."""
+        super().check(problems)
         at = f"augment.{self.name}"
         problems.check(
             bool(self.hub or self.path),
@@ -69,7 +68,6 @@ class Paraphrase(Augmentation):
         problems.check(self.temperature > 0, f"{at}.temperature must be above 0, not {self.temperature}.")
         problems.check(0 < self.top_p <= 1, f"{at}.top_p must lie in (0, 1], not {self.top_p}.")
         problems.check(self.max_new_tokens >= 1, f"{at}.max_new_tokens must be 1 or more, not {self.max_new_tokens}.")
-        problems.raise_any()
 
     def ready(self, cache_dir: Path) -> list[str]:
         """Find the models, and give their digests.

@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from harness.errors import HarnessError, Problems, nearest
 from harness.methods.base import GradientTrained, Hooks
-from harness.models.architectures import blocks_of, modules_of
+from harness.models.architectures import blocks_of, ends, modules_of
 
 if TYPE_CHECKING:
     from harness.models import Model
@@ -101,7 +101,7 @@ class Adapters(GradientTrained):
         if self.norms:
             for block in blocks_of(backbone, model.name):
                 for name, module in block.named_modules():
-                    if _ends(name, norms):
+                    if ends(name, norms):
                         module.requires_grad_(True)
         classifier.unfreeze_head()
         return AdapterHooks(names, self.size, self.activation)
@@ -112,8 +112,8 @@ class Adapters(GradientTrained):
         feedforward = modules_of(backbone, "feedforward_output", model)
         found = [name for name, _ in backbone.named_modules()]
         # BERT's names of the two end alike: what is attention's is not feed-forward's.
-        inner = [name for name in found if _ends(name, attention)]
-        outer = [name for name in found if _ends(name, feedforward) and name not in inner and ".attention." not in name]
+        inner = [name for name in found if ends(name, attention)]
+        outer = [name for name in found if ends(name, feedforward) and name not in inner and ".attention." not in name]
         return [*inner, *outer] if self.places == "both" else outer
 
 
@@ -154,7 +154,3 @@ def insert(backbone: nn.Module, layers: Sequence[str], size: int, activation: st
             raise HarnessError(f"An adapter follows a linear layer; {name} is a {type(base).__name__}.")
         with torch.device(next(base.parameters()).device):
             setattr(backbone.get_submodule(parent), leaf, Bottleneck(base, width, size, activation))
-
-
-def _ends(name: str, suffixes: Sequence[str]) -> bool:
-    return any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes)

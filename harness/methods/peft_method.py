@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, nearest
 from harness.methods.base import GradientTrained, Hooks
-from harness.models.architectures import ROLES, layers_of, modules_of
+from harness.models.architectures import ROLES, ends, layers_of, modules_of
 
 if TYPE_CHECKING:
     from harness.models import Model
@@ -144,21 +144,16 @@ def _name_layers(backbone: Any, config: Any, model: Model) -> None:
 
 def _of_role(backbone: Any, role: str, model: Model) -> set[str]:
     """Names for PEFT, which takes every layer that ends like one: BERT's `output.dense` is the attention's, too."""
-    ends = modules_of(backbone, role, model.name)
+    suffixes = modules_of(backbone, role, model.name)
     if not role.startswith("feedforward"):
-        return _with_weights(backbone, ends)
+        return _with_weights(backbone, suffixes)
     others = modules_of(backbone, "attention", model.name)
-    layers = [name for name, _ in backbone.named_modules() if any(f".{name}".endswith(f".{end}") for end in ends)]
-    return {name for name in layers if not any(f".{name}".endswith(f".{end}") for end in others)}
+    return {name for name, _ in backbone.named_modules() if ends(name, suffixes) and not ends(name, others)}
 
 
 def _with_weights(backbone: Any, suffixes: list[str]) -> set[str]:
     """Suffixes as they are; full names where one of the layers has nothing to adapt, as ModernBERT's first norm."""
-    found = [
-        (name, layer)
-        for name, layer in backbone.named_modules()
-        if any(name == suffix or name.endswith(f".{suffix}") for suffix in suffixes)
-    ]
+    found = [(name, layer) for name, layer in backbone.named_modules() if ends(name, suffixes)]
     full = {name for name, layer in found if any(True for _ in layer.parameters())}
     return full if len(full) < len(found) else set(suffixes)
 

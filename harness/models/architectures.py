@@ -6,6 +6,7 @@ name. An architecture that is not listed can still be adapted by names of its ow
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,11 @@ ROLES = (*(field.name for field in fields(Layers) if field.name != "blocks"), "a
 def layers_of(backbone: Any) -> Layers | None:
     """The roles of a backbone's layers; None if its architecture is not listed."""
     return ARCHITECTURES.get(str(getattr(backbone.config, "model_type", "")))
+
+
+def ends(name: str, suffixes: Sequence[str]) -> bool:
+    """Whether a layer's full name is, or ends in, one of some dotted names: `0.output.dense` ends in `output.dense`."""
+    return any(f".{name}".endswith(f".{suffix}") for suffix in suffixes)
 
 
 def modules_of(backbone: Any, role: str, model: str) -> list[str]:

@@ -83,7 +83,7 @@ class WeightsAndBiases(Tracker):
             run.id, run.name, record["phase"], config, [record[key] for key in ("task", "model", "method")]
         )
         begun.define_metric("epoch")
-        for part in ("train/*", "val/*", *(f"fold{n}/*" for n in range(10))):
+        for part in ("train/*", "val/*", "fold*"):
             begun.define_metric(part, step_metric="epoch")
 
     def epoch(self, run: Tracked, number: int, values: Mapping[str, float], seconds: float) -> None:
