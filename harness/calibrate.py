@@ -30,7 +30,7 @@ from harness.models.classifier import Classifier
 from harness.record import Pack, RunSpec, write_json
 from harness.saved import describe, save_model
 from harness.tasks.data import Split, TextData
-from harness.train import backward, forward, predict
+from harness.train import advance, gradients, predict
 from harness.warm import WARM, Encoder
 
 ANSWER = "calibration.json"
@@ -240,10 +240,10 @@ def _train(member: Member) -> float:
         start = time.perf_counter()
         stepped = False
         while not stepped:
-            (loss,) = forward([member])
-            if loss is None:
+            taken = gradients(member)
+            if not taken:
                 raise member.failure or HarnessError("a step failed.")
-            stepped = backward(member, loss)
+            stepped = advance(*taken[0])
         if step >= warm_up:
             seconds += time.perf_counter() - start
             tokens += padded[step]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import statistics
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,18 @@ from harness.experiment import Experiment, Probabilities, Stopped, mean_values
 from harness.member import Member, Progress
 from harness.methods import GradientTrained, LinearHead
 from harness.models.classifier import SCALE, Batch, Classifier, longest_input
+from harness.packed import share
 from harness.record import write_json
 from harness.tasks.data import Split
-from harness.train import fit, predict, score
+from harness.train import predict, score
 from harness.warm import Encoder
 
 
-def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> None:
+def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> Iterator[Member]:
     """Train, and judge; everything goes into `experiment.result`.
+
+    Yields:
+        What is to be trained, one after another; whoever drives the run trains it and then goes on.
 
     Raises:
         Stopped: the run was pruned, or checkpointed to go on later.
@@ -36,7 +40,7 @@ def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> Non
     result, data, train = experiment.result, experiment.data, experiment.train
     stop_epoch = train.stop_epoch
     if experiment.by_folds:
-        folds = [_fold(experiment, method, index) for index in range(len(data.folds))]
+        folds = yield from _folds(experiment, method)
         result.metrics["val"] = mean_values([fold.best_val for fold in folds])
         # A confirmation trains on all rows, where nothing can tell when to stop.
         stop_epoch = statistics.median_high([fold.best_epoch for fold in folds])
@@ -46,7 +50,8 @@ def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> Non
     if experiment.judged() or not experiment.by_folds:
         config = replace(train, stop_epoch=stop_epoch)
         member = make_member(experiment, method, config, data.train, data.validation, "all", {})
-        _fit(experiment, member)
+        yield member
+        _ended(experiment, member)
         _count(experiment, [member.progress])
         result.cost |= {"best_epoch": member.progress.best_epoch, "epochs": member.progress.epoch}
 
@@ -59,22 +64,32 @@ def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> Non
         result.classifier, result.hooks = member.classifier, member.hooks
 
 
-def _fold(experiment: Experiment, method: GradientTrained, index: int) -> Progress:
-    """Train on one fold, or take up what an earlier attempt at this run found on it."""
-    noted = experiment.spec.paths.checkpoint / f"fold{index}.json"
+def _folds(experiment: Experiment, method: GradientTrained) -> Generator[Member, None, list[Progress]]:
+    """Train on each fold, or take up what an earlier attempt at this run found on it."""
     signature = experiment.spec.signature
+    found = []
+    for index, (split, held_out) in enumerate(experiment.data.folds):
+        noted = experiment.spec.paths.checkpoint / f"fold{index}.json"
+        progress = _noted(noted, signature)
+        if progress is None:
+            experiment.say(f"Fold {index + 1} of {len(experiment.data.folds)}")
+            tag = {"fold": index}
+            member = make_member(experiment, method, experiment.train, split, held_out, f"fold{index}", tag)
+            yield member
+            _ended(experiment, member)
+            progress = member.progress
+            write_json(noted, {"signature": signature} | asdict(progress))
+        found.append(progress)
+    return found
+
+
+def _noted(path: Path, signature: str) -> Progress | None:
+    """How the training on a fold ended; None if it has not."""
     try:
-        content = json.loads(noted.read_text(encoding="utf-8"))
-        if content.pop("signature") == signature:
-            return Progress(**content)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Progress(**content) if content.pop("signature") == signature else None
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not finished yet
-    split, held_out = experiment.data.folds[index]
-    experiment.say(f"Fold {index + 1} of {len(experiment.data.folds)}")
-    member = make_member(experiment, method, experiment.train, split, held_out, f"fold{index}", {"fold": index})
-    _fit(experiment, member)
-    write_json(noted, {"signature": signature} | asdict(member.progress))
-    return member.progress
+        return None
 
 
 def make_member(
@@ -128,13 +143,15 @@ def make_member(
         "params_total": sum(p.numel() for p in classifier.parameters()),
     }
     paths = experiment.spec.paths
-    return Member(
+    member = Member(
         classifier=classifier, hooks=hooks, config=config, train=examples,
         validation=None if validation is None else encoder.examples(validation),
         metric=experiment.metric, seed=seed, device=experiment.device, say=experiment.say, metrics_path=paths.metrics,
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=experiment.spec.signature, tag=tag,
         stop=experiment.stop,
     )  # fmt: skip
+    share(member, encoder.backbone)
+    return member
 
 
 def _in_order(examples: Examples, size: int, device: torch.device) -> Iterator[Batch]:
@@ -148,8 +165,10 @@ def _checkpoint(directory: Path, name: str) -> Path:
     return directory / f"{name}.safetensors"
 
 
-def _fit(experiment: Experiment, member: Member) -> None:
-    fit([member], experiment.interrupted)
+def _ended(experiment: Experiment, member: Member) -> None:
+    """Note with how many others a training shared passes; raise what ended it before its end."""
+    cost = experiment.result.cost
+    cost["pack_size"] = max(cost.get("pack_size", 1), member.pack_size)
     if member.failure is not None:
         raise member.failure
     if member.status in ("pruned", "stopped", "taken"):

@@ -81,6 +81,8 @@ class Member:
         status: going, then done | failed | pruned | stopped (checkpointed, to go on later) | taken (over by another).
         failure: what went wrong.
         progress: how far it is.
+        seconds: what its training took in this process, its share of passes that others shared included.
+        pack_size: the most members that shared a pass with it, itself included.
     """
 
     classifier: Classifier
@@ -100,9 +102,12 @@ class Member:
     status: str = "going"
     failure: Exception | None = None
     progress: Progress = field(default_factory=Progress)
+    seconds: float = 0.0
+    pack_size: int = 1
 
     def __post_init__(self) -> None:
         """Make what belongs to the member alone."""
+        self.parameters = list(self.classifier.trainable().values())
         self.optimizer = make_optimizer(self.classifier, self.config, self.hooks)
         self.objective = Objective(self.classifier, self.config, self.hooks, self.device)
         self.average = Average(self.classifier, self.config.ema, self.hooks) if self.config.ema > 0 else None
@@ -130,6 +135,10 @@ class Member:
             config, lengths = self.config, self.train.tokens.lengths
             self.order = epoch_order(lengths, config.batch_size, config.accumulate, self.seed, self.progress.epoch)
         return self.order[self.progress.position][self.part]
+
+    def next_tokens(self) -> int:
+        """Tokens of the next batch, padding not counted."""
+        return int(self.train.tokens.lengths[self.next_rows()].sum())
 
 
 class RandomState:

@@ -217,9 +217,15 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Pack:
-    """Runs executed together in one process: one after another, on whatever the process has warm."""
+    """Runs executed in one process, on whatever that has warm.
+
+    Attributes:
+        runs: in the order in which they start.
+        together: how many are under way at a time; those that can then share passes through one frozen backbone.
+    """
 
     runs: tuple[RunSpec, ...]
+    together: int = 1
 
 
 def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_digest: str) -> str:

@@ -60,10 +60,19 @@ class Objective:
             return self._loss(batch, labels)
         return adversarial(lambda: self._loss(batch, labels), self.embeddings, batch["attention_mask"], self.config.fgm)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the loss is `of_logits` of one pass."""
+        return all(getattr(self.config, name) == 0 for name in LOSSES)
+
+    def of_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of logits (n, C)."""
+        return functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+
     def _loss(self, batch: Batch, labels: Tensor) -> Tensor:
-        smoothing, weight = self.config.label_smoothing, self.config.r_drop
+        weight = self.config.r_drop
         logits = self._logits(batch)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        loss = self.of_logits(logits, labels)
         if weight == 0:
             return loss
         others = self._logits(batch)
@@ -72,7 +81,7 @@ class Objective:
                 f"train.r_drop={weight} compares two passes with other dropout, and nothing drops out here: set "
                 "train.dropout=0.1 (or a dropout of the method's own), or leave train.r_drop at 0."
             )
-        loss = (loss + functional.cross_entropy(others, labels, label_smoothing=smoothing)) / 2
+        loss = (loss + self.of_logits(others, labels)) / 2
         return loss + weight * divergence(logits, others)
 
     def _logits(self, batch: Batch) -> Tensor:

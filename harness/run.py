@@ -8,7 +8,8 @@ import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from harness.errors import HarnessError, is_disk_full
 from harness.experiment import Experiment, Result, Stopped
 from harness.gradient import run_gradient_trained
 from harness.machine import PeakMemory, check_device, device_name, scheduler, versions
+from harness.member import Member
 from harness.methods import ClosedForm, GradientTrained
 from harness.record import CorruptRecord, Pack, Record, RunPaths, RunSpec, atomic, now
 from harness.saved import describe, save_model
+from harness.train import fit
 
 __all__ = ["check_device", "execute"]
 
@@ -39,14 +42,15 @@ def execute(
     say: Say | None = None,
     holds: Callable[[RunSpec], bool] = lambda spec: True,
 ) -> None:
-    """Execute runs, one after another, each into a record.
+    """Execute runs, as many at a time as the pack says, each into a record.
 
     A run whose record is `ok` is left as it is; one that has a checkpoint goes on from it. What goes wrong in a run
     becomes its record, and the next run follows.
 
     Args:
         pack: the runs.
-        interrupted: looked at between steps; True checkpoints the run, leaves its record `running`, and returns.
+        interrupted: looked at between steps; True checkpoints what is under way, leaves its record `running`, and
+            returns.
         say: takes the lines that runs print; they also go to each run's log.
         holds: whether a run is still this process's to execute. Where a node that was given up can come back, another
             process may have taken its runs over; this one then writes nothing more and returns.
@@ -54,14 +58,34 @@ def execute(
     Raises:
         HarnessError: a run's directory cannot be written.
     """
-    for spec in pack.runs:
-        if interrupted():
-            return
-        if not holds(spec):
-            return
-        _make(spec.paths.directory)
-        if not _is_done(spec) and not _execute(spec, interrupted, say, holds):
-            return
+    waiting = deque(pack.runs)
+    training: dict[int, Generator[Member, None, bool]] = {}  # by the member that each run waits for
+
+    def begin() -> Member | None:
+        """Start runs until one has something to train."""
+        while waiting and not interrupted() and holds(waiting[0]):
+            spec = waiting.popleft()
+            _make(spec.paths.directory)
+            if not _is_done(spec) and (member := go_on(_execute(spec, interrupted, say, holds))) is not None:
+                return member
+        return None
+
+    def go_on(run: Generator[Member, None, bool]) -> Member | None:
+        """Let a run go on to the next thing that it wants trained; None if it has ended."""
+        try:
+            member = next(run)
+        except StopIteration as end:
+            if not end.value:
+                waiting.clear()
+            return None
+        training[id(member)] = run
+        return member
+
+    def ended(member: Member) -> Member | None:
+        return go_on(training.pop(id(member))) or begin()
+
+    first = (begin() for _ in range(pack.together))
+    fit([member for member in first if member is not None], interrupted, pack.together > 1, ended)
 
 
 def _is_done(spec: RunSpec) -> bool:
@@ -75,9 +99,11 @@ def _known(spec: RunSpec) -> Record | None:
     return None
 
 
-def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool]) -> bool:
-    """Execute one run; False if it was stopped to go on later."""
-    started = time.perf_counter()
+def _execute(
+    spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool]
+) -> Generator[Member, None, bool]:
+    """Execute one run; yield what is to be trained for it; return False if it was stopped to go on later."""
+    started, trained = time.perf_counter(), 0.0
     paths = spec.paths
     log = Log(paths.log, say)
     stop = StopFile(paths.stop, lambda: holds(spec))
@@ -90,7 +116,11 @@ def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, ho
         device = check_device(spec.config["device"])
         memory, energy = PeakMemory(device), Energy(device)
         experiment = Experiment.load(spec, result, log, stop, interrupted)
-        _compute(experiment)
+        for member in _compute(experiment):
+            started -= time.perf_counter()  # while it waits, others may compute
+            yield member
+            started += time.perf_counter()
+            trained += member.seconds
         if not holds(spec):
             return False
         with result.phase("save"):
@@ -118,7 +148,7 @@ def _execute(spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, ho
             log(traceback.format_exc(), quiet=True)
     record.metrics = result.metrics
     record.data = result.data
-    total = time.perf_counter() - started
+    total = time.perf_counter() - started + trained
     costs = result.cost | {"total_seconds": total} | occupied(total, device, spec.config.get("launch") or {})
     record.cost = {name: round(v, 6) if isinstance(v, float) else v for name, v in costs.items()} | {
         "peak_memory_mb": memory and round(memory.megabytes(), 1),
@@ -166,12 +196,13 @@ def _make(directory: Path) -> None:
         ) from error
 
 
-def _compute(experiment: Experiment) -> None:
+def _compute(experiment: Experiment) -> Iterator[Member]:
+    """Compute a run; yield what is to be trained."""
     method = build(experiment.spec.config["method"], experiment.spec.config["packages"])
     if isinstance(method, ClosedForm):
         run_closed_form(experiment, method)
     elif isinstance(method, GradientTrained):
-        run_gradient_trained(experiment, method)
+        yield from run_gradient_trained(experiment, method)
     else:
         raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
 

@@ -1,14 +1,15 @@
 """One training loop, read top to bottom, for K members; a solo run is K = 1.
 
-Members share nothing but the process: each has its own model, optimizer, schedule, order of rows, random stream, early
-stop and end. So K members trained in turns equal K solo runs, bit for bit on a CPU.
+Members share nothing but the process, and maybe one frozen backbone (see harness/packed): each has its own weights,
+optimizer, schedule, order of rows, random stream, early stop and end. So K members trained in turns equal K solo runs,
+bit for bit on a CPU, and K members that share passes equal them up to rounding.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 
@@ -25,10 +26,16 @@ from harness.member import Member, Progress, Values
 from harness.metrics import Metric, evaluate
 from harness.models.classifier import Classifier
 from harness.optimizer import rate
+from harness.packed import Crew, crews
 from harness.record import append_jsonl, atomic, read_jsonl
 
 
-def fit(members: list[Member], interrupted: Callable[[], bool] = lambda: False) -> None:
+def fit(
+    members: Iterable[Member],
+    interrupted: Callable[[], bool] = lambda: False,
+    pack: bool = False,
+    ended: Callable[[Member], Member | None] = lambda member: None,
+) -> None:
     """Train members in turns, a batch each, until every one of them is done, failed, pruned or stopped.
 
     A member that is done holds the weights of its best epoch. One that fails keeps its exception in `failure`; the
@@ -37,36 +44,86 @@ def fit(members: list[Member], interrupted: Callable[[], bool] = lambda: False) 
     Args:
         members: each at its beginning; one with a checkpoint goes on from there.
         interrupted: looked at after every step; True checkpoints all members and stops.
+        pack: whether members that can share one pass through a frozen backbone do. They then end as in turns up to
+            rounding.
+        ended: told of each member that has ended; gives the one that is trained in its place, if there is one.
     """
-    for member in members:
-        with failing(member):
-            resume(member)
-            member.classifier.train()
-    while going := [member for member in members if member.status == "going"]:
-        for member, loss in zip(going, forward(going), strict=True):
-            if loss is None:
-                continue
+    going: list[Member] = []
+    gone: list[Member] = []
+    units: list[Crew | Member] = []
+    arriving = list(members)
+    while arriving or going:
+        for member in arriving:
             with failing(member):
-                stepped = backward(member, loss)
-                if stepped and member.progress.position == member.steps_per_epoch:
-                    finish_epoch(member)
-                if stepped and member.status == "going":
-                    asked = member.stop()
-                    attend(member, "checkpoint" if interrupted() and asked != "taken" else asked)
+                resume(member)
+                member.classifier.train()
+        going += arriving
+        if arriving or gone:
+            able = [member for member in going if member.status == "going"]
+            units = crews(able) if pack else list(able)
+        for unit in units:
+            for member, loss in gradients(unit):
+                with failing(member):
+                    stepped = advance(member, loss)
+                    if stepped and member.progress.position == member.steps_per_epoch:
+                        finish_epoch(member)
+                    if stepped and member.status == "going":
+                        asked = member.stop()
+                        attend(member, "checkpoint" if interrupted() and asked != "taken" else asked)
+        gone = [member for member in going if member.status != "going"]
+        going = [member for member in going if member.status == "going"]
+        arriving = [following for member in gone if (following := ended(member)) is not None]
 
 
-def forward(members: list[Member]) -> list[Tensor | None]:
-    """Mean loss of each member's next batch; None for a member that failed.
+def gradients(unit: Crew | Member) -> list[tuple[Member, float]]:
+    """Add the gradients of the next batch of each member to those it has.
 
-    Members are independent, so this is the one place where a packed forward over a shared backbone would go.
+    Returns:
+        Members, less those that failed, with the batch's mean loss.
     """
-    losses: list[Tensor | None] = []
+    if isinstance(unit, Member):
+        return _alone([unit])
+    members = unit.members
+    streams = [member.random_state.tensors for member in members]
+    start = time.perf_counter()
+    try:
+        losses = unit.losses()
+        totals = [_total(member, loss) for member, loss in zip(members, losses, strict=True)]
+        values = torch.stack([loss.detach() for loss in losses]).tolist()
+        if finite := all(map(math.isfinite, (*values, *torch.stack(totals).tolist()))):
+            torch.autograd.backward(totals)
+    except Exception:  # noqa: BLE001 -- whatever it is, whose fault it is shows when each computes alone
+        finite = False
+    if not finite:
+        for member, tensors in zip(members, streams, strict=True):
+            member.random_state.tensors = tensors
+            member.optimizer.zero_grad(set_to_none=True)
+        return _alone(members)
+    seconds = time.perf_counter() - start
+    tokens = [member.next_tokens() for member in members]
+    for member, own in zip(members, tokens, strict=True):
+        member.progress.train_seconds += seconds * own / sum(tokens)
+        member.seconds += seconds * own / sum(tokens)
+    return list(zip(members, values, strict=True))
+
+
+def _alone(members: Sequence[Member]) -> list[tuple[Member, float]]:
+    found = []
     for member in members:
-        losses.append(None)
-        with failing(member), timed(member.progress, "train_seconds"), member.random_state.active():
-            rows = member.next_rows()
-            losses[-1] = _loss(member, rows)
-    return losses
+        with failing(member), timed(member.progress, "train_seconds"):
+            with member.random_state.active():
+                loss = _loss(member, member.next_rows())
+            value = float(loss.detach())
+            total = _total(member, loss)
+            torch.autograd.backward(total)
+            if not math.isfinite(value) or not math.isfinite(float(total.detach())):
+                raise HarnessError(
+                    f"the loss became non-finite at step {member.progress.step + 1} (train.lr={member.config.lr}, "
+                    f"train.head_lr={member.config.head_lr}): try lower rates, train.clip above 0, or "
+                    "train.precision=fp32."
+                )
+            found.append((member, value))
+    return found
 
 
 def _loss(member: Member, rows: Rows) -> Tensor:
@@ -79,32 +136,35 @@ def _loss(member: Member, rows: Rows) -> Tensor:
     return member.objective(train.batch(rows, device), torch.from_numpy(train.labels[rows]).to(device))
 
 
-def backward(member: Member, loss: Tensor) -> bool:
-    """Accumulate one batch's gradients; after the last batch of a step, take it. Return whether it was taken."""
+def _total(member: Member, loss: Tensor) -> Tensor:
+    """What a batch adds to its step: with the method's penalty, and as much of it as it has rows of the step's."""
+    penalty = member.hooks.penalty()
+    batches = member.order[member.progress.position]
+    # Each row of a step weighs the same, however the step is cut into batches.
+    return (loss if penalty is None else loss + penalty) * (len(batches[member.part]) / sum(map(len, batches)))
+
+
+def advance(member: Member, loss: float) -> bool:
+    """Count a batch whose gradients are there; after the last one of a step, take it. Return whether it was taken.
+
+    Args:
+        member: counts and steps.
+        loss: mean over the batch's rows.
+    """
     progress, config = member.progress, member.config
     batches = member.order[progress.position]
     rows = len(batches[member.part])
     with timed(progress, "train_seconds"):
-        value = float(loss.detach())
-        penalty = member.hooks.penalty()
-        total = loss if penalty is None else loss + penalty
-        # Each row of a step weighs the same, however the step is cut into batches.
-        torch.autograd.backward(total * (rows / sum(map(len, batches))))
-        if not math.isfinite(value) or (penalty is not None and not math.isfinite(float(penalty.detach()))):
-            raise HarnessError(
-                f"the loss became non-finite at step {progress.step + 1} (train.lr={config.lr}, "
-                f"train.head_lr={config.head_lr}): try lower rates, train.clip above 0, or train.precision=fp32."
-            )
-        progress.loss_sum += value * rows
+        progress.loss_sum += loss * rows
         progress.rows += rows
         progress.samples += rows
-        progress.tokens += int(member.train.tokens.lengths[batches[member.part]].sum())
+        progress.tokens += member.next_tokens()
         member.part += 1
         if member.part < len(batches):
             return False
         member.hooks.before_update(progress.step)
         if config.clip > 0:
-            torch.nn.utils.clip_grad_norm_(member.classifier.trainable().values(), config.clip)
+            torch.nn.utils.clip_grad_norm_(member.parameters, config.clip)
         factor = rate(progress.step, member.total_steps, config.warmup, config.schedule)
         for parameters in member.optimizer.param_groups:
             parameters["lr"] = parameters["peak"] * factor
@@ -266,11 +326,14 @@ def score(metric: Metric, values: Values, split: str) -> str:
 
 @contextmanager
 def failing(member: Member) -> Iterator[None]:
-    """Make an exception the failure of this member only."""
+    """Make an exception the failure of this member only, and the time its own."""
+    start = time.perf_counter()
     try:
         yield
     except Exception as error:  # noqa: BLE001 -- whatever one member raises, the others go on; the caller reads `failure`
         member.status, member.failure = "failed", error
+    finally:
+        member.seconds += time.perf_counter() - start
 
 
 @contextmanager

@@ -48,8 +48,12 @@ class Classifier(nn.Module):
         """Logits of a batch: (n, C) float32."""
         if self.head is None:
             logits: Tensor = self.backbone(**batch).logits
-            return logits.float()
-        features = self.features(batch)
+            return widened(logits)
+        return self.classify(self.features(batch))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits (n, C) float32 of L2-normalised pooled vectors (n, d)."""
+        assert self.head is not None
         # The head is small: float32 costs nothing there, and autocast would round what tells close classes apart.
         with torch.autocast(features.device.type, enabled=False):
             scaled: Tensor = self.head(SCALE * features)
@@ -57,7 +61,7 @@ class Classifier(nn.Module):
 
     def features(self, batch: Batch) -> Tensor:
         """L2-normalised pooled vectors of a batch: (n, d) float32."""
-        hidden = self.backbone(**batch).last_hidden_state.float()
+        hidden = widened(self.backbone(**batch).last_hidden_state)
         # An adapter may put virtual tokens before the text; they were read, and are not part of it.
         hidden = hidden[:, hidden.shape[1] - batch["attention_mask"].shape[1] :]
         return functional.normalize(pool(hidden, batch["attention_mask"], self.pooling), dim=-1)
@@ -168,6 +172,11 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
         return hidden[rows, mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)]
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """At least float32: what autocast computed in fewer bits, in that many."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def width(backbone: nn.Module) -> int:

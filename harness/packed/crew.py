@@ -1,0 +1,217 @@
+"""Members that share passes, and the backbone through which they go."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.batches import autocast
+from harness.member import Member
+from harness.methods.base import Hooks
+from harness.models.classifier import pool, widened
+from harness.packed.attention import NAME, PackedDropout, register
+from harness.packed.layers import LOW_RANK, PackedLayer, base, treatment
+from harness.packed.layout import Layout
+from harness.packed.step import Step
+
+# Architectures whose blocks act on each token alone but for attention, and ask transformers' registry for that one; and
+# how many positions stand before a text's first (transformers counts RoBERTa's from behind the padding's).
+FIRST_POSITION: dict[str, Callable[[Any], int]] = {
+    "bert": lambda config: 0,
+    "electra": lambda config: 0,
+    "roberta": lambda config: int(config.pad_token_id) + 1,
+}
+
+
+class Crew:
+    """Members whose next batches go through one backbone together.
+
+    Their own classifiers stay what they are: the shared pass reads their adapters and heads where they lie, and leaves
+    gradients there. Optimizers, checkpoints, hooks and evaluation know nothing of it.
+
+    Args:
+        members: K of them, each of which `packs`, with the same `trunk`.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+        for member in members:
+            member.pack_size = max(member.pack_size, len(members))
+        self.step = Step(members)
+        self.backbone = _packed([bare(member) for member in members], self.step)
+
+    def losses(self) -> list[Tensor]:
+        """Mean loss of each member's next batch, as far as their common graph; it is walked backward once, for all."""
+        first = self.members[0]
+        batches = [(member.train, member.next_rows()) for member in self.members]
+        self.step.layout = layout = Layout.of(batches, first.device)
+        settings: Any = self.backbone.config
+        inputs = {
+            "input_ids": layout.ids,
+            "position_ids": layout.positions + FIRST_POSITION[settings.model_type](settings),
+        }
+        if layout.types is not None:
+            inputs["token_type_ids"] = layout.types
+        with autocast(first.device, first.config.precision):
+            hidden = self.backbone(**inputs).last_hidden_state
+        by_row = layout.by_row(widened(hidden)[0])
+        features = functional.normalize(pool(by_row, layout.mask, first.classifier.pooling), dim=-1)
+        losses = []
+        for member, (examples, rows), mine in zip(self.members, batches, layout.rows, strict=True):
+            labels = torch.from_numpy(examples.labels[rows]).to(first.device)
+            losses.append(member.objective.of_logits(member.classifier.classify(features[mine]), labels))
+        return losses
+
+
+def packs(member: Member) -> bool:
+    """Whether a member can share passes: its loss is that of one pass, through layers that pack."""
+    backbone, hooks = bare(member), member.hooks
+    adapters = getattr(member.classifier.backbone, "peft_config", {}).values()
+    return (
+        type(hooks).loss is Hooks.loss
+        and member.objective.plain
+        and member.config.accumulate == 1  # who accumulates is short of memory
+        and member.classifier.head is not None
+        and getattr(backbone.config, "model_type", None) in FIRST_POSITION
+        and not any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters)
+        and all(treatment(layer) is not None for _, layer in leaves(backbone))
+    )
+
+
+@torch.no_grad()
+def share(member: Member, pretrained: nn.Module) -> None:
+    """Let a member that can share passes hold what it leaves frozen where it was loaded, and not as a copy.
+
+    Args:
+        member: as it is before its first step.
+        pretrained: the backbone that its own is a copy of. What an adapter has changed of it stays the member's own.
+    """
+    if not packs(member):
+        return
+    for name, layer in leaves(bare(member)):
+        original = pretrained.get_submodule(name)
+        for leaf, parameter in base(layer).named_parameters():
+            loaded = original.get_parameter(leaf)
+            same = loaded.device == parameter.device and loaded.dtype == parameter.dtype
+            if not parameter.requires_grad and same and torch.equal(loaded, parameter):
+                parameter.data = loaded.data
+
+
+def crews(members: Sequence[Member]) -> list[Crew | Member]:
+    """Sort members into crews that share passes, and those that compute alone."""
+    alone: list[Crew | Member] = []
+    trunks: list[tuple[list[Member], _Trunk]] = []
+    for member in members:
+        if not packs(member):
+            alone.append(member)
+            continue
+        own = _Trunk.of(member)
+        for group, trunk in trunks:
+            if trunk.joins(own):
+                group.append(member)
+                break
+        else:
+            trunks.append(([member], own))
+    # Those that are treated alike stand together, so that one product serves them.
+    together = [Crew(sorted(group, key=_low_rank, reverse=True)) for group, _ in trunks if len(group) > 1]
+    return [*together, *(group[0] for group, _ in trunks if len(group) == 1), *alone]
+
+
+@dataclass
+class _Trunk:
+    """What members of a crew have in common.
+
+    Attributes:
+        kind: device, precision, pooling and the names of the layers.
+        places: where frozen tensors of the pretrained layers lie, by name.
+    """
+
+    kind: tuple[Any, ...]
+    places: dict[str, int]
+
+    @classmethod
+    def of(cls, member: Member) -> _Trunk:
+        layers = leaves(bare(member))
+        names = tuple(name for name, _ in layers)
+        places = {
+            f"{name}.{leaf}": parameter.data_ptr()
+            for name, layer in layers
+            for leaf, parameter in base(layer).named_parameters()
+            if not parameter.requires_grad
+        }
+        return cls((member.device, member.config.precision, member.classifier.pooling, names), places)
+
+    def joins(self, other: _Trunk) -> bool:
+        """Take in another member's, if what both leave frozen is the same."""
+        if self.kind != other.kind or any(self.places.get(name, at) != at for name, at in other.places.items()):
+            return False
+        self.places |= other.places
+        return True
+
+
+def _low_rank(member: Member) -> bool:
+    return any(treatment(layer) == LOW_RANK for _, layer in leaves(bare(member)))
+
+
+def bare(member: Member) -> Any:
+    """The backbone without PEFT's wrapper around it; adapted layers stay in it."""
+    backbone: Any = member.classifier.backbone
+    return backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
+
+
+def leaves(backbone: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
+    """The layers of a backbone that have parameters, by the names that they had before they were adapted."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    found = []
+    for name, child in backbone.named_children():
+        path = f"{prefix}{name}"
+        if isinstance(child, BaseTunerLayer) or child._parameters:
+            found.append((path, child))
+        else:
+            found += leaves(child, f"{path}.")
+    return found
+
+
+def _packed(backbones: Sequence[Any], step: Step) -> Any:
+    """A backbone of the same tensors, whose layers know all members.
+
+    Args:
+        backbones: the members' own.
+        step: the pass under way.
+    """
+    first = backbones[0]
+    # Copied are modules and settings; every tensor stays the one that the members have.
+    tensors = {id(tensor): tensor for tensor in (*first.parameters(), *first.buffers())}
+    packed: Any = copy.deepcopy(first, memo=tensors)
+    register()
+    packed.config._attn_implementation = NAME
+    for name, _ in leaves(first):
+        layers = [backbone.get_submodule(name) for backbone in backbones]
+        if any(treatment(layer) != "shared" for layer in layers):
+            _put(packed, name, PackedLayer(step, layers))
+    for name, module in first.named_modules():
+        if isinstance(module, nn.Dropout) and _has(packed, name):
+            own = [backbone.get_submodule(name) for backbone in backbones]
+            _put(packed, name, PackedDropout(step, {k: each.p if each.training else 0.0 for k, each in enumerate(own)}))
+    return packed.train()
+
+
+def _put(backbone: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(backbone.get_submodule(parent), leaf, module)
+
+
+def _has(backbone: nn.Module, name: str) -> bool:
+    """Whether a module is still there: a dropout inside an adapter went with it."""
+    try:
+        backbone.get_submodule(name)
+    except AttributeError:
+        return False
+    return True

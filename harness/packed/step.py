@@ -1,0 +1,68 @@
+"""What the layers of a packed backbone share during one pass: the layout, and each member's random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from harness.member import Member
+from harness.packed.layout import Layout
+
+
+class Step:
+    """The pass under way.
+
+    Each member draws what it draws alone: from its own stream, in the order of the layers, at the shape of its own
+    padded batch. What falls on padding is then left out. So its dropout does not depend on who shares the pass.
+
+    Args:
+        members: K of them.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+        self.layout: Layout
+
+    def noise(self, chances: Mapping[int, float], like: Tensor, offset: int = 0) -> Tensor:
+        """Dropout's factors for tokens: 0, or 1 / (1 - chance).
+
+        Args:
+            chances: of neighbouring members, by their index; 0 draws nothing.
+            like: (t, d), these members' tokens.
+            offset: where the first of them lies in the pass.
+        """
+        layout, width = self.layout, like.shape[-1]
+        noise = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+        for k, chance in chances.items():
+            own = noise[layout.segments[k].start - offset : layout.segments[k].stop - offset]
+            if chance == 0:
+                own.fill_(1.0)
+            elif (kept := layout.kept[k]) is None:
+                self._draw(k, own, chance)
+            else:
+                count = layout.rows[k].stop - layout.rows[k].start
+                drawn = torch.empty(count * layout.widths[k], width, dtype=like.dtype, device=like.device)
+                torch.index_select(self._draw(k, drawn, chance), 0, kept, out=own)
+        return noise
+
+    def attention_noise(self, chances: Mapping[int, float], weights: Tensor) -> Tensor:
+        """Dropout's factors for attention weights (N, heads, L, L)."""
+        layout = self.layout
+        noise = torch.empty_like(weights)
+        for k, chance in chances.items():
+            rows, width = noise[layout.rows[k]], layout.widths[k]
+            if chance == 0:
+                rows.fill_(1.0)
+            elif width == noise.shape[-1]:
+                self._draw(k, rows, chance)
+            else:
+                # Beyond a member's own width stands padding, whose weights are 0.
+                drawn = torch.empty(*rows.shape[:2], width, width, dtype=rows.dtype, device=rows.device)
+                rows.zero_()[:, :, :width, :width] = self._draw(k, drawn, chance)
+        return noise
+
+    def _draw(self, k: int, into: Tensor, chance: float) -> Tensor:
+        with self.members[k].random_state.active():
+            return into.bernoulli_(1 - chance).div_(1 - chance)

@@ -1,0 +1,65 @@
+"""Members that share passes end as each of them does alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from harness.packed import Crew, crews
+from harness.train import fit
+from tests.packed.members import Setting, distance, make, pretrained
+
+# Ranks 4 to 32, rates 1e-4 to 3e-3, orders by seed, lengths of texts and of trainings; dropout is the methods' own.
+MIXED = [
+    Setting("lora", {"r": 4}, {"lr": 3e-3}, seed=1),
+    Setting("lora", {"r": 32}, {"lr": 1e-4, "schedule": "cosine", "weight_decay": 0.1}, seed=2, longest=30),
+    Setting("rslora", {"r": 16}, {"lr": 1e-3, "batch_size": 8, "epochs": 20}, seed=3),
+    Setting("lora", {"r": 8}, {"lr": 1e-3, "warmup": 0.3, "clip": 0.0}, seed=4, prune_at=50),
+    Setting("lora_plus", {"r": 8}, {"lr": 2e-4, "label_smoothing": 0.1}, seed=5),
+    Setting("lora_fa", {"r": 16}, {"lr": 2e-3, "patience": 1, "epochs": 10}, seed=6),
+    Setting("lora", {"r": 8, "lora_dropout": 0.0}, {"lr": 1e-3, "dropout": 0.0, "ema": 0.9}, seed=7),
+    Setting("lora_all_linear", {"r": 4}, {"lr": 5e-4, "epochs": 5}, seed=8),
+]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_mixed_pack_equals_solo_runs() -> None:
+    """Eight members over 100 steps, one pruned midway, one stopped early, in float64: the same losses and weights."""
+    backbone = pretrained()
+    together = [make(setting, backbone) for setting in MIXED]
+    fit(together, pack=True)
+    for setting, member in zip(MIXED, together, strict=True):
+        alone = make(setting, backbone)
+        fit([alone])
+        assert member.pack_size == len(MIXED) and alone.pack_size == 1
+        assert member.failure is None and member.status == alone.status
+        assert member.progress.step == alone.progress.step
+        assert member.progress.train_loss == pytest.approx(alone.progress.train_loss, abs=1e-9)
+        assert distance(member, alone) < 1e-9
+        assert torch.equal(member.random_state.tensors["cpu"], alone.random_state.tensors["cpu"])
+    assert together[3].status == "pruned" and together[3].progress.step == 50
+    assert together[5].progress.epoch < 10
+
+
+@pytest.mark.parametrize("architecture", ["bert-base", "roberta-base", "electra-base"])
+@pytest.mark.parametrize("method", ["lora", "dora", "ia3", "vera", "ln_tuning", "bitfit"])
+def test_every_family_packs_with_lora(architecture: str, method: str) -> None:
+    """Two members of a method and one of LoRA share passes, on each architecture that packs, and end as alone."""
+    settings = [Setting(method, seed=1), Setting("lora", seed=2), Setting(method, seed=3)]
+    settings = [replace(setting, train={"epochs": 1}) for setting in settings]
+    backbone = pretrained(architecture)
+    together = [make(setting, backbone) for setting in settings]
+    (crew,) = crews(together)
+    assert isinstance(crew, Crew) and len(crew.members) == 3
+    fit(together, pack=True)
+    for setting, member in zip(settings, together, strict=True):
+        alone = make(setting, backbone)
+        fit([alone])
+        assert member.failure is None and member.pack_size == 3
+        assert distance(member, alone) < 1e-9
