@@ -115,15 +115,20 @@ def over_all(
     Returns:
         (n, m) float32, in the order of the rows.
     """
-    order = np.argsort(-examples.tokens.lengths, kind="stable")  # longest first: memory runs out at once or never
-    starts = range(0, len(order), batch_size)
+    parts = by_length(examples.tokens.lengths, batch_size)
     # Not inference_mode: some layers keep tables that they make on first use, and training could not use those.
     with torch.no_grad(), autocast(device, precision):
-        pieces = [function(examples.batch(order[start : start + batch_size], device)).float() for start in starts]
+        pieces = [function(examples.batch(rows, device)).float() for rows in parts]
     values = torch.cat(pieces).cpu().numpy()
     result = np.empty_like(values)
-    result[order] = values
+    result[np.concatenate(parts)] = values
     return result
+
+
+def by_length(lengths: npt.NDArray[np.int64], batch_size: int) -> list[Rows]:
+    """Cut rows into batches of similar length, the longest first: memory runs out at once or never."""
+    order = np.argsort(-lengths, kind="stable")
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

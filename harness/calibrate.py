@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from harness.build import build
+from harness.cache import Cache
 from harness.closed_form import head_module
-from harness.config import TrainConfig
+from harness.config import Config, TrainConfig
 from harness.costs import serving, weight_bytes
 from harness.errors import HarnessError
 from harness.experiment import Experiment, Result
@@ -135,7 +136,7 @@ def _load(spec: RunSpec, device: str) -> Experiment:
     train = TrainConfig(**config["train"])
     encoder = Encoder(
         model, resolved, few, config["task"]["max_length"], torch.device(device), train.precision,
-        train.eval_batch_size, Path(spec.directory).parent / "cache",
+        train.eval_batch_size, Cache(Path(spec.directory).parent / "cache", Config.cache_gb),
     )  # fmt: skip
     if model.pooling == "model":
         encoder.examples(few.test)  # loads backbone and tokenizer

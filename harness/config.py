@@ -196,6 +196,7 @@ class Config:
     runs_dir: str = "runs"  # where studies are kept
     reports_dir: str = "reports"  # where reports are written
     cache_dir: str = "~/.cache/harness"  # tokenised data, frozen features, digests
+    cache_gb: float = 20.0  # of them kept there; what was not used for longest goes first, and 0 keeps none
     packages: list[str] = field(
         default_factory=list
     )  # Python packages, besides harness and peft, whose classes a config may name
@@ -303,4 +304,5 @@ def check(config: Config, problems: Problems) -> None:
         f"budget.dollars={config.budget.dollars} never ends a study on hardware that costs nothing "
         "(hardware.dollars_per_hour=0): set budget.seconds, or a price.",
     )
+    problems.check(config.cache_gb >= 0, f"cache_gb must be 0 or more, not {config.cache_gb}.")
     problems.check(0 <= config.seed < 2**31, f"seed must lie in [0, 2147483647], not {config.seed}.")

@@ -19,7 +19,7 @@ from harness.tasks.tokens import encode
 WARM_UP = 3  # calls that do not count: the first ones pick kernels and fill caches
 CALLS = 50  # single texts whose latency is measured
 BATCH = 32  # texts a batch where throughput is measured
-BATCHES = 8
+BATCHES = 4
 SECONDS = 3.0  # of each of the two measurements, whichever ends first
 
 

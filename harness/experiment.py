@@ -15,7 +15,8 @@ import torch
 
 from harness.augment import Augmentation, Surroundings, augmented
 from harness.build import build
-from harness.config import TrainConfig
+from harness.cache import Cache
+from harness.config import Config, TrainConfig
 from harness.errors import HarnessError
 from harness.machine import check_device
 from harness.member import Values
@@ -137,7 +138,8 @@ class Experiment:
                     "were when this run was planned. Start the command again: it plans anew."
                 )
         length = config["task"]["max_length"]
-        encoder = Encoder(model, resolved, data, length, device, train.precision, train.eval_batch_size, cache_dir)
+        cache = Cache(cache_dir, config.get("cache_gb", Config.cache_gb))
+        encoder = Encoder(model, resolved, data, length, device, train.precision, train.eval_batch_size, cache)
         experiment = cls(spec, say, stop, interrupted, result, train, device, data, encoder)
         with result.phase("model"):
             length = encoder.length  # loads backbone and tokenizer
@@ -228,7 +230,7 @@ def _augment(augmentations: dict[str, Augmentation], experiment: Experiment) -> 
         charge(features.seconds - (time.perf_counter() - started))
         return features.values
 
-    around = Surroundings(embed, encoder.device.type, encoder.cache_dir, experiment.say, charge)
+    around = Surroundings(embed, encoder.device.type, encoder.cache.directory, experiment.say, charge)
     train, facts = augmented(data.train, augmentations, seed, around)
     experiment.say(f"Augmented: {len(data.train)} training rows and {len(train) - len(data.train)} copies.")
     used = data.folds if experiment.by_folds else ()

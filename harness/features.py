@@ -1,22 +1,20 @@
-"""Frozen features: what an unchanged backbone makes of every row, computed once on a machine and shared by all runs."""
+"""What a frozen backbone makes of every row, computed once on a machine and shared by all runs.
+
+Features are the pooled, normalised vectors of rows; states are what the first trained block of a partly frozen backbone
+reads, a vector for every token.
+"""
 
 from __future__ import annotations
 
-import json
-import time
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from harness.cache import Cache
 from harness.errors import HarnessError
-from harness.record import atomic, digest, write_json
+from harness.record import digest
+from harness.rowfile import RowFile, Work, in_memory, on_disk
 
-FORMAT = 1  # raised when the cached values or files change
+FORMAT = 2  # raised when the cached values or files change
 
 
 @dataclass(frozen=True)
@@ -35,70 +33,32 @@ class FeatureKey:
     pooling: str
     precision: str
 
-    def path(self, cache_dir: Path) -> Path:
+    def path(self, cache: Cache) -> Path:
         """Where the features lie."""
         parts = [FORMAT, self.tokens, self.model, self.pooling, self.precision]
-        return cache_dir.expanduser() / "features" / f"{digest(parts)[:32]}.npy"
+        return cache.folder("features") / f"{digest(parts)[:32]}.npy"
 
 
-@dataclass(frozen=True)
-class Features:
-    """Features of one split.
+def cached_features(key: FeatureKey, cache: Cache, work: Work) -> RowFile:
+    """Map the features from the cache, or compute and cache them; where it has no room for them, in memory.
 
-    Attributes:
-        values: (n, d) float32, L2-normalised.
-        seconds: what computing them took, when that was done.
-    """
-
-    values: npt.NDArray[np.float32]
-    seconds: float
-
-
-def cached_features(
-    key: FeatureKey, rows: int, cache_dir: Path, compute: Callable[[], npt.NDArray[np.float32]]
-) -> Features:
-    """Map the features from the cache, or compute and cache them.
-
-    An entry that is damaged is made anew; processes that compute the same entry at once both leave it whole.
+    An entry that is damaged is made anew; processes that need the same entry at once share the work.
 
     Args:
         key: what they depend on.
-        rows: n.
-        cache_dir: features lie in `features/` in it.
-        compute: gives (n, d) float32, L2-normalised.
+        cache: where they are kept.
+        work: gives (n, d), L2-normalised.
 
     Raises:
         HarnessError: a feature is not finite, or the cache cannot be written.
     """
-    path = key.path(cache_dir)
-    found = _read(path, rows)
-    if found is not None:
-        return found
-    start = time.perf_counter()
-    values = compute()
-    seconds = time.perf_counter() - start
-    if not np.isfinite(values).all():
-        raise HarnessError("The frozen backbone gives features that are not finite: try train.precision=fp32.")
+    path = key.path(cache)
     try:
-        with atomic(path) as temporary, temporary.open("wb") as file:
-            np.save(file, values)
-        # Last, so that an entry with this file is whole.
-        write_json(
-            path.with_suffix(".json"), {"seconds": seconds, "crc32": zlib.crc32(np.ascontiguousarray(values).data)}
-        )
+        if not path.exists() and not cache.make_room(work.bytes):
+            return in_memory(work)
+        return on_disk(path, work)
     except OSError as error:
         raise HarnessError(
             f"Features cannot be cached in {path.parent}: {error.strerror or error}. Make room there, or set "
             "cache_dir=FOLDER."
         ) from error
-    return _read(path, rows) or Features(values, seconds)
-
-
-def _read(path: Path, rows: int) -> Features | None:
-    try:
-        entry: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        values = np.load(path, mmap_mode="r")
-        whole = zlib.crc32(values.data) == entry["crc32"] and values.ndim == 2 and len(values) == rows
-        return Features(values, float(entry["seconds"])) if whole else None
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
-        return None

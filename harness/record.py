@@ -26,8 +26,9 @@ PHASES = ("single", "tune", "confirm")
 # What says where and how a run executes, not what it computes. Everything else is part of a run's signature.
 OPERATIONAL = (
     "tune", "confirm", "report", "launch", "slurm", "budget", "hardware", "sweep", "axes", "study", "plan", "calibrate",
-    "rerun", "keep", "runs_dir", "reports_dir", "cache_dir", "packages", "device", "method.space", "method.resources",
-    "method.about", "model.resources", "tracker", "train.checkpoint_seconds", "train.eval_batch_size",
+    "rerun", "keep", "runs_dir", "reports_dir", "cache_dir", "cache_gb", "packages", "device", "method.space",
+    "method.resources", "method.about", "model.resources", "tracker", "train.checkpoint_seconds",
+    "train.eval_batch_size",
     # The data's fingerprint and the model's digest stand for where they were read from.
     "task.path", "task.validation_path", "task.test_path", "task.folder", "task.files", "task.hub",
     "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",

@@ -22,7 +22,7 @@ from harness.costs import Energy, occupied, serving, weight_bytes
 from harness.errors import HarnessError, is_disk_full
 from harness.experiment import Experiment, Result, Stopped
 from harness.gradient import run_gradient_trained
-from harness.machine import PeakMemory, check_device, device_name, scheduler, versions
+from harness.machine import PeakMemory, check_device, device_name, scheduler, use_fast_products, versions
 from harness.member import Member
 from harness.methods import ClosedForm, GradientTrained
 from harness.record import CorruptRecord, Pack, Record, RunPaths, RunSpec, atomic, now
@@ -58,6 +58,7 @@ def execute(
     Raises:
         HarnessError: a run's directory cannot be written.
     """
+    use_fast_products()
     waiting = deque(pack.runs)
     training: dict[int, Generator[Member, None, bool]] = {}  # by the member that each run waits for
 

@@ -14,16 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
-from harness.batches import Examples, over_all
+from harness.batches import Examples, Rows, autocast, by_length
 from harness.build import build
-from harness.features import FeatureKey, Features, cached_features
+from harness.cache import Cache
+from harness.features import FeatureKey, cached_features
 from harness.methods.base import LinearHead
 from harness.methods.linear_probe import logistic_regression
 from harness.models import Model, ResolvedModel
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer, longest_input
+from harness.models.classifier import Classifier, load_backbone, load_tokenizer, longest_input, width
+from harness.rowfile import RowFile, Values, Work
 from harness.tasks.data import Split, TextData
 from harness.tasks.tokens import Tokens, tokenise
 
@@ -93,7 +96,7 @@ class Encoder:
         device: where networks compute.
         precision: fp32 | bf16.
         batch_size: rows a batch when nothing is trained.
-        cache_dir: where tokens and features are kept.
+        cache: where tokens and features are kept.
     """
 
     model: Model
@@ -103,7 +106,7 @@ class Encoder:
     device: torch.device
     precision: str
     batch_size: int
-    cache_dir: Path
+    cache: Cache
 
     @property
     def tokenizer(self) -> Any:
@@ -134,26 +137,28 @@ class Encoder:
         tokens: Tokens = WARM.tokens.get(
             key,
             lambda: tokenise(
-                split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache_dir
+                split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache
             ),
         )
         return Examples(tokens, split.labels, self.tokenizer.pad_token_id or 0)
 
-    def features(self, split: Split) -> Features:
-        """Frozen features of a split."""
+    def features(self, split: Split) -> RowFile:
+        """Frozen features of a split, (n, d)."""
         examples = self.examples(split)
         key = FeatureKey(examples.digest(), self.resolved.digest, self.model.pooling, self.precision)
 
-        def make() -> Features:
+        def make() -> RowFile:
             frozen = Classifier(self.backbone, self.model.pooling, len(self.data.labels)).eval()
-            return cached_features(
-                key,
-                len(split),
-                self.cache_dir,
-                lambda: over_all(
-                    frozen.to(self.device).features, examples, self.batch_size, self.device, self.precision
-                ),
-            )
+
+            def compute(rows: Rows) -> Values:
+                frozen.to(self.device)
+                with torch.no_grad(), autocast(self.device, self.precision):
+                    values: Values = frozen.features(examples.batch(rows, self.device)).float().cpu().numpy()
+                return values
+
+            parts = by_length(examples.tokens.lengths, self.batch_size)
+            work = Work(np.arange(len(split) + 1), width(self.backbone), parts, compute)
+            return cached_features(key, self.cache, work)
 
         return WARM.features.get(key, make)
 

@@ -7,10 +7,10 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from harness.config import LaunchConfig
+from harness.config import Config, LaunchConfig
 from harness.launch.base import Launcher
 from harness.launch.inline import InlineLauncher
-from harness.launch.local import LocalLauncher
+from harness.launch.local import LocalLauncher, start_server
 
 
 def make_launcher(config: LaunchConfig, device: str, work: int, interrupted: Callable[[], bool]) -> Launcher:
@@ -28,6 +28,13 @@ def make_launcher(config: LaunchConfig, device: str, work: int, interrupted: Cal
     workers, threads = divide(config, len(gpus), os.cpu_count() or 1)
     workers = max(1, min(workers, work))
     return LocalLauncher(workers, threads, config.timeout_min, gpus)
+
+
+def begin(config: Config) -> None:
+    """Begin, beside the caller, what takes longest about a launcher that will be made: the imports of local workers."""
+    if config.launch.kind == "local" and not config.plan:
+        gpus = visible_gpus() if config.device in ("auto", "cuda") else ()
+        start_server(divide(config.launch, len(gpus), os.cpu_count() or 1)[1])
 
 
 def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:

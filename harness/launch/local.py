@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -137,6 +138,16 @@ class LocalLauncher(Launcher):
                 return f"Its process was killed by {name}{hint}."
             return f"Its process ended with exit code {code}."
         return None if answer is None else str(answer)
+
+
+def start_server(threads: int) -> None:
+    """Let the workers' imports begin now, beside what the caller does until it makes the launcher.
+
+    Args:
+        threads: CPU threads of a worker.
+    """
+    if isinstance(_context(threads), ForkServerContext):
+        forkserver.ensure_running()
 
 
 def _context(threads: int) -> ForkServerContext | SpawnContext:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
 from harness.record import write_json
@@ -53,6 +52,9 @@ def importances(trials: Sequence[FrozenTrial], keys: Sequence[str], maximize: bo
         return f"Only {len(trials)} trials have a score; it takes {_FEWEST}."
     if len({trial.values[0] for trial in trials}) == 1:
         return "All trials have the same score."
+    # Imports scikit-learn, a second that a study without importances need not spend.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     study = optuna.create_study(direction="maximize" if maximize else "minimize")
     study.add_trials(
         create_trial(value=trial.values[0], params=trial.params, distributions=trial.distributions) for trial in trials

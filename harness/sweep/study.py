@@ -20,7 +20,7 @@ from rich.markup import escape
 from harness import snapshot
 from harness.config import Config
 from harness.errors import HarnessError, Problems
-from harness.launch import Launcher, make_launcher
+from harness.launch import Launcher, begin, make_launcher
 from harness.launch.submissions import Jobs
 from harness.price import described
 from harness.record import STOP, RunPaths
@@ -64,8 +64,9 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     asked = compose(loader, master, arguments)
     if asked.config.launch.kind == "slurm":  # jobs inherit it; models are fetched here, to where they look for them
         os.environ.update({name: str(value) for name, value in asked.config.slurm.environment.items()})
-    ready = prepare(asked.cells, asked.config)
     config = _common(asked)
+    begin(config)
+    ready = prepare(asked.cells, asked.config)
     name = config.study or question.default_name(config.sweep.name, ready, config.tune)
     directory = Path(config.runs_dir) / name
     question.check_same(directory, ready, config.tune)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.cache import Cache, use
 from harness.errors import HarnessError
 from harness.record import atomic, digest, write_json
 from harness.tasks.data import Split
@@ -45,7 +46,7 @@ class Tokens:
 
 
 def tokenise(
-    split: Split, fingerprint: str, tokenizer: Any, tokenizer_digest: str, max_length: int, cache_dir: Path
+    split: Split, fingerprint: str, tokenizer: Any, tokenizer_digest: str, max_length: int, cache: Cache
 ) -> Tokens:
     """Tokenise a split, or map it from the cache if this was done before.
 
@@ -58,7 +59,7 @@ def tokenise(
         tokenizer: a `transformers` tokenizer.
         tokenizer_digest: of the tokenizer's files.
         max_length: tokens a row, special ones included; longer rows are cut, a pair's longer text first.
-        cache_dir: the cache; tokens lie in `tokens/` in it.
+        cache: tokens lie in `tokens/` in it.
 
     Raises:
         HarnessError: the cache cannot be written.
@@ -66,12 +67,14 @@ def tokenise(
     # Rows that are not augmented keep the entries that they had before there was augmentation.
     copies = [split.augmentation] if split.augmentation else []
     key = digest([FORMAT, fingerprint, split.name, tokenizer_digest, max_length, *copies])
-    folder = cache_dir.expanduser() / "tokens" / key[:32]
+    folder = cache.folder("tokens") / key[:32]
     tokens = _read(folder, len(split))
     if tokens is not None:
         return tokens
     made = encode(split, tokenizer, max_length)
     try:
+        if not cache.make_room(sum(array.nbytes for array in _arrays(made).values())):
+            return made
         _write(folder, made)
     except OSError as error:
         raise HarnessError(
@@ -134,4 +137,7 @@ def _read(folder: Path, rows: int) -> Tokens | None:
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
-    return tokens if whole and len(tokens) == rows else None
+    if not whole or len(tokens) != rows:
+        return None
+    use(folder / "entry.json")
+    return tokens
