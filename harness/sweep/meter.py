@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -78,8 +77,9 @@ class Meter:
         if time.monotonic() - looked >= LOOK_SECONDS:
             so_far = self.slot_rate * sum(_running_seconds(Path(directory)) for directory in self.under_way)
             self._looked = time.monotonic(), so_far
-        finished = sum(dollars(record.cost, self._hardware) or 0.0 for record in self._records.all())
-        return finished + so_far
+        tally = self._records.tally
+        finished = ({"accelerator_seconds": tally.accelerator_seconds}, {"core_seconds": tally.core_seconds})
+        return sum(dollars(cost, self._hardware) or 0.0 for cost in finished) + so_far
 
     def tick(self) -> None:
         """Write the account now and then, so that a coordinator that is killed leaves it."""
@@ -95,9 +95,7 @@ class Meter:
             disk: whether to add up the study's files, which takes a moment.
         """
         self._written = time.monotonic()
-        records = list(self._records.all())
-        spent = self.dollars
-        peaks = [float(record.cost["peak_memory_mb"]) for record in records if record.cost.get("peak_memory_mb")]
+        tally, spent = self._records.tally, self.dollars
         write_json(
             self._path,
             {
@@ -105,11 +103,11 @@ class Meter:
                 "at": now(),
                 "note": note,
                 "wall_seconds": round(self.seconds, 3),
-                "run_seconds": round(sum(float(record.cost.get("total_seconds") or 0.0) for record in records), 3),
+                "run_seconds": round(tally.seconds, 3),
                 "dollars": None if spent is None else round(spent, 6),
-                "runs": dict(Counter(record.status for record in records)),
+                "runs": {status: count for status, count in tally.statuses.items() if count},
                 "disk_bytes": disk_bytes(self._path.parent) if disk else None,
-                "peak_memory_mb": max(peaks, default=None),
+                "peak_memory_mb": tally.peak_memory_mb,
             },
         )
 

@@ -8,10 +8,13 @@ directory, where the run itself finds its checkpoint.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from harness.record import CorruptRecord, Record, RunPaths, RunSpec, append_jsonl, now, read_jsonl
+from harness.sweep.tally import Tally
 
 FINISHED = ("ok", "failed", "pruned", "lost")
 
@@ -23,10 +26,14 @@ class Records:
         directory: the study's directory of runs.
         warn: told about records that cannot be read.
         keep: whether such records stay as they are; otherwise they go, and their runs are executed again.
+
+    Attributes:
+        tally: what they add up to.
     """
 
     def __init__(self, directory: Path, warn: Callable[[str], None], keep: bool = False) -> None:
         self._warn, self._keep = warn, keep
+        self.tally = Tally()
         self._ok: dict[str, Record] = {}
         self._by_directory: dict[str, Record] = {}
         self._by_cell: dict[str, dict[str, Record]] = {}
@@ -38,6 +45,7 @@ class Records:
         old = self._by_directory.pop(str(paths.directory), None)
         if old is not None:
             self._by_cell[old.cell].pop(str(paths.directory))
+            self.tally.remove(old)
         try:
             record = Record.read(paths.record)
         except CorruptRecord as error:
@@ -48,10 +56,12 @@ class Records:
             paths.record.unlink()
             return None
         if record is not None:
-            self._by_directory[str(paths.directory)] = record
-            self._by_cell.setdefault(record.cell, {})[str(paths.directory)] = record
+            kept = record if record.status == "running" else _light(record)
+            self._by_directory[str(paths.directory)] = kept
+            self._by_cell.setdefault(record.cell, {})[str(paths.directory)] = kept
+            self.tally.add(kept)
             if record.status == "ok":
-                self._ok[record.signature] = record
+                self._ok[record.signature] = kept
         return record
 
     def finished(self, spec: RunSpec) -> Record | None:
@@ -68,6 +78,17 @@ class Records:
     def of_cell(self, cell: str) -> dict[str, Record]:
         """The records of a cell, by directory."""
         return self._by_cell.get(cell, {})
+
+
+def _light(record: Record) -> Record:
+    """What a coordinator keeps of a record that nobody writes any more: a study may have very many."""
+    return replace(
+        record,
+        data={},
+        provenance={},
+        cost={sys.intern(name): value for name, value in record.cost.items()},
+        metrics={split: {sys.intern(name): value for name, value in m.items()} for split, m in record.metrics.items()},
+    )
 
 
 def note_failure(paths: RunPaths, reason: str, elsewhere: bool = False) -> int:

@@ -85,6 +85,9 @@ class Trials:
         self._copy_attributes(self._stored, self._memory)
         self._handles: dict[int, optuna.Trial] = {}
         self._keys: dict[tuple[Any, ...], int] = {}
+        # What was counted over all trials: `tried` and `complete`; None after one of them has changed.
+        self._tried: int | None = None
+        self._best_first: list[FrozenTrial] | None = None
         for trial in self.all():
             self._keys.setdefault(self._key(trial.params), trial.number)
 
@@ -104,7 +107,9 @@ class Trials:
     @property
     def tried(self) -> int:
         """Configurations tried or being tried; duplicates cost nothing and do not count."""
-        return sum(DUPLICATE not in trial.user_attrs and SKIPPED not in trial.user_attrs for trial in self.all())
+        if self._tried is None:
+            self._tried = sum(not {DUPLICATE, SKIPPED} & trial.user_attrs.keys() for trial in self.all())
+        return self._tried
 
     @property
     def exhausted(self) -> bool:
@@ -174,6 +179,7 @@ class Trials:
         for name, value in attributes.items():
             handle.set_user_attr(name, value)
         self._handles[number] = handle
+        self._tried = None
         self._keys.setdefault(key, number)
         self._copy_attributes(self._memory, self._stored)
         self._stored.add_trial(
@@ -252,6 +258,8 @@ class Trials:
             for name, amount in (excess or {}).items():
                 optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id).set_constraint(name, amount)
             study.tell(number, None if values is None or pruned else values, state=state)
+        self._handles.pop(number, None)
+        self._tried = self._best_first = None
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Note a value on the way; return whether the trial should be pruned."""
@@ -269,6 +277,8 @@ class Trials:
 
     def complete(self) -> list[FrozenTrial]:
         """Trials with a value that keep every constraint, best first; among equals the earliest."""
+        if self._best_first is not None:
+            return self._best_first
         done = [
             trial
             for trial in self.all()
@@ -276,7 +286,9 @@ class Trials:
             and DUPLICATE not in trial.user_attrs
             and all(amount <= 0 for amount in trial.constraints.values())
         ]
-        return sorted(done, key=lambda trial: (-trial.values[0] if self._maximize else trial.values[0], trial.number))
+        sign = -1 if self._maximize else 1
+        self._best_first = sorted(done, key=lambda trial: (sign * trial.values[0], trial.number))
+        return self._best_first
 
     def trial(self, number: int) -> FrozenTrial:
         """A trial by its number."""

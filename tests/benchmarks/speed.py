@@ -15,8 +15,11 @@ from typing import Any
 
 from harness.record import write_json
 from tests.benchmarks.contest import PAIRS, Benchmark, hold
+from tests.benchmarks.overhead import Overhead
 
-BENCHMARKS: tuple[Benchmark, ...] = ()
+BENCHMARKS: tuple[Benchmark, ...] = (
+    Overhead(),
+)  # fmt: skip
 
 
 def main() -> int:

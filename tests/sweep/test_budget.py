@@ -13,7 +13,9 @@ import pytest
 from harness.config import BudgetConfig, Config, HardwareConfig, check
 from harness.errors import HarnessError, Problems
 from harness.price import described, dollars
+from harness.record import Record
 from harness.sweep.budget import Budget, check_dollars
+from harness.sweep.tally import Tally
 from tests.test_survival import Study
 
 
@@ -51,13 +53,12 @@ class Records:
     """Records of runs that took what the test says."""
 
     def __init__(self) -> None:
-        self.found: list[SimpleNamespace] = []
+        self.tally = Tally()
 
-    def add(self, cell: str, phase: str, seconds: float) -> None:
-        self.found.append(SimpleNamespace(cell=cell, phase=phase, status="ok", cost={"total_seconds": seconds}))
-
-    def all(self) -> list[SimpleNamespace]:
-        return self.found
+    def add(self, cell: str, phase: str, seconds: float, **cost: float) -> None:
+        record = Record("signature", "ok", "study", cell, phase, "task", "model", "method", 0)
+        record.cost = {"total_seconds": seconds} | cost
+        self.tally.add(record)
 
 
 class Clock:
@@ -132,8 +133,7 @@ def test_the_first_run_of_a_worker_does_not_count_as_long_as_it_took() -> None:
     budget, clock, records, _ = make(200.0)
     cell = Cell("a")
     budget.watch([cell])  # type: ignore[list-item]
-    records.add("a", "tune", 60.0)
-    records.found[0].cost |= {"data_seconds": 30.0, "model_seconds": 25.0}
+    records.add("a", "tune", 60.0, data_seconds=30.0, model_seconds=25.0)
     clock.seconds, cell.tried = 60.0, 1
     budget.before(cell)  # type: ignore[arg-type]
     assert not budget.closed
