@@ -15,7 +15,8 @@ from harness.errors import Problems
 from harness.limits import LimitsConfig, check_search
 
 SAMPLERS = ("tpe", "gp", "random", "qmc", "grid", "nsga2")
-PRUNERS = ("none", "median")
+PRUNERS = ("none", "median", "patient", "hyperband", "successive_halving", "asha")
+RESOURCES = ("epochs", "steps", "examples")
 MODES = ("fair", "joint")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
@@ -63,7 +64,15 @@ class TuneConfig:
     seconds: float | None = None  # or: seconds of run time a cell may spend, whichever ends first
     sampler: str = "tpe"  # tpe | gp | random | qmc | grid | nsga2
     startup_trials: int | None = None  # random trials before a model-based sampler starts; null scales with the budget
-    pruner: str = "none"  # none | median
+    # none | asha: trials pause at rungs, and the best go on (`harness.sweep.asha`) | those of Optuna, which end trials:
+    # median | patient (median, for curves that no longer rise) | hyperband | successive_halving
+    pruner: str = "none"
+    resource: str = "epochs"  # what a pruner counts: epochs | steps | examples (trained on, repetitions included)
+    min_resource: int | None = None  # the first rung, before which no trial is judged; null: see `harness.sweep.rungs`
+    reduction_factor: int = (
+        3  # asha, hyperband, successive_halving: one in so many trials goes on to so many times more
+    )
+    patience: int = 1  # patient: reports in a row without a better one before a trial may be ended
     seed: int = 0  # of the samplers, not of the runs
     storage: str | None = None  # any Optuna storage URL; null is a journal file inside the study
     max_failures: int = 3  # a cell whose first runs all fail is given up after this many
@@ -222,6 +231,7 @@ def check(config: Config, problems: Problems) -> None:
         ("train.head_init", train.head_init, HEAD_INITS),
         ("tune.sampler", tune.sampler, SAMPLERS),
         ("tune.pruner", tune.pruner, PRUNERS),
+        ("tune.resource", tune.resource, RESOURCES),
         ("tune.mode", tune.mode, MODES),
         ("launch.kind", launch.kind, ("local", "inline", "slurm")),
         ("keep", config.keep, ("best", "all", "none")),
@@ -234,6 +244,8 @@ def check(config: Config, problems: Problems) -> None:
         ("tune.startup_trials", tune.startup_trials),
         ("tune.max_failures", tune.max_failures),
         ("tune.finalists", tune.finalists),
+        ("tune.min_resource", tune.min_resource),
+        ("tune.patience", tune.patience),
         ("train.stop_epoch", train.stop_epoch),
         ("launch.workers", launch.workers),
         ("launch.workers_per_gpu", launch.workers_per_gpu),
@@ -259,6 +271,7 @@ def check(config: Config, problems: Problems) -> None:
         tune.trials is not None or tune.seconds is not None,
         "A budget is needed: set tune.trials or tune.seconds (or both).",
     )
+    problems.check(tune.reduction_factor >= 2, f"tune.reduction_factor must be 2 or more, not {tune.reduction_factor}.")
     check_search(tune, problems)
     problems.check(
         config.study is None or re.fullmatch(r"\w[\w.+-]*", config.study) is not None,

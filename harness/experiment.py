@@ -35,7 +35,8 @@ class Stopped(Exception):
     """A run ended before its end.
 
     Attributes:
-        status: pruned | stopped (checkpointed, to go on later) | taken (over by another process).
+        status: pruned | paused (at its limit) | stopped (checkpointed, to go on later) | taken (over by another
+            process).
     """
 
     def __init__(self, status: str) -> None:

@@ -142,12 +142,13 @@ def make_member(
         "params_trainable": trainable,
         "params_total": sum(p.numel() for p in classifier.parameters()),
     }
-    paths = experiment.spec.paths
+    spec, paths = experiment.spec, experiment.spec.paths
     member = Member(
         classifier=classifier, hooks=hooks, config=config, train=examples,
         validation=None if validation is None else encoder.examples(validation),
         metric=experiment.metric, seed=seed, device=experiment.device, say=experiment.say, metrics_path=paths.metrics,
-        checkpoint_path=_checkpoint(paths.checkpoint, name), signature=experiment.spec.signature, tag=tag,
+        checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
+        resource=spec.resource, rungs=spec.rungs if tag.get("fold", 0) == 0 else (), until=spec.until,
         stop=experiment.stop,
     )  # fmt: skip
     share(member, encoder.backbone)
@@ -171,8 +172,9 @@ def _ended(experiment: Experiment, member: Member) -> None:
     cost["pack_size"] = max(cost.get("pack_size", 1), member.pack_size)
     if member.failure is not None:
         raise member.failure
-    if member.status in ("pruned", "stopped", "taken"):
+    if member.status in ("pruned", "paused", "stopped", "taken"):
         experiment.result.metrics["val"] = member.progress.best_val
+        _count(experiment, [member.progress])
         raise Stopped(member.status)
 
 

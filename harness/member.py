@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,7 @@ class Progress:
         samples, tokens: trained on, padding not counted.
         train_seconds, evaluate_seconds: net, over all attempts.
         resumes: how often training went on from a checkpoint.
+        rung: the last one that was reached; 0 before the first.
     """
 
     epoch: int = 0
@@ -57,6 +58,11 @@ class Progress:
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
     resumes: int = 0
+    rung: int = 0
+
+    def amount(self, resource: str) -> int:
+        """How much of a resource was trained with."""
+        return {"epochs": self.epoch, "steps": self.step, "examples": self.samples}[resource]
 
 
 @dataclass(kw_only=True)
@@ -76,9 +82,13 @@ class Member:
         metrics_path: takes a JSON line an epoch; None writes none.
         checkpoint_path: None writes none.
         signature: ties a checkpoint to what is computed.
+        resource: what rungs count: epochs | steps | examples (trained on).
+        rungs: rising amounts at which the member is judged on the way; that changes nothing of what it computes.
+        until: the rung at which it writes a checkpoint and pauses; None for its end.
         tag: keys added to each line in `metrics_path`, such as {fold: 0}.
         stop: looked at after every step: "prune", "checkpoint" or None.
-        status: going, then done | failed | pruned | stopped (checkpointed, to go on later) | taken (over by another).
+        status: going, then done | failed | pruned | paused (at its limit) | stopped (checkpointed, to go on later) |
+            taken (over by another).
         failure: what went wrong.
         progress: how far it is.
         seconds: what its training took in this process, its share of passes that others shared included.
@@ -98,6 +108,9 @@ class Member:
     checkpoint_path: Path | None = None
     signature: str = ""
     tag: dict[str, Any] = field(default_factory=dict)
+    resource: str = "epochs"
+    rungs: Sequence[int] = ()
+    until: int | None = None
     stop: Callable[[], str | None] = lambda: None
     status: str = "going"
     failure: Exception | None = None
@@ -128,6 +141,18 @@ class Member:
     def last_epoch(self) -> int:
         """Number of epochs that are trained unless patience ends first."""
         return min(self.config.epochs, self.config.stop_epoch or self.config.epochs)
+
+    def reach(self) -> int | None:
+        """Take note of the highest rung that was reached since the last; None if none was."""
+        amount = self.progress.amount(self.resource)
+        new = max((rung for rung in self.rungs if self.progress.rung < rung <= amount), default=None)
+        self.progress.rung = new or self.progress.rung
+        return new
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether it has come as far as it may."""
+        return self.until is not None and self.progress.rung >= self.until
 
     def next_rows(self) -> Rows:
         """Rows of the next batch."""

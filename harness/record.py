@@ -37,6 +37,7 @@ OPERATIONAL = (
     "model.quantise",
 )  # fmt: skip
 
+PAUSED = "paused_at"  # the cost that only a run has which waits at a rung: the amount of the resource
 STOP = "stop"  # a file that asks: in a run's directory the run, in a study's its coordinator
 
 # What came later, at the value that changes nothing: a run without it is the run that it was before there was the key.
@@ -181,6 +182,9 @@ class RunSpec:
         study, cell, variant, phase, trial, hyperparameters: as in `Record`.
         signature: as in `Record`.
         save_model: whether the adapted model is written.
+        rungs: amounts of `resource` at which the run is judged on the way. Like `until`, no part of what it computes.
+        resource: epochs | steps | examples.
+        until: the rung at which the run writes a checkpoint and waits; None goes to its end.
     """
 
     directory: str
@@ -193,6 +197,9 @@ class RunSpec:
     trial: int | None = None
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     save_model: bool = False
+    rungs: tuple[int, ...] = ()
+    resource: str = "epochs"
+    until: int | None = None
 
     @property
     def paths(self) -> RunPaths:
@@ -200,11 +207,12 @@ class RunSpec:
         return RunPaths(Path(self.directory))
 
     def result(self) -> Record | None:
-        """The run's own record if it says what came of the run; None if none does, or none that can be read."""
+        """The run's own record once what was asked is done: it has ended, or waits at `until`. Else None."""
         with suppress(CorruptRecord, OSError):
             record = Record.read(self.paths.record)
-            if record is not None and record.signature == self.signature and record.status in RESULTS:
-                return record
+            if record is not None and record.signature == self.signature:
+                waits = self.until is not None and (record.cost.get(PAUSED) or 0) >= self.until
+                return record if waits or record.status in RESULTS else None
         return None
 
     def new_record(self, status: str, error: str | None = None) -> Record:

@@ -25,13 +25,15 @@ from harness.gradient import run_gradient_trained
 from harness.machine import PeakMemory, check_device, device_name, scheduler, use_fast_products, versions
 from harness.member import Member
 from harness.methods import ClosedForm, GradientTrained
-from harness.record import CorruptRecord, Pack, Record, RunPaths, RunSpec, atomic, now
+from harness.record import PAUSED, CorruptRecord, Pack, Record, RunPaths, RunSpec, atomic, now
 from harness.saved import describe, save_model
 from harness.train import fit
 
 __all__ = ["check_device", "execute"]
 
 STOP_SECONDS = 0.5  # how often the stop file is looked for
+PHASES = ("data_seconds", "model_seconds", "head_seconds", "augment_seconds")  # costs of each attempt at a run
+TOTALS = ("total_seconds", "peak_memory_mb", "energy_joules")  # and those of all its attempts together
 
 Say = Callable[[str], None]
 
@@ -109,7 +111,8 @@ def _execute(
     log = Log(paths.log, say)
     stop = StopFile(paths.stop, lambda: holds(spec))
     record = _begin(spec)
-    result = Result()
+    before = record.cost
+    result = Result(cost={name: before[name] for name in PHASES if name in before})
     memory: PeakMemory | None = None
     energy: Energy | None = None
     device = None
@@ -135,35 +138,66 @@ def _execute(
         if stopped.status == "stopped":
             log("Stopped at a checkpoint.")
             return False
-        record.status = "pruned"
-        log("Pruned.")
+        if stopped.status == "paused":
+            result.cost[PAUSED] = spec.until
+            log(f"Paused at {spec.until} {spec.resource}.")
+        else:
+            record.status = "pruned"
+            log("Pruned.")
     except Exception as error:  # whatever a run raises is its result, and the next run follows
-        if is_disk_full(error):
-            # No result of the run: it goes on from its checkpoint when there is space.
-            raise HarnessError(
-                f"The disk that holds {paths.directory} is full. Free space; the run goes on."
-            ) from error
-        record.status, record.error = "failed", explain(error, spec.config)
-        log(f"Failed: {record.error}", quiet=True)
-        if not isinstance(error, HarnessError):
-            log(traceback.format_exc(), quiet=True)
+        record.status, record.error = "failed", _failed(error, spec, log)
     record.metrics = result.metrics
     record.data = result.data
-    total = time.perf_counter() - started + trained
-    costs = result.cost | {"total_seconds": total} | occupied(total, device, spec.config.get("launch") or {})
-    record.cost = {name: round(v, 6) if isinstance(v, float) else v for name, v in costs.items()} | {
-        "peak_memory_mb": memory and round(memory.megabytes(), 1),
-        "energy_joules": energy and energy.joules(),
-        "threads": torch.get_num_threads(),
-        "device": device,
-    }
+    seconds = time.perf_counter() - started + trained
+    record.cost = _costs(
+        result.cost, before, seconds, device, memory, None if energy is None else energy.joules(), spec
+    )
     record.provenance = versions() | scheduler() | {"device_name": device and device_name(device)} | result.provenance
-    record.ended = now()
+    record.ended = None if record.status == "running" else now()
     if not holds(spec):
         return False
     record.write(paths.record)
-    shutil.rmtree(paths.checkpoint, ignore_errors=True)
+    if record.status != "running":
+        shutil.rmtree(paths.checkpoint, ignore_errors=True)
     return True
+
+
+def _failed(error: Exception, spec: RunSpec, log: Log) -> str:
+    """Log why a run failed, and say it in one message.
+
+    Raises:
+        HarnessError: the disk is full. That is no result of the run, which goes on from its checkpoint later.
+    """
+    if is_disk_full(error):
+        raise HarnessError(
+            f"The disk that holds {spec.paths.directory} is full. Free space; the run goes on."
+        ) from error
+    message = explain(error, spec.config)
+    log(f"Failed: {message}", quiet=True)
+    if not isinstance(error, HarnessError):
+        log(traceback.format_exc(), quiet=True)
+    return message
+
+
+def _costs(
+    found: dict[str, Any],
+    before: dict[str, Any],
+    seconds: float,
+    device: str | None,
+    memory: PeakMemory | None,
+    joules: float | None,
+    spec: RunSpec,
+) -> dict[str, Any]:
+    """What a run has cost, with what earlier attempts have that paused at a rung."""
+    total = seconds + before.get("total_seconds", 0.0)
+    earlier = before.get("energy_joules")
+    costs = found | {"total_seconds": total} | occupied(total, device, spec.config.get("launch") or {})
+    return {name: round(v, 6) if isinstance(v, float) else v for name, v in costs.items()} | {
+        "peak_memory_mb": memory and max(round(memory.megabytes(), 1), before.get("peak_memory_mb") or 0.0),
+        "energy_joules": joules if earlier is None else earlier + (joules or 0.0),
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
 
 
 def _begin(spec: RunSpec) -> Record:
@@ -173,6 +207,8 @@ def _begin(spec: RunSpec) -> Record:
     known = _known(spec)
     if known is not None and known.status in ("running", "lost") and known.signature == spec.signature:
         record.started = known.started
+        # Of a run that paused, what it has cost so far; the rest is counted over all its attempts already.
+        record.cost = {name: known.cost[name] for name in (*PHASES, *TOTALS) if known.cost.get(name) is not None}
     else:
         shutil.rmtree(paths.checkpoint, ignore_errors=True)
         shutil.rmtree(paths.model, ignore_errors=True)

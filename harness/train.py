@@ -67,9 +67,13 @@ def fit(
                     stepped = advance(member, loss)
                     if stepped and member.progress.position == member.steps_per_epoch:
                         finish_epoch(member)
+                    elif stepped and (rung := member.reach()) is not None:
+                        judge(member, rung)
                     if stepped and member.status == "going":
                         asked = member.stop()
-                        attend(member, "checkpoint" if interrupted() and asked != "taken" else asked)
+                        if asked != "taken":
+                            asked = "pause" if member.at_limit else "checkpoint" if interrupted() else asked
+                        attend(member, asked)
         gone = [member for member in going if member.status != "going"]
         going = [member for member in going if member.status == "going"]
         arriving = [following for member in gone if (following := ended(member)) is not None]
@@ -192,14 +196,7 @@ def finish_epoch(member: Member) -> None:
         with timed(progress, "train_seconds"), member.random_state.active():
             member.hooks.end_epoch(member.classifier, lambda: features(member), member.train.labels)
         if member.validation is not None:
-            with timed(progress, "evaluate_seconds"):
-                probabilities = predict(member.classifier, member.validation, member.config, member.device)
-                progress.val = evaluate(member.validation.labels, probabilities)
-            if progress.val["loss"] is None:
-                raise HarnessError(
-                    f"the outputs became non-finite by step {progress.step} (train.lr={member.config.lr}, "
-                    f"train.head_lr={member.config.head_lr}): try lower rates, or train.precision=fp32."
-                )
+            probabilities, progress.val = validate(member, member.validation)
             line += f", dev loss: {progress.val['loss']:.3f}, {score(member.metric, progress.val, 'dev')}"
             improved = progress.best_epoch == 0 or better(member.metric, progress.val, progress.best_val)
         if improved:
@@ -208,15 +205,53 @@ def finish_epoch(member: Member) -> None:
             if member.validation is not None or member.average is not None:
                 member.best_weights = {name: p.detach().clone() for name, p in member.classifier.trainable().items()}
     member.say(line)
-    if member.metrics_path is not None:
-        seconds = round(progress.train_seconds + progress.evaluate_seconds, 3)
-        facts = {"epoch": progress.epoch, "step": progress.step, "train_loss": progress.train_loss, "val": progress.val}
-        append_jsonl(member.metrics_path, facts | {"seconds": seconds} | member.tag)
+    note(member, progress.epoch, progress.train_loss, progress.val, member.reach())
     stale = progress.epoch - progress.best_epoch
     if progress.epoch >= member.last_epoch or 0 < member.config.patience <= stale:
         member.classifier.put(member.best_weights)
         member.classifier.eval()
         member.status = "done"
+
+
+def judge(member: Member, rung: int) -> None:
+    """Evaluate within an epoch, for those who compare members: neither weights nor random numbers are touched."""
+    if member.validation is None:
+        return
+    progress = member.progress
+    with nullcontext() if member.average is None else member.average.in_place():
+        _, values = validate(member, member.validation)
+    epoch = round(progress.epoch + progress.position / member.steps_per_epoch, 6)
+    note(member, epoch, progress.loss_sum / progress.rows, values, rung)
+
+
+def validate(member: Member, validation: Examples) -> tuple[npt.NDArray[np.float32], Values]:
+    """Class probabilities (n, C) of the validation rows and their metrics.
+
+    Raises:
+        HarnessError: they are not finite.
+    """
+    progress = member.progress
+    with timed(progress, "evaluate_seconds"):
+        probabilities = predict(member.classifier, validation, member.config, member.device)
+        values = evaluate(validation.labels, probabilities)
+    if values["loss"] is None:
+        raise HarnessError(
+            f"the outputs became non-finite by step {progress.step} (train.lr={member.config.lr}, "
+            f"train.head_lr={member.config.head_lr}): try lower rates, or train.precision=fp32."
+        )
+    return probabilities, values
+
+
+def note(member: Member, epoch: float, train_loss: float | None, values: Values, rung: int | None) -> None:
+    """Write a line of metrics.jsonl. Its epoch is a whole number at the end of one, and a fraction within."""
+    if member.metrics_path is None:
+        return
+    progress = member.progress
+    facts = {
+        "epoch": epoch, "step": progress.step, "train_loss": train_loss, "val": values,
+        "seconds": round(progress.train_seconds + progress.evaluate_seconds, 3),
+    }  # fmt: skip
+    append_jsonl(member.metrics_path, facts | ({} if rung is None else {"rung": rung}) | member.tag)
 
 
 def attend(member: Member, request: str | None) -> None:
@@ -225,7 +260,7 @@ def attend(member: Member, request: str | None) -> None:
         member.status = "pruned" if request == "prune" else "taken"
         return
     due = time.monotonic() - member.saved_at >= member.config.checkpoint_seconds
-    if member.checkpoint_path is not None and (due or request == "checkpoint"):
+    if member.checkpoint_path is not None and (due or request in ("checkpoint", "pause")):
         optimizer = {
             f"{index}/{name}": tensor
             for index, state in member.optimizer.state_dict()["state"].items()
@@ -243,8 +278,8 @@ def attend(member: Member, request: str | None) -> None:
             tensors["probabilities"] = torch.from_numpy(member.best_probabilities)
         save_checkpoint(member.checkpoint_path, tensors, {"signature": member.signature} | asdict(member.progress))
         member.saved_at = time.monotonic()
-    if request == "checkpoint":
-        member.status = "stopped"
+    if request in ("checkpoint", "pause"):
+        member.status = "stopped" if request == "checkpoint" else "paused"
 
 
 def resume(member: Member) -> None:
@@ -276,12 +311,12 @@ def resume(member: Member) -> None:
         if "probabilities" in tensors:
             member.best_probabilities = tensors["probabilities"].numpy()
         member.say(f"Going on from step {member.progress.step}.")
+        if member.at_limit:
+            member.status = "paused"
     if member.metrics_path is not None and (lines := read_jsonl(member.metrics_path)):
         # Lines of other folds stay.
         ours = [all(line.get(key) == value for key, value in member.tag.items()) for line in lines]
-        kept = [
-            line for line, own in zip(lines, ours, strict=True) if not own or line["epoch"] <= member.progress.epoch
-        ]
+        kept = [line for line, own in zip(lines, ours, strict=True) if not own or line["step"] <= member.progress.step]
         with atomic(member.metrics_path) as temporary:
             temporary.touch()
             for line in kept:

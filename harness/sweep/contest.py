@@ -14,9 +14,10 @@ from harness.config import Config
 from harness.record import Record, RunSpec
 from harness.sweep.choice import Choice
 from harness.sweep.joint import Lane
+from harness.sweep.judged import judged
 from harness.sweep.prepare import Ready
 from harness.sweep.progress import CellView
-from harness.sweep.reconcile import Records
+from harness.sweep.reconcile import Records, prune
 from harness.sweep.tell import Told, told, why_none
 from harness.sweep.trials import Trials
 
@@ -73,7 +74,8 @@ class Contest:
             spec = self._tune_spec(trial.number, suggestion.values)
             record = self._records.finished(spec)
             if record is None:
-                self._todo.append(spec)
+                if not self.pause(spec):
+                    self._todo.append(spec)
             elif not trial.state.is_finished():
                 self._tell(trial.number, record)
         if self.tuning_over and not self._todo:
@@ -116,6 +118,17 @@ class Contest:
         self.active.pop(spec.directory, None)
         if spec.phase == "tune" and spec.trial is not None and not self.trials.told(spec.trial):
             self._tell(spec.trial, record)
+
+    def pause(self, spec: RunSpec) -> bool:
+        """Take note of what a run was judged by so far; whether it waits at its limit, which ends its job."""
+        if spec.trial is None or spec.until is None:
+            return False
+        for rung, value in judged(spec, self.ready.cell.metric).items():
+            self.trials.report(spec.trial, rung, value)
+        if not self.trials.paused(spec.trial):
+            return False
+        self.active.pop(spec.directory, None)
+        return True
 
     @property
     def waiting(self) -> tuple[RunSpec, ...]:
@@ -202,20 +215,22 @@ class Contest:
             if suggestion.duplicate_of is None:
                 return self._tune_spec(suggestion.number, suggestion.values)
             self._answer_duplicate(suggestion.number, suggestion.duplicate_of)
-            if not self.trials.told(suggestion.number):
+            if not (self.trials.told(suggestion.number) or self.trials.paused(suggestion.duplicate_of)):
                 return None  # what it repeats is still under way
             suggestion = None
         if self.choice is None and not any(spec.phase == "tune" for spec in self.active.values()):
+            if (last := self.trials.last()) is not None:
+                return self._tune_spec(last.number, last.values)
             self._choose()
-        if self.choice is None:
-            return None
-        for spec in self.choice.specs:
-            if spec.directory not in self.active and self._records.finished(spec) is None:
-                return spec
-        return None
+        specs = self.choice.specs if self.choice is not None else ()
+        left = (s for s in specs if s.directory not in self.active and self._records.finished(s) is None)
+        return next(left, None)
 
     def _choose(self) -> None:
-        if not (self.trials.settled and self.trials.finalist):
+        if not self.trials.settled:
+            return
+        self._end_paused()
+        if not self.trials.finalist:
             return
         best = self._best()
         if best is None:
@@ -272,7 +287,20 @@ class Contest:
             values,
             trial=number,
             save_model=self._config.keep == "all",
+            rungs=self.trials.rungs.at,
+            resource=self.trials.rungs.resource,
+            until=self.trials.limit(number),
         )
+
+    def _end_paused(self) -> None:
+        """Prune what waits at a rung and is not needed any more; a larger budget goes on with it."""
+        for trial in self.trials.all() if not self._closed else ():
+            if not self.trials.paused(trial.number):
+                continue
+            spec = self._tune_spec(trial.number, self.trials.suggestion(trial.number).values)
+            record = prune(spec, f"Paused at {spec.until} {spec.resource}, and others were better.")
+            self._records.refresh(spec.paths)
+            self._tell(trial.number, record)
 
     def _tell(self, number: int, record: Record) -> None:
         answer = told(record, self.ready.cell.metric, self._config.tune)
@@ -302,7 +330,8 @@ class Contest:
         if self.gave_up is None and not self._worked:
             tried = [record for record in self._records.of_cell(self.id).values() if record.phase == "tune"]
             failed = [record for record in tried if record.status in ("failed", "lost")]
-            self._worked = any(record.status in ("ok", "pruned") for record in tried)
+            # One that has paused, and may go on by now, has costs before its end.
+            self._worked = any(r.status in ("ok", "pruned") or (r.status == "running" and r.cost) for r in tried)
             if len(failed) >= self._config.tune.max_failures and not self._worked:
                 self.gave_up = (
                     f"{self.id}: given up, its first {len(failed)} runs all failed (tune.max_failures="

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import FrameType
 
 from harness.launch import Job, Launcher, Outcome
-from harness.record import Pack, Record, RunPaths, RunSpec, now, read_jsonl
+from harness.record import Pack, Record, RunPaths, RunSpec, now
 from harness.sweep.budget import Budget
 from harness.sweep.contest import Contest
+from harness.sweep.losers import Losers
 from harness.sweep.progress import Progress
 from harness.sweep.reconcile import Records, close_unfinished, note_failure
 from harness.sweep.replicate import Replication
@@ -74,7 +75,7 @@ class Coordinator:
         launcher: where their runs execute.
         records: of the study.
         retries: times a lost run is tried again.
-        prune: whether runs report on the way and may be stopped.
+        prune: whether runs under way that do worse than others are ended.
         progress: the user's view.
         interrupt: asked to stop.
         budget: of the study; it may end the tuning, and the study.
@@ -94,7 +95,8 @@ class Coordinator:
         replication: Replication,
     ) -> None:
         self._contests, self._launcher, self._records = contests, launcher, records
-        self._retries, self._prune, self._progress, self._interrupt = retries, prune, progress, interrupt
+        self._retries, self._progress, self._interrupt = retries, progress, interrupt
+        self._losers = Losers() if prune else None
         self._budget, self._replication = budget, replication
         self._under_way: dict[str, tuple[Contest, Job]] = {}  # by the run's directory
         self._held: list[tuple[Contest, RunSpec]] = []  # asked for, though not in the pack that was being made
@@ -122,8 +124,8 @@ class Coordinator:
                 continue
             for outcome in self._launcher.wait(POLL_SECONDS):
                 self._settle(outcome)
-            if self._prune and not self._stopping:
-                self._prune_losers()
+            if self._losers is not None and not self._stopping:
+                self._losers.prune(self._under_way)
             self._show()
         if self._stopping or self._must_stop():  # where runs execute within `submit`, nothing else may have noticed
             self._replicate()
@@ -217,11 +219,12 @@ class Coordinator:
             if contest is None:
                 continue  # of a job that was taken over, and not wanted
             record = self._records.refresh(spec.paths)
-            if record is None or record.signature != spec.signature or record.status == "running":
+            known = record is not None and record.signature == spec.signature
+            if known and record is not None and record.status != "running":
+                contest.settle(spec, record)
+                self._say(spec, record, contest)
+            elif not (known and contest.pause(spec)):
                 unfinished.append((contest, spec, record))
-                continue
-            contest.settle(spec, record)
-            self._say(spec, record, contest)
         # Runs of a pack execute one after another: a loss concerns the one that had begun, if one had.
         begun = [
             spec
@@ -278,21 +281,6 @@ class Coordinator:
         for directory in self._under_way:
             RunPaths(Path(directory)).ask("checkpoint")
         self._launcher.withdraw()
-
-    def _prune_losers(self) -> None:
-        for contest in self._contests:
-            for spec in list(contest.active.values()):
-                if spec.phase != "tune" or spec.trial is None or spec.paths.stop.exists():
-                    continue
-                lose = False
-                for line in read_jsonl(spec.paths.metrics):
-                    if line.get("fold", 0) != 0:
-                        continue  # epochs start again with each fold; all trials are compared on the first
-                    value = (line.get("val") or {}).get(contest.ready.cell.metric)
-                    if value is not None:
-                        lose = contest.trials.report(spec.trial, int(line["epoch"]), float(value))
-                if lose:
-                    spec.paths.ask("prune")
 
     def _say(self, spec: RunSpec, record: Record, contest: Contest) -> None:
         seconds = record.cost.get("total_seconds")

@@ -19,8 +19,10 @@ from optuna.trial import FrozenTrial, create_trial
 from harness.config import TuneConfig
 from harness.errors import HarnessError
 from harness.record import race_of
+from harness.sweep.asha import Standing
 from harness.sweep.cells import Cell
 from harness.sweep.prepare import Ready
+from harness.sweep.rungs import NO_RUNGS, Rungs, rungs_of
 from harness.sweep.samplers import seed_of
 from harness.sweep.space import Parameter, configurations, size
 from harness.sweep.trials import DUPLICATE, SKIPPED, Suggestion, Trials
@@ -71,18 +73,28 @@ def make_trials(
         By cell, its own trials, or its part of a race.
     """
     cells = [each.cell for each in ready]
+    by_id = {each.cell.id: each for each in ready}
     defaults = {cell.id: [] if (default := cell.defaults()) is None else [default] for cell in cells}
     first = {cell.id: [*defaults[cell.id], *warm.get(cell.id, ())] for cell in cells}
     if tune.mode == "fair":
         return {
-            cell.id: Trials(f"{name}/{cell.id}", cell.space, tune, cell.maximize, first[cell.id], storage)
+            cell.id: Trials(
+                f"{name}/{cell.id}",
+                cell.space,
+                tune,
+                cell.maximize,
+                first[cell.id],
+                storage,
+                rungs_of([by_id[cell.id]], tune),
+            )
             for cell in cells
         }
     found: dict[str, Trials | Lane] = {}
     for group in groups(cells):
+        rungs = rungs_of([by_id[cell.id] for cell in group], tune)
         axes = "".join(f".{key.rpartition('.')[2]}-{value}" for key, value in group[0].variant.items())
         race = Race(
-            f"{name}/{group[0].task}.{group[0].model}{axes}", group, tune, [first[c.id] for c in group], storage
+            f"{name}/{group[0].task}.{group[0].model}{axes}", group, tune, [first[c.id] for c in group], storage, rungs
         )
         found |= {cell.id: lane for cell, lane in zip(group, race.lanes, strict=True)}
     return found
@@ -96,7 +108,7 @@ class Race(Trials):
         cells: the group.
         tune: see `Trials`; `trials` is the budget of all cells together.
         first: by cell, what its first trials try, the default before others.
-        storage: see `Trials`.
+        storage, rungs: see `Trials`.
     """
 
     def __init__(
@@ -106,6 +118,7 @@ class Race(Trials):
         tune: TuneConfig,
         first: Sequence[Sequence[dict[str, Any]]],
         storage: BaseStorage,
+        rungs: Rungs = NO_RUNGS,
     ) -> None:
         methods = tuple(cell.method for cell in cells)
         space = {METHOD: Parameter(METHOD, ",".join(methods), CategoricalDistribution(methods), methods)}
@@ -123,7 +136,7 @@ class Race(Trials):
         ]
         defaults = {cell.method for cell, own in zip(cells, first, strict=True) if own}
         queue = [{METHOD: cell.method} for cell in cells if cell.method not in defaults] + queue
-        super().__init__(name, space, tune, cells[0].maximize, queue, storage)
+        super().__init__(name, space, tune, cells[0].maximize, queue, storage, rungs)
         self.cells = {cell.method: cell for cell in cells}
         self.lanes = [Lane(self, cell) for cell in cells]
         self._gave_up: dict[str, Callable[[], bool]] = {}
@@ -131,15 +144,25 @@ class Race(Trials):
         self._aside: set[int] = set()  # trials that no budget was left for; a larger one begins with them
 
     @property
+    def full(self) -> bool:
+        """Whether the group's budget is used up, or nothing new is left that is worth trying."""
+        return super().full or not self._open()
+
+    @property
     def over(self) -> bool:
-        """Whether the group's budget is used up, or nothing is left that is worth trying."""
-        return self._pending is None and (super().over or not self._open())
+        """See `Trials.over`."""
+        return self._pending is None and super().over
 
     @property
     def settled(self) -> bool:
-        """Whether every trial has ended, but for those that the budget did not reach."""
-        return self._pending is None and all(
-            trial.state.is_finished() or trial.number in self._aside for trial in self.all()
+        """Whether every trial has ended or waits for good, but for those that the budget did not reach."""
+        return (
+            self._pending is None
+            and all(
+                trial.state.is_finished() or trial.number in self._aside or self.paused(trial.number)
+                for trial in self.all()
+            )
+            and self._last() is None
         )
 
     def close(self) -> None:
@@ -155,7 +178,7 @@ class Race(Trials):
     def ask_for(self, method: str) -> Suggestion | None:
         """Suggest the next configuration; it waits for its cell if that is another one."""
         while self._pending is None and not self.over:
-            found = self._ask()
+            found = self.ask()
             whose = self.method_of(self.trial(found.number))
             if self._gave_up[whose]():
                 self._skip(found.number, "The method was given up.")
@@ -170,6 +193,11 @@ class Race(Trials):
             return None
         self._pending = None
         return found
+
+    def last_for(self, method: str) -> Suggestion | None:
+        """See `Trials.last`."""
+        number = self._last()
+        return self._promote(number) if number is not None and self.method_of(self.trial(number)) == method else None
 
     def finalists(self) -> list[str]:
         """The methods that are confirmed, best first."""
@@ -191,6 +219,9 @@ class Race(Trials):
         """The first cell that was not given up; None if all were."""
         going = (lane for lane, method in zip(self.lanes, self.cells, strict=True) if not self._gave_up[method]())
         return next(going, None)
+
+    def _standings(self) -> list[Standing]:
+        return [trial for trial in super()._standings() if trial.number not in self._aside]
 
     def _open(self) -> list[Cell]:
         """Cells that were not given up and have something new to try."""
@@ -223,9 +254,7 @@ class Race(Trials):
         return next(values for values in grid if self._key(values) not in self._keys)
 
     def _skip(self, number: int, why: str) -> None:
-        for study in (self._memory, self._stored):
-            trial_id = study.get_trials(deepcopy=False)[number]._trial_id
-            study._storage.set_trial_user_attr(trial_id, SKIPPED, why)
+        self._note(number, SKIPPED, why)
         self.tell(number, None)
 
 
@@ -234,7 +263,9 @@ class Lane:
 
     def __init__(self, race: Race, cell: Cell) -> None:
         self._race, self._cell = race, cell
-        self.tell, self.told, self.report, self.close = race.tell, race.told, race.report, race.close
+        self.tell, self.told, self.close = race.tell, race.told, race.close
+        self.rungs, self.report, self.hopeless = race.rungs, race.report, race.hopeless
+        self.limit, self.paused = race.limit, race.paused
 
     def all(self) -> list[FrozenTrial]:
         """Every trial of this cell that is run."""
@@ -261,6 +292,10 @@ class Lane:
     def ask(self) -> Suggestion | None:
         """The next configuration, if it is for this cell."""
         return self._decoded(self._race.ask_for(self._cell.method))
+
+    def last(self) -> Suggestion | None:
+        """See `Trials.last`."""
+        return self._decoded(self._race.last_for(self._cell.method))
 
     def pending(self) -> Suggestion | None:
         """See `Trials.pending`."""

@@ -51,6 +51,7 @@ class Ready:
         trial: int | None = None,
         stop_epoch: int | None = None,
         save_model: bool = False,
+        **more: Any,
     ) -> RunSpec:
         """Describe one run of the cell.
 
@@ -59,6 +60,7 @@ class Ready:
             study, phase, seed, trial, save_model: see `RunSpec`.
             values: the tuned values.
             stop_epoch: see `TrainConfig.stop_epoch`; None leaves the configuration's.
+            more: further fields of `RunSpec`.
         """
         config = self.cell.resolve(values) if values else {**self.base, "train": dict(self.base["train"])}
         config["seed"] = seed
@@ -69,7 +71,7 @@ class Ready:
         return RunSpec(
             directory=str(directory / self.cell.id / name), config=config, signature=sign, study=study,
             cell=self.cell.id, phase=phase, variant=self.cell.variant, trial=trial, hyperparameters=values,
-            save_model=save_model,
+            save_model=save_model, **more,
         )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from harness.sweep.prepare import Ready
 from harness.sweep.space import describe
 
 ASKED = "sweep.yaml"
+PRUNING = ("resource", "min_resource", "reduction_factor", "patience")  # what decides which trials go on
 
 
 def question(ready: Ready) -> dict[str, Any]:
@@ -38,6 +39,9 @@ def search(tune: TuneConfig) -> dict[str, Any]:
         "warm_start": [Path(each).name for each in tune.warm_start],
         "objectives": list(tune.objectives),
         "constraints": tune.constraints.given,
+        "pruning": {name: getattr(tune, name) for name in PRUNING if getattr(tune, name) != getattr(TuneConfig, name)}
+        if tune.pruner != "none"
+        else {},
     }
     return {
         "sampler": tune.sampler,

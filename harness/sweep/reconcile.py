@@ -8,12 +8,13 @@ directory, where the run itself finds its checkpoint.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from harness.record import CorruptRecord, Record, RunPaths, RunSpec, append_jsonl, now, read_jsonl
+from harness.record import PAUSED, CorruptRecord, Record, RunPaths, RunSpec, append_jsonl, now, read_jsonl
 from harness.sweep.tally import Tally
 
 FINISHED = ("ok", "failed", "pruned", "lost")
@@ -103,10 +104,25 @@ def note_failure(paths: RunPaths, reason: str, elsewhere: bool = False) -> int:
 
 
 def close_unfinished(records: Records, cell: str, reason: str) -> None:
-    """End the records of a cell that still say `running` although nothing needs those runs any more."""
+    """End the records of a cell that still say `running` although nothing needs those runs any more.
+
+    Runs that wait at a rung stay: a budget ended the tuning, and a larger one goes on with them.
+    """
     for directory, record in list(records.of_cell(cell).items()):
-        if record.status == "running":
+        if record.status == "running" and PAUSED not in record.cost:
             paths = RunPaths(Path(directory))
-            record.status, record.error, record.ended = "pruned", reason, now()
-            record.write(paths.record)
+            _prune(record, paths, reason)
             records.refresh(paths)
+
+
+def prune(spec: RunSpec, reason: str) -> Record:
+    """End a run that waits at a rung: its record says `pruned`, and its checkpoint goes."""
+    record = _prune(spec.result() or spec.new_record("running"), spec.paths, reason)
+    shutil.rmtree(spec.paths.checkpoint, ignore_errors=True)
+    return record
+
+
+def _prune(record: Record, paths: RunPaths, reason: str) -> Record:
+    pruned = replace(record, status="pruned", error=reason, ended=now())
+    pruned.write(paths.record)
+    return pruned

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from harness.config import TuneConfig
 from harness.errors import HarnessError
@@ -70,16 +72,39 @@ def check_sampler(tune: TuneConfig, cell: str, space: Mapping[str, Parameter]) -
             )
 
 
-def make_pruner(tune: TuneConfig) -> optuna.pruners.BasePruner:
-    """Make the pruner of a study."""
-    if tune.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=startup_trials(tune))
-    return optuna.pruners.NopPruner()
-
-
 def seed_of(seed: int, name: str, number: int) -> int:
     """The seed of a trial: a function of what it is, never of what came before."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{number}".encode()).digest()[:4])
+
+
+class Sampled(optuna.Study):  # type: ignore[misc] # Optuna publishes no types here
+    """A study whose sampler learns from trials that pause and go on: it sees them as ended at their last rung.
+
+    Otherwise it would take all of them for the worst, as it takes trials under way, and draw at random until some have
+    come to their end.
+
+    Attributes:
+        judged: numbers of the trials that are shown so; set only while a trial is sampled.
+    """
+
+    judged: frozenset[int] = frozenset()
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        if not self.judged:
+            return list(super()._get_trials(deepcopy, states, use_cache))
+        seen = [
+            _ended(trial) if trial.number in self.judged else trial
+            for trial in super()._get_trials(deepcopy, None, use_cache)
+        ]
+        return [trial for trial in seen if states is None or trial.state in states]
+
+
+def _ended(trial: FrozenTrial) -> FrozenTrial:
+    shown = copy.copy(trial)
+    shown.state, shown.value = TrialState.PRUNED, trial.intermediate_values[trial.last_step]
+    return shown
 
 
 class Unused(optuna.samplers.RandomSampler):  # type: ignore[misc] # Optuna publishes no types here

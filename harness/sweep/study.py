@@ -32,13 +32,14 @@ from harness.sweep.choice import write_choices
 from harness.sweep.contest import Contest
 from harness.sweep.coordinator import Coordinator, Interrupt
 from harness.sweep.importance import write_importances
-from harness.sweep.joint import check_joint, make_trials
+from harness.sweep.joint import check_joint, groups, make_trials
 from harness.sweep.meter import Meter, settle, slot_rate
 from harness.sweep.plan import keep_plan, show_plan
 from harness.sweep.prepare import Ready, prepare
 from harness.sweep.progress import Progress, clock, tell
 from harness.sweep.reconcile import Records
 from harness.sweep.replicate import Replication, plan_looks
+from harness.sweep.rungs import check_pruner
 from harness.sweep.samplers import startup_trials
 from harness.sweep.storage import lock, open_storage
 from harness.sweep.warm_start import Start, warm_starts
@@ -74,6 +75,9 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     Settings(**asdict(config.report)).check()
     trackers.check(config.tracker, config.packages)
     check_joint(asked.cells, config.tune)
+    by_id = {each.cell.id: each for each in ready}
+    together = [[cell] for cell in asked.cells] if config.tune.mode == "fair" else groups(asked.cells)
+    check_pruner([[by_id[cell.id] for cell in group] for group in together], config.tune)
     warm, unused = warm_starts(ready, config, directory)
     check_dollars(config, [slot_rate(config, each.base) for each in ready])
     open_jobs = Jobs(directory).open()
@@ -206,8 +210,8 @@ def _coordinate(
     try:
         with interrupt.watching(), progress:
             coordinator = Coordinator(
-                contests, launcher, records, config.launch.retries, config.tune.pruner != "none", progress, interrupt,
-                budget, replication,
+                contests, launcher, records, config.launch.retries, config.tune.pruner not in ("none", "asha"),
+                progress, interrupt, budget, replication,
             )  # fmt: skip
             finished = coordinator.run()
     except KeyboardInterrupt:

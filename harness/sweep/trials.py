@@ -19,11 +19,15 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.config import TuneConfig
-from harness.sweep.samplers import Unused, make_pruner, make_sampler, planned_trials, seed_of, startup_trials
+from harness.sweep.asha import Ladder, Standing
+from harness.sweep.pruners import make_pruner
+from harness.sweep.rungs import NO_RUNGS, Rungs
+from harness.sweep.samplers import Sampled, Unused, make_sampler, planned_trials, seed_of, startup_trials
 from harness.sweep.space import Parameter, conditional, configurations, size
 
 DUPLICATE = "duplicate_of"  # user attribute: number of the trial with the same configuration
 SKIPPED = "skipped"  # user attribute: why the trial was never run
+LEVEL = "level"  # user attribute: index of the rung up to which the trial may run, where it was promoted
 FIRST = "first"  # user attribute of a study: the configurations that it begins with, where it is not the default alone
 # Repeated suggestions in a row after which a sampler on a finite space is handed a configuration that is new.
 REPEATS = 3
@@ -54,6 +58,7 @@ class Trials:
         maximize: direction of the metric. `tune.objectives` are further objectives, all minimised.
         first: what the first trials try, sampled form: trial 0 the documented default, then what a warm start brings.
         storage: written to after each step in memory.
+        rungs: where the trials are judged on the way.
     """
 
     def __init__(
@@ -64,7 +69,10 @@ class Trials:
         maximize: bool,
         first: Sequence[dict[str, Any]],
         storage: BaseStorage,
+        rungs: Rungs = NO_RUNGS,
     ) -> None:
+        self.rungs = rungs
+        self._ladder = Ladder(rungs.at if tune.pruner == "asha" else (), tune.reduction_factor, maximize)
         self._name, self._space, self._tune, self._maximize = name, space, tune, maximize
         self._conditional, self._size = conditional(space), size(space)
         directions = ["maximize" if maximize else "minimize", *("minimize" for _ in tune.objectives)]
@@ -79,7 +87,8 @@ class Trials:
         self._first: list[dict[str, Any]] = attributes.get(FIRST) or list(first)
         if FIRST not in attributes and len(first) > 1:
             self._stored.set_user_attr(FIRST, self._first)
-        self._memory = optuna.create_study(directions=directions, pruner=make_pruner(tune), sampler=Unused())
+        storage_ = optuna.create_study(study_name=name, directions=directions, sampler=Unused())._storage
+        self._memory = Sampled(name, storage_, Unused(), make_pruner(tune, rungs))
         for trial in self._stored.get_trials(deepcopy=False):
             self._memory.add_trial(trial)
         self._copy_attributes(self._stored, self._memory)
@@ -117,9 +126,14 @@ class Trials:
         return self._size is not None and len(self._keys) >= self._size
 
     @property
-    def over(self) -> bool:
-        """Whether as many configurations were tried as asked, or as there are."""
+    def full(self) -> bool:
+        """Whether as many configurations are tried as asked, or as there are."""
         return self.exhausted or (self._tune.trials is not None and self.tried >= self._tune.trials)
+
+    @property
+    def over(self) -> bool:
+        """Whether, besides, no paused one may go on, as things stand."""
+        return self.full and self._ladder.promotable(self._standings()) is None
 
     @property
     def planned(self) -> int | None:
@@ -134,7 +148,7 @@ class Trials:
     @property
     def settled(self) -> bool:
         """Whether it can be said what is confirmed once this cell's own trials have ended."""
-        return True
+        return self._last() is None
 
     @property
     def finalist(self) -> bool:
@@ -152,9 +166,41 @@ class Trials:
     def close(self) -> None:
         """Take note that nothing more is tried, for now."""
 
-    def ask(self) -> Suggestion | None:
-        """Suggest the next configuration and write it down; None if it is another cell's turn."""
-        return self._ask()
+    def ask(self) -> Suggestion:
+        """Suggest the next configuration and write it down. One that is paused and may go on comes before a new one."""
+        return self._ask() if (number := self._ladder.promotable(self._standings())) is None else self._promote(number)
+
+    def last(self) -> Suggestion | None:
+        """A paused configuration that goes on after all was tried, for none has come to a usable end; None if one has.
+
+        None, too, while others run, or if it is another cell's.
+        """
+        return None if (number := self._last()) is None else self._promote(number)
+
+    def limit(self, number: int) -> int | None:
+        """The amount of the resource up to which a trial may run; None to its end."""
+        return self._ladder.limit(_standing(self.trial(number)))
+
+    def paused(self, number: int) -> bool:
+        """Whether a trial waits at its limit."""
+        return self._ladder.paused(_standing(self.trial(number)))
+
+    def _standings(self) -> list[Standing]:
+        own = (trial for trial in self.all() if DUPLICATE not in trial.user_attrs and SKIPPED not in trial.user_attrs)
+        return [_standing(trial) for trial in own] if self._ladder.rungs else []
+
+    def _last(self) -> int | None:
+        return None if self.complete() else self._ladder.last(self._standings())
+
+    def _promote(self, number: int) -> Suggestion:
+        self._note(number, LEVEL, _standing(self.trial(number)).level + 1)
+        return self.suggestion(number)
+
+    def _note(self, number: int, name: str, value: Any) -> None:
+        """Write a trial's attribute down."""
+        for study in (self._memory, self._stored):
+            trial_id = study.get_trials(deepcopy=False)[number]._trial_id
+            study._storage.set_trial_user_attr(trial_id, name, value)
 
     def pending(self) -> Suggestion | None:
         """A configuration that was suggested for this cell while another one asked."""
@@ -171,8 +217,9 @@ class Trials:
             seed_of(self._tune.seed, self._name, 0),
             self._conditional,
         )
+        self._memory.judged = frozenset(trial.number for trial in self._standings() if trial.values and not trial.over)
         handle = self._sample()
-        self._memory.sampler = Unused()
+        self._memory.sampler, self._memory.judged = Unused(), frozenset()
         distributions = {key: self._space[key].distribution for key in handle.params}
         key = self._key(handle.params)
         attributes = {DUPLICATE: self._keys[key]} if key in self._keys else {}
@@ -261,15 +308,27 @@ class Trials:
         self._handles.pop(number, None)
         self._tried = self._best_first = None
 
-    def report(self, number: int, step: int, value: float) -> bool:
-        """Note a value on the way; return whether the trial should be pruned."""
-        handle = self._handles.get(number) or optuna.Trial(self._memory, self.all()[number]._trial_id)
-        self._handles[number] = handle
+    def report(self, number: int, step: int, value: float) -> None:
+        """Note a score on the way; what is known of that step stays."""
         if step not in self.all()[number].intermediate_values:
-            handle.report(value, step)
+            self._handle(number).report(value, step)
             stored = self._stored.get_trials(deepcopy=False)[number]
             self._stored._storage.set_trial_intermediate_value(stored._trial_id, step, value)
-        return bool(handle.should_prune())
+
+    def hopeless(self, number: int) -> bool:
+        """Whether a trial should be ended, by what was reported."""
+        hopeless = bool(self._handle(number).should_prune())
+        # A pruner may note with the trial which rung it has reached.
+        stored = self._stored.get_trials(deepcopy=False)[number]
+        for key, value in self.all()[number].system_attrs.items():
+            if stored.system_attrs.get(key) != value:
+                self._stored._storage.set_trial_system_attr(stored._trial_id, key, value)
+        return hopeless
+
+    def _handle(self, number: int) -> optuna.Trial:
+        if number not in self._handles:
+            self._handles[number] = optuna.Trial(self._memory, self.all()[number]._trial_id)
+        return self._handles[number]
 
     def told(self, number: int) -> bool:
         """Whether the trial has ended."""
@@ -301,3 +360,9 @@ class Trials:
     @staticmethod
     def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(sorted(params.items()))
+
+
+def _standing(trial: FrozenTrial) -> Standing:
+    return Standing(
+        trial.number, trial.intermediate_values, int(trial.user_attrs.get(LEVEL, 0)), trial.state.is_finished()
+    )

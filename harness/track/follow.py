@@ -102,7 +102,9 @@ class Follow:
                 return
             values = asdict(record) | {"error": _reason(record.error)}
             run = Tracked(key, name, values, _config(paths.config))
-            written = read_jsonl(paths.metrics)
+            written = [
+                line for line in read_jsonl(paths.metrics) if isinstance(line["epoch"], int)
+            ]  # at the end of one
             lines = [line for line in written if _key(line) not in told["epochs"]]
             if self.open.get(name) != run.id:
                 self.tracker.begin(run)

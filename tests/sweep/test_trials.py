@@ -113,15 +113,3 @@ def test_grid_refuses_a_continuous_space() -> None:
     """Naming the key and what to write instead."""
     with pytest.raises(HarnessError, match=r"grid needs a finite space, but in demo\.x.* lr=.*Give choices"):
         check_sampler(TuneConfig(sampler="grid"), "demo.x", CONTINUOUS)
-
-
-def test_the_median_pruner_ends_what_is_worse_than_most(tmp_path: Path) -> None:
-    """After the start-up trials, a curve below the median of its epoch is stopped; one above is not."""
-    trials = opener(tmp_path, CONTINUOUS, TuneConfig(trials=12, pruner="median"))()
-    for level in (0.5, 0.6, 0.7, 0.8):
-        number = trials.ask().number
-        for epoch in range(3):
-            assert not trials.report(number, epoch, level)
-        trials.tell(number, level)
-    assert trials.report(trials.ask().number, 0, 0.4)
-    assert not trials.report(trials.ask().number, 0, 0.9)

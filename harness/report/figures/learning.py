@@ -63,7 +63,7 @@ def _points(row: Row) -> Points:
     for line in lines:
         epoch, val = number(line.get("epoch")), line.get("val")
         value = number(val.get(row.cell.metric)) if isinstance(val, dict) else None
-        if epoch is not None and value is not None:
+        if epoch is not None and epoch.is_integer() and value is not None:  # others were judged within an epoch
             folds.setdefault(line.get("fold", 0), {})[int(epoch)] = value
     if not folds:
         return []
