@@ -74,7 +74,8 @@ class Contest:
             spec = self._tune_spec(trial.number, suggestion.values)
             record = self._records.finished(spec)
             if record is None:
-                if not self.pause(spec):
+                begun = self._records.of_cell(self.id).get(spec.directory)
+                if begun is None or begun.signature != spec.signature or not self.pause(spec):
                     self._todo.append(spec)
             elif not trial.state.is_finished():
                 self._tell(trial.number, record)

@@ -219,11 +219,14 @@ class Coordinator:
             if contest is None:
                 continue  # of a job that was taken over, and not wanted
             record = self._records.refresh(spec.paths)
-            known = record is not None and record.signature == spec.signature
-            if known and record is not None and record.status != "running":
+            if record is None or record.signature != spec.signature:
+                unfinished.append((contest, spec, record))
+            elif record.status != "running":
                 contest.settle(spec, record)
                 self._say(spec, record, contest)
-            elif not (known and contest.pause(spec)):
+            elif contest.pause(spec):
+                self._say(spec, record, contest)
+            else:
                 unfinished.append((contest, spec, record))
         # Runs of a pack execute one after another: a loss concerns the one that had begun, if one had.
         begun = [
@@ -284,10 +287,11 @@ class Coordinator:
 
     def _say(self, spec: RunSpec, record: Record, contest: Contest) -> None:
         seconds = record.cost.get("total_seconds")
-        if seconds is not None:
+        paused = record.status == "running"
+        if seconds is not None and not paused:
             self._seconds.append(float(seconds))
         metric = contest.ready.cell.metric
-        parts = [f"{_name(spec)}: {record.status}"]
+        parts = [f"{_name(spec)}: {f'paused at {spec.until} {spec.resource}' if paused else record.status}"]
         for split, label in (("val", "val"), ("test", "test")):
             value = record.metrics[split].get(metric)
             if value is not None:
@@ -296,7 +300,7 @@ class Coordinator:
             parts.append(f"{seconds:.1f} s")
         if record.error:
             parts.append(record.error)
-        style = {"ok": "", "pruned": "dim"}.get(record.status, "red")
+        style = {"ok": "", "pruned": "dim", "running": "dim"}.get(record.status, "red")
         self._progress.say(", ".join(parts), style)
 
     def _show(self) -> None:
