@@ -144,7 +144,7 @@ def _execute(
         else:
             record.status = "pruned"
             log("Pruned.")
-    except Exception as error:  # whatever a run raises is its result, and the next run follows
+    except Exception as error:  # noqa: BLE001 -- whatever a run raises is its result, and the next run follows
         record.status, record.error = "failed", _failed(error, spec, log)
     record.metrics = result.metrics
     record.data = result.data
