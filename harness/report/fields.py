@@ -129,6 +129,11 @@ def _gap_text(case: Case) -> str:
     return f"{middle} ({low} to {high})"
 
 
+def _share_text(case: Case) -> str:
+    share = case.row.evaluate_share
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
 def _owned(case: Case, unit: str) -> float | None:
     requests = case.settings.requests_per_month
     return None if requests is None else ownership(case.row, unit).total(requests, case.settings.months)
@@ -188,6 +193,7 @@ FIELDS: dict[str, Field] = {
         _mean("accelerator_seconds", "accelerator"),
         _mean("core_seconds", "core time"),
         _mean("total_seconds", "whole run"),
+        Field("evaluate_share", "evaluating", lambda case: case.row.evaluate_share, _share_text),
         _mean("dollars", "dollars"),
         _cost("tune_dollars", "tuning dollars", lambda case: case.row.tune_costs.get("dollars")),
         _cost("ownership_dollars", "total cost", lambda case: _owned(case, "dollars")),

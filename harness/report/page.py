@@ -33,9 +33,9 @@ MOST_ROWS = 1000  # rows of the page's table; more would make it slow, and nobod
 FIGURE_BYTES = 3_000_000  # of figures in the page; others stand beside it as files
 _ACROSS = ("ranks-", "profile-")  # figures across tasks
 _COSTS = (
-    "train_seconds", "total_seconds", "tune_seconds", "accelerator_seconds", "core_seconds", "energy_joules", "dollars",
-    "tune_dollars", "peak_memory_mb", "params_trainable", "saved_bytes", "latency_p50_seconds", "latency_p95_seconds",
-    "throughput_per_second", "ownership_dollars", "ownership_seconds",
+    "train_seconds", "evaluate_share", "total_seconds", "tune_seconds", "accelerator_seconds", "core_seconds",
+    "energy_joules", "dollars", "tune_dollars", "peak_memory_mb", "params_trainable", "saved_bytes",
+    "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second", "ownership_dollars", "ownership_seconds",
 )  # fmt: skip
 # Facts that the page words itself, or shows elsewhere.
 _UNLISTED = ("warnings", "selected_with")

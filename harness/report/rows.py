@@ -20,8 +20,8 @@ __all__ = ["COSTS", "TUNE_COSTS", "Row", "rows", "number", "mean_std", "metric",
 
 # The costs of a record that a row gives by name.
 COSTS = (
-    "train_seconds", "total_seconds", "core_seconds", "accelerator_seconds", "energy_joules", "saved_bytes",
-    "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
+    "train_seconds", "evaluate_seconds", "total_seconds", "core_seconds", "accelerator_seconds", "energy_joules",
+    "saved_bytes", "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
 )  # fmt: skip
 TUNE_COSTS = ("total_seconds", "core_seconds", "accelerator_seconds", "energy_joules")
 
@@ -74,6 +74,12 @@ class Row:
     lost: int = 0
     costs: dict[str, float] = field(default_factory=dict)
     tune_costs: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def evaluate_share(self) -> float | None:
+        """Share of a confirmed run's time that went into judging it; None where that is not known."""
+        judged, whole = self.costs.get("evaluate_seconds"), self.costs.get("total_seconds")
+        return judged / whole if judged is not None and whole else None
 
     @property
     def question(self) -> tuple[str, str, str]:

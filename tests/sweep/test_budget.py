@@ -182,7 +182,7 @@ def test_a_study_ends_at_its_cap_and_a_larger_one_goes_on(tmp_path: Path, cache:
     options = (
         "method=linear_probe,lora",
         "tune.trials=2",
-        "train.epochs=60",
+        "train.epochs=24",
         "launch.kind=inline",
         "launch.threads=1",
     )
