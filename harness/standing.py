@@ -22,6 +22,7 @@ class CellStatus:
         trials: how many there will be; None as many as the seconds allow.
         confirmed: confirmation runs of the chosen configuration that have ended; of single runs, those that have.
         seeds: how many there will be.
+        paused: runs that wait at a rung until it is decided who goes on.
         interrupted: runs that nobody executes now; they go on from their checkpoints.
         best: the best validation score so far, a fraction.
     """
@@ -35,6 +36,7 @@ class CellStatus:
     running: int
     queued: int
     failed: int
+    paused: int
     interrupted: int
     metric: str
     best: float | None
@@ -49,7 +51,7 @@ def cells(
         asked: sweep.yaml; {} for single runs.
         choices: choices.json.
         records: by `<cell>/<run>`.
-        doing: of the runs that have not ended, by `<cell>/<run>`: running | queued | interrupted.
+        doing: of the runs that have not ended, by `<cell>/<run>`: running | queued | paused | interrupted.
     """
     by_cell: dict[str, dict[str, Record]] = {}
     for name, record in records.items():
@@ -124,7 +126,8 @@ def _cell(
         id=cell, state=state, tuned=len(tuned),
         trials=len(tuned) if over and not nothing_worked else trials if trials is None else max(trials, len(tuned)),
         confirmed=len(chosen), seeds=seeds, running=now["running"], queued=now["queued"],
-        interrupted=now["interrupted"], failed=sum(record.status in ("failed", "lost") for record in ended),
+        paused=now["paused"], interrupted=now["interrupted"],
+        failed=sum(record.status in ("failed", "lost") for record in ended),
         metric=metric, best=_value(best, metric),
     )  # fmt: skip
 

@@ -111,7 +111,7 @@ def _kept(directory: Path) -> str:
     ended = sum(found.runs[status] for status in ("ok", "pruned", "failed"))
     if found.state == "done":
         return f"It is done: {_count(ended, 'run')}."
-    begun = found.runs["interrupted"] + found.runs["running"]
+    begun = sum(found.runs[doing] for doing in ("paused", "interrupted", "running"))
     checkpoints = sum(1 for path in (directory / "runs").glob("*/*/checkpoint") if path.is_dir())
     parts = [_count(ended, "ended run")] if ended else []
     if begun:

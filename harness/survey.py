@@ -16,7 +16,7 @@ import yaml
 
 from harness import studies
 from harness.launch.submissions import COORDINATOR
-from harness.record import CorruptRecord, Record
+from harness.record import PAUSED, CorruptRecord, Record
 from harness.standing import CellStatus, cells
 
 STATES = ("running", "queued", "done", "stopped")
@@ -33,7 +33,8 @@ class Survey:
         state: one of `STATES`.
         holder: who coordinates it, or died doing so: {pid, host, since}; None if nobody does.
         coordinator: see `harness.studies.coordinator_job`.
-        runs: number of runs by `ok`, `pruned`, `failed` (lost ones are), `running`, `queued`, `interrupted`.
+        runs: number of runs by `ok`, `pruned`, `failed` (lost ones are), `running`, `queued`, `paused` (at a
+            rung, until it is decided who goes on), `interrupted`.
         looked_at: when the states of `tasks` were asked.
         failures: the runs that failed, latest first: {run, status, error, ended}.
         unreadable: runs whose record cannot be read.
@@ -61,7 +62,7 @@ class _Runs:
     """The runs of a study, by `<cell>/<run>`: their records, and what each does now."""
 
     records: dict[str, Record] = field(default_factory=dict)
-    doing: dict[str, str] = field(default_factory=dict)  # running | queued | interrupted
+    doing: dict[str, str] = field(default_factory=dict)  # running | queued | paused | interrupted
     unreadable: list[str] = field(default_factory=list)
     changed: dict[str, float] = field(default_factory=dict)
 
@@ -96,7 +97,7 @@ def survey(directory: Path) -> Survey:
         name=directory.resolve().name, directory=directory, state=state, holder=holder, coordinator=job, cells=standing,
         runs={
             "ok": finished["ok"], "pruned": finished["pruned"], "failed": finished["failed"] + finished["lost"],
-            **{name: doing_now[name] for name in ("running", "queued", "interrupted")},
+            **{name: doing_now[name] for name in ("running", "queued", "paused", "interrupted")},
         },
         tasks=tasks, looked_at=studies.looked_at(directory),
         failures=[
@@ -150,6 +151,9 @@ def _say_what_runs(
     for name, record in runs.records.items():
         if record.status != "running":
             continue
+        if PAUSED in record.cost:
+            runs.doing[name] = "paused"
+            continue
         if single:
             alive = now - runs.changed[name] < SINGLE_QUIET
         else:
@@ -163,7 +167,7 @@ def _say_what_runs(
             known = runs.records.get(name)
             if known is None or (known.status == "running" and task.waiting):
                 runs.doing[name] = "queued"
-            elif known.status == "running":
+            elif known.status == "running" and PAUSED not in known.cost:
                 runs.doing[name] = "running"
 
 

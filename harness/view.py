@@ -81,7 +81,7 @@ def _headline(found: Survey) -> Text:
 
 
 def _cell_table(found: Survey) -> Table:
-    counts = ("running", "queued", "interrupted", "failed")
+    counts = ("running", "queued", "paused", "interrupted", "failed")
     shown = [name for name in counts if any(getattr(cell, name) for cell in found.cells)]
     tuned = any(cell.tuned or cell.trials is None or cell.trials for cell in found.cells)
     scored = any(cell.best is not None for cell in found.cells)

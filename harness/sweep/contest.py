@@ -192,6 +192,8 @@ class Contest:
         records = self._records.of_cell(self.id).values()
         confirmed = sum(self._records.finished(spec) is not None for spec in self.choice.specs) if self.choice else 0
         best = self.trials.complete()
+        going = sum(s.phase == "tune" for s in self.active.values())
+        paused = sum(self.trials.paused(trial.number) for trial in self.trials.all()) if self.trials.rungs.at else 0
         phases = {spec.phase for spec in self.active.values()}
         state = "waiting"
         if self.done:
@@ -200,7 +202,7 @@ class Contest:
         elif phases or records:
             state = "confirming" if self.choice is not None else "tuning"
         return CellView(
-            id=self.id, state=state, tuned=self.trials.tried - sum(s.phase == "tune" for s in self.active.values()),
+            id=self.id, state=state, tuned=self.trials.tried - going - paused,
             trials=self.trials.tried if self.trials.exhausted else self.trials.planned,
             confirmed=confirmed, seeds=len(self.seeds), running=len(self.active),
             failed=sum(record.status in ("failed", "lost") for record in records),

@@ -1,0 +1,321 @@
+"""What promotion by rungs saves, and what it costs in score: 64 LoRA configurations of BANKING77, 10 shots, 9 epochs.
+
+    python -m tests.benchmarks.asha record [--trials 64] [--runs-dir runs] [--output tests/benchmarks/results/...]
+    python -m tests.benchmarks.asha replay
+
+`record` trains all configurations to their end, once: a study without a pruner, which goes on where it was when it is
+started again. Its curves are committed. `replay` lets them arrive in other orders and asks the real rule of promotion
+(`harness.sweep.asha`), with workers that are simulated in steps of training. `tests.benchmarks.speed` has both as
+`asha_steps`, and as `asha_wall` the whole of it by the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import heapq
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.build import build
+from harness.config import TuneConfig
+from harness.record import read_jsonl, write_json
+from harness.sweep.asha import Ladder, Standing
+from tests.benchmarks.contest import Benchmark, Measurement, hardware, run_all, splits
+from tests.benchmarks.stock.trials import PROGRAM
+from tests.benchmarks.work import ROOT, minilm
+
+CURVES = ROOT / "tests/benchmarks/results/asha_curves.json"
+TRIALS, EPOCHS, ORDERS, WORKERS = 64, 9, 5, (2, 8)
+MARGIN = 0.005  # half a point
+TASK = {"shots": 10, "validation": "pool", "pool_per_class": 5}
+ASKED = (
+    "task=banking77", *(f"task.{key}={value}" for key, value in TASK.items()), "method=lora", f"train.epochs={EPOCHS}",
+    "tune.sampler=random", "confirm.seeds=1",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One configuration, trained to its end.
+
+    Attributes:
+        hyperparameters: by override key.
+        val: validation accuracy after each epoch.
+        steps: optimizer steps an epoch.
+    """
+
+    hyperparameters: dict[str, Any]
+    val: tuple[float, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a search over recorded curves came to.
+
+    Attributes:
+        score: the best validation score of the configurations that came to their end, as a study chooses.
+        steps: of training.
+        ended: how many came to their end.
+    """
+
+    score: float
+    steps: int
+    ended: int
+
+
+def record(runs_dir: Path, output: Path, trials: int, more: Sequence[str] = ()) -> None:
+    """Train every configuration to its end, or go on with that, and write the curves."""
+    command = [
+        sys.executable, "-m", "harness", "-m", *ASKED, f"tune.trials={trials}", "study=asha_curves",
+        f"runs_dir={runs_dir}", f"reports_dir={runs_dir / 'reports'}", *more,
+    ]  # fmt: skip
+    subprocess.run(command, check=True, cwd=ROOT)
+    curves = []
+    for path in sorted((runs_dir / "asha_curves" / "runs").glob("*/trial*/record.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        lines = [line for line in read_jsonl(path.with_name("metrics.jsonl")) if isinstance(line["epoch"], int)]
+        curves.append(
+            {
+                "hyperparameters": found["hyperparameters"],
+                "val": [line["val"]["accuracy"] for line in lines],
+                "steps": lines[0]["step"],
+                "seconds": round(found["cost"]["train_seconds"], 2),
+            }
+        )
+    write_json(output, {"asked": [*ASKED, f"tune.trials={trials}", *more], "hardware": hardware(), "curves": curves})
+
+
+def recorded(path: Path = CURVES) -> list[Curve]:
+    """The curves that were recorded, in the order in which they were sampled."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [Curve(each["hyperparameters"], tuple(each["val"]), each["steps"]) for each in content["curves"]]
+
+
+def arrivals(curves: Sequence[Curve], order: int) -> list[Curve]:
+    """The curves in one of the orders; 0 is that in which they were sampled."""
+    shuffled = list(curves)
+    if order:
+        random.Random(order).shuffle(shuffled)
+    return shuffled
+
+
+def replay(curves: Sequence[Curve], workers: int, factor: int = TuneConfig.reduction_factor) -> Replay:
+    """Search by promotion over curves that arrive one after another.
+
+    Args:
+        curves: in their order.
+        workers: runs at once; each takes as long as it has steps.
+        factor: `tune.reduction_factor`.
+    """
+    rungs = tuple(factor**power for power in range(EPOCHS) if 2 * factor**power <= EPOCHS)
+    ladder = Ladder(rungs, factor, maximize=True)
+    trials: list[Standing] = []
+    under_way: list[tuple[float, int]] = []  # when it ends, and which trial
+    now, steps = 0.0, 0
+    while True:
+        while len(under_way) < workers and (number := _next(ladder, trials, len(curves))) is not None:
+            before = max(trials[number].values, default=0)
+            length = ((ladder.limit(trials[number]) or EPOCHS) - before) * curves[number].steps
+            steps += length
+            heapq.heappush(under_way, (now + length, number))
+        if not under_way:
+            ended = [curves[trial.number] for trial in trials if trial.over]
+            return Replay(max(max(curve.val) for curve in ended), steps, len(ended))
+        now, number = heapq.heappop(under_way)
+        limit = ladder.limit(trials[number])
+        trials[number] = (
+            replace(trials[number], over=True)
+            if limit is None
+            else replace(trials[number], values={**trials[number].values, limit: curves[number].val[limit - 1]})
+        )
+
+
+def _next(ladder: Ladder, trials: list[Standing], total: int) -> int | None:
+    """What a free worker does next; the trial's new standing is noted."""
+    number = ladder.promotable(trials)
+    if number is None and len(trials) < total:
+        trials.append(Standing(len(trials), {}))
+        return len(trials) - 1
+    if number is None and not any(trial.over for trial in trials):
+        number = ladder.last(trials)
+    if number is not None:
+        trials[number] = replace(trials[number], level=trials[number].level + 1)
+    return number
+
+
+class Steps(Benchmark):
+    """Training steps of promotion against those of full runs of the same 64 configurations, in five orders."""
+
+    name = "asha_steps"
+    goal = 3.0
+    unit = "training steps"
+    pairs = ORDERS
+
+    def __init__(self) -> None:
+        self._orders: Iterator[int] = iter(())
+
+    def parity(self) -> dict[str, Any]:
+        """Scores beside the best of all configurations trained to their end, which random search would find."""
+        self._orders = iter(range(ORDERS))
+        curves = recorded()
+        best = max(max(curve.val) for curve in curves)
+        scores = {
+            f"{workers} workers": [replay(arrivals(curves, order), workers).score for order in range(ORDERS)]
+            for workers in WORKERS
+        }
+        losses = [best - score for each in scores.values() for score in each]
+        return {
+            "ok": len(curves) == TRIALS and statistics.mean(losses) <= MARGIN,
+            "configurations": len(curves), "full_budget": best, "margin": MARGIN,
+            "mean_loss": round(statistics.mean(losses), 5), "largest_loss": round(max(losses), 5), "scores": scores,
+        }  # fmt: skip
+
+    def stock(self) -> Measurement:
+        """Every configuration to its end."""
+        return Measurement(sum(curve.steps * len(curve.val) for curve in recorded()))
+
+    def ours(self) -> Measurement:
+        """The next order; the dearer of few and many workers."""
+        order = next(self._orders)
+        found = {workers: replay(arrivals(recorded(), order), workers) for workers in WORKERS}
+        facts = {f"{workers} workers": vars(each) for workers, each in found.items()}
+        return Measurement(max(each.steps for each in found.values()), {"order": order} | facts)
+
+
+class Wall(Benchmark):
+    """The whole search by the clock: a process a configuration to its end, against a study with promotion and packs.
+
+    Measured once, and by `parity` already, which compares the best scores of the very searches that are timed.
+    """
+
+    name = "asha_wall"
+    goal = 6.0
+    pairs = 1
+
+    def __init__(self, trials: int = TRIALS) -> None:
+        self._trials = trials
+
+    def parity(self) -> dict[str, Any]:
+        """The best validation scores: ours is not more than half a point lower."""
+        scores = self._stock.facts["accuracy"], self._ours.facts["accuracy"]
+        return {"ok": scores[1] >= scores[0] - MARGIN, "stock": scores[0], "ours": scores[1], "margin": MARGIN}
+
+    def stock(self) -> Measurement:
+        """See `parity`."""
+        return self._stock
+
+    def ours(self) -> Measurement:
+        """See `parity`."""
+        return self._ours
+
+    @cached_property
+    def _stock(self) -> Measurement:
+        """Trainer and PEFT, the recorded configurations, on the machine's best split of those measured beforehand."""
+        tried = [curve.hyperparameters for curve in recorded()[: self._trials]]
+        with tempfile.TemporaryDirectory() as name:
+            directory = Path(name)
+            files = _write_rows(directory)
+            way = min(splits(), key=lambda split: run_all(_commands(directory, files, tried[:4], epochs=1), split))
+            seconds = run_all(_commands(directory, files, tried, EPOCHS), way)
+            found = [json.loads((directory / str(n) / "result.json").read_text()) for n in range(len(tried))]
+        best = max(max(each["by_epoch"]) for each in found)
+        return Measurement(
+            seconds, {"split": str(way), "accuracy": best, "steps": sum(each["steps"] for each in found)}
+        )
+
+    @cached_property
+    def _ours(self) -> Measurement:
+        """A study by the command line, from an empty cache to its report, the confirmation of the best included."""
+        with tempfile.TemporaryDirectory() as name:
+            directory = Path(name)
+            command = [
+                sys.executable, "-m", "harness", "-m", *ASKED, "tune.pruner=asha", f"tune.trials={self._trials}",
+                "study=wall", f"runs_dir={name}", f"reports_dir={name}/reports", f"cache_dir={name}/cache",
+            ]  # fmt: skip
+            started = time.perf_counter()
+            subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
+            seconds = time.perf_counter() - started
+            found = [json.loads(path.read_text()) for path in directory.glob("wall/runs/*/trial*/record.json")]
+        ended = [each["metrics"]["val"]["accuracy"] for each in found if each["status"] == "ok"]
+        steps = sum(each["cost"]["steps"] for each in found)
+        return Measurement(seconds, {"accuracy": max(ended), "ended": len(ended), "steps": steps})
+
+
+def _write_rows(directory: Path) -> tuple[Path, Path]:
+    """The task's training and validation rows as files: text, label."""
+    nodes = [
+        yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text(encoding="utf-8")) for name in ("csv", "banking77")
+    ]
+    node = {**nodes[0], **nodes[1], **TASK, "folder": str(Path(os.environ["HARNESS_DATA"]) / "banking77")}
+    node.pop("defaults")
+    data = build(node).load()
+    paths = []
+    for name, split in (("train", data.train), ("validation", data.validation)):
+        paths.append(directory / f"{name}.csv")
+        with paths[-1].open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(("text", "label"))
+            rows.writerows((text, data.labels[label]) for text, label in zip(split.texts, split.labels, strict=True))
+    return paths[0], paths[1]
+
+
+def _commands(
+    directory: Path, files: tuple[Path, Path], tried: Sequence[dict[str, Any]], epochs: int
+) -> list[list[str]]:
+    commands = []
+    for number, each in enumerate(tried):
+        folder = directory / str(number)
+        folder.mkdir(exist_ok=True)
+        options = {
+            "model": minilm().path, "train": files[0], "validation": files[1], "output": folder / "result.json",
+            "tokens": 64, "batch": 32, "epochs": epochs, "rank": each.get("method.config.r", 8),
+            "lr": each["train.lr"], "seed": 0,
+        }  # fmt: skip
+        parts = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+        commands.append([sys.executable, str(PROGRAM), *parts])
+    return commands
+
+
+def main() -> None:
+    """Record the curves, or print what replays of them come to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(dest="what", required=True)
+    recording = parts.add_parser("record", help="train all configurations; it goes on where it was")
+    recording.add_argument("--trials", type=int, default=TRIALS)
+    recording.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    recording.add_argument("--output", type=Path, default=CURVES)
+    recording.add_argument("--more", nargs="*", default=[], help="further overrides, such as launch.workers=1")
+    replaying = parts.add_parser("replay", help="search by promotion over the recorded curves")
+    replaying.add_argument("--curves", type=Path, default=CURVES)
+    asked = parser.parse_args()
+    if asked.what == "record":
+        record(asked.runs_dir, asked.output, asked.trials, asked.more)
+        return
+    curves = recorded(asked.curves)
+    full, best = sum(curve.steps * len(curve.val) for curve in curves), max(max(curve.val) for curve in curves)
+    print(f"{len(curves)} configurations to their end: {100 * best:.2f}, {full} steps")
+    print("workers factor  score by order (points below)          share of steps by order")
+    for workers in (1, *WORKERS):
+        for factor in (3, 4):
+            found = [replay(arrivals(curves, order), workers, factor) for order in range(ORDERS)]
+            scores = " ".join(f"{100 * (best - each.score):6.2f}" for each in found)
+            print(f"{workers:7} {factor:6}  {scores}    {' '.join(f'{each.steps / full:6.3f}' for each in found)}")
+
+
+if __name__ == "__main__":
+    main()
