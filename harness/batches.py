@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from harness.models.boundary import STATES
 from harness.models.classifier import Batch
 from harness.record import digest
 from harness.tasks.tokens import Tokens
@@ -29,11 +30,13 @@ class Examples:
         tokens: n rows.
         labels: (n,) class indices.
         padding: token id that fills short rows.
+        states: (total, d), for each token what the first trained block reads; None: passes begin with the tokens.
     """
 
     tokens: Tokens
     labels: npt.NDArray[np.int64]
     padding: int
+    states: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,6 +61,10 @@ class Examples:
             types = np.zeros(mask.shape, dtype=np.int64)
             types[mask] = self.tokens.types[taken]
             batch["token_type_ids"] = torch.from_numpy(types)
+        if self.states is not None:
+            states = np.zeros((*mask.shape, self.states.shape[1]), dtype=np.float32)
+            states[mask] = self.states[taken]
+            batch[STATES] = torch.from_numpy(states)
         return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 

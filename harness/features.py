@@ -39,6 +39,40 @@ class FeatureKey:
         return cache.folder("features") / f"{digest(parts)[:32]}.npy"
 
 
+@dataclass(frozen=True)
+class StatesKey:
+    """What states depend on.
+
+    Attributes:
+        tokens, model, precision: see `FeatureKey`.
+        frozen: how many blocks lie below.
+    """
+
+    tokens: str
+    model: str
+    precision: str
+    frozen: int
+
+    def path(self, cache: Cache) -> Path:
+        """Where the states lie."""
+        parts = [FORMAT, "states", self.tokens, self.model, self.precision, self.frozen]
+        return cache.folder("states") / f"{digest(parts)[:32]}.npy"
+
+
+def cached_states(key: StatesKey, cache: Cache, work: Work) -> RowFile | None:
+    """Map states from the cache, or compute and cache them; None where the cap leaves no room.
+
+    Args:
+        key: what they depend on.
+        cache: where they are kept.
+        work: gives (tokens, d).
+
+    Raises:
+        HarnessError: a state is not finite, or the cache cannot be written.
+    """
+    return _cached("States", key.path(cache), cache, work)
+
+
 def cached_features(key: FeatureKey, cache: Cache, work: Work) -> RowFile:
     """Map the features from the cache, or compute and cache them; where it has no room for them, in memory.
 
@@ -52,13 +86,14 @@ def cached_features(key: FeatureKey, cache: Cache, work: Work) -> RowFile:
     Raises:
         HarnessError: a feature is not finite, or the cache cannot be written.
     """
-    path = key.path(cache)
+    return _cached("Features", key.path(cache), cache, work) or in_memory(work)
+
+
+def _cached(what: str, path: Path, cache: Cache, work: Work) -> RowFile | None:
     try:
-        if not path.exists() and not cache.make_room(work.bytes):
-            return in_memory(work)
-        return on_disk(path, work)
+        return on_disk(path, work) if path.exists() or cache.make_room(work.bytes) else None
     except OSError as error:
         raise HarnessError(
-            f"Features cannot be cached in {path.parent}: {error.strerror or error}. Make room there, or set "
+            f"{what} cannot be cached in {path.parent}: {error.strerror or error}. Make room there, or set "
             "cache_dir=FOLDER."
         ) from error

@@ -19,6 +19,7 @@ from harness.errors import HarnessError
 from harness.experiment import Experiment, Probabilities, Stopped, mean_values
 from harness.member import Member, Progress
 from harness.methods import GradientTrained, LinearHead
+from harness.models.boundary import Boundary
 from harness.models.classifier import SCALE, Batch, Classifier, longest_input
 from harness.packed import share
 from harness.record import write_json
@@ -55,10 +56,17 @@ def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> Ite
         _count(experiment, [member.progress])
         result.cost |= {"best_epoch": member.progress.best_epoch, "epochs": member.progress.epoch}
 
+        boundary = _boundary(member.classifier, config)
+        # Before they are judged, so that no second counts twice.
+        inputs = {
+            split.name: _inputs(experiment, split, boundary, "evaluate_seconds")
+            for split in experiment.judged().values()
+        }
+
         def probabilities(split: Split) -> Probabilities:
             if split is data.validation and member.best_probabilities is not None:
                 return member.best_probabilities  # computed when the epoch was chosen
-            return predict(member.classifier, experiment.encoder.examples(split), config, experiment.device)
+            return predict(member.classifier, inputs[split.name], config, experiment.device)
 
         experiment.judge(probabilities)
         result.classifier, result.hooks = member.classifier, member.hooks
@@ -137,6 +145,9 @@ def make_member(
         _check_room(classifier, encoder, method.name)
         classifier.to(experiment.device)
         method.initialise(classifier, _in_order(examples, config.batch_size, experiment.device))
+    boundary = _boundary(classifier, config)
+    examples = _inputs(experiment, split, boundary, "train_seconds")
+    judged = None if validation is None else _inputs(experiment, validation, boundary, "evaluate_seconds")
     trainable = sum(p.numel() for p in classifier.trainable().values())
     result.cost |= {
         "params_trainable": trainable,
@@ -144,8 +155,7 @@ def make_member(
     }
     spec, paths = experiment.spec, experiment.spec.paths
     member = Member(
-        classifier=classifier, hooks=hooks, config=config, train=examples,
-        validation=None if validation is None else encoder.examples(validation),
+        classifier=classifier, hooks=hooks, config=config, train=examples, validation=judged,
         metric=experiment.metric, seed=seed, device=experiment.device, say=experiment.say, metrics_path=paths.metrics,
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
         resource=spec.resource, rungs=spec.rungs if tag.get("fold", 0) == 0 else (), until=spec.until,
@@ -153,6 +163,26 @@ def make_member(
     )  # fmt: skip
     share(member, encoder.backbone)
     return member
+
+
+def _boundary(classifier: Classifier, config: TrainConfig) -> Boundary | None:
+    """Where passes may begin; None at the tokens, whose embeddings FGM moves."""
+    return None if config.fgm > 0 else classifier.boundary
+
+
+def _inputs(experiment: Experiment, split: Split, boundary: Boundary | None, cost: str) -> Examples:
+    """A split's examples. States are shared, but each run is charged what they would cost it alone."""
+    if boundary is None:
+        return experiment.encoder.examples(split)
+    with experiment.result.phase("features"):
+        examples, seconds = experiment.encoder.inputs(split, boundary)
+    experiment.result.add(cost, seconds)
+    if boundary.frozen and examples.states is None:
+        experiment.say(
+            f"Note: every pass of {split.name} goes through the {boundary.frozen} frozen blocks, too: the model hands "
+            "on more than states from there, or cache_gb leaves no room for them."
+        )
+    return examples
 
 
 def _in_order(examples: Examples, size: int, device: torch.device) -> Iterator[Batch]:

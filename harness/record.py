@@ -18,6 +18,10 @@ from typing import Any
 
 SCHEMA = 1  # of record.json; raised when a key changes its meaning
 NUMERICS_VERSION = 2  # raised when training gives other results, so that old records are not taken for new ones
+# Likewise, of methods whose results alone have changed since: by what their YAML names.
+METHOD_NUMERICS = {
+    "harness.methods.last_layers.LastLayers": 1,  # what does not train no longer drops out
+}
 
 STATUSES = ("running", "ok", "failed", "pruned", "lost")
 RESULTS = ("ok", "failed", "pruned")  # the statuses that a run itself ends with
@@ -253,6 +257,8 @@ def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_dig
         "model": model_digest,
         "numerics_version": NUMERICS_VERSION,
     }
+    if (version := METHOD_NUMERICS.get(str((config.get("method") or {}).get("_target_")))) is not None:
+        content["method_numerics"] = version
     return digest(content)[:16]
 
 

@@ -10,7 +10,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,10 +21,11 @@ from torch import nn
 from harness.batches import Examples, Rows, autocast, by_length
 from harness.build import build
 from harness.cache import Cache
-from harness.features import FeatureKey, cached_features
+from harness.features import FeatureKey, StatesKey, cached_features, cached_states
 from harness.methods.base import LinearHead
 from harness.methods.linear_probe import logistic_regression
 from harness.models import Model, ResolvedModel
+from harness.models.boundary import Boundary
 from harness.models.classifier import Classifier, load_backbone, load_tokenizer, longest_input, width
 from harness.rowfile import RowFile, Values, Work
 from harness.tasks.data import Split, TextData
@@ -61,6 +62,7 @@ class Warm:
     tokenizers: Store = field(default_factory=lambda: Store(4))
     tokens: Store = field(default_factory=lambda: Store(64))
     features: Store = field(default_factory=lambda: Store(64))
+    states: Store = field(default_factory=lambda: Store(16))
     probes: Store = field(default_factory=lambda: Store(64))
 
     def data(self, node: dict[str, Any], packages: Sequence[str], fresh: bool = False) -> TextData:
@@ -161,6 +163,34 @@ class Encoder:
             return cached_features(key, self.cache, work)
 
         return WARM.features.get(key, make)
+
+    def inputs(self, split: Split, boundary: Boundary) -> tuple[Examples, float]:
+        """A split's examples, with their states where passes can begin at a boundary; and what computing those took.
+
+        Args:
+            split: the rows.
+            boundary: in the backbone that will read them, on its device.
+        """
+        examples = self.examples(split)
+        states = self._states(examples, boundary) if boundary.frozen else None
+        return (examples, 0.0) if states is None else (replace(examples, states=states.values), states.seconds)
+
+    def _states(self, examples: Examples, boundary: Boundary) -> RowFile | None:
+        few = examples.batch(by_length(examples.tokens.lengths, 2)[-1], self.device)
+        with autocast(self.device, self.precision):
+            if not boundary.works(few):
+                return None
+
+        def compute(rows: Rows) -> Values:
+            batch = examples.batch(rows, self.device)
+            with torch.no_grad(), autocast(self.device, self.precision):
+                states: Values = boundary.states(batch)[batch["attention_mask"].bool()].float().cpu().numpy()
+            return states
+
+        tokens, parts = examples.tokens, by_length(examples.tokens.lengths, self.batch_size)
+        key = StatesKey(examples.digest(), self.resolved.digest, self.precision, boundary.frozen)
+        work = Work(tokens.offsets, width(self.backbone), parts, compute)
+        return WARM.states.get(key, lambda: cached_states(key, self.cache, work))
 
     def probe(self, split: Split, inverse_strength: float) -> LinearHead:
         """Logistic regression on a split's frozen features."""

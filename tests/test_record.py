@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from harness.record import CorruptRecord, Record, append_jsonl, atomic, read_jsonl, signature, write_json
+from harness.record import (
+    METHOD_NUMERICS,
+    CorruptRecord,
+    Record,
+    append_jsonl,
+    atomic,
+    read_jsonl,
+    signature,
+    write_json,
+)
 from tests.small import config
 
 
@@ -87,3 +96,12 @@ def test_what_a_method_ignores_is_not_part_of_its_signature(tmp_path: Path) -> N
     probe = config(tmp_path, tmp_path, method="linear_probe")
     assert sign({**probe, "train": probe["train"] | {"lr": 0.5}}) == sign(probe)
     assert sign({**probe, "train": probe["train"] | {"precision": "bf16"}}) != sign(probe)
+
+
+def test_method_whose_results_changed_has_a_version_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raising one method's version leaves the records of all others valid."""
+    ours, others = ({"method": {"_target_": target, "name": "x"}} for target in ("ours.Method", "others.Method"))
+    before = [signature(config, "tune", "data", "model") for config in (ours, others)]
+    monkeypatch.setitem(METHOD_NUMERICS, "ours.Method", 1)
+    after = [signature(config, "tune", "data", "model") for config in (ours, others)]
+    assert after[0] != before[0] and after[1] == before[1]

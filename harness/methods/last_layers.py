@@ -38,8 +38,5 @@ class LastLayers(GradientTrained):
                 f"method.layers={self.layers}, but model={model.name} has {len(blocks)} blocks. Name fewer, or use "
                 "method=full to train everything."
             )
-        classifier.requires_grad_(False)
-        for block in blocks[-self.layers :]:
-            block.requires_grad_(True)
-        classifier.unfreeze_head()
+        classifier.train_from(blocks, len(blocks) - self.layers)
         return Hooks()

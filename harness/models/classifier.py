@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.errors import HarnessError
+from harness.models.boundary import Boundary
 from harness.models.source import ResolvedModel
 
 # PEFT imports bitsandbytes where it is installed, which then warns of kernels that only some machines have.
@@ -23,7 +24,7 @@ SCALE = 20.0  # of the normalised vector, so that a linear head of ordinary size
 ENCODER_DECODERS = ("t5", "mt5", "umt5")  # whose encoder is a model of its own
 HEADS = ("classifier", "score", "classification_head")  # what architectures call their own last layers
 
-Batch = dict[str, Tensor]  # input_ids, attention_mask, maybe token_type_ids: each (n, length) int64
+Batch = dict[str, Tensor]  # input_ids, attention_mask, maybe token_type_ids: each (n, length) int64; maybe STATES
 
 
 class Classifier(nn.Module):
@@ -35,6 +36,9 @@ class Classifier(nn.Module):
         backbone: an `AutoModel`, or an `AutoModelForSequenceClassification` for pooling `model`.
         pooling: mean | cls | last | model.
         classes: number of classes C.
+
+    Attributes:
+        boundary: of blocks that stay as they are, where a method has set one; None: any block may change.
     """
 
     def __init__(self, backbone: nn.Module, pooling: str, classes: int) -> None:
@@ -42,6 +46,7 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.pooling = pooling
         self.classes = classes
+        self.boundary: Boundary | None = None
         self.head: nn.Module | None = None if pooling == "model" else nn.Linear(width(backbone), classes)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -69,9 +74,24 @@ class Classifier(nn.Module):
     def train(self, mode: bool = True) -> Classifier:
         """Set the mode; a frozen trunk stays in eval mode, so that what is not trained does not drop out either."""
         super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.trunk_parameters()):
+        if self.boundary is not None:
+            self.boundary.train(mode)
+        elif not any(parameter.requires_grad for parameter in self.trunk_parameters()):
             self.backbone.eval()
         return self
+
+    def train_from(self, blocks: Sequence[nn.Module], frozen: int) -> None:
+        """Train the backbone's blocks but the first ones, and the head.
+
+        Args:
+            blocks: all of them, first to last.
+            frozen: how many of them stay as they are, with what lies below.
+        """
+        self.requires_grad_(False)
+        for block in blocks[frozen:]:
+            block.requires_grad_(True)
+        self.unfreeze_head()
+        self.boundary = Boundary(self.backbone, blocks, frozen)
 
     def head_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Named parameters of the head, whichever it is."""
