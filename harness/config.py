@@ -114,6 +114,9 @@ class LaunchConfig:
     timeout_min: float | None = 240  # a run that takes longer is killed and counts as hung; null never
     retries: int = 1  # times a run whose worker was killed or hung is tried again, from its checkpoint
     runs_per_job: int = 1  # runs that share one Slurm job, one after another on a warm process
+    # runs that share passes through one frozen backbone, where their methods can. auto: up to 8, as far as that is
+    # faster and waits for no result that a sampler would go by | off | a number: as many as that
+    pack: str = "auto"
     detach: bool = False  # Slurm: the coordinator becomes a job itself, and the command returns at once
 
 
@@ -290,6 +293,10 @@ def check(config: Config, problems: Problems) -> None:
     problems.check(
         not looks or confirm.max_seeds is None or looks[-1] == confirm.max_seeds,
         f"confirm.looks={looks} must end at confirm.max_seeds={confirm.max_seeds}; one of the two is enough.",
+    )
+    problems.check(
+        launch.pack in ("auto", "off") or (launch.pack.isdigit() and int(launch.pack) > 1),
+        f"launch.pack must be auto, off, or a number of runs from 2 on, not {launch.pack}.",
     )
     problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")
     problems.check(

@@ -235,10 +235,12 @@ class Pack:
     Attributes:
         runs: in the order in which they start.
         together: how many are under way at a time; those that can then share passes through one frozen backbone.
+        probe: whether that has to show first that it is faster.
     """
 
     runs: tuple[RunSpec, ...]
     together: int = 1
+    probe: bool = False
 
 
 def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_digest: str) -> str:

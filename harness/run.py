@@ -88,7 +88,8 @@ def execute(
         return go_on(training.pop(id(member))) or begin()
 
     first = (begin() for _ in range(pack.together))
-    fit([member for member in first if member is not None], interrupted, pack.together > 1, ended)
+    sharing = None if pack.together == 1 else "probe" if pack.probe else "always"
+    fit([member for member in first if member is not None], interrupted, sharing, ended)
 
 
 def _is_done(spec: RunSpec) -> bool:

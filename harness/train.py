@@ -33,7 +33,7 @@ from harness.record import append_jsonl, atomic, read_jsonl
 def fit(
     members: Iterable[Member],
     interrupted: Callable[[], bool] = lambda: False,
-    pack: bool = False,
+    sharing: str | None = None,
     ended: Callable[[Member], Member | None] = lambda member: None,
 ) -> None:
     """Train members in turns, a batch each, until every one of them is done, failed, pruned or stopped.
@@ -44,8 +44,8 @@ def fit(
     Args:
         members: each at its beginning; one with a checkpoint goes on from there.
         interrupted: looked at after every step; True checkpoints all members and stops.
-        pack: whether members that can share one pass through a frozen backbone do. They then end as in turns up to
-            rounding.
+        sharing: whether members that can share one pass through a frozen backbone do: always, or after a probe showed
+            that it is faster; None never. They end as in turns up to rounding.
         ended: told of each member that has ended; gives the one that is trained in its place, if there is one.
     """
     going: list[Member] = []
@@ -60,7 +60,7 @@ def fit(
         going += arriving
         if arriving or gone:
             able = [member for member in going if member.status == "going"]
-            units = crews(able) if pack else list(able)
+            units = list(able) if sharing is None else crews(able, sharing == "probe")
         for unit in units:
             for member, loss in gradients(unit):
                 with failing(member):
@@ -88,6 +88,11 @@ def gradients(unit: Crew | Member) -> list[tuple[Member, float]]:
     if isinstance(unit, Member):
         return _alone([unit])
     members = unit.members
+    if not unit.shares:
+        start = time.perf_counter()
+        found = _alone(members)
+        unit.note(False, time.perf_counter() - start)
+        return found
     streams = [member.random_state.tensors for member in members]
     start = time.perf_counter()
     try:
@@ -96,18 +101,18 @@ def gradients(unit: Crew | Member) -> list[tuple[Member, float]]:
         values = torch.stack([loss.detach() for loss in losses]).tolist()
         if finite := all(map(math.isfinite, (*values, *torch.stack(totals).tolist()))):
             torch.autograd.backward(totals)
-    except Exception:  # noqa: BLE001 -- whatever it is, whose fault it is shows when each computes alone
+    except Exception as error:  # noqa: BLE001 -- whatever it is, whose fault it is shows when each computes alone
         finite = False
+        unit.break_up(error)
     if not finite:
         for member, tensors in zip(members, streams, strict=True):
             member.random_state.tensors = tensors
             member.optimizer.zero_grad(set_to_none=True)
         return _alone(members)
     seconds = time.perf_counter() - start
-    tokens = [member.next_tokens() for member in members]
-    for member, own in zip(members, tokens, strict=True):
-        member.progress.train_seconds += seconds * own / sum(tokens)
-        member.seconds += seconds * own / sum(tokens)
+    for member, share in zip(members, unit.note(True, seconds), strict=True):
+        member.progress.train_seconds += seconds * share
+        member.seconds += seconds * share
     return list(zip(members, values, strict=True))
 
 

@@ -47,12 +47,14 @@ class Launcher(ABC):
         runs_per_job: runs that share a job.
         places: times a run is placed anew after losses that were not its own.
         immediate: whether `submit` returns only when the pack has been executed.
+        packs: whether runs that can share passes make a job together, however many share a job otherwise.
     """
 
     capacity: int
     runs_per_job: int = 1
     places: int = 10
     immediate: bool = False
+    packs: bool = False
 
     @abstractmethod
     def submit(self, pack: Pack) -> Job:

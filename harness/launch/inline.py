@@ -21,6 +21,7 @@ class InlineLauncher(Launcher):
 
     capacity = 1
     immediate = True
+    packs = True
 
     def __init__(self, threads: int | None, interrupted: Callable[[], bool]) -> None:
         use_threads(threads or os.cpu_count() or 1)

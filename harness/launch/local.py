@@ -47,6 +47,8 @@ class LocalLauncher(Launcher):
         module: whose `execute` takes the packs.
     """
 
+    packs = True
+
     def __init__(
         self,
         workers: int,

@@ -127,6 +127,8 @@ def markdown(directory: Path) -> str:
         lines.append(f"- Search space: {space or 'nothing is tuned'}")
         if about.get("quantised"):
             lines.append("- Adapts a base in 8 or 4 bits (`model.quantise`), too")
+        if about.get("packs"):
+            lines.append("- Runs can share passes through a frozen base (`launch.pack`)")
         if about.get("limits"):
             lines.append(f"- Limits: {about['limits']}")
     lines += ["", "## Left out", "", "Types of the PEFT library that are not here, and why:", ""]

@@ -31,8 +31,9 @@ class Method(ABC):
         ignores: sections of the configuration that change nothing for this method, such as `train`: they are neither
             tuned nor part of a run's signature.
         resources: what a job needs at least, such as {mem_gb: 16}; joined with the model's and the cluster profile's.
-        about: what docs/methods.md says of it: title, paper, trains, limits, `parameters`, a formula, and `quantised`:
-            whether it never touches the base's weights, or PEFT has its layers for those of 8 and 4 bits.
+        about: what docs/methods.md says of it: title, paper, trains, limits, `parameters`, a formula, `quantised`:
+            whether it never touches the base's weights, or PEFT has its layers for those of 8 and 4 bits, and `packs`:
+            whether its runs can share passes through the base (harness/packed).
     """
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from harness.models.classifier import pool, widened
 from harness.packed.attention import NAME, PackedDropout, register
 from harness.packed.layers import LOW_RANK, PackedLayer, base, treatment
 from harness.packed.layout import Layout
+from harness.packed.memory import most_tokens
+from harness.packed.probe import Probe
 from harness.packed.step import Step
 
 # Architectures whose blocks act on each token alone but for attention, and ask transformers' registry for that one; and
@@ -36,15 +38,36 @@ class Crew:
     gradients there. Optimizers, checkpoints, hooks and evaluation know nothing of it.
 
     Args:
-        members: K of them, each of which `packs`, with the same `trunk`.
+        members: K of them, each of which `packs`, with the same trunk.
+        probe: says which way the first rounds go; None shares them all.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], probe: Probe | None) -> None:
         self.members = members
-        for member in members:
-            member.pack_size = max(member.pack_size, len(members))
+        self.probe = probe
+        self.broken = False
         self.step = Step(members)
         self.backbone = _packed([bare(member) for member in members], self.step)
+
+    @property
+    def shares(self) -> bool:
+        """Whether the next round shares its pass."""
+        return not self.broken and (self.probe is None or self.probe.shares)
+
+    def break_up(self, error: Exception) -> None:
+        """Share no more passes: one could not be computed, for want of memory or for a reason to look into."""
+        self.broken = True
+        for member in self.members:
+            member.say(f"Note: a pass that runs shared failed, and they go on alone ({type(error).__name__}: {error}).")
+
+    def note(self, shared: bool, seconds: float) -> list[float]:
+        """Take in how long a round took; give each member's share of its tokens."""
+        tokens = [member.next_tokens() for member in self.members]
+        if self.probe is not None:
+            self.probe.note(shared, seconds, sum(tokens))
+        for member in self.members if shared else ():
+            member.pack_size = max(member.pack_size, len(self.members))
+        return [own / sum(tokens) for own in tokens]
 
     def losses(self) -> list[Tensor]:
         """Mean loss of each member's next batch, as far as their common graph; it is walked backward once, for all."""
@@ -103,8 +126,13 @@ def share(member: Member, pretrained: nn.Module) -> None:
                 parameter.data = loaded.data
 
 
-def crews(members: Sequence[Member]) -> list[Crew | Member]:
-    """Sort members into crews that share passes, and those that compute alone."""
+def crews(members: Sequence[Member], probe: bool = False) -> list[Crew | Member]:
+    """Sort members into crews that share passes, and those that compute alone.
+
+    Args:
+        members: in training.
+        probe: whether crews find out first if sharing is faster.
+    """
     alone: list[Crew | Member] = []
     trunks: list[tuple[list[Member], _Trunk]] = []
     for member in members:
@@ -118,9 +146,28 @@ def crews(members: Sequence[Member]) -> list[Crew | Member]:
                 break
         else:
             trunks.append(([member], own))
-    # Those that are treated alike stand together, so that one product serves them.
-    together = [Crew(sorted(group, key=_low_rank, reverse=True)) for group, _ in trunks if len(group) > 1]
-    return [*together, *(group[0] for group, _ in trunks if len(group) == 1), *alone]
+    found: list[Crew | Member] = []
+    for group, _ in trunks:
+        # Those that are treated alike stand together, so that one product serves them.
+        parts = _that_fit(sorted(group, key=_low_rank, reverse=True))
+        found += [Crew(part, Probe(part) if probe else None) if len(part) > 1 else part[0] for part in parts]
+    return [*found, *alone]
+
+
+def _that_fit(members: Sequence[Member]) -> Iterator[list[Member]]:
+    """Cut members of one trunk into parts whose passes fit into memory."""
+    first = members[0]
+    limit = most_tokens(bare(first).config, first.device, first.config.precision)
+    part: list[Member] = []
+    size = 0
+    for member in members:
+        own = member.config.batch_size * int(member.train.tokens.lengths.max())
+        if part and size + own > limit:
+            yield part
+            part, size = [], 0
+        part.append(member)
+        size += own
+    yield part
 
 
 @dataclass
@@ -200,6 +247,8 @@ def _packed(backbones: Sequence[Any], step: Step) -> Any:
         if isinstance(module, nn.Dropout) and _has(packed, name):
             own = [backbone.get_submodule(name) for backbone in backbones]
             _put(packed, name, PackedDropout(step, {k: each.p if each.training else 0.0 for k, each in enumerate(own)}))
+    if getattr(packed, "pooler", None) is not None:
+        packed.pooler = None  # it would read the first token of the pass; what it gives nobody uses
     return packed.train()
 
 

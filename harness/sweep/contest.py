@@ -137,6 +137,27 @@ class Contest:
         return tuple(self._todo)
 
     @property
+    def startable(self) -> int:
+        """Runs that could start now, whatever others find, as far as can be said."""
+        return len(self._todo) + (self.unconfirmed if self.tuning_over else self.trials.left)
+
+    @property
+    def unhurried(self) -> int:
+        """Runs that could start now without a sampler missing what those before them find.
+
+        A sampler that learns asks its random trials at once, and later ones a quarter of all at a time: as if so many
+        workers were there. Where methods compete for the trials, each waits for the last.
+        """
+        tune = self._config.tune
+        if self.tuning_over or tune.sampler in ("random", "qmc", "grid"):
+            return self.startable
+        if not isinstance(self.trials, Trials):
+            return len(self._todo) + 1
+        waits = sum(spec.phase == "tune" for spec in self.active.values()) + len(self._todo)
+        abreast = max(self.trials.startup - self.trials.tried + waits, (self.trials.planned or 0) // 4, 1)
+        return min(self.startable, len(self._todo) + max(0, abreast - waits))
+
+    @property
     def planned(self) -> int | None:
         """Configurations to try; None: as many as the seconds allow."""
         return self.trials.planned

@@ -5,6 +5,7 @@ It holds the study's lock, is the only one that opens the Optuna storage, and be
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from harness.config import LaunchConfig
 from harness.launch import Job, Launcher, Outcome
+from harness.packs import most, partners
 from harness.record import Pack, Record, RunPaths, RunSpec, now
 from harness.sweep.budget import Budget
 from harness.sweep.contest import Contest
@@ -74,7 +77,7 @@ class Coordinator:
         contests: the cells.
         launcher: where their runs execute.
         records: of the study.
-        retries: times a lost run is tried again.
+        launch: how often a lost run is tried again, and how many share passes.
         prune: whether runs under way that do worse than others are ended.
         progress: the user's view.
         interrupt: asked to stop.
@@ -87,7 +90,7 @@ class Coordinator:
         contests: Sequence[Contest],
         launcher: Launcher,
         records: Records,
-        retries: int,
+        launch: LaunchConfig,
         prune: bool,
         progress: Progress,
         interrupt: Interrupt,
@@ -95,7 +98,7 @@ class Coordinator:
         replication: Replication,
     ) -> None:
         self._contests, self._launcher, self._records = contests, launcher, records
-        self._retries, self._progress, self._interrupt = retries, progress, interrupt
+        self._launch, self._progress, self._interrupt = launch, progress, interrupt
         self._losers = Losers() if prune else None
         self._budget, self._replication = budget, replication
         self._under_way: dict[str, tuple[Contest, Job]] = {}  # by the run's directory
@@ -104,6 +107,7 @@ class Coordinator:
         self._seconds: list[float] = []
         self._stopping = False
         self._told_given_up: set[str] = set()
+        self._kinds = {each.id: partners(each.ready.base) if most(launch) > 1 else None for each in contests}
 
     def run(self) -> bool:
         """Run until nothing is left. Return False if it was interrupted, or its budget spent, first."""
@@ -169,7 +173,7 @@ class Coordinator:
                 return
             for _, spec in chosen:
                 spec.paths.stop.unlink(missing_ok=True)
-            job = self._launcher.submit(Pack(tuple(spec for _, spec in chosen)))
+            job = self._launcher.submit(self._pack([spec for _, spec in chosen]))
             for contest, spec in chosen:
                 self._under_way[spec.directory] = contest, job
             self._show()
@@ -181,27 +185,58 @@ class Coordinator:
         return len({id(job) for _, job in self._under_way.values()})
 
     def _next_pack(self) -> list[tuple[Contest, RunSpec]]:
-        """The runs that start next, together: as many as may share a job."""
-        chosen: list[tuple[Contest, RunSpec]] = []
-        held, self._held = self._held, []
-        while (found := held.pop(0) if held else self._next()) is not None:
-            spec = found[1]
-            limit = min(
-                self._pack_limits.get(each.directory, self._launcher.runs_per_job)
-                for each in (spec, *(other for _, other in chosen))
-            )
-            alike = not chosen or self._launcher.group(spec) == self._launcher.group(chosen[0][1])
-            if len(chosen) >= limit or not alike:
-                self._held = [found, *held]
+        """The runs that start next, together: as many as may share a job, or passes through one backbone."""
+        found = self._held.pop(0) if self._held else self._next(self._contests)
+        if found is None:
+            return []
+        chosen = [found]
+        kind = self._kind(found[1])
+        most_runs = max(self._launcher.runs_per_job, self._abreast(kind))
+        while len(chosen) < min(self._pack_limits.get(spec.directory, most_runs) for _, spec in chosen):
+            following = self._held.pop(0) if self._held else self._next(self._able(kind))
+            if following is None:
                 break
-            chosen.append(found)
-            if len(chosen) >= limit:
-                self._held = held
+            limit = self._pack_limits.get(following[1].directory, most_runs)
+            if len(chosen) >= limit or not self._alike(following[1], found[1]):
+                self._held.insert(0, following)
                 break
+            chosen.append(following)
         return chosen
 
-    def _next(self) -> tuple[Contest, RunSpec] | None:
-        for contest in sorted(self._contests, key=lambda contest: contest.started):
+    def _kind(self, spec: RunSpec) -> str | None:
+        """What a run must have in common with others to share passes with them; None if it cannot, or should not."""
+        return partners(spec.config) if most(self._launch) > 1 else None
+
+    def _alike(self, one: RunSpec, other: RunSpec) -> bool:
+        """Whether two runs may share a job."""
+        if self._launcher.packs and self._kind(one) != self._kind(other):
+            return False
+        return self._launcher.group(one) == self._launcher.group(other)
+
+    def _able(self, kind: str | None) -> list[Contest]:
+        """The cells whose next run may join a job that has a run of this kind."""
+        if not self._launcher.packs:
+            return list(self._contests)
+        return [each for each in self._contests if self._kinds[each.id] == kind and self._ready(each) > 0]
+
+    def _ready(self, contest: Contest) -> int:
+        """How many of a cell's runs may join packs now."""
+        return contest.unhurried if self._launch.pack == "auto" else contest.startable
+
+    def _abreast(self, kind: str | None) -> int:
+        """How many runs of a kind share passes: no more than leaves every idle worker its part."""
+        if kind is None or not self._launcher.packs:
+            return 1
+        waiting = 1 + sum(map(self._ready, self._able(kind)))
+        return min(most(self._launch), math.ceil(waiting / max(1, self._launcher.capacity - self._jobs())))
+
+    def _pack(self, runs: Sequence[RunSpec]) -> Pack:
+        """A pack of runs; those that can share passes are under way at a time."""
+        together = 1 if self._kind(runs[0]) is None else min(len(runs), most(self._launch))
+        return Pack(tuple(runs), together, self._launch.pack == "auto")
+
+    def _next(self, contests: Sequence[Contest]) -> tuple[Contest, RunSpec] | None:
+        for contest in sorted(contests, key=lambda contest: contest.started):
             self._budget.before(contest)
             spec = contest.next()
             if contest.gave_up and contest.id not in self._told_given_up:
@@ -228,7 +263,7 @@ class Coordinator:
                 self._say(spec, record, contest)
             else:
                 unfinished.append((contest, spec, record))
-        # Runs of a pack execute one after another: a loss concerns the one that had begun, if one had.
+        # A loss concerns the runs that had begun, if some had; mostly they execute one after another.
         begun = [
             spec
             for _, spec, record in unfinished
@@ -242,11 +277,16 @@ class Coordinator:
                 self._unfinished(contest, spec, outcome)
 
     def _limit(self, spec: RunSpec, outcome: Outcome) -> bool:
-        """After a loss for want of memory, let a run share its next job with half as many; False if it was alone."""
+        """After a loss for want of memory, let a run share its next job with half as many; False if it was alone.
+
+        After another loss of runs that were under way together, each goes on alone: whose fault it was shows then.
+        """
         size = len(outcome.job.pack.runs)
         if outcome.blame == "memory" and size > 1:
             self._pack_limits[spec.directory] = max(1, size // 2)
             return True
+        if outcome.lost is not None and outcome.blame == "run" and outcome.job.pack.together > 1:
+            self._pack_limits[spec.directory] = 1
         return False
 
     def _unfinished(self, contest: Contest, spec: RunSpec, outcome: Outcome) -> None:
@@ -258,7 +298,7 @@ class Coordinator:
         smaller = self._limit(spec, outcome)
         elsewhere = outcome.blame == "place" or smaller
         failures = note_failure(spec.paths, reason, elsewhere)
-        allowed = self._launcher.places if elsewhere else self._retries
+        allowed = self._launcher.places if elsewhere else self._launch.retries
         if failures <= allowed:
             how = "Placed anew." if elsewhere else f"Trying again ({failures} of {allowed})."
             self._progress.say(f"{_name(spec)}: {reason} {how}", "yellow")

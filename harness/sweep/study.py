@@ -210,7 +210,7 @@ def _coordinate(
     try:
         with interrupt.watching(), progress:
             coordinator = Coordinator(
-                contests, launcher, records, config.launch.retries, config.tune.pruner not in ("none", "asha"),
+                contests, launcher, records, config.launch, config.tune.pruner not in ("none", "asha"),
                 progress, interrupt, budget, replication,
             )  # fmt: skip
             finished = coordinator.run()

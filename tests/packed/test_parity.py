@@ -33,7 +33,7 @@ def test_mixed_pack_equals_solo_runs() -> None:
     """Eight members over 100 steps, one pruned midway, one stopped early, in float64: the same losses and weights."""
     backbone = pretrained()
     together = [make(setting, backbone) for setting in MIXED]
-    fit(together, pack=True)
+    fit(together, sharing="always")
     for setting, member in zip(MIXED, together, strict=True):
         alone = make(setting, backbone)
         fit([alone])
@@ -57,7 +57,7 @@ def test_every_family_packs_with_lora(architecture: str, method: str) -> None:
     together = [make(setting, backbone) for setting in settings]
     (crew,) = crews(together)
     assert isinstance(crew, Crew) and len(crew.members) == 3
-    fit(together, pack=True)
+    fit(together, sharing="always")
     for setting, member in zip(settings, together, strict=True):
         alone = make(setting, backbone)
         fit([alone])

@@ -1,0 +1,41 @@
+"""How many tokens one shared pass may have for the memory that there is."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SHARE = 0.4  # of the free memory: other workers and the members' own batches need some, too
+
+
+def most_tokens(settings: Any, device: torch.device, precision: str) -> float:
+    """Tokens of a pass at most, by what a block keeps of each for the way back.
+
+    Args:
+        settings: of a BERT-like backbone.
+        device: where it computes.
+        precision: fp32 | bf16.
+    """
+    # Inputs, projections, attention's output, sums, norms and dropout's factors; and the feed-forward's three.
+    kept = 20 * settings.hidden_size + 3 * settings.intermediate_size
+    bytes_each = int(settings.num_hidden_layers) * int(kept) * (2 if precision == "bf16" else 4)
+    return SHARE * free_bytes(device) / bytes_each
+
+
+def free_bytes(device: torch.device) -> float:
+    """Memory that could be taken now; without limit where that is not known."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    found = [float("inf")]
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found.append(1024.0 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with suppress(OSError, ValueError):  # a control group with a limit of its own, as a job of a cluster has
+        group = Path("/sys/fs/cgroup")
+        found.append(
+            float((group / "memory.max").read_text("ascii")) - float((group / "memory.current").read_text("ascii"))
+        )
+    return min(found)

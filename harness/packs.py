@@ -1,0 +1,43 @@
+"""Which runs can share passes through one frozen backbone, and how many do at once. Imports no torch.
+
+The coordinator forms packs of runs by this; what shares passes in the end is seen where they compute (harness/packed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.config import LaunchConfig
+from harness.record import digest
+
+AUTO = 8  # runs at most where `auto` decides: beyond, a pass gains little and a pack waits long for its slowest member
+SOLO = ("r_drop", "mixout", "fgm")  # keys of `train` that need passes of their own when they are on
+# Costs that a run has whatever else its process does; others are measured, and a study may go by those.
+COUNTED = ("params_trainable", "params_total", "saved_bytes", "steps", "samples", "tokens", "epochs")
+
+
+def most(launch: LaunchConfig) -> int:
+    """How many runs may share passes."""
+    return {"auto": AUTO, "off": 1}.get(str(launch.pack)) or int(launch.pack)
+
+
+def partners(config: Mapping[str, Any]) -> str | None:
+    """What a run has in common with those that it can share passes with; None if it computes alone.
+
+    Args:
+        config: the resolved configuration.
+    """
+    method, model, train, tune = (config.get(section) or {} for section in ("method", "model", "train", "tune"))
+    limits = tune.get("constraints") or {}
+    judged = (*(tune.get("objectives") or ()), *(cost for cost, limit in limits.items() if limit is not None))
+    if (
+        not (method.get("about") or {}).get("packs")
+        or any(train.get(key) for key in SOLO)
+        or train.get("accumulate", 1) > 1
+        or model.get("pooling") == "model"
+        or model.get("quantise")
+        or any(cost not in COUNTED for cost in judged)
+    ):
+        return None
+    return digest([config["task"], model, config.get("augment"), train.get("precision"), config.get("device")])
