@@ -114,8 +114,8 @@ class LaunchConfig:
     timeout_min: float | None = 240  # a run that takes longer is killed and counts as hung; null never
     retries: int = 1  # times a run whose worker was killed or hung is tried again, from its checkpoint
     runs_per_job: int = 1  # runs that share one Slurm job, one after another on a warm process
-    # runs that share passes through one frozen backbone, where their methods can. auto: up to 8, as far as that is
-    # faster and waits for no result that a sampler would go by | off | a number: as many as that
+    # runs that share passes through one frozen backbone, where their methods can. auto: up to 8, if that is faster, and
+    # never a trial whose sampler would go by one of the others | off | a number: as many as that, as so many workers
     pack: str = "auto"
     detach: bool = False  # Slurm: the coordinator becomes a job itself, and the command returns at once
 

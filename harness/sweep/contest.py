@@ -145,17 +145,17 @@ class Contest:
     def unhurried(self) -> int:
         """Runs that could start now without a sampler missing what those before them find.
 
-        A sampler that learns asks its random trials at once, and later ones a quarter of all at a time: as if so many
-        workers were there. Where methods compete for the trials, each waits for the last.
+        A sampler that learns draws its first trials at random, so those can start at once; then each waits for the
+        last, as it does where methods compete for the trials.
         """
         tune = self._config.tune
         if self.tuning_over or tune.sampler in ("random", "qmc", "grid"):
             return self.startable
-        if not isinstance(self.trials, Trials):
+        if isinstance(self.trials, Lane):
             return len(self._todo) + 1
-        waits = sum(spec.phase == "tune" for spec in self.active.values()) + len(self._todo)
-        abreast = max(self.trials.startup - self.trials.tried + waits, (self.trials.planned or 0) // 4, 1)
-        return min(self.startable, len(self._todo) + max(0, abreast - waits))
+        under_way = any(spec.phase == "tune" for spec in self.active.values()) or bool(self._todo)
+        new = max(self.trials.startup - self.trials.tried, 0 if under_way else 1)
+        return len(self._todo) + min(self.trials.left, new)
 
     @property
     def planned(self) -> int | None:

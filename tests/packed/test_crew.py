@@ -1,0 +1,137 @@
+"""What happens to one member of a crew leaves the others unharmed; what it keeps is as a run alone keeps it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.member import Member
+from harness.packed import Crew, crews
+from harness.packed.probe import VERDICTS
+from harness.train import fit
+from tests.packed.members import CPU, Setting, distance, make, pretrained
+
+THREE = [Setting("lora", seed=1), Setting("ia3", seed=2), Setting("lora", {"r": 4}, {"epochs": 5}, seed=3)]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def finished(setting: Setting) -> Member:
+    """Train a member alone."""
+    member = make(setting, pretrained())
+    fit([member])
+    return member
+
+
+def test_member_that_fails_leaves_and_the_others_end_as_alone() -> None:
+    """A loss that is not finite ends one member, with an error that names step and rate; nobody else sees it."""
+    bad = Setting("lora", train={"lr": 1e200, "clip": 0.0}, seed=9)
+    together = [make(setting, pretrained()) for setting in (THREE[0], bad, THREE[2])]
+    fit(together, sharing="always")
+    assert together[1].status == "failed"
+    assert "non-finite at step" in str(together[1].failure) and "train.lr=1e+200" in str(together[1].failure)
+    for member, setting in ((together[0], THREE[0]), (together[2], THREE[2])):
+        assert member.status == "done" and member.pack_size == 3
+        assert distance(member, finished(setting)) < 1e-9
+
+
+def test_members_go_on_from_their_checkpoints_in_another_crew(tmp_path: Path) -> None:
+    """Stopped within an epoch, members go on in other company, or alone, and end as without a stop."""
+
+    def built(k: int) -> Member:
+        member = make(THREE[k], pretrained())
+        member.checkpoint_path = tmp_path / f"{k}.safetensors"
+        return member
+
+    halted = [built(k) for k in range(3)]
+    countdown = iter([False] * (3 * 13))
+    fit(halted, lambda: next(countdown, True), sharing="always")
+    assert {member.status for member in halted} == {"stopped"}
+    stranger = make(Setting("lora", {"r": 16}, seed=7), pretrained())
+    resumed = [built(k) for k in range(3)]
+    fit([resumed[0], stranger, resumed[2]], sharing="always")
+    fit([resumed[1]])
+    for k, member in enumerate(resumed):
+        assert member.progress.resumes == 1
+        assert distance(member, finished(THREE[k])) < 1e-9
+
+
+def test_who_ends_is_followed_at_once() -> None:
+    """A member that ends gives its place in the crew to the one that its run wants trained next."""
+    following = [make(THREE[1], pretrained())]
+    together = [make(Setting("lora", train={"epochs": 2}, seed=5), pretrained()), make(THREE[0], pretrained())]
+    fit(together, sharing="always", ended=lambda member: following.pop() if following else None)
+    assert not following
+    assert distance(together[1], finished(THREE[0])) < 1e-9
+
+
+def test_members_hold_one_backbone() -> None:
+    """The frozen tensors of all members are the pretrained ones, in memory once; the rest is each member's own."""
+    backbone = pretrained()
+    together = [make(Setting("lora", seed=seed), backbone) for seed in range(8)]
+    places = {p.data_ptr() for member in together for p in member.classifier.parameters() if not p.requires_grad}
+    assert places <= {p.data_ptr() for p in backbone.parameters()}
+
+
+def test_what_does_not_pack_computes_alone() -> None:
+    """Members with another precision, a loss or passes of their own, or all weights in training stay out of crews."""
+    settings = [
+        *map(Setting, ("full", "prompt_tuning", "houlsby", "last_layers", "pissa", "lora")),
+        Setting("lora", train={"r_drop": 1.0, "dropout": 0.1}), Setting("lora", train={"accumulate": 2}),
+    ]  # fmt: skip
+    backbone = pretrained(dtype=torch.float32)
+    members = [make(setting, backbone) for setting in settings]
+    bf16 = make(Setting("lora", train={"precision": "bf16"}), backbone)
+    assert all(isinstance(unit, Member) for unit in crews([*members, bf16]))
+
+
+def test_adapter_of_a_crew_loads_into_the_library(tmp_path: Path) -> None:
+    """What a member saves, `PeftModel.from_pretrained` puts on the pretrained backbone with the same outputs."""
+    from peft import PeftModel
+
+    backbone = pretrained()
+    together = [make(setting, backbone) for setting in THREE]
+    fit(together, sharing="always")
+    batch = together[0].train.batch(np.arange(5), CPU)
+    for k, member in enumerate(together):
+        assert member.hooks.save(member.classifier, tmp_path / str(k))
+        loaded: Any = PeftModel.from_pretrained(copy.deepcopy(backbone), str(tmp_path / str(k))).eval()
+        with torch.no_grad():
+            torch.testing.assert_close(
+                loaded(**batch).last_hidden_state, member.classifier.eval().backbone(**batch).last_hidden_state
+            )
+
+
+def test_probe_tries_both_ways_and_keeps_to_one() -> None:
+    """The first rounds go one way and the other; whichever is faster, the result is that of each member alone."""
+    VERDICTS.clear()
+    together = [make(setting, pretrained()) for setting in THREE]
+    fit(together, sharing="probe")
+    assert VERDICTS
+    for setting, member in zip(THREE, together, strict=True):
+        assert distance(member, finished(setting)) < 1e-9
+
+
+def test_pass_that_fails_is_told_and_computed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a shared pass cannot be computed, members say so and go on alone, none of them the worse for it."""
+    lines: list[str] = []
+    together = [make(setting, pretrained()) for setting in THREE[:2]]
+    together[0].say = lines.append
+
+    def out_of_memory(self: Crew) -> list[torch.Tensor]:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(Crew, "losses", out_of_memory)
+    fit(together, sharing="always")
+    assert "no room" in lines[0]
+    assert all(
+        member.pack_size == 1 and distance(member, finished(s)) == 0 for member, s in zip(together, THREE, strict=False)
+    )

@@ -1,0 +1,54 @@
+"""Which runs may share passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config import LaunchConfig
+from harness.packs import AUTO, most, partners
+from tests.small import config
+
+
+def test_number_of_runs_is_what_the_key_says() -> None:
+    """`auto` has a bound, `off` is one run at a time, a number is itself."""
+    assert [most(LaunchConfig(pack=value)) for value in ("auto", "off", "5")] == [AUTO, 1, 5]
+
+
+def test_runs_of_one_task_model_and_precision_are_partners(tmp_path: Path, cache: Path) -> None:
+    """Method, rank, rates, seed and schedule may differ; data, model, precision and device may not."""
+    one = partners(config(tmp_path, cache, "lora"))
+    assert one is not None
+    for method, changes in (
+        ("ia3", {}), ("bitfit", {}), ("lora", {"seed": 4, "train__lr": 1.0, "method__config__r": 2}),
+    ):  # fmt: skip
+        assert partners(config(tmp_path, cache, method, **changes)) == one
+    for changes in (
+        {"task__max_length": 8},
+        {"model__pooling": "cls"},
+        {"train__precision": "bf16"},
+        {"device": "cuda"},
+    ):
+        assert partners(config(tmp_path, cache, "lora", **changes)) != one
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("full", {}),
+        ("linear_probe", {}),
+        ("pissa", {}),
+        ("lora", {"train__r_drop": 1.0}),
+        ("lora", {"train__accumulate": 2}),
+        ("lora", {"model__pooling": "model"}),
+        ("lora", {"tune": {"objectives": ["latency_p50_seconds"]}}),
+        ("lora", {"tune": {"constraints": {"peak_memory_mb": 2000.0}}}),
+    ],
+)
+def test_runs_that_compute_alone_have_no_partners(
+    method: str, changes: dict[str, Any], tmp_path: Path, cache: Path
+) -> None:
+    """Where the method does not pack, a step needs more than one pass, or a study goes by what a process measures."""
+    assert partners(config(tmp_path, cache, method, **changes)) is None
