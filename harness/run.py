@@ -33,7 +33,8 @@ __all__ = ["check_device", "execute"]
 
 STOP_SECONDS = 0.5  # how often the stop file is looked for
 PHASES = ("data_seconds", "model_seconds", "head_seconds", "augment_seconds")  # costs of each attempt at a run
-TOTALS = ("total_seconds", "peak_memory_mb", "energy_joules")  # and those of all its attempts together
+# And those of all its attempts together.
+TOTALS = ("total_seconds", "accelerator_seconds", "core_seconds", "peak_memory_mb", "energy_joules")
 
 Say = Callable[[str], None]
 

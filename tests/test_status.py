@@ -71,6 +71,18 @@ def test_a_study_that_was_left_shows_every_cell(study: Path, capsys: pytest.Capt
     assert "run the command again" in text
 
 
+def test_a_run_that_waits_at_a_rung_is_paused_whoever_coordinates(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither running nor interrupted: it is not decided yet who goes on."""
+    written.run(study, LORA, "trial0005", "running", val=0.9, cost={"paused_at": 1})
+    text = shown(capsys, "support")
+    assert text.startswith("support: stopped\nRuns: 6 ok, 1 pruned, 1 failed, 1 paused, 1 interrupted.")
+    assert line(text, LORA) == [LORA, "4/6", "0/2", "1", "1", "1", "86.5", "%", "tuning"]
+    with written.coordinated(study):
+        assert told(capsys, str(study))["runs"]["paused"] == 1
+
+
 def test_a_study_that_is_coordinated_is_running(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The lock tells, not the file beside it; a run that an earlier coordinator left is not under way."""
     old = study / "runs" / LORA / "trial0004/record.json"

@@ -139,11 +139,14 @@ def disk_bytes(directory: Path) -> int:
 
 
 def _running_seconds(directory: Path) -> float:
-    """Seconds since a run that has begun, and not ended, began."""
-    content = _read(RunPaths(directory).record)
+    """Seconds since a run that has begun, and not ended, began; what it took before it paused is among its costs."""
+    path = RunPaths(directory).record
+    content = _read(path)
     if content.get("status") != "running" or not content.get("started"):
         return 0.0
-    return max(0.0, time.time() - datetime.fromisoformat(content["started"]).timestamp())
+    paused_before = bool((content.get("cost") or {}).get("total_seconds"))
+    began = path.stat().st_mtime if paused_before else datetime.fromisoformat(content["started"]).timestamp()
+    return max(0.0, time.time() - began)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -102,6 +102,8 @@ def record(runs_dir: Path, output: Path, trials: int, more: Sequence[str] = ()) 
 
 def recorded(path: Path = CURVES) -> list[Curve]:
     """The curves that were recorded, in the order in which they were sampled."""
+    if not path.exists():
+        raise SystemExit(f"{path} is not there: python -m tests.benchmarks.asha record (an hour or more) makes it.")
     content = json.loads(path.read_text(encoding="utf-8"))
     return [Curve(each["hyperparameters"], tuple(each["val"]), each["steps"]) for each in content["curves"]]
 

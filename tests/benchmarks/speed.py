@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.record import write_json
+from tests.benchmarks.asha import Steps, Wall
 from tests.benchmarks.contest import PAIRS, Benchmark, hold
 from tests.benchmarks.overhead import Overhead
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Overhead(),
+    Steps(),
+    Wall(),
 )  # fmt: skip
 
 
