@@ -99,6 +99,26 @@ def test_the_rest_of_a_pack_goes_on_when_a_run_pauses(tmp_path: Path, cache: Pat
     assert all(each.result() is not None for each in (first, other, closed))
 
 
+def test_runs_that_share_passes_pause_and_go_on_as_alone(tmp_path: Path, cache: Path) -> None:
+    """Two of three go on together from their checkpoints; the third waits. Equal to solo runs up to rounding."""
+    runs = [
+        replace(
+            spec(config(tmp_path, cache, train__lr=rate, seed=seed), tmp_path / f"run{seed}", phase="tune"), rungs=(1,)
+        )
+        for seed, rate in enumerate((1e-3, 2e-3, 3e-3))
+    ]
+    execute(Pack(tuple(replace(run, until=1) for run in runs), together=3))
+    assert [record(run).cost[PAUSED] for run in runs] == [1, 1, 1]
+    execute(Pack(tuple(runs[:2]), together=2))
+    assert [record(run).status for run in runs] == ["ok", "ok", "running"]
+    for run in runs[:2]:
+        alone = replace(run, directory=f"{run.directory}-alone")
+        execute(Pack((alone,)))
+        assert record(run).cost["pack_size"] == 2
+        for name, value in record(alone).metrics["val"].items():
+            assert record(run).metrics["val"][name] == pytest.approx(value, abs=1e-4)
+
+
 def test_a_run_that_was_asked_to_stop_is_not_taken_for_one_that_waits(tmp_path: Path, cache: Path) -> None:
     """It has not come to its limit."""
     stopped: RunSpec = replace(

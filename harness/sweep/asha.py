@@ -52,14 +52,14 @@ class Ladder:
         """Whether a trial waits at its limit."""
         return not trial.over and self.limit(trial) in trial.values
 
-    def promotable(self, trials: Sequence[Standing]) -> int | None:
-        """The number of the trial that goes on next; None if no paused one is among the top of its rung."""
+    def promotable(self, trials: Sequence[Standing]) -> list[int]:
+        """The numbers of the paused trials that are among the top of their rung, in the order in which they go on."""
+        found = []
         for rung in reversed(self.rungs):
             seen = self._ranked(trials, rung)
-            for trial in seen[: len(seen) // self._factor]:
-                if self.paused(trial) and self.limit(trial) == rung:
-                    return trial.number
-        return None
+            top = seen[: len(seen) // self._factor]
+            found += [trial.number for trial in top if self.paused(trial) and self.limit(trial) == rung]
+        return found
 
     def last(self, trials: Sequence[Standing]) -> int | None:
         """The trial that goes on although it is not among the top of its rung, for one must come to its end.

@@ -155,7 +155,7 @@ class Contest:
             return len(self._todo) + 1
         under_way = any(spec.phase == "tune" for spec in self.active.values()) or bool(self._todo)
         new = max(self.trials.startup - self.trials.tried, 0 if under_way else 1)
-        return len(self._todo) + min(self.trials.left, new)
+        return len(self._todo) + self.trials.promotable + min(self.trials.left - self.trials.promotable, new)
 
     @property
     def planned(self) -> int | None:

@@ -208,8 +208,8 @@ class Coordinator:
         return partners(spec.config) if most(self._launch) > 1 else None
 
     def _alike(self, one: RunSpec, other: RunSpec) -> bool:
-        """Whether two runs may share a job."""
-        if self._launcher.packs and self._kind(one) != self._kind(other):
+        """Whether two runs may share a job. Those that share passes pause at the same rung: none waits for another."""
+        if self._launcher.packs and (self._kind(one), one.until) != (self._kind(other), other.until):
             return False
         return self._launcher.group(one) == self._launcher.group(other)
 

@@ -332,6 +332,11 @@ class Lane:
         return self._race.left if self._race.counting is self else 0
 
     @property
+    def promotable(self) -> int:
+        """The race's paused trials that go on, counted like those to come."""
+        return self._race.promotable if self._race.counting is self else 0
+
+    @property
     def settled(self) -> bool:
         """Whether it can be said what is confirmed."""
         return self._race.settled

@@ -133,7 +133,7 @@ class Trials:
     @property
     def over(self) -> bool:
         """Whether, besides, no paused one may go on, as things stand."""
-        return self.full and self._ladder.promotable(self._standings()) is None
+        return self.full and not self._promotable()
 
     @property
     def planned(self) -> int | None:
@@ -142,8 +142,13 @@ class Trials:
 
     @property
     def left(self) -> int:
-        """Configurations still to try, as far as can be said."""
-        return 0 if self.over else max(0, (self._tune.trials or 0) - self.tried)
+        """Configurations still to try, as far as can be said; paused ones that go on count once more."""
+        return self.promotable + (0 if self.full else max(0, (self._tune.trials or 0) - self.tried))
+
+    @property
+    def promotable(self) -> int:
+        """How many paused configurations go on before a new one is tried."""
+        return len(self._promotable())
 
     @property
     def settled(self) -> bool:
@@ -168,7 +173,7 @@ class Trials:
 
     def ask(self) -> Suggestion:
         """Suggest the next configuration and write it down. One that is paused and may go on comes before a new one."""
-        return self._ask() if (number := self._ladder.promotable(self._standings())) is None else self._promote(number)
+        return self._promote(waiting[0]) if (waiting := self._promotable()) else self._ask()
 
     def last(self) -> Suggestion | None:
         """A paused configuration that goes on after all was tried, for none has come to a usable end; None if one has.
@@ -188,6 +193,9 @@ class Trials:
     def _standings(self) -> list[Standing]:
         own = (trial for trial in self.all() if DUPLICATE not in trial.user_attrs and SKIPPED not in trial.user_attrs)
         return [_standing(trial) for trial in own] if self._ladder.rungs else []
+
+    def _promotable(self) -> list[int]:
+        return self._ladder.promotable(self._standings())
 
     def _last(self) -> int | None:
         return None if self.complete() else self._ladder.last(self._standings())

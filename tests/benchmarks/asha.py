@@ -149,10 +149,11 @@ def replay(curves: Sequence[Curve], workers: int, factor: int = TuneConfig.reduc
 
 def _next(ladder: Ladder, trials: list[Standing], total: int) -> int | None:
     """What a free worker does next; the trial's new standing is noted."""
-    number = ladder.promotable(trials)
-    if number is None and len(trials) < total:
+    waiting = ladder.promotable(trials)
+    if not waiting and len(trials) < total:
         trials.append(Standing(len(trials), {}))
         return len(trials) - 1
+    number = waiting[0] if waiting else None
     if number is None and not any(trial.over for trial in trials):
         number = ladder.last(trials)
     if number is not None:

@@ -32,25 +32,26 @@ def at_first(*scores: float) -> list[Standing]:
 
 def test_nobody_is_promoted_before_a_rung_has_as_many_as_the_factor() -> None:
     """A third of two is none."""
-    assert ladder().promotable(at_first(0.5, 0.9)) is None
-    assert ladder().promotable(at_first(0.5, 0.9, 0.1)) == 1
-    assert ladder(maximize=False).promotable(at_first(0.5, 0.9, 0.1)) == 2
+    assert ladder().promotable(at_first(0.5, 0.9)) == []
+    assert ladder().promotable(at_first(0.5, 0.9, 0.1)) == [1]
+    assert ladder(maximize=False).promotable(at_first(0.5, 0.9, 0.1)) == [2]
+    assert ladder().promotable(at_first(0.5, 0.9, 0.1, 0.6, 0.2, 0.3)) == [1, 3]
 
 
 def test_the_top_of_a_rung_counts_those_that_went_on_or_ended() -> None:
     """The best of six was promoted, so only the second best may follow; not the third, who came later."""
     trials = at_first(0.1, 0.2, 0.9, 0.8, 0.7, 0.3)
     trials[2] = replace(trials[2], level=1)
-    assert ladder().promotable(trials) == 3
+    assert ladder().promotable(trials) == [3]
     trials[3] = replace(trials[3], over=True)
-    assert ladder().promotable(trials) is None
+    assert ladder().promotable(trials) == []
 
 
 def test_the_highest_rung_comes_first() -> None:
     """Whoever is closest to the end goes on before others begin to climb."""
     high = [Standing(number, {1: 0.5, 3: 0.1 * number}, level=1) for number in range(3)]
     low = [replace(trial, number=trial.number + 3) for trial in at_first(0.9, 0.95, 0.99)]
-    assert ladder().promotable([*high, *low]) == 2
+    assert ladder().promotable([*high, *low]) == [2, 5, 4]
 
 
 def test_a_trial_waits_only_at_its_own_limit() -> None:
@@ -65,14 +66,14 @@ def test_a_trial_waits_only_at_its_own_limit() -> None:
 
 def test_what_is_undefined_is_worst_and_of_equals_the_earlier_comes_first() -> None:
     """A metric may have no value; ties are no matter of chance."""
-    assert ladder().promotable(at_first(NAN, 0.2, 0.2)) == 1
-    assert ladder(maximize=False).promotable(at_first(NAN, 0.2, 0.2)) == 1
+    assert ladder().promotable(at_first(NAN, 0.2, 0.2)) == [1]
+    assert ladder(maximize=False).promotable(at_first(NAN, 0.2, 0.2)) == [1]
 
 
 def test_one_goes_on_to_its_end_when_nothing_runs() -> None:
     """A small study may have nobody among the top third; the best of the highest rung is taken."""
     trials = at_first(0.5, 0.9)
-    assert ladder().promotable(trials) is None
+    assert ladder().promotable(trials) == []
     assert ladder().last([*trials, Standing(2, {})]) is None  # its score may still change who is best
     assert ladder().last(trials) == 1
     trials[0] = Standing(0, {1: 0.5, 3: 0.6}, level=1)
@@ -84,7 +85,7 @@ def test_without_rungs_everything_runs_to_its_end() -> None:
     """As closed-form methods do."""
     nothing = Ladder((), 3, True)
     assert nothing.limit(Standing(0, {})) is None
-    assert nothing.promotable([Standing(0, {})]) is None and nothing.last([Standing(0, {})]) is None
+    assert nothing.promotable([Standing(0, {})]) == [] and nothing.last([Standing(0, {})]) is None
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -99,8 +100,8 @@ def test_any_order_of_events_keeps_the_promises_of_the_search(seed: int) -> None
     running: list[int] = []
     while True:
         while len(running) < workers:
-            number = rule.promotable(trials)
-            if number is not None:
+            if next_ones := rule.promotable(trials):
+                number = next_ones[0]
                 waits = trials[number]
                 rung = rule.limit(waits)
                 assert rule.paused(waits) and rung is not None
