@@ -16,12 +16,15 @@ from typing import Any
 from harness.record import write_json
 from tests.benchmarks.asha import Steps, Wall
 from tests.benchmarks.contest import PAIRS, Benchmark, hold
+from tests.benchmarks.frozen import LAST_LAYERS_SWEEP, LINEAR_PROBE_SWEEP
 from tests.benchmarks.overhead import Overhead
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Overhead(),
     Steps(),
     Wall(),
+    LINEAR_PROBE_SWEEP,
+    LAST_LAYERS_SWEEP,
 )  # fmt: skip
 
 
