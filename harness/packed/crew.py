@@ -73,7 +73,7 @@ class Crew:
         """Mean loss of each member's next batch, as far as their common graph; it is walked backward once, for all."""
         first = self.members[0]
         batches = [(member.train, member.next_rows()) for member in self.members]
-        self.step.layout = layout = Layout.of(batches, first.device)
+        layout = Layout.of(batches, first.device)
         settings: Any = self.backbone.config
         inputs = {
             "input_ids": layout.ids,
@@ -81,7 +81,7 @@ class Crew:
         }
         if layout.types is not None:
             inputs["token_type_ids"] = layout.types
-        with autocast(first.device, first.config.precision):
+        with self.step.going(layout), autocast(first.device, first.config.precision):
             hidden = self.backbone(**inputs).last_hidden_state
         by_row = layout.by_row(widened(hidden)[0])
         features = functional.normalize(pool(by_row, layout.mask, first.classifier.pooling), dim=-1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ class Step:
 
     Each member draws what it draws alone: from its own stream, in the order of the layers, at the shape of its own
     padded batch. What falls on padding is then left out. So its dropout does not depend on who shares the pass.
+    On a CPU those are PyTorch's own draws, number for number; CUDA's kernels draw others from the same stream.
 
     Args:
         members: K of them.
@@ -24,6 +26,19 @@ class Step:
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = members
         self.layout: Layout
+        device = members[0].device
+        self._kind = "cuda" if device.type == "cuda" else "cpu"
+        self._streams = [torch.Generator(device if self._kind == "cuda" else "cpu") for _ in members]
+
+    @contextmanager
+    def going(self, layout: Layout) -> Iterator[None]:
+        """Draw within the block what a pass of this layout needs; the members' streams move on if it ends well."""
+        self.layout = layout
+        for member, generator in zip(self.members, self._streams, strict=True):
+            generator.set_state(member.random_state.tensors[self._kind])
+        yield
+        for member, generator in zip(self.members, self._streams, strict=True):
+            member.random_state.tensors = member.random_state.tensors | {self._kind: generator.get_state()}
 
     def noise(self, chances: Mapping[int, float], like: Tensor, offset: int = 0) -> Tensor:
         """Dropout's factors for tokens: 0, or 1 / (1 - chance).
@@ -64,5 +79,4 @@ class Step:
         return noise
 
     def _draw(self, k: int, into: Tensor, chance: float) -> Tensor:
-        with self.members[k].random_state.active():
-            return into.bernoulli_(1 - chance).div_(1 - chance)
+        return into.bernoulli_(1 - chance, generator=self._streams[k]).div_(1 - chance)

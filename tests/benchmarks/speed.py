@@ -18,6 +18,7 @@ from tests.benchmarks.asha import Steps, Wall
 from tests.benchmarks.contest import PAIRS, Benchmark, hold
 from tests.benchmarks.frozen import LAST_LAYERS_SWEEP, LINEAR_PROBE_SWEEP
 from tests.benchmarks.overhead import Overhead
+from tests.benchmarks.trials import MEDIUM_TRIALS, SHORT_TRIALS
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Overhead(),
@@ -25,6 +26,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Wall(),
     LINEAR_PROBE_SWEEP,
     LAST_LAYERS_SWEEP,
+    SHORT_TRIALS,
+    MEDIUM_TRIALS,
 )  # fmt: skip
 
 
