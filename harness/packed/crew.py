@@ -15,7 +15,7 @@ from harness.batches import autocast
 from harness.member import Member
 from harness.methods.base import Hooks
 from harness.models.classifier import pool, widened
-from harness.packed.attention import NAME, PackedDropout, register
+from harness.packed.attention import NAME, PackedDropout, know, register
 from harness.packed.layers import LOW_RANK, PackedLayer, base, treatment
 from harness.packed.layout import Layout
 from harness.packed.memory import most_tokens
@@ -28,6 +28,9 @@ FIRST_POSITION: dict[str, Callable[[Any], int]] = {
     "bert": lambda config: 0,
     "electra": lambda config: 0,
     "roberta": lambda config: int(config.pad_token_id) + 1,
+    "distilbert": lambda config: 0,
+    "llama": lambda config: 0,
+    "qwen3": lambda config: 0,
 }
 
 
@@ -247,6 +250,8 @@ def _packed(backbones: Sequence[Any], step: Step) -> Any:
         if isinstance(module, nn.Dropout) and _has(packed, name):
             own = [backbone.get_submodule(name) for backbone in backbones]
             _put(packed, name, PackedDropout(step, {k: each.p if each.training else 0.0 for k, each in enumerate(own)}))
+    know(packed, backbones, step)
+    packed.config.use_cache = False
     if getattr(packed, "pooler", None) is not None:
         packed.pooler = None  # it would read the first token of the pass; what it gives nobody uses
     return packed.train()

@@ -80,6 +80,14 @@ class Layout:
         """Whether some row is shorter than the longest."""
         return self.flat.numel() < self.mask.numel()
 
+    def visible(self, causal: bool) -> Tensor | None:
+        """Which keys a query may see: (N, 1, 1 or L, L); None for all of its row."""
+        if not causal:
+            return self.mask.bool()[:, None, None, :] if self.padded else None
+        length = self.mask.shape[1]
+        before = torch.ones(length, length, dtype=torch.bool, device=self.mask.device).tril()
+        return self.mask.bool()[:, None, None, :] & before
+
     def by_row(self, tokens: Tensor) -> Tensor:
         """Rows (N, L, ...) of tokens (T, ...), with padding; whatever reads the padding must give it no gradient."""
         chosen = tokens

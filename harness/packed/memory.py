@@ -15,13 +15,14 @@ def most_tokens(settings: Any, device: torch.device, precision: str) -> float:
     """Tokens of a pass at most, by what a block keeps of each for the way back.
 
     Args:
-        settings: of a BERT-like backbone.
+        settings: of the backbone.
         device: where it computes.
         precision: fp32 | bf16.
     """
     # Inputs, projections, attention's output, sums, norms and dropout's factors; and the feed-forward's three.
-    kept = 20 * settings.hidden_size + 3 * settings.intermediate_size
-    bytes_each = int(settings.num_hidden_layers) * int(kept) * (2 if precision == "bf16" else 4)
+    inner = getattr(settings, "intermediate_size", None) or getattr(settings, "hidden_dim", 4 * settings.hidden_size)
+    kept = 20 * int(settings.hidden_size) + 3 * int(inner)
+    bytes_each = int(settings.num_hidden_layers) * kept * (2 if precision == "bf16" else 4)
     return SHARE * free_bytes(device) / bytes_each
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -47,8 +48,14 @@ def test_mixed_pack_equals_solo_runs() -> None:
     assert together[5].progress.epoch < 10
 
 
-@pytest.mark.parametrize("architecture", ["bert-base", "roberta-base", "electra-base"])
-@pytest.mark.parametrize("method", ["lora", "dora", "ia3", "vera", "ln_tuning", "bitfit"])
+@pytest.mark.parametrize(
+    ("architecture", "method"),
+    [
+        *itertools.product(("bert-base", "llama-3.2-1b"), ("lora", "dora", "ia3", "vera", "ln_tuning")),
+        ("bert-base", "bitfit"),  # Llama has no biases
+        *itertools.product(("roberta-base", "electra-base", "distilbert", "qwen3-0.6b"), ("lora", "ia3")),
+    ],
+)
 def test_every_family_packs_with_lora(architecture: str, method: str) -> None:
     """Two members of a method and one of LoRA share passes, on each architecture that packs, and end as alone."""
     settings = [Setting(method, seed=1), Setting("lora", seed=2), Setting(method, seed=3)]

@@ -10,6 +10,7 @@ import pytest
 from tests.test_survival import Study
 
 
+@pytest.mark.slow
 def test_a_packed_study_equals_one_run_after_another(tmp_path: Path, cache: Path) -> None:
     """The same trials, scores, choices and files; runs of two cells shared passes, those of the probe did not."""
     question = (
