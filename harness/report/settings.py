@@ -13,7 +13,7 @@ COST_NAMES = {
     "train_seconds": "training time",
     "tune_seconds": "tuning time",
     "peak_memory_mb": "peak memory",
-    "params_trainable": "trainable parameters",
+    "params_trainable": "number of trainable parameters",
     "saved_bytes": "saved size",
     "latency_p50_seconds": "median latency",
     "latency_p95_seconds": "95th percentile of latency",
