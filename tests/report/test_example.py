@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,11 @@ def test_the_table_is_made_again(again: Path) -> None:
     now, published = (list(csv.reader((folder / "table.csv").open(newline=""))) for folder in (again, EXAMPLE))
     assert len(now) == len(published)
     for row, known in zip(now, published, strict=True):
-        assert [_value(text) for text in row] == [pytest.approx(_value(text), rel=1e-9) for text in known]
+        assert [_value(text) for text in row] == [_near(_value(text)) for text in known]
+
+
+def _near(value: float | str) -> Any:
+    return value if isinstance(value, str) else pytest.approx(value, rel=1e-9)
 
 
 def _value(text: str) -> float | str:

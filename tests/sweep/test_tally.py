@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.record import Record, RunPaths
-from harness.sweep.reconcile import Records
+from harness.sweep.reconcile import Records, close_unfinished
 from harness.sweep.tally import Tally
 
 
@@ -61,3 +61,12 @@ def test_a_finished_record_is_kept_without_what_no_coordinator_reads(tmp_path: P
     kept = {each.status: each for each in Records(tmp_path, pytest.fail).all()}
     assert kept["ok"].data == kept["ok"].provenance == {}
     assert kept["running"].provenance == {"torch": "2"}
+
+
+def test_a_run_that_nothing_needs_any_more_counts_as_pruned_only(tmp_path: Path) -> None:
+    """Closing what was left open leaves the sums of its present record."""
+    record("running", total_seconds=2.0).write(tmp_path / "a" / "trial0000" / "record.json")
+    records = Records(tmp_path, pytest.fail)
+    close_unfinished(records, "a", "Not needed any more.")
+    assert +records.tally.statuses == {"pruned": 1}
+    assert records.tally.lengths("a", "tune").runs == 1
