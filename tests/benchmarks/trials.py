@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from harness.record import Record
-from tests.benchmarks.contest import Benchmark, Measurement
-from tests.benchmarks.frozen import study
+from tests.benchmarks.contest import Benchmark, Measurement, Split, run_all
 from tests.benchmarks.stock.trials import run_stock
 from tests.benchmarks.work import MEDIUM, SHORT, Work, configurations
 
@@ -70,16 +71,20 @@ class Trials(Benchmark):
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
             train, validation = work.write_rows(directory)
-            seconds, records = study(
-                directory,
-                ("task=csv", "task.name=trials", f"task.path={train}", f"task.validation_path={validation}",
+            places = [f"{each}={directory / each}" for each in ("runs_dir", "reports_dir", "cache_dir")]
+            command = [
+                sys.executable, "-m", "harness", "-m", "study=measured", "device=cpu", *places,
+                *("task=csv", "task.name=trials", f"task.path={train}", f"task.validation_path={validation}",
                  f"task.test_path={validation}", "task.text=text", "task.label=label", f"task.max_length={work.tokens}",
                  "method=lora", "method.config.r=choice(4,8,16,32)", "train.lr=tag(log,interval(1e-4,3e-3))",
                  "train.head_lr=1e-3", "train.head_init=random", f"train.batch_size={work.batch}",
                  f"train.epochs={work.epochs}", "tune.sampler=random", f"tune.trials={trials}", "confirm.seeds=1",
                  f"launch.pack={pack}"),
-            )  # fmt: skip
-        assert all(each.cost["steps"] == work.steps for each in records)
+            ]  # fmt: skip
+            seconds = run_all([command], Split(1, os.cpu_count() or 1))
+            found = [Record.read(path) for path in sorted(directory.glob("runs_dir/measured/runs/*/*/record.json"))]
+        records = [record for record in found if record is not None]
+        assert len(records) == trials + 1 and all(each.cost["steps"] == work.steps for each in records)
         return seconds, records
 
 

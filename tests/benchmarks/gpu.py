@@ -1,0 +1,194 @@
+"""Packs against solo steps by the size of the model: `python -m tests.benchmarks.gpu [--device cuda] [--json FILE]`.
+
+Random weights do for speed. Each case trains K members of LoRA on one backbone, in turns and in shared passes, on rows
+of one length, and reports the seconds of a step of all by both, their ratio, and the share of the device's peak that
+the shared passes use. Without a GPU the cases run in small, and what they say holds for that machine only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.batches import Examples
+from harness.build import build
+from harness.config import TrainConfig
+from harness.machine import device_name, use_fast_products
+from harness.member import Member
+from harness.metrics import METRICS
+from harness.models import Model
+from harness.models.classifier import Classifier
+from harness.packed import Crew, crews, share
+from harness.record import write_json
+from harness.tasks.tokens import Tokens
+from harness.train import advance, gradients
+
+VOCABULARY, CLASSES = 2000, 20
+WARM_UP, ROUNDS = 3, 7
+# Dense bfloat16 products, FLOP a second, by a part of the device's name.
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12}
+LLAMA = {"num_key_value_heads": 8, "pad_token_id": 0}
+SIZES: dict[str, tuple[str, dict[str, Any]]] = {
+    "minilm": (
+        "bert",
+        {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
+    ),
+    "roberta-base": (
+        "roberta",
+        {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
+         "max_position_embeddings": 514},
+    ),
+    "decoder-1b": (
+        "llama",
+        LLAMA | {"hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "intermediate_size": 8192},
+    ),
+    "decoder-7b": (
+        "llama",
+        LLAMA | {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 11008},
+    ),
+}  # fmt: skip
+SMALL = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 8, "intermediate_size": 256}
+
+
+@dataclass(frozen=True)
+class Case:
+    """K members with a batch of rows each, and the ratio that is to be reached."""
+
+    size: str
+    members: int
+    batch: int
+    tokens: int
+    goal: float
+
+    @property
+    def name(self) -> str:
+        """As results show it."""
+        return f"{self.size} K={self.members} {self.batch}x{self.tokens}"
+
+
+CASES = (
+    Case("minilm", 32, 16, 64, 8.0),
+    Case("roberta-base", 16, 8, 64, 4.0),
+    Case("decoder-1b", 8, 1, 128, 4.0),
+    Case("decoder-7b", 4, 1, 128, 2.0),
+    Case("minilm", 8, 64, 64, 0.95),
+    Case("roberta-base", 8, 64, 64, 0.95),
+    Case("decoder-1b", 4, 32, 128, 0.95),
+)
+
+
+def main() -> None:
+    """Run the cases."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", nargs="+", default=sorted(SIZES), choices=sorted(SIZES), metavar="SIZE")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    use_fast_products()
+    results = []
+    for case in CASES:
+        if case.size in asked.only:
+            results.append(measure(case, torch.device(asked.device)))
+            print(results[-1], flush=True)
+            if asked.json:
+                write_json(asked.json, results)
+
+
+def measure(case: Case, device: torch.device) -> dict[str, Any]:
+    """Let members take steps in turns and in shared passes, a round each in turn."""
+    small = device.type != "cuda"
+    if small:
+        case = replace(case, members=min(case.members, 8), batch=min(case.batch, 4))
+    kind, settings = SIZES[case.size]
+    backbone = random_backbone(kind, settings | (SMALL if small else {}), device)
+    members = [make(case, backbone, seed, device) for seed in range(case.members)]
+    (crew,) = crews(members)
+    assert isinstance(crew, Crew)
+    for member in members:
+        member.classifier.train()
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(WARM_UP + ROUNDS):
+        for packed in (True, False):
+            seconds[packed].append(round_(members, crew if packed else None, device))
+    solo, shared = (statistics.median(seconds[packed][WARM_UP:]) for packed in (False, True))
+    # Forward, and backward to the inputs alone: frozen weights need no gradients.
+    flops = 4 * sum(p.numel() for p in backbone.parameters() if p.ndim > 1) * case.members * case.batch * case.tokens
+    peak = next((peak for part, peak in PEAKS.items() if part in device_name(device.type)), None)
+    return {
+        "name": case.name,
+        "scaled_down": small,
+        "ratio": round(solo / shared, 3),
+        "goal": case.goal,
+        "solo_s": round(solo, 5),
+        "packed_s": round(shared, 5),
+        "utilisation": None if peak is None else round(flops / shared / peak, 4),
+        "hardware": device_name(device.type),
+    }
+
+
+def round_(members: list[Member], crew: Crew | None, device: torch.device) -> float:
+    """A step of every member; its wall seconds."""
+    start = time.perf_counter()
+    for unit in members if crew is None else [crew]:
+        for member, loss in gradients(unit):
+            advance(member, loss)
+            if member.progress.position == member.steps_per_epoch:
+                member.progress.position, member.order = 0, []
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    failures = [member.failure for member in members if member.failure is not None]
+    assert not failures and not (crew is not None and crew.broken), failures
+    return time.perf_counter() - start
+
+
+def random_backbone(kind: str, settings: dict[str, Any], device: torch.device) -> nn.Module:
+    """A backbone with random weights, in bfloat16 on a GPU, where seven billion float32 would not leave room."""
+    from transformers import AutoConfig, AutoModel
+
+    torch.manual_seed(0)
+    config: Any = AutoConfig.for_model(kind, vocab_size=VOCABULARY, **settings)
+    with torch.device(device):
+        backbone: nn.Module = AutoModel.from_config(  # type: ignore[no-untyped-call]  # transformers gives it no types
+            config, dtype=torch.bfloat16 if device.type == "cuda" else torch.float32
+        )
+    return backbone.eval()
+
+
+def make(case: Case, backbone: nn.Module, seed: int, device: torch.device) -> Member:
+    """A member of rank 8 on the backbone's own tensors."""
+    method = build(
+        {
+            "_target_": "harness.methods.peft_method.PeftMethod",
+            "name": "lora",
+            "config": {"_target_": "peft.LoraConfig", "r": 8, "lora_alpha": 16, "lora_dropout": 0.1},
+        }
+    )
+    # Copies of a large backbone would not fit beside each other; modules are copied, tensors are not.
+    tensors = {id(tensor): tensor for tensor in (*backbone.parameters(), *backbone.buffers())}
+    classifier = Classifier(copy.deepcopy(backbone, tensors), "mean", CLASSES)
+    hooks = method.adapt(classifier, Model(name=case.size, path="unused"), 1000)
+    draw = np.random.default_rng(seed)
+    rows = 4 * case.batch
+    ids = draw.integers(5, VOCABULARY, rows * case.tokens).astype(np.int32)
+    tokens = Tokens(ids, np.arange(0, len(ids) + 1, case.tokens, dtype=np.int64), None, 0)
+    member = Member(
+        classifier=classifier.to(device), hooks=hooks,
+        config=TrainConfig(batch_size=case.batch, epochs=1000, precision="bf16" if device.type == "cuda" else "fp32"),
+        train=Examples(tokens, draw.integers(0, CLASSES, rows), 0), validation=None, metric=METRICS["accuracy"],
+        seed=seed, device=device, say=print,
+    )  # fmt: skip
+    share(member, backbone)
+    return member
+
+
+if __name__ == "__main__":
+    main()
