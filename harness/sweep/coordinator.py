@@ -193,6 +193,8 @@ class Coordinator:
         kind = self._kind(found[1])
         most_runs = max(self._launcher.runs_per_job, self._abreast(kind))
         while len(chosen) < min(self._pack_limits.get(spec.directory, most_runs) for _, spec in chosen):
+            if self._budget.exhausted([*self._under_way, *(spec.directory for _, spec in chosen)]):
+                break  # what was chosen counts as begun, so that the budget pays for it before it pays for more
             following = self._held.pop(0) if self._held else self._next(self._able(kind))
             if following is None:
                 break
