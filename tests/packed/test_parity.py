@@ -70,3 +70,17 @@ def test_every_family_packs_with_lora(architecture: str, method: str) -> None:
         fit([alone])
         assert member.failure is None and member.pack_size == 3
         assert distance(member, alone) < 1e-9
+
+
+def test_under_bf16_packed_losses_are_those_of_solo_runs() -> None:
+    """Autocast reaches the packed layers, too: losses agree to what bfloat16 can tell, and weights stay float32."""
+    backbone = pretrained(dtype=torch.float32)
+    train = {"precision": "bf16", "epochs": 4}
+    settings = [Setting("lora", train=train, seed=1), Setting("ia3", train=train, seed=2)]
+    together, alone = ([make(setting, backbone) for setting in settings] for _ in range(2))
+    fit(together, sharing="always")
+    fit(alone)
+    for member, solo in zip(together, alone, strict=True):
+        assert member.failure is None and member.pack_size == 2
+        assert member.progress.train_loss == pytest.approx(solo.progress.train_loss, rel=1e-2)
+        assert {p.dtype for p in member.parameters} == {torch.float32}
