@@ -72,6 +72,7 @@ def recommendation(judged: Judged, top: Row | None, chosen: Row | None, settings
         tested = sum(row.test_mean is not None for row in group)
         where += f" so far ({tested} of {plural(len(group), 'cell')} tested)"
     lead = f"{name(top, group)} has the best mean, {_score(top)}"
+    best = f"The best mean is that of {name(top, group)}, {_score(top)}"  # names are not to be capitalised
     if len(scored) == 1:
         return plain(f"{where}, {name(top, group)} is the only cell with a test score: {_score(top)}.")
     if not verdicts:
@@ -80,7 +81,7 @@ def recommendation(judged: Judged, top: Row | None, chosen: Row | None, settings
         left_out = listed([name(row, group) for row in missing])
         return plain(
             f"{where}, no cell can be recommended: {left_out} could not be compared (see the notes), and may be "
-            f"the best. {_capital(lead)}."
+            f"the best. {best}."
         )
     good = [row for row in group if id(row) in verdicts and verdicts[id(row)].word in GOOD]
     unresolved = [row for row in group if id(row) in verdicts and verdicts[id(row)].word == "unresolved"]
@@ -88,7 +89,7 @@ def recommendation(judged: Judged, top: Row | None, chosen: Row | None, settings
         why = f"the {COST_NAMES[settings.cost]} of the cells that are as good is not known" if good else (
             f"none is shown to be less than {_margin(top, settings)} below the best"
         )  # fmt: skip
-        text = f"{where}, no cell can be recommended: {why}. {_capital(lead)}"
+        text = f"{where}, no cell can be recommended: {why}. {best}"
         return plain(text + _open(unresolved, group, verdicts) + _scope(verdicts.values()))
     text = f"{where}, choose {name(chosen, group)}: {_score(chosen)}. "
     verdict = verdicts[id(chosen)]
@@ -146,10 +147,6 @@ def _points(row: Row) -> str:
 def _margin(row: Row, settings: Settings) -> str:
     size = score(settings.margin, row.cell.metric)
     return f"{size} {'point' if size == '1.0' else 'points'}" if percent(row.cell.metric) else size
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _without_test(group: Sequence[Row], where: str) -> str:

@@ -199,9 +199,9 @@ def test_everything_can_be_reached_by_keyboard(judged: Path, visit: Any) -> None
 def test_link_to_a_cell_opens_it(judged: Path, visit: Any) -> None:
     """In a fresh page and in one that is open."""
     page = visit(judged, "#cell-3").page
-    assert page.locator("#cell-3 h3", has_text="Runs").is_visible()
+    page.locator("#cell-3 h3", has_text="Runs").wait_for()
     page.locator("table.main tbody a").first.click()
-    assert page.locator("#cell-1 h3", has_text="Runs").is_visible()
+    page.locator("#cell-1 h3", has_text="Runs").wait_for()
 
 
 def test_config_and_error_of_a_run_are_one_click_away(judged: Path, visit: Any) -> None:

@@ -1,4 +1,4 @@
-"""The committed example: its frozen records still give its table, and no text of the data set is in it."""
+"""The committed reports: their frozen records still give their tables, and no text of the data set is in them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ from typing import Any
 
 import pytest
 
-from harness.report.definition import Definition
+from harness.report.definition import read_definition
 from harness.report.write import write
 from tests.small import ROOT
 
-EXAMPLE = ROOT / "reports" / "banking77-10shot"
+EXAMPLES = {"banking77-10shot": (8, 5), "banking77-methods": (40, 3)}  # least rows, and seeds of each
+
+
+@pytest.fixture(scope="module", params=EXAMPLES)
+def published(request: pytest.FixtureRequest) -> Path:
+    return ROOT / "reports" / str(request.param)
 
 
 @pytest.fixture(scope="module")
-def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def again(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("example")
-    write(EXAMPLE / "study.zip", output, definition=Definition(settings={"examples": False}))
+    write(sorted(published.glob("*.zip")), output, definition=read_definition(published / "definition.yaml"))
     return output
 
 
-def test_the_table_is_made_again(again: Path) -> None:
+def test_the_table_is_made_again(again: Path, published: Path) -> None:
     """What a change of the statistics does to a real table is seen in review; last digits are the machine's."""
-    now, published = (list(csv.reader((folder / "table.csv").open(newline=""))) for folder in (again, EXAMPLE))
-    assert len(now) == len(published)
-    for row, known in zip(now, published, strict=True):
+    now, then = (list(csv.reader((folder / "table.csv").open(newline=""))) for folder in (again, published))
+    assert len(now) == len(then)
+    for row, known in zip(now, then, strict=True):
         assert [_value(text) for text in row] == [_near(_value(text)) for text in known]
 
 
@@ -42,17 +47,18 @@ def _value(text: str) -> float | str:
         return text
 
 
-def test_enough_methods_and_seeds(again: Path) -> None:
-    """Eight methods or more; every one at five seeds or more."""
+def test_enough_methods_and_seeds(again: Path, published: Path) -> None:
+    """Each report has the methods and seeds that it is said to have, and a verdict on every one."""
+    methods, seeds = EXAMPLES[published.name]
     with (again / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) >= 8 and all(int(row["n_seeds"]) >= 5 for row in rows)
+    assert len(rows) >= methods and all(int(row["n_seeds"]) >= seeds for row in rows)
     assert all(row["status"] == "ok" and row["verdict"] for row in rows)
 
 
-def test_no_texts(again: Path) -> None:
+def test_no_texts(again: Path, published: Path) -> None:
     """Neither the page that is published nor the one made now shows a text of the data set."""
-    pages = [(folder / "index.html").read_text() for folder in (again, EXAMPLE)]
+    pages = [(folder / "index.html").read_text() for folder in (again, published)]
     if not (data := os.environ.get("HARNESS_DATA")):
         pytest.skip("HARNESS_DATA names no directory with banking77/test.csv")
     with (Path(data) / "banking77" / "test.csv").open(newline="") as file:
