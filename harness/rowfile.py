@@ -170,11 +170,14 @@ class _Site:
             if alone:
                 self._lay_out()
                 self._lock(0, fcntl.LOCK_SH)
+            elif not self._laid_out():  # whoever was alone has died at it
+                return
             with suppress(FileNotFoundError):  # another process has finished it meanwhile
                 self._compute(wait=False)
                 self._compute(wait=True)
             self._lock(1 + len(self.work.parts), fcntl.LOCK_EX)
-            if self._stands():
+            # Without its array it was left behind by one that died as it finished, and one alone must begin anew.
+            if self._stands() and self.array.exists():
                 self._finish()
         finally:
             os.close(self.file)  # and every lock is free
@@ -195,10 +198,14 @@ class _Site:
 
     def _lay_out(self) -> None:
         os.ftruncate(self.file, 0)
-        os.ftruncate(self.file, SECONDS.size * len(self.work.parts))
         with self.array.open("wb") as file:
             file.write(self.header)
             file.truncate(len(self.header) + self.work.bytes)
+        # Last, so that with this length the array is laid out.
+        os.ftruncate(self.file, SECONDS.size * len(self.work.parts))
+
+    def _laid_out(self) -> bool:
+        return os.fstat(self.file).st_size == SECONDS.size * len(self.work.parts)
 
     def _seconds(self, part: int) -> float:
         seconds: float = SECONDS.unpack(os.pread(self.file, SECONDS.size, SECONDS.size * part))[0]

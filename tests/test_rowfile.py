@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import multiprocessing.synchronize
 import os
 import signal
 import time
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.rowfile import Rows, Values, Work, in_memory, on_disk, read
+from harness.rowfile import Rows, Values, Work, _Site, in_memory, on_disk, read
 
 LENGTHS = np.random.default_rng(0).integers(1, 6, size=40)
 OFFSETS = np.cumsum([0, *LENGTHS])
@@ -95,3 +96,33 @@ def test_processes_share_the_work(dies: bool, tmp_path: Path) -> None:
     assert sorted(itertools.chain(*computed)) == sorted(int(rows[0]) for rows in PARTS)
     assert all(len(each) < len(PARTS) for each in computed)
     assert np.array_equal(on_disk(tmp_path / "a.npy", work()).values, EXPECTED)
+
+
+def _die_at_the_start(path: Path, alone: multiprocessing.synchronize.Event) -> None:
+    """A process that finds itself alone and is killed before it lays out anything, while another one waits for it."""
+
+    def die(_: object) -> None:
+        alone.set()
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Site, "_lay_out", die)
+        on_disk(path, work())
+
+
+@pytest.mark.parametrize("left_behind", [False, True])
+def test_death_before_there_is_anything_to_share_costs_the_others_nothing(left_behind: bool, tmp_path: Path) -> None:
+    """Also where notes of parts are left of a file that was finished, or its array is lost."""
+    path = tmp_path / "a.npy"
+    if left_behind:
+        path.with_suffix(".building4").write_bytes(np.ones(len(PARTS)).tobytes())
+    context = multiprocessing.get_context("fork")
+    alone = context.Event()
+    process = context.Process(target=_die_at_the_start, args=(path, alone))
+    process.start()
+    assert alone.wait(60)
+    assert np.array_equal(on_disk(path, work()).values, EXPECTED)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["a.json", "a.npy"]
