@@ -62,3 +62,9 @@ def check_search(tune: TuneConfig, problems: Problems) -> None:
         f"tune.sampler={tune.sampler} cannot search several methods' spaces at once: with tune.mode=joint use tpe or "
         "random.",
     )
+    problems.check(
+        tune.pruner != "asha" or tune.sampler not in ("gp", "nsga2"),
+        f"tune.sampler={tune.sampler} learns only from trials that were finished. With tune.pruner=asha few are, so it "
+        "would draw at random. Use tpe, which learns from paused trials, too, or random, qmc or grid, which learn from "
+        "none; or set tune.pruner=median or none.",
+    )

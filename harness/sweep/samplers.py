@@ -78,10 +78,11 @@ def seed_of(seed: int, name: str, number: int) -> int:
 
 
 class Sampled(optuna.Study):  # type: ignore[misc] # Optuna publishes no types here
-    """A study whose sampler learns from trials that pause and go on: it sees them as ended at their last rung.
+    """A study whose sampler sees trials that pause and go on as pruned at their last rung.
 
-    Otherwise it would take all of them for the worst, as it takes trials under way, and draw at random until some have
-    come to their end.
+    TPE learns from pruned trials. Otherwise it would take all of these for the worst, as it takes trials under way, and
+    draw at random until some have come to their end. That is what gp and nsga2 would do all the same, for they learn
+    from complete trials alone; so `harness.limits.check_search` refuses them with pauses.
 
     Attributes:
         judged: numbers of the trials that are shown so; set only while a trial is sampled.

@@ -87,6 +87,8 @@ def test_a_cost_that_was_not_measured_is_no_answer() -> None:
         ({"constraints": LimitsConfig(saved_bytes=0)}, "saved_bytes must be above 0"),
         ({"objectives": ["saved_bytes"], "pruner": "median"}, "compares one curve"),
         ({"mode": "joint", "sampler": "gp"}, "several methods' spaces"),
+        ({"pruner": "asha", "sampler": "gp"}, r"gp learns only from .* Use tpe, .* or random, qmc or grid"),
+        ({"pruner": "asha", "sampler": "nsga2"}, "nsga2 learns only from"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(tune: dict[str, Any], message: str) -> None:
@@ -95,6 +97,17 @@ def test_what_cannot_be_searched_is_refused(tune: dict[str, Any], message: str) 
     check(Config(tune=TuneConfig(**tune)), problems)
     with pytest.raises(HarnessError, match=message):
         problems.raise_any()
+
+
+@pytest.mark.parametrize(
+    ("pruner", "sampler"),
+    [("asha", "tpe"), ("asha", "random"), ("asha", "qmc"), ("asha", "grid"), ("median", "gp"), ("none", "nsga2")],
+)
+def test_samplers_that_learn_from_what_a_pruner_leaves_are_not_refused(pruner: str, sampler: str) -> None:
+    """Nor those that learn from nothing."""
+    problems = Problems()
+    check(Config(tune=TuneConfig(pruner=pruner, sampler=sampler)), problems)
+    problems.raise_any()
 
 
 def _earlier(directory: Path, *found: tuple[float, dict[str, Any]]) -> None:
