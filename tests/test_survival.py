@@ -197,6 +197,26 @@ def test_ctrl_c_checkpoints_says_how_to_go_on_and_the_same_command_does(tmp_path
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_ctrl_c_while_a_study_starts_is_answered_in_a_line(tmp_path: Path, cache: Path) -> None:
+    """Also while the fork server still imports what the workers need."""
+    study = Study(tmp_path / "study", cache, "method=nearest_mean", "launch.workers=1")
+    process = study.start()
+    wait_for(lambda: any(_has_loaded(pid, "sklearn") for pid in descendants(process.pid)))
+    os.killpg(process.pid, signal.SIGINT)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, printed
+    assert "Traceback" not in printed
+
+
+def _has_loaded(pid: int, package: str) -> bool:
+    """Whether a process has a compiled part of a package in memory."""
+    try:
+        return f"/{package}/" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:  # it has ended
+        return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_workers_end_with_their_coordinator(tmp_path: Path, cache: Path) -> None:
     """However it dies."""
     study = Study(tmp_path / "study", cache, "method=lora", "train.epochs=500", "launch.workers=2")
