@@ -230,10 +230,11 @@ class Wall(Benchmark):
     def _stock(self) -> Measurement:
         """Trainer and PEFT, the recorded configurations, on the machine's best split of those measured beforehand."""
         tried = [curve.hyperparameters for curve in recorded()[: self._trials]]
+        sample = tried[: 2 * max(split.processes for split in splits())]  # two rounds of the most processes
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
             files = _write_rows(directory)
-            way = min(splits(), key=lambda split: run_all(_commands(directory, files, tried[:4], epochs=1), split))
+            way = min(splits(), key=lambda split: run_all(_commands(directory, files, sample, epochs=1), split))
             seconds = run_all(_commands(directory, files, tried, EPOCHS), way)
             found = [json.loads((directory / str(n) / "result.json").read_text()) for n in range(len(tried))]
         best = max(max(each["by_epoch"]) for each in found)
