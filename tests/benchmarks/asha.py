@@ -38,7 +38,8 @@ from tests.benchmarks.contest import Benchmark, Measurement, hardware, run_all, 
 from tests.benchmarks.stock.trials import PROGRAM
 from tests.benchmarks.work import ROOT, minilm
 
-CURVES = ROOT / "tests/benchmarks/results/asha_curves.json"
+STUDY = "asha_curves"  # random draws depend on a study's name
+CURVES = ROOT / f"tests/benchmarks/results/{STUDY}.json"
 TRIALS, EPOCHS, ORDERS, WORKERS = 64, 9, 5, (2, 8)
 MARGIN = 0.005  # half a point
 TASK = {"shots": 10, "validation": "pool", "pool_per_class": 5}
@@ -81,12 +82,12 @@ class Replay:
 def record(runs_dir: Path, output: Path, trials: int, more: Sequence[str] = ()) -> None:
     """Train every configuration to its end, or go on with that, and write the curves."""
     command = [
-        sys.executable, "-m", "harness", "-m", *ASKED, f"tune.trials={trials}", "study=asha_curves",
+        sys.executable, "-m", "harness", "-m", *ASKED, f"tune.trials={trials}", f"study={STUDY}",
         f"runs_dir={runs_dir}", f"reports_dir={runs_dir / 'reports'}", *more,
     ]  # fmt: skip
     subprocess.run(command, check=True, cwd=ROOT)
     curves = []
-    for path in sorted((runs_dir / "asha_curves" / "runs").glob("*/trial*/record.json")):
+    for path in sorted(runs_dir.glob(f"{STUDY}/runs/*/trial*/record.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         lines = [line for line in read_jsonl(path.with_name("metrics.jsonl")) if isinstance(line["epoch"], int)]
         curves.append(
@@ -214,9 +215,13 @@ class Wall(Benchmark):
         self._trials = trials
 
     def parity(self) -> dict[str, Any]:
-        """The best validation scores: ours is not more than half a point lower."""
+        """The same configurations, and the best validation scores: ours is not more than half a point lower."""
         scores = self._stock.facts["accuracy"], self._ours.facts["accuracy"]
-        return {"ok": scores[1] >= scores[0] - MARGIN, "stock": scores[0], "ours": scores[1], "margin": MARGIN}
+        same = self._ours.facts["same_configurations"]
+        return {
+            "ok": same and scores[1] >= scores[0] - MARGIN,
+            "same_configurations": same, "stock": scores[0], "ours": scores[1], "margin": MARGIN,
+        }  # fmt: skip
 
     def stock(self) -> Measurement:
         """See `parity`."""
@@ -227,9 +232,13 @@ class Wall(Benchmark):
         return self._ours
 
     @cached_property
+    def _tried(self) -> list[dict[str, Any]]:
+        return [curve.hyperparameters for curve in recorded()[: self._trials]]
+
+    @cached_property
     def _stock(self) -> Measurement:
         """Trainer and PEFT, the recorded configurations, on the machine's best split of those measured beforehand."""
-        tried = [curve.hyperparameters for curve in recorded()[: self._trials]]
+        tried = self._tried
         sample = tried[: 2 * max(split.processes for split in splits())]  # two rounds of the most processes
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
@@ -249,15 +258,23 @@ class Wall(Benchmark):
             directory = Path(name)
             command = [
                 sys.executable, "-m", "harness", "-m", *ASKED, "tune.pruner=asha", f"tune.trials={self._trials}",
-                "study=wall", f"runs_dir={name}", f"reports_dir={name}/reports", f"cache_dir={name}/cache",
+                f"study={STUDY}", f"runs_dir={name}", f"reports_dir={name}/reports", f"cache_dir={name}/cache",
             ]  # fmt: skip
             started = time.perf_counter()
             subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
             seconds = time.perf_counter() - started
-            found = [json.loads(path.read_text()) for path in directory.glob("wall/runs/*/trial*/record.json")]
+            found = [json.loads(path.read_text()) for path in directory.glob(f"{STUDY}/runs/*/trial*/record.json")]
         ended = [each["metrics"]["val"]["accuracy"] for each in found if each["status"] == "ok"]
         steps = sum(each["cost"]["steps"] for each in found)
-        return Measurement(seconds, {"accuracy": max(ended), "ended": len(ended), "steps": steps})
+        same = same_configurations(self._tried, [each["hyperparameters"] for each in found])
+        facts = {"accuracy": max(ended), "ended": len(ended), "steps": steps, "same_configurations": same}
+        return Measurement(seconds, facts)
+
+
+def same_configurations(some: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> bool:
+    """Whether these are the same configurations, in any order."""
+    one, other = (sorted(json.dumps(each, sort_keys=True) for each in those) for those in (some, others))
+    return one == other
 
 
 def _write_rows(directory: Path) -> tuple[Path, Path]:

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from tests.benchmarks.asha import EPOCHS, TRIALS, Curve, arrivals, replay
+from tests.benchmarks.asha import EPOCHS, TRIALS, Curve, Wall, arrivals, replay, same_configurations
+from tests.benchmarks.contest import Measurement
 
 
 def made_up(noise: float) -> list[Curve]:
@@ -34,3 +35,24 @@ def test_a_replay_finds_the_best_of_curves_that_keep_their_order_for_a_third_of_
 def test_one_always_comes_to_its_end() -> None:
     """Also of fewer than the rule promotes one of."""
     assert replay(made_up(0.01)[:2], workers=2).ended == 1
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "same", "expected"),
+    [(0.80, True, True), (0.796, True, True), (0.79, True, False), (0.9, False, False)],
+)
+def test_the_clock_compares_searches_of_the_same_configurations(accuracy: float, same: bool, expected: bool) -> None:
+    """A search that found as good a score among other ones proves nothing."""
+    wall = Wall()
+    wall._stock = Measurement(1.0, {"accuracy": 0.80})
+    wall._ours = Measurement(1.0, {"accuracy": accuracy, "same_configurations": same})
+    assert wall.parity()["ok"] is expected
+
+
+def test_configurations_are_the_same_in_any_order() -> None:
+    """Each as often, to the last digit."""
+    one, other = {"train.lr": 1e-3, "method.config.r": 8}, {"train.lr": 0.00026532021995923517}
+    assert same_configurations([one, other], [other, dict(reversed(one.items()))])
+    assert not same_configurations([one, other], [one, one])
+    assert not same_configurations([other], [{"train.lr": 0.00026532021995923512}])
+    assert not same_configurations([one], [one, other])
