@@ -5,13 +5,23 @@ The coordinator forms packs of runs by this; what shares passes in the end is se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.config import LaunchConfig
 from harness.record import digest
 
 AUTO = 8  # runs at most where `auto` decides: beyond, a pass gains little and a pack waits long for its slowest member
+# Architectures whose blocks act on each token alone but for attention, and ask transformers' registry for that one; and
+# how many positions stand before a text's first (transformers counts RoBERTa's from behind the padding's).
+FIRST_POSITION: dict[str, Callable[[Any], int]] = {
+    "bert": lambda config: 0,
+    "electra": lambda config: 0,
+    "roberta": lambda config: int(config.pad_token_id) + 1,
+    "distilbert": lambda config: 0,
+    "llama": lambda config: 0,
+    "qwen3": lambda config: 0,
+}
 SOLO = ("r_drop", "mixout", "fgm")  # keys of `train` that need passes of their own when they are on
 # Costs that a run has whatever else its process does; others are measured, and a study may go by those.
 COUNTED = ("params_trainable", "params_total", "saved_bytes", "steps", "samples", "tokens", "epochs")
@@ -22,17 +32,19 @@ def most(launch: LaunchConfig) -> int:
     return {"auto": AUTO, "off": 1}.get(str(launch.pack)) or int(launch.pack)
 
 
-def partners(config: Mapping[str, Any]) -> str | None:
+def partners(config: Mapping[str, Any], architecture: str | None) -> str | None:
     """What a run has in common with those that it can share passes with; None if it computes alone.
 
     Args:
         config: the resolved configuration.
+        architecture: of its model, see `ResolvedModel.architecture`.
     """
     method, model, train, tune = (config.get(section) or {} for section in ("method", "model", "train", "tune"))
     limits = tune.get("constraints") or {}
     judged = (*(tune.get("objectives") or ()), *(cost for cost, limit in limits.items() if limit is not None))
     if (
         not (method.get("about") or {}).get("packs")
+        or architecture not in FIRST_POSITION
         or any(train.get(key) for key in SOLO)
         or train.get("accumulate", 1) > 1
         or model.get("pooling") == "model"

@@ -45,7 +45,7 @@ def execute(
     say: Say | None = None,
     holds: Callable[[RunSpec], bool] = lambda spec: True,
 ) -> None:
-    """Execute runs, as many at a time as the pack says, each into a record.
+    """Execute runs, as many at a time as the pack says and as can share a backbone, each into a record.
 
     A run whose record is `ok` is left as it is; one that has a checkpoint goes on from it. What goes wrong in a run
     becomes its record, and the next run follows.
@@ -88,9 +88,17 @@ def execute(
     def ended(member: Member) -> Member | None:
         return go_on(training.pop(id(member))) or begin()
 
-    first = (begin() for _ in range(pack.together))
+    def together() -> Iterator[Member]:
+        """Start as many runs as the pack says; none beside one that has a backbone of its own, which saves nothing."""
+        for _ in range(pack.together):
+            if (member := begin()) is None:
+                return
+            yield member
+            if not member.shares:
+                return
+
     sharing = None if pack.together == 1 else "probe" if pack.probe else "always"
-    fit([member for member in first if member is not None], interrupted, sharing, ended)
+    fit(together(), interrupted, sharing, ended)
 
 
 def _is_done(spec: RunSpec) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.build import build
 from harness.config import LaunchConfig
 from harness.packs import AUTO, most, partners
 from tests.small import config
@@ -19,19 +21,19 @@ def test_number_of_runs_is_what_the_key_says() -> None:
 
 def test_runs_of_one_task_model_and_precision_are_partners(tmp_path: Path, cache: Path) -> None:
     """Method, rank, rates, seed and schedule may differ; data, model, precision and device may not."""
-    one = partners(config(tmp_path, cache, "lora"))
+    one = partners(config(tmp_path, cache, "lora"), "bert")
     assert one is not None
     for method, changes in (
         ("ia3", {}), ("bitfit", {}), ("lora", {"seed": 4, "train__lr": 1.0, "method__config__r": 2}),
     ):  # fmt: skip
-        assert partners(config(tmp_path, cache, method, **changes)) == one
+        assert partners(config(tmp_path, cache, method, **changes), "bert") == one
     for changes in (
         {"task__max_length": 8},
         {"model__pooling": "cls"},
         {"train__precision": "bf16"},
         {"device": "cuda"},
     ):
-        assert partners(config(tmp_path, cache, "lora", **changes)) != one
+        assert partners(config(tmp_path, cache, "lora", **changes), "bert") != one
 
 
 @pytest.mark.parametrize(
@@ -51,4 +53,22 @@ def test_runs_that_compute_alone_have_no_partners(
     method: str, changes: dict[str, Any], tmp_path: Path, cache: Path
 ) -> None:
     """Where the method does not pack, a step needs more than one pass, or a study goes by what a process measures."""
-    assert partners(config(tmp_path, cache, method, **changes)) is None
+    assert partners(config(tmp_path, cache, method, **changes), "bert") is None
+
+
+@pytest.mark.parametrize("architecture", ["deberta-v2", "modernbert", "gpt2", "t5", "mpnet", "albert", None])
+def test_models_whose_passes_are_not_shared_are_trained_alone(
+    architecture: str | None, tmp_path: Path, cache: Path
+) -> None:
+    """Side by side they would take turns, each with a whole model in memory."""
+    assert partners(config(tmp_path, cache, "lora"), architecture) is None
+
+
+def test_architecture_is_read_from_the_model(tmp_path: Path, cache: Path) -> None:
+    """From its config.json, wherever its files come from; None where it does not say."""
+    model = build(config(tmp_path, cache, "lora")["model"]).resolve(cache)
+    assert model.architecture == "bert"
+    for number, content in enumerate(("{}", "[]", "{")):
+        (place := tmp_path / str(number)).mkdir()
+        (place / "config.json").write_text(content, encoding="utf-8")
+        assert replace(model, path=place).architecture is None

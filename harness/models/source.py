@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -43,6 +45,14 @@ class ResolvedModel:
     digest: str
     source: str
     quantise: str | None = None
+
+    @property
+    def architecture(self) -> str | None:
+        """What its config.json calls `model_type`, such as bert; None where that cannot be told."""
+        with suppress(OSError, ValueError, AttributeError):
+            found = json.loads((self.path / "config.json").read_text(encoding="utf-8")).get("model_type")
+            return None if found is None else str(found)
+        return None
 
 
 @dataclass(kw_only=True)

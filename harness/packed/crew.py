@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +21,7 @@ from harness.packed.layout import Layout
 from harness.packed.memory import most_tokens
 from harness.packed.probe import Probe
 from harness.packed.step import Step
-
-# Architectures whose blocks act on each token alone but for attention, and ask transformers' registry for that one; and
-# how many positions stand before a text's first (transformers counts RoBERTa's from behind the padding's).
-FIRST_POSITION: dict[str, Callable[[Any], int]] = {
-    "bert": lambda config: 0,
-    "electra": lambda config: 0,
-    "roberta": lambda config: int(config.pad_token_id) + 1,
-    "distilbert": lambda config: 0,
-    "llama": lambda config: 0,
-    "qwen3": lambda config: 0,
-}
+from harness.packs import FIRST_POSITION
 
 
 class Crew:
@@ -127,6 +117,7 @@ def share(member: Member, pretrained: nn.Module) -> None:
             same = loaded.device == parameter.device and loaded.dtype == parameter.dtype
             if not parameter.requires_grad and same and torch.equal(loaded, parameter):
                 parameter.data = loaded.data
+                member.shares = True
 
 
 def crews(members: Sequence[Member], probe: bool = False) -> list[Crew | Member]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from harness.config import LaunchConfig
 from harness.launch import Job, Launcher, Outcome
@@ -107,7 +108,8 @@ class Coordinator:
         self._seconds: list[float] = []
         self._stopping = False
         self._told_given_up: set[str] = set()
-        self._kinds = {each.id: partners(each.ready.base) if most(launch) > 1 else None for each in contests}
+        self._architectures = {each.id: each.ready.architecture for each in contests}
+        self._kinds = {each.id: self._kind_of(each.id, each.ready.base) for each in contests}
 
     def run(self) -> bool:
         """Run until nothing is left. Return False if it was interrupted, or its budget spent, first."""
@@ -207,7 +209,10 @@ class Coordinator:
 
     def _kind(self, spec: RunSpec) -> str | None:
         """What a run must have in common with others to share passes with them; None if it cannot, or should not."""
-        return partners(spec.config) if most(self._launch) > 1 else None
+        return self._kind_of(spec.cell, spec.config)
+
+    def _kind_of(self, cell: str, config: Mapping[str, Any]) -> str | None:
+        return partners(config, self._architectures[cell]) if most(self._launch) > 1 else None
 
     def _alike(self, one: RunSpec, other: RunSpec) -> bool:
         """Whether two runs may share a job. Those that share passes pause at the same rung: none waits for another."""

@@ -32,6 +32,7 @@ class Ready:
         model_digest: of the pretrained weights.
         facts: counted about the data.
         warnings: about the data, for the user.
+        architecture: see `ResolvedModel`.
     """
 
     cell: Cell
@@ -40,6 +41,7 @@ class Ready:
     model_digest: str
     facts: dict[str, Any]
     warnings: tuple[str, ...]
+    architecture: str | None = None
 
     def spec(
         self,
@@ -117,7 +119,7 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
             problems.extend(error)
         if data is not None and model is not None:
             digest_ = models_digest(model.digest, [each for found in others for each in found or ()])
-            ready.append(Ready(cell, base, data.fingerprint, digest_, data.facts, data.warnings))
+            ready.append(Ready(cell, base, data.fingerprint, digest_, data.facts, data.warnings, model.architecture))
     for name in ("runs_dir", "reports_dir"):
         check_writable(name, Path(str(config[name])), problems)
     check_writable("cache_dir", cache_dir(config), problems)
