@@ -131,7 +131,9 @@ class Encoder:
 
     def classifier(self) -> Classifier:
         """Make a classifier on a copy of the backbone, for a run to change."""
-        return Classifier(copy.deepcopy(self.backbone), self.model.pooling, len(self.data.labels))
+        # Both lie where they compute, whether or not features had to be computed before: runs that share passes read
+        # the frozen tensors of the one, and what a method draws on the device does not depend on what was cached.
+        return Classifier(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling, len(self.data.labels))
 
     def examples(self, split: Split) -> Examples:
         """Tokenise a split."""
