@@ -88,13 +88,12 @@ def gradients(unit: Crew | Member) -> list[tuple[Member, float]]:
     if isinstance(unit, Member):
         return _alone([unit])
     members = unit.members
+    start = unit.clock()
     if not unit.shares:
-        start = time.perf_counter()
         found = _alone(members)
-        unit.note(False, time.perf_counter() - start)
+        unit.note(False, unit.clock() - start)
         return found
     streams = [member.random_state.tensors for member in members]
-    start = time.perf_counter()
     try:
         losses = unit.losses()
         totals = [_total(member, loss) for member, loss in zip(members, losses, strict=True)]
@@ -109,7 +108,7 @@ def gradients(unit: Crew | Member) -> list[tuple[Member, float]]:
             member.random_state.tensors = tensors
             member.optimizer.zero_grad(set_to_none=True)
         return _alone(members)
-    seconds = time.perf_counter() - start
+    seconds = unit.clock() - start
     for member, share in zip(members, unit.note(True, seconds), strict=True):
         member.progress.train_seconds += seconds * share
         member.seconds += seconds * share

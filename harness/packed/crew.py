@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,13 @@ class Crew:
     def shares(self) -> bool:
         """Whether the next round shares its pass."""
         return not self.broken and (self.probe is None or self.probe.shares)
+
+    def clock(self) -> float:
+        """Seconds; while the probe measures, of when the device had done all that it was given."""
+        device = self.members[0].device
+        if device.type == "cuda" and self.probe is not None and self.probe.measures:
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
 
     def break_up(self, error: Exception) -> None:
         """Share no more passes: one could not be computed, for want of memory or for a reason to look into."""

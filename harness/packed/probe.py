@@ -32,6 +32,11 @@ class Probe:
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
 
     @property
+    def measures(self) -> bool:
+        """Whether it has not found out yet."""
+        return self._key not in VERDICTS
+
+    @property
     def shares(self) -> bool:
         """Whether the next round shares its pass."""
         known = VERDICTS.get(self._key)
@@ -39,7 +44,7 @@ class Probe:
 
     def note(self, shared: bool, seconds: float, tokens: int) -> None:
         """Take in how long a round took, for that many tokens."""
-        if self._key in VERDICTS:
+        if not self.measures:
             return
         self._seconds[shared].append(seconds / tokens)
         if all(len(found) == ROUNDS for found in self._seconds.values()):
