@@ -93,26 +93,36 @@ def gradients(unit: Crew | Member) -> list[tuple[Member, float]]:
         found = _alone(members)
         unit.note(False, unit.clock() - start)
         return found
-    streams = [member.random_state.tensors for member in members]
-    try:
-        losses = unit.losses()
-        totals = [_total(member, loss) for member, loss in zip(members, losses, strict=True)]
-        values = torch.stack([loss.detach() for loss in losses]).tolist()
-        if finite := all(map(math.isfinite, (*values, *torch.stack(totals).tolist()))):
-            torch.autograd.backward(totals)
-    except Exception as error:  # noqa: BLE001 -- whatever it is, whose fault it is shows when each computes alone
-        finite = False
-        unit.break_up(error)
-    if not finite:
-        for member, tensors in zip(members, streams, strict=True):
-            member.random_state.tensors = tensors
-            member.optimizer.zero_grad(set_to_none=True)
+    values = _together(unit)
+    if values is None:
         return _alone(members)
     seconds = unit.clock() - start
     for member, share in zip(members, unit.note(True, seconds), strict=True):
         member.progress.train_seconds += seconds * share
         member.seconds += seconds * share
     return list(zip(members, values, strict=True))
+
+
+def _together(crew: Crew) -> list[float] | None:
+    """Mean loss of each member's batch, whose gradients are added; None if a shared pass could not give them.
+
+    All that such a pass held goes with this function's end: members that then compute alone need the memory.
+    """
+    members = crew.members
+    streams = [member.random_state.tensors for member in members]
+    try:
+        losses = crew.losses()
+        totals = [_total(member, loss) for member, loss in zip(members, losses, strict=True)]
+        values: list[float] = torch.stack([loss.detach() for loss in losses]).tolist()
+        if all(map(math.isfinite, (*values, *torch.stack(totals).tolist()))):
+            torch.autograd.backward(totals)
+            return values
+    except Exception as error:  # noqa: BLE001 -- whatever it is, whose fault it is shows when each computes alone
+        crew.break_up(error)
+    for member, tensors in zip(members, streams, strict=True):
+        member.random_state.tensors = tensors
+        member.optimizer.zero_grad(set_to_none=True)
+    return None
 
 
 def _alone(members: Sequence[Member]) -> list[tuple[Member, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,15 @@ def test_members_go_on_from_their_checkpoints_in_another_crew(tmp_path: Path) ->
 
 def test_who_ends_is_followed_at_once() -> None:
     """A member that ends gives its place in the crew to the one that its run wants trained next."""
-    following = [make(THREE[1], pretrained())]
-    together = [make(Setting("lora", train={"epochs": 2}, seed=5), pretrained()), make(THREE[0], pretrained())]
+    backbone = pretrained()
+    follower = make(THREE[1], backbone)
+    following = [follower]
+    together = [make(Setting("lora", train={"epochs": 2}, seed=5), backbone), make(THREE[0], backbone)]
     fit(together, sharing="always", ended=lambda member: following.pop() if following else None)
-    assert not following
+    assert [member.status for member in (*together, follower)] == ["done"] * 3
+    assert follower.pack_size == 2
     assert distance(together[1], finished(THREE[0])) < 1e-9
+    assert distance(follower, finished(THREE[1])) < 1e-9
 
 
 def test_members_hold_one_backbone() -> None:
@@ -135,3 +140,31 @@ def test_pass_that_fails_is_told_and_computed_alone(monkeypatch: pytest.MonkeyPa
     assert all(
         member.pack_size == 1 and distance(member, finished(s)) == 0 for member, s in zip(together, THREE, strict=False)
     )
+
+
+def test_pass_that_fails_is_let_go_before_members_compute_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its graph is not in memory any more, which ran out perhaps; gradients that it left halfway are gone."""
+    together = [make(setting, pretrained()) for setting in THREE[:2]]
+    held: list[weakref.ref[torch.Tensor]] = []
+    losses, backward = Crew.losses, torch.autograd.backward
+
+    def noted(self: Crew) -> list[torch.Tensor]:
+        found = losses(self)
+        held.extend(map(weakref.ref, found))
+        return found
+
+    def out_of_memory(totals: Any) -> None:
+        monkeypatch.setattr(torch.autograd, "backward", alone)
+        backward(totals)
+        raise torch.OutOfMemoryError("no room")
+
+    def alone(total: Any) -> None:
+        assert len(held) == 2 and all(loss() is None for loss in held)
+        backward(total)
+
+    monkeypatch.setattr(Crew, "losses", noted)
+    monkeypatch.setattr(torch.autograd, "backward", out_of_memory)
+    fit(together, sharing="always")
+    monkeypatch.setattr(torch.autograd, "backward", backward)
+    for member, setting in zip(together, THREE, strict=False):
+        assert member.failure is None and distance(member, finished(setting)) == 0
