@@ -93,6 +93,7 @@ class Member:
         progress: how far it is.
         seconds: what its training took in this process, its share of passes that others shared included.
         pack_size: the most members that shared a pass with it, itself included.
+        accompanied: whether others were trained beside it.
         shares: whether what it leaves frozen lies in memory once for all members; else it has a backbone of its own.
     """
 
@@ -118,6 +119,7 @@ class Member:
     progress: Progress = field(default_factory=Progress)
     seconds: float = 0.0
     pack_size: int = 1
+    accompanied: bool = False
     shares: bool = False
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ FIRST_POSITION: dict[str, Callable[[Any], int]] = {
     "qwen3": lambda config: 0,
 }
 SOLO = ("r_drop", "mixout", "fgm")  # keys of `train` that need passes of their own when they are on
+OF_A_PROCESS = ("peak_memory_mb", "energy_joules")  # costs that a run has only if it had a process alone
 # Costs that a run has whatever else its process does; others are measured, and a study may go by those.
 COUNTED = ("params_trainable", "params_total", "saved_bytes", "steps", "samples", "tokens", "epochs")
 
@@ -32,12 +33,13 @@ def most(launch: LaunchConfig) -> int:
     return {"auto": AUTO, "off": 1}.get(str(launch.pack)) or int(launch.pack)
 
 
-def partners(config: Mapping[str, Any], architecture: str | None) -> str | None:
+def partners(config: Mapping[str, Any], architecture: str | None, phase: str = "tune") -> str | None:
     """What a run has in common with those that it can share passes with; None if it computes alone.
 
     Args:
         config: the resolved configuration.
         architecture: of its model, see `ResolvedModel.architecture`.
+        phase: of the run; see `RunSpec`.
     """
     method, model, train, tune = (config.get(section) or {} for section in ("method", "model", "train", "tune"))
     limits = tune.get("constraints") or {}
@@ -50,6 +52,7 @@ def partners(config: Mapping[str, Any], architecture: str | None) -> str | None:
         or model.get("pooling") == "model"
         or model.get("quantise")
         or any(cost not in COUNTED for cost in judged)
+        or (phase != "tune" and (config.get("report") or {}).get("cost") in OF_A_PROCESS)  # the report goes by it
     ):
         return None
     return digest([config["task"], model, config.get("augment"), train.get("precision"), config.get("device")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import shutil
 import tempfile
 import time
@@ -116,7 +117,7 @@ def _execute(
     spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool]
 ) -> Generator[Member, None, bool]:
     """Execute one run; yield what is to be trained for it; return False if it was stopped to go on later."""
-    started, trained = time.perf_counter(), 0.0
+    started, trained, accompanied = time.perf_counter(), 0.0, False
     paths = spec.paths
     log = Log(paths.log, say)
     stop = StopFile(paths.stop, lambda: holds(spec))
@@ -135,6 +136,7 @@ def _execute(
             yield member
             started += time.perf_counter()
             trained += member.seconds
+            accompanied |= member.accompanied
         if not holds(spec):
             return False
         with result.phase("save"):
@@ -159,9 +161,12 @@ def _execute(
     record.metrics = result.metrics
     record.data = result.data
     seconds = time.perf_counter() - started + trained
-    record.cost = _costs(
-        result.cost, before, seconds, device, memory, None if energy is None else energy.joules(), spec
-    )
+    # Memory and energy are the process's, and its alone who had it alone.
+    own = {
+        "peak_memory_mb": None if memory is None or accompanied else round(memory.megabytes(), 1),
+        "energy_joules": None if energy is None or accompanied else energy.joules(),
+    }
+    record.cost = _costs(result.cost, before, seconds, device, own, spec)
     record.provenance = versions() | scheduler() | {"device_name": device and device_name(device)} | result.provenance
     record.ended = None if record.status == "running" else now()
     if not holds(spec):
@@ -194,17 +199,28 @@ def _costs(
     before: dict[str, Any],
     seconds: float,
     device: str | None,
-    memory: PeakMemory | None,
-    joules: float | None,
+    own: dict[str, float | None],
     spec: RunSpec,
 ) -> dict[str, Any]:
-    """What a run has cost, with what earlier attempts have that paused at a rung."""
+    """What a run has cost, with what earlier attempts have that paused at a rung.
+
+    Args:
+        found: by this attempt.
+        before: by earlier ones; empty if there was none.
+        seconds: of this attempt.
+        device: where it computed; None if that was not found.
+        own: peak memory and energy of this attempt; None is not known, and then neither is the whole.
+        spec: of the run.
+    """
     total = seconds + before.get("total_seconds", 0.0)
-    earlier = before.get("energy_joules")
+    if before:
+        own = {
+            name: None if (value := own[name]) is None or before.get(name) is None else join(value, before[name])
+            for name, join in (("peak_memory_mb", max), ("energy_joules", operator.add))
+        }
     costs = found | {"total_seconds": total} | occupied(total, device, spec.config.get("launch") or {})
     return {name: round(v, 6) if isinstance(v, float) else v for name, v in costs.items()} | {
-        "peak_memory_mb": memory and max(round(memory.megabytes(), 1), before.get("peak_memory_mb") or 0.0),
-        "energy_joules": joules if earlier is None else earlier + (joules or 0.0),
+        **own,
         "threads": torch.get_num_threads(),
         "device": device,
     }

@@ -58,6 +58,8 @@ def fit(
                 resume(member)
                 member.classifier.train()
         going += arriving
+        for member in going:
+            member.accompanied |= len(going) > 1
         if arriving or gone:
             able = [member for member in going if member.status == "going"]
             units = list(able) if sharing is None else crews(able, sharing == "probe")

@@ -56,6 +56,14 @@ def test_runs_that_compute_alone_have_no_partners(
     assert partners(config(tmp_path, cache, method, **changes), "bert") is None
 
 
+def test_confirmations_are_alone_where_the_report_goes_by_what_a_process_measures(tmp_path: Path, cache: Path) -> None:
+    """Their peak memory and energy are then their own; trials, by which it does not go, may share passes."""
+    for cost, alone in (("train_seconds", False), ("peak_memory_mb", True), ("energy_joules", True)):
+        composed = config(tmp_path, cache, "lora", report={"cost": cost})
+        assert partners(composed, "bert", "tune") is not None
+        assert (partners(composed, "bert", "confirm") is None) == alone
+
+
 @pytest.mark.parametrize("architecture", ["deberta-v2", "modernbert", "gpt2", "t5", "mpnet", "albert", None])
 def test_models_whose_passes_are_not_shared_are_trained_alone(
     architecture: str | None, tmp_path: Path, cache: Path

@@ -109,7 +109,7 @@ class Coordinator:
         self._stopping = False
         self._told_given_up: set[str] = set()
         self._architectures = {each.id: each.ready.architecture for each in contests}
-        self._kinds = {each.id: self._kind_of(each.id, each.ready.base) for each in contests}
+        self._kinds = {each.id: self._kind_of(each.id, each.ready.base, "tune") for each in contests}
 
     def run(self) -> bool:
         """Run until nothing is left. Return False if it was interrupted, or its budget spent, first."""
@@ -209,10 +209,10 @@ class Coordinator:
 
     def _kind(self, spec: RunSpec) -> str | None:
         """What a run must have in common with others to share passes with them; None if it cannot, or should not."""
-        return self._kind_of(spec.cell, spec.config)
+        return self._kind_of(spec.cell, spec.config, spec.phase)
 
-    def _kind_of(self, cell: str, config: Mapping[str, Any]) -> str | None:
-        return partners(config, self._architectures[cell]) if most(self._launch) > 1 else None
+    def _kind_of(self, cell: str, config: Mapping[str, Any], phase: str) -> str | None:
+        return partners(config, self._architectures[cell], phase) if most(self._launch) > 1 else None
 
     def _alike(self, one: RunSpec, other: RunSpec) -> bool:
         """Whether two runs may share a job. Those that share passes pause at the same rung: none waits for another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,10 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def runs(tmp_path: Path, cache: Path, *methods: str) -> list[RunSpec]:
-    """A tuning run a method, of one epoch."""
+def runs(tmp_path: Path, cache: Path, *methods: str, epochs: int = 1) -> list[RunSpec]:
+    """A tuning run a method."""
     return [
-        spec(config(tmp_path, cache, method, seed=seed, train__epochs=1), tmp_path / f"run{seed}", phase="tune")
+        spec(config(tmp_path, cache, method, seed=seed, train__epochs=epochs), tmp_path / f"run{seed}", phase="tune")
         for seed, method in enumerate(methods)
     ]
 
@@ -35,3 +36,20 @@ def test_runs_that_cannot_share_a_backbone_follow_one_another(tmp_path: Path, ca
     for before, after in itertools.pairwise(found):
         assert before.ended is not None and after.started is not None
         assert before.ended <= after.started
+
+
+def test_memory_and_energy_are_told_only_of_runs_that_had_the_process_alone(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a run paused in company and went on alone: the whole of it is not known then."""
+    monkeypatch.setattr("harness.costs.Energy.joules", lambda self: 5.0)
+    pack = [replace(run, rungs=(1,)) for run in runs(tmp_path, cache, "lora", "lora", epochs=2)]
+    alone = replace(pack[0], directory=str(tmp_path / "alone"))
+    execute(Pack(tuple(replace(run, until=1) for run in pack), together=2))
+    for run in (*pack, replace(alone, until=1), alone):
+        execute(Pack((run,)))
+    for run in pack:
+        assert record(run).status == "ok"
+        assert record(run).cost["peak_memory_mb"] is None and record(run).cost["energy_joules"] is None
+    cost = record(alone).cost
+    assert cost["peak_memory_mb"] > 100 and cost["energy_joules"] == 10.0
