@@ -212,7 +212,9 @@ class Coordinator:
         return self._kind_of(spec.cell, spec.config, spec.phase)
 
     def _kind_of(self, cell: str, config: Mapping[str, Any], phase: str) -> str | None:
-        return partners(config, self._architectures[cell], phase) if most(self._launch) > 1 else None
+        if not self._launcher.packs or most(self._launch) == 1:
+            return None
+        return partners(config, self._architectures[cell], phase)
 
     def _alike(self, one: RunSpec, other: RunSpec) -> bool:
         """Whether two runs may share a job. Those that share passes pause at the same rung: none waits for another."""
@@ -232,7 +234,7 @@ class Coordinator:
 
     def _abreast(self, kind: str | None) -> int:
         """How many runs of a kind share passes: no more than leaves every idle worker its part."""
-        if kind is None or not self._launcher.packs:
+        if kind is None:
             return 1
         waiting = 1 + sum(map(self._ready, self._able(kind)))
         return min(most(self._launch), math.ceil(waiting / max(1, self._launcher.capacity - self._jobs())))
