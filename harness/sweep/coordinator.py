@@ -104,7 +104,7 @@ class Coordinator:
         self._budget, self._replication = budget, replication
         self._under_way: dict[str, tuple[Contest, Job]] = {}  # by the run's directory
         self._held: list[tuple[Contest, RunSpec]] = []  # asked for, though not in the pack that was being made
-        self._pack_limits: dict[str, int] = {}  # runs whose pack ran out of memory
+        self._pack_limits: dict[str, int] = {}  # by the directory of a run that was lost with others
         self._seconds: list[float] = []
         self._stopping = False
         self._told_given_up: set[str] = set()
@@ -278,33 +278,46 @@ class Coordinator:
             for _, spec, record in unfinished
             if (record is not None if outcome.begun is None else spec.directory in outcome.begun)
         ]
+        suspects = len(begun or unfinished)
         for contest, spec, _ in unfinished:
             if begun and spec not in begun and not self._must_stop():
-                self._limit(spec, outcome)
+                self._limit(spec, outcome, suspects)
                 contest.again(spec)
             else:
-                self._unfinished(contest, spec, outcome)
+                self._unfinished(contest, spec, outcome, suspects)
 
-    def _limit(self, spec: RunSpec, outcome: Outcome) -> bool:
-        """After a loss for want of memory, let a run share its next job with half as many; False if it was alone.
+    def _limit(self, spec: RunSpec, outcome: Outcome, suspects: int) -> bool:
+        """After a loss that others in the job may have caused, let a run share its next job with fewer.
 
-        After another loss of runs that were under way together, each goes on alone: whose fault it was shows then.
+        For want of memory with half as many. After another loss of runs that were under way together each goes on
+        alone: whose fault it was shows then, and counts against that run only.
+
+        Returns:
+            Whether it shares with fewer; False if nobody else can have caused the loss.
         """
         size = len(outcome.job.pack.runs)
         if outcome.blame == "memory" and size > 1:
             self._pack_limits[spec.directory] = max(1, size // 2)
             return True
-        if outcome.lost is not None and outcome.blame == "run" and outcome.job.pack.together > 1:
+        if outcome.lost is not None and outcome.blame == "run" and outcome.job.pack.together > 1 and suspects > 1:
             self._pack_limits[spec.directory] = 1
+            return True
         return False
 
-    def _unfinished(self, contest: Contest, spec: RunSpec, outcome: Outcome) -> None:
-        """A run ended without a finished record: it was asked to stop, or it was lost."""
+    def _unfinished(self, contest: Contest, spec: RunSpec, outcome: Outcome, suspects: int) -> None:
+        """A run ended without a finished record: it was asked to stop, or it was lost.
+
+        Args:
+            contest: its cell.
+            spec: the run.
+            outcome: of its job.
+            suspects: how many of the job's runs may have caused a loss, this one included.
+        """
         if self._must_stop():
             contest.again(spec)
             return
         reason = outcome.lost or "Its process ended the run without a record."
-        smaller = self._limit(spec, outcome)
+        smaller = self._limit(spec, outcome, suspects)
         elsewhere = outcome.blame == "place" or smaller
         failures = note_failure(spec.paths, reason, elsewhere)
         allowed = self._launcher.places if elsewhere else self._launch.retries
