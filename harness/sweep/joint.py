@@ -155,11 +155,17 @@ class Race(Trials):
 
     @property
     def settled(self) -> bool:
-        """Whether every trial has ended or waits for good, but for those that the budget did not reach."""
+        """Whether every trial has ended or waits for good, but for those that the budget did not reach.
+
+        A trial that repeats another is answered with that one.
+        """
         return (
             self._pending is None
             and all(
-                trial.state.is_finished() or trial.number in self._aside or self.paused(trial.number)
+                trial.state.is_finished()
+                or DUPLICATE in trial.user_attrs
+                or trial.number in self._aside
+                or self.paused(trial.number)
                 for trial in self.all()
             )
             and self._last() is None

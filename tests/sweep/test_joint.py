@@ -15,6 +15,7 @@ from harness.sweep.joint import Lane, Race, check_joint, groups
 from harness.sweep.method_space import bind
 from harness.sweep.prepare import Ready
 from harness.sweep.question import _other_methods
+from harness.sweep.rungs import Rungs
 from harness.sweep.space import Parameter, configurations, describe, size
 from harness.sweep.storage import open_storage
 from harness.sweep.trials import Trials
@@ -110,6 +111,28 @@ def test_a_method_that_was_given_up_gets_no_more_trials(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     begun = race(tmp_path / "new", gave_up=lambda method: method == "bad")
     assert [lane.left for lane in begun.lanes] == [0, 20, 0]
+
+
+def test_a_repetition_of_a_paused_trial_does_not_keep_a_race_from_its_end(tmp_path: Path) -> None:
+    """It is answered when that one is ended, which is once it can be said what is confirmed."""
+    space = {"train.lr": read("train.lr=choice(1e-3,1e-2)")}
+    cells = [cell("one", space), cell("two", space)]
+    tune = TuneConfig(trials=4, pruner="asha", reduction_factor=2, startup_trials=2)
+    rungs = Rungs("epochs", (1,), 2)
+    made = Race("study", cells, tune, [[], []], open_storage(None, tmp_path, pytest.fail), rungs)
+    for each in cells:
+        made.watch_cell(each.method, lambda: False)
+    repeated = 0
+    while not made.over and (found := turn(made)) is not None:
+        _, suggestion = found
+        if suggestion.duplicate_of is not None:
+            repeated += 1
+        elif made.limit(suggestion.number) == 1:
+            made.report(suggestion.number, 1, 0.9 - 0.1 * suggestion.number)
+        else:
+            made.tell(suggestion.number, 0.9)
+    assert repeated and any(made.paused(trial.number) for trial in made.all())
+    assert made.settled
 
 
 def test_a_trial_that_no_budget_was_left_for_waits_for_a_larger_one(tmp_path: Path) -> None:
