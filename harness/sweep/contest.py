@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from harness.config import Config
 from harness.record import Record, RunSpec
@@ -338,7 +338,8 @@ class Contest:
     def _answer_duplicate(self, number: int, original: int) -> None:
         trial = self.trials.trial(original)
         if trial.state.is_finished():
-            value, *costs = trial.values or [None]
+            # One that was pruned has the score that it was last judged by, which is none of a whole run.
+            value, *costs = (trial.values if trial.state == TrialState.COMPLETE else None) or [None]
             self._answer(number, Told(value, tuple(costs), trial.constraints))
         else:
             self._waiting.setdefault(original, []).append(number)

@@ -9,16 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from harness.config import LaunchConfig
+from harness.config import Config, LaunchConfig
 from harness.launch import Job, Launcher, Outcome
 from harness.record import Pack, Record, RunSpec
-from harness.sweep.budget import Budget
 from harness.sweep.contest import Contest
-from harness.sweep.coordinator import Coordinator, Interrupt
-from harness.sweep.progress import Progress
 from harness.sweep.reconcile import Records
-from harness.sweep.replicate import Replication
 from tests.small import config
+from tests.sweep.contests import coordinate
 
 
 class Deadly(Launcher):
@@ -92,7 +89,7 @@ class Cell:
         self.records[Path(spec.directory).name] = record
 
 
-def coordinate(tmp_path: Path, cache: Path, launcher: Launcher, names: str, retries: int) -> Cell:
+def finish(tmp_path: Path, cache: Path, launcher: Launcher, names: str, retries: int) -> Cell:
     """Run a study of one cell to its end, one run a name."""
     base = config(tmp_path, cache, "lora")
     runs = [
@@ -100,18 +97,8 @@ def coordinate(tmp_path: Path, cache: Path, launcher: Launcher, names: str, retr
         for number, name in enumerate(names)
     ]
     cell = Cell("cell", SimpleNamespace(base=base, cell=SimpleNamespace(metric="accuracy")), runs)
-    coordinator = Coordinator(
-        [cast(Contest, cell)],
-        launcher,
-        Records(tmp_path / "runs", pytest.fail),
-        LaunchConfig(pack="4", retries=retries),
-        False,
-        cast(Progress, SimpleNamespace(say=lambda line, style="": None, due=False)),
-        Interrupt(),
-        cast(Budget, SimpleNamespace(watch=lambda c: None, exhausted=lambda u=None: False, before=lambda c: None)),
-        cast(Replication, SimpleNamespace(advance=lambda: False)),
-    )
-    assert coordinator.run()
+    settings = Config(launch=LaunchConfig(pack="4", retries=retries))
+    assert coordinate([cast(Contest, cell)], launcher, settings, Records(tmp_path / "runs", pytest.fail))
     return cell
 
 
@@ -121,7 +108,7 @@ def test_a_run_that_kills_its_worker_costs_the_others_of_its_pack_no_attempt(
 ) -> None:
     """Who it was shows when each goes on alone; only that one's losses count, and those of others do not."""
     launcher = Deadly("b")
-    cell = coordinate(tmp_path, cache, launcher, "abc", retries)
+    cell = finish(tmp_path, cache, launcher, "abc", retries)
     assert {name: record.status for name, record in cell.records.items()} == {"a": "ok", "b": "lost", "c": "ok"}
     assert "launch.retries" in str(cell.records["b"].error)
     assert launcher.packed == [["a", "b", "c"], ["a"], ["b"], ["c"], *([["b"]] * retries)]
@@ -130,6 +117,6 @@ def test_a_run_that_kills_its_worker_costs_the_others_of_its_pack_no_attempt(
 def test_the_only_run_of_a_pack_that_was_still_under_way_answers_for_the_loss(tmp_path: Path, cache: Path) -> None:
     """The others had ended, so it is known whose fault it was."""
     launcher = Deadly("b", first=("a", "c"))
-    cell = coordinate(tmp_path, cache, launcher, "abc", retries=0)
+    cell = finish(tmp_path, cache, launcher, "abc", retries=0)
     assert {name: record.status for name, record in cell.records.items()} == {"a": "ok", "b": "lost", "c": "ok"}
     assert launcher.packed == [["a", "b", "c"]]
