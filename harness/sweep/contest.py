@@ -139,23 +139,17 @@ class Contest:
     @property
     def startable(self) -> int:
         """Runs that could start now, whatever others find, as far as can be said."""
-        return len(self._todo) + (self.unconfirmed if self.tuning_over else self.trials.left)
+        return len(self._todo) + (self.unconfirmed if self.tuning_over else self.trials.startable)
 
     @property
     def unhurried(self) -> int:
-        """Runs that could start now without a sampler missing what those before them find.
+        """Runs that could start now without a sampler missing what those before them find."""
+        return len(self._todo) + (self.unconfirmed if self.tuning_over else self.trials.unhurried)
 
-        A sampler that learns draws its first trials at random, so those can start at once; then each waits for the
-        last, as it does where methods compete for the trials.
-        """
-        tune = self._config.tune
-        if self.tuning_over or tune.sampler in ("random", "qmc", "grid"):
-            return self.startable
-        if isinstance(self.trials, Lane):
-            return len(self._todo) + 1
-        under_way = any(spec.phase == "tune" for spec in self.active.values()) or bool(self._todo)
-        new = max(self.trials.startup - self.trials.tried, 0 if under_way else 1)
-        return len(self._todo) + self.trials.promotable + min(self.trials.left - self.trials.promotable, new)
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """Ids of the cells that a run which it could start anew may turn out to be of; this one's is among them."""
+        return (self.id,) if self.tuning_over else self.trials.group or (self.id,)
 
     @property
     def planned(self) -> int | None:

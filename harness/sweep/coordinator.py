@@ -236,7 +236,9 @@ class Coordinator:
         """How many runs of a kind share passes: no more than leaves every idle worker its part."""
         if kind is None:
             return 1
-        waiting = 1 + sum(map(self._ready, self._able(kind)))
+        able = self._able(kind)
+        new = {each.rivals: self._ready(each) - len(each.waiting) for each in able}  # rivals have the same ones
+        waiting = 1 + sum(len(each.waiting) for each in able) + sum(new.values())
         return min(most(self._launch), math.ceil(waiting / max(1, self._launcher.capacity - self._jobs())))
 
     def _pack(self, runs: Sequence[RunSpec]) -> Pack:

@@ -154,6 +154,16 @@ class Race(Trials):
         return self._pending is None and super().over
 
     @property
+    def left(self) -> int:
+        """See `Trials.left`; one that was suggested and waits for its cell is among them."""
+        return super().left + (self._pending is not None)
+
+    @property
+    def unhurried(self) -> int:
+        """See `Trials.unhurried`; what was suggested already misses nothing more."""
+        return max(super().unhurried, int(self._pending is not None))
+
+    @property
     def settled(self) -> bool:
         """Whether every trial has ended or waits for good, but for those that the budget did not reach.
 
@@ -341,6 +351,16 @@ class Lane:
     def promotable(self) -> int:
         """The race's paused trials that go on, counted like those to come."""
         return self._race.promotable if self._race.counting is self else 0
+
+    @property
+    def startable(self) -> int:
+        """See `Trials.startable`: those of the race, any of which may turn out to be this cell's."""
+        return self._race.left
+
+    @property
+    def unhurried(self) -> int:
+        """See `Trials.unhurried`: those of the race, any of which may turn out to be this cell's."""
+        return self._race.unhurried
 
     @property
     def settled(self) -> bool:

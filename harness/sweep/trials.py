@@ -151,6 +151,29 @@ class Trials:
         return len(self._promotable())
 
     @property
+    def startable(self) -> int:
+        """Trials that could start now, whatever others find, as far as can be said."""
+        return self.left
+
+    @property
+    def unhurried(self) -> int:
+        """Trials that could start now without the sampler missing what those before them find.
+
+        A sampler that learns draws its first trials at random, so those can start at once; then each waits for the
+        last.
+        """
+        if self._tune.sampler in ("random", "qmc", "grid"):
+            return self.startable
+        going, left = self.promotable, self.left
+        # A repeated trial teaches the sampler like any other.
+        return going + min(left - going, max(self.startup - len(self.all()), 0 if self._under_way else 1))
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether a trial is to be waited for."""
+        return any(not trial.state.is_finished() and not self.paused(trial.number) for trial in self.all())
+
+    @property
     def settled(self) -> bool:
         """Whether it can be said what is confirmed once this cell's own trials have ended."""
         return self._last() is None

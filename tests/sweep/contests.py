@@ -91,13 +91,14 @@ def cells(spaces: Mapping[str, dict[str, Parameter]]) -> list[Ready]:
     return found
 
 
-def contests(ready: Sequence[Ready], config: Config, directory: Path) -> list[Contest]:
+def contests(ready: Sequence[Ready], config: Config, directory: Path) -> tuple[list[Contest], Records]:
     """Open the study of cells, as a coordinator that begins or resumes it."""
     directory.mkdir(exist_ok=True)
     storage = open_storage(None, directory, pytest.fail)
     trials = make_trials(ready, config.tune, "study", storage, {})
     records = Records(directory / "runs", pytest.fail)
-    return [Contest(each, trials[each.cell.id], config, (1,), "study", directory / "runs", records) for each in ready]
+    made = [Contest(each, trials[each.cell.id], config, (1,), "study", directory / "runs", records) for each in ready]
+    return made, records
 
 
 def unlimited() -> Budget:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 from optuna.trial import TrialState
 
-from harness.config import Config, TuneConfig
+from harness.config import Config, LaunchConfig, TuneConfig
+from harness.record import RunSpec
 from harness.sweep.reconcile import prune
-from tests.sweep.contests import cells, contests, leave
+from tests.sweep.contests import MadeUp, cells, contests, coordinate, leave
 from tests.sweep.test_space import read
 
 FEW = {"train.lr": read("train.lr=choice(1e-3,1e-2,1e-1)")}
@@ -17,7 +20,7 @@ FEW = {"train.lr": read("train.lr=choice(1e-3,1e-2,1e-1)")}
 def test_a_repetition_of_a_pruned_trial_has_no_score(tmp_path: Path) -> None:
     """What the pruned one was last judged by is that of a part of a run, and would compete with whole ones."""
     tune = TuneConfig(trials=3, pruner="median", sampler="random", seed=3)
-    (cell,) = contests(cells({"lora": FEW}), Config(tune=tune), tmp_path)
+    (cell,), _ = contests(cells({"lora": FEW}), Config(tune=tune), tmp_path)
     first = cell.next()
     assert first is not None
     leave(first, 0.9)
@@ -31,3 +34,30 @@ def test_a_repetition_of_a_pruned_trial_has_no_score(tmp_path: Path) -> None:
     repeated = [trial for trial in cell.trials.all() if trial.params == cell.trials.trial(0).params][1:]
     assert repeated, "no trial repeats the first"
     assert all(trial.state == TrialState.FAIL for trial in repeated)
+
+
+MANY = {"train.lr": read("train.lr=tag(log,interval(1e-5,1e-1))")}
+
+
+def score(spec: RunSpec) -> float:
+    """Depends on the method and the rate."""
+    return {"bitfit": 0.5, "ia3": 0.7, "lora": 0.8}[spec.config["method"]["name"]] - abs(spec.config["train"]["lr"])
+
+
+@pytest.mark.parametrize("space", [MANY, FEW])
+@pytest.mark.parametrize("mode", ["joint", "fair"])
+def test_a_search_in_packs_tries_what_it_tries_without(mode: str, space: dict[str, Any], tmp_path: Path) -> None:
+    """With `auto` a trial starts beside others only where the sampler would not learn from them."""
+    tried: dict[str, list[Any]] = {}
+    sizes: dict[str, list[int]] = {}
+    for pack in ("auto", "off"):
+        config = Config(tune=TuneConfig(mode=mode, trials=12, startup_trials=4), launch=LaunchConfig(pack=pack))
+        made, records = contests(cells(dict.fromkeys(("bitfit", "ia3", "lora"), space)), config, tmp_path / pack)
+        launcher = MadeUp(score)
+        assert coordinate(made, launcher, config, records)
+        tried[pack] = [
+            (each.id, trial.number, trial.params, trial.values) for each in made for trial in each.trials.all()
+        ]
+        sizes[pack] = [len(pack) for pack in launcher.seen]
+    assert tried["auto"] == tried["off"]
+    assert max(sizes["auto"]) > 1 == max(sizes["off"])

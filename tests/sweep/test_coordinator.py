@@ -66,6 +66,14 @@ class Cell:
         return len(self.todo)
 
     @property
+    def waiting(self) -> tuple[RunSpec, ...]:
+        return tuple(self.todo)
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        return (self.id,)
+
+    @property
     def done(self) -> bool:
         return not self.todo and not self.active
 
