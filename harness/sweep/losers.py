@@ -18,7 +18,10 @@ class Losers:
         self._judged: dict[str, int] = {}  # by directory, the rung at which a run was judged last
 
     def prune(self, under_way: Mapping[str, tuple[Contest, Job]]) -> None:
-        """Look at all runs, then judge: a run of a job when the others in it that have begun have come as far.
+        """Look at all runs, then judge: a run of a job when the others in it have come as far.
+
+        Where they are not all under way at once, one that has reached no rung may begin only after others have ended,
+        and is not waited for.
 
         Args:
             under_way: by the run's directory, its cell and its job.
@@ -38,7 +41,8 @@ class Losers:
             if rung <= self._judged.get(spec.directory, 0) or spec.paths.stop.exists():
                 continue
             others = [each for _, its, each in runs if its is job and each is not spec]
-            if any(0 < reached[each.directory] < rung and _goes_on(each) for each in others):
+            least = 0 if job.pack.together >= len(job.pack.runs) else 1
+            if any(least <= reached[each.directory] < rung and _goes_on(each) for each in others):
                 continue
             self._judged[spec.directory] = rung
             if contest.trials.hopeless(spec.trial or 0):

@@ -38,7 +38,7 @@ class Bench:
         ready = SimpleNamespace(cell=SimpleNamespace(metric="accuracy"))
         active = {run.directory: run for run in self.runs}
         contest = cast(Contest, SimpleNamespace(trials=self.trials, active=active, ready=ready))
-        jobs = [Job(Pack(tuple(self.runs)))] * 2 if together else [Job(Pack((run,))) for run in self.runs]
+        jobs = [Job(Pack(tuple(self.runs), 2))] * 2 if together else [Job(Pack((run,))) for run in self.runs]
         self.under_way = {run.directory: (contest, job) for run, job in zip(self.runs, jobs, strict=True)}
         self.losers = Losers()
 
@@ -68,12 +68,21 @@ def test_a_run_below_the_median_is_asked_to_end(tmp_path: Path, cache: Path) -> 
 
 
 def test_runs_of_a_pack_are_judged_when_all_have_reported(tmp_path: Path, cache: Path) -> None:
-    """One that has not begun is not waited for, nor one that has ended."""
+    """At the first rung, too."""
     bench = Bench(tmp_path, cache, together=True)
-    bench.score(0, 1, 0.9)
+    bench.score(0, 1, 0.3)
     assert bench.asked_to_end() == [False, False]
     bench.score(1, 1, 0.7)
-    bench.score(0, 2, 0.3)  # its best so far is above the median
+    assert bench.asked_to_end() == [True, False]
+
+
+def test_a_run_is_judged_by_its_best_score_so_far(tmp_path: Path, cache: Path) -> None:
+    """One that falls below the median after it was above goes on."""
+    bench = Bench(tmp_path, cache, together=True)
+    bench.score(0, 1, 0.9)
+    bench.score(1, 1, 0.7)
+    assert bench.asked_to_end() == [False, False]
+    bench.score(0, 2, 0.3)
     assert bench.asked_to_end() == [False, False]
     bench.score(1, 2, 0.7)
     assert bench.asked_to_end() == [False, False]
