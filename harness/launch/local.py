@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -34,6 +35,7 @@ class _Worker:
     connection: Connection
     job: Job | None = None
     deadline: float = field(default=float("inf"))
+    heard: float = 0.0  # when a run of the job last wrote a file, by the clock of the file system
 
 
 class LocalLauncher(Launcher):
@@ -42,7 +44,8 @@ class LocalLauncher(Launcher):
     Args:
         workers: number of processes.
         threads: CPU threads of each.
-        timeout_min: minutes a run may take before it counts as hung and its worker is killed; None never.
+        timeout_min: minutes that a run may take before its worker counts as hung and is killed; None never. Where
+            several share a worker, minutes in which none of them writes a record or a score.
         gpus: CUDA device ids; worker i sees only `gpus[i % len(gpus)]`. Empty: devices are left as they are.
         module: whose `execute` takes the packs.
     """
@@ -86,7 +89,9 @@ class LocalLauncher(Launcher):
             if worker.connection in ready:
                 lost = self._answer(worker)
             elif worker.job and time.monotonic() >= worker.deadline:
-                lost = f"It took longer than launch.timeout_min={(self._timeout or 0) / 60:g} and was killed."
+                if self._goes_on(worker):
+                    continue
+                lost = self._hung(worker.job)
             else:
                 continue
             if worker.job:
@@ -120,12 +125,26 @@ class LocalLauncher(Launcher):
                 job = self._waiting.pop(0)
                 worker.job = job
                 if self._timeout is not None:
-                    worker.deadline = time.monotonic() + self._timeout * len(job.pack.runs)
+                    worker.deadline, worker.heard = time.monotonic() + self._timeout, time.time()
                 try:
                     worker.connection.send(job.pack)
                 except OSError:
                     # It died while idle; `wait` sees that, reports the job as lost and replaces the worker.
                     continue
+
+    def _goes_on(self, worker: _Worker) -> bool:
+        """Give a worker that several runs share more time if one of them wrote something since it was given time."""
+        job, timeout = worker.job, self._timeout
+        if job is None or timeout is None or len(job.pack.runs) == 1 or (last := _last_written(job)) <= worker.heard:
+            return False
+        worker.deadline, worker.heard = time.monotonic() + timeout - max(0.0, time.time() - last), last
+        return worker.deadline > time.monotonic()
+
+    def _hung(self, job: Job) -> str:
+        limit = f"launch.timeout_min={(self._timeout or 0) / 60:g}"
+        if len(job.pack.runs) == 1:
+            return f"It took longer than {limit} and was killed."
+        return f"No run of its pack wrote a record or a score for longer than {limit}, and their process was killed."
 
     @staticmethod
     def _answer(worker: _Worker) -> str | None:
@@ -140,6 +159,16 @@ class LocalLauncher(Launcher):
                 return f"Its process was killed by {name}{hint}."
             return f"Its process ended with exit code {code}."
         return None if answer is None else str(answer)
+
+
+def _last_written(job: Job) -> float:
+    """When a run of a job last wrote its record or a score; 0 if none has."""
+    last = 0.0
+    for run in job.pack.runs:
+        for path in (run.paths.record, run.paths.metrics):
+            with suppress(OSError):
+                last = max(last, path.stat().st_mtime)
+    return last
 
 
 def start_server(threads: int) -> None:

@@ -85,6 +85,22 @@ def test_a_hanging_worker_is_killed_after_the_time_limit(pool: LocalLauncher, tm
     assert "longer than launch.timeout_min=0.5" in str(outcome(pool).lost)
 
 
+def test_a_pack_is_given_time_as_long_as_its_runs_write_something(tmp_path: Path, cache: Path) -> None:
+    """One member that hangs holds the others' worker for one time limit, not for one a member."""
+    pool = LocalLauncher(workers=1, threads=1, timeout_min=0.2)
+    try:
+        runs = tuple(faulty(tmp_path, cache, fault, fault) for fault in ("none", "hang", "raise"))
+        began = time.monotonic()
+        pool.submit(Pack(runs))
+        lost = str(outcome(pool).lost)
+        assert "No run of its pack wrote" in lost and "launch.timeout_min=0.2" in lost
+        written = max(run.paths.record.stat().st_mtime for run in runs if run.paths.record.exists())
+        assert time.time() - written >= 0.2 * 60
+        assert time.monotonic() - began >= 0.2 * 60
+    finally:
+        pool.close()
+
+
 def test_a_worker_killed_while_idle_is_replaced_unnoticed(pool: LocalLauncher, tmp_path: Path, cache: Path) -> None:
     """Nothing was lost, so nothing is reported."""
     pool.submit(Pack((faulty(tmp_path, cache, "none", "a"),)))
