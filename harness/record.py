@@ -205,6 +205,10 @@ class RunSpec:
     resource: str = "epochs"
     until: int | None = None
 
+    def __post_init__(self) -> None:
+        """Rungs read from JSON are a list."""
+        object.__setattr__(self, "rungs", tuple(self.rungs))
+
     @property
     def paths(self) -> RunPaths:
         """The run's paths."""

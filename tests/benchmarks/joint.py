@@ -73,7 +73,8 @@ def _study(root: Path, mode: str, trials: int, common: list[str]) -> dict[str, A
         name: {"val": choices[name]["val"], "test_mean": float(group.test_accuracy.mean())}
         for name, group in confirmed.groupby("cell")
     }
-    mean, rows = float(tests.test_accuracy.mean()), json.loads(tests.data.iloc[0])["rows"]["test"]
+    record = json.loads((root / "runs" / mode / "runs" / tests.run.iloc[0] / "record.json").read_text(encoding="utf-8"))
+    mean, rows = float(tests.test_accuracy.mean()), record["data"]["rows"]["test"]
     between = float(tests.test_accuracy.var(ddof=1)) / len(tests) if len(tests) > 1 else 0.0
     return {
         "best": {
