@@ -87,7 +87,7 @@ def cells(spaces: Mapping[str, dict[str, Parameter]]) -> list[Ready]:
         )
         cell = Cell(f"demo.minilm.{method}", "demo", "minilm", method, {}, base, space)
         facts = {"rows": {"train": 32}, "validation": "split"}
-        found.append(Ready(cell, cell.resolve({}), "data", "weights", facts, ()))
+        found.append(Ready(cell, cell.resolve({}), "data", "weights", facts, (), "bert"))
     return found
 
 

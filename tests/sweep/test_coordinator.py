@@ -104,7 +104,7 @@ def finish(tmp_path: Path, cache: Path, launcher: Launcher, names: str, retries:
         RunSpec(str(tmp_path / "runs/cell" / name), base, name, "study", "cell", "tune", trial=number)
         for number, name in enumerate(names)
     ]
-    cell = Cell("cell", SimpleNamespace(base=base, cell=SimpleNamespace(metric="accuracy")), runs)
+    cell = Cell("cell", SimpleNamespace(base=base, architecture="bert", cell=SimpleNamespace(metric="accuracy")), runs)
     settings = Config(launch=LaunchConfig(pack="4", retries=retries))
     assert coordinate([cast(Contest, cell)], launcher, settings, Records(tmp_path / "runs", pytest.fail))
     return cell
