@@ -183,5 +183,6 @@ class Submitter:
     def _take_back(self, submission: Submission) -> None:
         self._jobs.close(submission)
         for job in self._intended.pop(submission.token, []):
-            job.take_back()
-            self._waiting.append(job)
+            if job.left:  # its runs may all have an answer by now
+                job.take_back()
+                self._waiting.append(job)
