@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.config import Config
 from harness.record import Record, RunSpec
 from harness.sweep.choice import Choice
-from harness.sweep.joint import Lane
 from harness.sweep.judged import judged
+from harness.sweep.lane import Lane
 from harness.sweep.prepare import Ready
 from harness.sweep.progress import CellView
 from harness.sweep.reconcile import Records, prune

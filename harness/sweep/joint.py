@@ -14,20 +14,18 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, create_trial
 
 from harness.config import TuneConfig
 from harness.errors import HarnessError
 from harness.record import race_of
 from harness.sweep.asha import Standing
 from harness.sweep.cells import Cell
+from harness.sweep.lane import METHOD, Lane, method_of, own_key
 from harness.sweep.prepare import Ready
 from harness.sweep.rungs import NO_RUNGS, Rungs, rungs_of
 from harness.sweep.samplers import seed_of
 from harness.sweep.space import Parameter, configurations, size
 from harness.sweep.trials import DUPLICATE, SKIPPED, Suggestion, Trials
-
-METHOD = "method"
 
 
 def groups(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -124,12 +122,12 @@ class Race(Trials):
         space = {METHOD: Parameter(METHOD, ",".join(methods), CategoricalDistribution(methods), methods)}
         for cell in cells:
             for key, entry in cell.space.items():
-                when = {_own(cell, other): values for other, values in entry.when.items()}
-                space[_own(cell, key)] = replace(entry, when={METHOD: (cell.method,), **when})
+                when = {own_key(cell, other): values for other, values in entry.when.items()}
+                space[own_key(cell, key)] = replace(entry, when={METHOD: (cell.method,), **when})
         deepest = max(map(len, first))
         # Every method's default, then every method's second, ...: a small budget has seen them all.
         queue = [
-            {METHOD: cell.method} | {_own(cell, key): value for key, value in own[place].items()}
+            {METHOD: cell.method} | {own_key(cell, key): value for key, value in own[place].items()}
             for place in range(deepest)
             for cell, own in zip(cells, first, strict=True)
             if place < len(own)
@@ -195,7 +193,7 @@ class Race(Trials):
         """Suggest the next configuration; it waits for its cell if that is another one."""
         while self._pending is None and not self.over:
             found = self.ask()
-            whose = self.method_of(self.trial(found.number))
+            whose = method_of(self.trial(found.number))
             if self._gave_up[whose]():
                 self._skip(found.number, "The method was given up.")
             else:
@@ -205,7 +203,7 @@ class Race(Trials):
     def take(self, method: str) -> Suggestion | None:
         """The suggestion that waits, if it is for this cell."""
         found = self._pending
-        if found is None or self.method_of(self.trial(found.number)) != method:
+        if found is None or method_of(self.trial(found.number)) != method:
             return None
         self._pending = None
         return found
@@ -213,22 +211,17 @@ class Race(Trials):
     def last_for(self, method: str) -> Suggestion | None:
         """See `Trials.last`."""
         number = self._last()
-        return self._promote(number) if number is not None and self.method_of(self.trial(number)) == method else None
+        return self._promote(number) if number is not None and method_of(self.trial(number)) == method else None
 
     def finalists(self) -> list[str]:
         """The methods that are confirmed, best first."""
-        found = dict.fromkeys(self.method_of(trial) for trial in self.complete())
+        found = dict.fromkeys(method_of(trial) for trial in self.complete())
         return list(found)[: self.most_finalists]
 
     @property
     def most_finalists(self) -> int:
         """How many methods are confirmed."""
         return self._tune.finalists
-
-    @staticmethod
-    def method_of(trial: FrozenTrial) -> str:
-        """The method that a trial is of."""
-        return str(trial.params[METHOD])
 
     @property
     def counting(self) -> Lane | None:
@@ -263,7 +256,7 @@ class Race(Trials):
         if size(drawn.space) is None:
             return {METHOD: drawn.method}
         grid = [
-            {METHOD: drawn.method} | {_own(drawn, key): value for key, value in values.items()}
+            {METHOD: drawn.method} | {own_key(drawn, key): value for key, value in values.items()}
             for values in configurations(drawn.space)
         ]
         random.Random(seed_of(self._tune.seed, self._name, 0)).shuffle(grid)
@@ -272,130 +265,3 @@ class Race(Trials):
     def _skip(self, number: int, why: str) -> None:
         self._note(number, SKIPPED, why)
         self.tell(number, None)
-
-
-class Lane:
-    """One cell's part of a race, to be used like its `Trials`; numbers of trials are those of the race."""
-
-    def __init__(self, race: Race, cell: Cell) -> None:
-        self._race, self._cell = race, cell
-        self.tell, self.told, self.close = race.tell, race.told, race.close
-        self.rungs, self.report, self.hopeless = race.rungs, race.report, race.hopeless
-        self.limit, self.paused = race.limit, race.paused
-
-    def all(self) -> list[FrozenTrial]:
-        """Every trial of this cell that is run."""
-        return [
-            self._own(trial)
-            for trial in self._race.all()
-            if Race.method_of(trial) == self._cell.method and SKIPPED not in trial.user_attrs
-        ]
-
-    def trial(self, number: int) -> FrozenTrial:
-        """A trial by its number."""
-        return self._own(self._race.trial(number))
-
-    def complete(self) -> list[FrozenTrial]:
-        """See `Trials.complete`."""
-        return [self._own(trial) for trial in self._race.complete() if Race.method_of(trial) == self._cell.method]
-
-    def suggestion(self, number: int) -> Suggestion:
-        """The configuration of a trial that exists."""
-        trial = self.trial(number)
-        values = {key: self._cell.space[key].decode(value) for key, value in trial.params.items()}
-        return Suggestion(number, values, trial.user_attrs.get(DUPLICATE))
-
-    def ask(self) -> Suggestion | None:
-        """The next configuration, if it is for this cell."""
-        return self._decoded(self._race.ask_for(self._cell.method))
-
-    def last(self) -> Suggestion | None:
-        """See `Trials.last`."""
-        return self._decoded(self._race.last_for(self._cell.method))
-
-    def pending(self) -> Suggestion | None:
-        """See `Trials.pending`."""
-        return self._decoded(self._race.take(self._cell.method))
-
-    def watch(self, gave_up: Callable[[], bool]) -> None:
-        """Take a way to ask whether the cell was given up."""
-        self._race.watch_cell(self._cell.method, gave_up)
-
-    @property
-    def tried(self) -> int:
-        """Configurations of this cell that were tried or are."""
-        return sum(DUPLICATE not in trial.user_attrs for trial in self.all())
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether this cell has nothing new to try."""
-        total = size(self._cell.space)
-        return total is not None and self.tried >= total
-
-    @property
-    def over(self) -> bool:
-        """Whether the race asks no more."""
-        return self._race.over
-
-    @property
-    def planned(self) -> int | None:
-        """How many of the race's trials are this cell's cannot be said beforehand."""
-        return None
-
-    @property
-    def left(self) -> int:
-        """The race's trials to come, counted with its first cell that was not given up."""
-        return self._race.left if self._race.counting is self else 0
-
-    @property
-    def promotable(self) -> int:
-        """The race's paused trials that go on, counted like those to come."""
-        return self._race.promotable if self._race.counting is self else 0
-
-    @property
-    def startable(self) -> int:
-        """See `Trials.startable`: those of the race, any of which may turn out to be this cell's."""
-        return self._race.left
-
-    @property
-    def unhurried(self) -> int:
-        """See `Trials.unhurried`: those of the race, any of which may turn out to be this cell's."""
-        return self._race.unhurried
-
-    @property
-    def settled(self) -> bool:
-        """Whether it can be said what is confirmed."""
-        return self._race.settled
-
-    @property
-    def finalist(self) -> bool:
-        """Whether the cell is among the best so far that are confirmed; before the first score, the first cells are."""
-        found = self._race.finalists() or list(self._race.cells)[: self._race.most_finalists]
-        return self._cell.method in found
-
-    @property
-    def group(self) -> tuple[str, ...]:
-        """The ids of the race's cells, which share its budget."""
-        return tuple(cell.id for cell in self._race.cells.values())
-
-    def _decoded(self, found: Suggestion | None) -> Suggestion | None:
-        return None if found is None else self.suggestion(found.number)
-
-    def _own(self, trial: FrozenTrial) -> FrozenTrial:
-        """The trial as this cell's own study would hold it."""
-        names = {_own(self._cell, key): key for key in self._cell.space}
-        mine = create_trial(
-            state=trial.state,
-            values=trial.values,
-            params={names[key]: value for key, value in trial.params.items() if key in names},
-            distributions={names[key]: value for key, value in trial.distributions.items() if key in names},
-            user_attrs=trial.user_attrs,
-            system_attrs=trial.system_attrs,
-            intermediate_values=trial.intermediate_values,
-        )
-        mine.number = trial.number
-        return mine
-
-
-def _own(cell: Cell, key: str) -> str:
-    return f"{cell.method}: {key}"

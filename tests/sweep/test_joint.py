@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from harness.config import TuneConfig
 from harness.errors import HarnessError
 from harness.sweep.cells import Cell
-from harness.sweep.joint import Lane, Race, check_joint, groups
+from harness.sweep.joint import Race, check_joint, groups
+from harness.sweep.lane import Lane
 from harness.sweep.method_space import bind
 from harness.sweep.prepare import Ready
 from harness.sweep.question import _other_methods
