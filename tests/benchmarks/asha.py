@@ -305,7 +305,7 @@ def _commands(
         options = {
             "model": minilm().path, "train": files[0], "validation": files[1], "output": folder / "result.json",
             "tokens": 64, "batch": 32, "epochs": epochs, "rank": each.get("method.config.r", 8),
-            "lr": each["train.lr"], "seed": 0,
+            "lr": each["train.lr"], "head-lr": each["train.head_lr"], "seed": 0,
         }  # fmt: skip
         parts = [part for key, value in options.items() for part in (f"--{key}", str(value))]
         commands.append([sys.executable, str(PROGRAM), *parts])

@@ -54,25 +54,34 @@ def rows(path: Path, tokenizer: Any, tokens: int, classes: list[str]) -> list[di
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--model", "--train", "--validation", "--output"):
-        parser.add_argument(name, type=Path, required=True)
-    for name, default in (("--rank", 8), ("--batch", 32), ("--epochs", 3), ("--tokens", 128), ("--seed", 0)):
-        parser.add_argument(name, type=int, default=default)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    asked = parser.parse_args()
+class TwoRates(Trainer):
+    """The head learns at a rate of its own; biases and norms do not decay."""
 
-    set_seed(asked.seed)
-    tokenizer = AutoTokenizer.from_pretrained(asked.model)
-    with asked.train.open(encoding="utf-8", newline="") as file:
-        classes = sorted({row["label"] for row in csv.DictReader(file)})
-    train = rows(asked.train, tokenizer, asked.tokens, classes)
-    validation = rows(asked.validation, tokenizer, asked.tokens, classes)
-    adapter = LoraConfig(r=asked.rank, lora_alpha=2 * asked.rank, lora_dropout=0.1, target_modules=["query", "value"])
-    backbone = AutoModel.from_pretrained(asked.model, add_pooling_layer=False)
-    model = MeanPooled(get_peft_model(backbone, adapter), len(classes))
-    trainer = Trainer(
+    head_lr = 1e-3
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault((name.startswith("head."), parameter.ndim > 1), []).append(parameter)
+        self.optimizer = torch.optim.AdamW(
+            [
+                {
+                    "params": parameters,
+                    "lr": self.head_lr if head else self.args.learning_rate,
+                    "weight_decay": self.args.weight_decay if decays else 0.0,
+                }
+                for (head, decays), parameters in groups.items()
+            ],
+            fused=True,
+        )
+        return self.optimizer
+
+
+def train(model: MeanPooled, tokenizer: Any, files: dict[str, Any], asked: argparse.Namespace) -> TwoRates:
+    """Train on `files["train"]` as `asked` says, judging `files["validation"]` after each epoch."""
+    steps = asked.epochs * -(-len(files["train"]) // asked.batch)
+    trainer = TwoRates(
         model=model,
         args=TrainingArguments(
             output_dir=str(asked.output.parent),
@@ -81,7 +90,7 @@ def main() -> None:
             num_train_epochs=asked.epochs,
             learning_rate=asked.lr,
             weight_decay=0.01,
-            warmup_steps=int(0.06 * asked.epochs * -(-len(train) // asked.batch)),
+            warmup_steps=int(0.06 * steps),
             lr_scheduler_type="linear",
             max_grad_norm=1.0,
             seed=asked.seed,
@@ -95,14 +104,46 @@ def main() -> None:
             disable_tqdm=True,
             dataloader_pin_memory=torch.cuda.is_available(),
         ),
-        train_dataset=train,
-        eval_dataset=validation,
+        train_dataset=files["train"],
+        eval_dataset=files["validation"],
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
         compute_metrics=lambda found: {"accuracy": float(np.mean(found.predictions.argmax(-1) == found.label_ids))},
     )
+    trainer.head_lr = asked.lr if asked.head_lr is None else asked.head_lr
     trainer.train()
-    scores = [entry["eval_accuracy"] for entry in trainer.state.log_history if "eval_accuracy" in entry]
+    return trainer
+
+
+def by_epoch(trainer: Trainer) -> list[float]:
+    """Validation accuracy after each epoch."""
+    return [entry["eval_accuracy"] for entry in trainer.state.log_history if "eval_accuracy" in entry]
+
+
+def read(asked: argparse.Namespace, tokenizer: Any, names: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
+    """The rows of the files that `asked` names, and the classes of the training rows."""
+    with asked.train.open(encoding="utf-8", newline="") as file:
+        classes = sorted({row["label"] for row in csv.DictReader(file)})
+    return {name: rows(getattr(asked, name), tokenizer, asked.tokens, classes) for name in names}, classes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--model", "--train", "--validation", "--output"):
+        parser.add_argument(name, type=Path, required=True)
+    for name, default in (("--rank", 8), ("--batch", 32), ("--epochs", 3), ("--tokens", 128), ("--seed", 0)):
+        parser.add_argument(name, type=int, default=default)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--head-lr", type=float, help="default: --lr")
+    asked = parser.parse_args()
+
+    set_seed(asked.seed)
+    tokenizer = AutoTokenizer.from_pretrained(asked.model)
+    files, classes = read(asked, tokenizer, ("train", "validation"))
+    adapter = LoraConfig(r=asked.rank, lora_alpha=2 * asked.rank, lora_dropout=0.1, target_modules=["query", "value"])
+    backbone = AutoModel.from_pretrained(asked.model, add_pooling_layer=False)
+    trainer = train(MeanPooled(get_peft_model(backbone, adapter), len(classes)), tokenizer, files, asked)
+    scores = by_epoch(trainer)
     asked.output.write_text(
         json.dumps({"accuracy": scores[-1], "by_epoch": scores, "steps": trainer.state.global_step}), encoding="utf-8"
     )
