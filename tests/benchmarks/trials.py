@@ -11,7 +11,7 @@ from typing import Any
 from harness.record import Record
 from tests.benchmarks.contest import Benchmark, Measurement, Split, run_all
 from tests.benchmarks.stock.trials import run_stock
-from tests.benchmarks.work import MEDIUM, SHORT, Work, configurations
+from tests.benchmarks.work import HEAD_LR, MEDIUM, SHORT, Work, configurations
 
 COMPARED = 8  # trials whose packed and solo runs are compared first
 LOSS_TOLERANCE = 1e-4
@@ -32,7 +32,7 @@ class Trials(Benchmark):
         self.name, self.goal, self._work, self._pack = name, goal, work, pack
 
     def parity(self) -> dict[str, Any]:
-        """Validation losses and predictions of packed runs against those of the same runs one after another."""
+        """Validation losses and accuracies of packed runs against those of the same runs one after another."""
         packed, solo = (self._study(COMPARED, pack)[1] for pack in (COMPARED, "off"))
         assert [each.signature for each in packed] == [each.signature for each in solo]
         pairs = list(zip(packed, solo, strict=True))
@@ -77,7 +77,7 @@ class Trials(Benchmark):
                 *("task=csv", "task.name=trials", f"task.path={train}", f"task.validation_path={validation}",
                  f"task.test_path={validation}", "task.text=text", "task.label=label", f"task.max_length={work.tokens}",
                  "method=lora", "method.config.r=choice(4,8,16,32)", "train.lr=tag(log,interval(1e-4,3e-3))",
-                 "train.head_lr=1e-3", "train.head_init=random", f"train.batch_size={work.batch}",
+                 f"train.head_lr={HEAD_LR}", "train.head_init=random", f"train.batch_size={work.batch}",
                  f"train.epochs={work.epochs}", "tune.sampler=random", f"tune.trials={trials}", "confirm.seeds=1",
                  f"launch.pack={pack}"),
             ]  # fmt: skip

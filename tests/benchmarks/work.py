@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CLASSES = 20
 TRAIN_ROWS = 400
 VALIDATION_PER_CLASS = 4
+HEAD_LR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ MEDIUM = Work(tokens=32, batch=8, epochs=2)
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a trial tries; the head learns at the adapter's rate."""
+    """What a trial tries; the head learns at `HEAD_LR`."""
 
     rank: int
     lr: float

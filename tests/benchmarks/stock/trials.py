@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.contest import Measurement, Split, run_all, splits
-from tests.benchmarks.work import Configuration, Work, configurations, minilm
+from tests.benchmarks.work import HEAD_LR, Configuration, Work, configurations, minilm
 
 PROGRAM = Path(__file__).with_name("trainer.py")
 
@@ -53,7 +53,8 @@ def best_split(work: Work) -> Split:
 def _command(work: Work, each: Configuration, train: Path, validation: Path, output: Path) -> list[str]:
     options = {
         "model": minilm().path, "train": train, "validation": validation, "output": output, "tokens": work.tokens,
-        "batch": work.batch, "epochs": work.epochs, "rank": each.rank, "lr": each.lr, "seed": each.seed,
+        "batch": work.batch, "epochs": work.epochs, "rank": each.rank, "lr": each.lr,
+        "head-lr": HEAD_LR, "seed": each.seed,
     }  # fmt: skip
     return [
         sys.executable,
