@@ -59,7 +59,9 @@ def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> Ite
         boundary = _boundary(member.classifier, config)
         # Before they are judged, so that no second counts twice.
         inputs = {
-            split.name: _inputs(experiment, split, boundary, "evaluate_seconds")
+            split.name: member.validation
+            if split is data.validation and member.validation is not None  # charged when the member was made
+            else _inputs(experiment, split, boundary, "evaluate_seconds")
             for split in experiment.judged().values()
         }
 
