@@ -49,10 +49,15 @@ def rungs_of(cells: Sequence[Ready], tune: TuneConfig) -> Rungs:
     first = tune.min_resource or max(1, total // factor**2)
     if tune.pruner in ("median", "patient"):
         return Rungs(tune.resource, tuple(range(first, total, 1 if tune.resource == "epochs" else first)), total)
+    return Rungs(tune.resource, halving(first, factor, total), total)
+
+
+def halving(first: int, factor: int, total: int) -> tuple[int, ...]:
+    """The rungs of successive halving: powers of the factor, no more than half of a full run."""
     at = [first]
     while 2 * at[-1] <= total:
         at.append(at[-1] * factor)
-    return Rungs(tune.resource, tuple(at[:-1]), total)
+    return tuple(at[:-1])
 
 
 def trains(config: Mapping[str, Any]) -> bool:

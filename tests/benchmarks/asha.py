@@ -12,32 +12,29 @@ started again. Its curves are committed. `replay` lets them arrive in other orde
 from __future__ import annotations
 
 import argparse
-import csv
 import heapq
 import json
-import os
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from harness.build import build
 from harness.config import TuneConfig
 from harness.record import read_jsonl, write_json
 from harness.sweep.asha import Ladder, Standing
-from tests.benchmarks.contest import Benchmark, Measurement, hardware, run_all, splits
-from tests.benchmarks.stock.trials import PROGRAM
-from tests.benchmarks.work import ROOT, minilm
+from harness.sweep.rungs import halving
+from tests.benchmarks.banking import TOKENS, Files, write_files
+from tests.benchmarks.contest import Benchmark, Measurement, hardware, splits
+from tests.benchmarks.programs import run_stock, run_study
+from tests.benchmarks.work import ROOT
 
+PROGRAM = "trainer.py"
 STUDY = "asha_curves"  # random draws depend on a study's name
 CURVES = ROOT / f"tests/benchmarks/results/{STUDY}.json"
 TRIALS, EPOCHS, ORDERS, WORKERS = 64, 9, 5, (2, 8)
@@ -103,10 +100,14 @@ def record(runs_dir: Path, output: Path, trials: int, more: Sequence[str] = ()) 
 
 def recorded(path: Path = CURVES) -> list[Curve]:
     """The curves that were recorded, in the order in which they were sampled."""
-    if not path.exists():
-        raise SystemExit(f"{path} is not there: python -m tests.benchmarks.asha record (an hour or more) makes it.")
     content = json.loads(path.read_text(encoding="utf-8"))
     return [Curve(each["hyperparameters"], tuple(each["val"]), each["steps"]) for each in content["curves"]]
+
+
+def missing() -> dict[str, Any] | None:
+    """Why nothing can be compared: no curves were recorded; None if there are."""
+    why = f"{CURVES} is not there: python -m tests.benchmarks.asha record (an hour or more) makes it."
+    return None if CURVES.exists() else {"ok": False, "why": why}
 
 
 def arrivals(curves: Sequence[Curve], order: int) -> list[Curve]:
@@ -125,8 +126,7 @@ def replay(curves: Sequence[Curve], workers: int, factor: int = TuneConfig.reduc
         workers: runs at once; each takes as long as it has steps.
         factor: `tune.reduction_factor`.
     """
-    rungs = tuple(factor**power for power in range(EPOCHS) if 2 * factor**power <= EPOCHS)
-    ladder = Ladder(rungs, factor, maximize=True)
+    ladder = Ladder(halving(1, factor, EPOCHS), factor, maximize=True)
     trials: list[Standing] = []
     under_way: list[tuple[float, int]] = []  # when it ends, and which trial
     now, steps = 0.0, 0
@@ -175,6 +175,8 @@ class Steps(Benchmark):
 
     def parity(self) -> dict[str, Any]:
         """Scores beside the best of all configurations trained to their end, which random search would find."""
+        if (why := missing()) is not None:
+            return why
         self._orders = iter(range(ORDERS))
         curves = recorded()
         best = max(max(curve.val) for curve in curves)
@@ -216,6 +218,8 @@ class Wall(Benchmark):
 
     def parity(self) -> dict[str, Any]:
         """The same configurations, and the best validation scores: ours is not more than half a point lower."""
+        if (why := missing()) is not None:
+            return why
         scores = self._stock.facts["accuracy"], self._ours.facts["accuracy"]
         same = self._ours.facts["same_configurations"]
         return {
@@ -241,11 +245,9 @@ class Wall(Benchmark):
         tried = self._tried
         sample = tried[: 2 * max(split.processes for split in splits())]  # two rounds of the most processes
         with tempfile.TemporaryDirectory() as name:
-            directory = Path(name)
-            files = _write_rows(directory)
-            way = min(splits(), key=lambda split: run_all(_commands(directory, files, sample, epochs=1), split))
-            seconds = run_all(_commands(directory, files, tried, EPOCHS), way)
-            found = [json.loads((directory / str(n) / "result.json").read_text()) for n in range(len(tried))]
+            files = write_files(Path(name), **TASK)
+            way = min(splits(), key=lambda split: run_stock(PROGRAM, _options(files, sample, epochs=1), split)[0])
+            seconds, found = run_stock(PROGRAM, _options(files, tried, EPOCHS), way)
         best = max(max(each["by_epoch"]) for each in found)
         return Measurement(
             seconds, {"split": str(way), "accuracy": best, "steps": sum(each["steps"] for each in found)}
@@ -254,19 +256,13 @@ class Wall(Benchmark):
     @cached_property
     def _ours(self) -> Measurement:
         """A study by the command line, from an empty cache to its report, the confirmation of the best included."""
+        overrides = (*ASKED, "tune.pruner=asha", f"tune.trials={self._trials}")
         with tempfile.TemporaryDirectory() as name:
-            directory = Path(name)
-            command = [
-                sys.executable, "-m", "harness", "-m", *ASKED, "tune.pruner=asha", f"tune.trials={self._trials}",
-                f"study={STUDY}", f"runs_dir={name}", f"reports_dir={name}/reports", f"cache_dir={name}/cache",
-            ]  # fmt: skip
-            started = time.perf_counter()
-            subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
-            seconds = time.perf_counter() - started
-            found = [json.loads(path.read_text()) for path in directory.glob(f"{STUDY}/runs/*/trial*/record.json")]
-        ended = [each["metrics"]["val"]["accuracy"] for each in found if each["status"] == "ok"]
-        steps = sum(each["cost"]["steps"] for each in found)
-        same = same_configurations(self._tried, [each["hyperparameters"] for each in found])
+            seconds, records = run_study(Path(name), overrides, STUDY)
+        found = [each for each in records if each.phase == "tune"]
+        ended = [each.metrics["val"]["accuracy"] for each in found if each.status == "ok"]
+        steps = sum(each.cost["steps"] for each in found)
+        same = same_configurations(self._tried, [each.hyperparameters for each in found])
         facts = {"accuracy": max(ended), "ended": len(ended), "steps": steps, "same_configurations": same}
         return Measurement(seconds, facts)
 
@@ -277,39 +273,15 @@ def same_configurations(some: Sequence[dict[str, Any]], others: Sequence[dict[st
     return one == other
 
 
-def _write_rows(directory: Path) -> tuple[Path, Path]:
-    """The task's training and validation rows as files: text, label."""
-    nodes = [
-        yaml.safe_load((ROOT / f"conf/task/{name}.yaml").read_text(encoding="utf-8")) for name in ("csv", "banking77")
-    ]
-    node = {**nodes[0], **nodes[1], **TASK, "folder": str(Path(os.environ["HARNESS_DATA"]) / "banking77")}
-    node.pop("defaults")
-    data = build(node).load()
-    paths = []
-    for name, split in (("train", data.train), ("validation", data.validation)):
-        paths.append(directory / f"{name}.csv")
-        with paths[-1].open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(("text", "label"))
-            rows.writerows((text, data.labels[label]) for text, label in zip(split.texts, split.labels, strict=True))
-    return paths[0], paths[1]
-
-
-def _commands(
-    directory: Path, files: tuple[Path, Path], tried: Sequence[dict[str, Any]], epochs: int
-) -> list[list[str]]:
-    commands = []
-    for number, each in enumerate(tried):
-        folder = directory / str(number)
-        folder.mkdir(exist_ok=True)
-        options = {
-            "model": minilm().path, "train": files[0], "validation": files[1], "output": folder / "result.json",
-            "tokens": 64, "batch": 32, "epochs": epochs, "rank": each.get("method.config.r", 8),
-            "lr": each["train.lr"], "head-lr": each["train.head_lr"], "seed": 0,
-        }  # fmt: skip
-        parts = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-        commands.append([sys.executable, str(PROGRAM), *parts])
-    return commands
+def _options(files: Files, tried: Sequence[dict[str, Any]], epochs: int) -> list[dict[str, Any]]:
+    """Of the stock trainer, for each configuration."""
+    return [
+        {
+            "train": files.train, "validation": files.validation, "tokens": TOKENS, "batch": 32, "epochs": epochs,
+            "rank": each.get("method.config.r", 8), "lr": each["train.lr"], "head-lr": each["train.head_lr"],
+        }
+        for each in tried
+    ]  # fmt: skip
 
 
 def main() -> None:
@@ -327,6 +299,8 @@ def main() -> None:
     if asked.what == "record":
         record(asked.runs_dir, asked.output, asked.trials, asked.more)
         return
+    if not asked.curves.exists():
+        parser.error(f"{asked.curves} is not there: `record` makes it")
     curves = recorded(asked.curves)
     full, best = sum(curve.steps * len(curve.val) for curve in curves), max(max(curve.val) for curve in curves)
     print(f"{len(curves)} configurations to their end: {100 * best:.2f}, {full} steps")

@@ -1,8 +1,7 @@
-"""BANKING77 with ten rows a class, as the harness reads it and as ordinary programs do: the same rows in CSV files."""
+"""BANKING77 with few rows a class, as the harness reads it and as ordinary programs do: the same rows in CSV files."""
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,7 @@ import yaml
 
 from harness.build import build
 from harness.tasks.data import Split, TextData
-from tests.benchmarks.work import ROOT
+from tests.benchmarks.work import ROOT, write_csv
 
 OVERRIDES = ("task=banking77", "task.shots=10")
 TOKENS = 64
@@ -26,30 +25,27 @@ class Files:
     test: Path
 
 
-def write_files(directory: Path) -> Files:
-    """Write the rows that `OVERRIDES` name."""
-    data = _data()
+def write_files(directory: Path, **settings: str | int) -> Files:
+    """Write the rows that the task has.
+
+    Args:
+        directory: for the files.
+        settings: of the task; by default those of `OVERRIDES`.
+    """
+    data = _data(tuple((settings or {"shots": 10}).items()))
     assert data.validation is not None
-    return Files(
-        *(
-            _write(directory / f"{name}.csv", split, data.labels)
-            for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
-        )
-    )
+
+    def write(name: str, split: Split) -> Path:
+        labels = (data.labels[label] for label in split.labels)
+        return write_csv(directory / f"{name}.csv", zip(split.texts, labels, strict=True))
+
+    return Files(write("train", data.train), write("validation", data.validation), write("test", data.test))
 
 
 @cache
-def _data() -> TextData:
+def _data(settings: tuple[tuple[str, str | int], ...]) -> TextData:
     node = yaml.safe_load((ROOT / "conf/task/csv.yaml").read_text(encoding="utf-8"))
     own = yaml.safe_load((ROOT / "conf/task/banking77.yaml").read_text(encoding="utf-8"))
     del own["defaults"]
-    data: TextData = build(node | own | {"shots": 10}).load()
+    data: TextData = build(node | own | dict(settings)).load()
     return data
-
-
-def _write(path: Path, split: Split, labels: tuple[str, ...]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("text", "label"))
-        writer.writerows((text, labels[label]) for text, label in zip(split.texts, split.labels, strict=True))
-    return path

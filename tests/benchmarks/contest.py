@@ -86,7 +86,7 @@ def splits() -> tuple[Split, ...]:
 
 
 def run_all(commands: Sequence[Sequence[str]], split: Split) -> float:
-    """Run programs, so many at once; give the wall seconds from the start of the first to the end of the last.
+    """Run programs on the CPU, so many at once; wall seconds from the start of the first to the end of the last.
 
     Args:
         commands: each an argument list.
@@ -95,7 +95,9 @@ def run_all(commands: Sequence[Sequence[str]], split: Split) -> float:
     Raises:
         subprocess.CalledProcessError: a program failed; what it wrote to standard error is shown.
     """
-    environment = os.environ | {"OMP_NUM_THREADS": str(split.threads), "TOKENIZERS_PARALLELISM": "false"}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(split.threads), "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
 
     def run(command: Sequence[str]) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import tempfile
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -14,43 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from harness.record import Record
 from tests.benchmarks.banking import OVERRIDES, TOKENS, Files, write_files
-from tests.benchmarks.contest import Benchmark, Measurement, Split, run_all, splits
-from tests.benchmarks.work import minilm
+from tests.benchmarks.contest import Benchmark, Measurement, Split, splits
+from tests.benchmarks.programs import run_stock, run_study
 
-PROGRAMS = Path(__file__).with_name("stock")
 TOLERANCE = 0.005  # half a point
-
-
-def study(directory: Path, overrides: Sequence[str]) -> tuple[float, list[Record]]:
-    """Run a study in a fresh process with an empty cache; its wall seconds, and its records."""
-    places = [f"{name}={directory / name}" for name in ("runs_dir", "reports_dir", "cache_dir")]
-    command = [sys.executable, "-m", "harness", "-m", *OVERRIDES, "device=cpu", "study=measured", *places, *overrides]
-    seconds = run_all([command], Split(1, os.cpu_count() or 1))
-    found = [Record.read(path) for path in sorted(directory.glob("runs_dir/measured/runs/*/*/record.json"))]
-    records = [record for record in found if record is not None]
-    assert records and all(record.status == "ok" for record in records), [record.error for record in records]
-    return seconds, records
-
-
-def run_programs(
-    program: str, options: Sequence[dict[str, Any]], split: Split, directory: Path
-) -> tuple[float, list[dict[str, Any]]]:
-    """Run a stock program once with each set of options; the wall seconds, and what each wrote."""
-    outputs = [directory / f"{number}.out" / "result.json" for number in range(len(options))]
-    commands = []
-    for each, output in zip(options, outputs, strict=True):
-        output.parent.mkdir(exist_ok=True)
-        words = [str(part) for key, value in each.items() for part in (f"--{key}", *_listed(value))]
-        command = [sys.executable, str(PROGRAMS / program), "--model", str(minilm().path), "--tokens", str(TOKENS)]
-        commands.append([*command, "--output", str(output), *words])
-    seconds = run_all(commands, split)
-    return seconds, [json.loads(output.read_text(encoding="utf-8")) for output in outputs]
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 class Sweep(Benchmark):
@@ -73,11 +38,11 @@ class Sweep(Benchmark):
         split = self._split()
         with tempfile.TemporaryDirectory() as name:
             files = write_files(Path(name))
-            seconds, found = self._programs(Path(name), files, self.values, split, tests=False)
+            seconds, found = self._programs(files, self.values, split, tests=False)
             scores = dict(zip(map(str, self.values), (each["validation"] for each in found), strict=True))
             best = max(self.values, key=lambda value: scores[str(value)])
             whole = Split(1, split.processes * split.threads)
-            more, (last,) = self._programs(Path(name), files, (best,), whole, tests=True)
+            more, (last,) = self._programs(files, (best,), whole, tests=True)
         facts = {"split": str(split), "best": best, "validation": scores, "test": last["test"]}
         return Measurement(seconds + more, facts | {"trials_seconds": seconds})
 
@@ -86,7 +51,9 @@ class Sweep(Benchmark):
         values = ",".join(map(str, self.values))
         tuned = (f"{self.key}=choice({values})", "tune.sampler=grid", f"tune.trials={len(self.values)}")
         with tempfile.TemporaryDirectory() as name:
-            seconds, records = study(Path(name), (*self.overrides, *tuned, f"confirm.seeds={self.confirmations}"))
+            seconds, records = run_study(
+                Path(name), (*OVERRIDES, *self.overrides, *tuned, f"confirm.seeds={self.confirmations}")
+            )
         trials = [each for each in records if each.phase == "tune"]
         scores = {str(each.hyperparameters[self.key]): each.metrics["val"]["accuracy"] for each in trials}
         assert set(scores) == set(map(str, self.values)), scores
@@ -95,10 +62,10 @@ class Sweep(Benchmark):
         return Measurement(seconds, facts)
 
     def _programs(
-        self, directory: Path, files: Files, values: Sequence[float], split: Split, tests: bool
+        self, files: Files, values: Sequence[float], split: Split, tests: bool
     ) -> tuple[float, list[dict[str, Any]]]:
-        common = {"train": files.train, **self.judged(files, tests), **self.options}
-        return run_programs(self.program, [common | {self.option: value} for value in values], split, directory)
+        common = {"train": files.train, "tokens": TOKENS, **self.judged(files, tests), **self.options}
+        return run_stock(self.program, [common | {self.option: value} for value in values], split)
 
     @cache  # noqa: B019 -- there is one of each benchmark
     def _split(self) -> Split:
@@ -108,7 +75,7 @@ class Sweep(Benchmark):
             files = write_files(Path(name))
             few = self.values[: 2 * max(way.processes for way in splits())]
             for way in splits():
-                took[way] = self._programs(Path(name), files, few, way, tests=False)[0]
+                took[way] = self._programs(files, few, way, tests=False)[0]
         return min(took, key=lambda way: took[way])
 
 
@@ -133,7 +100,7 @@ class LinearProbeSweep(Sweep):
         with tempfile.TemporaryDirectory() as name:
             files = write_files(Path(name))
             tried = (*few, ours["best"])
-            _, stock = self._programs(Path(name), files, tried, self._split(), tests=True)
+            _, stock = self._programs(files, tried, self._split(), tests=True)
         differences = [abs(stock[-1]["test"] - ours["test"])]
         differences += [
             abs(each["validation"] - ours["validation"][str(c)]) for c, each in zip(tried, stock, strict=True)
@@ -164,13 +131,13 @@ class LastLayersSweep(Sweep):
         rate = self.values[len(self.values) // 2]
         with tempfile.TemporaryDirectory() as name:
             asked = (f"{self.key}={rate}", "tune.trials=1", f"seed={','.join(map(str, self.seeds))}")
-            _, records = study(Path(name), (*self.overrides, *asked))
+            _, records = run_study(Path(name), (*OVERRIDES, *self.overrides, *asked))
             ours = [each.metrics["val"]["accuracy"] for each in records if each.phase == "confirm"]
         with tempfile.TemporaryDirectory() as name:
             files = write_files(Path(name))
-            common = {"train": files.train, **self.judged(files, tests=False), **self.options, self.option: rate}
-            options = [common | {"seed": seed} for seed in self.seeds]
-            _, found = run_programs(self.program, options, self._split(), Path(name))
+            common = {"train": files.train, "tokens": TOKENS, **self.judged(files, tests=False), **self.options}
+            options = [common | {self.option: rate, "seed": seed} for seed in self.seeds]
+            _, found = run_stock(self.program, options, self._split())
             stock = [each["validation"] for each in found]
         assert len(ours) == len(stock)
         difference = float(np.mean(ours) - np.mean(stock))

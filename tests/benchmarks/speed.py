@@ -39,14 +39,14 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    results = []
+    met = True
     for name in asked.only:
-        results.append(hold(by_name[name], asked.pairs, lambda line: print(line, file=sys.stderr, flush=True)))
+        result = hold(by_name[name], asked.pairs, lambda line: print(line, file=sys.stderr, flush=True))
+        print(row(result), flush=True)
+        met &= result["met"]
         if asked.json:
-            write_json(asked.json, merged(asked.json, results[-1]))
-    for result in results:
-        print(row(result))
-    return 0 if all(result["met"] for result in results) else 1
+            write_json(asked.json, merged(asked.json, result))
+    return 0 if met else 1
 
 
 def merged(path: Path, result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def merged(path: Path, result: dict[str, Any]) -> list[dict[str, Any]]:
 def row(result: dict[str, Any]) -> str:
     """A line of the table that is printed."""
     if result["ratio"] is None:
-        return f"{result['name']:20} answers differ: {result['parity']}"
+        return f"{result['name']:20} not measured: {result['parity']}"
     spread = f"{min(result['ratios']):.2f} to {max(result['ratios']):.2f}"
     return (
         f"{result['name']:20} {result['ratio']:.2f} x (goal {result['goal']:g}), {spread} in {result['pairs']} pairs; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,7 +49,7 @@ class Work:
         kept = [label for label, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:CLASSES]]
         train = _first(long["train"], kept, TRAIN_ROWS // CLASSES)
         validation = _first(long["test"], kept, VALIDATION_PER_CLASS)
-        return _write(directory / "train.csv", train), _write(directory / "validation.csv", validation)
+        return write_csv(directory / "train.csv", train), write_csv(directory / "validation.csv", validation)
 
 
 SHORT = Work(tokens=16, batch=4, epochs=1)
@@ -74,6 +74,15 @@ def configurations(count: int) -> list[Configuration]:
     ]
 
 
+def write_csv(path: Path, rows: Iterable[tuple[str, str]]) -> Path:
+    """Write rows as the stock programs read them: text, label."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text", "label"))
+        writer.writerows(rows)
+    return path
+
+
 @cache
 def minilm() -> ResolvedModel:
     """The files of MiniLM."""
@@ -96,11 +105,3 @@ def _long_rows(split: str, tokens: int) -> tuple[tuple[str, str], ...]:
 
 def _first(rows: Sequence[tuple[str, str]], classes: Sequence[str], each: int) -> list[tuple[str, str]]:
     return [row for label in classes for row in [row for row in rows if row[1] == label][:each]]
-
-
-def _write(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("text", "label"))
-        writer.writerows(rows)
-    return path
