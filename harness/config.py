@@ -21,6 +21,7 @@ MODES = ("fair", "joint")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
 HEAD_INITS = ("probe", "random")
+LOSSES = ("r_drop", "mixout", "fgm")  # keys of `train` that change how a batch's loss is computed
 
 
 @dataclass

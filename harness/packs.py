@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.config import LaunchConfig
+from harness.config import LOSSES, LaunchConfig
 from harness.record import digest
 
 AUTO = 8  # runs at most where `auto` decides: beyond, a pass gains little and a pack waits long for its slowest member
@@ -22,7 +22,6 @@ FIRST_POSITION: dict[str, Callable[[Any], int]] = {
     "llama": lambda config: 0,
     "qwen3": lambda config: 0,
 }
-SOLO = ("r_drop", "mixout", "fgm")  # keys of `train` that need passes of their own when they are on
 OF_A_PROCESS = ("peak_memory_mb", "energy_joules")  # costs that a run has only if it had a process alone
 # Costs that a run has whatever else its process does; others are measured, and a study may go by those.
 COUNTED = ("params_trainable", "params_total", "saved_bytes", "steps", "samples", "tokens", "epochs")
@@ -47,7 +46,7 @@ def partners(config: Mapping[str, Any], architecture: str | None, phase: str = "
     if (
         not (method.get("about") or {}).get("packs")
         or architecture not in FIRST_POSITION
-        or any(train.get(key) for key in SOLO)
+        or any(train.get(key) for key in LOSSES)  # which need passes of their own
         or train.get("accumulate", 1) > 1
         or model.get("pooling") == "model"
         or model.get("quantise")

@@ -240,11 +240,13 @@ class Pack:
         runs: in the order in which they start.
         together: how many are under way at a time; those that can then share passes through one frozen backbone.
         probe: whether that has to show first that it is faster.
+        neighbours: how many packs at once share the memory that this one computes in, itself included.
     """
 
     runs: tuple[RunSpec, ...]
     together: int = 1
     probe: bool = False
+    neighbours: int = 1
 
 
 def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_digest: str) -> str:

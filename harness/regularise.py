@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.batches import autocast
-from harness.config import TrainConfig
+from harness.config import LOSSES, TrainConfig
 from harness.errors import HarnessError
 from harness.methods.base import Hooks
 from harness.models.architectures import ARCHITECTURES, layers_of
 from harness.models.classifier import Batch, Classifier
 
-LOSSES = ("r_drop", "mixout", "fgm")  # the keys that change how a batch's loss is computed
 # What lies below the blocks besides the embedding's own module: GPT-2's positions, ELECTRA's and ALBERT's projections.
 BELOW = ("wpe", "embeddings_project", "embedding_hidden_mapping_in")
 EMA_SOON = 10  # steps over which the moving average's decay rises, so that it does not remember the beginning

@@ -99,7 +99,7 @@ def execute(
                 return
 
     sharing = None if pack.together == 1 else "probe" if pack.probe else "always"
-    fit(together(), interrupted, sharing, ended)
+    fit(together(), interrupted, sharing, ended, pack.neighbours)
 
 
 def _is_done(spec: RunSpec) -> bool:

@@ -35,6 +35,7 @@ def fit(
     interrupted: Callable[[], bool] = lambda: False,
     sharing: str | None = None,
     ended: Callable[[Member], Member | None] = lambda member: None,
+    neighbours: int = 1,
 ) -> None:
     """Train members in turns, a batch each, until every one of them is done, failed, pruned or stopped.
 
@@ -47,6 +48,7 @@ def fit(
         sharing: whether members that can share one pass through a frozen backbone do: always, or after a probe showed
             that it is faster; None never. They end as in turns up to rounding.
         ended: told of each member that has ended; gives the one that is trained in its place, if there is one.
+        neighbours: how many processes share the memory, this one included.
     """
     going: list[Member] = []
     gone: list[Member] = []
@@ -62,7 +64,7 @@ def fit(
             member.accompanied |= len(going) > 1
         if arriving or gone:
             able = [member for member in going if member.status == "going"]
-            units = list(able) if sharing is None else crews(able, sharing == "probe")
+            units = list(able) if sharing is None else crews(able, sharing == "probe", neighbours)
         for unit in units:
             for member, loss in gradients(unit):
                 with failing(member):

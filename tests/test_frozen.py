@@ -13,8 +13,9 @@ from torch.nn import functional
 from harness.batches import Examples
 from harness.methods.last_layers import LastLayers
 from harness.models.boundary import STATES
-from harness.record import Pack, Record
+from harness.record import Pack, Record, write_json
 from harness.run import execute
+from harness.studies import read_json
 from harness.tasks.tokens import Tokens
 from harness.warm import WARM
 from tests.methods import built
@@ -27,8 +28,10 @@ PARTS = sorted(set(TINY) - WHOLE)
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _fresh() -> None:
+    """One thread, and nothing that other tests of this process left warm."""
     torch.set_num_threads(1)
+    WARM.states.values.clear()
 
 
 def adapted(kind: str, pooling: str = "mean") -> Any:
@@ -98,11 +101,15 @@ def test_runs_share_states_and_do_not_depend_on_them(tmp_path: Path) -> None:
     assert len(files) == 3 and cold.status == "ok"
     written = [file.stat().st_mtime_ns for file in files]
     WARM.states.values.clear()
+    notes = [file.with_suffix(".json") for file in files]
+    for note in notes:
+        write_json(note, read_json(note) | {"seconds": 1000.0})
     warm = run(tmp_path, "warm")
     assert [file.stat().st_mtime_ns for file in files] == written
-    assert warm.metrics == cold.metrics
-    # Each run is charged for the states, whoever computed them.
-    assert warm.cost["train_seconds"] > 0 and cold.signature == warm.signature
+    assert warm.metrics == cold.metrics and cold.signature == warm.signature
+    # Each run is charged for the states, whoever computed them: once to train, and once to judge either split.
+    assert 1000 < warm.cost["train_seconds"] < 1100 and 2000 < warm.cost["evaluate_seconds"] < 2100
+    assert warm.cost["total_seconds"] < 1000
     WARM.states.values.clear()
     without = run(tmp_path, "without", cache_gb=0)
     assert without.signature == cold.signature

@@ -48,6 +48,7 @@ class Launcher(ABC):
         places: times a run is placed anew after losses that were not its own.
         immediate: whether `submit` returns only when the pack has been executed.
         packs: whether runs that can share passes make a job together, however many share a job otherwise.
+        neighbours: how many jobs at once share the memory that one computes in, itself included.
     """
 
     capacity: int
@@ -55,6 +56,7 @@ class Launcher(ABC):
     places: int = 10
     immediate: bool = False
     packs: bool = False
+    neighbours: int = 1
 
     @abstractmethod
     def submit(self, pack: Pack) -> Job:

@@ -9,6 +9,7 @@ docs/decisions.md says what else was tried.
 from __future__ import annotations
 
 import importlib
+import math
 import multiprocessing
 import os
 import queue
@@ -61,6 +62,7 @@ class LocalLauncher(Launcher):
         module: str = "harness.run",
     ) -> None:
         self.capacity = workers
+        self.neighbours = math.ceil(workers / max(1, len(gpus)))
         self._module = module
         self._threads = threads
         self._timeout = None if timeout_min is None else 60 * timeout_min

@@ -29,6 +29,7 @@ class Boundary:
         self._trained = blocks[frozen:]
         self._given: Tensor | None = None
         self._tuples = False  # whether blocks give their output in a tuple
+        self._works: bool | None = None  # None: it was not tried yet
         for block in blocks[:frozen]:
             block.forward = self._or_pass(block.forward)  # of this block alone
         backbone.register_forward_pre_hook(self._take, with_kwargs=True)
@@ -59,7 +60,12 @@ class Boundary:
         return caught[0]
 
     def works(self, batch: dict[str, Tensor]) -> bool:
-        """Whether passes can begin here, by trying: some architectures hand more from block to block than states."""
+        """Whether passes can begin here, by trying, once: some blocks hand more than states to the next."""
+        if self._works is None:
+            self._works = self._try(batch)
+        return self._works
+
+    def _try(self, batch: dict[str, Tensor]) -> bool:
         training = self.backbone.training
         self.backbone.eval()
         try:

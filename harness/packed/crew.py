@@ -128,12 +128,13 @@ def share(member: Member, pretrained: nn.Module) -> None:
                 member.shares = True
 
 
-def crews(members: Sequence[Member], probe: bool = False) -> list[Crew | Member]:
+def crews(members: Sequence[Member], probe: bool = False, neighbours: int = 1) -> list[Crew | Member]:
     """Sort members into crews that share passes, and those that compute alone.
 
     Args:
         members: in training.
         probe: whether crews find out first if sharing is faster.
+        neighbours: how many processes share the memory, this one included.
     """
     alone: list[Crew | Member] = []
     trunks: list[tuple[list[Member], _Trunk]] = []
@@ -151,15 +152,15 @@ def crews(members: Sequence[Member], probe: bool = False) -> list[Crew | Member]
     found: list[Crew | Member] = []
     for group, _ in trunks:
         # Those that are treated alike stand together, so that one product serves them.
-        parts = _that_fit(sorted(group, key=_low_rank, reverse=True))
+        parts = _that_fit(sorted(group, key=_low_rank, reverse=True), neighbours)
         found += [Crew(part, Probe(part) if probe else None) if len(part) > 1 else part[0] for part in parts]
     return [*found, *alone]
 
 
-def _that_fit(members: Sequence[Member]) -> Iterator[list[Member]]:
+def _that_fit(members: Sequence[Member], neighbours: int) -> Iterator[list[Member]]:
     """Cut members of one trunk into parts whose passes fit into memory."""
     first = members[0]
-    limit = most_tokens(bare(first).config, first.device, first.config.precision)
+    limit = most_tokens(bare(first).config, first.device, first.config.precision) / neighbours
     part: list[Member] = []
     size = 0
     for member in members:

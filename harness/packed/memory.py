@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-SHARE = 0.4  # of the free memory: other workers and the members' own batches need some, too
+SHARE = 0.4  # of the free memory: the members' own batches need some, too
 
 
 def most_tokens(settings: Any, device: torch.device, precision: str) -> float:

@@ -79,7 +79,10 @@ class Row:
     def evaluate_share(self) -> float | None:
         """Share of a confirmed run's time that went into judging it; None where that is not known."""
         judged, whole = self.costs.get("evaluate_seconds"), self.costs.get("total_seconds")
-        return judged / whole if judged is not None and whole else None
+        if judged is None or not whole:
+            return None
+        # What a run found computed is charged to its parts, but was not spent.
+        return judged / max(whole, judged + (self.costs.get("train_seconds") or 0.0))
 
     @property
     def question(self) -> tuple[str, str, str]:

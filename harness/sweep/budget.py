@@ -7,7 +7,8 @@ of trials, so that the comparison stays fair. At the cap itself, runs under way 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from harness.config import BudgetConfig, Config
 from harness.errors import HarnessError
@@ -40,23 +41,24 @@ class Budget:
         self._limits, self._meter, self._records, self._capacity, self._say = limits, meter, records, capacity, say
         self._contests: Sequence[Contest] = ()
         self._rounds = 1  # trials that every cell may start; before the first nothing is known of their length
-        self._began: dict[str, float] = {}  # by directory of a run under way
+        self._jobs: Mapping[str, Hashable] = {}  # by directory of a run under way
+        self._spent: dict[str, float] = {}  # seconds that each of them has had of its job so far
+        self._seen = 0.0  # when that was counted last
         self.closed = False
 
     def watch(self, contests: Sequence[Contest]) -> None:
         """Take the cells that share the budget."""
         self._contests = contests
 
-    def exhausted(self, under_way: Collection[str] | None = None) -> bool:
+    def exhausted(self, under_way: Mapping[str, Hashable] | None = None) -> bool:
         """Whether the cap is reached.
 
         Args:
-            under_way: directories of the runs under way, where the caller knows them.
+            under_way: by directory of each run under way its job, where the caller knows them.
         """
         if under_way is not None:
-            now = time.monotonic()
-            self._began = {directory: self._began.get(directory, now) for directory in under_way}
-            self._meter.under_way = under_way
+            self._elapse(under_way)
+            self._meter.under_way = self._jobs = dict(under_way)
         self._meter.tick()
         return self.room() <= 0
 
@@ -72,24 +74,31 @@ class Budget:
         """Whether runs that take so many seconds in all still fit beside what is under way."""
         return seconds / self._capacity + self._under_way() <= self.room()
 
-    def before(self, contest: Contest) -> None:
+    def before(self, contest: Contest) -> bool:
         """End the tuning of all cells if a cell would now begin a trial that leaves too little to confirm.
 
         Cells that are tuned for a number of trials all get the same number: a round of trials, one a cell, starts only
-        if it can be paid for whole.
+        if it can be paid for whole. Before the length of any is known, no more start than execute at once.
+
+        Returns:
+            Whether the cell may start a run now; otherwise it waits for one that is under way.
         """
         if self.closed or self.room() == float("inf") or contest.tuning_over:
-            return
+            return True
+        going_on = sum(len(each.active) for each in self._contests)
+        known = any(self._records.tally.lengths(each.id, "tune").runs for each in self._contests)
+        if not (known or contest.waiting) and going_on >= self._capacity:
+            return False
         counted = contest.planned is not None
         if counted and contest.trials.tried < self._rounds:
-            return  # of a round that was paid for
+            return True  # of a round that was paid for
         going = [each for each in self._contests if not each.tuning_over] if counted else [contest]
         tried = contest.trials.tried
         trials = [self._trial(each) for each in going for _ in range(tried + 1 - min(tried, each.trials.tried))]
         needed = self._wall(trials) + MARGIN * self._confirmation()
         if needed + self._under_way() <= self.room():
             self._rounds = tried + 1
-            return
+            return True
         self.closed = True
         for each in self._contests:
             each.close()
@@ -97,6 +106,7 @@ class Budget:
             f"The budget leaves no room for more trials ({clock(max(0.0, self.room()))} of {self.described} left): "
             "the best so far of each cell is confirmed."
         )
+        return True
 
     @property
     def described(self) -> str:
@@ -133,9 +143,9 @@ class Budget:
         return ended, note
 
     def _mark(self) -> None:
-        """Say in the records of runs that were stopped why they do not go on; they still say `running`."""
+        """Say in the records of runs that were stopped, or wait, why they do not go on; they still say `running`."""
         for contest in self._contests:
-            for spec in contest.waiting:
+            for spec in (*contest.waiting, *contest.paused):
                 record = self._records.refresh(spec.paths)
                 if record is not None and record.status == "running" and record.signature == spec.signature:
                     record.error = f"Stopped by {self.described}; a larger budget goes on from the checkpoint."
@@ -145,15 +155,25 @@ class Budget:
         """Wall seconds of runs that share the launcher."""
         return max(sum(seconds) / self._capacity, *seconds) if seconds else 0.0
 
+    def _elapse(self, under_way: Mapping[str, Hashable]) -> None:
+        """Count the time since the last look for the runs under way; those of one job have it together."""
+        now, sharing = time.monotonic(), Counter(under_way.values())
+        passed, before = now - self._seen, self._spent
+        self._spent = {
+            directory: before[directory] + passed / sharing[job] if directory in before else 0.0
+            for directory, job in under_way.items()
+        }
+        self._seen = now
+
     def _under_way(self) -> float:
         """Wall seconds until what has begun has ended."""
-        now = time.monotonic()
-        left = []
+        left: dict[Hashable, float] = defaultdict(float)  # by job
         for contest in self._contests:
             for spec in (*contest.active.values(), *contest.waiting):
                 expected = self._trial(contest) if spec.phase == "tune" else self._confirmed(contest)
-                left.append(max(0.0, expected - (now - self._began.get(spec.directory, now))))
-        return self._wall(left)
+                job = self._jobs.get(spec.directory, spec.directory)
+                left[job] += max(0.0, expected - self._spent.get(spec.directory, 0.0))
+        return self._wall(list(left.values()))
 
     def _confirmation(self) -> float:
         """Wall seconds that confirming every cell takes from now on."""
@@ -163,19 +183,24 @@ class Budget:
         return self._wall(runs)
 
     def _trial(self, contest: Contest) -> float:
-        """Seconds of a trial of a cell: the mean of those that ended; before, as long as any cell's and as its own."""
+        """Seconds of a trial of a cell: the mean of those that ended or pause; before, those of the longest known."""
         tally = self._records.tally
         if (own := tally.lengths(contest.id, "tune")).runs:
             return own.mean + self._once
         known = [each for other in self._contests if (each := tally.lengths(other.id, "tune")).runs]
         longest = [each.longest + self._once for each in known]
-        now = time.monotonic()
-        return max(longest + [now - self._began.get(directory, now) for directory in contest.active], default=0.0)
+        return max(longest + [self._spent.get(directory, 0.0) for directory in contest.active], default=0.0)
 
     def _confirmed(self, contest: Contest) -> float:
-        """Seconds of a confirmation of a cell."""
-        own = self._records.tally.lengths(contest.id, "confirm")
-        return own.mean + self._once if own.runs else CONFIRM * self._trial(contest)
+        """Seconds of a confirmation of a cell; before there was one, by its trials that came to their end, or would."""
+        tally = self._records.tally
+        if (own := tally.lengths(contest.id, "confirm")).runs:
+            return own.mean + self._once
+        if (whole := tally.whole(contest.id)).runs:
+            return CONFIRM * (whole.mean + self._once)
+        if (pace := tally.pace(contest.id)).runs:
+            return CONFIRM * (pace.mean * contest.trials.rungs.total + self._once)
+        return CONFIRM * self._trial(contest)
 
     @property
     def _once(self) -> float:

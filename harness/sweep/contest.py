@@ -122,11 +122,11 @@ class Contest:
 
     def pause(self, spec: RunSpec) -> bool:
         """Take note of what a run was judged by so far; whether it waits at its limit, which ends its job."""
-        if spec.trial is None or spec.until is None:
-            return False
+        if spec.trial is None or spec.until is None or spec.result() is None:
+            return False  # one that was judged may have been lost before its checkpoint and its record were written
         for rung, value in judged(spec, self.ready.cell.metric).items():
             self.trials.report(spec.trial, rung, value)
-        if not self.trials.paused(spec.trial):
+        if spec.trial not in self.trials.paused():
             return False
         self.active.pop(spec.directory, None)
         return True
@@ -135,6 +135,11 @@ class Contest:
     def waiting(self) -> tuple[RunSpec, ...]:
         """Runs that were begun and will be gone on with."""
         return tuple(self._todo)
+
+    @property
+    def paused(self) -> tuple[RunSpec, ...]:
+        """Trials that wait at a rung and may be gone on with."""
+        return tuple(self._tune_spec(number, self.trials.suggestion(number).values) for number in self.trials.paused())
 
     @property
     def startable(self) -> int:
@@ -208,7 +213,6 @@ class Contest:
         confirmed = sum(self._records.finished(spec) is not None for spec in self.choice.specs) if self.choice else 0
         best = self.trials.complete()
         going = sum(s.phase == "tune" for s in self.active.values())
-        paused = sum(self.trials.paused(trial.number) for trial in self.trials.all()) if self.trials.rungs.at else 0
         phases = {spec.phase for spec in self.active.values()}
         state = "waiting"
         if self.done:
@@ -217,7 +221,7 @@ class Contest:
         elif phases or records:
             state = "confirming" if self.choice is not None else "tuning"
         return CellView(
-            id=self.id, state=state, tuned=self.trials.tried - going - paused,
+            id=self.id, state=state, tuned=self.trials.tried - going - len(self.trials.paused()),
             trials=self.trials.tried if self.trials.exhausted else self.trials.planned,
             confirmed=confirmed, seeds=len(self.seeds), running=len(self.active),
             failed=sum(record.status in ("failed", "lost") for record in records),
@@ -233,7 +237,7 @@ class Contest:
             if suggestion.duplicate_of is None:
                 return self._tune_spec(suggestion.number, suggestion.values)
             self._answer_duplicate(suggestion.number, suggestion.duplicate_of)
-            if not (self.trials.told(suggestion.number) or self.trials.paused(suggestion.duplicate_of)):
+            if not (self.trials.told(suggestion.number) or suggestion.duplicate_of in self.trials.paused()):
                 return None  # what it repeats is still under way
             suggestion = None
         if self.choice is None and not any(spec.phase == "tune" for spec in self.active.values()):
@@ -311,14 +315,13 @@ class Contest:
         )
 
     def _end_paused(self) -> None:
-        """Prune what waits at a rung and is not needed any more; a larger budget goes on with it."""
-        for trial in self.trials.all() if not self._closed else ():
-            if not self.trials.paused(trial.number):
-                continue
-            spec = self._tune_spec(trial.number, self.trials.suggestion(trial.number).values)
-            record = prune(spec, f"Paused at {spec.until} {spec.resource}, and others were better.")
+        """Prune what waits at a rung and is not needed any more; a larger study budget goes on with it."""
+        late = self.trials.over  # otherwise tune.seconds ended the tuning, and some may have been about to go on
+        for spec in self.paused if not self._closed else ():
+            why = "others were better" if late else "tune.seconds was spent"
+            record = prune(spec, f"Paused at {spec.until} {spec.resource}, and {why}.")
             self._records.refresh(spec.paths)
-            self._tell(trial.number, record)
+            self._tell(spec.trial or 0, record)
 
     def _tell(self, number: int, record: Record) -> None:
         answer = told(record, self.ready.cell.metric, self._config.tune)

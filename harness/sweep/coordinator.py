@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -149,7 +149,7 @@ class Coordinator:
         return granted
 
     def _must_stop(self) -> bool:
-        return self._interrupt() or self._budget.exhausted(self._under_way)
+        return self._interrupt() or self._budget.exhausted(self._jobs_of_runs)
 
     def _recover(self) -> None:
         """Take over the jobs that an earlier coordinator left under way."""
@@ -184,7 +184,12 @@ class Coordinator:
                     self._settle(outcome)
 
     def _jobs(self) -> int:
-        return len({id(job) for _, job in self._under_way.values()})
+        return len(set(self._jobs_of_runs.values()))
+
+    @property
+    def _jobs_of_runs(self) -> dict[str, Hashable]:
+        """What stands for the job of each run under way, by the run's directory."""
+        return {directory: id(job) for directory, (_, job) in self._under_way.items()}
 
     def _next_pack(self) -> list[tuple[Contest, RunSpec]]:
         """The runs that start next, together: as many as may share a job, or passes through one backbone."""
@@ -195,7 +200,7 @@ class Coordinator:
         kind = self._kind(found[1])
         most_runs = max(self._launcher.runs_per_job, self._abreast(kind))
         while len(chosen) < min(self._pack_limits.get(spec.directory, most_runs) for _, spec in chosen):
-            if self._budget.exhausted([*self._under_way, *(spec.directory for _, spec in chosen)]):
+            if self._budget.exhausted(self._jobs_of_runs | {spec.directory: "next" for _, spec in chosen}):
                 break  # what was chosen counts as begun, so that the budget pays for it before it pays for more
             following = self._held.pop(0) if self._held else self._next(self._able(kind))
             if following is None:
@@ -244,11 +249,12 @@ class Coordinator:
     def _pack(self, runs: Sequence[RunSpec]) -> Pack:
         """A pack of runs; those that can share passes are under way at a time."""
         together = 1 if self._kind(runs[0]) is None else min(len(runs), most(self._launch))
-        return Pack(tuple(runs), together, self._launch.pack == "auto")
+        return Pack(tuple(runs), together, self._launch.pack == "auto", self._launcher.neighbours)
 
     def _next(self, contests: Sequence[Contest]) -> tuple[Contest, RunSpec] | None:
         for contest in sorted(contests, key=lambda contest: contest.started):
-            self._budget.before(contest)
+            if not self._budget.before(contest):
+                continue
             spec = contest.next()
             if contest.gave_up and contest.id not in self._told_given_up:
                 self._told_given_up.add(contest.id)

@@ -167,13 +167,14 @@ class Race(Trials):
 
         A trial that repeats another is answered with that one.
         """
+        waiting = self.paused()
         return (
             self._pending is None
             and all(
                 trial.state.is_finished()
                 or DUPLICATE in trial.user_attrs
                 or trial.number in self._aside
-                or self.paused(trial.number)
+                or trial.number in waiting
                 for trial in self.all()
             )
             and self._last() is None

@@ -34,7 +34,7 @@ class Lane:
         self._race, self._cell = race, cell
         self.tell, self.told, self.close = race.tell, race.told, race.close
         self.rungs, self.report, self.hopeless = race.rungs, race.report, race.hopeless
-        self.limit, self.paused = race.limit, race.paused
+        self.limit = race.limit
 
     def all(self) -> list[FrozenTrial]:
         """Every trial of this cell that is run."""
@@ -47,6 +47,10 @@ class Lane:
     def trial(self, number: int) -> FrozenTrial:
         """A trial by its number."""
         return self._own(self._race.trial(number))
+
+    def paused(self) -> list[int]:
+        """See `Trials.paused`."""
+        return [number for number in self._race.paused() if method_of(self._race.trial(number)) == self._cell.method]
 
     def complete(self) -> list[FrozenTrial]:
         """See `Trials.complete`."""

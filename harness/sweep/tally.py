@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from harness.record import Record
+from harness.record import PAUSED, Record
 
 ONCE = ("data_seconds", "model_seconds", "head_seconds", "features_seconds")  # paid by a worker's or study's first run
 
 
 @dataclass
 class Lengths:
-    """Seconds of runs that ended, less what each paid once.
+    """Seconds of runs that ended or wait at a rung, less what each paid once.
 
     Attributes:
         runs: how many.
@@ -28,6 +28,13 @@ class Lengths:
     def mean(self) -> float:
         """Their mean."""
         return self.total / self.runs
+
+    def count(self, sign: int, seconds: float) -> None:
+        """Count a run, or with -1 no more; the longest stays."""
+        self.runs += sign
+        self.total += sign * seconds
+        if sign > 0:
+            self.longest = max(self.longest, seconds)
 
 
 class Tally:
@@ -49,6 +56,8 @@ class Tally:
         self.ended = 0
         self.least: dict[str, float] = {}
         self._lengths: dict[tuple[str, str], Lengths] = defaultdict(Lengths)
+        self._whole: dict[str, Lengths] = defaultdict(Lengths)
+        self._paces: dict[str, Lengths] = defaultdict(Lengths)
         self._spent: dict[tuple[str, str], float] = defaultdict(float)
 
     def add(self, record: Record) -> None:
@@ -57,8 +66,6 @@ class Tally:
         if (peak := record.cost.get("peak_memory_mb")) is not None:
             self.peak_memory_mb = max(self.peak_memory_mb or 0.0, float(peak))
         if _has_length(record):
-            lengths = self._lengths[record.cell, record.phase]
-            lengths.longest = max(lengths.longest, _net(record))
             for name in ONCE:
                 paid = float(record.cost.get(name) or 0.0)
                 self.least[name] = min(self.least.get(name, paid), paid)
@@ -70,6 +77,14 @@ class Tally:
     def lengths(self, cell: str, phase: str) -> Lengths:
         """Lengths of the runs of a cell in a phase, tune or confirm."""
         return self._lengths[cell, phase]
+
+    def whole(self, cell: str) -> Lengths:
+        """Lengths of the trials of a cell that came to their end."""
+        return self._whole[cell]
+
+    def pace(self, cell: str) -> Lengths:
+        """Of the trials of a cell that wait at a rung, or did to their end: seconds a unit of the resource."""
+        return self._paces[cell]
 
     def spent(self, cell: str, phase: str) -> float:
         """Seconds of all runs of a cell in a phase."""
@@ -87,13 +102,16 @@ class Tally:
             self.core_seconds += sign * float(cost.get("core_seconds") or 0.0)
         if _has_length(record):
             self.ended += sign
-            lengths = self._lengths[record.cell, record.phase]
-            lengths.runs += sign
-            lengths.total += sign * _net(record)
+            self._lengths[record.cell, record.phase].count(sign, _net(record))
+            if at := record.cost.get(PAUSED):
+                self._paces[record.cell].count(sign, _net(record) / float(at))
+            elif record.status == "ok" and record.phase == "tune":
+                self._whole[record.cell].count(sign, _net(record))
 
 
 def _has_length(record: Record) -> bool:
-    return record.status in ("ok", "pruned") and bool(record.cost.get("total_seconds"))
+    done = record.status in ("ok", "pruned") or PAUSED in record.cost
+    return done and bool(record.cost.get("total_seconds"))
 
 
 def _net(record: Record) -> float:

@@ -171,7 +171,7 @@ class Trials:
     @property
     def _under_way(self) -> bool:
         """Whether a trial is to be waited for."""
-        return any(not trial.state.is_finished() and not self.paused(trial.number) for trial in self.all())
+        return any(not trial.state.is_finished() and not self._ladder.paused(_standing(trial)) for trial in self.all())
 
     @property
     def settled(self) -> bool:
@@ -209,9 +209,9 @@ class Trials:
         """The amount of the resource up to which a trial may run; None to its end."""
         return self._ladder.limit(_standing(self.trial(number)))
 
-    def paused(self, number: int) -> bool:
-        """Whether a trial waits at its limit."""
-        return self._ladder.paused(_standing(self.trial(number)))
+    def paused(self) -> list[int]:
+        """The numbers of the trials that wait at their limit."""
+        return [standing.number for standing in self._standings() if self._ladder.paused(standing)]
 
     def _standings(self) -> list[Standing]:
         own = (trial for trial in self.all() if DUPLICATE not in trial.user_attrs and SKIPPED not in trial.user_attrs)

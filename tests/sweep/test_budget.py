@@ -15,6 +15,7 @@ from harness.errors import HarnessError, Problems
 from harness.price import described, dollars
 from harness.record import Record
 from harness.sweep.budget import Budget, check_dollars
+from harness.sweep.rungs import NO_RUNGS, Rungs
 from harness.sweep.tally import Tally
 from tests.test_survival import Study
 
@@ -30,12 +31,14 @@ class Cell:
     closed: bool = False
     active: dict[str, Any] = field(default_factory=dict)
     waiting: tuple[Any, ...] = ()
+    paused: tuple[Any, ...] = ()
+    rungs: Rungs = NO_RUNGS
     choice: Any = None
     seeds: tuple[int, ...] = (1, 2)
 
     @property
     def trials(self) -> SimpleNamespace:
-        return SimpleNamespace(tried=self.tried)
+        return SimpleNamespace(tried=self.tried, rungs=self.rungs)
 
     @property
     def tuned(self) -> bool:
@@ -55,8 +58,8 @@ class Records:
     def __init__(self) -> None:
         self.tally = Tally()
 
-    def add(self, cell: str, phase: str, seconds: float, **cost: float) -> None:
-        record = Record("signature", "ok", "study", cell, phase, "task", "model", "method", 0)
+    def add(self, cell: str, phase: str, seconds: float, status: str = "ok", **cost: float) -> None:
+        record = Record("signature", status, "study", cell, phase, "task", "model", "method", 0)
         record.cost = {"total_seconds": seconds} | cost
         self.tally.add(record)
 
@@ -137,6 +140,55 @@ def test_the_first_run_of_a_worker_does_not_count_as_long_as_it_took() -> None:
     clock.seconds, cell.tried = 60.0, 1
     budget.before(cell)  # type: ignore[arg-type]
     assert not budget.closed
+
+
+def test_before_a_length_is_known_no_more_trials_start_than_execute_at_once() -> None:
+    """A pack of eight would take eight times what a worker's first trial takes, before anything can be priced."""
+    budget, _, records, said = make(100.0)
+    cells = [Cell("a"), Cell("b")]
+    budget.watch(cells)  # type: ignore[arg-type]
+    assert budget.before(cells[0])  # type: ignore[arg-type]
+    cells[0].tried, cells[0].active = 1, {"one": SimpleNamespace(phase="tune", directory="one")}
+    assert not any(budget.before(cell) for cell in cells)  # type: ignore[arg-type]
+    cells[1].waiting = (SimpleNamespace(phase="tune", directory="begun before"),)
+    assert budget.before(cells[1])  # type: ignore[arg-type]
+    records.add("a", "tune", 5.0)
+    assert all(budget.before(cell) for cell in cells)  # type: ignore[arg-type]
+    assert not said
+
+
+def test_runs_of_one_job_share_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is expected to take its part of it; what is left of a pack is the sum over its runs, on one worker."""
+    now = [0.0]
+    monkeypatch.setattr("harness.sweep.budget.time.monotonic", lambda: now[0])
+    clock, records = Clock(), Records()
+    budget = Budget(BudgetConfig(seconds=1000.0), clock, records, 2, print)  # type: ignore[arg-type]
+    cell = Cell("a")
+    cell.active = {name: SimpleNamespace(phase="tune", directory=name) for name in "pqrs"}
+    budget.watch([cell])  # type: ignore[list-item]
+    records.add("a", "tune", 10.0)
+    for now[0] in (0.0, 8.0):
+        budget.exhausted(dict.fromkeys("pqrs", "pack"))
+    assert budget.fits(2 * (1000.0 - 32.0))
+    assert not budget.fits(2 * (1000.0 - 31.0))
+    now[0] = 13.0
+    budget.exhausted({"p": "pack", "q": "alone"})
+    del cell.active["r"], cell.active["s"]
+    assert budget.fits(2 * (1000.0 - 3.0))  # 3 s of either are left, at once
+    assert not budget.fits(2 * (1000.0 - 2.0))
+
+
+def test_trials_that_wait_at_a_rung_tell_how_long_a_confirmation_takes() -> None:
+    """It goes on to the end, and a trial that pauses is an early part of it."""
+    budget, clock, records, _ = make(300.0)
+    cell = Cell("a", tried=3, rungs=Rungs("epochs", (1, 3), 9))
+    budget.watch([cell])  # type: ignore[list-item]
+    for _ in range(3):
+        records.add("a", "tune", 10.0, "running", paused_at=1.0)
+    needed = 10.0 + 2 * 1.2 * 1.3 * 9 * 10.0
+    clock.seconds = 300.0 - needed + 1
+    budget.before(cell)  # type: ignore[arg-type]
+    assert budget.closed
 
 
 def test_the_cap_is_reached_in_seconds_and_in_dollars() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
 
-from harness.config import Config, LaunchConfig, TuneConfig
+from harness.config import BudgetConfig, Config, LaunchConfig, TuneConfig
 from harness.record import RunSpec
+from harness.sweep.budget import Budget
 from harness.sweep.reconcile import prune
 from tests.sweep.contests import MadeUp, cells, contests, coordinate, leave
 from tests.sweep.test_space import read
@@ -61,3 +63,44 @@ def test_a_search_in_packs_tries_what_it_tries_without(mode: str, space: dict[st
         sizes[pack] = [len(pack) for pack in launcher.seen]
     assert tried["auto"] == tried["off"]
     assert max(sizes["auto"]) > 1 == max(sizes["off"])
+
+
+ASHA = Config(tune=TuneConfig(trials=9, pruner="asha", sampler="random"))
+
+
+def test_a_trial_waits_at_a_rung_once_its_record_says_so(tmp_path: Path) -> None:
+    """A run that was lost after its score, before its checkpoint and record, is started again."""
+    (cell,), _ = contests(cells({"lora": MANY}), ASHA, tmp_path)
+    spec = cell.next()
+    assert spec is not None and spec.until is not None
+    leave(spec, 0.5)
+    spec.new_record("running").write(spec.paths.record)
+    assert not cell.pause(spec) and not cell.paused
+    (again,), _ = contests(cells({"lora": MANY}), ASHA, tmp_path)
+    assert again.next() == spec
+    leave(spec, 0.5)
+    assert again.pause(spec) and again.paused == (spec,)
+
+
+def test_trials_whose_time_was_up_before_they_went_on_say_so(tmp_path: Path) -> None:
+    """They were not worse than others."""
+    tune = TuneConfig(trials=None, seconds=8.0, pruner="asha", sampler="random")
+    (cell,), records = contests(cells({"lora": MANY}), Config(tune=tune), tmp_path)
+    assert coordinate([cell], MadeUp(score), Config(tune=tune), records)
+    pruned = [record for record in records.all() if record.status == "pruned"]
+    assert pruned and all("tune.seconds was spent" in (record.error or "") for record in pruned)
+
+
+def test_a_budget_says_with_trials_that_wait_why_they_do(tmp_path: Path) -> None:
+    """They still say `running`, for a larger budget goes on with them."""
+    (cell,), records = contests(cells({"lora": MANY}), ASHA, tmp_path)
+    spec = cell.next()
+    assert spec is not None
+    leave(spec, 0.5)
+    assert cell.pause(spec)
+    meter: Any = SimpleNamespace(write=lambda *a, **k: None, dollars=None, seconds=7.0, slot_rate=None)
+    budget = Budget(BudgetConfig(seconds=7.0), meter, records, 1, pytest.fail)
+    budget.watch([cell])
+    assert budget.end(finished=False, interrupted=False)[0] == "budget"
+    record = records.refresh(spec.paths)
+    assert record is not None and record.status == "running" and "budget.seconds=7" in (record.error or "")

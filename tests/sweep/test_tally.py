@@ -32,6 +32,18 @@ def test_lengths_are_of_runs_that_ended_less_what_each_paid_once() -> None:
     assert tally.lengths("b", "tune").runs == 0
 
 
+def test_trials_that_wait_are_a_part_of_a_trial() -> None:
+    """Those that came to their end say how long a whole one is."""
+    tally = Tally()
+    tally.add(record("running", total_seconds=6.0, paused_at=3))
+    tally.add(record("pruned", total_seconds=2.0, paused_at=1))
+    tally.add(record("running", total_seconds=50.0))
+    tally.add(record(total_seconds=30.0))
+    assert (tally.pace("a").runs, tally.pace("a").mean) == (2, 2.0)
+    assert (tally.whole("a").runs, tally.whole("a").mean) == (1, 30.0)
+    assert tally.lengths("a", "tune").runs == 3
+
+
 def test_a_run_is_paid_for_by_its_accelerator_or_by_its_cores() -> None:
     """Never by both."""
     tally = Tally()
