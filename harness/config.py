@@ -114,10 +114,10 @@ class LaunchConfig:
     threads: int | None = None  # CPU threads a run; null divides the cores among the workers
     timeout_min: float | None = 240  # a run that takes longer is killed and counts as hung; null never
     retries: int = 1  # times a run whose worker was killed or hung is tried again, from its checkpoint
-    runs_per_job: int = 1  # runs that share one Slurm job, one after another on a warm process
-    # inline and local: runs that share passes through one frozen backbone, where their methods can. auto: up to 8, if
-    # that is faster, and never a trial whose sampler would go by one of the others | off | a number: as many as that,
-    # as so many workers
+    runs_per_job: int = 1  # runs that share one Slurm job, a warm process
+    # Runs that share passes through one frozen backbone, where their methods can. auto: up to 8, if that is faster; on
+    # this machine never a trial whose sampler would go by one of the others, in Slurm jobs those that share one | off |
+    # a number: as many as that, as so many workers or in each job
     pack: str = "auto"
     detach: bool = False  # Slurm: the coordinator becomes a job itself, and the command returns at once
 
@@ -299,11 +299,6 @@ def check(config: Config, problems: Problems) -> None:
     problems.check(
         launch.pack in ("auto", "off") or (launch.pack.isdigit() and int(launch.pack) > 1),
         f"launch.pack must be auto, off, or a number of runs from 2 on, not {launch.pack}.",
-    )
-    problems.check(
-        launch.kind != "slurm" or not launch.pack.isdigit(),
-        f"launch.pack={launch.pack} does nothing with launch.kind=slurm, whose jobs execute runs one after another: "
-        "leave launch.pack out. launch.runs_per_job=<number> lets runs share a job.",
     )
     problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")
     problems.check(

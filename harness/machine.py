@@ -85,6 +85,8 @@ def use_fast_products() -> bool:
     """
     import torch
 
+    from harness.models.attention import use_plain_products
+
     cpu = Path("/proc/cpuinfo")
     facts = cpu.read_text(encoding="utf-8") if cpu.is_file() else ""
     onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch gives it no types
@@ -92,6 +94,7 @@ def use_fast_products() -> bool:
         return False
     torch.set_float32_matmul_precision("medium")
     if _are_exact():
+        use_plain_products()
         return True
     torch.set_float32_matmul_precision("highest")
     return False

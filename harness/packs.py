@@ -32,6 +32,11 @@ def most(launch: LaunchConfig) -> int:
     return {"auto": AUTO, "off": 1}.get(str(launch.pack)) or int(launch.pack)
 
 
+def per_job(launch: LaunchConfig) -> int:
+    """How many runs share a Slurm job."""
+    return max(launch.runs_per_job, int(launch.pack) if launch.pack.isdigit() else 1)
+
+
 def partners(config: Mapping[str, Any], architecture: str | None, phase: str = "tune") -> str | None:
     """What a run has in common with those that it can share passes with; None if it computes alone.
 

@@ -33,7 +33,8 @@ from harness.train import fit
 __all__ = ["check_device", "execute"]
 
 STOP_SECONDS = 0.5  # how often the stop file is looked for
-PHASES = ("data_seconds", "model_seconds", "head_seconds", "augment_seconds")  # costs of each attempt at a run
+# Costs that a run which waited at a rung brings to its next attempt: its own are added, or the larger one counts.
+CARRIED = ("data_seconds", "model_seconds", "head_seconds", "augment_seconds", "pack_size")
 # And those of all its attempts together.
 TOTALS = ("total_seconds", "accelerator_seconds", "core_seconds", "peak_memory_mb", "energy_joules")
 
@@ -45,6 +46,7 @@ def execute(
     interrupted: Callable[[], bool] = lambda: False,
     say: Say | None = None,
     holds: Callable[[RunSpec], bool] = lambda spec: True,
+    settled: Callable[[RunSpec], None] = lambda spec: None,
 ) -> None:
     """Execute runs, as many at a time as the pack says and as can share a backbone, each into a record.
 
@@ -56,22 +58,32 @@ def execute(
         interrupted: looked at between steps; True checkpoints what is under way, leaves its record `running`, and
             returns.
         say: takes the lines that runs print; they also go to each run's log.
-        holds: whether a run is still this process's to execute. Where a node that was given up can come back, another
-            process may have taken its runs over; this one then writes nothing more and returns.
+        holds: whether a run is (still) this process's to execute, asked before it begins and at every step. Where a
+            node that was given up can come back, another process may have taken its runs over; this one then writes
+            nothing more of them.
+        settled: told of each run that has ended, paused or been stopped.
 
     Raises:
         HarnessError: a run's directory cannot be written.
     """
     use_fast_products()
     waiting = deque(pack.runs)
+
+    def told(spec: RunSpec) -> Generator[Member, None, bool]:
+        went = yield from _execute(spec, interrupted, say, holds)
+        settled(spec)
+        return went
+
     training: dict[int, Generator[Member, None, bool]] = {}  # by the member that each run waits for
 
     def begin() -> Member | None:
         """Start runs until one has something to train."""
-        while waiting and not interrupted() and holds(waiting[0]):
+        while waiting and not interrupted():
             spec = waiting.popleft()
+            if not holds(spec):
+                continue
             _make(spec.paths.directory)
-            if not _is_done(spec) and (member := go_on(_execute(spec, interrupted, say, holds))) is not None:
+            if not _is_done(spec) and (member := go_on(told(spec))) is not None:
                 return member
         return None
 
@@ -123,7 +135,7 @@ def _execute(
     stop = StopFile(paths.stop, lambda: holds(spec))
     record = _begin(spec)
     before = record.cost
-    result = Result(cost={name: before[name] for name in PHASES if name in before})
+    result = Result(cost={name: before[name] for name in CARRIED if name in before})
     memory: PeakMemory | None = None
     energy: Energy | None = None
     device = None
@@ -234,7 +246,7 @@ def _begin(spec: RunSpec) -> Record:
     if known is not None and known.status in ("running", "lost") and known.signature == spec.signature:
         record.started = known.started
         # Of a run that paused, what it has cost so far; the rest is counted over all its attempts already.
-        record.cost = {name: known.cost[name] for name in (*PHASES, *TOTALS) if known.cost.get(name) is not None}
+        record.cost = {name: known.cost[name] for name in (*CARRIED, *TOTALS) if known.cost.get(name) is not None}
     else:
         shutil.rmtree(paths.checkpoint, ignore_errors=True)
         shutil.rmtree(paths.model, ignore_errors=True)

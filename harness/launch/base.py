@@ -44,15 +44,15 @@ class Launcher(ABC):
 
     Attributes:
         capacity: how many jobs it can have under way at once; the coordinator keeps that many there.
-        runs_per_job: runs that share a job.
+        runs_per_job: runs that share a job; None: as many as share passes.
         places: times a run is placed anew after losses that were not its own.
         immediate: whether `submit` returns only when the pack has been executed.
-        packs: whether runs that can share passes make a job together, however many share a job otherwise.
+        packs: whether the runs of a job share passes, where they can; only those that can then share a job.
         neighbours: how many jobs at once share the memory that one computes in, itself included.
     """
 
     capacity: int
-    runs_per_job: int = 1
+    runs_per_job: int | None = 1
     places: int = 10
     immediate: bool = False
     packs: bool = False

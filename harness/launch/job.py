@@ -1,7 +1,7 @@
 """One task of a Slurm array: `python -m harness.launch.job <study's directory> <token>`.
 
-It claims the runs of its pack, executes them one after another on one warm process, and leaves a marker for each. When
-it is warned of its time limit or of preemption, the run under way checkpoints between two steps and the task asks Slurm
+It claims the runs of its pack as it begins them, executes them on one warm process, and leaves a marker for each. When
+it is warned of its time limit or of preemption, what is under way checkpoints between two steps and the task asks Slurm
 to be requeued; started again, it goes on where it was. A task whose runs belong to somebody else by now writes nothing.
 """
 
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from harness.launch.submissions import Jobs
+    from harness.record import RunSpec
 
 FULL_SECONDS = 1800.0  # how long a job waits for space on a full disk
 REFUSALS = 3  # what a controller in trouble says is not always what it means
@@ -96,35 +97,57 @@ class Task:
     token: str
     number: int
     restart: int
-    _claimed: Path | None = None
+    _claimed: set[Path] = field(default_factory=set)
+    _refused: set[Path] = field(default_factory=set)
 
     def execute(self, warned: Warned, threads: int) -> bool:
-        """Execute the runs, one after another; whether there is nothing more to do, False if it was warned before."""
+        """Execute the runs of the pack; whether there is nothing more to do, False if it was warned before."""
         from harness.launch.base import use_threads
-        from harness.launch.submissions import Marker, claim
-        from harness.record import Pack
+        from harness.launch.submissions import Marker
         from harness.run import execute
 
         use_threads(threads)
-        for index, spec in enumerate(self.jobs.packs(self.token)[self.number].runs):
-            if warned() and spec.result() is None:
-                return False
-            # A later start of this very task may have taken over, or the run may have been given to another job.
-            if not self._patiently(partial(claim, spec.paths.directory, self.token, self.restart), warned):
-                _say(f"{spec.directory} belongs to another job by now.")
-                continue
-            self._claimed = spec.paths.directory
-            if not spec.result():
-                run = partial(execute, Pack((spec,)), warned, _say, lambda run: self._holds(run.paths.directory))
-                self._patiently(run, warned)
-            if spec.result():
+        pack = self.jobs.packs(self.token)[self.number]
+        marked: set[int] = set()
+
+        def settled(spec: RunSpec) -> None:
+            if spec.result() and (index := pack.runs.index(spec)) not in marked:
                 self._patiently(partial(self.jobs.mark, Marker(self.token, self.number, "run", index)), warned)
-            elif self._holds(spec.paths.directory) and not warned():
+                marked.add(index)
+
+        for spec in pack.runs:  # of an earlier start
+            settled(spec)
+        while left := tuple(spec for spec in pack.runs if not spec.result() and self._may_take(spec)):
+            if warned():
+                return False
+            rest = replace(pack, runs=left)
+            self._patiently(partial(execute, rest, warned, _say, lambda run: self._takes(run, warned), settled), warned)
+            if any(not spec.result() and self._holds(spec.paths.directory) for spec in left) and not warned():
                 self.mark("stopped")
                 return True
-            elif warned():
-                return False
         return True
+
+    def _takes(self, spec: RunSpec, warned: Warned) -> bool:
+        """Claim a run, if that was not done yet; whether it is this start's.
+
+        A later start of this very task may have taken over, or the run may have been given to another job.
+        """
+        from harness.launch.submissions import claim
+
+        directory = spec.paths.directory
+        if directory in self._claimed:
+            return self._holds(directory)
+        if self._patiently(partial(claim, directory, self.token, self.restart), warned):
+            self._claimed.add(directory)
+            return True
+        if directory not in self._refused:
+            _say(f"{directory} belongs to another job by now.")
+        self._refused.add(directory)
+        return False
+
+    def _may_take(self, spec: RunSpec) -> bool:
+        directory = spec.paths.directory
+        return directory not in self._refused and (directory not in self._claimed or self._holds(directory))
 
     def _patiently(self, action: Callable[[], T], warned: Warned) -> T:
         """Do something; where a full disk is in its way, wait for space and do it again."""
@@ -144,7 +167,7 @@ class Task:
         """Tell the coordinator how this start ended, unless a later one goes on already."""
         from harness.launch.submissions import Marker
 
-        if self._claimed is None or self._holds(self._claimed):
+        if not self._claimed or any(self._holds(directory) for directory in self._claimed):
             self.jobs.mark(Marker(self.token, self.number, what, self.restart), text)
 
     def _holds(self, directory: Path) -> bool:

@@ -52,6 +52,7 @@ class LocalLauncher(Launcher):
     """
 
     packs = True
+    runs_per_job = None
 
     def __init__(
         self,

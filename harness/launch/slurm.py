@@ -23,6 +23,7 @@ from harness.launch.resources import merge
 from harness.launch.submissions import Jobs, belongs, revoke
 from harness.launch.submit import Submitter
 from harness.launch.task import UNSENT, SlurmJob
+from harness.packs import most, per_job
 from harness.record import Pack, RunSpec, digest, now, write_json
 
 LOOK_SECONDS = 0.5  # how often the markers are listed
@@ -42,7 +43,8 @@ class SlurmLauncher(Launcher):
     def __init__(
         self, launch: LaunchConfig, slurm: SlurmConfig, study: Path, code: Path, say: Callable[[str], None]
     ) -> None:
-        self.capacity, self.runs_per_job, self.places = slurm.max_queued, launch.runs_per_job, slurm.max_requeues
+        self.capacity, self.runs_per_job, self.places = slurm.max_queued, per_job(launch), slurm.max_requeues
+        self.packs = most(launch) > 1
         self._slurm, self._say = slurm, say
         self.cluster = Cluster(slurm.poll_s)
         self.jobs = Jobs(study.resolve())

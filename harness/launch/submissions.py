@@ -40,7 +40,7 @@ class Submission:
         code: the snapshot that its jobs run.
         threads: CPU threads of a run.
         max_requeues: times a task may be requeued.
-        packs: what each task executes, one after another: directory, cell, phase, trial and seed of each run.
+        packs: what each task executes: directory, cell, phase, trial and seed of each run.
         job_id: Slurm's; None until it is known.
         state: intended (not known to Slurm yet) | submitted | closed (nothing of it is under way any more).
     """
@@ -135,7 +135,7 @@ class Jobs:
             for run in pack.runs:
                 run.paths.directory.mkdir(parents=True, exist_ok=True)
                 grant(run.paths.directory, token)
-        _durable(self.directory / f"{token}.packs.json", [[asdict(run) for run in pack.runs] for pack in packs])
+        _durable(self.directory / f"{token}.packs.json", [asdict(pack) for pack in packs])
         self.write(submission)
         return submission
 
@@ -162,7 +162,7 @@ class Jobs:
     def packs(self, token: str) -> list[Pack]:
         """The runs of each task of a submission."""
         content = json.loads((self.directory / f"{token}.packs.json").read_text(encoding="utf-8"))
-        return [Pack(tuple(RunSpec(**run) for run in runs)) for runs in content]
+        return [Pack(**pack | {"runs": tuple(RunSpec(**run) for run in pack["runs"])}) for pack in content]
 
     def close(self, submission: Submission) -> None:
         """Note that nothing of a submission is under way any more, and clear away what only it needed."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.launch.base import Job
 from harness.launch.submissions import Submission, belongs
-from harness.record import Pack, RunSpec
+from harness.record import RunSpec
 
 UNSENT = Submission("", "", "", {}, "", 1, 0, [])  # of a job that is not written down yet
 
@@ -44,7 +44,7 @@ class SlurmJob(Job):
 
     def take_back(self) -> None:
         """Forget the submission: what is left of the pack goes out anew, in another."""
-        self.pack = Pack(self.runs)
+        self.pack = replace(self.pack, runs=self.runs)
         self.submission, self.task, self.left = UNSENT, 0, set(range(len(self.pack.runs)))
 
     def has_begun(self, run: RunSpec) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.models.attention import kernel
 from harness.packed.step import Step
 
 NAME = "packed"
@@ -39,7 +40,8 @@ def attend(
         keys, values = (each.repeat_interleave(shared, dim=1) for each in (keys, values))
     visible = layout.visible(module.is_causal)
     if not any(chances.values()):
-        found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=visible, scale=scaling)
+        with kernel(queries):
+            found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=visible, scale=scaling)
     else:
         weights = torch.matmul(
             queries * (query.shape[-1] ** -0.5 if scaling is None else scaling), keys.transpose(2, 3)

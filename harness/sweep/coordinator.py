@@ -198,7 +198,7 @@ class Coordinator:
             return []
         chosen = [found]
         kind = self._kind(found[1])
-        most_runs = max(self._launcher.runs_per_job, self._abreast(kind))
+        most_runs = self._launcher.runs_per_job or self._abreast(kind)
         while len(chosen) < min(self._pack_limits.get(spec.directory, most_runs) for _, spec in chosen):
             if self._budget.exhausted(self._jobs_of_runs | {spec.directory: "next" for _, spec in chosen}):
                 break  # what was chosen counts as begun, so that the budget pays for it before it pays for more
@@ -234,8 +234,9 @@ class Coordinator:
         return [each for each in self._contests if self._kinds[each.id] == kind and self._ready(each) > 0]
 
     def _ready(self, contest: Contest) -> int:
-        """How many of a cell's runs may join packs now."""
-        return contest.unhurried if self._launch.pack == "auto" else contest.startable
+        """How many of a cell's runs may join packs now; where a job has a number of runs, it would wait for nothing."""
+        hurries = self._launch.pack != "auto" or self._launcher.runs_per_job is not None
+        return contest.startable if hurries else contest.unhurried
 
     def _abreast(self, kind: str | None) -> int:
         """How many runs of a kind share passes: no more than leaves every idle worker its part."""

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from harness.config import Config
 from harness.launch.resources import describe, merge
+from harness.packs import per_job
 from harness.sweep.joint import groups
 from harness.sweep.places import gpus, workers
 from harness.sweep.prepare import Ready
@@ -41,7 +42,7 @@ def print_runs(
     if config.launch.kind == "inline":
         where = "in this process"
     elif cluster:
-        each_job = _count(config.launch.runs_per_job, "run")
+        each_job = _count(per_job(config.launch), "run")
         where = f"in Slurm jobs of {each_job} each, at most {config.slurm.max_queued} at once"
     else:
         count, threads = workers(config)

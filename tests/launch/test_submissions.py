@@ -69,12 +69,12 @@ def test_an_overtaken_start_leaves_no_marker(jobs: Jobs, tmp_path: Path) -> None
     grant(tmp_path, "one")
     task = Task(jobs, "one", 0, restart=0)
     assert claim(tmp_path, "one", 0)
-    task._claimed = tmp_path
+    task._claimed = {tmp_path}
     assert claim(tmp_path, "one", 1)
     task.mark("stopped")
     assert jobs.markers() == {}
     later = Task(jobs, "one", 0, restart=1)
-    later._claimed = tmp_path
+    later._claimed = {tmp_path}
     later.mark("error", "why")
     assert [marker.what for marker in jobs.markers()] == ["error"]
 

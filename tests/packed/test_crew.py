@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from harness.build import build
 from harness.member import Member
+from harness.methods import GradientTrained
+from harness.methods.about import catalogue
 from harness.packed import Crew, crews
 from harness.packed.probe import VERDICTS
 from harness.train import fit
+from tests.methods.test_matrix import SETTINGS
 from tests.packed.members import CPU, Setting, distance, make, pretrained
+from tests.small import ROOT
 
 THREE = [Setting("lora", seed=1), Setting("ia3", seed=2), Setting("lora", {"r": 4}, {"epochs": 5}, seed=3)]
 
@@ -23,6 +28,11 @@ THREE = [Setting("lora", seed=1), Setting("ia3", seed=2), Setting("lora", {"r": 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def trains(overlay: dict[str, Any]) -> bool:
+    """Whether a method is trained by the loop."""
+    return isinstance(build(overlay["method"]), GradientTrained)
 
 
 def finished(setting: Setting) -> Member:
@@ -63,6 +73,16 @@ def test_members_go_on_from_their_checkpoints_in_another_crew(tmp_path: Path) ->
     for k, member in enumerate(resumed):
         assert member.progress.resumes == 1
         assert distance(member, finished(THREE[k])) < 1e-9
+
+
+@pytest.mark.parametrize("method", [name for name, each in catalogue(ROOT / "conf/method").items() if trains(each)])
+def test_methods_that_can_share_passes_say_so(method: str) -> None:
+    """The coordinator goes by what is written, before any model is there; a crew by the layers themselves."""
+    told = bool(catalogue(ROOT / "conf/method")[method]["method"]["about"].get("packs"))
+    one, other = (
+        make(Setting(method, SETTINGS.get(method, {}), seed=n), pretrained(dtype=torch.float32)) for n in (1, 2)
+    )
+    assert any(isinstance(unit, Crew) for unit in crews([one, other])) == told
 
 
 def test_who_ends_is_followed_at_once() -> None:

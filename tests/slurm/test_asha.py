@@ -18,12 +18,12 @@ PRUNED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("shared", [1, 2])
+@pytest.mark.parametrize("shared", ["launch.runs_per_job=1", "launch.runs_per_job=2", "launch.pack=2"])
 def test_paused_runs_go_on_in_other_jobs_also_after_the_coordinator_was_killed(
-    study: Callable[..., ClusterStudy], shared: int
+    study: Callable[..., ClusterStudy], shared: str
 ) -> None:
-    """Alone or several in a job, one after another: no epoch is trained twice, and all come to rest."""
-    mine = study(*PRUNED, f"launch.runs_per_job={shared}")
+    """Alone or several in a job: no epoch is trained twice, and all come to rest."""
+    mine = study(*PRUNED, shared)
     mine.start()
     wait_for(lambda: waiting(mine.runs) >= 2)
     mine.kill()
@@ -37,6 +37,8 @@ def test_paused_runs_go_on_in_other_jobs_also_after_the_coordinator_was_killed(
         epochs = [line["epoch"] for line in read_jsonl(path)]
         assert epochs == list(range(1, len(epochs) + 1))
     assert not list(mine.runs.glob("*/*/checkpoint"))
+    if shared == "launch.pack=2":
+        assert max(record["cost"]["pack_size"] for record in tuned) == 2
 
 
 def waiting(runs: Path) -> int:

@@ -41,6 +41,7 @@ def test_banking77_gives_on_four_nodes_what_it_gives_on_this_machine(
     asked = (
         "task=banking77", "task.shots=10", f"task.folder={data / 'banking77'}", "method=linear_probe,lora,full",
         "tune.trials=4", "tune.startup_trials=4", "confirm.seeds=1", "train.epochs=1", "launch.threads=1",
+        "launch.pack=off",
     )  # fmt: skip
     here = bare(ClusterStudy(tmp_path / "here", cache, *asked, "launch.kind=local", "launch.workers=2", profile=False))
     code, printed = here.finish(1500)
