@@ -33,19 +33,22 @@ class MadeUp(Launcher):
 
     Attributes:
         seen: by pack, its runs.
+        together: by pack, how many are under way at a time.
     """
 
     capacity = 1
     immediate = True
-    packs = True
+    packs, runs_per_job = True, None
 
     def __init__(self, score: Score) -> None:
         self._score = score
         self.seen: list[tuple[RunSpec, ...]] = []
+        self.together: list[int] = []
         self._ended: list[Outcome] = []
 
     def submit(self, pack: Pack) -> Job:
         self.seen.append(pack.runs)
+        self.together.append(pack.together)
         for run in pack.runs:
             leave(run, self._score(run))
         self._ended.append(Outcome(Job(pack)))

@@ -65,6 +65,18 @@ def test_a_search_in_packs_tries_what_it_tries_without(mode: str, space: dict[st
     assert max(sizes["auto"]) > 1 == max(sizes["off"])
 
 
+@pytest.mark.parametrize(("pack", "together"), [("auto", 3), ("2", 2), ("off", 1)])
+def test_where_jobs_have_a_number_of_runs_those_share_passes(pack: str, together: int, tmp_path: Path) -> None:
+    """As on a cluster, whatever the sampler would learn: without packs they would be under way at once, too."""
+    config = Config(tune=TuneConfig(trials=6), launch=LaunchConfig(pack=pack))
+    made, records = contests(cells({"lora": MANY}), config, tmp_path)
+    launcher = MadeUp(score)
+    launcher.runs_per_job, launcher.packs = 3, pack != "off"
+    assert coordinate(made, launcher, config, records)
+    assert [len(runs) for runs in launcher.seen] == [3, 3, 1]
+    assert launcher.together == [together, together, 1]
+
+
 ASHA = Config(tune=TuneConfig(trials=9, pruner="asha", sampler="random"))
 
 
