@@ -52,7 +52,7 @@ class Launcher(ABC):
     """
 
     capacity: int
-    runs_per_job: int | None = 1
+    runs_per_job: int | None = None
     places: int = 10
     immediate: bool = False
     packs: bool = False

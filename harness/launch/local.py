@@ -52,7 +52,6 @@ class LocalLauncher(Launcher):
     """
 
     packs = True
-    runs_per_job = None
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ class MadeUp(Launcher):
 
     capacity = 1
     immediate = True
-    packs, runs_per_job = True, None
+    packs = True
 
     def __init__(self, score: Score) -> None:
         self._score = score

@@ -23,7 +23,7 @@ class Deadly(Launcher):
 
     capacity = 1
     immediate = True
-    packs, runs_per_job = True, None
+    packs = True
 
     def __init__(self, deadly: str, first: tuple[str, ...] = ()) -> None:
         self._deadly, self._first = deadly, first
