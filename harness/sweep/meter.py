@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Meter:
 
     Attributes:
         slot_rate: dollars a second of one run; None where no price is known.
-        under_way: directories of the runs under way, which jobs of a cluster are paid for.
+        under_way: by directory of each run under way what stands for its job; jobs of a cluster are paid for.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Meter:
         self._seconds_before = float(before.get("wall_seconds") or 0.0)
         self._dollars_before = float(before.get("dollars") or 0.0)
         self._written = time.monotonic()
-        self.under_way: Collection[str] = ()
+        self.under_way: Mapping[str, Hashable] = {}
         self._looked: tuple[float, float] = (float("-inf"), 0.0)  # when, and what the runs under way had cost
 
     @property
@@ -75,7 +75,10 @@ class Meter:
             return self._dollars_before + self._rate * (time.monotonic() - self._began)
         looked, so_far = self._looked
         if time.monotonic() - looked >= LOOK_SECONDS:
-            so_far = self.slot_rate * sum(_running_seconds(Path(directory)) for directory in self.under_way)
+            jobs: dict[Hashable, float] = {}
+            for directory, job in self.under_way.items():  # those of one job have its time together
+                jobs[job] = max(jobs.get(job, 0.0), _running_seconds(Path(directory)))
+            so_far = self.slot_rate * sum(jobs.values())
             self._looked = time.monotonic(), so_far
         tally = self._records.tally
         finished = ({"accelerator_seconds": tally.accelerator_seconds}, {"core_seconds": tally.core_seconds})
