@@ -34,7 +34,7 @@ __all__ = ["check_device", "execute"]
 
 STOP_SECONDS = 0.5  # how often the stop file is looked for
 # Costs that a run which waited at a rung brings to its next attempt: its own are added, or the larger one counts.
-CARRIED = ("data_seconds", "model_seconds", "head_seconds", "augment_seconds", "pack_size")
+CARRIED = ("data_seconds", "model_seconds", "head_seconds", "features_seconds", "augment_seconds", "pack_size")
 # And those of all its attempts together.
 TOTALS = ("total_seconds", "accelerator_seconds", "core_seconds", "peak_memory_mb", "energy_joules")
 

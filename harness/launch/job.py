@@ -120,8 +120,13 @@ class Task:
         while left := tuple(spec for spec in pack.runs if not spec.result() and self._may_take(spec)):
             if warned():
                 return False
-            rest = replace(pack, runs=left)
-            self._patiently(partial(execute, rest, warned, _say, lambda run: self._takes(run, warned), settled), warned)
+
+            def rest(runs: tuple[RunSpec, ...] = left) -> None:
+                # After a full disk, some have ended by now.
+                todo = replace(pack, runs=tuple(spec for spec in runs if not spec.result()))
+                execute(todo, warned, _say, lambda run: self._takes(run, warned), settled)
+
+            self._patiently(rest, warned)
             if any(not spec.result() and self._holds(spec.paths.directory) for spec in left) and not warned():
                 self.mark("stopped")
                 return True
@@ -167,7 +172,7 @@ class Task:
         """Tell the coordinator how this start ended, unless a later one goes on already."""
         from harness.launch.submissions import Marker
 
-        if not self._claimed or any(self._holds(directory) for directory in self._claimed):
+        if all(self._holds(directory) for directory in self._claimed):
             self.jobs.mark(Marker(self.token, self.number, what, self.restart), text)
 
     def _holds(self, directory: Path) -> bool:

@@ -42,8 +42,9 @@ class Budget:
         self._contests: Sequence[Contest] = ()
         self._rounds = 1  # trials that every cell may start; before the first nothing is known of their length
         self._jobs: Mapping[str, Hashable] = {}  # by directory of a run under way
-        self._spent: dict[str, float] = {}  # seconds that each of them has had of its job so far
-        self._seen = 0.0  # when that was counted last
+        # By job with runs under way: when it began, and how many of its runs have left it.
+        self._began: dict[Hashable, float] = {}
+        self._left: dict[Hashable, int] = {}
         self.closed = False
 
     def watch(self, contests: Sequence[Contest]) -> None:
@@ -57,8 +58,8 @@ class Budget:
             under_way: by directory of each run under way its job, where the caller knows them.
         """
         if under_way is not None:
-            self._elapse(under_way)
-            self._meter.under_way = self._jobs = dict(under_way)
+            self._follow(under_way)
+            self._meter.under_way = self._jobs
         self._meter.tick()
         return self.room() <= 0
 
@@ -74,6 +75,12 @@ class Budget:
         """Whether runs that take so many seconds in all still fit beside what is under way."""
         return seconds / self._capacity + self._under_way() <= self.room()
 
+    @property
+    def blind(self) -> bool:
+        """Whether there is a cap, and no trial has told yet how long one takes: each is then a job of its own."""
+        lengths = (self._records.tally.lengths(each.id, "tune").runs for each in self._contests)
+        return self.room() != float("inf") and not any(lengths)
+
     def before(self, contest: Contest) -> bool:
         """End the tuning of all cells if a cell would now begin a trial that leaves too little to confirm.
 
@@ -86,8 +93,7 @@ class Budget:
         if self.closed or self.room() == float("inf") or contest.tuning_over:
             return True
         going_on = sum(len(each.active) for each in self._contests)
-        known = any(self._records.tally.lengths(each.id, "tune").runs for each in self._contests)
-        if not (known or contest.waiting) and going_on >= self._capacity:
+        if self.blind and not contest.waiting and going_on >= self._capacity:
             return False
         counted = contest.planned is not None
         if counted and contest.trials.tried < self._rounds:
@@ -155,25 +161,26 @@ class Budget:
         """Wall seconds of runs that share the launcher."""
         return max(sum(seconds) / self._capacity, *seconds) if seconds else 0.0
 
-    def _elapse(self, under_way: Mapping[str, Hashable]) -> None:
-        """Count the time since the last look for the runs under way; those of one job have it together."""
-        now, sharing = time.monotonic(), Counter(under_way.values())
-        passed, before = now - self._seen, self._spent
-        self._spent = {
-            directory: before[directory] + passed / sharing[job] if directory in before else 0.0
-            for directory, job in under_way.items()
-        }
-        self._seen = now
+    def _follow(self, under_way: Mapping[str, Hashable]) -> None:
+        """Take note of the jobs under way, and of the runs that have left one."""
+        now, jobs = time.monotonic(), set(under_way.values())
+        gone = Counter(job for directory, job in self._jobs.items() if under_way.get(directory) != job)
+        self._began = {job: self._began.get(job, now) for job in jobs}
+        self._left = {job: self._left.get(job, 0) + gone[job] for job in jobs}
+        self._jobs = dict(under_way)
 
     def _under_way(self) -> float:
-        """Wall seconds until what has begun has ended."""
-        left: dict[Hashable, float] = defaultdict(float)  # by job
+        """Wall seconds until what has begun has ended. The runs of a job have its time together, in whatever order."""
+        expected: dict[Hashable, list[float]] = defaultdict(list)  # by job, of its runs that have not ended
         for contest in self._contests:
             for spec in (*contest.active.values(), *contest.waiting):
-                expected = self._trial(contest) if spec.phase == "tune" else self._confirmed(contest)
-                job = self._jobs.get(spec.directory, spec.directory)
-                left[job] += max(0.0, expected - self._spent.get(spec.directory, 0.0))
-        return self._wall(list(left.values()))
+                seconds = self._trial(contest) if spec.phase == "tune" else self._confirmed(contest)
+                expected[self._jobs.get(spec.directory, spec.directory)].append(seconds)
+        now, left = time.monotonic(), []
+        for job, each in expected.items():
+            whole = sum(each) * (1 + self._left.get(job, 0) / len(each))
+            left.append(min(sum(each), max(0.0, whole - (now - self._began.get(job, now)))))
+        return self._wall(left)
 
     def _confirmation(self) -> float:
         """Wall seconds that confirming every cell takes from now on."""
@@ -189,7 +196,9 @@ class Budget:
             return own.mean + self._once
         known = [each for other in self._contests if (each := tally.lengths(other.id, "tune")).runs]
         longest = [each.longest + self._once for each in known]
-        return max(longest + [self._spent.get(directory, 0.0) for directory in contest.active], default=0.0)
+        now = time.monotonic()
+        own = [now - self._began[job] for each in contest.active if (job := self._jobs.get(each)) in self._began]
+        return max(longest + own, default=0.0)
 
     def _confirmed(self, contest: Contest) -> float:
         """Seconds of a confirmation of a cell; before there was one, by its trials that came to their end, or would."""

@@ -109,7 +109,11 @@ class Coordinator:
         self._stopping = False
         self._told_given_up: set[str] = set()
         self._architectures = {each.id: each.ready.architecture for each in contests}
-        self._kinds = {each.id: self._kind_of(each.id, each.ready.base, "tune") for each in contests}
+        self._kinds = {
+            (each.id, phase): self._kind_of(each.id, each.ready.base, phase)
+            for each in contests
+            for phase in ("tune", "confirm")
+        }
 
     def run(self) -> bool:
         """Run until nothing is left. Return False if it was interrupted, or its budget spent, first."""
@@ -198,11 +202,11 @@ class Coordinator:
             return []
         chosen = [found]
         kind = self._kind(found[1])
-        most_runs = self._launcher.runs_per_job or self._abreast(kind)
+        most_runs = 1 if self._budget.blind else self._launcher.runs_per_job or self._abreast(kind)
         while len(chosen) < min(self._pack_limits.get(spec.directory, most_runs) for _, spec in chosen):
             if self._budget.exhausted(self._jobs_of_runs | {spec.directory: "next" for _, spec in chosen}):
                 break  # what was chosen counts as begun, so that the budget pays for it before it pays for more
-            following = self._held.pop(0) if self._held else self._next(self._able(kind))
+            following = self._held.pop(0) if self._held else self._next(self._able(kind, found[1].cell))
             if following is None:
                 break
             limit = self._pack_limits.get(following[1].directory, most_runs)
@@ -227,16 +231,21 @@ class Coordinator:
             return False
         return self._launcher.group(one) == self._launcher.group(other)
 
-    def _able(self, kind: str | None) -> list[Contest]:
-        """The cells whose next run may join a job that has a run of this kind."""
+    def _able(self, kind: str | None, cell: str = "") -> list[Contest]:
+        """The cells whose next run may join a job that has a run of this kind, and of this cell."""
         if not self._launcher.packs:
             return list(self._contests)
-        return [each for each in self._contests if self._kinds[each.id] == kind and self._ready(each) > 0]
+        if self._launcher.runs_per_job is not None:  # beside each other or in one job: nobody waits for another
+            return [each for each in self._contests if each.id == cell or self._kind_next(each) == kind]
+        return [each for each in self._contests if self._kind_next(each) == kind and self._ready(each) > 0]
+
+    def _kind_next(self, contest: Contest) -> str | None:
+        """The kind of a cell's next run, but for what it tunes."""
+        return self._kinds[contest.id, "confirm" if contest.tuning_over else "tune"]
 
     def _ready(self, contest: Contest) -> int:
-        """How many of a cell's runs may join packs now; where a job has a number of runs, it would wait for nothing."""
-        hurries = self._launch.pack != "auto" or self._launcher.runs_per_job is not None
-        return contest.startable if hurries else contest.unhurried
+        """How many of a cell's runs may join packs now."""
+        return contest.unhurried if self._launch.pack == "auto" else contest.startable
 
     def _abreast(self, kind: str | None) -> int:
         """How many runs of a kind share passes: no more than leaves every idle worker its part."""

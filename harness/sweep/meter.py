@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.config import Config
 from harness.price import described, dollars
-from harness.record import RunPaths, now, write_json
+from harness.record import PAUSED, RunPaths, now, write_json
 from harness.sweep.places import place
 from harness.sweep.reconcile import Records
 
@@ -60,6 +60,10 @@ class Meter:
         self._written = time.monotonic()
         self.under_way: Mapping[str, Hashable] = {}
         self._looked: tuple[float, float] = (float("-inf"), 0.0)  # when, and what the runs under way had cost
+        self._seen: Mapping[str, Hashable] = {}  # what was under way then
+        # By job under way: when the first of its runs began, and the seconds of those that have left it.
+        self._started: dict[Hashable, float] = {}
+        self._settled: dict[Hashable, float] = {}
 
     @property
     def seconds(self) -> float:
@@ -75,14 +79,27 @@ class Meter:
             return self._dollars_before + self._rate * (time.monotonic() - self._began)
         looked, so_far = self._looked
         if time.monotonic() - looked >= LOOK_SECONDS:
-            jobs: dict[Hashable, float] = {}
-            for directory, job in self.under_way.items():  # those of one job have its time together
-                jobs[job] = max(jobs.get(job, 0.0), _running_seconds(Path(directory)))
-            so_far = self.slot_rate * sum(jobs.values())
+            so_far = self.slot_rate * self._under_way_seconds()
             self._looked = time.monotonic(), so_far
         tally = self._records.tally
         finished = ({"accelerator_seconds": tally.accelerator_seconds}, {"core_seconds": tally.core_seconds})
         return sum(dollars(cost, self._hardware) or 0.0 for cost in finished) + so_far
+
+    def _under_way_seconds(self) -> float:
+        """Seconds of the jobs that have runs under way, less what runs that have left them took: those are counted."""
+        jobs = set(self.under_way.values())
+        for directory, job in self._seen.items():
+            if job in jobs and self.under_way.get(directory) != job:
+                self._settled[job] = self._settled.get(job, 0.0) + self._records.seconds(directory)
+        for directory, job in self.under_way.items():
+            if (began := _began(Path(directory))) is not None:
+                self._started[job] = min(began, self._started.get(job, began))
+        self._seen = dict(self.under_way)
+        self._started, self._settled = (
+            {job: value for job, value in known.items() if job in jobs} for known in (self._started, self._settled)
+        )
+        now = time.time()
+        return sum(max(0.0, now - began - self._settled.get(job, 0.0)) for job, began in self._started.items())
 
     def tick(self) -> None:
         """Write the account now and then, so that a coordinator that is killed leaves it."""
@@ -141,15 +158,15 @@ def disk_bytes(directory: Path) -> int:
     return sum((Path(folder) / name).lstat().st_size for folder, _, names in os.walk(directory) for name in names)
 
 
-def _running_seconds(directory: Path) -> float:
-    """Seconds since a run that has begun, and not ended, began; what it took before it paused is among its costs."""
+def _began(directory: Path) -> float | None:
+    """When a run that has begun, and not ended, began its present attempt; None if it has not, or waits at a rung."""
     path = RunPaths(directory).record
     content = _read(path)
-    if content.get("status") != "running" or not content.get("started"):
-        return 0.0
-    paused_before = bool((content.get("cost") or {}).get("total_seconds"))
-    began = path.stat().st_mtime if paused_before else datetime.fromisoformat(content["started"]).timestamp()
-    return max(0.0, time.time() - began)
+    cost = content.get("cost") or {}
+    if content.get("status") != "running" or not content.get("started") or PAUSED in cost:
+        return None
+    # What a run took before it paused is among its costs; going on, it has written its record anew.
+    return path.stat().st_mtime if cost.get("total_seconds") else datetime.fromisoformat(content["started"]).timestamp()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -72,6 +72,11 @@ class Records:
             return own
         return self._ok.get(spec.signature)
 
+    def seconds(self, directory: str) -> float:
+        """Seconds that a run has taken; 0 where that is not known."""
+        record = self._by_directory.get(directory)
+        return float(record.cost.get("total_seconds") or 0.0) if record is not None else 0.0
+
     def all(self) -> list[Record]:
         """Every record that can be read."""
         return list(self._by_directory.values())

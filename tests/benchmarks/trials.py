@@ -19,7 +19,8 @@ from tests.benchmarks.work import HEAD_LR, MEDIUM, SHORT, Configuration, Work, c
 COMPARED = 8  # trials, and confirmations, whose packed and solo runs are compared first
 LOSS_TOLERANCE = 1e-4
 EQUAL_PREDICTIONS = 0.999
-STANDARD_ERRORS = 3.0  # between mean scores of stock and solo runs, whose heads, orders and dropout differ
+# Between mean scores of stock and solo runs, whose heads, orders and dropout differ.
+STANDARD_ERRORS, LARGEST_DIFFERENCE = 3.0, 0.05
 
 
 class Trials(Benchmark):
@@ -61,7 +62,7 @@ class Trials(Benchmark):
             "ok": loss <= LOSS_TOLERANCE
             and equal >= EQUAL_PREDICTIONS
             and sizes[0] > 1
-            and abs(statistics.mean(differences)) <= STANDARD_ERRORS * error,
+            and abs(statistics.mean(differences)) <= min(STANDARD_ERRORS * error, LARGEST_DIFFERENCE),
             "compared": len(pairs), "pack_sizes": sizes, "largest_loss_difference": loss,
             "predictions": len(seen), "equal_predictions": equal,
             "mean_difference_from_stock": round(statistics.mean(differences), 4), "its_standard_error": round(error, 4),
@@ -100,7 +101,7 @@ class Trials(Benchmark):
             )  # fmt: skip
             seconds, records = run_study(directory, overrides)
             files = sorted(directory.glob("runs_dir/*/runs/*/*/predictions.parquet"))
-            predicted = pd.concat([pd.read_parquet(path)["predicted"] for path in files], ignore_index=True)
+            predicted = pd.concat([pd.read_parquet(path)["prediction"] for path in files], ignore_index=True)
         assert len(records) == trials + confirmations == trials + len(files)
         assert all(each.cost["steps"] == work.steps for each in records)
         return seconds, records, predicted

@@ -69,7 +69,11 @@ def test_an_overtaken_start_leaves_no_marker(jobs: Jobs, tmp_path: Path) -> None
     grant(tmp_path, "one")
     task = Task(jobs, "one", 0, restart=0)
     assert claim(tmp_path, "one", 0)
-    task._claimed = {tmp_path}
+    done = tmp_path / "done"  # nobody claims again what is done
+    done.mkdir()
+    grant(done, "one")
+    assert claim(done, "one", 0)
+    task._claimed = {done, tmp_path}
     assert claim(tmp_path, "one", 1)
     task.mark("stopped")
     assert jobs.markers() == {}

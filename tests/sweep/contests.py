@@ -106,7 +106,7 @@ def contests(ready: Sequence[Ready], config: Config, directory: Path) -> tuple[l
 
 def unlimited() -> Budget:
     """A budget that pays for everything."""
-    made = SimpleNamespace(watch=lambda c: None, exhausted=lambda u=None: False, before=lambda c: True)
+    made = SimpleNamespace(watch=lambda c: None, exhausted=lambda u=None: False, before=lambda c: True, blind=False)
     return cast(Budget, made)
 
 

@@ -158,7 +158,7 @@ def test_before_a_length_is_known_no_more_trials_start_than_execute_at_once() ->
 
 
 def test_runs_of_one_job_share_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is expected to take its part of it; what is left of a pack is the sum over its runs, on one worker."""
+    """Whether beside each other or in turn, what is left of it is what its runs take, less the time since it began."""
     now = [0.0]
     monkeypatch.setattr("harness.sweep.budget.time.monotonic", lambda: now[0])
     clock, records = Clock(), Records()
@@ -171,11 +171,11 @@ def test_runs_of_one_job_share_its_time(monkeypatch: pytest.MonkeyPatch) -> None
         budget.exhausted(dict.fromkeys("pqrs", "pack"))
     assert budget.fits(2 * (1000.0 - 32.0))
     assert not budget.fits(2 * (1000.0 - 31.0))
-    now[0] = 13.0
-    budget.exhausted({"p": "pack", "q": "alone"})
+    now[0] = 33.0
+    budget.exhausted({"p": "pack", "q": "pack"})
     del cell.active["r"], cell.active["s"]
-    assert budget.fits(2 * (1000.0 - 3.0))  # 3 s of either are left, at once
-    assert not budget.fits(2 * (1000.0 - 2.0))
+    assert budget.fits(2 * (1000.0 - 7.0))
+    assert not budget.fits(2 * (1000.0 - 6.0))
 
 
 def test_trials_that_wait_at_a_rung_tell_how_long_a_confirmation_takes() -> None:

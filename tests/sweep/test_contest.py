@@ -103,6 +103,18 @@ def test_trials_whose_time_was_up_before_they_went_on_say_so(tmp_path: Path) -> 
     assert pruned and all("tune.seconds was spent" in (record.error or "") for record in pruned)
 
 
+def test_under_a_budget_no_pack_starts_before_it_is_known_how_long_a_trial_takes(tmp_path: Path) -> None:
+    """A pack takes as many times as long, and other workers would wait beside it."""
+    config = Config(tune=TuneConfig(trials=9, sampler="random"), launch=LaunchConfig(pack="4"))
+    (cell,), records = contests(cells({"lora": MANY}), config, tmp_path)
+    meter: Any = SimpleNamespace(seconds=0.0, dollars=None, slot_rate=None, tick=lambda: None)
+    launcher = MadeUp(score)
+    launcher.capacity = 2
+    budget = Budget(BudgetConfig(seconds=1e6), meter, records, 2, pytest.fail)
+    assert coordinate([cell], launcher, config, records, budget)
+    assert [len(runs) for runs in launcher.seen][:2] == [1, 4]
+
+
 def test_a_budget_says_with_trials_that_wait_why_they_do(tmp_path: Path) -> None:
     """They still say `running`, for a larger budget goes on with them."""
     (cell,), records = contests(cells({"lora": MANY}), ASHA, tmp_path)

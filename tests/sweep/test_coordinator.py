@@ -73,6 +73,8 @@ class Cell:
     def rivals(self) -> tuple[str, ...]:
         return (self.id,)
 
+    tuning_over = False
+
     @property
     def done(self) -> bool:
         return not self.todo and not self.active
