@@ -197,7 +197,7 @@ class Budget:
         known = [each for other in self._contests if (each := tally.lengths(other.id, "tune")).runs]
         longest = [each.longest + self._once for each in known]
         now = time.monotonic()
-        own = [now - self._began[job] for each in contest.active if (job := self._jobs.get(each)) in self._began]
+        own = [now - self._began[self._jobs[each]] for each in contest.active if each in self._jobs]
         return max(longest + own, default=0.0)
 
     def _confirmed(self, contest: Contest) -> float:
