@@ -197,8 +197,8 @@ class Budget:
         known = [each for other in self._contests if (each := tally.lengths(other.id, "tune")).runs]
         longest = [each.longest + self._once for each in known]
         now = time.monotonic()
-        own = [now - self._began[self._jobs[each]] for each in contest.active if each in self._jobs]
-        return max(longest + own, default=0.0)
+        so_far = [now - self._began[self._jobs[each]] for each in contest.active if each in self._jobs]
+        return max(longest + so_far, default=0.0)
 
     def _confirmed(self, contest: Contest) -> float:
         """Seconds of a confirmation of a cell; before there was one, by its trials that came to their end, or would."""
