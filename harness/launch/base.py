@@ -18,6 +18,11 @@ class Job:
 
     pack: Pack
 
+    @property
+    def runs(self) -> tuple[RunSpec, ...]:
+        """The runs that have not ended yet, as far as the launcher itself knows."""
+        return self.pack.runs
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -95,19 +95,20 @@ class Contest:
                 return spec
             self.settle(spec, record)  # its signature has an answer already
 
-    def adopt(self, directory: str, signature: str) -> RunSpec | None:
-        """Take note that a run is under way already; None if this study does not want it (any more)."""
+    def adopt(self, found: RunSpec) -> bool:
+        """Take note that a run is under way already; False if this study does not want it (any more), or further on."""
         confirmations = self.choice.specs if self.choice is not None else ()
+        wanted = found.directory, found.signature, found.until
         for spec in (*self._todo, *confirmations):
-            if spec.directory == directory and spec.signature == signature and directory not in self.active:
+            if (spec.directory, spec.signature, spec.until) == wanted and spec.directory not in self.active:
                 if spec in self._todo:
                     self._todo.remove(spec)
                 elif self._records.finished(spec) is not None:
-                    return None
-                self.active[directory] = spec
+                    return False
+                self.active[spec.directory] = spec
                 self.started += 1
-                return spec
-        return None
+                return True
+        return False
 
     def again(self, spec: RunSpec) -> None:
         """Put a run back: it was lost, or stopped to be gone on with."""

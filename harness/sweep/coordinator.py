@@ -161,9 +161,9 @@ class Coordinator:
         found = 0
         for job in self._launcher.recover():
             wanted = 0
-            for spec in job.pack.runs:
+            for spec in job.runs:
                 contest = contests.get(spec.cell)
-                if contest is not None and contest.adopt(spec.directory, spec.signature) is not None:
+                if contest is not None and contest.adopt(spec):
                     self._under_way[spec.directory] = contest, job
                     wanted += 1
             found += wanted

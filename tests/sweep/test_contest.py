@@ -94,6 +94,21 @@ def test_a_trial_waits_at_a_rung_once_its_record_says_so(tmp_path: Path) -> None
     assert again.pause(spec) and again.paused == (spec,)
 
 
+def test_a_trial_that_goes_on_is_not_looked_for_in_the_job_of_its_first_part(tmp_path: Path) -> None:
+    """That job may still have others under way; whoever waited for it there would wait for ever."""
+    (cell,), _ = contests(cells({"lora": MANY}), ASHA, tmp_path)
+    first = {}
+    while (spec := cell.next()) is not None and spec.trial not in first:
+        first[spec.trial] = spec
+        leave(spec, 0.5)
+        assert cell.pause(spec)
+    assert spec is not None and spec.until != first[spec.trial].until
+    (again,), _ = contests(cells({"lora": MANY}), ASHA, tmp_path)
+    assert not again.adopt(first[spec.trial])
+    assert again.adopt(spec)
+    assert not again.adopt(spec)
+
+
 def test_trials_whose_time_was_up_before_they_went_on_say_so(tmp_path: Path) -> None:
     """They were not worse than others."""
     tune = TuneConfig(trials=None, seconds=8.0, pruner="asha", sampler="random")
