@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,14 @@ def test_the_clock_compares_searches_of_the_same_configurations(
     wall._stock = Measurement(1.0, {"accuracy": 0.80})
     wall._ours = Measurement(1.0, {"accuracy": accuracy, "same_configurations": same})
     assert wall.parity()["ok"] is expected
+
+
+def test_without_recorded_curves_nothing_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other benchmarks go on, and the result says what to do."""
+    monkeypatch.setattr(asha, "CURVES", tmp_path / "curves.json")
+    for benchmark in (asha.Steps(), Wall()):
+        found = benchmark.parity()
+        assert not found["ok"] and "asha record" in found["why"]
 
 
 def test_configurations_are_the_same_in_any_order() -> None:
