@@ -212,9 +212,10 @@ def test_costs_of_serving_are_told_with_requests(study: Builder, tmp_path: Path)
     """The recommendation's total, and where another cell would be cheaper."""
     hardware = {"name": "x", "dollars_per_hour": 3.6, "cores": 1}
     study.sweep([asked("demo.minilm.lora"), asked("demo.minilm.full")], hardware=hardware)
-    for name, seconds, latency in (("lora", 10.0, 0.02), ("full", 100.0, 0.01)):
+    # One was charged for what it found computed, beyond what it took.
+    for name, seconds, latency, trained, judged in (("lora", 10.0, 0.02, 0.75, 0.125), ("full", 100.0, 0.01, 3.0, 1.0)):
         cost = {
-            "train_seconds": seconds, "evaluate_seconds": seconds / 8, "total_seconds": seconds,
+            "train_seconds": trained * seconds, "evaluate_seconds": judged * seconds, "total_seconds": seconds,
             "core_seconds": seconds, "saved_bytes": 708_000, "latency_p50_seconds": latency,
             "latency_p95_seconds": 2 * latency, "throughput_per_second": 812.0,
         }  # fmt: skip
@@ -227,7 +228,7 @@ def test_costs_of_serving_are_told_with_requests(study: Builder, tmp_path: Path)
     report = write(study.directory, tmp_path / "out", Settings(requests_per_month=1000, months=10))
     page = report.page.read_text(encoding="utf-8")
     assert "With 1,000 requests a month for 10 months, lora costs $0.22 in all" in page
-    for text in ("20 ms", "40 ms", "812", "708 kB", "$0.01", "12 %"):
+    for text in ("20 ms", "40 ms", "812", "708 kB", "$0.01", "12 %", "25 %"):
         assert text in page
     header = (tmp_path / "out" / "table.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
     assert header[22:] == [
