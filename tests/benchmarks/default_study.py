@@ -25,6 +25,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness.config import LaunchConfig
+from harness.launch.build import divide
 from harness.record import write_json
 from tests.benchmarks.contest import hardware
 from tests.small import ROOT
@@ -62,7 +64,7 @@ def measure(checkout: Path, more: list[str]) -> dict[str, Any]:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         runs = [json.loads(path.read_text(encoding="utf-8")) for path in directory.glob("runs/*/runs/*/*/record.json")]
     first, last = min(_at(run["started"]) for run in runs), max(_at(run["ended"]) for run in runs)
-    workers = max(_at_once(runs), 1)
+    workers = divide(LaunchConfig(), 0, os.cpu_count() or 1)[0]
     seconds: Counter[str] = Counter()
     for run in runs:
         known = {phase: float(run["cost"].get(f"{phase}_seconds") or 0.0) for phase in PHASES}
@@ -89,16 +91,6 @@ def measure(checkout: Path, more: list[str]) -> dict[str, Any]:
 
 def _at(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
-
-
-def _at_once(runs: list[dict[str, Any]]) -> int:
-    """The most runs that were under way together: the workers."""
-    changes = sorted([(_at(run["started"]), 1) for run in runs] + [(_at(run["ended"]), -1) for run in runs])
-    most = now = 0
-    for _, change in changes:
-        now += change
-        most = max(most, now)
-    return most
 
 
 if __name__ == "__main__":
