@@ -248,13 +248,13 @@ class Coordinator:
         return contest.unhurried if self._launch.pack == "auto" else contest.startable
 
     def _abreast(self, kind: str | None) -> int:
-        """How many runs of a kind share passes: no more than leaves every worker its part, also one that is busy yet."""
+        """How many runs of a kind share passes: no more than a worker's part of all that waits or is under way."""
         if kind is None:
             return 1
         able = self._able(kind)
         new = {each.rivals: self._ready(each) - len(each.waiting) for each in able}  # rivals have the same ones
         waiting = 1 + sum(len(each.waiting) for each in able) + sum(new.values())
-        return min(most(self._launch), math.ceil(waiting / self._launcher.capacity))
+        return min(most(self._launch), math.ceil((waiting + len(self._under_way)) / self._launcher.capacity))
 
     def _pack(self, runs: Sequence[RunSpec]) -> Pack:
         """A pack of runs; those that can share passes are under way at a time."""
