@@ -113,6 +113,35 @@ def _are_exact() -> bool:
     return True
 
 
+def memory_groups(
+    root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")
+) -> list[tuple[float, float]]:
+    """Limit and use, in bytes, of each control group that this process is in and that limits memory; a job is one.
+
+    Args:
+        root: where the groups lie; those of version 1 for memory in `memory`.
+        process: says which are this process's: `0::/path`, or `4:memory:/path` in version 1.
+    """
+    found = []
+    try:
+        lines = process.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    for _, kinds, path in (line.split(":", 2) for line in lines):
+        version_1 = "memory" in kinds.split(",")
+        if kinds and not version_1:
+            continue
+        own = (root / "memory" if version_1 else root) / path.lstrip("/")
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version_1 else ("memory.max", "memory.current")
+        for group in (own, *own.parents):
+            with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+                limit, used = (float((group / name).read_text("ascii")) for name in names)
+                found.append((limit, used))
+            if group == root:
+                break
+    return found
+
+
 @cache
 def versions() -> dict[str, Any]:
     """Versions of what computes, and the commit of the program's checkout if it runs from one.

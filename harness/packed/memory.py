@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from harness.machine import memory_groups
+
 SHARE = 0.4  # of the free memory: the members' own batches need some, too
 
 
@@ -34,32 +36,5 @@ def free_bytes(device: torch.device) -> float:
     with suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         found.append(1024.0 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
-    found += [limit - used for limit, used in groups()]
+    found += [limit - used for limit, used in memory_groups()]
     return min(found)
-
-
-def groups(root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")) -> list[tuple[float, float]]:
-    """Limit and use, in bytes, of each control group that this process is in and that limits memory; a job is one.
-
-    Args:
-        root: where the groups lie; those of version 1 for memory in `memory`.
-        process: says which are this process's: `0::/path`, or `4:memory:/path` in version 1.
-    """
-    found = []
-    try:
-        lines = process.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    for _, kinds, path in (line.split(":", 2) for line in lines):
-        version_1 = "memory" in kinds.split(",")
-        if kinds and not version_1:
-            continue
-        own = (root / "memory" if version_1 else root) / path.lstrip("/")
-        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version_1 else ("memory.max", "memory.current")
-        for group in (own, *own.parents):
-            with suppress(OSError, ValueError):  # "max" is no limit
-                limit, used = (float((group / name).read_text("ascii")) for name in names)
-                found.append((limit, used))
-            if group == root:
-                break
-    return found

@@ -15,11 +15,11 @@ from harness.record import OPERATIONAL, CorruptRecord, Record, RunPaths, digest,
 from harness.sweep.estimate import RUN_SECONDS, Cost, predictions_bytes, rows_of
 from harness.sweep.places import Place
 from harness.sweep.prepare import Ready
+from harness.sweep.tally import ONCE
 
 LOOKED_AT = 60  # records a cell, the newest
 LEAST = 3  # records without which nothing is said; a cell that tunes nothing has one trial only
 SIMILAR = 4.0  # rows of another draw of the task: at most so many times more or fewer
-ONCE = ("data_seconds", "model_seconds", "head_seconds", "features_seconds")  # a worker's or a study's first run pays
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from harness.config import Config
 from harness.launch.build import divide, visible_gpus
 from harness.launch.resources import merge
-from harness.machine import device_name
+from harness.machine import device_name, memory_groups
 from harness.sweep.prepare import Ready
 
 
@@ -80,11 +79,9 @@ def gpu_memory() -> float | None:
 
 
 def machine_memory() -> float | None:
-    """MiB of this machine, or of the control group that the process is in where that has less; None if unknown."""
+    """MiB of this machine, or of a control group that the process is in where that has less; None if unknown."""
     limits = []
     with suppress(OSError, ValueError, AttributeError):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):
-            limits.append(int(Path(path).read_text(encoding="ascii")) / 2**20)
+    limits += [limit / 2**20 for limit, _ in memory_groups()]
     return min(limits, default=None)

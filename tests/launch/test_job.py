@@ -20,13 +20,6 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture
-def jobs(tmp_path: Path) -> Jobs:
-    found = Jobs(tmp_path / "study")
-    found.make()
-    return found
-
-
 def test_a_job_of_a_cluster_goes_on_with_its_next_run_when_one_pauses(jobs: Jobs, tmp_path: Path, cache: Path) -> None:
     """The coordinator hears that each has done what was asked; requeued, the job finds nothing left to do."""
     runs = tuple(

@@ -17,13 +17,6 @@ from harness.record import Pack
 from tests.small import config, spec
 
 
-@pytest.fixture
-def jobs(tmp_path: Path) -> Jobs:
-    made = Jobs(tmp_path / "study")
-    made.make()
-    return made
-
-
 def test_a_submission_reads_back_whole_until_it_is_closed(jobs: Jobs, tmp_path: Path, cache: Path) -> None:
     """Its packs come back equal; what only it needed goes with it."""
     run = spec(config(tmp_path, cache), tmp_path / "run", phase="tune", trial=3)
