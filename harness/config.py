@@ -300,6 +300,11 @@ def check(config: Config, problems: Problems) -> None:
         launch.pack in ("auto", "off") or (launch.pack.isdigit() and int(launch.pack) > 1),
         f"launch.pack must be auto, off, or a number of runs from 2 on, not {launch.pack}.",
     )
+    problems.check(
+        launch.kind != "inline" or tune.pruner in ("none", "asha"),
+        f"tune.pruner={tune.pruner} ends trials while they run, and with launch.kind=inline nobody looks at them then: "
+        "set launch.kind=local (with launch.workers=1 one runs at a time), or tune.pruner=asha or none.",
+    )
     problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")
     problems.check(
         slurm.signal_delay_s < 60 * slurm.timeout_min,

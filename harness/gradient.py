@@ -88,6 +88,7 @@ def _folds(experiment: Experiment, method: GradientTrained) -> Generator[Member,
             yield member
             _ended(experiment, member)
             progress = member.progress
+            del member  # the next fold's is made when this one's memory is free
             write_json(noted, {"signature": signature} | asdict(progress))
         found.append(progress)
     return found
@@ -202,8 +203,12 @@ def _ended(experiment: Experiment, member: Member) -> None:
     """Note with how many others a training shared passes; raise what ended it before its end."""
     cost = experiment.result.cost
     cost["pack_size"] = max(cost.get("pack_size", 1), member.pack_size)
-    if member.failure is not None:
-        raise member.failure
+    if (failure := member.failure) is not None:
+        member.failure = None
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback leads here and to all that the pass held, and would keep that
     if member.status in ("pruned", "paused", "stopped", "taken"):
         experiment.result.metrics["val"] = member.progress.best_val
         _count(experiment, [member.progress])

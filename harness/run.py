@@ -99,7 +99,9 @@ def execute(
         return member
 
     def ended(member: Member) -> Member | None:
-        return go_on(training.pop(id(member))) or begin()
+        run = training.pop(id(member))
+        del member  # so that only its run holds it, and lets it go before the next is made
+        return go_on(run) or begin()
 
     def together() -> Iterator[Member]:
         """Start as many runs as the pack says; none beside one that has a backbone of its own, which saves nothing."""
@@ -147,8 +149,8 @@ def _execute(
             started -= time.perf_counter()  # while it waits, others may compute
             yield member
             started += time.perf_counter()
-            trained += member.seconds
-            accompanied |= member.accompanied
+            trained, accompanied = trained + member.seconds, accompanied or member.accompanied
+            del member  # what follows is made when its memory is free
         if not holds(spec):
             return False
         with result.phase("save"):

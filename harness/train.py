@@ -47,40 +47,62 @@ def fit(
         interrupted: looked at after every step; True checkpoints all members and stops.
         sharing: whether members that can share one pass through a frozen backbone do: always, or after a probe showed
             that it is faster; None never. They end as in turns up to rounding.
-        ended: told of each member that has ended; gives the one that is trained in its place, if there is one.
+        ended: told of each member that has ended; gives the one that is trained in its place, if there is one. Nothing
+            here holds the one that has ended any more.
         neighbours: how many processes share the memory, this one included.
     """
     going: list[Member] = []
-    gone: list[Member] = []
     units: list[Crew | Member] = []
     arriving = list(members)
     while arriving or going:
-        for member in arriving:
+        if arriving or not units:
+            _begin(arriving)
+            going += arriving
+            arriving.clear()
+            units = _units(going, sharing, neighbours)
+        _take_turns(units, interrupted)
+        gone = [each for each in going if each.status != "going"]
+        if gone:
+            going = [each for each in going if each.status == "going"]
+            units = []
+        while gone:
+            if (following := ended(gone.pop(0))) is not None:
+                arriving.append(following)
+
+
+# Functions of their own, whose variables hold no member on.
+
+
+def _begin(arriving: Sequence[Member]) -> None:
+    for member in arriving:
+        with failing(member):
+            resume(member)
+            member.classifier.train()
+
+
+def _units(going: Sequence[Member], sharing: str | None, neighbours: int) -> list[Crew | Member]:
+    """What takes turns: crews that share passes, and members that compute alone."""
+    for member in going:
+        member.accompanied |= len(going) > 1
+    able = [member for member in going if member.status == "going"]
+    return list(able) if sharing is None else crews(able, sharing == "probe", neighbours)
+
+
+def _take_turns(units: Sequence[Crew | Member], interrupted: Callable[[], bool]) -> None:
+    """Let each train a batch."""
+    for unit in units:
+        for member, loss in gradients(unit):
             with failing(member):
-                resume(member)
-                member.classifier.train()
-        going += arriving
-        for member in going:
-            member.accompanied |= len(going) > 1
-        if arriving or gone:
-            able = [member for member in going if member.status == "going"]
-            units = list(able) if sharing is None else crews(able, sharing == "probe", neighbours)
-        for unit in units:
-            for member, loss in gradients(unit):
-                with failing(member):
-                    stepped = advance(member, loss)
-                    if stepped and member.progress.position == member.steps_per_epoch:
-                        finish_epoch(member)
-                    elif stepped and (rung := member.reach()) is not None:
-                        judge(member, rung)
-                    if stepped and member.status == "going":
-                        asked = member.stop()
-                        if asked != "taken":
-                            asked = "pause" if member.at_limit else "checkpoint" if interrupted() else asked
-                        attend(member, asked)
-        gone = [member for member in going if member.status != "going"]
-        going = [member for member in going if member.status == "going"]
-        arriving = [following for member in gone if (following := ended(member)) is not None]
+                stepped = advance(member, loss)
+                if stepped and member.progress.position == member.steps_per_epoch:
+                    finish_epoch(member)
+                elif stepped and (rung := member.reach()) is not None:
+                    judge(member, rung)
+                if stepped and member.status == "going":
+                    asked = member.stop()
+                    if asked != "taken":
+                        asked = "pause" if member.at_limit else "checkpoint" if interrupted() else asked
+                    attend(member, asked)
 
 
 def gradients(unit: Crew | Member) -> list[tuple[Member, float]]:

@@ -50,6 +50,7 @@ CASES = [
     (("task.shots=0",), r"shots.*0"),
     (("task.shots=-3",), r"shots.*-3"),
     (("train.schedule=cosin",), r"train\.schedule must be one of linear, cosine, constant, not cosin"),
+    (("tune.pruner=median", "launch.kind=inline"), r"set launch\.kind=local \(with launch\.workers=1"),
     (("tune.sampler=tep",), r"tune\.sampler must be one of tpe, gp, random, qmc, grid, nsga2, not tep"),
     (("launch.workers=0",), r"launch\.workers must be above 0"),
     (("seed=-1",), r"seed must lie in"),

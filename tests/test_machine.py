@@ -46,7 +46,9 @@ def test_the_memory_of_a_job_is_that_of_its_control_group(version: int, tmp_path
     for folder, limit, used in ((top / own, "max", "5"), ((top / own).parent, "8000", "3000")):
         (folder / names[0]).write_text(limit)
         (folder / names[1]).write_text(used)
+    stat = ("total_inactive_file 1000", "inactive_file 5") if version == 1 else ("inactive_file 1000",)
+    ((top / own).parent / "memory.stat").write_text("\n".join(("anon 1", "active_file 7", *stat)) + "\n")
     process = tmp_path / "cgroup"
     process.write_text(f"4:cpu,memory:/{own}\n0::/\n" if version == 1 else f"0::/{own}\n")
-    assert memory_groups(root, process) == [(8000.0, 3000.0)]
+    assert memory_groups(root, process) == [(8000.0, 2000.0)]  # 1000 cache files, and would be given up
     assert memory_groups(root, tmp_path / "nothing") == []

@@ -142,25 +142,31 @@ class SlurmLauncher(Launcher):
     def _look(self) -> list[Outcome]:
         """Read the markers."""
         by_token: dict[tuple[str, int], SlurmJob] = {(job.submission.token, job.task): job for job in self._live}
-        ended: dict[SlurmJob, list[int]] = {}
-        outcomes = []
-        markers = self.jobs.markers()
-        for marker, path in sorted(markers.items(), key=lambda item: (item[0].number, item[0].what)):
+        ended: dict[SlurmJob, set[int]] = {}
+        broken: list[tuple[SlurmJob, str, Path]] = []
+        for marker, path in sorted(self.jobs.markers().items(), key=lambda item: (item[0].number, item[0].what)):
             job = by_token.get((marker.token, marker.task))
             if job is None or not job.left:
                 continue
             if marker.what == "run" and marker.number in job.left:
-                job.left.discard(marker.number)
-                ended.setdefault(job, []).append(marker.number)
+                ended.setdefault(job, set()).add(marker.number)
             elif marker.what in ("error", "stopped"):
-                text = _read(path)
-                path.unlink(missing_ok=True)
-                lost = f"Its job could not go on: {text}" if marker.what == "error" else None
-                outcomes.append(self._end(job, lost or "Its job ended at a checkpoint.", "run" if lost else "place"))
+                broken.append((job, marker.what, path))
+        outcomes = []
         for job, numbers in ended.items():
-            runs = tuple(job.pack.runs[number] for number in numbers)
+            if job.left != numbers and _pauses_together(job.pack):
+                continue
+            job.left -= numbers
+            runs = tuple(job.pack.runs[number] for number in sorted(numbers))
             self.nodes.worked(_node(runs[-1]))
             outcomes.append(Outcome(job, None, runs))
+        for job, what, path in broken:
+            if not job.left:
+                continue
+            text = _read(path)
+            path.unlink(missing_ok=True)
+            lost = f"Its job could not go on: {text}" if what == "error" else None
+            outcomes.append(self._end(job, lost or "Its job ended at a checkpoint.", "run" if lost else "place"))
         return outcomes
 
     def _end(self, job: SlurmJob, lost: str | None, blame: str = "run") -> Outcome:
@@ -331,6 +337,14 @@ def _read(path: Path) -> str:
     with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace")
     return ""
+
+
+def _pauses_together(pack: Pack) -> bool:
+    """Whether runs come to a rung in shared passes; they are judged when all are there, and not the first by itself.
+
+    Where they are not all under way at once, the first would wait for those that begin after it.
+    """
+    return 1 < len(pack.runs) <= pack.together and any(run.until is not None for run in pack.runs)
 
 
 def _node(run: RunSpec) -> str:

@@ -95,15 +95,20 @@ class Crew:
 
 def packs(member: Member) -> bool:
     """Whether a member can share passes: its loss is that of one pass, through layers that pack."""
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
     backbone, hooks = bare(member), member.hooks
     adapters = getattr(member.classifier.backbone, "peft_config", {}).values()
     return (
-        type(hooks).loss is Hooks.loss
+        member.device.type in ("cpu", "cuda")  # elsewhere a member has no random stream to draw from
+        and type(hooks).loss is Hooks.loss
         and member.objective.plain
         and member.config.accumulate == 1  # who accumulates is short of memory
         and member.classifier.head is not None
         and getattr(backbone.config, "model_type", None) in FIRST_POSITION
         and not any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters)
+        # Whole layers that are trained beside the pretrained ones are no leaves of it.
+        and not any(isinstance(module, AuxiliaryTrainingWrapper) for module in backbone.modules())
         and all(treatment(layer) is not None for _, layer in leaves(backbone))
     )
 
@@ -160,7 +165,8 @@ def crews(members: Sequence[Member], probe: bool = False, neighbours: int = 1) -
 def _that_fit(members: Sequence[Member], neighbours: int) -> Iterator[list[Member]]:
     """Cut members of one trunk into parts whose passes fit into memory."""
     first = members[0]
-    limit = most_tokens(bare(first).config, first.device, first.config.precision) / neighbours
+    longest = max(int(member.train.tokens.lengths.max()) for member in members)
+    limit = most_tokens(bare(first).config, first.device, first.config.precision, longest) / neighbours
     part: list[Member] = []
     size = 0
     for member in members:

@@ -50,8 +50,9 @@ def treatment(layer: nn.Module) -> str | None:
 
 
 def _is_plain(layer: Any) -> bool:
-    """Whether a LoRA layer is no variant of it, such as DoRA."""
-    return not layer.lora_variant and not any(layer.lora_bias.values())
+    """Whether a LoRA layer is no variant of it, such as DoRA, and what it wraps is frozen, so that one serves all."""
+    trained = any(parameter.requires_grad for parameter in layer.base_layer.parameters())  # with bias=lora_only or all
+    return not trained and not layer.lora_variant and not any(layer.lora_bias.values())
 
 
 def base(layer: Any) -> nn.Module:

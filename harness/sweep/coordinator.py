@@ -277,9 +277,10 @@ class Coordinator:
         runs = outcome.job.pack.runs if outcome.runs is None else outcome.runs
         unfinished = []
         for spec in runs:
-            contest, _ = self._under_way.pop(spec.directory, (None, None))
-            if contest is None:
-                continue  # of a job that was taken over, and not wanted
+            contest, job = self._under_way.get(spec.directory, (None, None))
+            if contest is None or job is not outcome.job:
+                continue  # of a job that was taken over, and not wanted: it may go on in another
+            del self._under_way[spec.directory]
             record = self._records.refresh(spec.paths)
             if record is None or record.signature != spec.signature:
                 unfinished.append((contest, spec, record))

@@ -341,7 +341,10 @@ class Trials:
 
     def report(self, number: int, step: int, value: float) -> None:
         """Note a score on the way; what is known of that step stays."""
-        if step not in self.all()[number].intermediate_values:
+        known = self.all()[number].intermediate_values
+        if step not in known:
+            if known:  # asked at each step, a pruner notes with the trial how far it has come, and the score of then
+                self.hopeless(number)
             self._handle(number).report(value, step)
             stored = self._stored.get_trials(deepcopy=False)[number]
             self._stored._storage.set_trial_intermediate_value(stored._trial_id, step, value)

@@ -62,22 +62,35 @@ def rows(seed: int, count: int, longest: int) -> Examples:
     return Examples(Tokens(ids.astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]), None, 0), labels, 0)
 
 
-def make(setting: Setting, backbone: nn.Module) -> Member:
-    """Make a member as a run does: a copy of the backbone, adapted, its frozen tensors shared."""
+def make(
+    setting: Setting, backbone: nn.Module, examples: tuple[Examples, Examples] | None = None, classes: int = CLASSES
+) -> Member:
+    """Make a member as a run does: a copy of the backbone, adapted, its frozen tensors shared.
+
+    Args:
+        setting: of the member.
+        backbone: its tensors are shared.
+        examples: to train on, and for validation; by default random rows.
+        classes: that the labels are of.
+    """
     node = yaml.safe_load((ROOT / "conf/method" / f"{setting.method}.yaml").read_text(encoding="utf-8"))["method"]
     node = node | ({"config": node["config"] | setting.adapter} if "config" in node else {})
     method = build(node)
     config = replace(TrainConfig(epochs=10, batch_size=4, lr=1e-3), **setting.train)
-    classifier = Classifier(copy.deepcopy(backbone), "mean", CLASSES).to(next(backbone.parameters()).dtype)
+    classifier = Classifier(copy.deepcopy(backbone), "mean", classes).to(next(backbone.parameters()).dtype)
+    if config.dropout is not None:
+        classifier.set_dropout(config.dropout)
     torch.manual_seed(setting.seed)
     classifier.reset_head()
     hooks = method.adapt(classifier, model(), 100)
+    train, validation = examples or (rows(setting.seed, 40, setting.longest), rows(99, 16, 12))
     member = Member(
         classifier=classifier.to(next(backbone.parameters()).dtype), hooks=hooks, config=config,
-        train=rows(setting.seed, 40, setting.longest), validation=rows(99, 16, 12), metric=METRICS["accuracy"],
+        train=train, validation=validation, metric=METRICS["accuracy"],
         seed=setting.seed, device=CPU, say=lambda line: None,
     )  # fmt: skip
-    member.stop = lambda: "prune" if member.progress.step == setting.prune_at else None
+    if setting.prune_at is not None:
+        member.stop = lambda: "prune" if member.progress.step == setting.prune_at else None
     share(member, backbone)
     return member
 

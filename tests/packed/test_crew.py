@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import weakref
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,48 @@ def test_members_hold_one_backbone() -> None:
     together = [make(Setting("lora", seed=seed), backbone) for seed in range(8)]
     places = {p.data_ptr() for member in together for p in member.classifier.parameters() if not p.requires_grad}
     assert places <= {p.data_ptr() for p in backbone.parameters()}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_biases_that_train_beside_factors_are_each_members_own(dropout: float) -> None:
+    """PEFT lets LoRA train the biases of the layers that it wraps: no one product serves several of those."""
+    settings = [Setting("lora", {"bias": "all", "lora_dropout": dropout}, seed=seed) for seed in (1, 2)]
+    settings.append(Setting("lora", seed=3))
+    backbone = pretrained()
+    together = [make(setting, backbone) for setting in settings]
+    fit(together, sharing="always")
+    for setting, member in zip(settings, together, strict=True):
+        assert member.failure is None
+        assert distance(member, finished(setting)) < 1e-9
+
+
+def test_a_layer_that_is_trained_whole_beside_the_adapter_computes_alone() -> None:
+    """PEFT's `modules_to_save` puts a copy in its place."""
+    member = make(Setting("lora", {"modules_to_save": ["LayerNorm"]}), pretrained())
+    assert all(isinstance(unit, Member) for unit in crews([member, make(THREE[0], pretrained())]))
+    fit([member])
+    assert member.failure is None
+
+
+@pytest.mark.parametrize("sharing", [None, "always"])
+def test_who_has_ended_is_let_go_before_the_next_is_made(sharing: str | None) -> None:
+    """Its weights and its optimizer's moments would stand in memory beside those of its successor."""
+    backbone = pretrained()
+    successors = [make(Setting("lora", seed=seed), backbone) for seed in (3, 4)]
+    held = []
+
+    def ended(member: Member) -> Member | None:
+        ghost = weakref.ref(member.parameters[0])
+        del member
+        held.append(ghost() is not None)
+        return successors.pop() if successors else None
+
+    gc.disable()
+    try:
+        fit((make(Setting("lora", seed=seed), backbone) for seed in (1, 2)), sharing=sharing, ended=ended)
+    finally:
+        gc.enable()
+    assert held == [False] * 4
 
 
 def test_what_does_not_pack_computes_alone() -> None:

@@ -187,6 +187,7 @@ def test_everything_can_be_reached_by_keyboard(judged: Path, visit: Any) -> None
     summary.focus()
     page.keyboard.press("Enter")
     assert page.locator("#cell-1").get_attribute("open") is not None
+    page.locator("#cell-1 .more").first.wait_for()  # a cell is filled just after it has opened
     page.keyboard.press("Tab")  # to the runs, which scroll
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "more"

@@ -89,12 +89,21 @@ class ClusterStudy(Study):
             for split, values in reference[sign].items():
                 for name, value in values.items():
                     assert abs((metrics[split][name] or 0) - (value or 0)) < 1e-6, (sign, split, name)
+        self.trained_once(16, hard)
+
+    def trained_once(self, epochs: int, hard: int = 0) -> None:
+        """Every run trained each of its epochs, and none again but for what it had lost.
+
+        Args:
+            epochs: of every run.
+            hard: times that a run may have lost what it did since its last checkpoint (a second's work).
+        """
         for log in self.runs.glob("*/*/log.txt"):
-            epochs = Counter(re.findall(r"^Epoch (\d+),", log.read_text(), re.MULTILINE))
-            assert len(epochs) == 16
-            again = sum(count - 1 for count in epochs.values())
+            counts = Counter(re.findall(r"^Epoch (\d+),", log.read_text(), re.MULTILINE))
+            assert len(counts) == epochs
+            again = sum(count - 1 for count in counts.values())
             # Epochs take some tenths of a second here, checkpoints are a second apart.
-            assert again <= 4 * hard, (log, epochs)
+            assert again <= 4 * hard, (log, counts)
             print(log.parent.name, "epochs trained again:", again)
         assert not list(self.runs.glob("*/*/checkpoint"))
 

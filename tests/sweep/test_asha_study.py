@@ -145,3 +145,18 @@ def test_workers_and_coordinator_killed_at_any_moment_cost_no_run(tmp_path: Path
     for path in study.runs.glob("*/trial*/metrics.jsonl"):
         epochs = [line["epoch"] for line in read_jsonl(path)]
         assert epochs == list(range(1, len(epochs) + 1))
+
+
+@pytest.mark.parametrize("pruner", ["median", "successive_halving"])
+def test_a_pruner_hears_of_every_rung_of_a_run_before_its_end(pruner: str, main: Main, tmp_path: Path) -> None:
+    """Whatever was written since the coordinator looked last: later trials are compared with whole curves."""
+    write_rows(tmp_path / "mine.csv", per_class=12, seed=0)
+    code, printed = main(
+        *ASKED, "method=lora", "tune.trials=5", "study=heard", "runs_dir=runs", f"tune.pruner={pruner}",
+        "launch.kind=local", "launch.workers=1", "launch.pack=off",
+    )  # fmt: skip
+    assert code == 0, printed
+    found = trials(tmp_path / "runs/heard")
+    ended = [each for each in found if each["state"] == "COMPLETE"]
+    assert ended and {each["state"] for each in found} <= {"COMPLETE", "PRUNED"}
+    assert len({tuple(each["rungs"]) for each in ended}) == 1 and len(ended[0]["rungs"]) >= 2

@@ -10,7 +10,8 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.config import BudgetConfig, Config, LaunchConfig, TuneConfig
-from harness.record import RunSpec
+from harness.launch import Job, Outcome
+from harness.record import Pack, RunSpec
 from harness.sweep.budget import Budget
 from harness.sweep.reconcile import prune
 from tests.sweep.contests import MadeUp, cells, contests, coordinate, leave
@@ -107,6 +108,51 @@ def test_a_trial_that_goes_on_is_not_looked_for_in_the_job_of_its_first_part(tmp
     assert not again.adopt(first[spec.trial])
     assert again.adopt(spec)
     assert not again.adopt(spec)
+
+
+class Returning(MadeUp):
+    """Has a job of an earlier coordinator under way, which ends after one of its runs has begun in another."""
+
+    immediate = False
+    capacity = 2
+
+    def __init__(self, old: Job) -> None:
+        super().__init__(score)
+        self._old = [old]
+        self._going: list[Job] = []
+
+    def recover(self) -> list[Job]:
+        return list(self._old)
+
+    def submit(self, pack: Pack) -> Job:
+        self.seen.append(pack.runs)
+        self._going.append(Job(pack))
+        return self._going[-1]
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        begun = {run.directory for runs in self.seen for run in runs}
+        if self._old and self._old[0].runs[0].directory in begun:
+            leave(self._old[0].runs[1], score(self._old[0].runs[1]))
+            return [Outcome(self._old.pop())]
+        going, self._going = self._going, []
+        for run in (run for job in going for run in job.runs):
+            leave(run, score(run))
+        return [Outcome(job) for job in going]
+
+
+def test_an_old_job_is_not_heard_of_a_run_that_went_on_in_another(tmp_path: Path) -> None:
+    """It paused before the coordinator was killed, was promoted by the next, and the job had another run to end."""
+    (cell,), _ = contests(cells({"lora": MANY}), ASHA, tmp_path)
+    begun = [spec for _ in range(4) if (spec := cell.next()) is not None]
+    for spec in begun[:3]:
+        leave(spec, score(spec))
+        assert cell.pause(spec)
+    old = Job(Pack((max(begun[:3], key=score), begun[3]), 2))
+    (again,), records = contests(cells({"lora": MANY}), ASHA, tmp_path)
+    launcher = Returning(old)
+    assert coordinate([again], launcher, ASHA, records)
+    parts = [(run.directory, run.until) for runs in launcher.seen for run in runs]
+    assert len(set(parts)) == len(parts)
 
 
 def test_trials_whose_time_was_up_before_they_went_on_say_so(tmp_path: Path) -> None:
