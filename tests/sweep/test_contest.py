@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from harness.config import BudgetConfig, Config, LaunchConfig, TuneConfig
 from harness.launch import Job, Outcome
-from harness.record import Pack, RunSpec
+from harness.record import Pack, RunSpec, append_jsonl
 from harness.sweep.budget import Budget
 from harness.sweep.reconcile import prune
 from tests.sweep.contests import MadeUp, cells, contests, coordinate, leave
@@ -40,6 +40,27 @@ def test_a_repetition_of_a_pruned_trial_has_no_score(tmp_path: Path) -> None:
 
 
 MANY = {"train.lr": read("train.lr=tag(log,interval(1e-5,1e-1))")}
+
+
+@pytest.mark.parametrize("pruner", ["median", "successive_halving", "hyperband"])
+def test_a_pruner_hears_of_every_rung_of_a_run_before_its_end(pruner: str, tmp_path: Path) -> None:
+    """Also of what was written since the coordinator looked last; and it notes the score of each rung, not the last."""
+    tune = TuneConfig(trials=2, pruner=pruner, sampler="random", reduction_factor=2)
+    (cell,), _ = contests(cells({"lora": MANY}), Config(tune=tune), tmp_path)
+    spec = cell.next()
+    assert spec is not None
+    spec.paths.directory.mkdir(parents=True)
+    for rung in spec.rungs:
+        line = {"epoch": rung, "step": rung, "val": {"accuracy": 0.1 * rung}, "rung": rung}
+        append_jsonl(spec.paths.metrics, line)
+    leave(spec, 0.5)
+    record = spec.result()
+    assert record is not None
+    cell.settle(spec, record)
+    trial = cell.trials.trial(0)
+    assert trial.intermediate_values == {rung: pytest.approx(0.1 * rung) for rung in spec.rungs} != {}
+    noted = [value for key, value in trial.system_attrs.items() if "completed_rung" in key]
+    assert noted == ([] if pruner == "median" else [pytest.approx(0.1 * rung) for rung in spec.rungs])
 
 
 def score(spec: RunSpec) -> float:
@@ -151,7 +172,7 @@ def test_an_old_job_is_not_heard_of_a_run_that_went_on_in_another(tmp_path: Path
     (again,), records = contests(cells({"lora": MANY}), ASHA, tmp_path)
     launcher = Returning(old)
     assert coordinate([again], launcher, ASHA, records)
-    parts = [(run.directory, run.until) for runs in launcher.seen for run in runs]
+    parts = [(run.directory, run.until) for runs in (begun, *launcher.seen) for run in runs]
     assert len(set(parts)) == len(parts)
 
 
