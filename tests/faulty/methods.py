@@ -1,4 +1,4 @@
-"""Methods that go wrong, each in its own way, and one that does nothing."""
+"""Methods that go wrong, each in its own way, one that does nothing, and one that takes its time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.methods.base import ClosedForm, Features, Labels, LinearHead
+from harness.methods.base import ClosedForm, Features, Hooks, Labels, LinearHead
+from harness.methods.bitfit import BitFit
+from harness.models import Model
+from harness.models.classifier import Classifier
 
 HOARD: list[np.ndarray] = []  # what a process that executes one run after another never gives back
 
@@ -37,3 +40,18 @@ class Faulty(ClosedForm):
             HOARD.append(np.ones(2**27))  # 1 GiB
             time.sleep(5)  # Slurm looks every two seconds
         return LinearHead(weight, np.zeros(len(descriptions)))
+
+
+class Slow(BitFit):
+    """Takes as long on every machine, as good as."""
+
+    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+        super().adapt(classifier, model, total_steps)
+        return Dawdling()
+
+
+class Dawdling(Hooks):
+    """Sleeps after each step."""
+
+    def after_step(self, step: int) -> None:
+        time.sleep(0.15)

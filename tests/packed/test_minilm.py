@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from harness.batches import Examples, Rows
 from harness.experiment import Experiment, Result
+from harness.machine import use_fast_products
 from harness.member import Member
 from harness.models.classifier import Batch
 from harness.tasks.tokens import Tokens
@@ -45,12 +46,13 @@ class Banking(NamedTuple):
     test: Examples
 
     def members(
-        self, settings: Sequence[Setting], rows: int = 40, kind: type[Examples] = Examples, judged: int = 50
+        self, settings: Sequence[Setting], rows: int = 40, kind: type[Examples] = Examples, judged: int = 10
     ) -> list[Member]:
-        """Members with some training rows each, drawn by their seeds, and the same rows for validation."""
+        """Members with some of the shorter training rows each, by their seeds, and the same rows for validation."""
         made = []
+        short = np.argsort(self.train.tokens.lengths, kind="stable")[: len(self.train) // 2]
         for setting in settings:
-            drawn = np.random.default_rng(setting.seed).permutation(len(self.train))[:rows]
+            drawn = np.random.default_rng(setting.seed).permutation(short)[:rows]
             examples = some(self.train, drawn, kind), some(self.test, np.arange(0, 3000, 3000 // judged))
             made.append(make(setting, self.backbone, examples, CLASSES))
         return made
@@ -78,6 +80,7 @@ def some(
 def banking(tmp_path: Path, cache: Path, data: Path) -> Banking:
     """In float32, one thread."""
     torch.set_num_threads(1)
+    use_fast_products()
     task = {
         "path": str(data / "banking77/train.csv"), "test_path": str(data / "banking77/test.csv"),
         "validation_path": None, "label": "category", "shots": 10,
@@ -122,24 +125,25 @@ def test_in_float32_they_differ_by_rounding(banking: Banking) -> None:
 def test_in_float32_they_differ_less_than_padding_makes_a_run_differ(banking: Banking) -> None:
     """Weights lie within three times the distance of a run alone to the same run padded wider."""
     still = [
-        replace(setting, adapter=setting.adapter | STILL, train=setting.train | {"dropout": 0.0}) for setting in MIXED
+        replace(setting, adapter=setting.adapter | STILL, train=setting.train | {"dropout": 0.0})
+        for setting in MIXED[:4]
     ]
     packed, solo, wider = banking.members(still), banking.members(still), banking.members(still, kind=Wider)
     fit(packed, sharing="always")
     fit(solo)
     fit(wider)
     for one, alone, padded in zip(packed, solo, wider, strict=True):
-        assert one.pack_size == len(MIXED)
+        assert one.pack_size == len(still)
         assert distance(one, alone) <= 3 * distance(padded, alone)
 
 
 def test_in_bfloat16_they_differ_less_than_seeds_do(banking: Banking) -> None:
-    """Loss and accuracy of the same configuration at several seeds, an epoch of all rows each."""
+    """Loss and accuracy of the same configuration at several seeds, an epoch each."""
     settings = [
         Setting("lora", train={"precision": "bf16", "epochs": 1, "batch_size": 8, "lr": 3e-3}, seed=seed)
         for seed in range(4)
     ]
-    packed, solo = (banking.members(settings, rows=770, judged=500) for _ in range(2))
+    packed, solo = (banking.members(settings, rows=385, judged=500) for _ in range(2))
     fit(packed, sharing="always")
     fit(solo)
     assert {member.pack_size for member in packed} == {len(settings)}

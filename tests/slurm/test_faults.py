@@ -27,11 +27,13 @@ Make = Callable[..., ClusterStudy]
 
 pytestmark = pytest.mark.slurm
 
+FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")
+
 
 def test_a_time_limit(study: Make) -> None:
     """Warned before the limit, a run checkpoints, requeues its job and goes on: no second is trained twice."""
-    # Longer than the half minute that Slurm's shortest limit leaves before the warning.
-    mine = study(*LONG, "tune.trials=1", "train.epochs=200", "slurm.timeout_min=1")
+    # 240 steps take longer than the half minute that Slurm's shortest limit leaves before the warning.
+    mine = study(*FAULTY, *LONG, "method=faulty_slow", "tune.trials=1", "slurm.timeout_min=1")
     mine.start()
     mine.ended()
     records = mine.records()
@@ -39,7 +41,7 @@ def test_a_time_limit(study: Make) -> None:
     restarts = [record["provenance"]["slurm"]["restarts"] for record in records]
     assert min(restarts) >= 1, restarts
     assert all("Going on from step" in log.read_text() for log in logs(mine) if "Stopped at" in log.read_text())
-    mine.trained_once(200)
+    mine.trained_once(16)
 
 
 def test_preemption_by_a_higher_partition(study: Make, cluster: DevCluster, reference: Reference) -> None:
@@ -156,7 +158,7 @@ def test_a_coordinator_killed_with_jobs_running(study: Make, reference: Referenc
 def test_a_pack_that_runs_out_of_memory_is_split_then_solo(study: Make) -> None:
     """Each run alone fits; four one after another in a process that gives nothing back do not."""
     mine = study(
-        "--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]", "method=faulty_hoard", "tune.trials=4",
+        *FAULTY, "method=faulty_hoard", "tune.trials=4",
         "tune.startup_trials=4", "confirm.seeds=1", "launch.runs_per_job=4", "launch.retries=0",
     )  # fmt: skip
     mine.start()
