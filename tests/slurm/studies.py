@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.launch.submissions import Jobs
+from tests.small import ROOT
 from tests.test_survival import Study
 
 # Three runs of a dozen seconds or more: two tuning runs at once, then the confirmation of the better.
@@ -19,6 +20,7 @@ LONG = (
     "method=lora", "tune.trials=2", "tune.startup_trials=2", "confirm.seeds=1", "train.epochs=16", "train.batch_size=4",
     "train.checkpoint_seconds=1", "launch.threads=1",
 )  # fmt: skip
+FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")  # methods that go wrong
 PROFILE = ("slurm=devcluster", "slurm.poll_s=3", "slurm.signal_delay_s=30")
 
 

@@ -29,8 +29,6 @@ Make = Callable[..., ClusterStudy]
 
 pytestmark = pytest.mark.slurm
 
-FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")
-
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)

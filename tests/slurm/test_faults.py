@@ -19,21 +19,19 @@ import pytest
 from harness.launch.submissions import Jobs, belongs
 from harness.record import read_jsonl
 from tests.slurm.conftest import DevCluster
-from tests.slurm.studies import LONG, ClusterStudy, wait_for
-from tests.small import ROOT
+from tests.slurm.studies import FAULTY, LONG, ClusterStudy, wait_for
 
 Reference = dict[str, dict[str, dict[str, float]]]
 Make = Callable[..., ClusterStudy]
 
 pytestmark = pytest.mark.slurm
 
-FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")
-
 
 def test_a_time_limit(study: Make) -> None:
     """Warned before the limit, a run checkpoints, requeues its job and goes on: no second is trained twice."""
-    # 240 steps take longer than the half minute that Slurm's shortest limit leaves before the warning.
-    mine = study(*FAULTY, *LONG, "method=faulty_slow", "tune.trials=1", "slurm.timeout_min=1")
+    # 150 steps take longer than the half minute that Slurm's shortest limit leaves for start and training.
+    slow = ("method=faulty_slow", "tune.trials=1", "train.epochs=10")
+    mine = study(*FAULTY, *LONG, *slow, "slurm.timeout_min=1")
     mine.start()
     mine.ended()
     records = mine.records()
@@ -41,7 +39,7 @@ def test_a_time_limit(study: Make) -> None:
     restarts = [record["provenance"]["slurm"]["restarts"] for record in records]
     assert min(restarts) >= 1, restarts
     assert all("Going on from step" in log.read_text() for log in logs(mine) if "Stopped at" in log.read_text())
-    mine.trained_once(16)
+    mine.trained_once(10)
 
 
 def test_preemption_by_a_higher_partition(study: Make, cluster: DevCluster, reference: Reference) -> None:
