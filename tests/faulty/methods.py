@@ -54,4 +54,4 @@ class Dawdling(Hooks):
     """Sleeps after each step."""
 
     def after_step(self, step: int) -> None:
-        time.sleep(0.15)
+        time.sleep(0.2)
