@@ -31,7 +31,7 @@ def test_a_time_limit(study: Make) -> None:
     """Warned before the limit, a run checkpoints, requeues its job and goes on: no second is trained twice."""
     # 150 steps take longer than the half minute that Slurm's shortest limit leaves for start and training.
     slow = ("method=faulty_slow", "tune.trials=1", "train.epochs=10")
-    mine = study(*FAULTY, *LONG, *slow, "slurm.timeout_min=1", "slurm.max_requeues=20")
+    mine = study(*FAULTY, *LONG, *slow, "slurm.timeout_min=1")
     mine.start()
     mine.ended()
     records = mine.records()
