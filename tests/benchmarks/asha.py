@@ -92,7 +92,6 @@ def record(runs_dir: Path, output: Path, trials: int, more: Sequence[str] = ()) 
                 "hyperparameters": found["hyperparameters"],
                 "val": [line["val"]["accuracy"] for line in lines],
                 "steps": lines[0]["step"],
-                "seconds": round(found["cost"]["train_seconds"], 2),
             }
         )
     write_json(output, {"asked": [*ASKED, f"tune.trials={trials}", *more], "hardware": hardware(), "curves": curves})

@@ -34,6 +34,18 @@ def test_a_replay_finds_the_best_of_curves_that_keep_their_order_for_a_third_of_
     assert found == [replay(arrivals(curves, order), workers) for order in range(5)]
 
 
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_the_defaults_keep_the_score_on_curves_that_were_recorded(workers: int) -> None:
+    """Within half a point of the best of all, in every order, for a third of the steps at most."""
+    curves = asha.recorded()
+    full, best = sum(curve.steps * len(curve.val) for curve in curves), max(max(curve.val) for curve in curves)
+    assert len(curves) == TRIALS
+    for order in range(5):
+        found = replay(arrivals(curves, order), workers)
+        assert found.score >= best - asha.MARGIN
+        assert found.steps <= full / 3
+
+
 def test_one_always_comes_to_its_end() -> None:
     """Also of fewer than the rule promotes one of."""
     assert replay(made_up(0.01)[:2], workers=2).ended == 1
