@@ -10,10 +10,9 @@ from harness.batches import softmax
 from harness.errors import HarnessError
 from harness.experiment import Experiment, Probabilities, mean_values
 from harness.methods import ClosedForm, Head, NeighbourHead
-from harness.metrics import evaluate
+from harness.metrics import evaluate, score
 from harness.models.classifier import SCALE, Classifier, Neighbours
 from harness.tasks.data import Split
-from harness.train import score
 
 
 def run_closed_form(experiment: Experiment, method: ClosedForm) -> None:

@@ -19,13 +19,11 @@ from harness.cache import Cache
 from harness.config import Config, TrainConfig
 from harness.errors import HarnessError
 from harness.machine import check_device
-from harness.member import Values
 from harness.methods import Hooks
-from harness.metrics import METRICS, Metric, evaluate
+from harness.metrics import METRICS, Metric, Values, evaluate, score
 from harness.models.classifier import Classifier
 from harness.record import RunSpec, digest, models_digest, signature
 from harness.tasks.data import Split, TextData
-from harness.train import score
 from harness.warm import WARM, Encoder
 
 Probabilities = npt.NDArray[np.float32]

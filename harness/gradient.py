@@ -19,12 +19,13 @@ from harness.errors import HarnessError
 from harness.experiment import Experiment, Probabilities, Stopped, mean_values
 from harness.member import Member, Progress
 from harness.methods import GradientTrained, LinearHead
+from harness.metrics import score
 from harness.models.boundary import Boundary
 from harness.models.classifier import SCALE, Batch, Classifier, longest_input
 from harness.packed import share
 from harness.record import write_json
 from harness.tasks.data import Split
-from harness.train import predict, score
+from harness.train import predict
 from harness.warm import Encoder
 
 

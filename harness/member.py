@@ -17,12 +17,10 @@ from torch import Tensor
 from harness.batches import Examples, Rows, epoch_order, steps_per_epoch, stream
 from harness.config import TrainConfig
 from harness.methods.base import Hooks
-from harness.metrics import Metric
+from harness.metrics import Metric, Values
 from harness.models.classifier import Classifier
 from harness.optimizer import make_optimizer
 from harness.regularise import Average, Objective
-
-Values = dict[str, float | None]
 
 
 @dataclass
@@ -198,3 +196,25 @@ class RandomState:
         finally:
             self.tensors = self._get()
             self._set(outside)
+
+
+@contextmanager
+def failing(member: Member) -> Iterator[None]:
+    """Make an exception the failure of this member only, and the time its own."""
+    start = time.perf_counter()
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 -- whatever one member raises, the others go on; the caller reads `failure`
+        member.status, member.failure = "failed", error
+    finally:
+        member.seconds += time.perf_counter() - start
+
+
+@contextmanager
+def timed(progress: Progress, name: str) -> Iterator[None]:
+    """Add the block's seconds to a field."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        setattr(progress, name, getattr(progress, name) + time.perf_counter() - start)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.floating[Any]]
+Values = dict[str, float | None]  # of one split, by metric, with its loss; None where one is undefined
 
 
 class Undefined(ValueError):
@@ -115,7 +116,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def evaluate(labels: Labels, probabilities: Probabilities) -> dict[str, float | None]:
+def evaluate(labels: Labels, probabilities: Probabilities) -> Values:
     """All metrics of predictions.
 
     Args:
@@ -132,3 +133,18 @@ def evaluate(labels: Labels, probabilities: Probabilities) -> dict[str, float | 
         with suppress(Undefined):
             values[name] = metric.function(labels, probabilities)
     return values
+
+
+def better(metric: Metric, values: Values, than: Values) -> bool:
+    """Whether an epoch is better than another: by the metric, of equals by the lower loss. No value is worst."""
+    new, old = values[metric.name], than[metric.name]
+    if new != old:
+        return old is None or (new is not None and metric.better(new, old))
+    losses = values["loss"], than["loss"]
+    return losses[0] is not None and (losses[1] is None or losses[0] < losses[1])
+
+
+def score(metric: Metric, values: Values, split: str) -> str:
+    """`dev acc: 0.871`."""
+    value = values[metric.name]
+    return f"{split} {metric.short}: {'undefined' if value is None else f'{value:.3f}'}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 
 import numpy as np
@@ -22,8 +22,8 @@ from harness.batches import Examples, Rows, autocast, over_all, softmax
 from harness.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
 from harness.config import TrainConfig
 from harness.errors import HarnessError
-from harness.member import Member, Progress, Values
-from harness.metrics import Metric, evaluate
+from harness.member import Member, Progress, failing, timed
+from harness.metrics import Values, better, evaluate, score
 from harness.models.classifier import Classifier
 from harness.optimizer import rate
 from harness.packed import Crew, crews
@@ -382,40 +382,3 @@ def features(member: Member) -> npt.NDArray[np.float32]:
     found = over_all(classifier.features, member.train, config.eval_batch_size, member.device, config.precision)
     classifier.train(training)
     return found
-
-
-def better(metric: Metric, values: Values, than: Values) -> bool:
-    """Whether an epoch is better than another: by the metric, of equals by the lower loss. No value is worst."""
-    new, old = values[metric.name], than[metric.name]
-    if new != old:
-        return old is None or (new is not None and metric.better(new, old))
-    losses = values["loss"], than["loss"]
-    return losses[0] is not None and (losses[1] is None or losses[0] < losses[1])
-
-
-def score(metric: Metric, values: Values, split: str) -> str:
-    """`dev acc: 0.871`."""
-    value = values[metric.name]
-    return f"{split} {metric.short}: {'undefined' if value is None else f'{value:.3f}'}"
-
-
-@contextmanager
-def failing(member: Member) -> Iterator[None]:
-    """Make an exception the failure of this member only, and the time its own."""
-    start = time.perf_counter()
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 -- whatever one member raises, the others go on; the caller reads `failure`
-        member.status, member.failure = "failed", error
-    finally:
-        member.seconds += time.perf_counter() - start
-
-
-@contextmanager
-def timed(progress: Progress, name: str) -> Iterator[None]:
-    """Add the block's seconds to a field."""
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        setattr(progress, name, getattr(progress, name) + time.perf_counter() - start)

@@ -17,10 +17,10 @@ from harness.experiment import Experiment, Result
 from harness.gradient import make_member
 from harness.member import Member
 from harness.methods import Hooks
-from harness.metrics import METRICS
+from harness.metrics import METRICS, better
 from harness.optimizer import make_optimizer, rate
 from harness.record import read_jsonl
-from harness.train import better, fit, predict
+from harness.train import fit, predict
 from tests.small import config, spec
 
 CPU = torch.device("cpu")

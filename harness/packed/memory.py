@@ -26,8 +26,7 @@ def most_tokens(settings: Any, device: torch.device, precision: str, longest: in
     inner = getattr(settings, "intermediate_size", None) or getattr(settings, "hidden_dim", 4 * settings.hidden_size)
     kept = 20 * int(settings.hidden_size) + 3 * int(inner)
     # Attention's weights, what dropped out of them, and its factors: where it has dropout no fused kernel spares them.
-    heads = settings.n_heads if hasattr(settings, "n_heads") else settings.num_attention_heads
-    kept += 3 * int(heads) * longest
+    kept += 3 * int(settings.num_attention_heads) * longest
     bytes_each = int(settings.num_hidden_layers) * kept * (2 if precision == "bf16" else 4)
     return SHARE * free_bytes(device) / bytes_each
 

@@ -78,7 +78,7 @@ class Contest:
                 if begun is None or begun.signature != spec.signature or not self.pause(spec):
                     self._todo.append(spec)
             elif not trial.state.is_finished():
-                self._report(spec)
+                self._report(spec, trial.number)
                 self._tell(trial.number, record)
         if self.tuning_over and not self._todo:
             self._choose()
@@ -120,25 +120,25 @@ class Contest:
         """Take note of a run that finished."""
         self.active.pop(spec.directory, None)
         if spec.phase == "tune" and spec.trial is not None and not self.trials.told(spec.trial):
-            self._report(spec)
+            self._report(spec, spec.trial)
             self._tell(spec.trial, record)
 
     def pause(self, spec: RunSpec) -> bool:
         """Take note of what a run was judged by so far; whether it waits at its limit, which ends its job."""
         if spec.trial is None or spec.until is None or spec.result() is None:
             return False  # one that was judged may have been lost before its checkpoint and its record were written
-        self._report(spec)
+        self._report(spec, spec.trial)
         if spec.trial not in self.trials.paused():
             return False
         self.active.pop(spec.directory, None)
         return True
 
-    def _report(self, spec: RunSpec) -> None:
+    def _report(self, spec: RunSpec, number: int) -> None:
         """Note what a run that ended or waits was judged by on its way: others are compared with it."""
         if spec.rungs and (found := judged(spec, self.ready.cell.metric)):
             for rung, value in found.items():
-                self.trials.report(spec.trial or 0, rung, value)
-            self.trials.hopeless(spec.trial or 0)  # asked, a pruner notes that it has come so far
+                self.trials.report(number, rung, value)
+            self.trials.hopeless(number)  # asked, a pruner notes that it has come so far
 
     @property
     def waiting(self) -> tuple[RunSpec, ...]:

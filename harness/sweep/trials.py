@@ -341,18 +341,16 @@ class Trials:
 
     def report(self, number: int, step: int, value: float) -> None:
         """Note a score on the way; what is known of that step stays."""
-        known = self.all()[number].intermediate_values
-        if step not in known:
-            if known:  # asked at each step, a pruner notes with the trial how far it has come, and the score of then
+        if step not in (known := self.all()[number].intermediate_values):
+            if known:  # for what a pruner notes at each step; its answer is none yet, for others may have to report
                 self.hopeless(number)
             self._handle(number).report(value, step)
             stored = self._stored.get_trials(deepcopy=False)[number]
             self._stored._storage.set_trial_intermediate_value(stored._trial_id, step, value)
 
     def hopeless(self, number: int) -> bool:
-        """Whether a trial should be ended, by what was reported."""
+        """Whether a trial should be ended, by what was reported; what a pruner notes of it, such as its rung, stays."""
         hopeless = bool(self._handle(number).should_prune())
-        # A pruner may note with the trial which rung it has reached.
         stored = self._stored.get_trials(deepcopy=False)[number]
         for key, value in self.all()[number].system_attrs.items():
             if stored.system_attrs.get(key) != value:

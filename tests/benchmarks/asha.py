@@ -294,6 +294,8 @@ def main() -> None:
     recording.add_argument("--more", nargs="*", default=[], help="further overrides, such as launch.workers=1")
     replaying = parts.add_parser("replay", help="search by promotion over the recorded curves")
     replaying.add_argument("--curves", type=Path, default=CURVES)
+    replaying.add_argument("--orders", type=int, default=ORDERS)
+    replaying.add_argument("--factors", type=int, nargs="+", default=[TuneConfig.reduction_factor])
     asked = parser.parse_args()
     if asked.what == "record":
         record(asked.runs_dir, asked.output, asked.trials, asked.more)
@@ -303,12 +305,15 @@ def main() -> None:
     curves = recorded(asked.curves)
     full, best = sum(curve.steps * len(curve.val) for curve in curves), max(max(curve.val) for curve in curves)
     print(f"{len(curves)} configurations to their end: {100 * best:.2f}, {full} steps")
-    print("workers factor  score by order (points below)          share of steps by order")
+    print("workers factor  points below: mean, largest   share of steps: mean, largest")
     for workers in (1, *WORKERS):
-        for factor in (3, 4):
-            found = [replay(arrivals(curves, order), workers, factor) for order in range(ORDERS)]
-            scores = " ".join(f"{100 * (best - each.score):6.2f}" for each in found)
-            print(f"{workers:7} {factor:6}  {scores}    {' '.join(f'{each.steps / full:6.3f}' for each in found)}")
+        for factor in asked.factors:
+            found = [replay(arrivals(curves, order), workers, factor) for order in range(asked.orders)]
+            below, share = [100 * (best - each.score) for each in found], [each.steps / full for each in found]
+            scores = f"{statistics.mean(below):18.3f} {max(below):8.2f}"
+            print(f"{workers:7} {factor:6}  {scores}   {statistics.mean(share):20.3f} {max(share):8.3f}")
+    third = [max(max(curve.val) for curve in arrivals(curves, order)[: len(curves) // 3]) for order in range(1, 1001)]
+    print(f"A random third of them, to their ends: {100 * (best - statistics.mean(third)):.3f} points below.")
 
 
 if __name__ == "__main__":
