@@ -61,7 +61,8 @@ class TuneConfig:
     # being a parameter; the budget is that of them together
     mode: str = "fair"
     finalists: int = 2  # joint: of how many methods, the best first, the best configuration is confirmed
-    trials: int | None = 8  # configurations a cell tries; joint: that all methods of a task and model try together
+    # configurations a cell tries; joint: that all methods of a task and model try together (sweeps/default.yaml: 4)
+    trials: int | None = 8
     seconds: float | None = None  # or: seconds of run time a cell may spend, whichever ends first
     sampler: str = "tpe"  # tpe | gp | random | qmc | grid | nsga2
     startup_trials: int | None = None  # random trials before a model-based sampler starts; null scales with the budget
@@ -112,7 +113,9 @@ class LaunchConfig:
     workers: int | None = None  # local processes; null: one a GPU, or one a core up to four, then one for every two
     workers_per_gpu: int = 1  # runs that share a GPU
     threads: int | None = None  # CPU threads a run; null divides the cores among the workers
-    timeout_min: float | None = 240  # a run that takes longer is killed and counts as hung; null never
+    # a run that takes longer is killed and counts as hung; runs that train together are once none of them has written a
+    # score or its record for so long; null never
+    timeout_min: float | None = 240
     retries: int = 1  # times a run whose worker was killed or hung is tried again, from its checkpoint
     runs_per_job: int = 1  # runs that share one Slurm job, a warm process
     # Runs that share passes through one frozen backbone, where their methods can. auto: up to 8, if that is faster; on

@@ -19,7 +19,7 @@ from harness.tasks.tokens import encode
 WARM_UP = 3  # calls that do not count: the first ones pick kernels and fill caches
 CALLS = 50  # single texts whose latency is measured
 BATCH = 32  # texts a batch where throughput is measured
-BATCHES = 4
+BATCHES = 2  # seeds repeat it
 SECONDS = 3.0  # of each of the two measurements, whichever ends first
 
 
@@ -84,17 +84,16 @@ def weight_bytes(classifier: Classifier) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in own.values())
 
 
-def occupied(seconds: float, device: str | None, launch: dict[str, Any]) -> dict[str, float | None]:
+def occupied(seconds: float, device: str | None, neighbours: int) -> dict[str, float | None]:
     """Give what a run held of its machine: `accelerator_seconds` (None without one) and `core_seconds`.
 
     Args:
         seconds: the run's total.
         device: cpu | cuda | mps; None where it was not found.
-        launch: the run's configuration of the launcher. Runs that share a GPU each count for their share of it.
+        neighbours: how many processes shared the device, this one included. Each counts for its share of it.
     """
-    shared = int(launch.get("workers_per_gpu") or 1) if launch.get("kind") == "local" else 1
     return {
-        "accelerator_seconds": seconds / shared if device in ("cuda", "mps") else None,
+        "accelerator_seconds": seconds / neighbours if device in ("cuda", "mps") else None,
         "core_seconds": seconds * torch.get_num_threads(),
     }
 

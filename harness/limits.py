@@ -1,7 +1,8 @@
-"""Costs that tuning can go by, besides the metric: as objectives, or as limits that a configuration must keep."""
+"""Which trial is the best, and costs that tuning can go by besides the metric: as objectives, or as limits to keep."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -30,13 +31,30 @@ class LimitsConfig:
         return {cost: limit for cost, limit in vars(self).items() if limit is not None}
 
 
-# Costs that every tuning run measures; less is better.
+# Costs that tuning can measure; less is better. Latency only where it goes by it, memory where a run is alone.
 TUNED_COSTS = tuple(field.name for field in fields(LimitsConfig))
 
 
 def keeps(cost: Mapping[str, Any], limits: Mapping[str, float]) -> bool:
     """Whether a run with the costs of its record keeps `tune.constraints`; a cost that is not known does not."""
     return all((known := cost.get(key)) is not None and known <= limit for key, limit in limits.items())
+
+
+def searched(tune: Mapping[str, Any]) -> tuple[str, ...]:
+    """Costs that a search goes by, from the `tune` section of a resolved configuration."""
+    limits = tune.get("constraints") or {}
+    return (*(tune.get("objectives") or ()), *(cost for cost, limit in limits.items() if limit is not None))
+
+
+def rank(value: float, loss: float | None, trial: int, minimise: bool) -> tuple[float, float, int]:
+    """What the best trial has the least of: the metric decides, of equals the lower validation loss, then the number.
+
+    Args:
+        value, loss: of the validation rows.
+        trial: its number.
+        minimise: whether less of the metric is better.
+    """
+    return value if minimise else -value, math.inf if loss is None else loss, trial
 
 
 def check_search(tune: TuneConfig, problems: Problems) -> None:

@@ -31,7 +31,7 @@ def make_optimizer(classifier: Classifier, config: TrainConfig, hooks: Hooks) ->
 
 
 def rate(step: int, total: int, warmup: float, schedule: str) -> float:
-    """Share of the peak rate at a step (from 0) of `total`: a linear rise, then the schedule's fall to 0 at the end."""
+    """Share of the peak rate at a step (from 0) of `total`: a linear rise, then the schedule's way to the end."""
     rising = int(warmup * total)
     if step < rising:
         return (step + 1) / rising

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.config import LOSSES, LaunchConfig
+from harness.limits import searched
 from harness.record import digest
 
 AUTO = 8  # runs at most where `auto` decides: beyond, a pass gains little and a pack waits long for its slowest member
@@ -24,7 +25,7 @@ FIRST_POSITION: dict[str, Callable[[Any], int]] = {
 }
 OF_A_PROCESS = ("peak_memory_mb", "energy_joules")  # costs that a run has only if it had a process alone
 # Costs that a run has whatever else its process does; others are measured, and a study may go by those.
-COUNTED = ("params_trainable", "params_total", "saved_bytes", "steps", "samples", "tokens", "epochs")
+COUNTED = ("params_trainable", "saved_bytes")
 
 
 def most(launch: LaunchConfig) -> int:
@@ -46,8 +47,6 @@ def partners(config: Mapping[str, Any], architecture: str | None, phase: str = "
         phase: of the run; see `RunSpec`.
     """
     method, model, train, tune = (config.get(section) or {} for section in ("method", "model", "train", "tune"))
-    limits = tune.get("constraints") or {}
-    judged = (*(tune.get("objectives") or ()), *(cost for cost, limit in limits.items() if limit is not None))
     if (
         not (method.get("about") or {}).get("packs")
         or architecture not in FIRST_POSITION
@@ -55,7 +54,7 @@ def partners(config: Mapping[str, Any], architecture: str | None, phase: str = "
         or train.get("accumulate", 1) > 1
         or model.get("pooling") == "model"
         or model.get("quantise")
-        or any(cost not in COUNTED for cost in judged)
+        or any(cost not in COUNTED for cost in searched(tune))
         or (phase != "tune" and (config.get("report") or {}).get("cost") in OF_A_PROCESS)  # the report goes by it
     ):
         return None

@@ -185,11 +185,11 @@ def _read(file: Path) -> tuple[list[str], list[list[str]]]:
         raise HarnessError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8.") from None
     except (csv.Error, OSError) as error:
         raise HarnessError(f"{file} cannot be read as CSV: {error}.") from None
-    if len(lines) < 2:
+    numbered = [(number, row) for number, row in enumerate(lines, 1) if row]
+    if len(numbered) < 2:
         raise HarnessError(f"{file} has no rows: a header line and at least one row are needed.")
-    names, *rows = lines
-    rows = [row for row in rows if row]
-    if uneven := [number for number, row in enumerate(rows, 2) if len(row) != len(names)]:
+    names, *rows = [row for _, row in numbered]
+    if uneven := [number for number, row in numbered if len(row) != len(names)]:
         shown = ", ".join(map(str, uneven[:5]))
         raise HarnessError(
             f"{file} has {len(names)} columns, but {len(uneven)} rows have another number (rows {shown})."

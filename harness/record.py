@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -249,6 +250,11 @@ class Pack:
     neighbours: int = 1
 
 
+def study_argument(directory: Path) -> str:
+    """How a command line names a study: by its name where it lies in the default directory, else by its path."""
+    return shlex.quote(directory.name if directory.parent == Path("runs") else str(directory))
+
+
 def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_digest: str) -> str:
     """Hash what a run computes: 16 hex digits.
 
@@ -347,6 +353,14 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def last_changed(path: Path) -> float:
+    """When a file last changed, in seconds since the epoch by its file system's clock; 0 without one."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def _finite(content: Any) -> Any:
     if isinstance(content, float) and not math.isfinite(content):
         return None
@@ -365,3 +379,22 @@ def without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") 
         if path not in keys:
             kept[key] = without(value, keys, f"{path}.") if isinstance(value, Mapping) else value
     return kept
+
+
+def published(config: Mapping[str, Any], kept: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A configuration less what says where and how a run executes, which is nobody's business.
+
+    Args:
+        config: resolved.
+        kept: keys of `OPERATIONAL` that stay.
+    """
+    found = without(config, tuple(key for key in OPERATIONAL if key not in kept))
+    if isinstance(augmentations := found.get("augment"), Mapping):
+        # Their folders are part of signatures, so OPERATIONAL does not hold them.
+        found["augment"] = {
+            name: {key: value for key, value in node.items() if not key.endswith("path")}
+            if isinstance(node, Mapping)
+            else node
+            for name, node in augmentations.items()
+        }
+    return found

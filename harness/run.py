@@ -23,14 +23,13 @@ from harness.costs import Energy, occupied, serving, weight_bytes
 from harness.errors import HarnessError, is_disk_full
 from harness.experiment import Experiment, Result, Stopped
 from harness.gradient import run_gradient_trained
+from harness.limits import searched
 from harness.machine import PeakMemory, check_device, device_name, scheduler, use_fast_products, versions
 from harness.member import Member
 from harness.methods import ClosedForm, GradientTrained
 from harness.record import PAUSED, CorruptRecord, Pack, Record, RunPaths, RunSpec, atomic, now
 from harness.saved import describe, save_model
 from harness.train import fit
-
-__all__ = ["check_device", "execute"]
 
 STOP_SECONDS = 0.5  # how often the stop file is looked for
 # Costs that a run which waited at a rung brings to its next attempt: its own are added, or the larger one counts.
@@ -70,7 +69,7 @@ def execute(
     waiting = deque(pack.runs)
 
     def told(spec: RunSpec) -> Generator[Member, None, bool]:
-        went = yield from _execute(spec, interrupted, say, holds)
+        went = yield from _execute(spec, interrupted, say, holds, pack.neighbours)
         settled(spec)
         return went
 
@@ -128,7 +127,7 @@ def _known(spec: RunSpec) -> Record | None:
 
 
 def _execute(
-    spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool]
+    spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool], neighbours: int
 ) -> Generator[Member, None, bool]:
     """Execute one run; yield what is to be trained for it; return False if it was stopped to go on later."""
     started, trained, accompanied = time.perf_counter(), 0.0, False
@@ -180,7 +179,7 @@ def _execute(
         "peak_memory_mb": None if memory is None or accompanied else round(memory.megabytes(), 1),
         "energy_joules": None if energy is None or accompanied else energy.joules(),
     }
-    record.cost = _costs(result.cost, before, seconds, device, own, spec)
+    record.cost = _costs(result.cost, before, seconds, device, own, neighbours)
     record.provenance = versions() | scheduler() | {"device_name": device and device_name(device)} | result.provenance
     record.ended = None if record.status == "running" else now()
     if not holds(spec):
@@ -214,7 +213,7 @@ def _costs(
     seconds: float,
     device: str | None,
     own: dict[str, float | None],
-    spec: RunSpec,
+    neighbours: int,
 ) -> dict[str, Any]:
     """What a run has cost, with what earlier attempts have that paused at a rung.
 
@@ -224,7 +223,7 @@ def _costs(
         seconds: of this attempt.
         device: where it computed; None if that was not found.
         own: peak memory and energy of this attempt; None is not known, and then neither is the whole.
-        spec: of the run.
+        neighbours: see `Pack`.
     """
     total = seconds + before.get("total_seconds", 0.0)
     if before:
@@ -232,7 +231,7 @@ def _costs(
             name: None if (value := own[name]) is None or before.get(name) is None else join(value, before[name])
             for name, join in (("peak_memory_mb", max), ("energy_joules", operator.add))
         }
-    costs = found | {"total_seconds": total} | occupied(total, device, spec.config.get("launch") or {})
+    costs = found | {"total_seconds": total} | occupied(total, device, neighbours)
     return {name: round(v, 6) if isinstance(v, float) else v for name, v in costs.items()} | {
         **own,
         "threads": torch.get_num_threads(),
@@ -305,10 +304,8 @@ def _save(experiment: Experiment) -> None:
 def _measure_serving(experiment: Experiment) -> None:
     """Measure latency and throughput; what goes wrong there leaves them unknown, and the run's result stands."""
     result = experiment.result
-    tune = experiment.spec.config.get("tune") or {}  # tuning measures it only where it goes by it
-    limits = tune.get("constraints") or {}
-    named = (*(tune.get("objectives") or ()), *(cost for cost, limit in limits.items() if limit is not None))
-    wanted = any(str(cost).startswith("latency") for cost in named)
+    # Tuning measures it only where it goes by it.
+    wanted = any(cost.startswith("latency") for cost in searched(experiment.spec.config.get("tune") or {}))
     if not (experiment.tests or wanted) or result.classifier is None:
         return
     try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.limits import keeps
+from harness.limits import keeps, rank
 from harness.record import Record, race_of
 
 
@@ -171,14 +171,12 @@ def _size(space: Mapping[str, Any]) -> int | None:
 
 
 def _best(tuned: list[Record], metric: str, minimise: bool) -> Record | None:
-    """The best trial as the study chooses it: among equals the lowest validation loss, then the earliest."""
-
-    def rank(record: Record) -> tuple[float, float, int]:
-        value = _value(record, metric) or 0.0
-        loss = _value(record, "loss")
-        return value if minimise else -value, float("inf") if loss is None else loss, record.trial or 0
-
-    return min((r for r in tuned if r.status == "ok" and _value(r, metric) is not None), key=rank, default=None)
+    """The best trial as the study chooses it."""
+    scored = ((r, value) for r in tuned if r.status == "ok" and (value := _value(r, metric)) is not None)
+    found = min(
+        scored, key=lambda each: rank(each[1], _value(each[0], "loss"), each[0].trial or 0, minimise), default=None
+    )
+    return found and found[0]
 
 
 def _confirmed(ended: list[Record], best: Record | None, choice: Mapping[str, Any]) -> list[Record]:

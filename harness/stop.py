@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import studies
 from harness.errors import HarnessError
 from harness.launch.submissions import COORDINATOR
-from harness.record import STOP, atomic, now
+from harness.record import STOP, atomic, now, study_argument
 
 POLL_SECONDS = 0.25
 
@@ -61,7 +61,7 @@ def stop(directory: Path, wait: float) -> int:
     if not _wait(directory, wait):
         _say(
             f"{directory.name} was asked to stop and is still stopping after {wait:g} s: its runs go on to where they "
-            f"can write a checkpoint. Look again: python -m harness.status {_argument(directory)}"
+            f"can write a checkpoint. Look again: python -m harness.status {study_argument(directory)}"
         )
         return 1
     path.unlink(missing_ok=True)  # had the study ended by itself meanwhile, the file would stop the next one
@@ -126,11 +126,6 @@ def _kept(directory: Path) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _argument(directory: Path) -> str:
-    """How a command line names the study."""
-    return shlex.quote(directory.name if directory.parent == Path("runs") else str(directory))
 
 
 def _say(line: str) -> None:

@@ -167,10 +167,9 @@ def coordinator_job(directory: Path) -> dict[str, Any] | None:
     job = str(content["job_id"])
     known = _ask(job)
     if known is None:  # no scheduler here to be asked
-        seen = _mapping(_mapping(read_json(directory / "jobs" / "state.json").get("jobs")).get(job))
-        known = {key: str(seen.get(key) or "") for key in ("state", "node", "reason")}
-        if not known["state"] and _has_begun(directory, str(content.get("submitted") or "")):
-            known["state"] = "ENDED"  # it began, and whoever asks here knows that nobody holds the study
+        # It began, and whoever asks here knows that nobody holds the study; else nothing can be told.
+        begun = _has_begun(directory, str(content.get("submitted") or ""))
+        known = {"state": "ENDED" if begun else "", "node": "", "reason": ""}
     return {**content, "job_id": job, **known}
 
 

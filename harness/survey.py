@@ -16,10 +16,9 @@ import yaml
 
 from harness import studies
 from harness.launch.submissions import COORDINATOR
-from harness.record import PAUSED, CorruptRecord, Record
+from harness.record import PAUSED, CorruptRecord, Record, last_changed
 from harness.standing import CellStatus, cells
 
-STATES = ("running", "queued", "done", "stopped")
 SINGLE_QUIET = 600  # seconds without a sign of life after which a single run counts as stopped
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -30,7 +29,7 @@ class Survey:
     """A study at one moment.
 
     Attributes:
-        state: one of `STATES`.
+        state: running | queued | done | stopped.
         holder: who coordinates it, or died doing so: {pid, host, since}; None if nobody does.
         coordinator: see `harness.studies.coordinator_job`.
         runs: number of runs by `ok`, `pruned`, `failed` (lost ones are), `running`, `queued`, `paused` (at a
@@ -69,7 +68,7 @@ class _Runs:
 
 def survey(directory: Path) -> Survey:
     """Look at a study, whatever state it is in."""
-    asked = _asked(directory / "sweep.yaml", _changed(directory / "sweep.yaml"))
+    asked = _asked(directory / "sweep.yaml", last_changed(directory / "sweep.yaml"))
     held = studies.held(directory)
     holder = studies.read_json(directory / "holder.json") or None
     job = studies.coordinator_job(directory)
@@ -92,7 +91,7 @@ def survey(directory: Path) -> Survey:
     finished = Counter(record.status for name, record in runs.records.items() if name not in runs.doing)
     doing_now = Counter(runs.doing.values())
     files = ("sweep.yaml", "choices.json", "study.journal", COORDINATOR)
-    times = [*runs.changed.values(), *(_changed(directory / name) for name in files)]
+    times = [*runs.changed.values(), *(last_changed(directory / name) for name in files)]
     return Survey(
         name=directory.resolve().name, directory=directory, state=state, holder=holder, coordinator=job, cells=standing,
         runs={
@@ -113,7 +112,7 @@ def _read(root: Path) -> _Runs:
     runs = _Runs()
     for path in sorted(root.glob("*/*/record.json")):
         name = studies.run_name(path.parent)
-        changed = _changed(path)
+        changed = last_changed(path)
         try:
             record = _record(path, changed)
         except CorruptRecord:
@@ -123,7 +122,7 @@ def _read(root: Path) -> _Runs:
             runs.records[name], runs.changed[name] = record, changed
             if record.status == "running":
                 signs = (path.parent / "metrics.jsonl", path.parent / "log.txt")
-                runs.changed[name] = max(changed, *map(_changed, signs))
+                runs.changed[name] = max(changed, *map(last_changed, signs))
     return runs
 
 
@@ -158,7 +157,7 @@ def _say_what_runs(
             alive = now - runs.changed[name] < SINGLE_QUIET
         else:
             # A record that says `running` and is older than the coordinator was left by an earlier one.
-            alive = held and _changed(directory / "runs" / name / "record.json") >= since - 1
+            alive = held and last_changed(directory / "runs" / name / "record.json") >= since - 1
         runs.doing[name] = "running" if alive else "interrupted"
     for task in tasks:
         if task.over:
@@ -174,18 +173,10 @@ def _say_what_runs(
 def _choices(directory: Path) -> dict[str, Any]:
     """The choices of the last command; those of an earlier one do not count, for this one may have more trials."""
     path = directory / "choices.json"
-    return studies.read_json(path) if _changed(path) >= _changed(directory / "sweep.yaml") else {}
+    return studies.read_json(path) if last_changed(path) >= last_changed(directory / "sweep.yaml") else {}
 
 
 def _came_after(holder: dict[str, Any] | None, job: dict[str, Any]) -> bool:
     """Whether a coordinator took the study after its job was submitted; an earlier one may have died in its place."""
     taken, submitted = (studies.seconds(str(value)) for value in ((holder or {}).get("since"), job.get("submitted")))
     return holder is not None and (taken is None or submitted is None or taken >= submitted)
-
-
-def _changed(path: Path) -> float:
-    """When a file last changed; 0 without one."""
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0

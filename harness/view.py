@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import studies
+from harness.record import study_argument
 from harness.report.escape import plain
 from harness.report.wording import percent, score
 from harness.survey import Survey
@@ -31,7 +32,7 @@ def overview(found: Sequence[Survey], runs_dir: Path) -> list[RenderableType]:
     if not found:
         return [Text(f"There are no studies in {runs_dir}.")]
     table = _new_table(
-        "study", "state", ">cells", ">ok", ">failed", ">running", ">queued", "last activity", fold="study"
+        "study", "state", ">cells", ">ended", ">failed", ">running", ">queued", "last activity", fold="study"
     )
     for each in sorted(found, key=lambda each: each.activity or 0, reverse=True):
         numbers = (each.runs["ok"] + each.runs["pruned"], each.runs["failed"], each.runs["running"])
@@ -149,7 +150,7 @@ def _failures(found: Survey) -> list[Text]:
         more = f" and {len(names) - 1} more of the cell" if len(names) > 1 else ""
         lines.append(Text.assemble((f"{plain(names[0])}{more}: ", "red"), error))
     rest = sum(len(names) for names in list(groups.values())[FAILURES:])
-    command = f"python -m harness.logs {_argument(found)} {found.failures[0]['run']}"
+    command = f"python -m harness.logs {study_argument(found.directory)} {found.failures[0]['run']}"
     return [*lines, Text(f"{f'And {rest} more. ' if rest else ''}The whole story of one: {command}", style="dim")]
 
 
@@ -189,11 +190,6 @@ def _state(state: str) -> Text:
 
 def _plain(text: str, limit: int | None = None) -> Text:
     return Text(plain(text, limit))  # text, not str: names may hold what the terminal library takes for markup
-
-
-def _argument(found: Survey) -> str:
-    """How a command line names the study."""
-    return shlex.quote(found.name if found.directory == Path("runs") / found.name else str(found.directory))
 
 
 def _duration(stamp: Any) -> str:

@@ -80,6 +80,16 @@ def main(
     return run
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the marker
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several processes, one takes the tests of Slurm, first, since they mostly wait; any takes those of a file."""
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            group = "slurm" if item.get_closest_marker("slurm") else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name what a run in CI skipped although it should not have."""
     for line in _forbidden(terminalreporter):

@@ -58,6 +58,8 @@ CASES = [
     # devices, models, directories
     (("device=cuda",), r"cuda"),
     (("model.path=nowhere",), r"nowhere"),
+    (("model=own",), r"model=own names no source: set model\.hub=<owner/name>"),
+    (("model.hub=null", "model.bundled=null", "model.digests=null"), r"model=minilm names no source"),
     (("runs_dir=mine.csv/runs",), r"runs_dir=mine\.csv/runs cannot be written to .*Choose another"),
     (("reports_dir=mine.csv/reports",), r"reports_dir=mine\.csv/reports cannot be written to"),
 ]
@@ -87,11 +89,16 @@ STUDY_CASES = [
     (("method=lora", "tune.sampler=grid"), r"tune\.sampler=grid needs a finite space"),
     (("method=lora,lorra", "task=demo,dmeo"), r"(?s)lorra: there is no such method.*dmeo: there is no such task"),
     (("method=lora,lora",), r"named twice"),
+    (("model=own,minilm", "model.path=/x"), r"model\.path=/x would give its files to each of own, minilm"),
     (("task.max_length=interval(1,9)",), r"takes a list of choices, not an interval"),
     (("seed=interval(1,9)",), r"list the values"),
     (("tracker=wandb,tensorboard",), r"no cells of trackers.*tracker=\[wandb,tensorboard\]"),
     (("train.lr=choice(1e-3",), r"train\.lr=choice\(1e-3"),
     (("method=zero_shot", "train.lr=tag(log,interval(1e-4,1e-2))"), r"no cell of this study has the key train\.lr"),
+    (
+        ("method=zero_shot", "task.validation=kfold", "task.folds=3", "tune.objectives=[saved_bytes]"),
+        r"saved_bytes cannot be measured in tuning with task\.validation=kfold",
+    ),
     (("tune.storage=postgresql://user:secret@nowhere.invalid/x", "method=zero_shot"), r"tune\.storage=postgresql"),
 ]
 

@@ -16,7 +16,10 @@ from tests.small import ROOT
 
 CONFIGS = sorted(path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml"))
 GROUPS = [
-    path for path in CONFIGS if path.parent.as_posix() not in (".", "hardware", "regularise", "augment", "tracker")
+    path
+    for path in CONFIGS
+    if path.parent.as_posix() not in (".", "hardware", "regularise", "augment", "tracker")
+    and path.as_posix() != "model/own.yaml"  # it needs to be told which
 ]
 HARDWARE = sorted(path.stem for path in (ROOT / "conf" / "hardware").glob("*.yaml"))
 REGULARISERS = sorted(path.stem for path in (ROOT / "conf" / "regularise").glob("*.yaml"))

@@ -41,9 +41,8 @@ def test_what_is_held(tmp_path: Path, cache: Path) -> None:
 
 def test_shared_accelerator() -> None:
     """Runs that share a GPU are each charged their share."""
-    held = costs.occupied(60.0, "cuda", {"kind": "local", "workers_per_gpu": 3})
-    assert held["accelerator_seconds"] == 20.0
-    assert costs.occupied(60.0, "cuda", {"kind": "slurm", "workers_per_gpu": 3})["accelerator_seconds"] == 60.0
+    assert costs.occupied(60.0, "cuda", 3)["accelerator_seconds"] == 20.0
+    assert costs.occupied(60.0, "cuda", 1)["accelerator_seconds"] == 60.0
 
 
 def test_failed_measurement_costs_no_result(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

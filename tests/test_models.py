@@ -45,8 +45,8 @@ def batch(resolved: ResolvedModel, texts: list[str]) -> dict[str, torch.Tensor]:
 
 
 def test_every_model_yaml_is_named_after_its_file() -> None:
-    """conf/model holds at least the documented models; each instantiates under its own name."""
-    files = sorted((ROOT / "conf/model").rglob("*.yaml"))
+    """conf/model holds at least the documented models; each but `own` has a source and instantiates under its name."""
+    files = sorted(path for path in (ROOT / "conf/model").rglob("*.yaml") if path.stem != "own")
     names = {build(yaml.safe_load(file.read_text(encoding="utf-8"))).name for file in files}
     assert names == {file.stem for file in files}
     assert names >= {
@@ -54,6 +54,15 @@ def test_every_model_yaml_is_named_after_its_file() -> None:
         "bge-small-en", "albert-base", "electra-base", "mpnet-base", "gpt2", "llama-3.2-1b", "qwen3-0.6b",
         "gemma-3-270m", "t5-base",
     }  # fmt: skip
+
+
+def test_a_model_of_ones_own(tmp_path: Path) -> None:
+    """`model=own` takes a directory; keys of the default model may be switched off by null."""
+    directory = build(MINILM).resolve(tmp_path).path
+    own = yaml.safe_load((ROOT / "conf/model/own.yaml").read_text(encoding="utf-8"))
+    assert build(own | {"path": str(directory), "name": "mine"}).resolve(tmp_path).path == directory
+    without = Model(**_fields(hub=None, bundled=None, digests=None, path=str(directory)))
+    assert without.resolve(tmp_path).path == directory
 
 
 def test_resolving_imports_no_torch(tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def test_what_is_wrong_is_told(probe: RunSpec, home: Path, cache: Path, capsys: 
     model = str(probe.paths.model)
     (home / "texts.csv").write_text("text,id\nhello,1\n")
     (home / "empty.csv").write_text("text\n")
+    (home / "blank.csv").write_text("text\n\n")
+    (home / "spaced.csv").write_text("text,id\n\nhello,1\nhello\n")
     (home / "latin.csv").write_bytes(b"text\nf\xfcr\n")
     (home / "ragged.csv").write_text("text,id\nhello,1\nhello\n")
     cases = [
@@ -131,6 +133,8 @@ def test_what_is_wrong_is_told(probe: RunSpec, home: Path, cache: Path, capsys: 
         ([model, str(home / "texts.csv"), "--text", "txt"], "has no column txt. Did you mean text?"),
         ([model, str(home / "texts.csv"), "--text", "text", "--text", "id"], "takes 1 text column, not 2"),
         ([model, str(home / "empty.csv")], "has no rows"),
+        ([model, str(home / "blank.csv")], "has no rows"),
+        ([model, str(home / "spaced.csv")], "rows have another number (rows 4)"),
         ([model, str(home / "latin.csv")], "is not UTF-8 (byte 6)"),
         ([model, str(home / "ragged.csv")], "rows have another number (rows 3)"),
         ([model, str(home / "texts.csv"), "--output", str(home / "texts.csv")], "would overwrite the texts"),

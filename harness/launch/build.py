@@ -7,34 +7,39 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from harness.config import Config, LaunchConfig
+from harness.config import LaunchConfig
 from harness.launch.base import Launcher
 from harness.launch.inline import InlineLauncher
 from harness.launch.local import LocalLauncher, start_server
 
 
-def make_launcher(config: LaunchConfig, device: str, work: int, interrupted: Callable[[], bool]) -> Launcher:
+def make_launcher(config: LaunchConfig, device: str, work: float, interrupted: Callable[[], bool]) -> Launcher:
     """Make the launcher.
 
     Args:
         config: the `launch` section.
         device: auto | cpu | cuda | mps: the GPUs are counted unless the runs stay on the CPU.
-        work: the most jobs that could ever be under way at once; no more workers than that are started.
+        work: the most jobs that could ever be under way at once, infinite where that is not known; no more workers than
+            that are started.
         interrupted: see `InlineLauncher`.
     """
     if config.kind == "inline":
         return InlineLauncher(config.threads, interrupted)
     gpus = visible_gpus() if device in ("auto", "cuda") else ()
     workers, threads = divide(config, len(gpus), os.cpu_count() or 1)
-    workers = max(1, min(workers, work))
+    workers = max(1, int(min(workers, work)))
     return LocalLauncher(workers, threads, config.timeout_min, gpus)
 
 
-def begin(config: Config) -> None:
-    """Begin, beside the caller, what takes longest about a launcher that will be made: the imports of local workers."""
-    if config.launch.kind == "local" and not config.plan:
-        gpus = visible_gpus() if config.device in ("auto", "cuda") else ()
-        start_server(divide(config.launch, len(gpus), os.cpu_count() or 1)[1])
+def begin(launch: LaunchConfig, device: str) -> None:
+    """Begin, beside the caller, what takes longest about a launcher that will be made: the imports of local workers.
+
+    Args:
+        launch, device: as for `make_launcher`.
+    """
+    if launch.kind == "local":
+        gpus = visible_gpus() if device in ("auto", "cuda") else ()
+        start_server(divide(launch, len(gpus), os.cpu_count() or 1)[1])
 
 
 def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:

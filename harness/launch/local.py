@@ -17,7 +17,6 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -25,7 +24,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
 from harness.launch.base import Job, Launcher, Outcome, use_threads
-from harness.record import Pack
+from harness.record import Pack, last_changed
 
 
 @dataclass
@@ -165,12 +164,7 @@ class LocalLauncher(Launcher):
 
 def _last_written(job: Job) -> float:
     """When a run of a job last wrote its record or a score; 0 if none has."""
-    last = 0.0
-    for run in job.pack.runs:
-        for path in (run.paths.record, run.paths.metrics):
-            with suppress(OSError):
-                last = max(last, path.stat().st_mtime)
-    return last
+    return max(last_changed(path) for run in job.pack.runs for path in (run.paths.record, run.paths.metrics))
 
 
 def start_server(threads: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from harness.config import SlurmConfig
 from harness.errors import Problems
 
-# Handed to submitit's script under these very names.
+# Handed to submitit's script, nearly all under these names (`harness.launch.scripts`).
 PASSED = (
     "partition", "account", "qos", "constraint", "exclude", "nodelist", "timeout_min", "gpus_per_node", "gres",
     "cpus_per_task", "mem_gb", "signal_delay_s", "array_parallelism", "setup", "srun_args", "additional_parameters",

@@ -61,8 +61,8 @@ class Submission:
 class Marker:
     """The name of a file in `ended/`: `<token>.<task>.<what>.<number>`.
 
-    `run.<k>`: the k-th run of the task's pack has a finished record. `error.<restart>`: the task could not go on; the
-    file says why. `stopped.<restart>`: a stop file asked it to end.
+    `run.<k>`: the k-th run of the task's pack has ended, or waits at a rung. `error.<restart>`: the task could not go
+    on; the file says why. `stopped.<restart>`: a stop file asked it to end, or it could not be requeued.
     """
 
     token: str

@@ -27,7 +27,8 @@ class Method(ABC):
 
     Attributes:
         name: the file's name in conf/method.
-        space: {override key: Hydra sweep string} that tuning searches; the coordinator reads it.
+        space: {override key: Hydra sweep string, or {sweep, when} for a conditional one} that tuning searches; the
+            coordinator reads it.
         ignores: sections of the configuration that change nothing for this method, such as `train`: they are neither
             tuned nor part of a run's signature.
         resources: what a job needs at least, such as {mem_gb: 16}; joined with the model's and the cluster profile's.
@@ -37,7 +38,7 @@ class Method(ABC):
     """
 
     name: str
-    space: Mapping[str, str] = field(default_factory=dict)
+    space: Mapping[str, Any] = field(default_factory=dict)
     ignores: Sequence[str] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)

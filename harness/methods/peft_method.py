@@ -92,8 +92,8 @@ def wrap(backbone: Any, config: Any, name: str, model: Model) -> Any:
     """Put an adapter into a backbone, in place.
 
     Which layers it changes is said by the method, by name or by role (`attention`: harness/models/architectures.py),
-    else by the model, else by the architecture's queries and values (IA3: keys, values and the last feed-forward layer,
-    whatever the model names), else by PEFT's table of architectures.
+    else by the model, else by the architecture's queries and values (IA3: keys, values and the last feed-forward layer
+    come before what the model names), else by PEFT's table of architectures.
 
     Raises:
         HarnessError: PEFT refuses, and its reason.

@@ -198,7 +198,8 @@ def modules_of(backbone: Any, role: str, model: str) -> list[str]:
         kind = getattr(backbone.config, "model_type", type(backbone).__name__)
         raise HarnessError(
             f"model={model} is of an architecture ({kind}) whose layers have no known roles, so {role} names none. "
-            f"Known: {', '.join(sorted(ARCHITECTURES))}. Name the layers themselves, or set model.target_modules."
+            f"Known: {', '.join(sorted(ARCHITECTURES))}. A method of PEFT takes names of layers, too "
+            "(method.config.target_modules=[...]); method=full needs none."
         )
     names: tuple[str, ...] | str = getattr(layers, role)
     return [names] if isinstance(names, str) else list(names)

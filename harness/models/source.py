@@ -88,6 +88,7 @@ class Model:
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        self.digests = self.digests or {}  # null in a configuration
         problems = Problems()
         problems.check(
             self.pooling in POOLINGS,
@@ -103,7 +104,7 @@ class Model:
         )
         problems.check(
             bool(self.hub or self.path or self.bundled),
-            f"model={self.name} names no source: set model.hub=<owner/name> or model.path=<directory>.",
+            f"model={self.name} names no source: set model.hub=<owner/name> or model.path=<directory>, and model.name.",
         )
         problems.raise_any()
 
@@ -181,7 +182,8 @@ class Model:
             problems.check(
                 found == expected,
                 f"{what} is not the model that model={self.name} names: {name} has sha256 {found}, not {expected}. "
-                f"Remove it and fetch it anew, or name your own model by model.path=<directory>.",
+                "Remove it and fetch it anew. A model of your own: model=own model.hub=<owner/name> or "
+                "model.path=<directory>, and model.name=<what reports call it>.",
             )
         problems.raise_any()
 

@@ -16,14 +16,14 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError
-from harness.record import OPERATIONAL, RunPaths, atomic, without
+from harness.record import RunPaths, atomic, published
 
 SUFFIX = ".zip"
 # Of a study's own files; of a run those that `_run_files` gives.
 STUDY_FILES = ("sweep.yaml", "choices.json", "importances.json", "plan.json", "outcome.json")
 MACHINE = ("platform", "slurm")  # of a record's provenance: the build of the system, names of nodes and partitions
 LARGEST = 2**30  # bytes that an archive may unfold to: a report reads files that others made
-_PATH = re.compile(r"(?<![\w.])/(?:[^/\s]+/)+([^/\s]*)")  # an absolute path, and its last part
+_PATH = re.compile(r"(?<![\w.:/])/(?:[^/\s]+/)+([^/\s]*)")  # an absolute path, and its last part
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same study gives the same archive
 
 
@@ -96,11 +96,9 @@ def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
     if paths.record.is_file():
         record = json.loads(paths.record.read_bytes())
         kept = {key: value for key, value in record.get("provenance", {}).items() if key not in MACHINE}
-        source = str(kept.get("model_source") or "")
-        if source.startswith("path "):
-            kept["model_source"] = f"path {Path(source).name}"
-        error = record.get("error") and _PATH.sub(r"\1", record["error"])
-        yield paths.record.name, json.dumps(record | {"provenance": kept, "error": error}, ensure_ascii=False).encode()
+        shown = {key: _pathless(record[key]) for key in ("error", "data") if key in record}
+        content = record | shown | {"provenance": _pathless(kept)}
+        yield paths.record.name, json.dumps(content, ensure_ascii=False).encode()
     config: dict[str, Any] = {}
     if paths.config.is_file():
         config = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
@@ -127,17 +125,34 @@ def _stripped_sweep(content: bytes) -> bytes:
     sweep = yaml.safe_load(content)
     if not isinstance(sweep, dict):
         return content
-    cells = [
-        {**cell, "config": _stripped(cell.get("config") or {})} if isinstance(cell, dict) else cell
-        for cell in sweep.get("cells") or []
-    ]
-    return _dump({**sweep, "cells": cells})
+    return _dump({**sweep, "cells": [_stripped_cell(cell) for cell in sweep.get("cells") or []]})
+
+
+def _stripped_cell(cell: Any) -> Any:
+    if not isinstance(cell, dict):
+        return cell
+    question = cell.get("question")
+    if isinstance(question, dict) and isinstance(question.get("config"), dict):
+        cell = {**cell, "question": {**question, "config": _stripped(question["config"])}}
+    return {**cell, "config": _stripped(cell.get("config") or {})}
 
 
 def _stripped(config: Mapping[str, Any]) -> dict[str, Any]:
     # Which texts and labels were read says what was computed; the metric and the search space belong to it, too.
-    kept = ("method.space", "task.text", "task.label")
-    return without(config, tuple(key for key in OPERATIONAL if key not in kept))
+    return published(config, kept=("method.space", "task.text", "task.label"))
+
+
+def _pathless(value: Any) -> Any:
+    """A record's value with nothing but the last part of every path."""
+    if isinstance(value, dict):
+        return {key: _pathless(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_pathless(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("path ") and "/" in value and " " not in value[5:]:  # where a model was found
+        return f"path {Path(value[5:]).name}"
+    return _PATH.sub(r"\1", value)
 
 
 def _dump(content: Mapping[str, Any]) -> bytes:

@@ -129,6 +129,10 @@ def _gap_text(case: Case) -> str:
     return f"{middle} ({low} to {high})"
 
 
+def _by_seed(case: Case) -> str:
+    return " ".join(wording.score(value, case.row.cell.metric) for value in case.row.test_values)
+
+
 def _share_text(case: Case) -> str:
     share = case.row.evaluate_share
     return "" if share is None else f"{100 * share:.0f} %"
@@ -178,8 +182,12 @@ FIELDS: dict[str, Field] = {
         _words("verdict", "verdict", _verdict("word")),
         Field("ahead", "against the best other", ahead, _gap_text, falling=True),
         _score("gap", "below the best", _verdict("gap")),
+        _score("gap_low", "against the best, from", _verdict("low")),
+        _score("gap_high", "against the best, to", _verdict("high")),
         _score("detectable", "detectable gap", _verdict("detectable")),
         _count("n_seeds", "seeds", lambda case: len(case.row.seeds)),
+        _words("seeds", "their numbers", lambda case: " ".join(map(str, case.row.seeds))),
+        _words("test_values", "test by seed", _by_seed),
         _score("val_best", "val", lambda case: case.row.val_best),
         _large("params_trainable", "trainable", lambda case: case.row.params_trainable),
         _cost("train_seconds", "train", lambda case: case.row.train_seconds),
@@ -200,6 +208,9 @@ FIELDS: dict[str, Field] = {
         _cost("ownership_seconds", "total machine time", lambda case: _owned(case, "seconds")),
         _count("trials", "trials", lambda case: case.row.trials),
         _count("failed", "failed", lambda case: case.row.failed),
+        _count("lost", "lost", lambda case: case.row.lost),
+        _count("pruned", "pruned", lambda case: case.row.pruned),
+        _count("unreadable", "unreadable", lambda case: case.row.cell.unreadable),
         _words("status", "status", lambda case: case.row.status, lambda case: wording.outcome(case.row)),
         _words("recommended", "recommended", lambda case: "yes" if case.judgement.recommended else None),
         _words("hyperparameters", "hyperparameters", lambda case: wording.settings(case.row.hyperparameters)),

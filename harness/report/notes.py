@@ -193,7 +193,7 @@ def _superseded(rows: Sequence[Row]) -> Iterator[Note]:
     for row in rows:
         if row.superseded:
             runs = wording.plural(row.superseded, "confirmed run")
-            what = "of an earlier choice of hyperparameters or data not counted."
+            what = "of an earlier choice of hyperparameters, seeds or data not counted."
             yield Note("Runs", f"{wording.name(row, rows)}: {runs} {what}")
 
 

@@ -232,7 +232,7 @@ def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def _asked(study: Study) -> list[tuple[str, str]]:
     """Give what the study asked besides its cells: budget, sampler, seeds, machine."""
-    keys = ("created", "harness", "question", "tune", "confirm", "budget", "hardware")
+    keys = ("created", "harness", "tune", "confirm", "hardware")
     asked = flat({key: study.sweep[key] for key in keys if study.sweep.get(key) is not None})
     return [(key, wording.setting(value)) for key, value in asked.items()]
 

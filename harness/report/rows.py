@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.limits import keeps
+from harness.limits import keeps, rank
 from harness.metrics import METRICS
 from harness.price import dollars
 from harness.record import Record, digest
@@ -101,7 +101,7 @@ def rows(study: Study) -> list[Row]:
     wanted = len(seeds) if isinstance(seeds, list) else seeds if isinstance(seeds, int) else None
     hardware = _mapping(study.sweep.get("hardware"))
     limits = _mapping(_mapping(study.sweep.get("tune")).get("constraints"))
-    return sorted((_row(cell, wanted, hardware, limits) for cell in study.cells), key=_rank)
+    return sorted((_row(cell, len(cell.chosen) or wanted, hardware, limits) for cell in study.cells), key=_rank)
 
 
 def mean_std(values: Iterable[float]) -> tuple[float | None, float | None]:
@@ -170,7 +170,7 @@ def _best_trial(
     scored = [(run, value) for run in done if (value := run.metric("val", cell.metric)) is not None]
     if not scored:
         return None, None
-    return min(scored, key=lambda pair: pair[1] if minimise else -pair[1])
+    return min(scored, key=lambda pair: rank(pair[1], pair[0].metric("val", "loss"), pair[0].trial or 0, minimise))
 
 
 def _evaluated(cell: Cell, best: Run | None) -> tuple[list[Run], int]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from harness.errors import Problems, nearest
 
@@ -46,14 +44,6 @@ class Settings:
     months: float = 12
     examples: bool = True
 
-    @classmethod
-    def of(cls, sweep: Mapping[str, Any], **given: Any) -> Settings:
-        """Take what was asked with a study (`report.*` in its sweep.yaml), except for what is given and not None."""
-        asked = sweep.get("report")
-        known = {field.name for field in fields(cls)}
-        values = {key: value for key, value in asked.items() if key in known} if isinstance(asked, Mapping) else {}
-        return cls(**values | {key: value for key, value in given.items() if value is not None})
-
     def check(self) -> None:
         """Check every value.
 
@@ -66,11 +56,12 @@ class Settings:
         problems.check(self.cost in COST_NAMES, f"cost={self.cost} is unknown. {nearest(self.cost, COST_NAMES)}")
         problems.check(
             self.requests_per_month is None or self.requests_per_month >= 0,
-            f"requests must be 0 or more, not {self.requests_per_month}.",
+            f"requests_per_month (--requests) must not be below 0, as {self.requests_per_month} is.",
         )
         problems.check(self.months > 0, f"months must be above 0, not {self.months}.")
         problems.check(
             self.cost not in OWNED or self.requests_per_month is not None,
-            f"cost={self.cost} counts serving, so it needs the number of requests a month.",
+            f"cost={self.cost} counts serving, so it needs the number of requests a month: "
+            "requests_per_month (--requests).",
         )
         problems.raise_any()

@@ -137,17 +137,12 @@ def varies(rows: Sequence[Row], what: str) -> bool:
 
 
 def _csv_row(case: Case) -> dict[str, Any]:
-    row, verdict = case.row, case.judgement.verdict
+    row = case.row
     special = {
         "variant": _json(row.cell.variant) if row.cell.variant else None,
         "hyperparameters": _json(row.hyperparameters) if row.hyperparameters else None,
         "test_values": _json(row.test_values) if row.test_values else None,
         "seeds": _json(row.seeds) if row.seeds else None,
-        "unreadable": row.cell.unreadable,
-        "pruned": row.pruned,
-        "lost": row.lost,
-        "gap_low": None if verdict is None else verdict.low,
-        "gap_high": None if verdict is None else verdict.high,
     }
     return {name: special[name] if name in special else _csv_value(FIELDS[name].value(case)) for name in COLUMNS}
 

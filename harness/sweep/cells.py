@@ -124,6 +124,13 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     problems = Problems()
     overrides = _overrides(loader, master, list(arguments), problems)
     request = _sort(loader, master, overrides, problems)
+    models = request.axes.get("model", [])
+    for key in ("model.path", "model.hub") if len(models) > 1 else ():
+        problems.check(
+            key not in request.fixed,
+            f"{request.fixed.get(key)} would give its files to each of {', '.join(models)}. Name one model "
+            "(model=own), or write a YAML for each model of yours (--config-dir).",
+        )
     problems.raise_any()
 
     cells = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.config import Config
+from harness.limits import rank
 from harness.record import Record, RunSpec
 from harness.sweep.choice import Choice
 from harness.sweep.judged import judged
@@ -206,10 +208,12 @@ class Contest:
             return self.trials.settled and not (self.trials.complete() and self.trials.finalist)
         return all(self._records.finished(spec) for spec in self.choice.specs)
 
-    def left(self) -> int:
-        """Runs still to be done, as far as can be said."""
+    def left(self) -> float:
+        """Runs still to be done, as far as can be said; infinite while nothing but time ends the tuning."""
         if self._give_up():
             return 0
+        if self.trials.endless and not self.tuning_over:
+            return math.inf
         tune = self.trials.left if not self.tuning_over else 0
         confirm = (
             sum(not self._records.finished(spec) for spec in self.choice.specs) if self.choice else self.unconfirmed
@@ -298,16 +302,16 @@ class Contest:
         return [(spec, record) for spec in specs if (record := self._records.finished(spec)) is not None]
 
     def _best(self) -> FrozenTrial | None:
-        """The best trial by validation metric; among equals the lowest validation loss, then the earliest."""
+        """The best trial; only of those that are equal by the metric are the records looked at."""
         done = self.trials.complete()
         equals = [trial for trial in done if trial.values[0] == done[0].values[0]]
 
-        def loss(trial: FrozenTrial) -> tuple[float, int]:
+        def place(trial: FrozenTrial) -> tuple[float, float, int]:
             record = self._records.finished(self._tune_spec(trial.number, self.trials.suggestion(trial.number).values))
-            value = record.metrics["val"].get("loss") if record else None
-            return (float("inf") if value is None else value, trial.number)
+            loss = record.metrics["val"].get("loss") if record else None
+            return rank(trial.values[0], loss, trial.number, not self.ready.cell.maximize)
 
-        return min(equals, key=loss, default=None)
+        return min(equals, key=place, default=None)
 
     def _tune_spec(self, number: int, values: dict[str, Any]) -> RunSpec:
         return self.ready.spec(

@@ -390,7 +390,8 @@ class Coordinator:
         left = None
         if self._seconds:
             runs = sum(contest.left() for contest in self._contests)
-            left = runs * sum(self._seconds) / len(self._seconds) / self._launcher.capacity
+            if not math.isinf(runs):
+                left = runs * sum(self._seconds) / len(self._seconds) / self._launcher.capacity
         self._progress.show([contest.view() for contest in self._contests], left)
 
 

@@ -89,7 +89,7 @@ def _find(ready: Ready, runs_dir: Path, place: Place) -> list[Record]:
     paths = runs_dir.glob(f"*/runs/*.{escape(cell.model)}.{escape(cell.method)}*/*/record.json")
     newest = sorted(((path.stat().st_mtime, path) for path in paths), reverse=True)[: 4 * LOOKED_AT]
     wanted = _alike(ready.base, ready)
-    known: dict[Path, bool] = {}  # runs of a cell and phase are configured alike but for what is tuned
+    known: dict[Path, bool] = {}  # runs of a cell are configured alike but for what is tuned
     found = []
     for _, path in newest:
         with suppress(CorruptRecord):

@@ -105,9 +105,9 @@ class Lane:
         return self._race.left if self._race.counting is self else 0
 
     @property
-    def promotable(self) -> int:
-        """The race's paused trials that go on, counted like those to come."""
-        return self._race.promotable if self._race.counting is self else 0
+    def endless(self) -> bool:
+        """See `Trials.endless`: the race."""
+        return self._race.endless
 
     @property
     def startable(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from harness.config import Config
 from harness.price import described, dollars
 from harness.record import PAUSED, RunPaths, now, write_json
-from harness.sweep.places import place
+from harness.sweep.places import place, share
 from harness.sweep.reconcile import Records
 
 OUTCOME = "outcome.json"
@@ -51,7 +51,7 @@ class Meter:
     ) -> None:
         self._path, self._records, self._began = directory / OUTCOME, records, began
         self._hardware = described(config)
-        self.slot_rate = slot_rate(config, base)
+        self.slot_rate = slot_rate(config, base, share(config, capacity))
         holds = config.launch.kind != "slurm" and self.slot_rate is not None
         self._rate = (self.slot_rate or 0.0) * capacity if holds else None
         before = _read(self._path)
@@ -139,17 +139,17 @@ def settle(directory: Path) -> None:
         write_json(directory / OUTCOME, before | {"ended": "done", "note": ""})
 
 
-def slot_rate(config: Config, base: Mapping[str, Any]) -> float | None:
+def slot_rate(config: Config, base: Mapping[str, Any], share: float) -> float | None:
     """Dollars a second of one run of a cell; None where no price is known for what it computes on.
 
     Args:
         config: the study's configuration.
         base: the cell's resolved configuration.
+        share: of a GPU, see `harness.sweep.places.share`.
     """
     where = place(base, config)
-    shared = config.launch.workers_per_gpu if config.launch.kind == "local" else 1
     gpu = where.device in ("cuda", "mps")
-    second = {"accelerator_seconds": 1 / shared if gpu else None, "core_seconds": float(where.threads)}
+    second = {"accelerator_seconds": share if gpu else None, "core_seconds": float(where.threads)}
     return dollars(second, described(config))
 
 

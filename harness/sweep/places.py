@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -40,6 +41,16 @@ def workers(config: Config) -> tuple[int, int]:
     if config.launch.kind == "slurm":
         return config.slurm.max_queued, config.launch.threads or config.slurm.cpus_per_task
     return divide(config.launch, len(gpus(config)), cores)
+
+
+def neighbours(config: Config, count: int) -> int:
+    """Of so many runs at once, those that share a GPU, or without one the machine; 1 for jobs of a cluster."""
+    return 1 if config.launch.kind == "slurm" else math.ceil(count / max(1, len(gpus(config))))
+
+
+def share(config: Config, count: int) -> float:
+    """What each of so many runs at once holds of a GPU, on average; all of one in jobs of a cluster."""
+    return 1.0 if config.launch.kind == "slurm" else min(1.0, max(1, len(gpus(config))) / count)
 
 
 def gpus(config: Config) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.config import Config, TuneConfig
+from harness.price import described
 from harness.record import CorruptRecord, Record, digest, now, write_json
 from harness.sweep import question
 from harness.sweep.earlier import from_records
@@ -22,7 +23,7 @@ from harness.sweep.estimate import Cost, Work, replay
 from harness.sweep.joint import groups
 from harness.sweep.measured import START_SECONDS, calibrate, idle
 from harness.sweep.meter import slot_rate
-from harness.sweep.places import memory_limit, place, workers
+from harness.sweep.places import memory_limit, place, share, workers
 from harness.sweep.plan_view import print_estimate, print_runs
 from harness.sweep.prepare import Ready, cache_dir
 from harness.sweep.samplers import planned_trials
@@ -118,6 +119,7 @@ def _kept(ready: Sequence[Ready], seeds: tuple[int, ...], config: Config) -> Pat
         "tune": [question.search(config.tune), config.tune.trials, config.tune.seconds],
         "seeds": list(seeds),
         "launch": [config.launch.kind, config.device, *workers(config)],
+        "machine": [described(config), config.hardware.memory_gb, config.keep],
     }
     return cache_dir({"cache_dir": config.cache_dir}) / "plans" / f"{digest(content)[:32]}.json"
 
@@ -148,7 +150,8 @@ def _estimate(
     count = max(1, min(workers(config)[0], runs))
     replayed, totals = replay(works, count)
     wall = before + replayed
-    rates: list[float | None] = [slot_rate(config, each.base) for each in ready]
+    held_each = share(config, count)
+    rates: list[float | None] = [slot_rate(config, each.base, held_each) for each in ready]
     held = None if config.launch.kind == "slurm" or None in rates else wall * count * max(rate or 0 for rate in rates)
     paid = [None if rate is None else round(seconds * rate, 6) for seconds, rate in zip(totals, rates, strict=True)]
     cells = [

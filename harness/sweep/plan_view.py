@@ -15,7 +15,7 @@ from harness.config import Config
 from harness.launch.resources import describe, merge
 from harness.packs import per_job
 from harness.sweep.joint import groups
-from harness.sweep.places import gpus, workers
+from harness.sweep.places import neighbours, workers
 from harness.sweep.prepare import Ready
 from harness.sweep.samplers import planned_trials
 
@@ -116,10 +116,11 @@ def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
         lines[0] += f" About {_dollars(plan['dollars'])} at {price} ({config.hardware.name or 'hardware'})."
     peak, limit = plan["peak_memory_mb"], plan["memory_limit_mb"]
     if peak is not None and limit is not None:
-        shared = 1 if slurm else config.launch.workers_per_gpu if gpus(config) else plan["workers"]
+        shared = neighbours(config, plan["workers"])
         fits = shared * peak <= limit
         times = f"{shared} x " if shared > 1 else ""
-        advice = "" if fits else " [red]This does not fit[/red]: fewer workers (launch.workers), or smaller batches."
+        more = "more memory (slurm.mem_gb)" if slurm else "fewer workers (launch.workers)"
+        advice = "" if fits else f" [red]This does not fit[/red]: {more}, or smaller batches."
         lines.append(
             f"Memory: {times}{_bytes(peak, 2**20)} of {_bytes(limit, 2**20)}{', fits.' if fits else '.'}{advice}"
         )

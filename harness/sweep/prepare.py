@@ -162,7 +162,7 @@ def _once(memo: dict[str, Any], node: Any, problems: Problems, make: Any) -> Any
 
 def _check_devices(device: str, problems: Problems) -> None:
     if device in ("cuda", "mps"):
-        from harness.run import check_device
+        from harness.machine import check_device
 
         try:
             check_device(device)

@@ -74,7 +74,7 @@ def open_storage(url: str | None, directory: Path, warn: Callable[[str], None]) 
 
 
 class _SingleWriterJournal(JournalFileBackend):  # type: ignore[misc] # Optuna publishes no types here
-    """Optuna's journal file under the study's own lock: a lock a line would cost more than the line."""
+    """Optuna's journal file with the cheaper of its locks: the study's own lock keeps other writers away already."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, lock_obj=JournalFileOpenLock(path))

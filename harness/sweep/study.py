@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
@@ -20,10 +23,10 @@ from rich.markup import escape
 from harness import snapshot
 from harness.config import Config
 from harness.errors import HarnessError, Problems
-from harness.launch import Launcher, begin, make_launcher
+from harness.launch import Launcher, make_launcher
 from harness.launch.submissions import Jobs
 from harness.price import described
-from harness.record import STOP, RunPaths
+from harness.record import STOP, RunPaths, study_argument
 from harness.report.settings import Settings
 from harness.sweep import question
 from harness.sweep.budget import Budget, check_dollars
@@ -42,6 +45,7 @@ from harness.sweep.replicate import Replication, plan_looks
 from harness.sweep.rungs import check_pruner
 from harness.sweep.samplers import startup_trials
 from harness.sweep.storage import lock, open_storage
+from harness.sweep.tell import check_costs
 from harness.sweep.warm_start import Start, warm_starts
 from harness.track import Following
 
@@ -66,7 +70,6 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     if asked.config.launch.kind == "slurm":  # jobs inherit it; models are fetched here, to where they look for them
         os.environ.update({name: str(value) for name, value in asked.config.slurm.environment.items()})
     config = _common(asked)
-    begin(config)
     ready = prepare(asked.cells, asked.config)
     name = config.study or question.default_name(config.sweep.name, ready, config.tune)
     directory = Path(config.runs_dir) / name
@@ -78,8 +81,9 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     by_id = {each.cell.id: each for each in ready}
     together = [[cell] for cell in asked.cells] if config.tune.mode == "fair" else groups(asked.cells)
     check_pruner([[by_id[cell.id] for cell in group] for group in together], config.tune)
+    check_costs(ready, config.tune)
     warm, unused = warm_starts(ready, config, directory)
-    check_dollars(config, [slot_rate(config, each.base) for each in ready])
+    check_dollars(config, [slot_rate(config, each.base, 1.0) for each in ready])
     open_jobs = Jobs(directory).open()
     if config.launch.kind == "slurm":
         # A coordinator that comes back to its jobs waits for a silent controller instead.
@@ -93,7 +97,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         raise HarnessError(
             f"The study {name} has {_count(sum(len(each.packs) for each in open_jobs), 'Slurm job')} under way, and "
             f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
-            f"first: python -m harness.stop {name}"
+            f"first: python -m harness.stop {study_argument(directory)}"
         )
     if config.plan:
         show_plan(console, name, directory, ready, asked.seeds, config, began)
@@ -200,8 +204,9 @@ def _coordinate(
     if config.launch.kind == "slurm":
         from harness.launch.slurm import SlurmLauncher
 
-        code = snapshot.take(directory, config.packages)
-        launcher: Launcher = SlurmLauncher(config.launch, config.slurm, directory, code, warn)
+        launcher: Launcher = SlurmLauncher(
+            config.launch, config.slurm, directory, snapshot.take(directory, config.packages), warn
+        )
     else:
         launcher = make_launcher(config.launch, config.device, max(1, work), lambda: interrupt() or budget.exhausted())
     meter = Meter(directory, records, config, ready[0].base, launcher.capacity, began)
@@ -213,6 +218,7 @@ def _coordinate(
                 contests, launcher, records, config.launch, config.tune.pruner not in ("none", "asha"),
                 progress, interrupt, budget, replication,
             )  # fmt: skip
+            threading.Thread(target=_warm_up, daemon=True).start()
             finished = coordinator.run()
     except KeyboardInterrupt:
         finished = False
@@ -227,6 +233,12 @@ def _coordinate(
         raise Leaving(leaving)
     _write_choices(directory, contests)
     return contests, *budget.end(finished, interrupt())
+
+
+def _warm_up() -> None:
+    """Import what the report needs, in time that the coordinator waits in."""
+    with suppress(Exception):  # the report itself says what is wrong
+        importlib.import_module("harness.report.preload")
 
 
 def _detach(console: Console, config: Config, name: str, directory: Path) -> int:
@@ -248,11 +260,12 @@ def _detach(console: Console, config: Config, name: str, directory: Path) -> int
     except NoAnswer as error:
         raise HarnessError(f"Slurm does not answer ({error}). Try again when `sinfo` does.") from error
     what = f"Its coordinator is job {job_id}" if new else f"Its coordinator was submitted before, as job {job_id}"
+    study = escape(study_argument(directory))
     console.print(
         f"Study [bold]{name}[/bold] in {escape(str(directory))}. {what}; this shell is not needed any more.\n"
-        f"  python -m harness.status {name} --watch   how far it is\n"
-        f"  python -m harness.logs {name} <run>       what a run printed\n"
-        f"  python -m harness.stop {name}             stop it; the same command goes on later",
+        f"  python -m harness.status {study} --watch   how far it is\n"
+        f"  python -m harness.logs {study} <run>       what a run printed\n"
+        f"  python -m harness.stop {study}             stop it; the same command goes on later",
         soft_wrap=True, markup=True,
     )  # fmt: skip
     return 0

@@ -6,7 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.config import TuneConfig
+from harness.errors import HarnessError
 from harness.record import Record
+from harness.sweep.prepare import Ready
+
+# Costs of the model that a run ends with; a tuning run that is judged by folds ends with none.
+OF_A_MODEL = ("latency_p50_seconds", "latency_p95_seconds", "saved_bytes")
+
+
+def check_costs(cells: Sequence[Ready], tune: TuneConfig) -> None:
+    """Refuse costs that no tuning run of a cell would have.
+
+    Raises:
+        HarnessError: names them.
+    """
+    asked = [cost for cost in (*tune.objectives, *tune.constraints.given) if cost in OF_A_MODEL]
+    folded = [each.cell.id for each in cells if each.facts.get("validation") == "kfold"]
+    if asked and folded:
+        raise HarnessError(
+            f"{', '.join(dict.fromkeys(asked))} cannot be measured in tuning with task.validation=kfold "
+            f"({folded[0]}): a run that is judged by folds ends with a model a fold, and with none to keep. Set "
+            "task.validation=split or pool, or go by params_trainable, train_seconds or total_seconds."
+        )
 
 
 @dataclass(frozen=True)

@@ -105,13 +105,11 @@ class Trials:
         trials: list[FrozenTrial] = self._memory.get_trials(deepcopy=False)
         return trials
 
-    def running(self) -> list[Suggestion]:
-        """Trials that were asked and not told: what a resumed study must settle first."""
-        return [self._suggestion(trial) for trial in self.all() if trial.state == TrialState.RUNNING]
-
     def suggestion(self, number: int) -> Suggestion:
         """The configuration of a trial that exists."""
-        return self._suggestion(self.trial(number))
+        trial = self.trial(number)
+        values = {key: self._space[key].decode(value) for key, value in trial.params.items()}
+        return Suggestion(trial.number, values, trial.user_attrs.get(DUPLICATE))
 
     @property
     def tried(self) -> int:
@@ -141,9 +139,14 @@ class Trials:
         return planned_trials(self._space, self._tune)
 
     @property
+    def endless(self) -> bool:
+        """Whether nothing but time ends it."""
+        return self.planned is None and not self.full
+
+    @property
     def left(self) -> int:
-        """Configurations still to try, as far as can be said; paused ones that go on count once more."""
-        return self.promotable + (0 if self.full else max(0, (self._tune.trials or 0) - self.tried))
+        """Configurations still to try; paused ones that go on count once more, and what only time limits does not."""
+        return self.promotable + (0 if self.full else max(0, (self.planned or 0) - self.tried))
 
     @property
     def promotable(self) -> int:
@@ -384,10 +387,6 @@ class Trials:
     def trial(self, number: int) -> FrozenTrial:
         """A trial by its number."""
         return self.all()[number]
-
-    def _suggestion(self, trial: FrozenTrial) -> Suggestion:
-        values = {key: self._space[key].decode(value) for key, value in trial.params.items()}
-        return Suggestion(trial.number, values, trial.user_attrs.get(DUPLICATE))
 
     @staticmethod
     def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:

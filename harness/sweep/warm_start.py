@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from harness import metrics
 from harness.config import Config
 from harness.errors import HarnessError, Problems
+from harness.limits import keeps, rank
 from harness.record import Record
 from harness.sweep import question
 from harness.sweep.cells import Cell
@@ -88,7 +89,8 @@ def warm_starts(ready: Sequence[Ready], config: Config, directory: Path) -> tupl
     best: list[_Best] = []
     # A study that goes on does not need the earlier ones any more.
     for name in config.tune.warm_start if any(each.cell.id not in began for each in ready) else ():
-        best += _best_of(Path(name) if Path(name).is_dir() else Path(config.runs_dir) / name, name, problems)
+        own = Path(config.runs_dir) / name
+        best += _best_of(own if own.is_dir() else Path(name), name, problems)
     problems.raise_any()
     found: dict[str, list[Start]] = {}
     unused: list[str] = []
@@ -131,20 +133,22 @@ def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
         (directory / "runs").is_dir(), f"tune.warm_start: there is no study {name}: name a directory of runs_dir."
     ):
         return []
-    asked = {cell["id"]: cell for cell in (question.read(directory) or {"cells": []})["cells"]}
-    best: dict[str, _Best] = {}
+    study = question.read(directory) or {"cells": []}
+    asked = {cell["id"]: cell for cell in study["cells"]}
+    limits = (study.get("tune") or {}).get("constraints") or {}
+    best: dict[str, tuple[tuple[float, float, int], _Best]] = {}
     for record in Records(directory / "runs", lambda _: None, keep=True).all():
         entry = asked.get(record.cell) or {}
         metric = str(entry.get("metric") or "")
         value = record.metrics["val"].get(metric)
-        if record.phase != "tune" or record.status != "ok" or value is None:
+        if record.phase != "tune" or record.status != "ok" or value is None or not keeps(record.cost, limits):
             continue
-        sign = 1 if metrics.METRICS[metric].direction == "maximize" else -1
-        known = best.get(record.cell)
-        if known is None or sign * value > sign * float(known.record.metrics["val"][metric] or 0.0):
-            best[record.cell] = _Best(directory.name, metric, record, entry.get("config") or {})
+        minimise = metrics.METRICS[metric].direction == "minimize"
+        place = rank(value, record.metrics["val"].get("loss"), record.trial or 0, minimise)
+        if record.cell not in best or place < best[record.cell][0]:
+            best[record.cell] = place, _Best(directory.name, metric, record, entry.get("config") or {})
     problems.check(bool(best), f"tune.warm_start: {name} holds no tuning run that ended well.")
-    return best.values()
+    return [found for _, found in best.values()]
 
 
 def _fit(cell: Cell, best: _Best) -> tuple[dict[str, Any], dict[str, Any]]:

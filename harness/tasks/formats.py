@@ -79,8 +79,14 @@ def read_file(path: Path, wanted: Sequence[str], how: FileFormat) -> Columns:
     return columns
 
 
-def require_columns(wanted: Sequence[str], available: Sequence[str], where: str) -> None:
-    """Raise a `HarnessError` that names the columns at hand if wanted ones are not among them."""
+def require_columns(wanted: Sequence[str], available: Sequence[str], where: str, section: str = "task") -> None:
+    """Raise a `HarnessError` that names the columns at hand if wanted ones are not among them.
+
+    Args:
+        wanted, available: names of columns.
+        where: the source's name.
+        section: of the configuration, in which they are chosen.
+    """
     hint = ""
     if len(available) == 1 and (found := [mark for mark in (";", "\t", "|", ",") if mark in available[0]]):
         shown = "tab" if found[0] == "\t" else found[0]
@@ -89,8 +95,8 @@ def require_columns(wanted: Sequence[str], available: Sequence[str], where: str)
     if missing:
         raise HarnessError(
             *(
-                f"{where} has no column {name!r}. {nearest(name, available)} Choose with task.text and task.label."
-                f"{hint}"
+                f"{where} has no column {name!r}. {nearest(name, available)} Choose with {section}.text and "
+                f"{section}.label.{hint}"
                 for name in missing
             )
         )

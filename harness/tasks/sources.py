@@ -108,11 +108,11 @@ def read_hub(hub: Hub, text: Sequence[str], label: str, name: str) -> dict[str, 
     for split, given in splits.items():
         data, where = loaded[given], f"{hub.id} ({given})"
         try:
-            require_columns([*text, label], data.column_names, where)
+            require_columns([*text, label], data.column_names, where, "task.hub")
             columns: Columns = {column: list(data[column]) for column in (*text, label)}
             if isinstance(feature := data.features[label], datasets.ClassLabel):
                 columns[label] = [feature.int2str(value) if value is not None else None for value in columns[label]]
-            rows[split] = to_rows(columns, text, label, hub.label_names or {}, where)
+            rows[split] = to_rows(columns, text, label, hub.label_names or {}, where, "task.hub")
         except HarnessError as error:
             problems.extend(error)
     problems.raise_any()
@@ -120,7 +120,7 @@ def read_hub(hub: Hub, text: Sequence[str], label: str, name: str) -> dict[str, 
 
 
 def to_rows(
-    columns: Columns, text: Sequence[str], label: str, label_names: Mapping[str, str], where: str
+    columns: Columns, text: Sequence[str], label: str, label_names: Mapping[str, str], where: str, section: str = "task"
 ) -> pd.DataFrame:
     """Check raw columns and name their labels.
 
@@ -130,6 +130,7 @@ def to_rows(
         label: name of the label column.
         label_names: {raw label: class name}; empty takes the labels as they are.
         where: the source's name, for messages.
+        section: of the configuration, in which they are chosen; likewise.
 
     Returns:
         Columns `text`, `pair` (with two text columns only), `label` (the class name) and `id` (row number from 0).
@@ -140,7 +141,7 @@ def to_rows(
     problems = Problems()
     for column in text:
         _check_texts(columns[column], column, where, problems)
-    named = _name_labels(columns[label], label, label_names, where, problems)
+    named = _name_labels(columns[label], label, label_names, where, section, problems)
     problems.raise_any()
     pair = {"pair": columns[text[1]]} if len(text) == 2 else {}
     frame = {"text": columns[text[0]], **pair, "label": named, "id": range(len(named))}
@@ -171,7 +172,7 @@ def _check_texts(values: Sequence[Any], column: str, where: str, problems: Probl
 
 
 def _name_labels(
-    values: Sequence[Any], column: str, label_names: Mapping[str, str], where: str, problems: Problems
+    values: Sequence[Any], column: str, label_names: Mapping[str, str], where: str, section: str, problems: Problems
 ) -> list[str]:
     missing = [row for row, value in enumerate(values, 1) if _is_missing(value)]
     problems.check(
@@ -190,7 +191,7 @@ def _name_labels(
     names = {label_text(key): str(name) for key, name in label_names.items()}
     if unknown := sorted({value for value in raw if value and value not in names}):
         problems.add(
-            f"{where}: task.label_names gives no name for {', '.join(map(repr, unknown[:5]))}. "
+            f"{where}: {section}.label_names gives no name for {', '.join(map(repr, unknown[:5]))}. "
             f"Named: {', '.join(map(repr, names))}."
         )
     return [names.get(value, value) for value in raw]

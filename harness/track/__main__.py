@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _find(name: str, runs_dir: Path) -> Path:
-    for path in (Path(name), runs_dir / name):
+    for path in (runs_dir / name, Path(name)):
         if (path / "runs").is_dir():
             (path / TRACK).mkdir(exist_ok=True)
             return path

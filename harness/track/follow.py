@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from harness.record import OPERATIONAL, CorruptRecord, Record, RunPaths, digest, read_jsonl, without, write_json
+from harness.record import CorruptRecord, Record, RunPaths, digest, published, read_jsonl, write_json
 from harness.track.base import Tracked, Tracker
 
 ERROR_CHARACTERS = 200  # of a run's error that a tracker is told
@@ -158,16 +158,8 @@ def _config(path: Path) -> dict[str, Any]:
     with suppress(OSError, yaml.YAMLError):
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
-            config = without(found, OPERATIONAL)
-            if isinstance(config.get("augment"), Mapping):
-                config["augment"] = {name: _pathless(node) for name, node in config["augment"].items()}
-            return config
+            return published(found)
     return {}
-
-
-def _pathless(node: Any) -> Any:
-    """An augmentation less its folders; they stay in its signature, so OPERATIONAL does not hold them."""
-    return {k: v for k, v in node.items() if not k.endswith("path")} if isinstance(node, Mapping) else node
 
 
 def _reason(error: str | None) -> str | None:

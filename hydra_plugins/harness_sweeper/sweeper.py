@@ -32,9 +32,13 @@ class HarnessSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the study; leave the process with its exit code if that is not 0."""
-        from harness.sweep.study import run_study
-
         assert self.hydra_context is not None
         assert self.config is not None
+        from harness.launch import begin
+
+        if not self.config.plan:  # it goes on beside the imports of the next line
+            begin(self.config.launch, self.config.device)
+        from harness.sweep.study import run_study
+
         if code := run_study(self.hydra_context.config_loader, self.config, arguments):
             sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -20,9 +21,18 @@ def frozen(study: Builder, tmp_path: Path) -> Path:
     config = {
         "task": {"name": "banking77", "metric": "accuracy", "path": "/home/me/secret.csv"},
         "train": {"lr": 0.001}, "cache_dir": "/home/me/cache", "launch": {"kind": "local"},
+        "augment": {"paraphrase": {"name": "paraphrase", "path": "/home/me/t5", "back_path": "/home/me/back"}},
     }  # fmt: skip
+    asked_ = study.directory / "sweep.yaml"
+    sweep = yaml.safe_load(asked_.read_text())
+    for cell in sweep["cells"]:
+        cell.update(config=config, question={"config": {"augment": config["augment"]}})
+    asked_.write_text(yaml.safe_dump(sweep))
     for record in study.directory.glob("runs/*/*/record.json"):
         record.with_name("config.yaml").write_text(yaml.safe_dump(config))
+        content = json.loads(record.read_text())
+        content["data"] = content["data"] | {"augmented": {"paraphrase": {"models": ["path /home/me/t5"]}}}
+        record.write_text(json.dumps(content))
         record.with_name("log.txt").write_text("a text of the data set")
         (record.parent / "model").mkdir()
         (record.parent / "model" / "head.safetensors").write_bytes(b"weights")
@@ -49,6 +59,7 @@ def test_nothing_of_the_machine(study: Builder, tmp_path: Path) -> None:
     config = next(thaw(archive).glob("runs/*/*/config.yaml"))
     assert yaml.safe_load(config.read_text()) == {
         "task": {"name": "banking77", "metric": "accuracy"}, "train": {"lr": 0.001},
+        "augment": {"paraphrase": {"name": "paraphrase"}},
     }  # fmt: skip
 
 

@@ -12,7 +12,9 @@ from harness.errors import HarnessError
 from harness.report import write
 from harness.report.condition import Condition
 from harness.report.definition import Definition, read_definition
+from harness.report.fields import FIELDS
 from harness.report.report import Report
+from harness.report.table import COLUMNS
 from tests.report.conftest import Builder, asked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +89,11 @@ def test_outcomes_hide_rows_and_change_no_comparison(shots: Path, tmp_path: Path
     report = made(shots, tmp_path, "rows: task.shots == 5")
     assert report.hidden == 0
     assert sum(len(question.rows) for question in report.evidence.questions) == 2
+
+
+def test_every_column_of_the_table_is_a_field() -> None:
+    """What a definition may name is what table.csv shows."""
+    assert set(COLUMNS) <= set(FIELDS)
 
 
 def test_columns_and_order_are_as_asked(shots: Path, tmp_path: Path) -> None:

@@ -69,6 +69,15 @@ def test_a_configuration_above_a_limit_is_not_the_best(study: Builder) -> None:
     assert (only(study).val_best, only(study).hyperparameters) == (0.7, {"train.lr": 0.3})
 
 
+def test_of_trials_that_are_equal_the_one_of_lower_loss_is_the_best(study: Builder) -> None:
+    """As the study chooses; then the earliest."""
+    study.sweep([asked(CELL)])
+    for number, loss in enumerate((0.5, 0.4, 0.4)):
+        metrics = {"val": {"accuracy": 0.8, "loss": loss}, "test": {}}
+        trial(study, number, 0.8, hyperparameters={"train.lr": 0.1 * (number + 1)}, metrics=metrics)
+    assert only(study).hyperparameters == {"train.lr": 0.2}
+
+
 def test_costs_are_means_over_confirmation_and_sums_over_tuning(study: Builder) -> None:
     """Dollars by the price in sweep.yaml: an hour of one of four cores at 2 dollars; unknown costs are absent."""
     study.sweep([asked(CELL)], hardware={"name": "node", "dollars_per_hour": 2.0, "cores": 4})
@@ -196,6 +205,8 @@ def test_choices_that_the_study_recorded_say_what_counts(study: Builder) -> None
     choice = {CELL: {"trial": 1, "signatures": ["0.2-1", "0.2-2"]}}
     (study.directory / "choices.json").write_text(json.dumps(choice), encoding="utf-8")
     assert (only(study).test_values, only(study).hyperparameters) == ((0.7, 0.7), {"train.lr": 0.2})
+    study.sweep([asked(CELL)], confirm={"seeds": [1, 2, 3, 4]})  # another cell, or another command, has asked for more
+    assert only(study).status == "ok"
     (study.directory / "choices.json").write_text("{", encoding="utf-8")
     assert only(study).test_values == (0.6, 0.6)
 

@@ -99,6 +99,17 @@ def test_where_jobs_have_a_number_of_runs_those_share_passes(pack: str, together
     assert launcher.together == [together, together, 1]
 
 
+def test_where_only_seconds_end_the_tuning_the_work_is_not_known(tmp_path: Path) -> None:
+    """So no worker is spared for lack of it; a finite space is known whatever ends it, and so are confirmations."""
+    tune = TuneConfig(trials=None, seconds=5.0)
+    (endless,), _ = contests(cells({"lora": MANY}), Config(tune=tune), tmp_path / "endless")
+    (finite,), _ = contests(cells({"lora": FEW}), Config(tune=tune), tmp_path / "finite")
+    confirmations = len(endless.seeds)
+    assert (endless.left(), finite.left()) == (float("inf"), 3 + confirmations)
+    endless.close()
+    assert endless.left() == confirmations
+
+
 ASHA = Config(tune=TuneConfig(trials=9, pruner="asha", sampler="random"))
 
 

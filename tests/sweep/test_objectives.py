@@ -1,5 +1,6 @@
 """Costs beside the metric, limits on costs, and configurations of earlier studies."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,21 @@ def _earlier(directory: Path, *found: tuple[float, dict[str, Any]]) -> None:
         one = record(value)
         one.trial, one.hyperparameters = number, hyperparameters
         write_json(directory / f"runs/other.minilm.good/trial{number:04d}/record.json", asdict(one))
+
+
+def test_a_study_begins_with_what_the_earlier_one_chose(tmp_path: Path) -> None:
+    """What broke its limits was not chosen; of equals the one of the lower loss was."""
+    _earlier(tmp_path / "old", *[(0.9, {"train.lr": 1e-3 * n, "method.r": 8}) for n in (2, 3, 4)])
+    for number, (loss, memory) in enumerate([(0.3, 900.0), (0.5, 100.0), (0.4, 100.0)]):
+        path = tmp_path / f"old/runs/other.minilm.good/trial{number:04d}/record.json"
+        content = json.loads(path.read_text())
+        content["metrics"]["val"]["loss"], content["cost"] = loss, {"peak_memory_mb": memory}
+        path.write_text(json.dumps(content))
+    asked = tmp_path / "old" / "sweep.yaml"
+    limits = {"tune": {"constraints": {"peak_memory_mb": 500}}}
+    asked.write_text(yaml.safe_dump(yaml.safe_load(asked.read_text()) | limits))
+    found, _ = warm_starts([_ready()], _config(tmp_path, "old"), tmp_path / "new")
+    assert [each.trial for each in found["demo.minilm.good"]] == [2]
 
 
 def _ready(method: str = "good") -> Ready:

@@ -42,7 +42,8 @@ def tune_all(open_trials: Callable[[], Trials], reopen: bool) -> list[tuple[int,
         suggestion = trials.ask()
         if reopen:  # as after a kill between asking and telling
             trials = open_trials()
-            assert trials.running() == [suggestion]
+            assert [trial.number for trial in trials.all() if not trial.state.is_finished()] == [suggestion.number]
+            assert trials.suggestion(suggestion.number) == suggestion
         seen.append((suggestion.number, suggestion.values, suggestion.duplicate_of))
         trials.tell(suggestion.number, score(suggestion.values))
     return seen
