@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,14 +81,22 @@ def main(
     return run
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the marker
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of several processes, one takes the tests of Slurm, first, since they mostly wait; any takes those of a file."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of Slurm come first: they mostly wait, and another process of pytest-xdist takes the rest meanwhile."""
     items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            group = "slurm" if item.get_closest_marker("slurm") else item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several processes (`-n 2`) one takes all tests of Slurm; any takes those of a file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it publishes no types
+        def _split_scope(self, nodeid: str) -> str:
+            return "slurm" if nodeid.startswith("tests/slurm/") else nodeid.partition("::")[0]
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
