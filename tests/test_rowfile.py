@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,13 +68,18 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     assert np.array_equal(on_disk(tmp_path / "a.npy", work()).values, EXPECTED)
 
 
-def _make(directory: Path, number: int, dies: bool) -> None:
-    """A process that takes part, notes what it computes, and maybe dies in its second part."""
+def _make(directory: Path, number: int, dies: bool, together: Any) -> None:
+    """A process that takes part, notes what it computes, and maybe dies in its second part.
+
+    It ends its first part when all have one: whoever comes when nobody is there begins anew.
+    """
     computed: list[int] = []
 
     def compute(rows: Rows) -> Values:
         if dies and computed:
             os.kill(os.getpid(), signal.SIGKILL)
+        if not computed:
+            together.wait(60)
         time.sleep(0.02)
         computed.append(int(rows[0]))
         (directory / f"{number}.txt").write_text(" ".join(map(str, computed)))
@@ -86,7 +92,10 @@ def _make(directory: Path, number: int, dies: bool) -> None:
 def test_processes_share_the_work(dies: bool, tmp_path: Path) -> None:
     """Each part is computed by one of the processes; what one leaves behind that is killed, the others compute."""
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_make, args=(tmp_path, number, dies and number == 0)) for number in range(3)]
+    together = context.Barrier(3)
+    processes = [
+        context.Process(target=_make, args=(tmp_path, number, dies and number == 0, together)) for number in range(3)
+    ]
     for process in processes:
         process.start()
     for process in processes:
