@@ -92,7 +92,10 @@ def show_plan(
         )
     if not plan["done"]:
         with suppress(OSError):
-            write_json(_kept(ready, seeds, config), plan)
+            price = described(config)
+            write_json(_kept(ready, seeds, config, price), plan)
+            if price is not None:  # a study without a price may begin with it, too
+                write_json(_kept(ready, seeds, config, None), _without_price(plan))
 
 
 def keep_plan(directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], config: Config) -> None:
@@ -105,21 +108,26 @@ def keep_plan(directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], c
         return
     path.unlink(missing_ok=True)
     with suppress(OSError, ValueError):
-        write_json(path, json.loads(_kept(ready, seeds, config).read_text(encoding="utf-8")))
+        write_json(path, json.loads(_kept(ready, seeds, config, described(config)).read_text(encoding="utf-8")))
         return
     costs = _from_records(ready, config)
     if len(costs) == len(ready):
         write_json(path, _estimate(directory, ready, seeds, config, costs, START_SECONDS))
 
 
-def _kept(ready: Sequence[Ready], seeds: tuple[int, ...], config: Config) -> Path:
-    """Where the estimate of a question waits for the study to start."""
+def _without_price(plan: Mapping[str, Any]) -> dict[str, Any]:
+    return {**plan, "dollars": None, "cells": [{**cell, "dollars": None} for cell in plan["cells"]]}
+
+
+def _kept(ready: Sequence[Ready], seeds: tuple[int, ...], config: Config, price: Mapping[str, Any] | None) -> Path:
+    """Where the estimate of a question, at a price, waits for the study to start."""
     content = {
         "cells": {each.cell.id: question.question(each) for each in ready},
         "tune": [question.search(config.tune), config.tune.trials, config.tune.seconds],
         "seeds": list(seeds),
         "launch": [config.launch.kind, config.device, *workers(config)],
-        "machine": [described(config), config.hardware.memory_gb, config.keep],
+        "price": price,
+        "keep": config.keep,
     }
     return cache_dir({"cache_dir": config.cache_dir}) / "plans" / f"{digest(content)[:32]}.json"
 

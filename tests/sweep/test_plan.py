@@ -168,6 +168,7 @@ def test_a_plan_starts_nothing_and_waits_for_its_study(tmp_path: Path, cache: Pa
     outcome = json.loads((study.runs.parent / "outcome.json").read_text())
     assert plan["runs"] == outcome["runs"]["ok"] == 5
     assert plan["cells"][0]["source"] == "test runs"
+    assert plan["dollars"] is None  # the start named no price
     assert outcome["ended"] == "done"
 
     code, printed = Study(study.directory, cache, *options, "plan=true", name="again").finish()
