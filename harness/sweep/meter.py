@@ -139,17 +139,17 @@ def settle(directory: Path) -> None:
         write_json(directory / OUTCOME, before | {"ended": "done", "note": ""})
 
 
-def slot_rate(config: Config, base: Mapping[str, Any], share: float) -> float | None:
+def slot_rate(config: Config, base: Mapping[str, Any], held: float) -> float | None:
     """Dollars a second of one run of a cell; None where no price is known for what it computes on.
 
     Args:
         config: the study's configuration.
         base: the cell's resolved configuration.
-        share: of a GPU, see `harness.sweep.places.share`.
+        held: of a GPU, see `harness.sweep.places.share`.
     """
     where = place(base, config)
     gpu = where.device in ("cuda", "mps")
-    second = {"accelerator_seconds": share if gpu else None, "core_seconds": float(where.threads)}
+    second = {"accelerator_seconds": held if gpu else None, "core_seconds": float(where.threads)}
     return dollars(second, described(config))
 
 
