@@ -1,0 +1,78 @@
+"""A study of an earlier version, whose files name class paths: it goes on, and its models are used, as they lie there.
+
+`golden/study` was left by `python -m harness -m study=old` with ARGUMENTS; its tokenizer files are those of MiniLM.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.build import build
+from harness.machine import device_name
+from harness.predict import load
+from tests.small import ROOT
+
+Main = Callable[..., tuple[int, str]]
+
+ARGUMENTS = (
+    "method=linear_probe,lora", "task.train_per_class=4", "task.validation_per_class=2", "task.test_per_class=2",
+    "task.shots=3", "tune.trials=2", "confirm.seeds=1", "train.epochs=1", "launch.kind=inline",
+)  # fmt: skip
+CELLS = ("demo.minilm.linear_probe", "demo.minilm.lora")
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(Path(__file__).parent / "golden" / "study", tmp_path / "runs" / "old"))
+
+
+def records(study: Path) -> dict[str, str]:
+    return {str(path.relative_to(study)): path.read_text() for path in sorted(study.glob("runs/*/*/record.json"))}
+
+
+def test_the_same_command_finds_every_run_done(old: Path, main: Main) -> None:
+    """Its question and its signatures are those of today, so no run is executed again."""
+    before = records(old)
+    code, printed = main("-m", "study=old", *ARGUMENTS)
+    assert code == 0, printed
+    assert records(old) == before and len(before) == 6
+    assert all(f"{cell.rpartition('.')[2]} " in printed for cell in CELLS)
+
+
+def test_another_question_is_refused_with_what_differs(old: Path, main: Main) -> None:
+    """The names of classes are none of it."""
+    code, printed = main("-m", "study=old", *ARGUMENTS, "train.batch_size=8")
+    assert code == 2
+    assert "train.batch_size was 32, is 8" in printed
+    assert "_target_" not in printed and "kind" not in printed
+
+
+def test_plans_know_the_runs_of_earlier_versions(old: Path, main: Main) -> None:
+    """What a run takes is read from records whose configuration is the same but for what names classes."""
+    for path in old.glob("runs/*/*/record.json"):  # as if they had been made on this machine
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["provenance"]["device_name"] = device_name("cpu")
+        path.write_text(json.dumps(record), encoding="utf-8")
+    code, printed = main(
+        "-m", *ARGUMENTS, "study=new", "plan=true", "calibrate=false", "device=cpu", "launch.threads=2"
+    )  # fmt: skip
+    assert code == 0, printed
+    assert "Estimate from past runs:" in printed
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_saved_models_are_loaded(old: Path, cache: Path, cell: str) -> None:
+    """With the predictions that they had."""
+    (directory,) = (old / "runs" / cell).glob("confirm-*/model")
+    backbone = build(yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8"))).resolve(cache)
+    for file in backbone.path.glob("tokenizer*.json"):
+        shutil.copy(file, directory)
+    model = load(directory, cache_dir=cache)
+    assert len(model.labels) == 30
+    assert model.predict(["Where is my parcel? It should have come yesterday."])[0] in model.labels
