@@ -1,7 +1,8 @@
 """Objects from configuration: Hydra's `instantiate`, limited to packages that the user trusts.
 
-A `_target_` names code to call. A configuration may come from someone else's run directory, so only harness, peft and
-the packages listed in `packages` may be named.
+A `kind` names a class that comes with the program (`harness.kinds`), a `_target_` any other code to call. A
+configuration may come from someone else's run directory, so only harness, peft and the packages listed in `packages`
+may be named.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, nearest
+from harness.kinds import KIND, KINDS, TARGET, kind_of, with_target
 
 TRUSTED = ("harness", "peft")
 
@@ -18,15 +20,18 @@ def build(node: Mapping[str, Any], packages: Sequence[str] = ()) -> Any:
     """Instantiate a configuration node.
 
     Args:
-        node: holds `_target_`, possibly nested, and the arguments of what it names.
+        node: holds `kind` or `_target_`, the latter possibly nested, and the arguments of what it names.
         packages: top-level packages that may be named besides `TRUSTED`.
 
     Raises:
-        HarnessError: a target lies outside the trusted packages, cannot be found, or rejects its arguments.
+        HarnessError: there is no such kind; a target lies outside the trusted packages, cannot be found, or rejects its
+            arguments.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
+    if KIND in node and TARGET not in node and node[KIND] not in KINDS:
+        raise HarnessError(f"kind={node[KIND]}: there is no such kind. {nearest(str(node[KIND]), KINDS)}")
     trusted = (*TRUSTED, *packages)
     if refused := sorted({target for target in _targets(node) if target.split(".")[0] not in trusted}):
         raise HarnessError(
@@ -36,23 +41,26 @@ def build(node: Mapping[str, Any], packages: Sequence[str] = ()) -> Any:
                 for target in refused
             )
         )
-    if "_target_" not in node:
-        raise HarnessError(f"A _target_ is missing in {dict(node)}: name the class that this configuration is for.")
+    if kind_of(node) is None:
+        raise HarnessError(
+            f"A kind is missing in {dict(node)}: name what this configuration is for, by kind ({', '.join(KINDS)}) or, "
+            "for a class of your own, by _target_: <package>.<module>.<class>."
+        )
     try:
-        return instantiate(dict(node), _convert_="all")
+        return instantiate(with_target(node), _convert_="all")
     except InstantiationException as error:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
         if isinstance(cause, HarnessError):
             raise cause from None
-        raise HarnessError(f"{node['_target_']} cannot be made from its configuration: {cause}") from error
+        raise HarnessError(f"{kind_of(node)} cannot be made from its configuration: {cause}") from error
 
 
 def _targets(node: Any) -> Iterator[str]:
     if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield str(node["_target_"])
+        if TARGET in node:
+            yield str(node[TARGET])
         for value in node.values():
             yield from _targets(value)
     elif isinstance(node, list | tuple):

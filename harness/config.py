@@ -1,14 +1,14 @@
 """The schema of a configuration. It imports neither torch nor Hydra.
 
-`task`, `model` and `method` name a class by `_target_` and carry that class's own fields, which the class checks; what
-every run has in common is spelled out here.
+`task`, `model` and `method` name what they configure by `kind` (`harness.kinds`; a class of the user's own by
+`_target_`) and carry its own fields, which it checks; what every run has in common is spelled out here.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from harness.errors import Problems
@@ -22,11 +22,24 @@ SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
 HEAD_INITS = ("probe", "random")
 LOSSES = ("r_drop", "mixout", "fgm")  # keys of `train` that change how a batch's loss is computed
+LATER = "later"  # metadata of a field that is not signed at its default
+
+
+def later(default: Any) -> Any:
+    """Declare a key that runs are signed with, added after runs had been signed without it.
+
+    At its default, which must change nothing, it is left out of signatures. So earlier records stay valid.
+    """
+    return field(default=default, metadata={LATER: True})
 
 
 @dataclass
 class TrainConfig:
-    """How a trainable method is trained. Closed-form methods (probe, nearest mean, zero-shot) ignore it."""
+    """How a trainable method is trained. Closed-form methods (probe, nearest mean, zero-shot) ignore it.
+
+    Every key is part of a run's signature unless `harness.record.OPERATIONAL` names it, so a new one is declared with
+    `later(default)`.
+    """
 
     lr: float = 1e-3  # peak learning rate of the adapted backbone
     head_lr: float = 1e-3  # peak learning rate of the classification head
@@ -43,11 +56,15 @@ class TrainConfig:
     label_smoothing: float = 0.0  # share of the target spread over all classes
     dropout: float | None = None  # dropout of the backbone while it trains; null keeps the model's own
     patience: int = 0  # epochs without a better validation score before training stops; 0 never stops early
-    layer_decay: float = 1.0  # share of the rate of the block above that each block learns at; 1 is one rate for all
-    r_drop: float = 0.0  # weight of the divergence between two passes with other dropout; 0 makes one pass
-    mixout: float = 0.0  # chance that a trained weight is replaced by its initial value in a pass
-    fgm: float = 0.0  # adversarial step, as a share of the norm of a row's embeddings; 0 takes none
-    ema: float = 0.0  # decay of the moving average of weights that is judged and kept; 0 keeps the weights themselves
+    layer_decay: float = later(
+        1.0
+    )  # share of the rate of the block above that each block learns at; 1 is one rate for all
+    r_drop: float = later(0.0)  # weight of the divergence between two passes with other dropout; 0 makes one pass
+    mixout: float = later(0.0)  # chance that a trained weight is replaced by its initial value in a pass
+    fgm: float = later(0.0)  # adversarial step, as a share of the norm of a row's embeddings; 0 takes none
+    ema: float = later(
+        0.0
+    )  # decay of the moving average of weights that is judged and kept; 0 keeps the weights themselves
     precision: str = "fp32"  # fp32 | bf16 (autocast)
     eval_batch_size: int = 64  # rows a batch when nothing is trained
     checkpoint_seconds: float = 60.0  # at most this much work is lost when a process is killed
@@ -192,7 +209,8 @@ class Config:
     model: Any = None  # conf/model
     method: Any = None  # conf/method
     train: TrainConfig = field(default_factory=TrainConfig)
-    augment: dict[str, Any] = field(default_factory=dict)  # conf/augment, by name; they follow one another
+    # conf/augment, by name; they follow one another
+    augment: dict[str, Any] = field(default_factory=dict, metadata={LATER: True})
     tune: TuneConfig = field(default_factory=TuneConfig)
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
@@ -217,6 +235,18 @@ class Config:
     packages: list[str] = field(
         default_factory=list
     )  # Python packages, besides harness and peft, whose classes a config may name
+
+
+def later_keys() -> dict[str, Any]:
+    """Find the keys that `later` declared, each with its default."""
+    sections = [("", Config()), *((f"{each.name}.", getattr(Config(), each.name)) for each in fields(Config))]
+    return {
+        f"{prefix}{each.name}": getattr(section, each.name)
+        for prefix, section in sections
+        if is_dataclass(section)
+        for each in fields(section)
+        if LATER in each.metadata
+    }
 
 
 def check(config: Config, problems: Problems) -> None:

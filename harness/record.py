@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.config import later_keys
+from harness.kinds import kind_of, signed
+
 SCHEMA = 1  # of record.json; raised when a key changes its meaning
 NUMERICS_VERSION = 2  # raised when training gives other results, so that old records are not taken for new ones
-# Likewise, of methods whose results alone have changed since: by what their YAML names.
-METHOD_NUMERICS = {
-    "harness.methods.last_layers.LastLayers": 1,  # what does not train no longer drops out
-}
+# Likewise, of methods whose results alone have changed since: by kind, or by the path of a class of the user's own.
+METHOD_NUMERICS = {"last_layers": 1}  # 1: what does not train no longer drops out
 
 STATUSES = ("running", "ok", "failed", "pruned", "lost")
 RESULTS = ("ok", "failed", "pruned")  # the statuses that a run itself ends with
@@ -45,11 +46,9 @@ OPERATIONAL = (
 PAUSED = "paused_at"  # the cost that only a run has which waits at a rung: the amount of the resource
 STOP = "stop"  # a file that asks: in a run's directory the run, in a study's its coordinator
 
-# What came later, at the value that changes nothing: a run without it is the run that it was before there was the key.
-OFF = {
-    "train.layer_decay": 1.0, "train.r_drop": 0.0, "train.mixout": 0.0, "train.fgm": 0.0, "train.ema": 0.0,
-    "augment": {},
-}  # fmt: skip
+# Keys that came after runs had been signed: left out of signatures at these values, which change nothing. Those of the
+# schema are declared where they stand (`harness.config.later`); those of a task, a model or a method are added here.
+OFF: dict[str, Any] = later_keys()
 
 SHARED = ("train.precision",)  # what changes frozen features, so no method can ignore it
 
@@ -259,19 +258,19 @@ def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_dig
     """Hash what a run computes: 16 hex digits.
 
     Args:
-        config: the resolved configuration; keys in `OPERATIONAL` do not count.
+        config: the resolved configuration; neither keys in `OPERATIONAL` count nor where a class lies.
         phase: tuning never sees the test split, so a tuning run and a confirmation of one configuration differ.
         fingerprint: of the data.
         model_digest: of the pretrained weights, and of the models that augment (see `models_digest`).
     """
     content = {
-        "config": without(config, (*OPERATIONAL, *ignored_keys(config))),
+        "config": without(signed(config), (*OPERATIONAL, *ignored_keys(config))),
         "phase": phase,
         "data": fingerprint,
         "model": model_digest,
         "numerics_version": NUMERICS_VERSION,
     }
-    if (version := METHOD_NUMERICS.get(str((config.get("method") or {}).get("_target_")))) is not None:
+    if (version := METHOD_NUMERICS.get(str(kind_of(config.get("method"))))) is not None:
         content["method_numerics"] = version
     return digest(content)[:16]
 

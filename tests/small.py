@@ -66,7 +66,7 @@ def config(
             write_rows(directory / f"{name}.csv", (10, 8, 8)[number], number, classes)
     overlay = yaml.safe_load((ROOT / "conf/method" / f"{method}.yaml").read_text(encoding="utf-8"))
     node = {
-        "_target_": "harness.tasks.text.TextClassification",
+        "kind": "text_classification",
         "name": "small",
         "metric": "accuracy",
         "path": str(directory / "train.csv"),

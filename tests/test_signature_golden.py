@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -20,8 +22,9 @@ from omegaconf import OmegaConf
 
 from harness import app
 from harness.build import build
-from harness.config import TuneConfig
-from harness.record import digest, signature
+from harness.config import Config, TuneConfig
+from harness.record import OFF, OPERATIONAL, digest, signature, without
+from harness.report.load import flat
 from harness.sweep import question
 from harness.sweep.cells import Asked, compose
 from harness.sweep.prepare import Ready
@@ -74,7 +77,7 @@ def observed(command: str) -> dict[str, Any]:
         "study": question.default_name("study", cells, tune),
         "cells": {
             ready.cell.id: {
-                "question": digest(question.question(ready)),
+                "question": digest(question.identity(ready)),
                 **{phase: signature(ready.base, phase, "fingerprint", "digest") for phase in PHASES},
             }
             for ready in cells
@@ -84,10 +87,42 @@ def observed(command: str) -> dict[str, Any]:
 
 def fingerprints(directory: Path) -> dict[str, str]:
     """Of data that was generated, and of a file."""
-    node = {"_target_": "harness.tasks.text.TextClassification", "name": "a", "metric": "accuracy", "label": "topic"}
+    node = {"kind": "text_classification", "name": "a", "metric": "accuracy", "label": "topic"}
     file = write_rows(directory / "rows.csv", 9, seed=4)
     demo = composed("method=zero_shot").cells[0].resolve({})["task"]
     return {"demo": build(demo).load().fingerprint, "csv": build({**node, "path": str(file)}).load().fingerprint}
+
+
+def keys() -> dict[str, list[str]]:
+    """The keys that runs are signed with: those of the schema, and those that each YAML of a choice adds."""
+    found = {"schema": sorted(flat(without(asdict(Config()), (*OPERATIONAL, "task", "model", "method"))))}
+    for path in sorted((ROOT / "conf").glob("*/*.yaml")):
+        group = path.parent.name
+        if group in ("task", "model", "augment", "method"):
+            content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+            node: dict[str, dict[str, Any]] = {
+                "task": {"task": content},
+                "model": {"model": content},
+                "augment": {"augment": {path.stem: content}},
+            }
+            found[f"{group}/{path.stem}"] = sorted(
+                key
+                for key in flat(without(node.get(group, content), OPERATIONAL))
+                if key.rpartition(".")[2] not in ("kind", "defaults", "_target_")
+            )
+    return found
+
+
+def forgotten(before: dict[str, list[str]], now: dict[str, list[str]]) -> list[str]:
+    """Keys that earlier records were signed without, although nothing says how those stay valid."""
+    return [
+        f"{key} ({where}) would change the signature of every earlier run. Declare it with `later(default)` if it is a "
+        "key of the schema, else add it to OFF in harness/record.py, with the value that changes nothing; if it says "
+        "where or how runs execute, add it to OPERATIONAL."
+        for where, found in now.items()
+        for key in found
+        if where in before and key not in before[where] and key not in OFF
+    ]
 
 
 def kept() -> dict[str, Any]:
@@ -105,11 +140,21 @@ def test_data_have_the_fingerprints_that_they_had(tmp_path: Path) -> None:
     assert fingerprints(tmp_path) == kept()["fingerprints"]
 
 
+def test_a_new_key_says_what_keeps_earlier_signatures() -> None:
+    """Those that were there when runs were first signed need not; of a new method's own keys none is in a record."""
+    before, now = kept()["keys"], keys()
+    assert not forgotten(before, now)
+    assert not forgotten(before, now | {"method/new": ["method.new"]})
+    later = {"schema": [*now["schema"], "train.new"], "task/csv": [*now["task/csv"], "task.new"]}
+    assert [line.split()[0] for line in forgotten(before, now | later)] == ["train.new", "task.new"]
+
+
 if __name__ == "__main__":
     from tempfile import TemporaryDirectory
 
     found = kept() if GOLDEN.exists() else {"commands": {}}
     with TemporaryDirectory() as scratch:
         found.setdefault("fingerprints", fingerprints(Path(scratch)))
+    found.setdefault("keys", {name: [key for key in each if key not in OFF] for name, each in keys().items()})
     found["commands"] = {each: found["commands"].get(each) or observed(each) for each in COMMANDS}
     GOLDEN.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

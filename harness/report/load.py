@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError, nearest
+from harness.kinds import named
 from harness.record import OPERATIONAL, SCHEMA, digest, signature, write_json
 from harness.report.archive import SUFFIX, thaw
 from harness.report.compact import compact
@@ -239,10 +240,10 @@ def _by_configuration(cell_id: str, runs: list[Run]) -> Iterator[Cell]:
 
 
 def run_config(run: Run) -> dict[str, Any]:
-    """Read the resolved configuration of a run; {} where it is missing or damaged."""
+    """Read the resolved configuration of a run, with kinds for paths of classes; {} where it is missing or damaged."""
     try:
         content = yaml.load(run.paths.config.read_text(encoding="utf-8"), Loader=_Loader)
-        return _mapping(json.loads(json.dumps(content, default=str)))
+        return named(_mapping(json.loads(json.dumps(content, default=str))))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
 

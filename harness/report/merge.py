@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.kinds import named
 from harness.record import digest
 from harness.report.load import Cell, Study, flat, run_config
 from harness.report.rows import Row, facts, rows
@@ -97,8 +98,8 @@ def _task(cell: Cell, entry: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(config, dict) and cell.runs:
         config = run_config(cell.runs[0])
     task = config.get("task") if isinstance(config, dict) else None
-    skipped = ("task.metric", "task._target_", "task.name")
-    known = flat({"task": task}) if isinstance(task, dict) else {}
+    skipped = ("task.metric", "task.kind", "task.name")
+    known = flat(named({"task": task})) if isinstance(task, dict) else {}
     return {key: value for key, value in known.items() if key not in skipped and key not in cell.variant}
 
 

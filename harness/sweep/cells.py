@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness import metrics
 from harness.errors import HarnessError, Problems, nearest
+from harness.kinds import named
 from harness.sweep.explain import explain
 from harness.sweep.method_space import bind, has_key, method_space
 from harness.sweep.space import Parameter, parameter
@@ -58,7 +59,7 @@ class Cell:
                 OmegaConf.update(config, key, value)
         resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
         resolved.pop("slurm", None)  # where a run executes; its environment may hold secrets, and this is written down
-        return resolved
+        return named(resolved)
 
     @cached_property
     def _pickled(self) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from harness.kinds import signed
 from harness.record import OPERATIONAL, CorruptRecord, Record, RunPaths, digest, ignored_keys, without
 from harness.sweep.estimate import RUN_SECONDS, Cost, predictions_bytes, rows_of
 from harness.sweep.places import Place
@@ -123,7 +124,7 @@ def _alike(config: Mapping[str, Any], ready: Ready) -> str:
     schedule = ("train.epochs", "train.stop_epoch")
     task = config.get("task") or {}
     ignored = (*OPERATIONAL, *ignored_keys(config), *ready.cell.space, *schedule, "task", "seed")
-    return digest([without(config, ignored), task.get("max_length")])
+    return digest([without(signed(config), ignored), task.get("max_length")])
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.build import build
 from harness.config import Config, check
 from harness.errors import HarnessError, Problems
+from harness.kinds import check_kinds
 from harness.record import RunSpec, digest, models_digest, signature
 from harness.sweep.cells import Cell
 from harness.sweep.explain import explain
@@ -98,6 +99,8 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
             continue
         check_common(cell.config, problems)
         _check_devices(base["device"], problems)
+        if not check_kinds(base, problems):
+            continue
         packages = base["packages"]
         cache = cache_dir(base)
         data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())

@@ -12,6 +12,7 @@ import yaml
 from harness import __version__
 from harness.config import ReportConfig, TuneConfig
 from harness.errors import HarnessError, Problems
+from harness.kinds import named, signed
 from harness.record import OPERATIONAL, atomic, digest, ignored_keys, now, race_of, without
 from harness.sweep.prepare import Ready
 from harness.sweep.space import describe
@@ -21,15 +22,21 @@ PRUNING = ("resource", "min_resource", "reduction_factor", "patience")  # what d
 
 
 def question(ready: Ready) -> dict[str, Any]:
-    """What a cell asks. Budget, seeds and launcher are not part of it: they extend a study."""
+    """What a cell asks, as sweep.yaml says it. Budget, seeds and launcher are not part of it: they extend a study."""
     unasked = (*OPERATIONAL, *ready.cell.space, *ignored_keys(ready.base))
     return {
         "metric": ready.cell.metric,
         "space": describe(ready.cell.space),
         "data": ready.fingerprint,
         "model": ready.model_digest,
-        "config": without(ready.base, unasked),
+        "config": without(named(ready.base), unasked),
     }
+
+
+def identity(ready: Ready) -> dict[str, Any]:
+    """What a cell asks, as it is hashed."""
+    asked = question(ready)
+    return {**asked, "config": signed(asked["config"])}
 
 
 def search(tune: TuneConfig) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def search(tune: TuneConfig) -> dict[str, Any]:
 
 def default_name(prefix: str, cells: Iterable[Ready], tune: TuneConfig) -> str:
     """A name that the same question always gets: the sweep's name and a short hash."""
-    content = {"cells": {ready.cell.id: question(ready) for ready in cells}, "tune": search(tune)}
+    content = {"cells": {ready.cell.id: identity(ready) for ready in cells}, "tune": search(tune)}
     return f"{prefix}-{digest(content)[:6]}"
 
 
@@ -79,7 +86,7 @@ def check_same(directory: Path, cells: Sequence[Ready], tune: TuneConfig) -> Non
     for ready in cells:
         if ready.cell.id not in known:
             continue  # one more cell extends the study
-        old, new = dict(_flat(known[ready.cell.id])), dict(_flat(question(ready)))
+        old, new = dict(_flat(_in_kinds(known[ready.cell.id]))), dict(_flat(question(ready)))
         for key in sorted({*old, *new}):
             if old.get(key) == new.get(key):
                 continue
@@ -97,6 +104,11 @@ def check_same(directory: Path, cells: Sequence[Ready], tune: TuneConfig) -> Non
             + "\nName another study (study=<name>), or leave study= out to get a name of its own for this question."
         )
     problems.raise_any()
+
+
+def _in_kinds(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cell asked, which an earlier version wrote down with paths of classes."""
+    return {**asked, "config": named(asked.get("config") or {})}
 
 
 def _other_methods(asked: Mapping[str, Any], cells: Sequence[Ready]) -> list[str]:

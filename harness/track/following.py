@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.build import build
 from harness.errors import HarnessError
+from harness.kinds import kind_of
 from harness.track.base import Tracker
 from harness.track.follow import stem
 from harness.track.known import later
@@ -52,12 +53,12 @@ class Following:
         for name, node in nodes.items():
             if not isinstance(node, Mapping):
                 raise HarnessError(
-                    f"tracker.{name} must be a tracker's configuration with its _target_, as in conf/tracker, not "
+                    f"tracker.{name} must be a tracker's configuration with its kind, as in conf/tracker, not "
                     f"{node}. tracker=[wandb,tensorboard] names those that there are; +tracker.<name>="
                     "{_target_:<package>.<class>} adds one."
                 )
             if not isinstance(build(node, packages), Tracker):
-                raise HarnessError(f"tracker.{name}: {node['_target_']} is no harness.track.Tracker.")
+                raise HarnessError(f"tracker.{name}: {kind_of(node)} is no harness.track.Tracker.")
 
     def start(
         self,

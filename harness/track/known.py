@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from harness.kinds import kind_of
 from harness.track.base import Tracker
 from harness.track.tensorboard import TensorBoard
 from harness.track.weights_and_biases import WeightsAndBiases
@@ -26,7 +27,7 @@ def defaults(kind: type[Any]) -> dict[str, Any]:
 def later(study: Path, node: Mapping[str, Any]) -> str:
     """How to make up for what a tracker missed, as a sentence; empty where the command line does not know its class."""
     for name, kind in KNOWN.items():
-        if node.get("_target_") == f"{kind.__module__}.{kind.__qualname__}":
+        if kind_of(node) == name:
             options = [
                 shlex.quote(f"{key}={_yaml(node[key])}")
                 for key, default in defaults(kind).items()

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.build import build
+from harness.kinds import kind_of
 from harness.record import now
 from harness.track.follow import Follow, stem
 from harness.track.following import NOTE, WARNING
@@ -49,7 +50,7 @@ def main() -> int:
     orders = Orders()
     study, node = Path(orders.first["study"]), orders.first["node"]
     _print(f"--- {os.getpid()} follows from {now()}")
-    name = node.get("name", node["_target_"])
+    name = node.get("name", kind_of(node))
     try:
         tracker, only = build(node, orders.first["packages"]), orders.first["only"]
         with _alone(Path(f"{stem(study, tracker.name, only)}.lock"), orders):

@@ -1,0 +1,153 @@
+"""Kinds: the names by which configurations, signatures and saved files know the classes that come with the program.
+
+`kind: lda` in a configuration stands for the class in `KINDS`. Only this table knows where that class lies, so modules
+and classes are moved and renamed freely: change the kind's `target`, and nothing that was written down changes.
+A class of the user's own is named by `_target_: package.module.Class`, which wins over a `kind` beside it.
+
+Nothing here imports what the table names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import Problems, nearest
+
+TARGET, KIND = "_target_", "kind"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A class that comes with the program.
+
+    Attributes:
+        section: of the configuration that it belongs to: task, model, method, augment or tracker.
+        target: where it lies now.
+        signed: the path that runs were signed with before there were kinds. It is an identifier, not a place, and never
+            changes; None for a kind that came later, which is signed by its name.
+    """
+
+    section: str
+    target: str
+    signed: str | None = None
+
+
+def _first(section: str, path: str, target: str | None = None) -> Kind:
+    """Make a kind that runs were signed with by its path at that time."""
+    return Kind(section, target or path, signed=path)
+
+
+KINDS: dict[str, Kind] = {
+    "text_classification": _first("task", "harness.tasks.text.TextClassification"),
+    "demo": _first("task", "harness.tasks.demo.DemoTask"),
+    "pretrained": _first("model", "harness.models.Model"),
+    "full": _first("method", "harness.methods.full.Full"),
+    "peft": _first("method", "harness.methods.peft_method.PeftMethod"),
+    "adalora": _first("method", "harness.methods.adalora.AdaLora"),
+    "eva": _first("method", "harness.methods.eva.Eva"),
+    "adapters": _first("method", "harness.methods.adapters.Adapters"),
+    "bitfit": _first("method", "harness.methods.bitfit.BitFit"),
+    "last_layers": _first("method", "harness.methods.last_layers.LastLayers"),
+    "gradual_unfreezing": _first("method", "harness.methods.gradual_unfreezing.GradualUnfreezing"),
+    "setfit": _first("method", "harness.methods.setfit.SetFit"),
+    "linear_probe": _first("method", "harness.methods.linear_probe.LinearProbe"),
+    "nearest_mean": _first("method", "harness.methods.nearest_mean.NearestMean"),
+    "zero_shot": _first("method", "harness.methods.zero_shot.ZeroShot"),
+    "lda": _first("method", "harness.methods.lda.Lda"),
+    "knn": _first("method", "harness.methods.knn.Knn"),
+    "eda": _first("augment", "harness.augment.eda.Eda"),
+    "noise": _first("augment", "harness.augment.noise.Noise"),
+    "paraphrase": _first("augment", "harness.augment.paraphrase.Paraphrase"),
+    "tensorboard": _first("tracker", "harness.track.tensorboard.TensorBoard"),
+    "wandb": _first("tracker", "harness.track.weights_and_biases.WeightsAndBiases"),
+}
+
+_BY_PATH = {path: name for name, kind in KINDS.items() for path in (kind.target, kind.signed) if path is not None}
+
+
+def kind_of(node: Any) -> str | None:
+    """The kind of a configuration node; the dotted path where it names a class of the user's own; None without both."""
+    if not isinstance(node, Mapping):
+        return None
+    if (path := node.get(TARGET)) is not None:
+        return _BY_PATH.get(str(path), str(path))
+    name = node.get(KIND)
+    return None if name is None else str(name)
+
+
+def with_target(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A node as Hydra builds it: with the path of the class, and without `kind`.
+
+    A kind that does not exist stays what it is (see `check_kinds`).
+    """
+    kind = KINDS.get(kind_of(node) or "")
+    rest = {key: value for key, value in node.items() if key != KIND}
+    if kind is not None:
+        return {**rest, TARGET: kind.target}
+    return rest if TARGET in node else dict(node)
+
+
+def named(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration in which classes that come with the program are named by kind, as files of this version do."""
+    return _each_node(config, _named)
+
+
+def signed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as it is hashed: kinds are replaced by what they were signed with from the beginning."""
+    return _each_node(config, _signed)
+
+
+def check_kinds(config: Mapping[str, Any], problems: Problems) -> bool:
+    """Note every node whose kind does not exist or belongs to another section; return whether there is none."""
+    good = True
+    for key, node in _nodes(config):
+        section = key.partition(".")[0]
+        name = node.get(KIND)
+        if name is None or TARGET in node:
+            continue
+        known = [each for each, kind in KINDS.items() if kind.section == section]
+        good &= problems.check(
+            str(name) in known,
+            f"{key}.kind={name}: there is no such kind of {section}. {nearest(str(name), known)} A class of your own "
+            f"is named by its path: +{key}._target_=<package>.<module>.<class>.",
+        )
+    return good
+
+
+def _named(node: Mapping[str, Any]) -> dict[str, Any]:
+    name = kind_of(node)
+    rest = {key: value for key, value in node.items() if key not in (KIND, TARGET)}
+    if name in KINDS:
+        return {KIND: name, **rest}
+    return {TARGET: node[TARGET], **rest} if TARGET in node else dict(node)
+
+
+def _signed(node: Mapping[str, Any]) -> dict[str, Any]:
+    name = kind_of(node)
+    rest = {key: value for key, value in node.items() if key not in (KIND, TARGET)}
+    if name in KINDS:
+        path = KINDS[name].signed
+        return {KIND: name, **rest} if path is None else {TARGET: path, **rest}
+    return {TARGET: node[TARGET], **rest} if TARGET in node else dict(node)
+
+
+def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for section in ("task", "model", "method"):
+        if isinstance(node := config.get(section), Mapping):
+            yield section, node
+    for section in ("augment", "tracker"):
+        if isinstance(nodes := config.get(section), Mapping):
+            yield from ((f"{section}.{name}", node) for name, node in nodes.items() if isinstance(node, Mapping))
+
+
+def _each_node(config: Mapping[str, Any], change: Any) -> dict[str, Any]:
+    changed = dict(config)
+    for key, node in _nodes(config):
+        section, _, name = key.partition(".")
+        if name:
+            changed[section] = {**changed[section], name: change(node)}
+        else:
+            changed[section] = change(node)
+    return changed
