@@ -1,6 +1,43 @@
-"""`python -m harness`: one run; `python -m harness -m`: a study."""
+"""`harness` and `python -m harness`: a subcommand; without one a run, or a study with `-m`."""
 
-from harness.app import main
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+
+from harness.command import say_problems
+from harness.errors import nearest
+
+# Each has `main(arguments) -> int`; `python -m harness.report` is the same command as `harness report`.
+SUBCOMMANDS = {
+    "report": "harness.report.__main__",
+    "status": "harness.status",
+    "logs": "harness.logs",
+    "stop": "harness.stop",
+    "predict": "harness.predict",
+    "track": "harness.track.__main__",
+    "methods": "harness.methods.__main__",
+}
+RUN = "run"  # the main command by name; it may be left out
+
+
+def main() -> int:
+    """Run the command that the first argument names; return its exit code."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in SUBCOMMANDS:
+        del sys.argv[1]
+        return int(importlib.import_module(SUBCOMMANDS[name]).main())
+    if name == RUN:
+        del sys.argv[1]
+    elif re.fullmatch(r"[\w-]+", name) and not name.startswith("-"):
+        known = [RUN, *SUBCOMMANDS]
+        return say_problems([f"harness {name}: there is no such command. {nearest(name, known)}"])
+    from harness import app
+
+    app.main()
+    return 0
+
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.command import INTERRUPTED, disk_full, say_problems
 from harness.config import Config
 from harness.errors import HarnessError, is_disk_full
 
@@ -53,16 +54,10 @@ def main() -> None:
     except OSError as error:
         if not is_disk_full(error):
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        _fail(
-            (
-                f"The disk is full{where}. Nothing that has a record is lost: free space for runs_dir, reports_dir and "
-                "cache_dir, and run the same command again.",
-            )
-        )
+        _fail((disk_full(error),))
     except KeyboardInterrupt:
         _say("Interrupted.")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def _register() -> None:
@@ -122,9 +117,7 @@ def _any_config() -> DictConfig | None:
 
 
 def _fail(problems: tuple[str, ...]) -> NoReturn:
-    for problem in problems:
-        _say(f"Error: {problem}")
-    sys.exit(2)
+    sys.exit(say_problems(problems))
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import studies
+from harness.command import command
 from harness.errors import HarnessError, nearest
 from harness.record import CorruptRecord, Record, RunPaths, read_jsonl
 
@@ -21,6 +22,7 @@ LISTED = 8  # names of an ambiguous run that are shown
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")  # colours and what else moves a cursor
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, or 2 where there is no such study or run."""
     parser = argparse.ArgumentParser(
@@ -32,18 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--follow", action="store_true", help="go on until the run has ended; Ctrl-C leaves it")
     parser.add_argument("--slurm", action="store_true", help="also what its Slurm jobs printed themselves")
     options = parser.parse_args(arguments)
-    try:
-        directory = studies.find(options.study, options.runs_dir)
-        name = choose(directory, options.run)
-    except HarnessError as error:
-        sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
-        return 2
-    try:
-        show(directory, name, options.slurm, options.follow)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader had enough, as `head` has
-        sys.stderr.close()
+    directory = studies.find(options.study, options.runs_dir)
+    show(directory, choose(directory, options.run), options.slurm, options.follow)
     return 0
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.command import command
 from harness.errors import HarnessError, nearest
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
     return Predictor(tuple(facts["labels"]), facts["pairs"], classifier, tokenizer, facts["max_length"], where)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give its exit code."""
     parser = argparse.ArgumentParser(
@@ -117,13 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache-dir", default=CACHE, help=f"default: {CACHE}")
     options = parser.parse_args(arguments)
     output = options.output or options.file.with_name(f"{options.file.stem}.predictions.csv")
-    try:
-        count = predict_file(
-            options.model, options.file, options.text or ["text"], output, options.device, options.cache_dir
-        )
-    except HarnessError as error:
-        sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
-        return 2
+    count = predict_file(
+        options.model, options.file, options.text or ["text"], output, options.device, options.cache_dir
+    )
     sys.stdout.write(f"{count} rows written to {output}\n")
     return 0
 

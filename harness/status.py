@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.command import command
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 2.0
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, or 2 where there is no such study."""
     parser = argparse.ArgumentParser(
@@ -33,13 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from harness import studies
-    from harness.errors import HarnessError
 
-    try:
-        directory = studies.find(options.study, options.runs_dir) if options.study is not None else None
-    except HarnessError as error:
-        sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
-        return 2
+    directory = studies.find(options.study, options.runs_dir) if options.study is not None else None
 
     from rich.console import Console
     from rich.text import Text

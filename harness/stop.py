@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import studies
+from harness.command import command
 from harness.errors import HarnessError
 from harness.launch.submissions import COORDINATOR
 from harness.record import STOP, atomic, now, study_argument
@@ -17,6 +18,7 @@ from harness.record import STOP, atomic, now, study_argument
 POLL_SECONDS = 0.25
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 if the study was still stopping, 2 where there is no such study."""
     parser = argparse.ArgumentParser(
@@ -32,9 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         directory = studies.find(options.study, options.runs_dir)
         return stop(directory, options.wait)
-    except HarnessError as error:
-        sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
-        return 2
     except KeyboardInterrupt:
         _say("Not waiting any longer; the study still stops.")
         return 1

@@ -3,7 +3,7 @@
 Each worker imports the heavy libraries once and executes pack after pack. A worker that dies or hangs costs the runs
 of its pack only: it is replaced. Built on multiprocessing's forkserver (the imports are then paid once for all workers
 and their replacements) and `connection.wait`, which sees a result, a death and a time-out without polling;
-docs/decisions.md says what else was tried.
+docs/decisions/local-pool-on-multiprocessing.md says what else was tried.
 """
 
 from __future__ import annotations

@@ -1,17 +1,26 @@
 """`python -m harness.methods`: prints docs/methods.md, the catalogue of the methods that come with the program."""
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from harness.command import command
 from harness.methods.about import markdown
 
 
-def main() -> None:
-    """Print the catalogue of conf/method, or of another directory that is named."""
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the catalogue; return the exit code."""
     beside = Path(__file__).resolve().parents[1] / "conf/method"  # in an installed package
     default = beside if beside.is_dir() else beside.parents[2] / "conf/method"
-    sys.stdout.write(markdown(Path(sys.argv[1]) if len(sys.argv) > 1 else default))
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.methods", description="Print the catalogue of methods, as docs/methods.md has it."
+    )
+    parser.add_argument("directory", type=Path, nargs="?", default=default, help="of methods' YAMLs (default: ours)")
+    sys.stdout.write(markdown(parser.parse_args(arguments).directory))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

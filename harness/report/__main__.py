@@ -8,10 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.command import command
+
 if TYPE_CHECKING:
     from harness.report.definition import Definition
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Write a report and print its table; the exit status is 0, or 2 where there is nothing to report."""
     parser = _parser()
@@ -19,30 +22,25 @@ def main(arguments: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from harness.errors import HarnessError
     from harness.report import text_table, write
     from harness.report.archive import freeze
     from harness.report.definition import Definition, read_definition
 
-    try:
-        definition = read_definition(options.definition) if options.definition else Definition()
-        studies = options.studies or [Path(study) for study in definition.studies]
-        if not studies:
-            parser.error("no study is named: give its directory, e.g. runs/<study>, or studies: in the definition")
-        if options.anchor and len(studies) > 1:
-            parser.error("--anchor takes one study: say of each what moved since an earlier one of its own")
-        if options.freeze:
-            if len(studies) > 1:
-                parser.error("--freeze takes one study")
-            freeze(studies[0], options.freeze)
-            sys.stdout.write(f"Archive: {options.freeze}\n")
-            return 0
-        definition = replace(definition, settings={**definition.settings, **_settings(options)})
-        output = options.output or Path("reports") / _name(studies, definition)
-        report = write(studies, output, definition=definition, anchor=options.anchor)
-    except HarnessError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    definition = read_definition(options.definition) if options.definition else Definition()
+    studies = options.studies or [Path(study) for study in definition.studies]
+    if not studies:
+        parser.error("no study is named: give its directory, e.g. runs/<study>, or studies: in the definition")
+    if options.anchor and len(studies) > 1:
+        parser.error("--anchor takes one study: say of each what moved since an earlier one of its own")
+    if options.freeze:
+        if len(studies) > 1:
+            parser.error("--freeze takes one study")
+        freeze(studies[0], options.freeze)
+        sys.stdout.write(f"Archive: {options.freeze}\n")
+        return 0
+    definition = replace(definition, settings={**definition.settings, **_settings(options)})
+    output = options.output or Path("reports") / _name(studies, definition)
+    report = write(studies, output, definition=definition, anchor=options.anchor)
     for warning in report.study.warnings:
         sys.stderr.write(f"{warning}\n")
     console = Console()

@@ -8,7 +8,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 # Weight of the common variance, in degrees of freedom. Estimating it, as limma does, trusts the pool too much where few
-# seeds cannot show that the variances differ; without a pool three seeds resolve nothing. See docs/decisions.md.
+# seeds cannot show that the variances differ; without a pool three seeds resolve nothing. Measured in
+# docs/decisions/pooled-seed-variances.md.
 PRIOR_DF = 2.0
 
 

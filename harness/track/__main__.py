@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from harness.command import command
 from harness.errors import HarnessError, nearest
 from harness.track.base import Tracker
 from harness.track.follow import TRACK, Follow, stem
@@ -19,6 +20,7 @@ from harness.track.known import KNOWN, defaults
 from harness.track.tensorboard import FOLDER, TensorBoard
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, or 2 where something was asked that cannot be done."""
     parser = argparse.ArgumentParser(
@@ -46,11 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Timeout:
         sys.stderr.write(f"Error: {options.study} is being followed by tracker={options.tracker} just now.\n")
         return 2
-    except HarnessError as error:
-        sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    except HarnessError:
+        raise
     except Exception as error:  # noqa: BLE001 -- whatever a tracker's library raises, in one line
         sys.stderr.write(f"Error: {options.tracker}: {type(error).__name__}: {error}\n")
         return 2

@@ -1,0 +1,59 @@
+"""What the main functions of all commands have in common: exit codes, and messages instead of tracebacks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import ParamSpec
+
+from harness.errors import HarnessError, is_disk_full
+
+BAD_REQUEST, INTERRUPTED = 2, 130  # exit codes; 0 is success, and 1 and 3 are each command's own
+
+_P = ParamSpec("_P")
+
+
+def command(main: Callable[_P, int]) -> Callable[_P, int]:
+    """Wrap the main function of a command, so that what a user can mend ends it with a message and an exit code.
+
+    What `main` catches itself stays its own affair.
+
+    Returns:
+        A function that gives the exit code: that of `main`; 2 for a mistake in what was asked, a full disk included;
+        130 after Ctrl-C; 0 where the reader of a pipe has left, as `head` does.
+    """
+
+    @wraps(main)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except HarnessError as error:
+            return say_problems(error.problems)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+            return 0
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            return say_problems([disk_full(error)])
+
+    return run
+
+
+def say_problems(problems: Iterable[str]) -> int:
+    """Print problems as errors; return the exit code that goes with them."""
+    sys.stderr.write("".join(f"Error: {problem}\n" for problem in problems))
+    return BAD_REQUEST
+
+
+def disk_full(error: OSError) -> str:
+    """Say that the disk is full, and what to do."""
+    where = f" ({error.filename})" if error.filename else ""
+    return (
+        f"The disk is full{where}. Nothing that has a record is lost: free space for runs_dir, reports_dir and "
+        "cache_dir, and run the same command again."
+    )
