@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.errors import HarnessError, nearest
-from harness.kinds import KIND, KINDS, TARGET, kind_of, with_target
+from harness.kinds import KIND, KINDS, TARGET, kind_of, unknown_peft_types, with_target
 
 TRUSTED = ("harness", "peft")
 
@@ -32,6 +32,8 @@ def build(node: Mapping[str, Any], packages: Sequence[str] = ()) -> Any:
 
     if KIND in node and TARGET not in node and node[KIND] not in KINDS:
         raise HarnessError(f"kind={node[KIND]}: there is no such kind. {nearest(str(node[KIND]), KINDS)}")
+    if problems := unknown_peft_types(node):
+        raise HarnessError(*problems)
     trusted = (*TRUSTED, *packages)
     if refused := sorted({target for target in _targets(node) if target.split(".")[0] not in trusted}):
         raise HarnessError(

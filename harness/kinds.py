@@ -2,7 +2,8 @@
 
 `kind: lda` in a configuration stands for the class in `KINDS`. Only this table knows where that class lies, so modules
 and classes are moved and renamed freely: change the kind's `target`, and nothing that was written down changes.
-A class of the user's own is named by `_target_: package.module.Class`, which wins over a `kind` beside it.
+A class of the user's own is named by `_target_: package.module.Class`, which wins over a `kind` beside it. Likewise
+`peft_type: LORA`, PEFT's own name, stands for a configuration class of PEFT in a method's `config`.
 
 Nothing here imports what the table names.
 """
@@ -15,7 +16,7 @@ from typing import Any
 
 from harness.errors import Problems, nearest
 
-TARGET, KIND = "_target_", "kind"
+TARGET, KIND, PEFT_TYPE = "_target_", "kind", "peft_type"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,33 @@ KINDS: dict[str, Kind] = {
     "wandb": _first("tracker", "harness.track.weights_and_biases.WeightsAndBiases"),
 }
 
+# Configuration classes of PEFT by PEFT's names of types, and EVA, which is a part of LoRA's. They are signed by path.
+PEFT_TYPES: dict[str, str] = {
+    "ADALORA": "peft.AdaLoraConfig", "ADAMSS": "peft.AdamssConfig",
+    "BEFT": "peft.BeftConfig", "BOFT": "peft.BOFTConfig",
+    "C3A": "peft.C3AConfig", "CARTRIDGE": "peft.CartridgeConfig",
+    "DEFT": "peft.DeftConfig", "DELORA": "peft.DeloraConfig",
+    "EVA": "peft.EvaConfig", "FOURIERFT": "peft.FourierFTConfig",
+    "FROD": "peft.FrodConfig", "GLORA": "peft.GloraConfig",
+    "GRALORA": "peft.GraloraConfig", "HIRA": "peft.HiraConfig",
+    "HRA": "peft.HRAConfig", "IA3": "peft.IA3Config",
+    "LILY": "peft.LilyConfig", "LN_TUNING": "peft.LNTuningConfig",
+    "LOHA": "peft.LoHaConfig", "LOKR": "peft.LoKrConfig",
+    "LORA": "peft.LoraConfig", "MISS": "peft.MissConfig",
+    "OFT": "peft.OFTConfig", "OSF": "peft.OSFConfig",
+    "PEANUT": "peft.PeanutConfig", "PREFIX_TUNING": "peft.PrefixTuningConfig",
+    "PROMPT_TUNING": "peft.PromptTuningConfig", "PSOFT": "peft.PsoftConfig",
+    "PVERA": "peft.PveraConfig", "P_TUNING": "peft.PromptEncoderConfig",
+    "RANDLORA": "peft.RandLoraConfig", "ROAD": "peft.RoadConfig",
+    "SHIRA": "peft.ShiraConfig", "SUPERTUNING": "peft.SupertuningConfig",
+    "TINYLORA": "peft.TinyLoraConfig", "TRAINABLE_TOKENS": "peft.TrainableTokensConfig",
+    "UNILORA": "peft.UniLoraConfig", "VBLORA": "peft.VBLoRAConfig",
+    "VERA": "peft.VeraConfig", "WAVEFT": "peft.WaveFTConfig",
+}  # fmt: skip
+
 _BY_PATH = {path: name for name, kind in KINDS.items() for path in (kind.target, kind.signed) if path is not None}
+
+_PEFT_BY_PATH = {path: name for name, path in PEFT_TYPES.items()}
 
 
 def kind_of(node: Any) -> str | None:
@@ -83,10 +110,10 @@ def with_target(node: Mapping[str, Any]) -> dict[str, Any]:
     A kind that does not exist stays what it is (see `check_kinds`).
     """
     kind = KINDS.get(kind_of(node) or "")
-    rest = {key: value for key, value in node.items() if key != KIND}
+    rest = {key: _peft_paths(value) for key, value in node.items() if key != KIND}
     if kind is not None:
         return {**rest, TARGET: kind.target}
-    return rest if TARGET in node else dict(node)
+    return rest if TARGET in node else {**node, **rest}
 
 
 def named(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +129,9 @@ def signed(config: Mapping[str, Any]) -> dict[str, Any]:
 def check_kinds(config: Mapping[str, Any], problems: Problems) -> bool:
     """Note every node whose kind does not exist or belongs to another section; return whether there is none."""
     good = True
+    method = config.get("method")
+    for message in unknown_peft_types(method.get("config") if isinstance(method, Mapping) else None):
+        good = problems.check(False, message)
     for key, node in _nodes(config):
         section = key.partition(".")[0]
         name = node.get(KIND)
@@ -116,9 +146,23 @@ def check_kinds(config: Mapping[str, Any], problems: Problems) -> bool:
     return good
 
 
+def unknown_peft_types(value: Any) -> list[str]:
+    """Say of each `peft_type` in a value that is not there what to write; [] if there is none."""
+    if not isinstance(value, Mapping):
+        return []
+    found = [message for each in value.values() for message in unknown_peft_types(each)]
+    name = value.get(PEFT_TYPE)
+    if name is not None and TARGET not in value and name not in PEFT_TYPES:
+        found.append(
+            f"method.config.peft_type={name}: there is no such type. {nearest(str(name), PEFT_TYPES)} A later type of "
+            "PEFT is named by its class: +method.config._target_=peft.<class>."
+        )
+    return found
+
+
 def _named(node: Mapping[str, Any]) -> dict[str, Any]:
     name = kind_of(node)
-    rest = {key: value for key, value in node.items() if key not in (KIND, TARGET)}
+    rest = {key: _peft_types(value) for key, value in node.items() if key not in (KIND, TARGET)}
     if name in KINDS:
         return {KIND: name, **rest}
     return {TARGET: node[TARGET], **rest} if TARGET in node else dict(node)
@@ -126,11 +170,30 @@ def _named(node: Mapping[str, Any]) -> dict[str, Any]:
 
 def _signed(node: Mapping[str, Any]) -> dict[str, Any]:
     name = kind_of(node)
-    rest = {key: value for key, value in node.items() if key not in (KIND, TARGET)}
+    rest = {key: _peft_paths(value) for key, value in node.items() if key not in (KIND, TARGET)}
     if name in KINDS:
         path = KINDS[name].signed
         return {KIND: name, **rest} if path is None else {TARGET: path, **rest}
     return {TARGET: node[TARGET], **rest} if TARGET in node else dict(node)
+
+
+def _peft_paths(value: Any) -> Any:
+    """A value in which types of PEFT are the paths of their classes."""
+    if not isinstance(value, Mapping):
+        return value
+    inner = {key: _peft_paths(each) for key, each in value.items() if key != PEFT_TYPE}
+    path = value.get(TARGET) or PEFT_TYPES.get(str(value.get(PEFT_TYPE)))
+    return {**inner, TARGET: path} if path is not None else {**value, **inner}
+
+
+def _peft_types(value: Any) -> Any:
+    """A value in which classes of PEFT are the names of their types."""
+    if not isinstance(value, Mapping):
+        return value
+    inner = {key: _peft_types(each) for key, each in value.items() if key not in (PEFT_TYPE, TARGET)}
+    path = value.get(TARGET)
+    name = value.get(PEFT_TYPE) if path is None else _PEFT_BY_PATH.get(str(path))
+    return {**({PEFT_TYPE: name} if name is not None else {} if path is None else {TARGET: path}), **inner}
 
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

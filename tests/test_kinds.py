@@ -31,8 +31,22 @@ def test_configs_name_kinds_not_places() -> None:
     """Paths of modules stay out of what users copy and what runs are signed with."""
     shipped = sorted((ROOT / "conf").rglob("*.yaml"))
     assert len(shipped) > 80
-    assert not [path for path in shipped if "_target_: harness" in path.read_text(encoding="utf-8")]
+    assert not [path for path in shipped if "_target_" in path.read_text(encoding="utf-8")]
     assert set(METHOD_NUMERICS) <= {name for name, kind in KINDS.items() if kind.section == "method"}
+
+
+@pytest.mark.parametrize("name", kinds.PEFT_TYPES)
+def test_types_of_peft_are_those_of_the_library(name: str) -> None:
+    """Under the names that it gives them; EVA's configuration is a part of LoRA's."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    path = kinds.PEFT_TYPES[name]
+    known = {kind.value: f"peft.{each.__name__}" for kind, each in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    assert known.get(name, "peft.EvaConfig") == path
+    node = {"kind": "eva", "config": {"peft_type": "LORA", "eva_config": {"peft_type": name, "rho": 1.0}}}
+    paths = {"_target_": "peft.LoraConfig", "eva_config": {"_target_": path, "rho": 1.0}}
+    assert kinds.with_target(node)["config"] == signed({"method": node})["method"]["config"] == paths
+    assert named({"method": {"kind": "eva", "config": paths}})["method"] == node
 
 
 def test_a_class_that_moves_keeps_its_signature(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -81,6 +95,7 @@ def test_files_of_every_age_read_alike(tmp_path: Path) -> None:
     [
         ({"kind": "text_clasification"}, "there is no such kind. Did you mean text_classification?"),
         ({"name": "x"}, "A kind is missing"),
+        ({"kind": "peft", "name": "x", "config": {"peft_type": "LORRA"}}, "peft_type=LORRA: there is no such type"),
         ({"kind": "lora", "_target_": "os.system"}, "outside the trusted packages"),
     ],
 )

@@ -108,7 +108,7 @@ def keys() -> dict[str, list[str]]:
             found[f"{group}/{path.stem}"] = sorted(
                 key
                 for key in flat(without(node.get(group, content), OPERATIONAL))
-                if key.rpartition(".")[2] not in ("kind", "defaults", "_target_")
+                if key.rpartition(".")[2] not in ("kind", "peft_type", "defaults")
             )
     return found
 

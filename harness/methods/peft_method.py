@@ -25,7 +25,7 @@ class PeftMethod(GradientTrained):
     """An adapter of PEFT on a frozen backbone, and the head.
 
     Attributes:
-        config: a `peft.PeftConfig`, made from `config: {_target_: peft.LoraConfig, ...}`.
+        config: a `peft.PeftConfig`, made from `config: {peft_type: LORA, ...}`.
         frozen: parts of an adapter that keep their initial values, by a part of their names, such as lora_A.
         rates: {part of a name: share of train.lr} for parts that learn at a rate of their own.
     """
@@ -40,7 +40,7 @@ class PeftMethod(GradientTrained):
         if getattr(self.config, "init_lora_weights", None) == "eva" and not starts:
             raise HarnessError(
                 "method.config.init_lora_weights=eva begins from training rows, which this class does not read: use "
-                "method=eva (_target_: harness.methods.eva.Eva)."
+                "method=eva (kind: eva)."
             )
 
     def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
