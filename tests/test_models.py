@@ -281,4 +281,4 @@ def test_quantised_base_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def _fields(**changes: Any) -> dict[str, Any]:
-    return {key: value for key, value in (MINILM | changes).items() if key != "_target_"}
+    return {key: value for key, value in (MINILM | changes).items() if key != "kind"}

@@ -168,4 +168,4 @@ def test_every_combination_composes_with_the_defaults_of_its_class(override: str
         built = build(node)
         assert built == type(built)()
         assert built.name == name
-        assert set(node) - {"_target_"} == {each.name for each in fields(built) if each.init}
+        assert set(node) - {"kind"} == {each.name for each in fields(built) if each.init}
