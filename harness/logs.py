@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness import studies
 from harness.errors import HarnessError, nearest
+from harness.locate import find
 from harness.record import CorruptRecord, Record, RunPaths, read_jsonl
 
 TAIL_LINES = 40  # of each file of a job
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--slurm", action="store_true", help="also what its Slurm jobs printed themselves")
     options = parser.parse_args(arguments)
     try:
-        directory = studies.find(options.study, options.runs_dir)
+        directory = find(options.study, options.runs_dir)
         name = choose(directory, options.run)
     except HarnessError as error:
         sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))

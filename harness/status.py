@@ -32,11 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     form.add_argument("--json", action="store_true", help="one JSON object; its keys are in docs/files.md")
     options = parser.parse_args(arguments)
 
-    from harness import studies
     from harness.errors import HarnessError
+    from harness.locate import find, names
 
     try:
-        directory = studies.find(options.study, options.runs_dir) if options.study is not None else None
+        directory = find(options.study, options.runs_dir) if options.study is not None else None
     except HarnessError as error:
         sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
         return 2
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.view import detail, overview
 
     def look() -> list[Survey]:
-        places = [options.runs_dir / name for name in studies.names(options.runs_dir)]
+        places = [options.runs_dir / name for name in names(options.runs_dir)]
         return [survey(place) for place in ([directory] if directory is not None else places)]
 
     def show(found: list[Survey]) -> list[RenderableType]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness import studies
 from harness.errors import HarnessError
 from harness.launch.submissions import COORDINATOR
+from harness.locate import find
 from harness.record import STOP, atomic, now, study_argument
 
 POLL_SECONDS = 0.25
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        directory = studies.find(options.study, options.runs_dir)
+        directory = find(options.study, options.runs_dir)
         return stop(directory, options.wait)
     except HarnessError as error:
         sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
