@@ -46,8 +46,7 @@ class Scale:
             examples: n.
             rows: of these, how many independent ones tell as much; see `informative_rows`.
         """
-        share = self._share(mean)
-        if not self.score or share in (0, 1):
+        if not self.score or (share := self._share(mean)) in (0, 1):
             return 0.0
         alone = share * (1 - share) * self.span**2 / examples
         wrong = rows * min(share, 1 - share)
