@@ -128,7 +128,7 @@ class WeightsAndBiases(Tracker):
         os.environ.pop("WANDB_SERVICE", None)
         for name in ("WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_RUN_GROUP", "WANDB_NAME", "WANDB_DIR"):
             if not os.environ.get(name, "x").strip() or (name == "WANDB_MODE" and self.mode is not None):
-                del os.environ[name]
+                os.environ.pop(name, None)
 
     def begin(self, run: Tracked) -> None:
         """Begin a run of the same identity, or go on with it."""
@@ -182,8 +182,15 @@ class WeightsAndBiases(Tracker):
         if not self.written:
             return []
         count = "1 run waits" if len(self.written) == 1 else f"{len(self.written)} runs wait"
-        login = "" if self.known else "wandb login && "
-        return [f"W&B: {self.why}, so {count} on this disk. To send what there is: {login}wandb sync {self._unsent()}"]
+        refused = "401" in self.why or "AuthenticationError" in self.why
+        by_key = refused and os.environ.get("WANDB_API_KEY")
+        how = (
+            "To send what there is, set WANDB_API_KEY to a key that it takes, then"
+            if by_key
+            else "To send what there is"
+        )
+        login = "" if by_key or (self.known and not refused) else "wandb login --relogin && "
+        return [f"W&B: {self.why}, so {count} on this disk. {how}: {login}wandb sync {self._unsent()}"]
 
     def _unsent(self) -> str:
         """What waits to be sent, as a shell takes it."""
