@@ -179,6 +179,7 @@ class WeightsAndBiases(Tracker):
         """Leave what has not ended as it is, and say where everything is."""
         while self.runs:
             self._finish(self.runs.pop(next(iter(self.runs))), 1)
+        _end_service()  # which writes what it still holds
         if not self.written:
             return []
         count = "1 run waits" if len(self.written) == 1 else f"{len(self.written)} runs wait"
@@ -230,15 +231,11 @@ class WeightsAndBiases(Tracker):
 
     def _go_offline(self, why: str) -> None:
         """Go on in a new service: the one that failed keeps the ids of its runs, and may go on trying to send."""
-        import wandb
-
         self.offline, self.why = True, why
         # What these runs have been told lies on the disk; they are begun again when there is more to tell.
         self.written += [Path(run.dir).parent for run in self.runs.values()]
         self.runs = {}
-        ending = threading.Thread(target=wandb.teardown, daemon=True)
-        ending.start()
-        ending.join(TEARDOWN_SECONDS)
+        _end_service()
 
     def _start(self, key: str, name: str, kind: str, config: dict[str, Any], tags: list[str]) -> Any:
         import wandb
@@ -247,7 +244,8 @@ class WeightsAndBiases(Tracker):
         # The study waits for the report, which is large, as long as it waits for its tracker.
         settings = wandb.Settings(
             mode="offline" if self.offline else "online", root_dir=os.environ.get("WANDB_DIR") or str(self.study),
-            init_timeout=INIT_SECONDS, finish_timeout=0 if kind == "report" else FINISH_SECONDS,
+            init_timeout=INIT_SECONDS,
+            finish_timeout=0 if self.offline or kind == "report" else FINISH_SECONDS,
             finish_timeout_raises=True,
             silent=True, console="off", save_code=False, disable_git=True,
             x_disable_meta=True, x_disable_stats=True, x_disable_machine_info=True, x_save_requirements=False,
@@ -258,6 +256,15 @@ class WeightsAndBiases(Tracker):
             tags=list(dict.fromkeys(cut(tag, TAG_CHARACTERS) for tag in (*tags, *self.tags) if tag)), config=config,
             resume="allow", reinit="create_new", settings=settings,
         )  # fmt: skip
+
+
+def _end_service() -> None:
+    """End W&B's service, for which it is not waited long: what it could not send lies on the disk."""
+    import wandb
+
+    ending = threading.Thread(target=wandb.teardown, daemon=True)
+    ending.start()
+    ending.join(TEARDOWN_SECONDS)
 
 
 def cut(name: str, characters: int) -> str:
