@@ -12,6 +12,7 @@ from pathlib import Path
 from harness import studies
 from harness.command import command
 from harness.errors import HarnessError, nearest
+from harness.locate import find
 from harness.record import CorruptRecord, Record, RunPaths, read_jsonl
 
 TAIL_LINES = 40  # of each file of a job
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--follow", action="store_true", help="go on until the run has ended; Ctrl-C leaves it")
     parser.add_argument("--slurm", action="store_true", help="also what its Slurm jobs printed themselves")
     options = parser.parse_args(arguments)
-    directory = studies.find(options.study, options.runs_dir)
+    directory = find(options.study, options.runs_dir)
     show(directory, choose(directory, options.run), options.slurm, options.follow)
     return 0
 

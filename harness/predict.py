@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.command import command
 from harness.errors import HarnessError, nearest
+from harness.locate import find_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m harness.predict", description="Label the texts of a CSV file with a saved model."
     )
-    parser.add_argument("model", type=Path, help="directory of a saved model: the folder `model` of a run")
+    parser.add_argument("model", help="directory of a saved model, of the run that saved it, or <study>/<cell>/<run>")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
     parser.add_argument("file", type=Path, help="CSV file with a header line, UTF-8")
     parser.add_argument(
         "--text", action="append", metavar="COLUMN", help="column of the text (default: text); twice for text pairs"
@@ -120,7 +122,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     output = options.output or options.file.with_name(f"{options.file.stem}.predictions.csv")
     count = predict_file(
-        options.model, options.file, options.text or ["text"], output, options.device, options.cache_dir
+        find_model(options.model, options.runs_dir),
+        options.file,
+        options.text or ["text"],
+        output,
+        options.device,
+        options.cache_dir,
     )
     sys.stdout.write(f"{count} rows written to {output}\n")
     return 0

@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     form.add_argument("--json", action="store_true", help="one JSON object; its keys are in docs/files.md")
     options = parser.parse_args(arguments)
 
-    from harness import studies
+    from harness.locate import find, names
 
-    directory = studies.find(options.study, options.runs_dir) if options.study is not None else None
+    directory = find(options.study, options.runs_dir) if options.study is not None else None
 
     from rich.console import Console
     from rich.text import Text
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.view import detail, overview
 
     def look() -> list[Survey]:
-        places = [options.runs_dir / name for name in studies.names(options.runs_dir)]
+        places = [options.runs_dir / name for name in names(options.runs_dir)]
         return [survey(place) for place in ([directory] if directory is not None else places)]
 
     def show(found: list[Survey]) -> list[RenderableType]:

@@ -13,6 +13,7 @@ from harness import studies
 from harness.command import command
 from harness.errors import HarnessError
 from harness.launch.submissions import COORDINATOR
+from harness.locate import find
 from harness.record import STOP, atomic, now, study_argument
 
 POLL_SECONDS = 0.25
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        directory = studies.find(options.study, options.runs_dir)
+        directory = find(options.study, options.runs_dir)
         return stop(directory, options.wait)
     except KeyboardInterrupt:
         _say("Not waiting any longer; the study still stops.")

@@ -1,4 +1,4 @@
-"""Studies seen from outside: found by name, whether someone coordinates them, and their jobs on a cluster.
+"""Studies seen from outside: whether someone coordinates them, and their jobs on a cluster.
 
 Reads files only, so it works beside a coordinator that runs, on any machine that sees the directory.
 """
@@ -6,7 +6,6 @@ Reads files only, so it works beside a coordinator that runs, on any machine tha
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,45 +16,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from harness.errors import HarnessError, nearest
 from harness.launch.cluster import Cluster, JobState, NoAnswer, Refused
 from harness.launch.submissions import COORDINATOR
 
-MARKS = ("sweep.yaml", "runs", "study.lock", COORDINATOR)  # any of them makes a directory a study
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "ENDED")
-
-
-def names(runs_dir: Path) -> list[str]:
-    """The studies in a directory of studies."""
-    try:
-        with os.scandir(runs_dir) as entries:
-            found = [entry.name for entry in entries if entry.is_dir() and is_study(Path(entry.path))]
-    except OSError:
-        return []
-    return sorted(found)
-
-
-def is_study(directory: Path) -> bool:
-    """Whether a directory holds a study, begun or submitted."""
-    return any((directory / mark).exists() for mark in MARKS)
-
-
-def find(study: str, runs_dir: Path) -> Path:
-    """The directory of a study.
-
-    Args:
-        study: its name in `runs_dir`, or the path of its directory.
-        runs_dir: the directory of studies.
-
-    Raises:
-        HarnessError: there is none; names the nearest.
-    """
-    for directory in (runs_dir / study, Path(study)):
-        if study and is_study(directory):
-            return directory
-    known = names(runs_dir)
-    where = f"Studies in {runs_dir}: {nearest(Path(study).name, known)}" if known else f"{runs_dir} holds no study."
-    raise HarnessError(f"There is no study {study!r}. {where} Give a name, a path, or another --runs-dir.")
 
 
 def held(directory: Path) -> bool:

@@ -1,4 +1,4 @@
-"""python -m harness.report runs/<study>."""
+"""python -m harness.report <study>: the report of a study that is named by its name or path."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ def main(arguments: list[str] | None = None) -> int:
 
     from rich.console import Console
 
+    from harness.locate import find, names
     from harness.report import text_table, write
     from harness.report.archive import freeze
     from harness.report.definition import Definition, read_definition
 
     definition = read_definition(options.definition) if options.definition else Definition()
-    studies = options.studies or [Path(study) for study in definition.studies]
-    if not studies:
-        parser.error("no study is named: give its directory, e.g. runs/<study>, or studies: in the definition")
+    named = options.studies or list(definition.studies)
+    if not named:
+        known = names(options.runs_dir)
+        which = f"studies in {options.runs_dir}: {', '.join(known)}" if known else f"{options.runs_dir} holds none"
+        parser.error(f"no study is named: give a name or a path, or studies: in the definition ({which})")
+    studies = [find(each, options.runs_dir, archives=True) for each in named]
+    anchor = find(options.anchor, options.runs_dir, archives=True) if options.anchor else None
     if options.anchor and len(studies) > 1:
         parser.error("--anchor takes one study: say of each what moved since an earlier one of its own")
     if options.freeze:
@@ -40,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     definition = replace(definition, settings={**definition.settings, **_settings(options)})
     output = options.output or Path("reports") / _name(studies, definition)
-    report = write(studies, output, definition=definition, anchor=options.anchor)
+    report = write(studies, output, definition=definition, anchor=anchor)
     for warning in report.study.warnings:
         sys.stderr.write(f"{warning}\n")
     console = Console()
@@ -61,13 +66,15 @@ def _parser() -> argparse.ArgumentParser:
         "needs no network), table.md, table.csv, table.tex and figures/.",
     )
     parser.add_argument(
-        "studies", type=Path, nargs="*", metavar="study", help="directory of a study, e.g. runs/support, or its archive"
-    )
+        "studies", nargs="*", metavar="study",
+        help="a study's name in the directory of studies, or the path of its directory or archive",
+    )  # fmt: skip
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="directory of the report (default: reports/<study>)")
     parser.add_argument(
         "--definition", type=Path, metavar="FILE", help="rows, columns, order, pivot and settings: reports/*.yaml"
     )
-    parser.add_argument("--anchor", type=Path, metavar="STUDY", help="an earlier study to say what moved against")
+    parser.add_argument("--anchor", metavar="STUDY", help="an earlier study to say what moved against")
     parser.add_argument("--freeze", type=Path, metavar="FILE.zip", help="write an archive of the study instead")
     judge = parser.add_argument_group("how it judges (these win over the definition's settings)")
     judge.add_argument(

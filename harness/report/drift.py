@@ -10,6 +10,7 @@ from harness.report.rows import Row, rows
 from harness.report.settings import Settings
 from harness.report.wording import listed, percent, plural, score, setting
 from harness.report.wording import name as name_of
+from harness.statistics import scale_of
 from harness.statistics.drift import Change, drift
 
 _MOST = 8  # cells told one by one
@@ -38,6 +39,7 @@ def moved(study: Study, anchor: Study, settings: Settings) -> list[str]:
         {cell: found.scores for cell, found in now.items()},
         1 - settings.confidence,
         [cell for cell in then if then[cell].same_rows(now[cell])],
+        {cell: scale_of(after[cell].cell.metric).span for cell in then},
     )
     listing = list(after.values())
     sentences = [_headline(changes, anchor, settings), *_told(changes, after, listing)] if changes else []

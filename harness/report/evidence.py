@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.report.escape import plain
@@ -130,21 +131,21 @@ def evidence(study: Study, rows: Sequence[Row], settings: Settings) -> Evidence:
 def _judge(
     group: Sequence[Row], predictions: Mapping[int, Predictions], study: Study, settings: Settings, notes: list[str]
 ) -> Question:
-    from harness.statistics import compare, interval, sequential
+    from harness.statistics import compare, scale_of, sequential
 
     compared = _comparable(group, predictions, notes)
     scores = [predictions[id(row)].scores for row in compared]
-    alpha = 1 - settings.confidence
+    alpha, span = 1 - settings.confidence, scale_of(group[0].cell.metric).span
     comparison: Comparison | None = None
     verdicts: dict[int, Verdict] = {}
     looks = ""
     if len(compared) > 1:
-        comparison = compare(scores, settings.margin, alpha)
+        comparison = compare(scores, settings.margin, alpha, span=span)
         found = comparison.verdicts
         if plan := planned_looks(study):
             # Where nothing is at work no seeds will come: cells take part in the looks with what they have.
             at_work = any(row.running or row.status == "not started" for row in group)
-            replay = sequential(scores, plan, settings.margin, alpha, [not at_work] * len(scores))
+            replay = sequential(scores, plan, settings.margin, alpha, [not at_work] * len(scores), span)
             found = replay.verdicts
             if replay.looks:  # limits that hold although seeds were added until the verdicts were reached
                 comparison = replay.looks[-1].comparison
@@ -156,9 +157,7 @@ def _judge(
     judgements = []
     for row, verdict in judged:
         known = predictions.get(id(row))
-        spread = None if known is None else interval(known.scores, settings.confidence)
-        if spread is not None and row.minimise:
-            spread = replace(spread, mean=-spread.mean, low=-spread.high, high=-spread.low)
+        spread = None if known is None else _interval(row, known, settings)
         judgements.append(Judgement(spread, verdict, row is chosen, cost_of(row, settings)))
     return Question(
         key=group[0].question,
@@ -171,6 +170,18 @@ def _judge(
         recommendation=recommendation(judged, top, chosen, settings),
         looks=looks,
     )
+
+
+def _interval(row: Row, known: Predictions, settings: Settings) -> Interval:
+    """Interval of a row's mean in the metric's own orientation, on the metric's scale."""
+    import numpy as np
+
+    from harness.statistics import informative_rows, interval, scale_of
+
+    classes = np.array(list(Counter(known.labels).values()))
+    scores = -known.scores if row.minimise else known.scores
+    metric = row.cell.metric
+    return interval(scores, settings.confidence, scale_of(metric), informative_rows(metric, classes))
 
 
 def _comparable(group: Sequence[Row], predictions: Mapping[int, Predictions], notes: list[str]) -> list[Row]:

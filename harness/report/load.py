@@ -14,6 +14,7 @@ import yaml
 
 from harness.errors import HarnessError, nearest
 from harness.kinds import named
+from harness.locate import names
 from harness.record import OPERATIONAL, SCHEMA, digest, signature, write_json
 from harness.report.archive import SUFFIX, thaw
 from harness.report.compact import compact
@@ -133,11 +134,9 @@ def check_directory(study_dir: Path) -> None:
     if study_dir.exists():
         raise HarnessError(f"{study_dir} is a file; a study is a directory, e.g. runs/<study>.")
     parent = study_dir.parent
-    known = [path.name for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
-    raise HarnessError(
-        f"There is no study at {study_dir}. Studies in {parent}: {nearest(study_dir.name, known)} "
-        f"A study is made by `python -m harness -m study={study_dir.name}`."
-    )
+    known = names(parent)
+    beside = f"Studies in {parent}: {nearest(study_dir.name, known)}" if known else f"{parent} holds no study."
+    raise HarnessError(f"There is no study at {study_dir}. {beside}")
 
 
 def _studies_in(directory: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -56,6 +57,7 @@ def sequential(
     margin: float,
     alpha: float = 0.05,
     capped: Sequence[bool] | None = None,
+    span: float = math.inf,
 ) -> Sequential:
     """Replay the planned looks: a function of the scores alone, so a resumed study decides as the first did.
 
@@ -69,7 +71,7 @@ def sequential(
     Args:
         cells: K arrays (S_k, n) of scores, seeds in the order in which they were planned.
         plan: seeds of a cell at each look, rising; at least 1 look.
-        margin, alpha: see `compare`.
+        margin, alpha, span: see `compare`.
         capped: cells that get no more seeds whatever is wanted, because theirs failed or the study has ended; they take
             part with what they have. None: no cell.
 
@@ -94,11 +96,11 @@ def sequential(
         # Identical seeds tell no more by being many; a first look needs them only to be there.
         short = (have < wanted) & ~fixed & ~ended
         if short.any():
-            verdicts = verdicts or _unresolved(cells, margin, share)
+            verdicts = verdicts or _unresolved(cells, margin, share, span)
             return Sequential(tuple(looks), tuple(verdicts), _ints(np.where(short, wanted, have)), "more")
         used = np.minimum(wanted, have)
         seen = [scores[:count] for scores, count in zip(cells, used, strict=True)]
-        comparison = compare(seen, margin, share, looks[-1].comparison if looks else None)
+        comparison = compare(seen, margin, share, looks[-1].comparison if looks else None, span)
         looks.append(Look(_ints(used), share, comparison))
         before = verdicts or comparison.verdicts
         verdicts = [_standing(old, new) for old, new in zip(before, comparison.verdicts, strict=True)]
@@ -131,8 +133,8 @@ def _identical(scores: Scores) -> bool:
     return len(scores) > 1 and bool((scores == scores[0]).all())
 
 
-def _unresolved(cells: Sequence[Scores], margin: float, alpha: float) -> list[Verdict]:
-    return [replace(verdict, word="unresolved") for verdict in compare(cells, margin, alpha).verdicts]
+def _unresolved(cells: Sequence[Scores], margin: float, alpha: float, span: float) -> list[Verdict]:
+    return [replace(verdict, word="unresolved") for verdict in compare(cells, margin, alpha, None, span).verdicts]
 
 
 def _ints(values: np.ndarray) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -78,7 +79,11 @@ class Comparison:
 
 
 def compare(
-    cells: Sequence[Scores], margin: float, alpha: float = 0.05, earlier: Comparison | None = None
+    cells: Sequence[Scores],
+    margin: float,
+    alpha: float = 0.05,
+    earlier: Comparison | None = None,
+    span: float = math.inf,
 ) -> Comparison:
     """Compare cells pairwise; the limits hold at once for all pairs, so also for a best that these data selected.
 
@@ -97,6 +102,7 @@ def compare(
         alpha: family-wise error rate.
         earlier: a comparison of the same cells with fewer seeds, which had an error rate of its own. Its limits hold
             too, so what it excluded stays excluded, and each limit is the tighter one of both.
+        span: the largest difference that there can be (`Scale.span`): no limit lies beyond.
 
     Raises:
         HarnessError: no cells, cells of different examples, or what `components` refuses.
@@ -107,10 +113,16 @@ def compare(
     sizes = sorted({each.examples for each in found})
     if len(sizes) > 1:
         raise HarnessError(f"Cells are compared on the same examples; these have {' and '.join(map(str, sizes))}.")
-    return judge(found, margin, alpha, earlier)
+    return judge(found, margin, alpha, earlier, span)
 
 
-def judge(found: Sequence[Components], margin: float, alpha: float, earlier: Comparison | None = None) -> Comparison:
+def judge(
+    found: Sequence[Components],
+    margin: float,
+    alpha: float,
+    earlier: Comparison | None = None,
+    span: float = math.inf,
+) -> Comparison:
     """Compare cells whose variance has been analysed: see `compare`."""
     from scipy.special import stdtrit
 
@@ -120,10 +132,10 @@ def judge(found: Sequence[Components], margin: float, alpha: float, earlier: Com
     mean, error, df = pairs(found)
     critical = studentized_range(len(found), alpha, df) / np.sqrt(2)
     limits = Limits(
-        low=mean - critical * error,
-        high=mean + critical * error,
-        least=mean - stdtrit(df, 1 - alpha / (len(found) - 1)) * error,
-        detectable=(critical + stdtrit(df, POWER)) * error,
+        low=np.maximum(mean - critical * error, -span),
+        high=np.minimum(mean + critical * error, span),
+        least=np.maximum(mean - stdtrit(df, 1 - alpha / (len(found) - 1)) * error, -span),
+        detectable=np.minimum((critical + stdtrit(df, POWER)) * error, span),
     )
     if earlier is not None:
         limits = _tighter(limits, earlier)

@@ -44,9 +44,9 @@ class Components:
         return max(self.seed_variance or 0.0, self.residual_variance / self.examples)
 
     @property
-    def example_variance_of_mean(self) -> float:
-        """What the examples add to the variance of the mean; at least what `floor` says."""
-        return max(float(np.var(self.example_means, ddof=1)) / self.examples - self.residual_of_mean, self.floor)
+    def example_variance(self) -> float:
+        """What the examples add to the variance of the mean, as estimated: may be negative."""
+        return float(np.var(self.example_means, ddof=1)) / self.examples - self.residual_of_mean
 
     @property
     def floor(self) -> float:

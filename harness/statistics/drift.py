@@ -43,7 +43,11 @@ class Change:
 
 
 def drift(
-    before: Mapping[str, Scores], after: Mapping[str, Scores], alpha: float = 0.05, paired: Collection[str] = ()
+    before: Mapping[str, Scores],
+    after: Mapping[str, Scores],
+    alpha: float = 0.05,
+    paired: Collection[str] = (),
+    spans: Mapping[str, float] | None = None,
 ) -> list[Change]:
     """Test every cell that both studies have.
 
@@ -55,6 +59,7 @@ def drift(
         before, after: scores (S, n) by cell, more being better; S and, unless paired, n may differ.
         alpha: family-wise error rate.
         paired: cells whose examples are the same in both, in the same order.
+        spans: the largest change that there can be, by cell (`Scale.span`): no limit lies beyond.
 
     Returns:
         A change a cell, the surest first.
@@ -71,11 +76,12 @@ def drift(
     for cell, (mean, error, df, _), p in zip(cells, tests, adjusted, strict=True):
         half = float(stats.t.isf(alpha / len(cells) / 2, df)) * error
         then, now = float(before[cell].mean()), float(after[cell].mean())
+        span = (spans or {}).get(cell, math.inf)
+        low, high = max(mean - half, -span), min(mean + half, span)
         single = min(len(before[cell]), len(after[cell])) == 1
         changes.append(
             Change(
-                cell, then, now, mean - half, mean + half, p, p <= alpha, cell in paired,
-                "models" if single else "seeds",
+                cell, then, now, low, high, p, p <= alpha, cell in paired, "models" if single else "seeds",
             )
         )  # fmt: skip
     return sorted(changes, key=lambda change: (change.p, -abs(change.difference), change.cell))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.statistics.components import Scores, components
+from harness.statistics.scale import OPEN, Scale
 
 Values = npt.NDArray[np.float64]
 Scope = Literal["seeds", "models"]
@@ -58,7 +59,7 @@ def weighted_df(seed: Values, seed_df: Values, spread: Values, spread_df: float)
     return found
 
 
-def interval(scores: Scores, confidence: float = 0.95) -> Interval:
+def interval(scores: Scores, confidence: float = 0.95, scale: Scale = OPEN, rows: float | None = None) -> Interval:
     """Interval of the mean over seeds and over the population that the examples were drawn from.
 
     The scores follow a two-way crossed random-effects model without replication; the variance of the mean is
@@ -68,6 +69,8 @@ def interval(scores: Scores, confidence: float = 0.95) -> Interval:
     Args:
         scores: (S, n), one row a seed; every row on the same examples.
         confidence: coverage over repeated studies, 0 to 1.
+        scale: where the scores' mean can lie, in the orientation of the scores; the limits lie there, too.
+        rows: see `Scale.limits`; n if None.
 
     Raises:
         HarnessError: fewer than 1 seed x 2 examples, or scores that are not finite.
@@ -75,17 +78,21 @@ def interval(scores: Scores, confidence: float = 0.95) -> Interval:
     from scipy.special import stdtrit
 
     found = components(scores)
-    spread = found.example_variance_of_mean
+    floor = 0.0 if scale.score else found.floor
+    spread = max(found.example_variance, floor)
     # Where the examples' part is estimated as none, the seeds' part must hold at least the residuals.
-    seed = (found.seed_variance or 0.0 if spread > found.floor else found.bounded_seed_variance) / found.seeds
+    seed = (found.seed_variance or 0.0 if spread > floor else found.bounded_seed_variance) / found.seeds
+    rows = found.examples if rows is None else rows
+    spread += scale.unseen(found.mean, seed + spread, found.examples, rows)
     error = float(np.sqrt(seed + spread))
     seed_df = np.array(max(found.seeds - 1.0, 1.0))
     df = float(weighted_df(np.array(seed), seed_df, np.array(spread), found.examples - 1.0))
-    half = float(stdtrit(df, (1 + confidence) / 2)) * error
+    quantile = float(stdtrit(df, (1 + confidence) / 2))
+    low, high = scale.limits(found.mean, error, quantile, rows)
     return Interval(
         mean=found.mean,
-        low=found.mean - half,
-        high=found.mean + half,
+        low=low,
+        high=high,
         error=error,
         df=df,
         seed_std=found.seed_std,

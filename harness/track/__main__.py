@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from harness.command import command
 from harness.errors import HarnessError, nearest
+from harness.locate import find
 from harness.track.base import Tracker
 from harness.track.follow import TRACK, Follow, stem
 from harness.track.known import KNOWN, defaults
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m harness.track",
         description="Tell a tracker of a study's runs and report: what it has been told before is not told again.",
     )
-    parser.add_argument("study", help="a study's directory, or its name in the directory of studies")
+    parser.add_argument("study", help="a study's name in the directory of studies, or a path")
     parser.add_argument("tracker", choices=sorted(KNOWN))
     parser.add_argument("options", nargs="*", metavar="key=value", help="as in conf/tracker, e.g. project=mine")
     parser.add_argument("--again", action="store_true", help="tell everything anew")
@@ -35,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help="the report's directory (default: reports/<study>)")
     options = parser.parse_args(arguments)
     try:
-        study = _find(options.study, options.runs_dir)
+        study = find(options.study, options.runs_dir)
         tracker = _tracker(options.tracker, options.options)
+        (study / TRACK).mkdir(exist_ok=True)
         with FileLock(f"{stem(study, tracker.name)}.lock").acquire(timeout=1):
             if options.again:
                 _forget(study, tracker)
@@ -54,18 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"Error: {options.tracker}: {type(error).__name__}: {error}\n")
         return 2
     return 0
-
-
-def _find(name: str, runs_dir: Path) -> Path:
-    for path in (runs_dir / name, Path(name)):
-        if (path / "runs").is_dir():
-            (path / TRACK).mkdir(exist_ok=True)
-            return path
-    known = sorted(path.parent.name for path in runs_dir.glob("*/runs"))
-    raise HarnessError(
-        f"There is no study {name}: neither it nor {runs_dir / name} holds runs/. Known in {runs_dir}: "
-        f"{', '.join(known) or 'none'}."
-    )
 
 
 def _forget(study: Path, tracker: Tracker) -> None:

@@ -39,12 +39,14 @@ class Tracker:
         wait_seconds: that a study waits for it at its end.
         packages: modules that it needs.
         extra: the extra of this program that installs them; None where the program itself brings them.
+        surely: options with which `python -m harness.track` makes up for a failure wherever it is typed.
     """
 
     name: str = ""
     wait_seconds: float = 60.0
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str | None] = None
+    surely: ClassVar[Mapping[str, Any]] = {}
 
     def check(self) -> None:
         """See whether it could work at all; imports nothing.

@@ -28,10 +28,11 @@ def later(study: Path, node: Mapping[str, Any]) -> str:
     """How to make up for what a tracker missed, as a sentence; empty where the command line does not know its class."""
     for name, kind in KNOWN.items():
         if kind_of(node) == name:
+            values = {**node, **kind.surely}
             options = [
-                shlex.quote(f"{key}={_yaml(node[key])}")
+                shlex.quote(f"{key}={_yaml(values[key])}")
                 for key, default in defaults(kind).items()
-                if key in node and node[key] != default
+                if key in values and values[key] != default
             ]
             command = ["python -m harness.track", shlex.quote(str(study)), name, *options]
             return f"To make up for it: {' '.join(command)}"

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.build import build
+from harness.errors import HarnessError
 from harness.kinds import kind_of
 from harness.record import now
 from harness.track.follow import Follow, stem
@@ -65,7 +66,8 @@ def main() -> int:
                 _print(NOTE + sentence)
     except Exception as error:  # noqa: BLE001 -- the study prints it as a warning
         traceback.print_exc()
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        known = isinstance(error, HarnessError)
+        reason = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
         _print(f"{WARNING}tracker={name} gave up ({reason}). The study is not affected. {later(study, node)}".rstrip())
         return 1
     return 0

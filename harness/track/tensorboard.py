@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness.errors import HarnessError
 from harness.track.base import Tracked, Tracker, shown
 
 FOLDER = "tensorboard"
@@ -30,10 +31,16 @@ class TensorBoard(Tracker):
     writers: dict[str, Any] = field(init=False, default_factory=dict)
 
     def open(self, study: Path) -> None:
-        """Take the study's folder."""
+        """Take the study's folder.
+
+        Raises:
+            HarnessError: something else has its name.
+        """
         from tensorboard.summary.writer import event_file_writer  # noqa: F401 -- fails here and at once, or never
 
         self.folder = study / FOLDER
+        if self.folder.exists() and not self.folder.is_dir():
+            raise HarnessError(f"{self.folder} is a file, where TensorBoard's directory belongs: move it away.")
 
     def begin(self, run: Tracked) -> None:
         """Open the run's event file; what an earlier run of this name left makes room for it."""

@@ -33,12 +33,14 @@ def calibrate(accuracy: float, deviation: float) -> tuple[float, float]:
     weights = weights / weights.sum()
     shift, scale = 0.0, 0.1 if deviation else 0.0
     for _ in range(60):
-        of_seeds = np.array([np.mean(1 / (1 + np.exp(-(odds + shift + scale * node)))) for node in nodes])
+        chances = [1 / (1 + np.exp(-(odds + shift + scale * node))) for node in nodes]
+        of_seeds = np.array([np.mean(each) for each in chances])
         mean = float(weights @ of_seeds)
+        slope = float(weights @ np.array([np.mean(each * (1 - each)) for each in chances]))
         spread = float(np.sqrt(weights @ (of_seeds - mean) ** 2))
         if abs(mean - accuracy) < 1e-6 and abs(spread - deviation) < 1e-6:
             break
-        shift += (accuracy - mean) / 0.07
+        shift += (accuracy - mean) / slope
         scale *= deviation / spread if deviation else 1.0
     else:
         raise AssertionError(f"no population has accuracy {accuracy} and seed deviation {deviation}")

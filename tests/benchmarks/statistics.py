@@ -2,6 +2,9 @@
 
 - coverage: share of 95 % intervals that hold the true mean, at 3, 5 and 10 seeds x seed deviations of 0.3 and 1.3
   points x 500 and 3,080 examples. Wanted: 93 to 97 %.
+- scale: the same for intervals that stay on the scale of a fraction, and how many symmetric ones leave it, at
+  accuracies of 86 to 99.9 % x 16 to 3,080 examples x 1, 3 and 5 seeds. The seeds' deviation is a tenth of the errors;
+  the one seed's interval is of that model.
 - familywise: share of studies of ten equal methods in which any is called better or worse, in the same settings, with
   three deterministic methods, and with unequal seed deviations. Wanted: at most 6.4 %, which is 5 % and its sampling
   error over 1,000 studies. Likewise any "not worse" of methods that are a margin worse.
@@ -25,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from harness.statistics import Verdict, compare, interval, sequential
+from harness.statistics.scale import OPEN, SCALES
 from tests.benchmarks.population import draw
 
 ACCURACY = 0.86
@@ -32,7 +36,9 @@ MARGIN = 0.01
 METHODS = 10
 PLAN = (3, 5, 8, 12, 15)
 SEEDS, DEVIATIONS, EXAMPLES = (3, 5, 10), (0.003, 0.013), (500, 3080)
+EXAMPLES_NEAR_END = (385, 3080)
 COVERED = (0.93, 0.97)
+LEAST = 0.88  # the known dip of a score interval, where 50 rows are expected to hold half a wrong one
 ERRS = 0.064
 
 
@@ -71,6 +77,22 @@ def coverage(studies: int) -> Iterator[dict[str, Any]]:
         width = float(np.mean([each.high - each.low for each in found])) / 2
         low, high = COVERED
         yield _row("coverage", setting, covered=share, half_width=width, ok=low <= share <= high)
+
+
+def scale(studies: int) -> Iterator[dict[str, Any]]:
+    """Coverage near the end of the scale: score intervals, and the symmetric ones that they replace."""
+    for accuracy, n, seeds in product((0.86, 0.94, 0.99, 0.999), (16, 50, *EXAMPLES_NEAR_END), (1, 3, 5)):
+        deviation = (1 - accuracy) / 10 if seeds > 1 else 0.0
+        setting = Setting(f"accuracy {accuracy:.1%}", n, seeds, (accuracy,), (deviation,))
+        drawn = [cells[0] for cells in setting.studies(2 * studies)]
+        values: dict[str, float] = {}
+        for name, kind in (("symmetric", OPEN), ("score", SCALES["accuracy"])):
+            found = [interval(scores, scale=kind) for scores in drawn]
+            values[f"{name}_covered"] = float(np.mean([each.low <= accuracy <= each.high for each in found]))
+            values[f"{name}_width"] = float(np.mean([each.high - each.low for each in found]))
+            values[f"{name}_outside"] = float(np.mean([each.high > 1 for each in found]))
+        good = values["score_covered"] >= LEAST and values["score_outside"] == 0
+        yield _row("scale", setting, **values, ok=good)
 
 
 def _judged(setting: Setting, verdicts: list[tuple[Verdict, ...]]) -> dict[str, float]:
@@ -146,6 +168,7 @@ def _row(part: str, setting: Setting, ok: bool, **values: float) -> dict[str, An
 
 PARTS: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
     "coverage": coverage,
+    "scale": scale,
     "familywise": familywise,
     "adaptive": adaptive,
     "power": power,

@@ -108,7 +108,7 @@ def test_afterwards_nothing_is_told_twice(study: tuple[Study, str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["absent", "wandb"], "There is no study absent"),
+        (["absent", "wandb"], "There is no study 'absent'"),
         (["mine", "wandb", "projekt=x"], "project"),
         (["mine", "wandb", "mode=onlin"], "online, offline"),
     ],
