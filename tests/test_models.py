@@ -19,7 +19,8 @@ from torch import nn
 from harness.build import build
 from harness.errors import HarnessError
 from harness.models import Model, ResolvedModel
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer, longest_input, pool
+from harness.models.classifier import Classifier, load_backbone, load_tokenizer, pool
+from harness.models.inputs import longest_input
 from tests.small import ROOT
 
 MINILM = yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8"))
