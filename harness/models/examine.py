@@ -94,7 +94,7 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
 
 def _examine_apart(model: Model, resolved: ResolvedModel) -> dict[str, Any] | None:
     """Examine a model in a process of its own, or here where torch is loaded anyway; None if that cannot be done."""
-    if "torch" in sys.modules and "transformers" in sys.modules:
+    if _has_torch():
         return examine(resolved, model.pooling)
     package = str(Path(harness.__file__).resolve().parents[1])
     paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
@@ -109,6 +109,10 @@ def _examine_apart(model: Model, resolved: ResolvedModel) -> dict[str, Any] | No
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return {key: found[key] for key in ("problems", "notes", "longest")}
     return None
+
+
+def _has_torch() -> bool:
+    return "torch" in sys.modules and "transformers" in sys.modules
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -132,9 +132,10 @@ def _cause(missing: Sequence[str], unexpected: Sequence[str], total: int) -> str
 
 
 def _prefix(missing: Sequence[str], unexpected: Sequence[str]) -> str | None:
-    """What stands before the names in the files."""
-    for wanted in missing:
-        for found in unexpected:
-            if found.endswith(f".{wanted}"):
-                return found.removesuffix(wanted)
+    """What stands before the names in the files, if it explains most of them."""
+    found = {name.removesuffix(missing[0]) for name in unexpected if name.endswith(f".{missing[0]}")}
+    held = frozenset(unexpected)
+    for prefix in sorted(found):
+        if 2 * sum(f"{prefix}{name}" in held for name in missing) > len(missing):
+            return prefix
     return None

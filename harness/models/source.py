@@ -211,8 +211,8 @@ class Model:
             if self.revision and not str(self.digests_of).endswith(f"@{self.revision}"):
                 source += f" model.revision={self.revision}"
         return (
-            f"A model of your own: model=own {source} model.name=<what reports call it> (in a YAML that builds on "
-            f"{self.name}: digests, digests_of and bundled null, and a revision of its own)."
+            f"A model of your own: model=own {source} model.name=mine (in a YAML that builds on {self.name}: "
+            "digests, digests_of and bundled null, and a revision of its own)."
         )
 
     def _verify(self, directory: Path, remembered: Path, what: str) -> None:
