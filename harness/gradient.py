@@ -21,7 +21,8 @@ from harness.member import Member, Progress
 from harness.methods import GradientTrained, LinearHead
 from harness.metrics import score
 from harness.models.boundary import Boundary
-from harness.models.classifier import SCALE, Batch, Classifier, longest_input
+from harness.models.classifier import SCALE, Batch, Classifier
+from harness.models.inputs import longest_input
 from harness.packed import share
 from harness.record import write_json
 from harness.tasks.data import Split

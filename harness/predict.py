@@ -58,6 +58,7 @@ class Predictor:
         import torch
 
         from harness.batches import Examples, over_all, softmax
+        from harness.models.inputs import check_ids
         from harness.tasks import Split
         from harness.tasks.tokens import encode
 
@@ -70,8 +71,10 @@ class Predictor:
             return np.zeros((0, len(self.labels)), dtype=np.float32)
         rows = np.arange(len(texts))
         split = Split("predict", list(texts), None if pairs is None else list(pairs), rows, rows)
+        tokens = encode(split, self.tokenizer, self.max_length)
+        check_ids(tokens.ids, self.classifier.backbone, self.tokenizer, "the model")
         examples = Examples(
-            encode(split, self.tokenizer, self.max_length),
+            tokens,
             np.zeros(len(texts), dtype=np.int64),
             self.tokenizer.pad_token_id or 0,
         )

@@ -40,6 +40,7 @@ OPERATIONAL = (
     "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",
     "task.label_names",
     "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
+    "model.digests_of",
     "model.quantise",
 )  # fmt: skip
 

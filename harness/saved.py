@@ -1,8 +1,9 @@
 """An adapted model on disk: what a run writes and `harness.predict` loads.
 
     model/
-      harness.json         labels, pooling, longest input, which backbone (with its digest) and which method;
-                           where a method put layers into the backbone or keeps training rows, how many and where
+      harness.json         labels, pooling, longest input, which backbone (with its digest), which method and which
+                           files of weights; where a method put layers into the backbone or keeps training rows, how
+                           many and where
       head.safetensors     the classification head
       adapter/             PEFT's own format, for methods that adapt by an adapter
       backbone.safetensors the changed tensors, for methods that change the backbone itself
@@ -63,9 +64,10 @@ def save_model(directory: Path, classifier: Classifier, hooks: Hooks, tokenizer:
             save_file(changed, temporary / "backbone.safetensors")
         size = sum(file.stat().st_size for file in temporary.rglob("*.safetensors"))
         tokenizer.save_pretrained(str(temporary))
-        built = {"inserted": hooks.inserted()} if hooks.inserted() else {}
+        built: dict[str, Any] = {"inserted": hooks.inserted()} if hooks.inserted() else {}
         if isinstance(voters := classifier.head, Neighbours):
             built["neighbours"] = {"rows": len(voters.bank), "k": voters.k, "temperature": voters.temperature}
+        built["weights"] = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*.safetensors"))
         write_json(temporary / DESCRIPTION, facts | built | {"format": FORMAT, "harness": harness.__version__})
         shutil.rmtree(directory, ignore_errors=True)
         temporary.rename(directory)
@@ -128,6 +130,7 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
     from safetensors.torch import load_file
 
     from harness.models.classifier import Classifier, Neighbours, load_backbone, width
+    from harness.models.loading import FAILURES, brief
 
     known = {field.name for field in fields(Model)}
     model = Model(**{key: value for key, value in facts["model"].items() if key in known})
@@ -138,6 +141,8 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
             f"its digest is {resolved.digest[:12]}, not {facts['digest'][:12]}. Get the one that was used: "
             f"{facts['source']}."
         )
+    if lacks := [name for name in facts.get("weights", ()) if not (directory / name).is_file()]:
+        raise HarnessError(f"{directory} is not whole: it lacks {', '.join(lacks)}. Copy it again, whole.")
     classes = len(facts["labels"])
     classifier = Classifier(load_backbone(resolved, model.pooling, classes), model.pooling, classes)
     if inserted := facts.get("inserted"):
@@ -149,10 +154,17 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
     if (directory / "adapter").is_dir():
         from peft import PeftModel
 
-        with warnings.catch_warnings():
-            # Among others PEFT takes AdaLoRA's pattern of ranks, which it applies, for one of LoRA's, which it ignores.
-            warnings.simplefilter("ignore")
-            classifier.backbone = PeftModel.from_pretrained(classifier.backbone, str(directory / "adapter"))
+        # Among others PEFT takes AdaLoRA's pattern of ranks, which it applies, for one of LoRA's, which it ignores.
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            try:
+                classifier.backbone = PeftModel.from_pretrained(classifier.backbone, str(directory / "adapter"))
+            except FAILURES as error:
+                raise HarnessError(
+                    f"The adapter in {directory} cannot be loaded ({brief(error)}): save the model again."
+                ) from error
+        if any("missing adapter keys" in str(each.message) for each in said):
+            raise HarnessError(f"The adapter in {directory} lacks weights, which would be new: save the model again.")
     tensors: dict[str, Any] = {}
     try:
         for name in ("head.safetensors", "backbone.safetensors"):

@@ -26,7 +26,8 @@ from harness.methods.base import LinearHead
 from harness.methods.linear_probe import logistic_regression
 from harness.models import Model, ResolvedModel
 from harness.models.boundary import Boundary
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer, longest_input, width
+from harness.models.classifier import Classifier, load_backbone, load_tokenizer, width
+from harness.models.inputs import check_ids, longest_input
 from harness.rowfile import RowFile, Values, Work
 from harness.tasks.data import Split, TextData
 from harness.tasks.tokens import Tokens, tokenise
@@ -129,6 +130,11 @@ class Encoder:
             self.max_length, self.model.max_tokens or self.max_length, longest_input(self.backbone, self.tokenizer)
         )
 
+    def _tokenise(self, split: Split) -> Tokens:
+        found = tokenise(split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache)
+        check_ids(found.ids, self.backbone, self.tokenizer, f"model={self.model.name}")
+        return found
+
     def classifier(self) -> Classifier:
         """Make a classifier on a copy of the backbone, for a run to change."""
         # Both lie where they compute, whether or not features had to be computed before: runs that share passes read
@@ -138,12 +144,7 @@ class Encoder:
     def examples(self, split: Split) -> Examples:
         """Tokenise a split."""
         key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.length)
-        tokens: Tokens = WARM.tokens.get(
-            key,
-            lambda: tokenise(
-                split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache
-            ),
-        )
+        tokens: Tokens = WARM.tokens.get(key, lambda: self._tokenise(split))
         return Examples(tokens, split.labels, self.tokenizer.pad_token_id or 0)
 
     def features(self, split: Split) -> RowFile:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,14 @@ from torch.nn import functional
 
 from harness.errors import HarnessError
 from harness.models.boundary import Boundary
+from harness.models.fit import check_finite
+from harness.models.loading import brief, load_weights
 from harness.models.source import ResolvedModel
 
 # PEFT imports bitsandbytes where it is installed, which then warns of kernels that only some machines have.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 SCALE = 20.0  # of the normalised vector, so that a linear head of ordinary size can be confident
-ENCODER_DECODERS = ("t5", "mt5", "umt5")  # whose encoder is a model of its own
 HEADS = ("classifier", "score", "classification_head")  # what architectures call their own last layers
 
 Batch = dict[str, Tensor]  # input_ids, attention_mask, maybe token_type_ids: each (n, length) int64; maybe STATES
@@ -216,34 +216,12 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
     and values, which classification does not need.
 
     Raises:
-        HarnessError: the files are not a model that transformers can load.
+        HarnessError: the files are not a model that transformers can load, lack weights that are no head's, or hold
+            values that are not finite.
     """
-    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTextEncoding
-    from transformers.utils import logging
-
-    # Progress bars and notes on unused weights would mix with a run's own lines.
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers gives these no types
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    options: dict[str, Any] = {"num_labels": classes} if pooling == "model" else {"add_pooling_layer": False}
-    if resolved.quantise:
-        options |= _quantised(resolved.quantise)
-    state = torch.get_rng_state()
-    torch.manual_seed(0)
-    try:
-        config = AutoConfig.from_pretrained(str(resolved.path), trust_remote_code=False, local_files_only=True)
-        kind: Any = AutoModelForSequenceClassification if pooling == "model" else AutoModel
-        if kind is AutoModel and config.model_type in ENCODER_DECODERS:
-            kind = AutoModelForTextEncoding
-        try:
-            backbone = _from_pretrained(kind, resolved.path, options)
-        except TypeError:
-            # Not every architecture has a pooling layer to leave out.
-            options.pop("add_pooling_layer", None)
-            backbone = _from_pretrained(kind, resolved.path, options)
-    except (OSError, ValueError, KeyError) as error:
-        raise HarnessError(f"The model at {resolved.path} ({resolved.source}) cannot be loaded: {error}") from error
-    finally:
-        torch.set_rng_state(state)
+    options = _quantised(resolved.quantise) if resolved.quantise else {}
+    backbone = load_weights(resolved, pooling, classes, **options).backbone
+    check_finite(backbone.named_parameters(), f"The model at {resolved.path} ({resolved.source})")
     settings: Any = backbone.config
     if resolved.quantise:
         # Integers cannot ask for gradients, and no method that is let here trains what it finds.
@@ -273,18 +251,6 @@ def _quantised(kind: str) -> dict[str, Any]:
     return {"quantization_config": made, "device_map": {"": 0 if torch.cuda.is_available() else "cpu"}}
 
 
-def _from_pretrained(kind: Any, path: Path, options: dict[str, Any]) -> nn.Module:
-    model: nn.Module = kind.from_pretrained(
-        str(path),
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-        dtype=torch.float32,
-        **options,
-    )
-    return model
-
-
 def load_tokenizer(resolved: ResolvedModel) -> Any:
     """Load the tokenizer that belongs to a model; where it knows no padding, as of many decoders, its end token pads.
 
@@ -295,21 +261,11 @@ def load_tokenizer(resolved: ResolvedModel) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise HarnessError(f"The tokenizer at {resolved.path} ({resolved.source}) cannot be loaded: {error}") from error
+    except Exception as error:  # tokenizers raises bare ones
+        raise HarnessError(
+            f"The tokenizer at {resolved.path} ({resolved.source}) cannot be loaded: {brief(error)}. Fetch or save it "
+            "again."
+        ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def longest_input(backbone: nn.Module, tokenizer: Any) -> int:
-    """Longest input in tokens that a backbone takes."""
-    config: Any = backbone.config
-    limits = [int(tokenizer.model_max_length)]  # a huge number where the tokenizer knows none
-    positions = getattr(config, "max_position_embeddings", None)
-    if isinstance(positions, int) and positions > 0:
-        # These start to count positions behind the padding index.
-        kind = str(getattr(config, "model_type", ""))
-        offset = (config.pad_token_id or 0) + 1 if "roberta" in kind or kind in ("camembert", "mpnet") else 0
-        limits.append(positions - offset)
-    return min(limits)

@@ -9,6 +9,8 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
+import shlex
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,16 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, Problems, nearest
+from harness.models.files import ADAPTER, PATTERNS, check_directory, names
 from harness.record import atomic, digest
 
 QUANTISED = ("8bit", "4bit")
 INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA's that rewrite the base
 POOLINGS = ("mean", "cls", "last", "model")
-WEIGHTS = "*.safetensors"  # the only weights that are loaded: a pickle is code
-# What a backbone is made of. Only top-level files: repositories keep exports for other runtimes in folders.
-PATTERNS = ("config.json", WEIGHTS, "model.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt", "*.spm",
-            "special_tokens_map.json", "added_tokens.json", "*.model")  # fmt: skip
-TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
 HUB_SECONDS = 4.0  # how long the hub may take to answer at all before it counts as out of reach
 
 
@@ -39,12 +37,14 @@ class ResolvedModel:
         digest: 64 hex digits that stand for the content of those files, the same whatever the source.
         source: where it was found, for people.
         quantise: how its weights are held, see `Model`; part of the digest.
+        notes: what was noticed about them, for people.
     """
 
     path: Path
     digest: str
     source: str
     quantise: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def architecture(self) -> str | None:
@@ -66,6 +66,8 @@ class Model:
         path: a directory that holds the model; wins over all other sources.
         bundled: Python package that carries the same files; used when cache and hub have none, if `digests` match.
         digests: {file: sha256 hex} of files that are known beforehand; the hub's and the package's must match.
+        digests_of: the source that `digests` and `bundled` stand for, owner/name@revision: a `hub` or `revision` that
+            says something else is refused, and so is a `path` that holds other files. None checks neither.
         pooling: mean | cls | last (token) | model (the architecture's own classification head).
         max_tokens: longest input; None takes the architecture's own limit.
         target_modules: layers that an adapter changes when its method names none; None: the architecture's.
@@ -80,6 +82,7 @@ class Model:
     path: str | None = None
     bundled: str | None = None
     digests: dict[str, str] = field(default_factory=dict)
+    digests_of: str | None = None
     pooling: str = "mean"
     max_tokens: int | None = None
     target_modules: list[str] | None = None
@@ -151,12 +154,17 @@ class Model:
         """
         remembered = Path(cache_dir).expanduser() / "digests"
         if self.path:
-            path = Path(self.path).expanduser()
-            _check_directory(path, f"model.path={self.path}")
+            path = _expanded(self.path)
+            check_directory(path, f"model.path={self.path}")
+            if self.digests_of:
+                self._verify(path, remembered, f"model.path={self.path}")
             return ResolvedModel(path.resolve(), self._digest(path, remembered), f"path {self.path}")
+        self._check_pins()
         tried = []
         if self.hub:
-            path_or_reason = _from_cache(self.hub, self.revision) or _from_hub(self.hub, self.revision)
+            path_or_reason = _from_cache(self.hub, self.revision)
+            if isinstance(path_or_reason, str):
+                path_or_reason = _from_hub(self.hub, self.revision, path_or_reason)
             if isinstance(path_or_reason, Path):
                 self._verify(path_or_reason, remembered, f"{self.hub} from the hub")
                 revision = path_or_reason.name  # a snapshot's directory is named by its commit
@@ -174,18 +182,56 @@ class Model:
             tried.append(f"the package {self.bundled} is not installed")
         raise HarnessError(self._unreachable(tried))
 
+    def _check_pins(self) -> None:
+        """Refuse another repository or revision than the one whose digests and package are pinned.
+
+        Raises:
+            HarnessError: it is another one.
+        """
+        if self.digests_of is None or not (self.digests or self.bundled):
+            return
+        repository, _, revision = self.digests_of.partition("@")
+        if self.hub is not None and self.hub != repository:
+            raise HarnessError(
+                f"model.hub={self.hub} is not the model that model={self.name} names: its digests and its package are "
+                f"those of {repository}. {self._own()}"
+            )
+        if self.hub is not None and revision and self.revision != revision:
+            raise HarnessError(
+                f"model.revision={self.revision or 'null'} is not what model={self.name} names: its digests are those "
+                f"of revision {revision}. {self._own()}"
+            )
+
+    def _own(self) -> str:
+        """Say how to ask for the same source as a model of one's own."""
+        if self.path:
+            source = f"model.path={quoted(self.path)}"
+        else:
+            source = f"model.hub={self.hub or '<owner/name>'}"
+            if self.revision and not str(self.digests_of).endswith(f"@{self.revision}"):
+                source += f" model.revision={self.revision}"
+        return (
+            f"A model of your own: model=own {source} model.name=mine (in a YAML that builds on {self.name}: "
+            "digests, digests_of and bundled null, and a revision of its own)."
+        )
+
     def _verify(self, directory: Path, remembered: Path, what: str) -> None:
-        problems = Problems()
+        """Compare a source's files with the digests that are pinned.
+
+        Raises:
+            HarnessError: they are others.
+        """
+        other = []
         for name, expected in self.digests.items():
             file = directory / name
             found = _sha256(file, remembered) if file.is_file() else "no such file"
-            problems.check(
-                found == expected,
-                f"{what} is not the model that model={self.name} names: {name} has sha256 {found}, not {expected}. "
-                "Remove it and fetch it anew. A model of your own: model=own model.hub=<owner/name> or "
-                "model.path=<directory>, and model.name=<what reports call it>.",
+            if found != expected:
+                other.append(f"{name} has sha256 {found[:12]}, not {expected[:12]}")
+        if other:
+            mend = "" if self.path else "Remove it and fetch it anew. "
+            raise HarnessError(
+                f"{what} is not the model that model={self.name} names: {names(other)}. {mend}{self._own()}"
             )
-        problems.raise_any()
 
     def _digest(self, directory: Path, remembered: Path) -> str:
         # Pinned files alone where there are any, so that every source of a pinned model has the same digest.
@@ -209,55 +255,49 @@ class Model:
         return f"model={self.name} was not found: {'; '.join(tried)}. Ways to get it: {listed}."
 
 
-def _check_directory(path: Path, what: str) -> None:
-    """Raise unless a directory holds a model that can be loaded."""
-    problems = Problems()
-    if not problems.check(path.is_dir(), f"{what} is not a directory (current directory: {Path.cwd()})."):
-        problems.raise_any()
-    need = "A model directory holds config.json, *.safetensors and a tokenizer, as save_pretrained writes them."
-    problems.check((path / "config.json").is_file(), f"{what} is not a model: it has no config.json. {need}")
-    if not any(path.glob(WEIGHTS)):
-        pickled = [file.name for file in path.glob("*.bin")]
-        hint = (
-            f"It has {', '.join(pickled)}: pickled weights are never loaded; convert them with "
-            "save_pretrained(..., safe_serialization=True)."
-            if pickled
-            else need
-        )
-        problems.add(f"{what} is not a model: it has no {WEIGHTS}. {hint}")
-    problems.check(
-        any((path / name).is_file() for name in TOKENIZERS),
-        f"{what} has no tokenizer ({', '.join(TOKENIZERS)}). {need}",
-    )
-    problems.raise_any()
-
-
-def _from_cache(repository: str, revision: str | None) -> Path | None:
-    """Give the snapshot in the local cache, if it is whole."""
+def _from_cache(repository: str, revision: str | None) -> Path | str:
+    """Give the snapshot in the local cache if it is whole, else why not."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         path = Path(snapshot_download(repository, revision=revision, local_files_only=True))
-        _check_directory(path, repository)
     except HFValidationError as error:
-        raise HarnessError(f"model.hub={repository} is not the name of a repository (owner/name): {error}") from None
-    except (LocalEntryNotFoundError, HarnessError, OSError):
-        return None  # absent, or another program fetched only part of it
+        local = f" For a directory: model.path={quoted(repository)}." if Path(repository).is_dir() else ""
+        raise HarnessError(
+            f"model.hub={repository} is not the name of a repository (owner/name): {error}.{local}"
+        ) from None
+    except (LocalEntryNotFoundError, OSError):
+        local = (
+            f" (for the directory of this name: model.path={quoted(repository)})" if Path(repository).is_dir() else ""
+        )
+        return f"{repository} is not in the local cache{local}"
+    try:
+        check_directory(path, repository)
+    except HarnessError as error:
+        # Another program may have fetched only part of it.
+        return f"{repository} in the local cache cannot be used: {error.problems[0].rstrip('.')}"
     return path
 
 
-def _from_hub(repository: str, revision: str | None) -> Path | str:
-    """Download a snapshot; give its path, or why there is none."""
+def _from_hub(repository: str, revision: str | None, cached: str) -> Path | str:
+    """Download a snapshot; give its path, or why there is none.
+
+    Args:
+        repository, revision: which.
+        cached: why the local cache does not do.
+    """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     if constants.HF_HUB_OFFLINE:
-        return f"{repository} is not in the local cache, and HF_HUB_OFFLINE forbids the hub"
+        return f"{cached}, and HF_HUB_OFFLINE forbids the hub"
     if not _hub_answers(constants.ENDPOINT):
-        return f"{repository} is not in the local cache, and the hub ({constants.ENDPOINT}) does not answer"
+        return f"{cached}, and the hub ({constants.ENDPOINT}) does not answer"
     try:
-        path = Path(snapshot_download(repository, revision=revision, allow_patterns=list(PATTERNS), etag_timeout=5))
+        path = Path(
+            snapshot_download(repository, revision=revision, allow_patterns=[*PATTERNS, ADAPTER[0]], etag_timeout=5)
+        )
     except GatedRepoError:
         raise HarnessError(
             f"model.hub={repository} is gated: accept its terms on the hub, then `hf auth login`."
@@ -271,7 +311,7 @@ def _from_hub(repository: str, revision: str | None) -> Path | str:
         ) from None
     except (HfHubHTTPError, OSError) as error:
         return f"{repository} could not be fetched from the hub ({type(error).__name__})"
-    _check_directory(path, f"model.hub={repository}")
+    check_directory(path, f"model.hub={repository}")
     return path
 
 
@@ -318,6 +358,20 @@ def _sha256(file: Path, remembered: Path) -> str:
         with atomic(note) as temporary:
             temporary.write_text(value + "\n", encoding="ascii")
     return value
+
+
+def quoted(value: str) -> str:
+    """Write a value as it can be typed in a shell after `key=`: in quotes of Hydra's where its grammar needs them."""
+    if re.fullmatch(r"[\w./~-]+", value, re.ASCII):
+        return value
+    return shlex.quote('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"')
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user's home
+        return Path(path)
 
 
 def _existing(path: Path) -> Path:

@@ -16,6 +16,8 @@ from harness.build import build
 from harness.config import Config, check
 from harness.errors import HarnessError, Problems
 from harness.kinds import check_kinds
+from harness.models import ResolvedModel
+from harness.models.examine import examined
 from harness.record import RunSpec, digest, models_digest, signature
 from harness.sweep.cells import Cell
 from harness.sweep.explain import explain
@@ -32,7 +34,7 @@ class Ready:
         fingerprint: of the data.
         model_digest: of the pretrained weights.
         facts: counted about the data.
-        warnings: about the data, for the user.
+        warnings: about the data and the model's files, for the user.
         architecture: see `ResolvedModel`.
     """
 
@@ -104,7 +106,7 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
         packages = base["packages"]
         cache = cache_dir(base)
         data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())
-        model = _once(resolved, base["model"], problems, lambda node, p=packages, c=cache: build(node, p).resolve(c))
+        model = _once(resolved, base["model"], problems, lambda node, p=packages, c=cache: _find(build(node, p), c))
         if model is not None and model.quantise:
             try:
                 build(base["model"], packages).check_method(base["method"])
@@ -122,7 +124,8 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
             problems.extend(error)
         if data is not None and model is not None:
             digest_ = models_digest(model.digest, [each for found in others for each in found or ()])
-            ready.append(Ready(cell, base, data.fingerprint, digest_, data.facts, data.warnings, model.architecture))
+            warnings = (*data.warnings, *model.notes)
+            ready.append(Ready(cell, base, data.fingerprint, digest_, data.facts, warnings, model.architecture))
     for name in ("runs_dir", "reports_dir"):
         check_writable(name, Path(str(config[name])), problems)
     check_writable("cache_dir", cache_dir(config), problems)
@@ -161,6 +164,11 @@ def _once(memo: dict[str, Any], node: Any, problems: Problems, make: Any) -> Any
         except HarnessError as error:
             problems.extend(error)
     return memo[key]
+
+
+def _find(model: Any, cache: Path) -> ResolvedModel:
+    """Find a model's files and examine them."""
+    return examined(model, model.resolve(cache), cache)
 
 
 def _check_devices(device: str, problems: Problems) -> None:

@@ -1,0 +1,297 @@
+"""What lies in a model's directory, and whether it can be loaded: told from names, sizes and headers, without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, Problems
+
+WEIGHTS = "*.safetensors"  # the only weights that are loaded: a pickle is code
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # the names that transformers looks for
+# What a backbone is made of. Only top-level files: repositories keep exports for other runtimes in folders.
+PATTERNS = ("config.json", WEIGHTS, INDEX, "tokenizer*", "vocab*", "merges.txt", "*.spm",
+            "special_tokens_map.json", "added_tokens.json", "*.model")  # fmt: skip
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")  # as PEFT saves one
+NEED = "A model directory holds config.json, *.safetensors and a tokenizer, as save_pretrained writes them."
+SHOWN = 3  # examples in a message
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_OTHERS = {".gguf": "llama.cpp", ".onnx": "ONNX", ".h5": "TensorFlow", ".msgpack": "Flax", ".ot": "rust-bert"}
+_LFS = b"version https://git-lfs"
+_STARTS = {  # of a file that is called *.safetensors and is none
+    _LFS: "a Git LFS pointer, not the file itself: run `git lfs pull` in its directory",
+    b"<": "a web page, not weights: the download failed, fetch it anew",
+    b"PK": "a ZIP archive or a pickle of torch.save, not safetensors: save the model again by save_pretrained",
+    b"\x80": "a pickle of torch.save, not safetensors: save the model again by save_pretrained",
+    b"GGUF": "a GGUF file, not safetensors: fetch the repository's safetensors weights",
+}
+_INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32")
+_SCALES = ("weight_scale", "weight_scale_inv", ".scb", ".absmax", ".qzeros", ".scales")  # what quantisers add
+
+
+def check_directory(path: Path, what: str) -> None:
+    """Raise unless a directory holds a model that can be loaded, as far as names, sizes and headers tell.
+
+    Args:
+        path: the directory.
+        what: what to call it, such as `model.path=x`.
+
+    Raises:
+        HarnessError: everything that is wrong with it.
+    """
+    problems = Problems()
+    try:
+        if place := _misplaced(path, what):
+            problems.add(place)
+        else:
+            _check_config(path, what, problems)
+            _check_weights(path, what, problems)
+            _check_tokenizer(path, what, problems)
+    except (OSError, ValueError) as error:  # no permission, a name that is too long or holds a zero byte
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        problems.add(f"{what} cannot be read ({reason}). Make it readable, or name another directory.")
+    problems.raise_any()
+
+
+def header(file: Path) -> dict[str, tuple[str, list[int]]]:
+    """Read which tensors a safetensors file holds, without the tensors: {name: (dtype, shape)}.
+
+    Raises:
+        HarnessError: it is none, or not whole.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    size = file.stat().st_size
+    try:
+        with safe_open(file, framework="np") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 -- no mapping
+            return {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise HarnessError(f"{file.name} is {_why_broken(file, size, str(error))}.") from None
+
+
+def weights_files(path: Path) -> list[Path]:
+    """List the weights files of a checked directory that transformers loads: model.safetensors, else the shards."""
+    if (path / WHOLE).is_file():
+        return [path / WHOLE]
+    shards: dict[str, str] = json.loads((path / INDEX).read_text(encoding="utf-8"))["weight_map"]
+    return [path / name for name in sorted(set(shards.values()))]
+
+
+def names(found: Iterable[object]) -> str:
+    """Say which: a few, and how many more."""
+    listed = list(map(str, found))
+    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return ", ".join(listed[:SHOWN]) + more
+
+
+def _misplaced(path: Path, what: str) -> str | None:
+    """Say why a path is no directory of one model; None if it may be one."""
+    # Folders of sentence-transformers, of the hub's cache, of a Trainer.
+    inner = [] if (path / "config.json").is_file() else _inner(path)
+    found = None
+    if path.is_file():
+        found = f"is a file. Name the directory that holds it, config.json and the tokenizer: {path.parent}."
+    elif not path.is_dir():
+        # A repository's name is easily taken for a path.
+        hub = f" For a repository of the hub: model.hub={path}." if _REPOSITORY.fullmatch(str(path)) else ""
+        found = f"is not a directory (current directory: {Path.cwd()}).{hub}"
+    elif not os.access(path, os.R_OK | os.X_OK):
+        found = "cannot be read (Permission denied). Make it readable: chmod -R u+rX."
+    elif (path / "harness.json").is_file():
+        found = (
+            "is what a run saved for harness.predict, not a backbone: it holds only what the method changed. Name the "
+            "backbone that it adapts (harness.json: model)."
+        )
+    elif any((path / name).is_file() for name in ADAPTER):
+        found = _adapter(path)
+    elif inner:
+        found = f"is not a model: it has no config.json, but folders in it have. Did you mean {names(inner)}?"
+    return None if found is None else f"{what} {found}"
+
+
+def _inner(path: Path) -> list[Path]:
+    """Folders in a directory that hold a transformers model."""
+    return sorted(
+        file.parent
+        for pattern in ("*/config.json", "snapshots/*/config.json")
+        for file in path.glob(pattern)
+        if any(file.parent.glob(WEIGHTS))
+    )
+
+
+def _adapter(path: Path) -> str:
+    base = None
+    with suppress(OSError, ValueError, AttributeError):
+        base = json.loads((path / ADAPTER[0]).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    named = f" of {base}" if base else ""
+    if (path / "config.json").is_file():
+        return (
+            f"holds a model and beside it a PEFT adapter{named}, which transformers would put on it. To load the model "
+            "alone, move the files adapter_* out of the directory."
+        )
+    return (
+        f"is a PEFT adapter{named}, not a model. Merge it (peft: AutoPeftModel.from_pretrained(...).merge_and_unload()"
+        ".save_pretrained(...), and save the tokenizer beside it), or name its base instead."
+    )
+
+
+def _check_config(path: Path, what: str, problems: Problems) -> None:
+    file = path / "config.json"
+    if not problems.check(file.is_file(), f"{what} is not a model: it has no config.json. {NEED}"):
+        return
+    try:
+        config: Any = _json(file)
+    except HarnessError as error:
+        problems.add(f"{what}: {error}")
+        return
+    if not problems.check(
+        isinstance(config, dict) and isinstance(config.get("model_type"), str),
+        f"{what}: config.json names no model_type, so its architecture is not known. Set it, such as "
+        '"model_type": "bert", or save the model again by save_pretrained.',
+    ):
+        return
+    quantised = config.get("quantization_config")
+    if isinstance(quantised, dict):
+        kind = quantised.get("quant_method", "fewer bits")
+        problems.add(
+            f"{what} holds weights that were quantised before ({kind}), which no method here trains on. Name the "
+            "unquantised model; model.quantise=8bit or 4bit quantises it."
+        )
+
+
+def _json(file: Path) -> Any:
+    start = file.read_bytes()[: len(_LFS)]
+    if start == _LFS:
+        raise HarnessError(f"{file.name} is {_STARTS[_LFS]}.")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        state = f"is not JSON ({error})" if start else "is empty"
+        raise HarnessError(f"{file.name} {state}: fetch or save the model again.") from None
+
+
+def _check_weights(path: Path, what: str, problems: Problems) -> None:
+    if (path / WHOLE).is_file():
+        shards: dict[str, list[str]] = {WHOLE: []}
+    elif (path / INDEX).is_file():
+        try:
+            shards = _shards(path)
+        except HarnessError as error:
+            problems.add(f"{what}: {error}")
+            return
+    else:
+        problems.add(f"{what} is not a model: {_no_weights(path)}")
+        return
+    if missing := [name for name in shards if not (path / name).is_file()]:
+        problems.add(
+            f"{what} is not whole: of the {len(shards)} files of weights that {INDEX} names, it lacks {len(missing)}: "
+            f"{names(missing)}. Fetch or copy what is missing."
+        )
+        return
+    for name, expected in shards.items():
+        try:
+            held = header(path / name)
+        except HarnessError as error:
+            problems.add(f"{what}: {error}")
+            continue
+        if lacks := [tensor for tensor in expected if tensor not in held]:
+            problems.add(
+                f"{what} is not whole: {name} lacks {len(lacks)} tensors that {INDEX} looks for in it: {names(lacks)}. "
+                "Fetch or save the model again."
+            )
+        _check_types(name, held, what, problems)
+
+
+def _shards(path: Path) -> dict[str, list[str]]:
+    """Which tensors the index looks for in which file."""
+    try:
+        weight_map = _json(path / INDEX)["weight_map"]
+        shards: dict[str, list[str]] = {}
+        for tensor, file in weight_map.items():
+            shards.setdefault(str(file), []).append(tensor)
+    except (KeyError, TypeError, AttributeError):
+        raise HarnessError(f"{INDEX} has no weight_map: fetch or save the model again.") from None
+    if not shards:
+        raise HarnessError(f"{INDEX} names no files of weights: fetch or save the model again.")
+    return dict(sorted(shards.items()))
+
+
+def _check_types(name: str, held: dict[str, tuple[str, list[int]]], what: str, problems: Problems) -> None:
+    problems.check(bool(held), f"{what}: {name} holds no tensors. Save the model again.")
+    packed = [
+        tensor
+        for tensor, (dtype, shape) in held.items()
+        if dtype in _INTEGERS and len(shape) > 1 and tensor.endswith("weight")
+    ] + [tensor for tensor in held if tensor.lower().endswith(_SCALES)]
+    if packed:
+        types = ", ".join(sorted({held[tensor][0] for tensor in packed}))
+        problems.add(
+            f"{what}: {name} holds quantised weights ({names(packed)}; {types}), which no method here trains on. Name "
+            "the unquantised model; model.quantise=8bit or 4bit quantises it."
+        )
+
+
+def _no_weights(path: Path) -> str:
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    if safe := [file.name for file in files if file.suffix == ".safetensors"]:
+        if all("-of-" in name for name in safe):
+            return f"it has {names(safe)}, but no {INDEX}, which says what is in which. Fetch that, too."
+        return f"transformers looks for weights under the name {WHOLE}, and it has {names(safe)}. Rename the right one."
+    if pickled := [file.name for file in files if file.suffix in _PICKLES and file.stem != "training_args"]:
+        return (
+            f"it has no {WEIGHTS}. It has {names(pickled)}: pickled weights are never loaded; convert them with "
+            "save_pretrained(..., safe_serialization=True)."
+        )
+    if others := [file for file in files if file.suffix in _OTHERS]:
+        formats = ", ".join(sorted({_OTHERS[file.suffix] for file in others}))
+        return (
+            f"it has no {WEIGHTS}. It has {names(file.name for file in others)}, made for {formats}: fetch the "
+            "safetensors weights of the model that this was made from."
+        )
+    return f"it has no {WEIGHTS}. {NEED}"
+
+
+def _check_tokenizer(path: Path, what: str, problems: Problems) -> None:
+    found = [path / name for name in TOKENIZERS if (path / name).is_file()]
+    problems.check(bool(found), f"{what} has no tokenizer ({', '.join(TOKENIZERS)}). {NEED}")
+    for file in found:
+        with file.open("rb") as content:
+            start = content.read(len(_LFS))
+        if start == _LFS:
+            problems.add(f"{what}: {file.name} is {_STARTS[_LFS]}.")
+        problems.check(bool(start), f"{what}: {file.name} is empty. Fetch or save the tokenizer again.")
+
+
+def _why_broken(file: Path, size: int, said: str) -> str:
+    """Say what a file is that is no safetensors file: the rest of a sentence that begins with `is`."""
+    if not size:
+        return "empty: fetch or save the model again"
+    with file.open("rb") as content:
+        start = content.read(8)
+        start += content.read(len(_LFS))
+        for known, why in _STARTS.items():
+            if start.startswith(known) and start[8:9] != b"{":  # else it begins with the length of a header
+                return why
+        length = int.from_bytes(start[:8], "little")
+        whole = 8 + length
+        if length < size:
+            content.seek(8)
+            try:
+                tensors = json.loads(content.read(length))
+                whole += max(part["data_offsets"][1] for name, part in tensors.items() if name != "__metadata__")
+            except (ValueError, KeyError, TypeError, AttributeError):
+                whole = 0
+        elif start[8:9] != b"{":
+            whole = 0
+    if whole > size:
+        return f"cut short ({size:,} of {whole:,} bytes): fetch or copy it anew"
+    return f"not a safetensors file, or damaged ({said}): fetch or save the model again"

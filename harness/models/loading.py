@@ -1,0 +1,168 @@
+"""Pretrained weights and tokenizers as transformers loads them, checked: nothing that was named is random."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from harness.errors import HarnessError
+from harness.models.fit import check_fit, notes
+from harness.models.source import ResolvedModel
+
+ENCODER_DECODERS = ("t5", "mt5", "umt5")  # whose encoder is a model of its own
+SHIFTING = ("bart", "mbart", "plbart", "mvp", "led", "bigbird_pegasus")  # whose decoder reads the same text
+# What transformers and safetensors raise at files that are no model, or not one of theirs.
+FAILURES = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError, SafetensorError)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone, and what was noticed about its files.
+
+    Attributes:
+        backbone: a transformers model.
+        notes: sentences for people.
+        unused: names of tensors in the files that are no part of it.
+    """
+
+    backbone: nn.Module
+    notes: tuple[str, ...]
+    unused: frozenset[str]
+
+
+def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options: Any) -> Loaded:
+    """Load pretrained weights, float32 unless they are quantised; new heads are drawn from a fixed seed.
+
+    Args:
+        resolved: where they are.
+        pooling, classes: `model` takes the architecture's own classification head, for so many classes.
+        options: more of `from_pretrained`.
+
+    Raises:
+        HarnessError: transformers cannot load them, or some weights are not in the files or of other shapes.
+    """
+    from transformers.utils import logging
+
+    # Progress bars and notes on unused weights would mix with a run's own lines.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers gives these no types
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    what = f"The model at {resolved.path} ({resolved.source})"
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    try:
+        kind = _kind(resolved.path, pooling, what)
+        try:
+            backbone, info = _from_pretrained(kind, resolved.path, options | _extras(pooling, classes))
+        except TypeError:
+            # Not every architecture has a pooling layer to leave out.
+            backbone, info = _from_pretrained(kind, resolved.path, options | _extras(pooling, classes, False))
+    except torch.OutOfMemoryError:
+        raise
+    except FAILURES as error:
+        raise HarnessError(f"{what} cannot be loaded: {brief(error)}.") from error
+    finally:
+        torch.set_rng_state(state)
+    check_fit(backbone, info, pooling, what)
+    encoder_only = kind.__name__ == "AutoModelForTextEncoding"
+    said = [*notes(backbone, info, what, encoder_only), *_doubts(backbone.config, what)]
+    return Loaded(backbone, tuple(said), frozenset(info["unexpected_keys"]))
+
+
+def _doubts(config: Any, what: str) -> list[str]:
+    """Say where config.json names two architectures: tensors of kin can have the same names."""
+    import transformers
+
+    for name in getattr(config, "architectures", None) or ():
+        made_by = getattr(getattr(transformers, str(name), None), "config_class", None)
+        if made_by is not None and not isinstance(config, made_by) and not issubclass(made_by, type(config)):
+            return [
+                f"{what} is loaded as {config.model_type}, as model_type in its config.json says, but was saved as "
+                f"{name}. If that is what it is, correct model_type."
+            ]
+    return []
+
+
+def brief(error: BaseException) -> str:
+    """What a library said, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0].rstrip(".")
+
+
+def _kind(path: Path, pooling: str, what: str) -> Any:
+    """Which auto class loads a model.
+
+    Raises:
+        HarnessError: no architecture of transformers.
+    """
+    from transformers import (
+        CONFIG_MAPPING,
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        MODEL_MAPPING,
+        AutoConfig,
+        AutoModel,
+        AutoModelForSequenceClassification,
+        AutoModelForTextEncoding,
+        __version__,
+    )
+
+    written = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    architecture = written.get("model_type")
+    if architecture not in CONFIG_MAPPING:
+        if written.get("auto_map"):
+            raise HarnessError(
+                f"{what} is built by code of its own (config.json: auto_map, model_type={architecture}), and code that "
+                "comes with a model is never run here. Name a model whose architecture is part of transformers."
+            )
+        close = difflib.get_close_matches(str(architecture), list(CONFIG_MAPPING.keys()), n=3)
+        hint = f"Did you mean {' or '.join(close)}? Correct" if close else "Correct"
+        raise HarnessError(
+            f"{what} is of an architecture that transformers {__version__} does not know: config.json says "
+            f"model_type={architecture}. {hint} config.json, or install a version that knows it."
+        )
+    config = AutoConfig.from_pretrained(str(path), trust_remote_code=False, local_files_only=True)
+    if pooling == "model":
+        if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+            raise HarnessError(
+                f"{what} has no classification head of its own: transformers has none for {architecture}. "
+                "Use model.pooling=mean, cls or last."
+            )
+        return AutoModelForSequenceClassification
+    if type(config) not in MODEL_MAPPING:
+        raise HarnessError(
+            f"{what} has no vectors of tokens to classify by: transformers has no plain model of {architecture}. Name "
+            "an encoder, a decoder or T5."
+        )
+    if getattr(config, "is_encoder_decoder", False) and architecture not in (*ENCODER_DECODERS, *SHIFTING):
+        raise HarnessError(
+            f"{what} is an encoder with a decoder ({architecture}) that needs a text of its own: it cannot classify. "
+            f"Name an encoder, a decoder, or one of {', '.join((*ENCODER_DECODERS, *SHIFTING))}."
+        )
+    return AutoModelForTextEncoding if architecture in ENCODER_DECODERS else AutoModel
+
+
+def _extras(pooling: str, classes: int, pooler: bool = True) -> dict[str, Any]:
+    if pooling == "model":
+        return {"num_labels": classes}
+    return {"add_pooling_layer": False} if pooler else {}
+
+
+def _from_pretrained(kind: Any, path: Path, options: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    loaded: tuple[nn.Module, dict[str, Any]] = kind.from_pretrained(
+        str(path),
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        # Other shapes are an error of our own, which names them (`check_fit`).
+        ignore_mismatched_sizes=True,
+        **options,
+    )
+    return loaded
