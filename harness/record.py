@@ -37,8 +37,7 @@ OPERATIONAL = (
     # The data's fingerprint and the model's digest stand for where they were read from.
     "task.path", "task.validation_path", "task.test_path", "task.folder", "task.files", "task.hub",
     "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",
-    "task.label_names",
-    "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
+    "task.label_names", "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
     "model.quantise",
 )  # fmt: skip
 
@@ -228,8 +227,9 @@ class RunSpec:
         """Begin a record with what is known before the run starts."""
         return Record(
             signature=self.signature, status=status, error=error, study=self.study, cell=self.cell, phase=self.phase,
-            task=self.config["task"]["name"], model=self.config["model"]["name"], method=self.config["method"]["name"],
-            seed=self.config["seed"], variant=self.variant, trial=self.trial, hyperparameters=self.hyperparameters,
+            task=str(self.config["task"]["name"]), model=self.config["model"]["name"], seed=self.config["seed"],
+            method=self.config["method"]["name"], variant=self.variant, trial=self.trial,
+            hyperparameters=self.hyperparameters,
         )  # fmt: skip
 
 
