@@ -89,11 +89,13 @@ def _rows(text: str, kind: str, columns: Sequence[str] | None, wanted: Sequence[
         if kind == "jsonl" and isinstance(whole, list) and not all(isinstance(row, dict | list) for row in whole):
             return _named([whole], columns, where)
         return _named(_shape(whole, wanted, where), columns, where)
-    if not _first_line_is_whole(text):
+    if sum(bool(line.strip()) for line in split_lines(text)) == 1 or not _first_line_is_whole(text):
         try:
-            return _named(_shape(_load(text), wanted, where), columns, where)  # one document over several lines
+            whole = _load(text)  # one document, over one line or several
         except ValueError:
             pass
+        else:
+            return _named(_shape(whole, wanted, where), columns, where)
     return _named(_by_line(text, where), columns, where)
 
 
@@ -122,9 +124,9 @@ def _named(rows: Rows, columns: Sequence[str] | None, where: str) -> Rows:
         return rows
     if bad := [number for number, row in enumerate(rows, start=1) if len(row) != len(columns)]:
         raise HarnessError(
-            f"{where}: {len(bad)} rows have not the {len(columns)} values that task.columns names: rows {some(bad)}."
+            f"{where}: {len(bad)} rows have another number of values than there are names ({len(columns)}): rows {some(bad)}."
         )
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    return [_object(list(zip(columns, row, strict=True))) for row in rows]
 
 
 def _shape(whole: Any, wanted: Sequence[object], where: str) -> Rows:

@@ -145,7 +145,7 @@ def to_rows(
     """
     problems = Problems()
     for column in text:
-        _check_texts(columns[column], column, where, problems)
+        check_texts(columns[column], column, where, problems)
     named = _name_labels(columns[label], label, label_names, where, section, problems)
     problems.raise_any()
     pair = {"pair": columns[text[1]]} if len(text) == 2 else {}
@@ -154,12 +154,20 @@ def to_rows(
     return pd.DataFrame({name: pd.Series(values, dtype=types[name]) for name, values in frame.items()})
 
 
-def _check_texts(values: Sequence[Any], column: str, where: str, problems: Problems) -> None:
-    empty = [row for row, value in enumerate(values, 1) if _is_missing(value)]
+def check_texts(values: Sequence[Any], column: str, where: str, problems: Problems, empty: bool = False) -> None:
+    """Note values that are no texts.
+
+    Args:
+        values: of the column.
+        column, where: its name and its source's, for messages.
+        problems: takes the sentences.
+        empty: whether a text may be missing or empty.
+    """
+    missing = [] if empty else [row for row, value in enumerate(values, 1) if _is_missing(value)]
     other = [row for row, value in enumerate(values, 1) if not isinstance(value, str) and not _is_missing(value)]
     problems.check(
-        not empty,
-        f"{where}: {len(empty)} of {len(values)} rows have no text in column {column!r}: {_rows(empty)}. Fill or "
+        not missing,
+        f"{where}: {len(missing)} of {len(values)} rows have no text in column {column!r}: {_rows(missing)}. Fill or "
         "remove them.",
     )
     if other:

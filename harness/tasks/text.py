@@ -203,7 +203,7 @@ class TextClassification(TextTask):
 
     def _check_files(self, problems: Problems) -> None:
         files = self.files or {}
-        if self.folder and "train" not in files:
+        if isinstance(self.folder, str) and "train" not in files:
             problems.add("task.folder needs task.files.train, the file's name in the folder.")
         if unknown := [split for split in files if split not in SPLITS]:
             problems.add(f"task.files names the unknown split {unknown[0]}. {nearest(unknown[0], SPLITS)}")
