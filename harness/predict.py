@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         count = predict_file(
-            options.model, options.file, options.text or ["text"], output, options.device, options.cache_dir, **how
+            options.model, options.file, options.text or ["text"], output, options.device, options.cache_dir, how
         )
     except HarnessError as error:
         sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
@@ -159,7 +159,7 @@ def predict_file(
     output: Path,
     device: str = "auto",
     cache_dir: str | Path = CACHE,
-    **how: Any,
+    how: Mapping[str, Any] | None = None,
 ) -> int:
     """Label the rows of a file: its columns, then `prediction` and a `probability: <label>` column a class.
 
@@ -173,7 +173,7 @@ def predict_file(
         output: where to write, in the format of its suffix.
         device: auto | cpu | cuda | mps.
         cache_dir: where digests of large files are remembered.
-        how: the fields of `harness.tasks.formats.FileFormat`.
+        how: fields of `harness.tasks.formats.FileFormat`, where they are not the defaults.
 
     Returns:
         The number of rows.
@@ -192,7 +192,7 @@ def predict_file(
         )
     if output.suffix.lower() not in OUTPUTS:
         raise HarnessError(f"--output {output} must end in one of {', '.join(OUTPUTS)}, which says its format.")
-    table, texts = read_texts(file, columns, how)
+    table, texts = read_texts(file, columns, how or {})
     if output.resolve() == file.resolve():
         raise HarnessError(f"--output {output} would overwrite the texts: name another file.")
     if not os.access(output.parent, os.W_OK):

@@ -82,14 +82,17 @@ def read_file(path: Path, wanted: Sequence[Any], how: FileFormat) -> Columns:
     return {str(plain(name)): table.columns[place] for name, place in zip(wanted, found, strict=True)}
 
 
-def read_table(path: Path, how: FileFormat, wanted: Sequence[Any] = (), label: Any = None) -> Table:
+def read_table(
+    path: Path, how: FileFormat, wanted: Sequence[Any] = (), label: Any = None, every: bool = False
+) -> Table:
     """Read a file.
 
     Args:
         path: the file.
         how: its format.
-        wanted: names of columns that are needed; of Parquet, the others are not read. Empty reads all.
+        wanted: names of columns that are needed; they tell keys of JSON that name columns from those that name rows.
         label: the name of the label's column, which a file of format `lines` is cut by; None where there is none.
+        every: whether columns that are not wanted are read from Parquet as well.
 
     Raises:
         HarnessError: see `read_file`. A file without rows is none.
@@ -106,7 +109,7 @@ def read_table(path: Path, how: FileFormat, wanted: Sequence[Any] = (), label: A
             raise HarnessError(f"{path.name} is empty: rows with a text and a label are needed.")
         kind = _kind(content, name, path.name, how)
         if kind in ("parquet", "arrow"):
-            return _read_arrow(content, kind, wanted, path.name)
+            return _read_arrow(content, kind, () if every else wanted, path.name)
         return _read_text(content, kind, wanted, label, how, path.name)
     except OSError as error:
         raise HarnessError(f"{path.name} cannot be read: {error}.") from error

@@ -124,7 +124,8 @@ def _named(rows: Rows, columns: Sequence[str] | None, where: str) -> Rows:
         return rows
     if bad := [number for number, row in enumerate(rows, start=1) if len(row) != len(columns)]:
         raise HarnessError(
-            f"{where}: {len(bad)} rows have another number of values than there are names ({len(columns)}): rows {some(bad)}."
+            f"{where}: {len(bad)} rows have another number of values than the {len(columns)} that have names: rows "
+            f"{some(bad)}."
         )
     return [_object(list(zip(columns, row, strict=True))) for row in rows]
 

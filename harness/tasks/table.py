@@ -45,7 +45,7 @@ def _read(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tuple[T
         raise HarnessError(problem)
     names = how.get("columns")
     label = next((name for name in names if name not in columns), None) if names else None
-    table = read_table(file, FileFormat(**how), (), label)
+    table = read_table(file, FileFormat(**how), columns, label, every=True)
     if not table.rows:
         raise HarnessError(f"{file.name} has no rows: at least one with a text is needed.")
     places = require_columns(columns, table.names, file.name)

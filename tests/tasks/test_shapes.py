@@ -87,7 +87,9 @@ def test_json_that_holds_no_rows_says_so(write: Write) -> None:
         "{}": "holds no rows",
         '{"text": ["a", "b"], "label": ["x"]}': "columns of different lengths (text: 2, label: 1)",
         json.dumps({"train": RECORDS, "test": RECORDS}): "2 lists of rows ('train', 'test'), and one is needed",
-        json.dumps({"columns": ["text"], "data": [["a", "x"]]}): "columns",
+        json.dumps(
+            {"columns": ["text"], "data": [["a", "x"]]}
+        ): "another number of values than the 1 that have names: rows 1.",
         json.dumps({"message": ["a"], "topic": ["x"]}): "has no column 'text'",
         json.dumps({"a": {"0": 1}, "b": {"0": 2}}): "has no column 'text'",
     }
