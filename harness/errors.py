@@ -55,10 +55,10 @@ class Problems:
             raise HarnessError(*dict.fromkeys(self.messages))
 
 
-def nearest(name: str, options: Iterable[str]) -> str:
+def nearest(name: object, options: Iterable[object]) -> str:
     """Name the alternatives to an unknown name, nearest first: a sentence to end an error message with."""
-    known = sorted(options)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    known = sorted(map(str, options))
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return f"{hint}Known: {', '.join(known) or 'none'}."
 

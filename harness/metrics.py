@@ -33,6 +33,7 @@ class Metric:
         function: labels (n,), probabilities (n, C) -> a number; raises `Undefined` where there is none.
         direction: maximize | minimize.
         format: how a page writes the value; fractions become percentages.
+        classes: how many classes a split must hold rows of, for the metric to tell models apart on it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Metric:
     function: Callable[[Labels, Probabilities], float]
     direction: str
     format: str
+    classes: int = 1
 
     def better(self, value: float, than: float) -> bool:
         """Whether `value` is strictly better than another."""
@@ -108,8 +110,8 @@ METRICS: dict[str, Metric] = {
         Metric("accuracy", "acc", accuracy, "maximize", "{:.1%}"),
         Metric("macro_f1", "macro f1", macro_f1, "maximize", "{:.1%}"),
         Metric("weighted_f1", "weighted f1", weighted_f1, "maximize", "{:.1%}"),
-        Metric("mcc", "mcc", mcc, "maximize", "{:.3f}"),
-        Metric("auroc", "auroc", auroc, "maximize", "{:.1%}"),
+        Metric("mcc", "mcc", mcc, "maximize", "{:.3f}", classes=2),
+        Metric("auroc", "auroc", auroc, "maximize", "{:.1%}", classes=2),
         Metric("loss", "loss", loss, "minimize", "{:.3f}"),
         Metric("ece", "ece", ece, "minimize", "{:.3f}"),
     )

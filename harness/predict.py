@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.command import command
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError
 from harness.locate import find_model
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 CACHE = "~/.cache/harness"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula at the start of a cell
+OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")  # suffixes of what is written
 
 
 @dataclass(frozen=True)
@@ -111,37 +110,72 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m harness.predict", description="Label the texts of a CSV file with a saved model."
+        prog="python -m harness.predict", description="Label the texts of a file with a saved model."
     )
     parser.add_argument("model", help="directory of a saved model, of the run that saved it, or <study>/<cell>/<run>")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
-    parser.add_argument("file", type=Path, help="CSV file with a header line, UTF-8")
+    parser.add_argument(
+        "file", type=Path, help="texts: CSV, TSV, JSONL, JSON, Parquet, Arrow or ARFF by the suffix, also compressed"
+    )
     parser.add_argument(
         "--text", action="append", metavar="COLUMN", help="column of the text (default: text); twice for text pairs"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: FILE.predictions.csv)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"where to write: {', '.join(OUTPUTS)} (default: FILE.predictions.csv)",
+    )
+    parser.add_argument(
+        "--format", metavar="FORMAT", help="of the texts' file: as task.format (default: by the suffix)"
+    )
+    parser.add_argument("--encoding", default="utf-8", help="of the texts' file: as task.encoding (default: utf-8)")
+    parser.add_argument("--separator", metavar="CHARACTER", help="between fields: as task.separator; tab for a tab")
+    parser.add_argument(
+        "--columns", metavar="NAME,NAME", help="names of the columns of a file without a header: as task.columns"
+    )
+    parser.add_argument(
+        "--no-quoting", action="store_true", help="double quotes enclose nothing: as task.quoting=false"
+    )
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda | mps")
     parser.add_argument("--cache-dir", default=CACHE, help=f"default: {CACHE}")
     options = parser.parse_args(arguments)
-    output = options.output or options.file.with_name(f"{options.file.stem}.predictions.csv")
-    count = predict_file(
-        find_model(options.model, options.runs_dir),
-        options.file,
-        options.text or ["text"],
-        output,
-        options.device,
-        options.cache_dir,
-    )
+    output = options.output or _beside(options.file)
+    how = {
+        "format": options.format,
+        "encoding": options.encoding,
+        "separator": options.separator,
+        "columns": options.columns.split(",") if options.columns else None,
+        "quoting": not options.no_quoting,
+    }
+    model = find_model(options.model, options.runs_dir)
+    count = predict_file(model, options.file, options.text or ["text"], output, options.device, options.cache_dir, how)
     sys.stdout.write(f"{count} rows written to {output}\n")
     return 0
 
 
 def predict_file(
-    directory: Path, file: Path, columns: list[str], output: Path, device: str = "auto", cache_dir: str | Path = CACHE
+    directory: Path,
+    file: Path,
+    columns: list[str],
+    output: Path,
+    device: str = "auto",
+    cache_dir: str | Path = CACHE,
+    how: Mapping[str, Any] | None = None,
 ) -> int:
-    """Label the rows of a CSV file: its columns, then `prediction` and a `probability: <label>` column a class.
+    """Label the rows of a file: its columns, then `prediction` and a `probability: <label>` column a class.
 
-    A cell of the output that a spreadsheet would take for a formula begins with an apostrophe.
+    Rows keep their number and order, and values are written as they were read. In CSV and TSV files, a text that a
+    spreadsheet would take for a formula begins with an apostrophe; a number does not.
+
+    Args:
+        directory: of the saved model.
+        file: the texts, in a format that training reads as well.
+        columns: names of the text column, or of two.
+        output: where to write, in the format of its suffix.
+        device: auto | cpu | cuda | mps.
+        cache_dir: where digests of large files are remembered.
+        how: fields of `harness.tasks.formats.FileFormat`, where they are not the defaults.
 
     Returns:
         The number of rows.
@@ -149,64 +183,46 @@ def predict_file(
     Raises:
         HarnessError: anything about the model, the file or its columns.
     """
-    from harness.record import atomic
     from harness.saved import read_description
+    from harness.tasks.table import read_texts, write_table
 
     facts = read_description(directory)
-    names, rows = _read(file)
     expected = 2 if facts["pairs"] else 1
     if len(columns) != expected:
         raise HarnessError(
             f"This model takes {expected} text column{'s' * (expected > 1)}, not {len(columns)}: --text COLUMN."
         )
-    if unknown := [name for name in columns if name not in names]:
-        raise HarnessError(
-            *(f"{file} has no column {name}. {nearest(name, names)} Choose with --text." for name in unknown)
-        )
+    if output.suffix.lower() not in OUTPUTS:
+        raise HarnessError(f"--output {output} must end in one of {', '.join(OUTPUTS)}, which says its format.")
+    table, texts = read_texts(file, columns, how or {})
     if output.resolve() == file.resolve():
         raise HarnessError(f"--output {output} would overwrite the texts: name another file.")
     if not os.access(output.parent, os.W_OK):
         raise HarnessError(f"{output.parent} cannot be written to: name another file with --output.")
-    texts = [[row[names.index(name)] for row in rows] for name in columns]
+    added = ["prediction", *(f"probability: {label}" for label in facts["labels"])]
+    spread = output.suffix.lower() in (".csv", ".tsv")  # for spreadsheets
+    if not spread:
+        twice = {name for name in table.names if table.names.count(name) > 1}
+        if twice:
+            raise HarnessError(f"{file.name} has several columns named {sorted(twice)[0]!r}: write to a .csv file.")
+    if taken := [name for name in added if name in table.names]:
+        raise HarnessError(f"{file.name} has a column {taken[0]!r} already, which would stand twice: rename it.")
     predictor = load(directory, device, cache_dir)
     probabilities = predictor.probabilities(texts[0], texts[1] if facts["pairs"] else None)
     labels = [predictor.labels[index] for index in probabilities.argmax(axis=1)]
-    with atomic(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as target:
-        writer = csv.writer(target, lineterminator="\n")
-        header = [*names, "prediction", *(f"probability: {label}" for label in predictor.labels)]
-        writer.writerow(map(_harmless, header))
-        for row, label, values in zip(rows, labels, probabilities, strict=True):
-            writer.writerow([*map(_harmless, [*row, label]), *(f"{value:.6f}" for value in values)])
-    return len(rows)
+    scores: list[list[Any]] = [[round(float(value), 6) for value in column] for column in probabilities.T]
+    if spread:
+        scores = [[f"{value:.6f}" for value in column] for column in scores]
+    write_table(output, [*table.names, *added], [*table.columns, labels, *scores])
+    return len(labels)
 
 
-def _read(file: Path) -> tuple[list[str], list[list[str]]]:
-    """Column names and rows of a CSV file."""
-    if not file.is_file():
-        here = [path.name for path in file.parent.glob("*.csv")] if file.parent.is_dir() else []
-        raise HarnessError(f"{file} does not exist. {nearest(file.name, here)}")
-    csv.field_size_limit(2**31 - 1)
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as source:
-            lines = list(csv.reader(source, strict=True))
-    except UnicodeDecodeError as error:
-        raise HarnessError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8.") from None
-    except (csv.Error, OSError) as error:
-        raise HarnessError(f"{file} cannot be read as CSV: {error}.") from None
-    numbered = [(number, row) for number, row in enumerate(lines, 1) if row]
-    if len(numbered) < 2:
-        raise HarnessError(f"{file} has no rows: a header line and at least one row are needed.")
-    names, *rows = [row for _, row in numbered]
-    if uneven := [number for number, row in numbered if len(row) != len(names)]:
-        shown = ", ".join(map(str, uneven[:5]))
-        raise HarnessError(
-            f"{file} has {len(names)} columns, but {len(uneven)} rows have another number (rows {shown})."
-        )
-    return names, rows
+def _beside(file: Path) -> Path:
+    """`texts.csv.gz` -> `texts.predictions.csv`."""
+    from harness.tasks.containers import SUFFIXES
 
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
+    name = file.with_suffix("") if file.suffix.lower() in SUFFIXES else file
+    return name.with_name(f"{name.stem}.predictions.csv")
 
 
 if __name__ == "__main__":

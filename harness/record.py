@@ -228,8 +228,9 @@ class RunSpec:
         """Begin a record with what is known before the run starts."""
         return Record(
             signature=self.signature, status=status, error=error, study=self.study, cell=self.cell, phase=self.phase,
-            task=self.config["task"]["name"], model=self.config["model"]["name"], method=self.config["method"]["name"],
-            seed=self.config["seed"], variant=self.variant, trial=self.trial, hyperparameters=self.hyperparameters,
+            task=str(self.config["task"]["name"]), model=self.config["model"]["name"], seed=self.config["seed"],
+            method=self.config["method"]["name"], variant=self.variant, trial=self.trial,
+            hyperparameters=self.hyperparameters,
         )  # fmt: skip
 
 

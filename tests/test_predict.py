@@ -104,6 +104,37 @@ def test_command_writes_labels_and_probabilities(probe: RunSpec, home: Path, cac
     np.testing.assert_allclose(table.iloc[:, 3:].sum(axis=1), 1.0, atol=1e-5)
 
 
+def test_files_of_every_format_are_labelled(probe: RunSpec, home: Path, cache: Path) -> None:
+    """As training reads them; rows keep their order, and the same texts get the same labels in every format."""
+    rows = {"id": ["-7", "2", "-3.2"], "text": ["my parcel never arrived", "give me my money", "I forgot my password"]}
+    frame = pd.DataFrame(rows)
+    frame.to_csv(home / "semi.csv", index=False, sep=";")
+    frame.to_csv(home / "wide.tsv.gz", index=False, sep="\t", encoding="utf-16")
+    frame.to_json(home / "lines.jsonl", orient="records", lines=True)
+    frame.to_parquet(home / "typed.parquet")
+    cases = [
+        ("semi.csv", ["--separator", ";"], "out.csv"),
+        ("wide.tsv.gz", ["--encoding", "utf-16"], "out.tsv"),
+        ("lines.jsonl", [], "out.jsonl"),
+        ("typed.parquet", [], "out.parquet"),
+    ]
+    tables = []
+    for name, options, output in cases:
+        target = ["--output", str(home / output), "--device", "cpu", "--cache-dir", str(cache)]
+        assert main([str(probe.paths.model), str(home / name), *options, *target]) == 0
+        read = {
+            ".csv": lambda path: pd.read_csv(path, dtype={"id": str}),
+            ".tsv": lambda path: pd.read_csv(path, sep="\t", dtype={"id": str}),
+            ".jsonl": lambda path: pd.read_json(path, lines=True, dtype={"id": str}),
+            ".parquet": pd.read_parquet,
+        }[Path(output).suffix](home / output)
+        assert read[["id", "text"]].to_dict("list") == rows, name
+        tables.append(read.iloc[:, 2:])
+    for table in tables[1:]:
+        assert table["prediction"].tolist() == tables[0]["prediction"].tolist()
+        np.testing.assert_allclose(table.iloc[:, 1:], tables[0].iloc[:, 1:], atol=1e-5)
+
+
 def test_help_is_fast_and_errors_are_plain(home: Path) -> None:
     """--help imports no torch; a mistake ends with code 2, a message on standard error and no traceback."""
     start = time.monotonic()
@@ -125,6 +156,7 @@ def test_what_is_wrong_is_told(probe: RunSpec, home: Path, cache: Path, capsys: 
     (home / "blank.csv").write_text("text\n\n")
     (home / "spaced.csv").write_text("text,id\n\nhello,1\nhello\n")
     (home / "latin.csv").write_bytes(b"text\nf\xfcr\n")
+    (home / "again.csv").write_text("text,prediction\nhello,refund\n")
     (home / "ragged.csv").write_text("text,id\nhello,1\nhello\n")
     cases = [
         ([str(home / "nowhere"), "texts.csv"], "is not a directory"),
@@ -134,9 +166,11 @@ def test_what_is_wrong_is_told(probe: RunSpec, home: Path, cache: Path, capsys: 
         ([model, str(home / "texts.csv"), "--text", "text", "--text", "id"], "takes 1 text column, not 2"),
         ([model, str(home / "empty.csv")], "has no rows"),
         ([model, str(home / "blank.csv")], "has no rows"),
-        ([model, str(home / "spaced.csv")], "rows have another number (rows 4)"),
-        ([model, str(home / "latin.csv")], "is not UTF-8 (byte 6)"),
-        ([model, str(home / "ragged.csv")], "rows have another number (rows 3)"),
+        ([model, str(home / "spaced.csv")], "line 4: 1 fields where 2 are expected"),
+        ([model, str(home / "latin.csv")], "--encoding cp1252 if that reads right"),
+        ([model, str(home / "ragged.csv")], "line 3: 1 fields where 2 are expected"),
+        ([model, str(home / "again.csv")], "has a column 'prediction' already"),
+        ([model, str(home / "texts.csv"), "--output", str(home / "x.xlsx")], "must end in one of .csv, .tsv"),
         ([model, str(home / "texts.csv"), "--output", str(home / "texts.csv")], "would overwrite the texts"),
     ]
     for arguments, message in cases:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 from harness.errors import HarnessError
+from harness.tasks.encodings import split_lines
 
 _NAME = re.compile(r"""@attribute\s+('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\S+)""", re.IGNORECASE)
-_VALUE = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,'"]*?))\s*(?:,|$)""")
+# Spaces and tabs alone surround values: U+0085 and its kind are characters of texts.
+_VALUE = re.compile(r"""[ \t]*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,'"]*?))[ \t]*(?:,|$)""", re.DOTALL)
 
 
-def read_arff(text: str, where: str) -> dict[str, list[str | None]]:
+def read_arff(text: str, where: str) -> tuple[list[str], list[list[str | None]]]:
     """Parse ARFF text.
 
     Args:
@@ -18,7 +20,7 @@ def read_arff(text: str, where: str) -> dict[str, list[str | None]]:
         where: the file's name, for messages.
 
     Returns:
-        All columns by attribute name. Values are strings, numbers included; a missing one (`?`) is None.
+        Attribute names and columns. Values are strings, numbers included; a missing one (`?`) is None.
 
     Raises:
         HarnessError: there are no attributes, a line cannot be parsed, or the data are in the sparse form.
@@ -26,8 +28,8 @@ def read_arff(text: str, where: str) -> dict[str, list[str | None]]:
     names: list[str] = []
     rows: list[list[str | None]] = []
     in_data = False
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
+    for number, line in enumerate(split_lines(text), start=1):
+        stripped = line.strip(" \t\r\f\v")
         if not stripped or stripped.startswith("%"):
             continue
         if not in_data:
@@ -43,7 +45,7 @@ def read_arff(text: str, where: str) -> dict[str, list[str | None]]:
         rows.append(row)
     if not names or not in_data:
         raise HarnessError(f"{where} is not ARFF: it needs @attribute lines and a line @data.")
-    return {name: [row[index] for row in rows] for index, name in enumerate(names)}
+    return names, [[row[index] for row in rows] for index in range(len(names))]
 
 
 def _values(line: str, where: str) -> list[str | None]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from harness.errors import Problems, nearest
+from harness.errors import HarnessError, Problems
+from harness.metrics import METRICS
 from harness.tasks import splits
 from harness.tasks.data import Split, TextData
+from harness.tasks.examples import alternatives, examples, short, some
+from harness.tasks.labels import check_classes, describe, described, one_spelling, unseen
+from harness.tasks.meant import match, plain, shown
 
 if TYPE_CHECKING:
     from harness.tasks.text import TextTask
@@ -33,11 +36,14 @@ def assemble(task: TextTask, frames: dict[str, pd.DataFrame], source: str) -> Te
         HarnessError: the labels do not fit together, or the rows do not suffice for the splits.
     """
     facts: dict[str, Any] = {}
+    frames, notes = one_spelling(frames)
+    notes += check_classes(frames["train"]["label"], task.name)
     labels, descriptions = _labels(task, frames)
     pool, given, test = frames["train"], frames.get("validation"), frames.get("test")
     dropped = conflicts = 0
     if test is None:
         pool, dropped, conflicts = splits.deduplicate(pool)
+        _check_vanished(frames["train"], pool, labels)
         pool, test = splits.hold_out(pool, task.test_fraction, task.split_seed, "test")
     train = pool if task.shots is None else splits.draw_shots(pool, task.shots, task.draw)
 
@@ -62,6 +68,7 @@ def assemble(task: TextTask, frames: dict[str, pd.DataFrame], source: str) -> Te
             for n, (rest, held) in enumerate(folds)
         ),
     }
+    _check_metric(task, kind, given is not None, len(labels), validation, test, folds)
     words = splits.normal_form(train).map(lambda form: len(form.split())).to_numpy()
     counts = train["label"].value_counts()
     facts |= {
@@ -88,7 +95,7 @@ def assemble(task: TextTask, frames: dict[str, pd.DataFrame], source: str) -> Te
         **made,  # type: ignore[arg-type]  # mypy does not see which key holds which type
         fingerprint=_fingerprint(labels, descriptions, made),
         facts=facts,
-        warnings=_warnings(facts, labels, validation, test),
+        warnings=(*notes, *_warnings(facts, labels, validation, test)),
     )
 
 
@@ -98,40 +105,76 @@ def _labels(task: TextTask, frames: Mapping[str, pd.DataFrame]) -> tuple[tuple[s
     problems.check(
         len(labels) > 1,
         f"Classification needs at least two classes; all training rows of task {task.name} have the label "
-        f"{labels[0]!r}. Check task.label.",
+        f"{short(labels[0])}. Check task.label.",
     )
     for split in ("validation", "test"):
         if split in frames:
-            unseen = sorted(set(frames[split]["label"]) - set(labels))
-            for label in unseen[:5]:
-                rows = int((frames[split]["label"] == label).sum())
-                problems.add(
-                    f"The {split} label {label!r} ({rows} rows) does not occur in training. {nearest(label, labels)}"
-                )
-            if len(unseen) > 5:
-                problems.add(f"{len(unseen) - 5} more {split} labels do not occur in training.")
+            for message in unseen(split, frames[split], labels):
+                problems.add(message)
+    positive = None if task.positive is None else match(task.positive, labels)
     if task.positive is not None:
         problems.check(
-            task.positive in labels, f"task.positive={task.positive} is not a class. {nearest(task.positive, labels)}"
+            positive is not None,
+            f"task.positive={plain(task.positive)} is not a class. {alternatives(plain(task.positive), labels)}",
         )
         problems.check(
             len(labels) == 2, f"task.positive is for two classes; there are {len(labels)}: set task.positive=null."
         )
     if task.metric == "auroc" and len(labels) > 2:
         problems.add(f"task.metric=auroc is for two classes; there are {len(labels)}. Choose macro_f1 or accuracy.")
-    given = task.descriptions or {}
-    for label in given:
-        problems.check(
-            label in labels, f"task.descriptions describes {label!r}, which is not a class. {nearest(label, labels)}"
+    given, unknown = described(labels, task.descriptions)
+    for label in unknown:
+        problems.add(
+            f"task.descriptions describes {shown(label)}, which is not a class. {alternatives(plain(label), labels)}"
         )
     problems.raise_any()
-    ordered = tuple(sorted(labels, key=lambda label: (label == task.positive, label)))
+    ordered = tuple(sorted(labels, key=lambda label: (label == positive, label)))
     return ordered, tuple(given.get(label) or describe(label) for label in ordered)
 
 
-def describe(label: str) -> str:
-    """Turn a class name into plain language: `Refund_not_showing_up?` becomes `refund not showing up`."""
-    return " ".join(re.sub(r"[^\w\s]|_", " ", label).lower().split()) or label
+def _check_vanished(before: pd.DataFrame, after: pd.DataFrame, labels: Sequence[str]) -> None:
+    """Refuse classes all of whose rows repeat texts of other classes."""
+    kept = set(after["label"])
+    if gone := [label for label in labels if label not in kept]:
+        rows = int(before["label"].isin(gone).sum())
+        raise HarnessError(
+            f"{len(gone)} of {len(labels)} classes ({examples(gone)}) have no text of their own: their {rows} rows "
+            "repeat texts that stand before them with another label, and of equal texts the first row is kept. Mend "
+            "these labels, or remove the rows."
+        )
+
+
+def _check_metric(
+    task: TextTask,
+    kind: str,
+    given: bool,
+    classes: int,
+    validation: pd.DataFrame | None,
+    test: pd.DataFrame,
+    folds: Sequence[tuple[pd.DataFrame, pd.DataFrame]],
+) -> None:
+    """Refuse splits on which the task's metric cannot tell models apart."""
+    needed = METRICS[task.metric].classes
+    advice = {
+        "pool": "Lower task.shots, or set task.validation=kfold",
+        "kfold": "Lower task.folds",
+        "split": "Raise task.validation_fraction",
+    }[kind]
+    parts = [
+        ("validation", validation, "Add some to task.validation_path, or leave it out" if given else advice),
+        ("test", test, "Add some to task.test_path, or leave it out so that test rows are held out"),
+        *((f"validation (fold {number})", held, advice) for number, (_, held) in enumerate(folds, start=1)),
+    ]
+    problems = Problems()
+    for name, frame, remedy in parts:
+        found = [] if frame is None else sorted(set(frame["label"]))
+        problems.check(
+            frame is None or len(found) >= needed,
+            f"task.metric={task.metric} needs {name} rows of {'both' if classes == 2 else 'at least two'} classes; all "
+            f"{0 if frame is None else len(frame)} are {examples(found)}. {remedy}, or choose another metric "
+            "(task.metric=accuracy).",
+        )
+    problems.raise_any()
 
 
 def _split(name: str, frame: pd.DataFrame, labels: Sequence[str]) -> Split:
@@ -188,13 +231,12 @@ def _warnings(
     for name, frame in (("validation", validation), ("test", test)):
         absent = [] if frame is None else [label for label in labels if label not in set(frame["label"])]
         if absent:
-            shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-            found.append(f"{len(absent)} of {len(labels)} classes have no {name} row: {shown}.")
+            found.append(f"{len(absent)} of {len(labels)} classes have no {name} row: {some(absent)}.")
     folded: dict[str, list[str]] = {}
     for label in labels:
         folded.setdefault(describe(label), []).append(label)
     found.extend(
-        f"The classes {' and '.join(map(repr, same))} differ only in case or punctuation: are they one?"
+        f"The classes {' and '.join(map(repr, same[:3]))} differ only in case or punctuation: are they one?"
         for same in folded.values()
         if len(same) > 1
     )

@@ -49,12 +49,17 @@ class DemoTask(TextTask):
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
             value = getattr(self, name)
             # Above this, the phrasings run out and drawing new messages takes long.
-            holds = isinstance(value, int) and 1 <= value <= 2000
+            holds = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 2000
             problems.check(holds, f"task.{name} must be a whole number from 1 to 2000, not {value!r}.")
         for name in ("train_label_noise", "test_label_noise", "second_topic", "context", "typos"):
             value = getattr(self, name)
             holds = isinstance(value, int | float) and 0 <= value < 1
             problems.check(holds, f"task.{name} must lie in [0, 1), not {value!r}.")
+
+        problems.check(
+            isinstance(self.data_seed, int) and not isinstance(self.data_seed, bool),
+            f"task.data_seed must be a whole number, not {self.data_seed!r}.",
+        )
 
     def read(self) -> tuple[dict[str, pd.DataFrame], str]:
         """Generate the three splits."""

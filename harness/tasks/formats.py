@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError
+from harness.tasks.containers import refuse_foreign, tables, unpack
+from harness.tasks.delimited import read_delimited, read_lines
+from harness.tasks.encodings import decode
+from harness.tasks.examples import alternatives, some
+from harness.tasks.meant import as_number, match, plain
 
 Columns = dict[str, list[Any]]
 
@@ -29,9 +29,9 @@ class FileFormat:
     """How a file is read.
 
     Attributes:
-        format: one of `FORMATS`; None goes by the file's suffix.
+        format: one of `FORMATS`; None goes by the file's suffix, and by its content for Parquet and Arrow.
         encoding: of text files.
-        separator: between fields; None is a comma (csv) or a tab (tsv, lines).
+        separator: between fields; None is a comma (csv) or a tab (tsv, lines), or what a first line `sep=;` says.
         columns: names of the columns of a file without a header; None takes them from the header.
         quoting: whether a double quote encloses fields (csv, tsv).
     """
@@ -43,217 +43,192 @@ class FileFormat:
     quoting: bool = True
 
 
-def read_file(path: Path, wanted: Sequence[str], how: FileFormat) -> Columns:
+@dataclass(frozen=True)
+class Table:
+    """A file's columns in their order, as many values each.
+
+    Attributes:
+        names: of the columns; one may occur twice.
+        columns: lists of str, int, float, bool, None or what else a file of that format holds.
+    """
+
+    names: list[str]
+    columns: list[list[Any]]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.columns[0]) if self.columns else 0
+
+
+def read_file(path: Path, wanted: Sequence[Any], how: FileFormat) -> Columns:
     """Read columns of a file.
 
     Args:
         path: the file.
-        wanted: names of the columns to read, the label's last.
+        wanted: names of the columns to read, the label's last, as configured (see `harness.tasks.meant`).
         how: the file's format.
 
     Returns:
-        The wanted columns: lists of equal length of str, int, float, bool or None.
+        The wanted columns, by their names as texts: lists of equal length of str, int, float, bool or None.
 
     Raises:
         HarnessError: the file is missing, empty, of unknown format, in another encoding, damaged, or lacks a column.
     """
+    table = read_table(path, how, wanted, wanted[-1])
+    if not table.rows:
+        raise HarnessError(f"{path.name} holds no rows: at least one row with a text and a label is needed.")
+    found = require_columns(wanted, table.names, path.name)
+    return {str(plain(name)): table.columns[place] for name, place in zip(wanted, found, strict=True)}
+
+
+def read_table(
+    path: Path, how: FileFormat, wanted: Sequence[Any] = (), label: Any = None, every: bool = False
+) -> Table:
+    """Read a file.
+
+    Args:
+        path: the file.
+        how: its format.
+        wanted: names of columns that are needed; they tell keys of JSON that name columns from those that name rows.
+        label: the name of the label's column, which a file of format `lines` is cut by; None where there is none.
+        every: whether columns that are not wanted are read from Parquet as well.
+
+    Raises:
+        HarnessError: see `read_file`. A file without rows is none.
+    """
     if path.is_dir():
-        raise HarnessError(f"{path} is a folder, and a file is needed. {_neighbours(path / 'train.csv')}")
+        raise HarnessError(f"{path} is a folder, and a file is needed. {neighbours(path / 'train.csv')}")
     if not path.is_file():
-        raise HarnessError(f"There is no file {path}. {_neighbours(path)}")
-    kind = how.format or SUFFIXES.get(path.suffix.lower())
-    if kind not in FORMATS:
-        given = f"The suffix of {path.name} does not say its format" if how.format is None else f"Unknown format {kind}"
-        raise HarnessError(f"{given}: set task.format to one of {', '.join(FORMATS)}.")
+        raise HarnessError(f"There is no file {path}. {neighbours(path)}")
     if path.stat().st_size == 0:
         raise HarnessError(f"{path.name} is empty: rows with a text and a label are needed.")
     try:
+        content, name = unpack(path.read_bytes(), path.name)
+        if not content:
+            raise HarnessError(f"{path.name} is empty: rows with a text and a label are needed.")
+        kind = _kind(content, name, path.name, how)
         if kind in ("parquet", "arrow"):
-            columns = _read_arrow(path, kind, wanted)
-        else:
-            columns = _read_text(path, kind, wanted, how)
+            return _read_arrow(content, kind, () if every else wanted, path.name)
+        return _read_text(content, kind, wanted, label, how, path.name)
     except OSError as error:
         raise HarnessError(f"{path.name} cannot be read: {error}.") from error
-    if not next(iter(columns.values())):
-        raise HarnessError(f"{path.name} holds no rows: at least one row with a text and a label is needed.")
-    return columns
+    except MemoryError as error:
+        raise HarnessError(f"{path.name} does not fit into memory.") from error
 
 
-def require_columns(wanted: Sequence[str], available: Sequence[str], where: str, section: str = "task") -> None:
-    """Raise a `HarnessError` that names the columns at hand if wanted ones are not among them.
+def _kind(content: bytes, name: str, where: str, how: FileFormat) -> str:
+    """The format of a file: as configured, by its content, or by its suffix."""
+    found, suffix = tables(content), SUFFIXES.get(Path(name).suffix.lower())
+    declared = how.format
+    if declared is not None and declared not in FORMATS:
+        raise HarnessError(f"Unknown format {declared}: set task.format to one of {', '.join(FORMATS)}.")
+    if found is not None and declared not in (None, found):
+        raise HarnessError(
+            f"{where} is a file of format {found}, not {declared}: set task.format={found}, or leave it out."
+        )
+    if found is None:
+        refuse_foreign(content, where)
+    kind = found or declared or suffix
+    if kind is None:
+        raise HarnessError(
+            f"The suffix of {where} does not say its format: set task.format to one of {', '.join(FORMATS)}."
+        )
+    return kind
+
+
+def require_columns(wanted: Sequence[Any], available: Sequence[str], where: str, section: str = "task") -> list[int]:
+    """Find columns by their names.
 
     Args:
-        wanted, available: names of columns.
+        wanted: names of columns, as configured (see `harness.tasks.meant`).
+        available: the names at hand.
         where: the source's name.
         section: of the configuration, in which they are chosen.
+
+    Returns:
+        The place of each wanted column.
+
+    Raises:
+        HarnessError: a wanted column is not among them, or twice.
     """
     hint = ""
     if len(available) == 1 and (found := [mark for mark in (";", "\t", "|", ",") if mark in available[0]]):
-        shown = "tab" if found[0] == "\t" else found[0]
-        hint = f" The header looks separated by {shown!r}: set task.separator='{found[0]}'."
-    missing = [name for name in dict.fromkeys(wanted) if name not in available]
-    if missing:
-        raise HarnessError(
-            *(
-                f"{where} has no column {name!r}. {nearest(name, available)} Choose with {section}.text and "
-                f"{section}.label.{hint}"
-                for name in missing
+        typed = "task.separator=tab" if found[0] == "\t" else f"'task.separator=\"{found[0]}\"'"
+        hint = f" The header looks separated by {'a tab' if found[0] == chr(9) else repr(found[0])}: set {typed}."
+    elif any(map(_looks_like_data, available)):
+        hint = " The first row looks like data, not like names: name the columns with task.columns=[text,label]."
+    problems = []
+    for name in dict.fromkeys(wanted):
+        column = match(name, available)
+        if column is None:
+            problems.append(
+                f"{where} has no column {plain(name)!r}. {alternatives(plain(name), available)} Choose with "
+                f"{section}.text and {section}.label.{hint}"
             )
-        )
+        elif available.count(column) > 1:
+            twice = [number for number, each in enumerate(available, 1) if each == column]
+            problems.append(
+                f"{where} has {len(twice)} columns of the name {column!r} (columns {some(twice)}), and which "
+                "one counts is unknown: rename the others."
+            )
+    if problems:
+        raise HarnessError(*problems)
+    return [list(available).index(match(name, available) or "") for name in wanted]
 
 
-def _read_text(path: Path, kind: str, wanted: Sequence[str], how: FileFormat) -> Columns:
-    text = _decode(path, how.encoding)
+def _looks_like_data(name: str) -> bool:
+    return len(name.split()) > 4 or (isinstance(as_number(name), float) and "." in name)  # no name of a column is that
+
+
+def _read_text(content: bytes, kind: str, wanted: Sequence[Any], label: Any, how: FileFormat, where: str) -> Table:
+    text = decode(content, how.encoding, where)
     if kind == "arff":
         from harness.tasks.arff import read_arff
 
-        columns = read_arff(text, path.name)
-        require_columns(wanted, list(columns), path.name)
-        return {name: columns[name] for name in wanted}
+        return Table(*read_arff(text, where))
     if kind in ("json", "jsonl"):
-        return _read_json(text, wanted, path.name)
+        from harness.tasks.json_rows import read_json
+
+        return Table(*read_json(text, kind, how.columns, wanted, where))
+    names = None if how.columns is None else list(how.columns)
     if kind == "lines":
-        rows = _split_lines(text, wanted[-1], how, path.name)
+        rows = read_lines(text, how.separator, names, label, where)
     else:
-        rows = _read_delimited(text, kind, how, path.name)
-    if how.columns is None:
+        width = None if names is None else len(names)
+        rows = read_delimited(text, kind, how.separator, how.quoting, names is None, width, where)
+    if names is None:
         names, rows = rows[0], rows[1:]
-    else:
-        names = list(how.columns)
-    require_columns(wanted, names, path.name)
-    return {name: [row[names.index(name)] for row in rows] for name in wanted}
+    return Table(names, [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names])
 
 
-def _decode(path: Path, encoding: str) -> str:
-    content = path.read_bytes()
-    try:
-        return content.decode(encoding).removeprefix("\ufeff")  # spreadsheets begin UTF-8 files with a mark
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        fitting = [name for name in ("utf-8", "utf-16", "cp1252", "latin-1") if _decodes(content, name)]
-        raise HarnessError(
-            f"{path.name} is not {encoding}: byte 0x{content[error.start]:02x} at position {error.start} (line {line}) "
-            f"cannot be decoded. It can be read as {', '.join(fitting)}: set task.encoding={fitting[0]} and check that "
-            "accented letters come out right."
-        ) from error
-    except LookupError as error:
-        raise HarnessError(f"Unknown task.encoding {encoding}. Usual ones: utf-8, cp1252, latin-1.") from error
-
-
-def _decodes(content: bytes, encoding: str) -> bool:
-    if encoding == "utf-16" and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return False  # without its mark almost any bytes of even length decode, to nonsense
-    try:
-        content.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _read_delimited(text: str, kind: str, how: FileFormat, where: str) -> list[list[str]]:
-    separator = how.separator or ("\t" if kind == "tsv" else ",")
-    if len(separator) != 1:
-        raise HarnessError(f"task.separator of a {kind} file must be one character, not {separator!r}.")
-    csv.field_size_limit(sys.maxsize)  # the default of 128 KiB is less than a long document
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=separator,
-        quoting=csv.QUOTE_MINIMAL if how.quoting else csv.QUOTE_NONE,
-        strict=True,
-    )
-    rows: list[list[str]] = []
-    try:
-        for row in reader:
-            if not row:
-                continue  # a blank line
-            if not rows and how.columns is None:
-                row = [name.strip() for name in row]  # noqa: PLW2901  names of a header, "text, label" included
-            width = len(rows[0]) if how.columns is None and rows else len(how.columns or row)
-            if len(row) != width:
-                advice = " A field that holds the separator must be enclosed in double quotes." if how.quoting else ""
-                raise HarnessError(
-                    f"{where}, line {reader.line_num}: {len(row)} fields where {width} are expected. The separator is "
-                    f"{separator!r} (task.separator).{advice}"
-                )
-            rows.append(row)
-    except csv.Error as error:
-        raise HarnessError(
-            f"{where}, line {reader.line_num}: {error}. A double quote inside an enclosed field must be doubled; where "
-            "quotes enclose nothing, set task.quoting=false."
-        ) from error
-    if not rows:
-        raise HarnessError(f"{where} holds no rows: at least one row with a text and a label is needed.")
-    return rows
-
-
-def _split_lines(text: str, label: str, how: FileFormat, where: str) -> list[list[str]]:
-    # A text may hold the separator, a label does not: the label is cut off at the end or at the beginning.
-    separator, columns = how.separator or "\t", list(how.columns or ())
-    if len(columns) != 2:
-        raise HarnessError(
-            "A file of format lines has two fields a line: name them in their order with task.columns=[text,label] or "
-            f"task.columns=[label,text], not {columns}."
-        )
-    label_last = columns[1] == label
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if bad := [number for number, line in numbered if separator not in line]:
-        raise HarnessError(
-            f"{where}: {len(bad)} of {len(numbered)} lines lack the separator {separator!r}: line {some(bad)}. Set "
-            "task.separator, or mend them."
-        )
-    return [line.rsplit(separator, 1) if label_last else line.split(separator, 1) for _, line in numbered]
-
-
-def _read_json(text: str, wanted: Sequence[str], where: str) -> Columns:
-    rows: list[Any] = []
-    if text.lstrip().startswith("["):
-        try:
-            rows = json.loads(text)
-        except ValueError as error:
-            raise HarnessError(f"{where} is not valid JSON: {error}.") from error
-    else:
-        for number, line in enumerate(re.split(r"\r?\n", text), start=1):
-            if line.strip():
-                try:
-                    rows.append(json.loads(line))
-                except ValueError as error:
-                    raise HarnessError(
-                        f"{where}, line {number} is not valid JSON: {error}. A JSON object a line, or one list of "
-                        "them, is needed."
-                    ) from error
-    if bad := [number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)]:
-        raise HarnessError(f"{where}: {len(bad)} rows are not JSON objects: rows {some(bad)}.")
-    if rows:
-        require_columns(wanted, list(dict.fromkeys(name for row in rows for name in row)), where)
-    return {name: [row.get(name) for row in rows] for name in wanted}
-
-
-def _read_arrow(path: Path, kind: str, wanted: Sequence[str]) -> Columns:
+def _read_arrow(content: bytes, kind: str, wanted: Sequence[Any], where: str) -> Table:
     import pyarrow as pa
+    import pyarrow.feather
     import pyarrow.parquet as pq
 
     try:
+        source = pa.BufferReader(content)
         if kind == "parquet":
-            require_columns(wanted, pq.read_schema(path).names, path.name)
-            table = pq.read_table(path, columns=list(wanted))
-        else:
-            try:
-                table = pa.ipc.open_file(path).read_all()
-            except pa.ArrowInvalid:  # the stream format, which `datasets` writes
-                table = pa.ipc.open_stream(path.read_bytes()).read_all()
-            require_columns(wanted, table.column_names, path.name)
-    except pa.ArrowException as error:
-        raise HarnessError(f"{path.name} is not a readable {kind} file: {str(error).splitlines()[0]}") from error
-    return {name: table.column(name).to_pylist() for name in wanted}
+            file = pq.ParquetFile(source)
+            names = file.schema_arrow.names
+            if wanted:
+                names = [names[place] for place in require_columns(wanted, names, where)]
+            table = file.read(columns=names if wanted else None)
+        elif content.startswith(b"FEA1"):
+            table = pyarrow.feather.read_table(source)
+        elif content.startswith(b"ARROW1"):
+            table = pa.ipc.open_file(source).read_all()
+        else:  # the stream format, which `datasets` writes
+            table = pa.ipc.open_stream(source).read_all()
+        return Table(list(table.column_names), [column.to_pylist() for column in table.columns])
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:  # ValueError: texts that are no UTF-8
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise HarnessError(f"{where} is not a readable {kind} file: {reason}") from error
 
 
-def some(numbers: Sequence[int], most: int = 5) -> str:
-    """List the first few of many numbers."""
-    return ", ".join(map(str, numbers[:most])) + (", ..." if len(numbers) > most else "")
-
-
-def _neighbours(path: Path) -> str:
+def neighbours(path: Path) -> str:
+    """Say which files lie where one was looked for, the nearest name first."""
     import difflib
 
     folder = path.parent
@@ -263,6 +238,6 @@ def _neighbours(path: Path) -> str:
     if not names:
         return f"The folder {folder} holds no files."
     close = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
-    shown = [*close, *(name for name in names if name not in close)][:8]
+    shown = [*close, *(name for name in names if name not in close)][:3]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return f"{f'Did you mean {close[0]}? ' if close else ''}Files there: {', '.join(shown)}{more}."

@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import HarnessError, Problems, nearest
-from harness.tasks.formats import Columns, FileFormat, read_file, require_columns, some
+from harness.tasks.examples import examples, short, some
+from harness.tasks.formats import Columns, FileFormat, read_file, require_columns
+from harness.tasks.meant import match, plain
 
 SPLITS = ("train", "validation", "test")
 
@@ -55,13 +57,14 @@ def data_folder(folder: str | None) -> Path | None:
 
 
 def read_rows(
-    path: Path, text: Sequence[str], label: str, how: FileFormat, label_names: Mapping[str, str]
+    path: Path, text: Sequence[Any], label: Any, how: FileFormat, label_names: Mapping[Any, Any]
 ) -> pd.DataFrame:
     """Read and check the rows of one file; see `to_rows` for what comes back."""
-    return to_rows(read_file(path, [*text, label], how), text, label, label_names, path.name)
+    columns = read_file(path, [*text, label], how)
+    return to_rows(columns, [str(plain(name)) for name in text], str(plain(label)), label_names, path.name)
 
 
-def read_hub(hub: Hub, text: Sequence[str], label: str, name: str) -> dict[str, pd.DataFrame]:
+def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str) -> dict[str, pd.DataFrame]:
     """Read a hub data set.
 
     Args:
@@ -101,18 +104,20 @@ def read_hub(hub: Hub, text: Sequence[str], label: str, name: str) -> dict[str, 
         raise HarnessError(
             f"{hub.id} has no split train, only {', '.join(loaded)}: set task.hub.splits.train to one of them."
         )
-    text = [hub.text] if isinstance(hub.text, str) else list(hub.text or text)
-    label = hub.label or label
+    text = list(hub.text or text) if isinstance(hub.text, list | tuple | None) else [hub.text]
+    label = hub.label if hub.label is not None else label
     rows: dict[str, pd.DataFrame] = {}
     problems = Problems()
     for split, given in splits.items():
         data, where = loaded[given], f"{hub.id} ({given})"
         try:
-            require_columns([*text, label], data.column_names, where, "task.hub")
-            columns: Columns = {column: list(data[column]) for column in (*text, label)}
-            if isinstance(feature := data.features[label], datasets.ClassLabel):
-                columns[label] = [feature.int2str(value) if value is not None else None for value in columns[label]]
-            rows[split] = to_rows(columns, text, label, hub.label_names or {}, where, "task.hub")
+            places = require_columns([*text, label], data.column_names, where, "task.hub")
+            names = [data.column_names[place] for place in places]
+            columns: Columns = {column: list(data[column]) for column in names}
+            if isinstance(feature := data.features[names[-1]], datasets.ClassLabel):
+                values = columns[names[-1]]
+                columns[names[-1]] = [feature.int2str(value) if value is not None else None for value in values]
+            rows[split] = to_rows(columns, names[:-1], names[-1], hub.label_names or {}, where, "task.hub")
         except HarnessError as error:
             problems.extend(error)
     problems.raise_any()
@@ -120,7 +125,7 @@ def read_hub(hub: Hub, text: Sequence[str], label: str, name: str) -> dict[str, 
 
 
 def to_rows(
-    columns: Columns, text: Sequence[str], label: str, label_names: Mapping[str, str], where: str, section: str = "task"
+    columns: Columns, text: Sequence[str], label: str, label_names: Mapping[Any, Any], where: str, section: str = "task"
 ) -> pd.DataFrame:
     """Check raw columns and name their labels.
 
@@ -140,7 +145,7 @@ def to_rows(
     """
     problems = Problems()
     for column in text:
-        _check_texts(columns[column], column, where, problems)
+        check_texts(columns[column], column, where, problems)
     named = _name_labels(columns[label], label, label_names, where, section, problems)
     problems.raise_any()
     pair = {"pair": columns[text[1]]} if len(text) == 2 else {}
@@ -149,19 +154,27 @@ def to_rows(
     return pd.DataFrame({name: pd.Series(values, dtype=types[name]) for name, values in frame.items()})
 
 
-def _check_texts(values: Sequence[Any], column: str, where: str, problems: Problems) -> None:
-    empty = [row for row, value in enumerate(values, 1) if _is_missing(value)]
+def check_texts(values: Sequence[Any], column: str, where: str, problems: Problems, empty: bool = False) -> None:
+    """Note values that are no texts.
+
+    Args:
+        values: of the column.
+        column, where: its name and its source's, for messages.
+        problems: takes the sentences.
+        empty: whether a text may be missing or empty.
+    """
+    missing = [] if empty else [row for row, value in enumerate(values, 1) if _is_missing(value)]
     other = [row for row, value in enumerate(values, 1) if not isinstance(value, str) and not _is_missing(value)]
     problems.check(
-        not empty,
-        f"{where}: {len(empty)} of {len(values)} rows have no text in column {column!r}: {_rows(empty)}. Fill or "
+        not missing,
+        f"{where}: {len(missing)} of {len(values)} rows have no text in column {column!r}: {_rows(missing)}. Fill or "
         "remove them.",
     )
     if other:
         example = values[other[0] - 1]
         problems.add(
             f"{where}: {len(other)} of {len(values)} rows hold no text in column {column!r} but, for instance, "
-            f"{type(example).__name__} {example!r}: {_rows(other)}. Choose a text column with task.text."
+            f"{type(example).__name__} {short(example)}: {_rows(other)}. Choose a text column with task.text."
         )
     broken = [row for row, value in enumerate(values, 1) if isinstance(value, str) and not _is_unicode(value)]
     problems.check(
@@ -172,7 +185,7 @@ def _check_texts(values: Sequence[Any], column: str, where: str, problems: Probl
 
 
 def _name_labels(
-    values: Sequence[Any], column: str, label_names: Mapping[str, str], where: str, section: str, problems: Problems
+    values: Sequence[Any], column: str, label_names: Mapping[Any, Any], where: str, section: str, problems: Problems
 ) -> list[str]:
     missing = [row for row, value in enumerate(values, 1) if _is_missing(value)]
     problems.check(
@@ -188,13 +201,19 @@ def _name_labels(
     raw = [label_text(value) for value in values]
     if not label_names:
         return raw
-    names = {label_text(key): str(name) for key, name in label_names.items()}
-    if unknown := sorted({value for value in raw if value and value not in names}):
+    names = {value: name for value in set(raw) if (name := _name_of(value, label_names)) is not None}
+    if unknown := sorted(value for value in set(raw) if value and value not in names):
         problems.add(
-            f"{where}: {section}.label_names gives no name for {', '.join(map(repr, unknown[:5]))}. "
-            f"Named: {', '.join(map(repr, names))}."
+            f"{where}: {section}.label_names gives no name for {examples(unknown)}. Named: "
+            f"{examples([str(plain(key)) for key in label_names])}."
         )
     return [names.get(value, value) for value in raw]
+
+
+def _name_of(value: str, label_names: Mapping[Any, Any]) -> str | None:
+    """The name of a raw label; of a key that spells it and one that means it, the first counts."""
+    keys = [key for key in label_names if plain(key) == value] or [key for key in label_names if match(key, [value])]
+    return str(label_names[keys[0]]) if keys else None
 
 
 def label_text(value: Any) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.errors import HarnessError
+from harness.tasks.examples import LONGEST, MOST, short
 
 
 def normal_form(frame: pd.DataFrame) -> pd.Series[str]:
@@ -74,9 +75,10 @@ def hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> t
 
     counts = frame["label"].value_counts()
     if small := [str(label) for label in sorted(counts.index) if counts[label] < 2]:
+        doubt = " Is task.label the column of the labels?" if len(small) > len(counts) / 2 else ""
         raise HarnessError(
-            f"Holding out {purpose} rows needs at least 2 rows of every class; one has {_list(small)}. Add rows, or "
-            f"give a {purpose} split of your own (task.{purpose}_path)."
+            f"Holding out {purpose} rows needs at least 2 rows of every class, equal texts counted once; one has "
+            f"{_list(small)}. Add rows, or give a {purpose} split of your own (task.{purpose}_path).{doubt}"
         )
     held = -int(-len(frame) * fraction // 1)  # rounded up, as scikit-learn does
     if min(held, len(frame) - held) < len(counts):
@@ -131,5 +133,6 @@ def make_folds(frame: pd.DataFrame, folds: int, seed: int) -> list[tuple[pd.Data
     return [(frame.iloc[train], frame.iloc[held]) for train, held in splitter.split(frame, frame["label"])]
 
 
-def _list(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(name if len(name) <= LONGEST + 10 else short(name) for name in names[:MOST]) + more

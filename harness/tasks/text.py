@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
 from harness.errors import HarnessError, Problems, nearest
 from harness.tasks.assemble import assemble
 from harness.tasks.data import TextData
+from harness.tasks.delimited import separator_of
+from harness.tasks.encodings import encoding_problem
 from harness.tasks.formats import FORMATS, FileFormat
+from harness.tasks.meant import DIGITS, WORDS, as_text, check_mapping, check_text, plain, shown
 from harness.tasks.sources import SPLITS, Hub, data_folder, read_hub, read_rows
 
 VALIDATIONS = ("split", "pool", "kfold")
+# Fields that hold a text where they hold something.
+TEXTS = (
+    "name",
+    "metric",
+    "validation",
+    "path",
+    "validation_path",
+    "test_path",
+    "folder",
+    "format",
+    "encoding",
+    "separator",
+)
 
 
 @dataclass(kw_only=True)
@@ -36,6 +51,13 @@ class TextTask:
     test_fraction: float = 0.2  # of all rows, where a test split has to be made
     split_seed: int = 0  # of the splits that have to be made
     max_length: int = 128  # tokens a text (or pair); longer ones are truncated, which is counted
+
+    def __post_init__(self) -> None:
+        """Read numbers as the texts that were typed; a truth value of `positive` means a label of the data."""
+        for name in TEXTS:
+            if hasattr(self, name):
+                setattr(self, name, plain(getattr(self, name)))
+        self.positive = as_text(self.positive)
 
     def load(self) -> TextData:
         """Read, check and split the data. The same configuration and files always give the same splits.
@@ -61,11 +83,18 @@ class TextTask:
         """Note every field that breaks its rule."""
         from harness.metrics import METRICS
 
-        problems.check(self.metric in METRICS, f"Unknown task.metric {self.metric}. {nearest(self.metric, METRICS)}")
+        check_text(problems, "task.name", self.name, "the name of the task in tables")
+        if check_text(problems, "task.metric", self.metric, "the name of a metric"):
+            problems.check(
+                self.metric in METRICS, f"Unknown task.metric {self.metric}. {nearest(self.metric, METRICS)}"
+            )
+        if not isinstance(self.positive, bool):  # a truth value means a label, which the data know
+            check_text(problems, "task.positive", self.positive, "the name of a class", optional=True)
+        check_mapping(problems, "task.descriptions", self.descriptions, "a text for the class", null=True)
         least_values = {"shots": 1, "draw": 0, "pool_per_class": 1, "folds": 2, "split_seed": 0, "max_length": 3}
         for name, least in least_values.items():
             value = getattr(self, name)
-            if value is not None:
+            if value is not None or name != "shots":
                 holds = isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**32
                 problems.check(holds, f"task.{name} must be a whole number, {least} or more, not {value!r}.")
         for name in ("validation_fraction", "test_fraction"):
@@ -73,10 +102,11 @@ class TextTask:
             holds = isinstance(value, int | float) and 0 < value < 1
             problems.check(holds, f"task.{name} must lie between 0 and 1, both excluded, not {value!r}.")
         problems.check(
-            self.validation is None or self.validation in VALIDATIONS,
+            self.validation is None or (isinstance(self.validation, str) and self.validation in VALIDATIONS),
             f"task.validation must be one of {', '.join(VALIDATIONS)} or null, not {self.validation!r}.",
         )
-        if self.validation == "kfold" and isinstance(self.shots, int) and self.folds > self.shots:
+        whole = isinstance(self.shots, int) and isinstance(self.folds, int)
+        if self.validation == "kfold" and whole and self.folds > cast(int, self.shots):
             problems.add(
                 f"task.folds={self.folds} exceeds task.shots={self.shots}: every fold needs a shot of every class. Set "
                 f"task.folds to at most {self.shots}, or task.validation=pool."
@@ -108,32 +138,98 @@ class TextClassification(TextTask):
     quoting: bool = True  # whether a double quote encloses fields
     label_names: Mapping[str, str] | None = None  # raw label in a file: class name
 
+    def __post_init__(self) -> None:
+        """Read numbers as texts, `[name]` as the name, and `quoting` in the spellings of YAML."""
+        super().__post_init__()
+        if isinstance(self.columns, list | tuple):
+            self.columns = [plain(name) for name in self.columns]
+        self.label = _one(self.label)
+        self.format = self.format.lower() if isinstance(self.format, str) else self.format
+        self.quoting = _truth(self.quoting)
+        for name in ("files", "hub"):
+            if isinstance(value := getattr(self, name), Mapping):
+                setattr(self, name, {plain(key): as_text(each) for key, each in value.items()})
+
     def check(self, problems: Problems) -> None:
         """Note every field that breaks its rule."""
         super().check(problems)
+        for key in ("path", "validation_path", "test_path", "folder"):
+            check_text(problems, f"task.{key}", getattr(self, key), "one path", optional=True)
+        self._check_columns(problems)
+        self._check_format(problems)
+        check_mapping(problems, "task.label_names", self.label_names, "the name of the class")
+        if check_mapping(problems, "task.files", self.files, "the name of a file"):
+            self._check_files(problems)
+        if self.hub is not None:
+            self._check_hub(problems)
+
+    def _check_columns(self, problems: Problems) -> None:
         texts = _listed(self.text)
         problems.check(
-            len(texts) in (1, 2) and all(isinstance(name, str) for name in texts),
-            f"task.text names one column, or two for text pairs, not {self.text!r}.",
+            len(texts) in (1, 2) and all(_is_name(name) for name in texts) and len(set(texts)) == len(texts),
+            f"task.text names one column, or two different ones for text pairs, not {shown(self.text)}.",
         )
-        problems.check(self.label not in texts, f"task.label and task.text both name the column {self.label!r}.")
-        if self.format is not None and self.format not in FORMATS:
-            problems.add(f"Unknown task.format {self.format}. {nearest(str(self.format), FORMATS)}")
-        try:
-            codecs.lookup(self.encoding)
-        except LookupError:
-            problems.add(f"Unknown task.encoding {self.encoding}. Usual ones: utf-8, cp1252, latin-1.")
+        problems.check(
+            _is_name(self.label), f"task.label names one column, that of the labels, not {shown(self.label)}."
+        )
+        problems.check(self.label not in texts, f"task.label and task.text both name the column {plain(self.label)!r}.")
+        if self.columns is not None:
+            listed = isinstance(self.columns, list | tuple) and all(_is_name(name) for name in self.columns)
+            if problems.check(
+                listed and len(self.columns) > 0,
+                f"task.columns lists the names of a file's columns, task.columns=[text,label], not "
+                f"{shown(self.columns)}.",
+            ) and len(set(self.columns)) < len(self.columns):
+                problems.add(f"task.columns names a column twice: {', '.join(map(str, self.columns))}.")
+
+    def _check_format(self, problems: Problems) -> None:
+        if check_text(problems, "task.format", self.format, f"one of {', '.join(FORMATS)}", optional=True):
+            problems.check(
+                self.format is None or self.format in FORMATS,
+                f"Unknown task.format {self.format}. {nearest(self.format, FORMATS)}",
+            )
+        if check_text(problems, "task.encoding", self.encoding, "an encoding such as utf-8") and (
+            problem := encoding_problem(self.encoding)
+        ):
+            problems.add(problem)
+        if check_text(problems, "task.separator", self.separator, "a character", optional=True):
+            try:
+                separator_of(self.separator, self.format if self.format in FORMATS else "lines")
+            except HarnessError as error:
+                problems.extend(error)
+        problems.check(
+            isinstance(self.quoting, bool), f"task.quoting must be true or false, not {shown(self.quoting)}."
+        )
+
+    def _check_files(self, problems: Problems) -> None:
         files = self.files or {}
-        if self.folder and "train" not in files:
+        if isinstance(self.folder, str) and "train" not in files:
             problems.add("task.folder needs task.files.train, the file's name in the folder.")
         if unknown := [split for split in files if split not in SPLITS]:
             problems.add(f"task.files names the unknown split {unknown[0]}. {nearest(unknown[0], SPLITS)}")
-        if self.hub is not None:
-            known = Hub.__dataclass_fields__
-            for key in self.hub:
-                problems.check(key in known, f"Unknown key task.hub.{key}. {nearest(str(key), known)}")
-            if not self.path:
-                problems.check(bool(self.hub.get("id")), "task.hub.id is missing: the hub data set's owner/name.")
+
+    def _check_hub(self, problems: Problems) -> None:
+        known = Hub.__dataclass_fields__
+        if not isinstance(self.hub, Mapping):
+            problems.add(f"task.hub takes a mapping with the keys {', '.join(known)}, not {shown(self.hub)}.")
+            return
+        for key in self.hub:
+            problems.check(key in known, f"Unknown key task.hub.{key}. {nearest(str(key), known)}")
+        for key in ("id", "revision", "config"):
+            check_text(problems, f"task.hub.{key}", self.hub.get(key), "one text", optional=True)
+        text = self.hub.get("text")
+        problems.check(
+            text is None or all(_is_name(name) for name in _listed(text)),
+            f"task.hub.text names one column, or two for text pairs, not {shown(text)}.",
+        )
+        label = self.hub.get("label")
+        problems.check(label is None or _is_name(label), f"task.hub.label names one column, not {shown(label)}.")
+        check_mapping(problems, "task.hub.label_names", self.hub.get("label_names"), "the name of the class")
+        if check_mapping(problems, "task.hub.splits", self.hub.get("splits"), "the hub's name of the split"):
+            for split in self.hub.get("splits") or {}:
+                problems.check(split in SPLITS, f"task.hub.splits names no split {split}. {nearest(split, SPLITS)}")
+        if not self.path:
+            problems.check(bool(self.hub.get("id")), "task.hub.id is missing: the hub data set's owner/name.")
 
     def read(self) -> tuple[dict[str, pd.DataFrame], str]:
         """Read the given splits; see the class."""
@@ -180,5 +276,21 @@ class TextClassification(TextTask):
         )
 
 
-def _listed(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+def _listed(names: Any) -> list[Any]:
+    return [as_text(name) for name in names] if isinstance(names, list | tuple) else [as_text(names)]
+
+
+def _one(value: Any) -> Any:
+    """The name in a list of one."""
+    return as_text(value[0] if isinstance(value, list | tuple) and len(value) == 1 else value)
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value names a column: a text, or a truth value, which the file's names give its spelling."""
+    return isinstance(value, bool) or (isinstance(value, str) and value != "")
+
+
+def _truth(value: Any) -> Any:
+    """A truth value, also where Hydra reads `no` as a text and `0` as a number."""
+    word = str(value).casefold()
+    return next((truth for truth in (True, False) if word in (*WORDS[truth], DIGITS[truth])), value)

@@ -111,7 +111,7 @@ def test_a_missing_column_names_the_others(write: Write) -> None:
     assert "rows.csv has no column 'text'." in message
     assert "rows.csv has no column 'label'." in message
     assert "Known: Text, topic. Choose with task.text and task.label." in message
-    assert "The header looks separated by ';': set task.separator=';'." in complaint(
+    assert "The header looks separated by ';': set 'task.separator=\";\"'." in complaint(
         write("s.csv", "text;label\na;x\n")
     )
     frame = pd.DataFrame({"sentence": ["a"], "labels": ["x"]})
@@ -122,8 +122,9 @@ def test_a_missing_column_names_the_others(write: Write) -> None:
 def test_a_wrong_encoding_says_where_and_what_fits(write: Write) -> None:
     """The byte, its place and encodings that do decode the file are named."""
     message = complaint(write("rows.csv", "text,label\ngood,x\ncafé,y\n".encode("latin-1")))
-    assert "rows.csv is not utf-8: byte 0xe9 at position 21 (line 3) cannot be decoded." in message
-    assert "It can be read as cp1252, latin-1: set task.encoding=cp1252" in message
+    assert "rows.csv is not utf-8: at 1 place it cannot be decoded: byte 0xe9 at position 21 (line 3)." in message
+    assert "It can be read as cp1252 (there: 'café,y'), " in message and "set task.encoding=cp1252 if" in message
+    assert "latin-1" not in message
     assert "utf-16" in complaint(write("wide.csv", "text,label\na,x\n".encode("utf-16")))
     ascii_only = complaint(write("plain.csv", "text,label\ncafé,y\n"), encoding="ascii")
     assert "It can be read as utf-8" in ascii_only
