@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness import studies
 from harness.errors import HarnessError, nearest
+from harness.pipes import quiet_when_closed
 from harness.record import CorruptRecord, Record, RunPaths, read_jsonl
 
 TAIL_LINES = 40  # of each file of a job
@@ -32,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--follow", action="store_true", help="go on until the run has ended; Ctrl-C leaves it")
     parser.add_argument("--slurm", action="store_true", help="also what its Slurm jobs printed themselves")
     options = parser.parse_args(arguments)
+    with quiet_when_closed():
+        return _print(options)
+
+
+def _print(options: argparse.Namespace) -> int:
     try:
         directory = studies.find(options.study, options.runs_dir)
         name = choose(directory, options.run)
@@ -42,8 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show(directory, name, options.slurm, options.follow)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader had enough, as `head` has
-        sys.stderr.close()
     return 0
 
 

@@ -21,6 +21,13 @@ WATCH_SECONDS = 2.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, or 2 where there is no such study."""
+    from harness.pipes import quiet_when_closed
+
+    with quiet_when_closed():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m harness.status",
         description="How far a study is: its cells, its jobs, what failed. Without a name: one line a study.",
@@ -41,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
         return 2
 
-    from rich.console import Console
     from rich.text import Text
 
+    from harness.console import new_console
     from harness.survey import survey
     from harness.view import detail, overview
 
@@ -59,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         content = _content(found[0]) if directory is not None else _index(found, options.runs_dir)
         sys.stdout.write(json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     elif options.watch:
-        _watch(Console(highlight=False), look, show)
+        _watch(new_console(), look, show)
     else:
-        console = Console(highlight=False)
+        console = new_console()
         for part in show(look()):
             console.print(part, soft_wrap=isinstance(part, Text))  # a command must stay whole where it is copied
     return 0

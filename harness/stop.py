@@ -12,6 +12,7 @@ from pathlib import Path
 from harness import studies
 from harness.errors import HarnessError
 from harness.launch.submissions import COORDINATOR
+from harness.pipes import quiet_when_closed
 from harness.record import STOP, atomic, now, study_argument
 
 POLL_SECONDS = 0.25
@@ -30,8 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        directory = studies.find(options.study, options.runs_dir)
-        return stop(directory, options.wait)
+        with quiet_when_closed():
+            directory = studies.find(options.study, options.runs_dir)
+            return stop(directory, options.wait)
     except HarnessError as error:
         sys.stderr.write("".join(f"Error: {problem}\n" for problem in error.problems))
         return 2
@@ -89,9 +91,9 @@ def _stop_jobs(directory: Path) -> int:
 
 def _wait(directory: Path, seconds: float) -> bool:
     """Wait until nobody holds the study; whether that came."""
-    from rich.console import Console
+    from harness.console import new_console
 
-    console = Console(stderr=True, highlight=False)
+    console = new_console(stderr=True)
     holder = studies.read_json(directory / "holder.json")
     who = f" (process {holder['pid']} on {holder['host']})" if {"pid", "host"} <= set(holder) else ""
     until = time.monotonic() + seconds

@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write a report and print its table; the exit status is 0, or 2 where there is nothing to report."""
+    from harness.pipes import quiet_when_closed
+
+    with quiet_when_closed():
+        return _main(arguments)
+
+
+def _main(arguments: list[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
 
-    from rich.console import Console
-
+    from harness.console import new_console
     from harness.errors import HarnessError
     from harness.report import text_table, write
     from harness.report.archive import freeze
@@ -45,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     for warning in report.study.warnings:
         sys.stderr.write(f"{warning}\n")
-    console = Console()
+    console = new_console(highlight=True)
     console.print(text_table(report, console.width))
     console.print(
         "\n".join([*report.summary, *report.drift, f"Report: {report.page}"]),
