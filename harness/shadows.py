@@ -10,7 +10,11 @@ import sys
 from importlib.machinery import PathFinder
 
 # Modules of the standard library that nothing imports, and that people name files after.
-_HARMLESS = {"test", "this", "antigravity", "turtle", "turtledemo", "idlelib", "lib2to3", "sre", "xdrlib"}
+_HARMLESS = {
+    "aifc", "antigravity", "audioop", "cgi", "cgitb", "chunk", "crypt", "ensurepip", "idlelib", "imghdr", "lib2to3",
+    "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "sndhdr", "spwd", "sunau", "telnetlib", "test",
+    "this", "tkinter", "turtle", "turtledemo", "uu", "venv", "wave", "xdrlib",
+}  # fmt: skip
 _OWN = {"harness", "hydra_plugins", "conf", "tests"}
 
 
@@ -74,6 +78,7 @@ def _dependencies(directory: str) -> set[str]:
                     lines = requires(name) or []
                 except PackageNotFoundError:
                     continue
+                lines = [line for line in lines if name == "harness" or "extra ==" not in line]
                 todo += [re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in lines]
         return {
             module

@@ -157,9 +157,9 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     cells = [_without_what_is_off(cell, cells, master) for cell in cells] if "regularise" in request.axes else cells
     for key in request.tuned:
         if not any(key in cell.space for cell in cells):
-            problems.add(
-                f"{overrides[key].input_line}: no cell of this study has the key {key} to tune. {meant(key, list(keys(cells[0].config)))}"
-            )
+            known = {other for cell in cells for other in keys(cell.config)}
+            hint = "" if key in known else f" {meant(key, sorted(known))}"
+            problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key} to tune.{hint}")
     if twice := {cell.id for cell in cells if sum(other.id == cell.id for other in cells) > 1}:
         problems.add(f"These cells are asked for twice: {', '.join(sorted(twice))}. Name each choice once.")
     problems.raise_any()

@@ -38,7 +38,7 @@ def parse(line: str, loader: ConfigLoader | None = None) -> Override:
     """
     parser = OverridesParser.create(config_loader=loader)
     try:
-        override = parser.parse_override(_at_home(line))
+        override = parser.parse_override(_spelled_out(line))
     except HydraException as error:
         override = parser.parse_override(_as_text(line, error, parser))
     override.config_loader = loader
@@ -128,9 +128,11 @@ def meant(key: str, known: Sequence[str] | None = None) -> str:
     return "All keys: python -m harness --cfg job"
 
 
-def _at_home(line: str) -> str:
-    """`key=~/x` with the home directory: most shells leave a ~ behind = as it is."""
+def _spelled_out(line: str) -> str:
+    """The same override; `key=~/x` with the home directory, for most shells leave a ~ behind = as it is."""
     match = _LINE.fullmatch(line)
+    if match and match[3] and not match[3].strip():  # a tab, that Hydra would take away
+        return f"{match[1]}{match[2]}={quoted(match[3])}"
     if not match or not re.match(r"~[\w.-]*(/|$)", match[3]):
         return line
     path = os.path.expanduser(match[3])  # noqa: PTH111 - Path would raise where there is no such user

@@ -22,8 +22,8 @@ from rich.markup import escape
 
 from harness import snapshot
 from harness.config import Config
-from harness.errors import HarnessError, Problems
 from harness.console import new_console
+from harness.errors import HarnessError, Problems
 from harness.launch import Launcher, make_launcher
 from harness.launch.submissions import Jobs
 from harness.machine import restarts
@@ -76,7 +76,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     directory = Path(config.runs_dir) / name
     question.check_same(directory, ready, config.tune)
     question.looks(directory, plan_looks(config.confirm, len(asked.seeds)))
-    Settings(**asdict(config.report)).check()
+    Settings(**asdict(config.report)).check({cell.metric for cell in asked.cells})
     trackers.check(config.tracker, config.packages)
     check_joint(asked.cells, config.tune)
     by_id = {each.cell.id: each for each in ready}

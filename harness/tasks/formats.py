@@ -90,7 +90,7 @@ def require_columns(wanted: Sequence[str], available: Sequence[str], where: str,
     hint = ""
     if len(available) == 1 and (found := [mark for mark in (";", "\t", "|", ",") if mark in available[0]]):
         shown = "tab" if found[0] == "\t" else found[0]
-        hint = f" The header looks separated by {shown!r}: set task.separator='{found[0]}'."
+        hint = f" The header looks separated by {shown!r}: set task.separator='{shown}'."
     missing = [name for name in dict.fromkeys(wanted) if name not in available]
     if missing:
         raise HarnessError(
@@ -150,10 +150,18 @@ def _decodes(content: bytes, encoding: str) -> bool:
     return True
 
 
+def _separator(how: FileFormat) -> str | None:
+    """The separator; a tab may be written as backslash and t, for a tab itself is hard to type."""
+    return "\t" if how.separator in ("\\t", "tab") else how.separator
+
+
 def _read_delimited(text: str, kind: str, how: FileFormat, where: str) -> list[list[str]]:
-    separator = how.separator or ("\t" if kind == "tsv" else ",")
+    separator = _separator(how) or ("\t" if kind == "tsv" else ",")
     if len(separator) != 1:
-        raise HarnessError(f"task.separator of a {kind} file must be one character, not {separator!r}.")
+        raise HarnessError(
+            f"task.separator of a {kind} file must be one character, not {separator!r}. A tab is written "
+            "'task.separator=\\t', or is the separator of task.format=tsv."
+        )
     csv.field_size_limit(sys.maxsize)  # the default of 128 KiB is less than a long document
     reader = csv.reader(
         io.StringIO(text, newline=""),
@@ -188,7 +196,7 @@ def _read_delimited(text: str, kind: str, how: FileFormat, where: str) -> list[l
 
 def _split_lines(text: str, label: str, how: FileFormat, where: str) -> list[list[str]]:
     # A text may hold the separator, a label does not: the label is cut off at the end or at the beginning.
-    separator, columns = how.separator or "\t", list(how.columns or ())
+    separator, columns = _separator(how) or "\t", list(how.columns or ())
     if len(columns) != 2:
         raise HarnessError(
             "A file of format lines has two fields a line: name them in their order with task.columns=[text,label] or "
