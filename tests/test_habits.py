@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -13,10 +12,7 @@ import pytest
 
 from harness.console import new_console
 from harness.machine import restarts
-from harness.report import text_table, write
 from harness.shadows import hidden
-
-Main = Callable[..., tuple[int, str]]
 
 
 def shell(directory: Path, line: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -65,16 +61,19 @@ def test_slurms_count_of_restarts_may_be_empty(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("kind", ["cache_dir", "runs_dir", "reports_dir"])
-def test_a_file_in_place_of_a_directory_is_told(main: Main, tmp_path: Path, kind: str) -> None:
+def test_a_file_in_place_of_a_directory_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], kind: str
+) -> None:
     """Before a model is looked for there."""
-    (tmp_path / "mine.csv").write_text("text,label\na,b\n")
-    from harness.errors import HarnessError, Problems
-    from harness.sweep.prepare import check_writable
+    from harness import app
 
-    problems = Problems()
-    assert not check_writable(kind, tmp_path / "mine.csv", problems)
-    with pytest.raises(HarnessError, match=f"{kind}=.* cannot be written to"):
-        problems.raise_any()
+    (tmp_path / "mine.csv").write_text("text,label\na,b\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["harness", "method=nearest_mean", "plan=true", f"{kind}=mine.csv"])
+    with pytest.raises(SystemExit) as left:
+        app.main()
+    assert left.value.code == 2
+    assert f"Error: {kind}=mine.csv cannot be written to" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("columns", "width"), [("0", 80), ("1", 80), ("-5", 80), ("40", 40), ("120", 120), (None, 80)])
@@ -86,15 +85,3 @@ def test_a_terminal_that_names_no_width_has_80_columns(
     if columns is not None:
         monkeypatch.setenv("COLUMNS", columns)
     assert new_console(file=StringIO()).width == width
-
-
-@pytest.mark.parametrize("width", [40, 80, 120, 200])
-def test_an_error_stands_on_a_line_of_its_own(finished: Path, tmp_path: Path, width: int) -> None:
-    """Whole words of it, whatever the terminal's width; the table keeps names and scores."""
-    report = write(finished, tmp_path)
-    console = new_console(width=width, file=StringIO(), record=True)
-    console.print(text_table(report, width))
-    lines = console.export_text().splitlines()
-    assert max(map(len, lines)) <= width
-    assert "ia3 failed: IA3 found no module named" in " ".join(" ".join(lines).split())
-    assert any("linear_probe" in line for line in lines)
