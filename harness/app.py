@@ -15,11 +15,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.command import INTERRUPTED, disk_full, say_problems
+from harness.command import INTERRUPTED, disk_full, quiet_when_closed, say_problems
 from harness.config import Config
-from harness.errors import HarnessError, is_disk_full
-
-SHOWN_GROUPS = ("task", "model", "method", "regularise", "augment", "sweeps", "slurm", "tracker", "hardware")
+from harness.errors import HarnessError, is_disk_full, quoted
+from harness.sweep.commandline import CommandLine, read, take_back
+from harness.sweep.overrides import GROUPS, parse
 
 
 def config_root() -> Path:
@@ -30,23 +30,28 @@ def config_root() -> Path:
 
 def main() -> None:
     """Run the command line; leave with 2 and a plain message for a user's mistake."""
+    with quiet_when_closed():
+        _main()
+
+
+def _main() -> None:
     _register()
     if len(sys.argv) > 1 and sys.argv[1] in ("--version", "-V"):
         from harness import __version__
 
         print(f"harness {__version__}")  # noqa: T201 - the answer to --version
         return
-    sys.argv[1:] = _flags_first(sys.argv[1:])
     # Hydra prints its errors itself unless this is set; then they reach us and are put in the configuration's words.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    given = None
     try:
+        given = read(sys.argv[1:], config_root())
+        given.hand_over()
         hydra_main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")(_single)()
     except HarnessError as error:
         _fail(error.problems)
     except (HydraException, OmegaConfBaseException) as error:
-        from harness.sweep.explain import explain
-
-        _fail(tuple(explain(error, _any_config())))
+        _fail(tuple(_every_problem(error, given)))
     except ValueError as error:
         if "Config group override must be" not in str(error):  # Hydra's answer to <group>=null
             raise
@@ -67,14 +72,8 @@ def _register() -> None:
     OmegaConf.register_new_resolver("harness.choices", _choices, replace=True)
 
 
-def _flags_first(arguments: list[str]) -> list[str]:
-    """Put overrides behind flags: Hydra's parser wants all overrides in one place, people put them anywhere."""
-    overrides = [argument for argument in arguments if re.match(r"[+~]*[\w./@]+=|~", argument)]
-    return [argument for argument in arguments if argument not in overrides] + overrides
-
-
 def _choices() -> str:
-    return "\n".join(f"  {group:10} {', '.join(_names(group))}" for group in SHOWN_GROUPS)
+    return "\n".join(f"  {group:10} {', '.join(_names(group))}" for group in GROUPS)
 
 
 def _names(group: str) -> list[str]:
@@ -88,12 +87,13 @@ def _without_choice(arguments: list[str]) -> tuple[str, ...]:
     return tuple(
         f"{group}=null: this key takes a name: {', '.join(_names(group)) or 'that of a file in its directory'}. "
         + (f"For none of them: {group}=none." if "none" in _names(group) else f"Leave {group}= out for its default.")
-        for group in [each for each in groups if each in SHOWN_GROUPS] or ["<group>"]
+        for group in [each for each in groups if each in GROUPS] or ["<group>"]
     )
 
 
 def _single(config: DictConfig) -> None:
     """One run, in this process."""
+    take_back([])
     from harness.sweep.single import run_single
 
     try:
@@ -104,16 +104,27 @@ def _single(config: DictConfig) -> None:
         sys.exit(code)
 
 
-def _any_config() -> DictConfig | None:
-    """A configuration near the one that could not be composed, for the names of keys that exist."""
-    choices = [argument for argument in sys.argv[1:] if re.fullmatch(r"(task|model|method)=[\w-]+", argument)]
-    for overrides in (choices, []):
+def _every_problem(error: Exception, given: CommandLine | None) -> list[str]:
+    """Everything that keeps a configuration from being composed: what was told is left out, and it is tried again."""
+    from harness.sweep.explain import culprit, explain
+
+    errors, config = [error], None
+    rest = [line for line in (given.overrides if given else ()) if not parse(line).is_sweep_override()]
+    own = [config_root(), *([Path(given.config_dir)] if given and given.config_dir else [])]
+    places = ",".join(quoted(f"file://{place.resolve().as_posix()}") for place in own)
+    for _ in range(len(rest) + 1):
+        bad = culprit(errors[-1], rest)
+        rest = [line for line in rest if line != bad]
         try:
             with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
-                return compose("config", overrides)
-        except (HydraException, OmegaConfBaseException):
-            continue
-    return None
+                config = compose("config", [*rest, f"hydra.searchpath=[{places}]"])
+        except (HydraException, OmegaConfBaseException) as another:
+            if bad is None or culprit(another, rest) is None:
+                break
+            errors.append(another)
+        else:
+            break
+    return list(dict.fromkeys(message for each in errors for message in explain(each, config)))
 
 
 def _fail(problems: tuple[str, ...]) -> NoReturn:

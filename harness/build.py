@@ -7,10 +7,13 @@ may be named.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError, nearest, typed
 from harness.kinds import KIND, KINDS, TARGET, kind_of, unknown_peft_types, with_target
 
 TRUSTED = ("harness", "peft")
@@ -39,7 +42,7 @@ def build(node: Mapping[str, Any], packages: Sequence[str] = ()) -> Any:
         raise HarnessError(
             *(
                 f"_target_ {target} lies outside the trusted packages ({', '.join(trusted)}). If you trust it, add its "
-                f"package: packages=[{target.split('.')[0]}]."
+                f"package: {typed('packages', [*packages, target.split('.')[0]])}"
                 for target in refused
             )
         )
@@ -56,7 +59,24 @@ def build(node: Mapping[str, Any], packages: Sequence[str] = ()) -> Any:
             cause = cause.__cause__
         if isinstance(cause, HarnessError):
             raise cause from None
-        raise HarnessError(f"{kind_of(node)} cannot be made from its configuration: {cause}") from error
+        raise HarnessError(
+            f"{kind_of(node)} cannot be made from its configuration: {_reason(with_target(node), cause)}"
+        ) from error
+
+
+def _reason(node: Mapping[str, Any], cause: BaseException) -> str:
+    """What a class said; where it takes no field of that name, the names nearest to it that it takes."""
+    match = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+    if not match:
+        return str(cause)
+    with suppress(Exception):  # what cannot be looked into keeps its own words
+        from hydra.utils import get_object
+
+        for target in _targets(node):
+            taken = [name for name in inspect.signature(get_object(target)).parameters if name != "kwargs"]
+            if match[1] not in taken and target.rpartition(".")[2] in str(cause):
+                return f"it takes no {match[1]}. {nearest(match[1], taken)}"
+    return str(cause)
 
 
 def _targets(node: Any) -> Iterator[str]:

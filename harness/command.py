@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import ParamSpec
 
@@ -28,20 +29,33 @@ def command(main: Callable[_P, int]) -> Callable[_P, int]:
     @wraps(main)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> int:
         try:
-            return main(*args, **kwargs)
+            with quiet_when_closed():
+                return main(*args, **kwargs)
         except HarnessError as error:
             return say_problems(error.problems)
         except KeyboardInterrupt:
             return INTERRUPTED
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
-            return 0
         except OSError as error:
             if not is_disk_full(error):
                 raise
             return say_problems([disk_full(error)])
 
     return run
+
+
+@contextmanager
+def quiet_when_closed() -> Iterator[None]:
+    """Leave with 0 when the reader of standard output has closed it, also if that shows only when it is flushed."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at its end, and would complain.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 def say_problems(problems: Iterable[str]) -> int:

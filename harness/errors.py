@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
+import shlex
 from collections.abc import Iterable
+
+LISTED = 12  # alternatives that a message names
 
 
 class HarnessError(Exception):
@@ -58,9 +62,45 @@ class Problems:
 def nearest(name: object, options: Iterable[object]) -> str:
     """Name the alternatives to an unknown name, nearest first: a sentence to end an error message with."""
     known = sorted(map(str, options))
-    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
-    hint = f"Did you mean {' or '.join(close)}? " if close else ""
-    return f"{hint}Known: {', '.join(known) or 'none'}."
+    near = close(str(name), known)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    if len(known) <= LISTED:
+        return f"{hint}Known: {', '.join(known) or 'none'}."
+    return hint.strip() or f"Known: {', '.join(known[:LISTED])} and {len(known) - LISTED} more."
+
+
+def close(name: str, options: Iterable[str]) -> list[str]:
+    """The names nearest to an unknown one, at most three, the nearest first."""
+    return difflib.get_close_matches(name, sorted(options), n=3, cutoff=0.6)
+
+
+def typed(key: str, value: object) -> str:
+    r"""An override as one types it in a POSIX shell: quoted for Hydra's grammar and for the shell where they need it.
+
+    >>> typed("task.path", "ok (1).csv")
+    '\'task.path="ok (1).csv"\''
+    """
+    return shlex.quote(f"{key}={quoted(value)}")
+
+
+def quoted(value: object) -> str:
+    """A value in Hydra's grammar, without the shell's quotes; a text that would be read as another type is quoted."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(quoted(each) for each in value)}]"
+    text = str(value)
+    plain = re.fullmatch(r"[A-Za-z_/][A-Za-z0-9_./@%+|-]*", text) and text.lower() not in (
+        "true", "false", "null", "nan", "inf",
+    )  # fmt: skip
+    if not isinstance(value, str) or plain:
+        return text
+    # Backslashes count only before a quote, the closing one included; ${ is OmegaConf's unless one precedes it.
+    text = re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + "\\${", text)
+    text = re.sub(r'(\\*)("|$)', lambda match: 2 * match[1] + ("\\" if match[2] else "") + match[2], text)
+    return f'"{text}"'
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -73,7 +73,7 @@ def check_search(tune: TuneConfig, problems: Problems) -> None:
     problems.check(
         not tune.objectives or tune.pruner == "none",
         f"tune.pruner={tune.pruner} compares one curve, and tune.objectives={list(tune.objectives)} asks for several "
-        "objectives at once: set tune.pruner=none, or give a limit instead (tune.constraints={<cost>: <limit>}).",
+        "objectives at once: set tune.pruner=none, or give a limit instead ('tune.constraints={<cost>:<limit>}').",
     )
     problems.check(
         tune.mode == "fair" or tune.sampler in ("tpe", "random"),

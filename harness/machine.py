@@ -186,18 +186,23 @@ def scheduler() -> dict[str, Any]:
     """What a cluster's scheduler says of this process, for the record's provenance; {} outside of one."""
     if not (job := os.environ.get("SLURM_JOB_ID")):
         return {}
-    restarts = os.environ.get("SLURM_RESTART_COUNT", "")
     return {
         "slurm": {
             "job_id": job,
             "array_job_id": os.environ.get("SLURM_ARRAY_JOB_ID"),
             "array_task_id": os.environ.get("SLURM_ARRAY_TASK_ID"),
             "node": os.environ.get("SLURMD_NODENAME"),
-            "restarts": int(restarts) if restarts.isdigit() else 0,
+            "restarts": restarts(),
             "partition": os.environ.get("SLURM_JOB_PARTITION"),
             "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         }
     }
+
+
+def restarts() -> int:
+    """How often Slurm has started this job again; 0 outside of one."""
+    said = os.environ.get("SLURM_RESTART_COUNT", "")
+    return int(said) if said.isdecimal() else 0
 
 
 @cache

@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     directory = find(options.study, options.runs_dir) if options.study is not None else None
 
-    from rich.console import Console
     from rich.text import Text
 
+    from harness.console import new_console
     from harness.survey import survey
     from harness.view import detail, overview
 
@@ -57,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         content = _content(found[0]) if directory is not None else _index(found, options.runs_dir)
         sys.stdout.write(json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     elif options.watch:
-        _watch(Console(highlight=False), look, show)
+        _watch(new_console(), look, show)
     else:
-        console = Console(highlight=False)
+        console = new_console()
         for part in show(look()):
             console.print(part, soft_wrap=isinstance(part, Text))  # a command must stay whole where it is copied
     return 0

@@ -89,9 +89,9 @@ def _stop_jobs(directory: Path) -> int:
 
 def _wait(directory: Path, seconds: float) -> bool:
     """Wait until nobody holds the study; whether that came."""
-    from rich.console import Console
+    from harness.console import new_console
 
-    console = Console(stderr=True, highlight=False)
+    console = new_console(stderr=True)
     holder = studies.read_json(directory / "holder.json")
     who = f" (process {holder['pid']} on {holder['host']})" if {"pid", "host"} <= set(holder) else ""
     until = time.monotonic() + seconds

@@ -163,8 +163,7 @@ def _alone(members: Sequence[Member]) -> list[tuple[Member, float]]:
             if not math.isfinite(value) or not math.isfinite(float(total.detach())):
                 raise HarnessError(
                     f"the loss became non-finite at step {member.progress.step + 1} (train.lr={member.config.lr}, "
-                    f"train.head_lr={member.config.head_lr}): try lower rates, train.clip above 0, or "
-                    "train.precision=fp32."
+                    f"train.head_lr={member.config.head_lr}): {_calmer(member.config)}"
                 )
             found.append((member, value))
     return found
@@ -186,6 +185,13 @@ def _total(member: Member, loss: Tensor) -> Tensor:
     batches = member.order[member.progress.position]
     # Each row of a step weighs the same, however the step is cut into batches.
     return (loss if penalty is None else loss + penalty) * (len(batches[member.part]) / sum(map(len, batches)))
+
+
+def _calmer(config: TrainConfig) -> str:
+    """What may keep training finite; only what is not set already."""
+    ways = ["lower rates", *(["train.clip=1"] if not config.clip else [])]
+    ways += ["train.precision=fp32"] if config.precision != "fp32" else []
+    return f"try {' or '.join(ways)}."
 
 
 def advance(member: Member, loss: float) -> bool:
@@ -277,7 +283,7 @@ def validate(member: Member, validation: Examples) -> tuple[npt.NDArray[np.float
     if values["loss"] is None:
         raise HarnessError(
             f"the outputs became non-finite by step {progress.step} (train.lr={member.config.lr}, "
-            f"train.head_lr={member.config.head_lr}): try lower rates, or train.precision=fp32."
+            f"train.head_lr={member.config.head_lr}): {_calmer(member.config)}"
         )
     return probabilities, values
 

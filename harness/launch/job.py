@@ -52,12 +52,13 @@ def main() -> int:
     """Execute the task that SLURM_ARRAY_TASK_ID names; give the exit code."""
     warned = Warned()  # before the slow imports: by default these signals would end the process
     from harness.launch.submissions import Jobs
+    from harness.machine import restarts
 
     task = Task(
         Jobs(Path(sys.argv[1])),
         sys.argv[2],
         int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")),
-        int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+        restarts(),
     )
     try:
         submission = task.jobs.read(task.token)

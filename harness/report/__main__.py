@@ -20,8 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
 
-    from rich.console import Console
-
+    from harness.console import new_console
     from harness.locate import find, names
     from harness.report import text_table, write
     from harness.report.archive import freeze
@@ -48,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     report = write(studies, output, definition=definition, anchor=anchor)
     for warning in report.study.warnings:
         sys.stderr.write(f"{warning}\n")
-    console = Console()
+    console = new_console(highlight=True)
     console.print(text_table(report, console.width))
     console.print(
         "\n".join([*report.summary, *report.drift, f"Report: {report.page}"]),

@@ -154,7 +154,7 @@ def judged_by(study: Study, definition: Definition) -> Settings:
     of_study = asked if isinstance(asked, Mapping) else {}
     known = {key: of_study[key] for key in _DEFAULTS if key in of_study and _fits(of_study[key], _DEFAULTS[key])}
     settings = Settings(**{**known, **definition.settings})
-    settings.check()
+    settings.check({cell.metric for cell in study.cells})
     return settings
 
 
@@ -221,7 +221,7 @@ def _settings(content: Any, path: Path, problems: Problems) -> dict[str, Any]:
         else:
             problems.add(f"{path}: settings.{key} must be like {_DEFAULTS[key]!r}, not {value!r}.")
     try:
-        Settings(**good).check()
+        Settings(**good).check({"loss"})  # which metric it is, a study says
     except HarnessError as error:
         for message in error.problems:
             problems.add(f"{path}: settings: {message}")

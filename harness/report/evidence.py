@@ -114,7 +114,7 @@ def evidence(study: Study, rows: Sequence[Row], settings: Settings) -> Evidence:
         rows: its aggregated cells.
         settings: the margin, the confidence and the cost that counts.
     """
-    settings.check()
+    settings.check({row.cell.metric for row in rows})
     notes: list[str] = []
     predictions: dict[int, Predictions] = {}
     for row in rows:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.errors import Problems, nearest
@@ -21,6 +23,11 @@ COST_NAMES = {
     "ownership_seconds": "machine time of tuning, training and serving",
 }
 OWNED = ("ownership_dollars", "ownership_seconds")  # need a number of requests
+
+
+def _points(margin: float) -> str:
+    """What somebody meant who gave a margin in points."""
+    return f", and {margin:g} points are {margin / 100:g}" if 1 < margin < 100 else ""
 
 
 @dataclass(frozen=True)
@@ -44,14 +51,22 @@ class Settings:
     months: float = 12
     examples: bool = True
 
-    def check(self) -> None:
+    def check(self, metrics: Collection[str] = ()) -> None:
         """Check every value.
+
+        Args:
+            metrics: that are judged by; with `loss` among them, which is no fraction, a margin may be 1 or more.
 
         Raises:
             HarnessError: everything that is wrong, at once.
         """
         problems = Problems()
-        problems.check(self.margin >= 0, f"margin must be 0 or more, not {self.margin}.")
+        good = math.isfinite(self.margin) and self.margin >= 0 and (self.margin < 1 or "loss" in metrics)
+        problems.check(
+            good,
+            f"margin (report.margin, --margin) is a fraction of the metric, 0 or more and below 1, not {self.margin}: "
+            f"0.01 is one point{_points(self.margin)}.",
+        )
         problems.check(0.5 < self.confidence < 1, f"confidence must lie between 0.5 and 1, not {self.confidence}.")
         problems.check(self.cost in COST_NAMES, f"cost={self.cost} is unknown. {nearest(self.cost, COST_NAMES)}")
         problems.check(

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from harness.report.escape import plain
-from harness.report.fields import Field
+from harness.report.fields import Case, Field
 from harness.report.report import Report
 from harness.report.table import constants, fields, head
+from harness.report.wording import outcome
 
 WIDTH = 100  # columns that the table fits
 _NAMES = ("task", "method", "model", "variant")  # columns that break only where a name is very long
-_MOST = {"task": 16, "method": 20, "model": 16, "variant": 18, "metric": 10, "status": 34}  # characters
+_MOST = {"task": 16, "method": 20, "model": 16, "variant": 18, "metric": 10, "status": 12}  # characters
 _LONGEST = 60  # characters of an error; the page and the files have all of it
 _NEVER = ("trials", "hyperparameters")
 # What goes first where there is no room; name, score, verdict and status always stay.
@@ -25,8 +27,8 @@ _DROPPED = (
 )  # fmt: skip
 
 
-def text_table(report: Report, width: int = WIDTH) -> Table:
-    """Make the table that a study prints at its end, the best of each question in bold.
+def text_table(report: Report, width: int = WIDTH) -> Group:
+    """Make the table that a study prints at its end, the best of each question in bold; errors stand below it.
 
     Args:
         report: what is shown.
@@ -50,8 +52,19 @@ def text_table(report: Report, width: int = WIDTH) -> Table:
     for case in report.cases:
         # Text, not str: a str may hold markup of the terminal library.
         style = "bold" if case.row is case.question.best else ""
-        table.add_row(*(Text(plain(field.text(case), _LONGEST)) for field in shown), style=style)
-    return table
+        table.add_row(*(Text(plain(_text(field, case), _LONGEST)) for field in shown), style=style)
+    return Group(table, *_errors(report))
+
+
+def _text(field: Field, case: Case) -> str:
+    """A field in the table, where an error has no room."""
+    return "failed" if field.name == "status" and case.row.status == "failed" else field.text(case)
+
+
+def _errors(report: Report) -> list[Text]:
+    """Why rows failed, each on lines of its own."""
+    rows = list({id(case.row): case.row for case in report.cases if case.row.status == "failed"}.values())
+    return [Text(f"{plain(row.cell.id)} {outcome(row)}", style="red") for row in rows]
 
 
 def _fitting(report: Report, room: int, shown: Sequence[Field]) -> list[Field]:
@@ -66,5 +79,5 @@ def _fitting(report: Report, room: int, shown: Sequence[Field]) -> list[Field]:
 
 def _width(field: Field, report: Report) -> int:
     if field.name == "status":
-        return max([12, *(min(_MOST["status"], len(field.text(case))) for case in report.cases)])
+        return 12
     return max([len(head(field, report)), *(len(plain(field.text(case))) for case in report.cases)])

@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -23,8 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 from harness import metrics
 from harness.errors import HarnessError, Problems, nearest
 from harness.kinds import named
-from harness.sweep.explain import explain
+from harness.sweep import present
+from harness.sweep.explain import explain, keys
 from harness.sweep.method_space import bind, has_key, method_space
+from harness.sweep.overrides import meant, normal, parse
 from harness.sweep.space import Parameter, parameter
 
 NAMED = ("task", "model", "method")  # the groups whose choices name a cell
@@ -104,11 +105,13 @@ class Asked:
         cells: the cells, in the order asked.
         seeds: confirmation seeds.
         config: the composed configuration without any axis: budget, launcher, directories.
+        notes: keys that only some cells have, for the user.
     """
 
     cells: list[Cell]
     seeds: tuple[int, ...]
     config: DictConfig
+    notes: tuple[str, ...] = ()
 
 
 def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) -> Asked:
@@ -134,27 +137,36 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
         )
     problems.raise_any()
 
-    cells = []
+    cells, lacking = [], {}
     for values in itertools.product(*request.axes.values()):
         chosen = dict(zip(request.axes, values, strict=True))
         try:
-            cells.append(_cell(loader, master, request, chosen))
+            cell, missing = _cell(loader, master, request, chosen)
+            cells.append(cell)
+            lacking[cell.id] = missing
         except (HydraException, OmegaConfBaseException) as error:
             for message in explain(error, master):
                 problems.add(message)
         except HarnessError as error:
             problems.extend(error)
+    notes = []
+    try:
+        notes = present.notes(lacking, overrides, {cell.id: cell.config for cell in cells})
+    except HarnessError as error:
+        problems.extend(error)
     problems.raise_any()
     cells = [_without_what_is_off(cell, cells, master) for cell in cells] if "regularise" in request.axes else cells
     for key in request.tuned:
         if not any(key in cell.space for cell in cells):
-            problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key} to tune.")
+            known = {other for cell in cells for other in keys(cell.config)}
+            hint = "" if key in known else f" {meant(key, sorted(known))}"
+            problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key} to tune.{hint}")
     if twice := {cell.id for cell in cells if sum(other.id == cell.id for other in cells) > 1}:
         problems.add(f"These cells are asked for twice: {', '.join(sorted(twice))}. Name each choice once.")
     problems.raise_any()
     # Fresh seeds unless they are named: never the one that the configuration was chosen with.
     seeds = request.seeds or tuple(int(master.seed) + 1 + i for i in range(max(1, master.confirm.seeds)))
-    return Asked(cells, seeds, master)
+    return Asked(cells, seeds, master, tuple(notes))
 
 
 def _without_what_is_off(cell: Cell, cells: list[Cell], master: DictConfig) -> Cell:
@@ -214,13 +226,12 @@ def _overrides(
     """All overrides by key; a later one replaces an earlier one, so that the command line wins over sweeps/*.yaml."""
     params = OmegaConf.to_container(master.sweep.params, resolve=True)
     assert isinstance(params, dict)
-    parser = OverridesParser.create(config_loader=loader)
     found: dict[str, Override] = {}
     for line in [*(f"{key!s}={_text(value)}" for key, value in params.items()), *arguments]:
         try:
-            override = parser.parse_override(line)
-        except HydraException as error:
-            problems.add(f"{line}: {str(error).splitlines()[0]}")
+            override = parse(normal(line, lambda group: bool(_options(loader, master, group))), loader)
+        except HarnessError as error:
+            problems.extend(error)
             continue
         key = override.get_key_element().lstrip("+~")
         found.pop(key, None)
@@ -252,6 +263,10 @@ def _choices(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         raise HarnessError(f"{override.input_line}: list the values, e.g. {override.get_key_element()}=1,2,3.")
     values = [str(value) for value in override.sweep_string_iterator()]
+    if not values:
+        raise HarnessError(
+            f"{override.input_line}: nothing is called so. glob(...) picks choices of a group, method=glob(lo*)."
+        )
     if isinstance(override.value(), ChoiceSweep) and len(set(values)) < len(values):
         raise HarnessError(f"{override.input_line}: a choice is named twice.")
     return values
@@ -263,9 +278,10 @@ def _options(loader: ConfigLoader, master: DictConfig, group: str) -> list[str]:
     return loader.get_group_options(group, config_name=name, overrides=hydra)
 
 
-def _cell(loader: ConfigLoader, master: DictConfig, request: _Request, chosen: dict[str, str]) -> Cell:
-    lines = [*request.fixed.values(), *(f"{key}={value}" for key, value in chosen.items())]
-    config = loader.load_sweep_config(master, lines).copy()
+def _cell(
+    loader: ConfigLoader, master: DictConfig, request: _Request, chosen: dict[str, str]
+) -> tuple[Cell, frozenset[str]]:
+    config, missing = present.load(loader, master, request.fixed, chosen)
     OmegaConf.set_struct(config, False)
     config.pop("hydra")
     OmegaConf.set_struct(config, True)
@@ -286,7 +302,8 @@ def _cell(loader: ConfigLoader, master: DictConfig, request: _Request, chosen: d
         if has_key(config, key) and not key.startswith(ignored)
     }
     conditions = {key: when for key, (_, when) in own.items() if when}
-    return Cell(_slug(cell_id), **names, variant=variant, config=config, space=bind(space, conditions, config))
+    missing |= {key for key in request.tuned if not has_key(config, key)}
+    return Cell(_slug(cell_id), **names, variant=variant, config=config, space=bind(space, conditions, config)), missing
 
 
 def _slug(text: str) -> str:

@@ -19,6 +19,8 @@ from harness.sweep.places import neighbours, workers
 from harness.sweep.prepare import Ready
 from harness.sweep.samplers import planned_trials
 
+NARROW = 72  # columns of a terminal that a table with search spaces does not fit
+
 
 def print_runs(
     console: Console, name: str, directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], config: Config
@@ -26,19 +28,24 @@ def print_runs(
     """Print what would run, and where."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     cluster = config.launch.kind == "slurm"
-    for column in ("cell", "trials", "confirmations", "tuned"):
+    wide = console.width >= NARROW  # else what is tuned stands on lines of its own
+    for column in ("cell", "trials", "confirmations", *(["tuned"] if wide else [])):
         table.add_column(column, justify="right" if column in ("trials", "confirmations") else "left", overflow="fold")
-    total = 0
+    total, spaces = 0, list[str]()
     for each in ready:
         trials = planned_trials(each.cell.space, config.tune)
         total += (trials or 0) + len(seeds)
         space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
-        table.add_row(each.cell.id, "by time" if trials is None else str(trials), str(len(seeds)), escape(space))
+        numbers = ("by time" if trials is None else str(trials), str(len(seeds)))
+        table.add_row(each.cell.id, *numbers, *([escape(space)] if wide else []))
+        spaces.append(f"{each.cell.id} tunes {space}")
     console.print(
         f"Plan of study [bold]{name}[/bold] (would be in {escape(str(directory))}); nothing was started.",
         soft_wrap=True,
     )
     console.print(table)
+    for line in [] if wide else spaces:
+        console.print(escape(line))
     if config.launch.kind == "inline":
         where = "in this process"
     elif cluster:

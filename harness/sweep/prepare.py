@@ -88,6 +88,10 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
     """
     problems = Problems()
     check_common(config, problems)
+    for name in ("runs_dir", "reports_dir", "cache_dir"):
+        problems.check(str(config[name]).strip() != "", f"{name}= names no directory. Leave it out for its default.")
+    if not check_writable("cache_dir", cache_dir(config), problems):
+        problems.raise_any()  # looking for a model writes to it
     loaded: dict[str, Any] = {}
     resolved: dict[str, Any] = {}
     augmentations: dict[str, Any] = {}
@@ -128,7 +132,6 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
             ready.append(Ready(cell, base, data.fingerprint, digest_, data.facts, warnings, model.architecture))
     for name in ("runs_dir", "reports_dir"):
         check_writable(name, Path(str(config[name])), problems)
-    check_writable("cache_dir", cache_dir(config), problems)
     problems.raise_any()
     return ready
 
@@ -143,15 +146,16 @@ def cache_dir(config: Any) -> Path:
     return Path(str(config["cache_dir"])).expanduser()
 
 
-def check_writable(name: str, directory: Path, problems: Problems) -> None:
-    """Note a directory that cannot be made or written to."""
+def check_writable(name: str, directory: Path, problems: Problems) -> bool:
+    """Note a directory that cannot be made or written to; whether it can."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
-            pass
+            return True
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        problems.add(f"{name}={directory} cannot be written to ({reason}). Choose another: {name}=<directory>.")
+        problems.add(f"{name}={directory} cannot be written to ({reason}). Choose another: {name}=<directory>")
+        return False
 
 
 def _once(memo: dict[str, Any], node: Any, problems: Problems, make: Any) -> Any:

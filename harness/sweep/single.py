@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 
+from harness.console import new_console
 from harness.errors import HarnessError
 from harness.launch import use_threads
 from harness.record import Pack, Record
@@ -34,7 +35,7 @@ def run_single(config: DictConfig) -> int:
             "slurm=<profile> and launch.detach send the runs of a study to a cluster, and this is one run, in this "
             "process. Make it a study (-m), or leave them out."
         )
-    console = Console(highlight=False)
+    console = new_console()
     nodes = cast(dict[str, Any], OmegaConf.to_container(config.tracker, resolve=True))
     Following.check(nodes, config.packages)
     names = {group: str(config[group].name) for group in NAMED}

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -22,9 +22,11 @@ from rich.markup import escape
 
 from harness import snapshot
 from harness.config import Config
+from harness.console import new_console
 from harness.errors import HarnessError, Problems
 from harness.launch import Launcher, make_launcher
 from harness.launch.submissions import Jobs
+from harness.machine import restarts
 from harness.price import described
 from harness.record import STOP, RunPaths, study_argument
 from harness.report.settings import Settings
@@ -64,8 +66,7 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
 
 
 def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], trackers: Following) -> int:
-    began = time.monotonic()
-    console = Console(highlight=False)
+    began, console = time.monotonic(), new_console()
     asked = compose(loader, master, arguments)
     if asked.config.launch.kind == "slurm":  # jobs inherit it; models are fetched here, to where they look for them
         os.environ.update({name: str(value) for name, value in asked.config.slurm.environment.items()})
@@ -75,7 +76,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     directory = Path(config.runs_dir) / name
     question.check_same(directory, ready, config.tune)
     question.looks(directory, plan_looks(config.confirm, len(asked.seeds)))
-    Settings(**asdict(config.report)).check()
+    Settings(**asdict(config.report)).check({cell.metric for cell in asked.cells})
     trackers.check(config.tracker, config.packages)
     check_joint(asked.cells, config.tune)
     by_id = {each.cell.id: each for each in ready}
@@ -87,7 +88,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     open_jobs = Jobs(directory).open()
     if config.launch.kind == "slurm":
         # A coordinator that comes back to its jobs waits for a silent controller instead.
-        if not open_jobs and not _restarts():
+        if not open_jobs and not restarts():
             from harness.launch.check import check
 
             problems = Problems()
@@ -99,6 +100,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
             f"first: python -m harness.stop {study_argument(directory)}"
         )
+    _tell_notes(console, asked.notes)
     if config.plan:
         show_plan(console, name, directory, ready, asked.seeds, config, began)
         return 0
@@ -115,8 +117,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             f"{'' if config.tune.mode == 'fair' else f' of {config.tune.finalists}'}.",
             soft_wrap=True,
         )
-        for warning in dict.fromkeys(warning for each in ready for warning in each.warnings):
-            console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
+        _tell_notes(console, dict.fromkeys(warning for each in ready for warning in each.warnings))
         for line in (*(f"{cell} begins with {start}" for cell, all_ in warm.items() for start in all_), *unused):
             console.print(escape(line), soft_wrap=True)
         try:
@@ -140,6 +141,11 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         )
         return 3
     return code
+
+
+def _tell_notes(console: Console, notes: Iterable[str]) -> None:
+    for note in notes:
+        console.print(f"[yellow]Note:[/yellow] {escape(note)}", soft_wrap=True)
 
 
 def _larger(command: str, config: Config) -> str:
@@ -184,7 +190,7 @@ def _coordinate(
     trials = make_trials(ready, config.tune, name, storage, {cell: [s.encoded for s in w] for cell, w in warm.items()})
     contests = [Contest(each, trials[each.cell.id], config, seeds, name, runs, records) for each in ready]
     stop_file = directory / STOP
-    if not _restarts():  # one that is back obeys what was asked meanwhile
+    if not restarts():  # one that is back obeys what was asked meanwhile
         stop_file.unlink(missing_ok=True)
     # A coordinator that is a job itself goes when Slurm wants its place, and comes back; its jobs need not notice.
     in_job = "SLURM_JOB_ID" in os.environ and not sys.stdout.isatty()
@@ -316,11 +322,6 @@ def _conclude(
                 soft_wrap=True,
             )
     return 0 if chosen else 1
-
-
-def _restarts() -> int:
-    """How often Slurm has started the job again that this coordinator is; 0 if it is none."""
-    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
 def _common(asked: Asked) -> Config:

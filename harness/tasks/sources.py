@@ -98,11 +98,13 @@ def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str) -> dict[str, 
     splits = dict(hub.splits) if hub.splits else {split: split for split in SPLITS if split in loaded}
     if unknown := [given for given in splits.values() if given not in loaded]:
         raise HarnessError(
-            f"{hub.id} has no split {', '.join(unknown)}. {nearest(unknown[0], loaded)} Set task.hub.splits."
+            f"{hub.id} has no split {', '.join(unknown)}. {nearest(unknown[0], loaded)} Say which is which: "
+            "'task.hub.splits={train:<split>,test:<split>}'"
         )
     if "train" not in splits:
         raise HarnessError(
-            f"{hub.id} has no split train, only {', '.join(loaded)}: set task.hub.splits.train to one of them."
+            f"{hub.id} has no split train, only {', '.join(loaded)}. Say which is which: "
+            "'task.hub.splits={train:<split>,test:<split>}'"
         )
     text = list(hub.text or text) if isinstance(hub.text, list | tuple | None) else [hub.text]
     label = hub.label if hub.label is not None else label

@@ -35,6 +35,9 @@ class HarnessSweeper(Sweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         from harness.launch import begin
+        from harness.sweep.commandline import take_back
+
+        arguments = take_back(arguments)
 
         if not self.config.plan:  # it goes on beside the imports of the next line
             begin(self.config.launch, self.config.device)

@@ -1,0 +1,128 @@
+"""Advice that works: keys, choices and commands that messages name are typed as printed, and do what they say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Main = Callable[..., tuple[int, str]]
+ROWS = "".join(f"message {i} about {topic},{topic}\n" for i in range(12) for topic in ("cards", "cash"))
+PLAN = ("plan=true", "calibrate=false")
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path) -> Path:
+    for name in ("mine.csv", "ok (1).csv", "o'k=é.csv"):
+        (tmp_path / name).write_text(f"text,label\n{ROWS}", encoding="utf-8")
+    own = tmp_path / "cd/model"
+    own.mkdir(parents=True)
+    (own / "m.yaml").write_text("_target_: harness.models.Model\nname: m\npath: nowhere\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_paths_with_signs_are_read_as_typed(main: Main) -> None:
+    """In a run and as choices, each in Hydra's own quotes."""
+    assert main("task=csv", "task.path=ok (1).csv", "method=nearest_mean", *PLAN)[0] == 0
+    code, printed = main(
+        "-m", "task=csv", """task.path="ok (1).csv","o'k=é.csv\"""", "method=nearest_mean", "runs_dir=my runs é", *PLAN
+    )
+    assert code == 0, printed
+    assert "2 cells" in printed
+
+
+def test_a_key_that_some_cells_have_is_set_there(main: Main) -> None:
+    """With a note; one that no cell has is refused by the names of the composition that failed."""
+    ask = ("-m", "task=csv", "task.path=mine.csv", "method=linear_probe,lora", *PLAN)
+    code, printed = main(*ask, "method.config.r=4", "method.C=1.0")
+    assert code == 0, printed
+    assert "method.config.r=4 counts only where the key exists, not in csv.minilm.linear_probe." in printed
+    assert "method.C=1.0 counts only where the key exists, not in csv.minilm.lora." in printed
+    code, printed = main(*ask, "method.config.rr=4", "method.CC=1")
+    assert code == 2
+    assert re.search(r"method\.config\.rr: the configuration has no such key", printed)
+    assert re.search(r"method\.CC: the configuration has no such key", printed)
+    assert "Known:" not in printed
+    code, printed = main("-m", "task=demo,csv", "task.path=mine.csv,mine.csv.", "method=nearest_mean", *PLAN)
+    assert code == 2
+    assert "makes a cell of task=demo model=minilm method=nearest_mean" in printed
+
+
+def test_names_come_from_the_composition_that_failed(main: Main) -> None:
+    """Also those of the user's own YAMLs; a field of the class that the YAML leaves out is added with +."""
+    code, printed = main("--config-dir", "cd", "model=m", "model.poolin=cls", "model.max_token=3", "train.batch_size=x")
+    assert code == 2
+    assert "model.poolin: the configuration has no such key" in printed
+    assert "Did you mean model.pooling" not in printed
+    assert "train.batch_size=x: this key takes an integer" in printed
+    code, printed = main("--config-dir", "cd", "model=m", "model.pooling=cls")
+    assert "Write +model.pooling=<value>" in printed
+    code, printed = main("--config-dir", "cd", "model=m", "+model.pooling=cls", *PLAN)
+    assert "nowhere" in printed
+    assert "pooling" not in printed
+    code, printed = main("slurm.environment.A=x")
+    assert code == 2
+    assert "Write +slurm.environment.A=<value>" in printed
+    code, printed = main("-m", "method=lora", "+method.config.use_doora=true", *PLAN)
+    assert code == 2
+    assert "LoraConfig takes no use_doora. Did you mean use_dora" in printed
+
+
+def test_a_pattern_of_names_makes_cells(main: Main) -> None:
+    """As Hydra documents it; one that fits nothing is told."""
+    ask = ("-m", "task=csv", "task.path=mine.csv", *PLAN)
+    code, printed = main(*ask, "method=glob([zero*,near*,lora_*],exclude=lora_*)")
+    assert code == 0, printed
+    assert "2 cells" in printed
+    code, printed = main(*ask, "method=glob(zz*)")
+    assert code == 2
+    assert "nothing is called so" in printed
+    code, printed = main("method=glob(lo*)")
+    assert code == 2
+    assert "add -m" in printed
+
+
+MESSAGES = [
+    # what is wrong, and what a line of its own is typed again with the advice that is found by the expression
+    (("task=csv", "task.path=a, b.csv"), r"As one text: (.*)", "a, b.csv"),
+    (("task.path=mine.csv,ok (1).csv", "task=csv"), r"One text: (.*?) Several", "mine.csv,ok (1).csv"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "advice", "value"), MESSAGES)
+def test_the_advice_is_typed(main: Main, tmp_path: Path, arguments: tuple[str, ...], advice: str, value: str) -> None:
+    """The file of that name is then the one that is read."""
+    (tmp_path / value).write_text(f"text,label\n{ROWS}", encoding="utf-8")
+    code, printed = main(*arguments, *PLAN)
+    assert code == 2
+    found = re.search(advice, printed)
+    assert found, printed
+    rest = [argument for argument in arguments if not argument.startswith("task.path")]
+    code, printed = main(*rest, *shlex.split(found[1]), "method=nearest_mean", *PLAN)
+    assert code == 0, printed
+
+
+CASES = [
+    (("cache_dir=null",), r"cache_dir=null: this key needs a value"),
+    (("runs_dir=",), r"runs_dir= names no directory"),
+    (("--resolve",), r"--cfg job --resolve"),
+    (("-m", "--cfg", "job"), r"two things to do"),
+    (("--experimental-rerun", "x"), r"rerun=true"),
+    (("--config-name", "foo"), r"--config-dir"),
+    (("report.margin=1",), r"below 1, not 1\.0: 0\.01 is one point"),
+    (("report.margin=-0.1",), r"below 1, not -0\.1"),
+    (("report.margin=nan",), r"below 1, not nan"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), CASES, ids=[" ".join(case[0]) for case in CASES])
+def test_a_habit_of_a_neighbor_gets_a_sentence(main: Main, arguments: tuple[str, ...], message: str) -> None:
+    """Exit code 2, no traceback."""
+    extra = ("-m", "method=nearest_mean") if "margin" in arguments[0] else ()
+    code, printed = main(*extra, *arguments)
+    assert code == 2, printed
+    assert re.search(message, printed), printed
+    assert "Traceback" not in printed
