@@ -110,9 +110,9 @@ class LaunchConfig:
     """Where runs execute."""
 
     kind: str = "local"  # local: a pool of warm processes | inline: in this process | slurm: jobs of a cluster
-    workers: int | None = None  # local processes; null: one a GPU, or one a core up to four, then one for every two
+    workers: int | None = None  # local processes; null: one a GPU, or one a core up to 4, then one for every two
     workers_per_gpu: int = 1  # runs that share a GPU
-    threads: int | None = None  # CPU threads a run; null divides the cores among the workers
+    threads: int | None = None  # CPU threads a run; null: usable cores / workers, at most OMP_NUM_THREADS
     # a run that takes longer is killed and counts as hung; runs that train together are once none of them has written a
     # score or its record for so long; null never
     timeout_min: float | None = 240
@@ -163,9 +163,9 @@ class HardwareConfig:
 
     name: str | None = None
     dollars_per_hour: float | None = None  # of one GPU; without a GPU, of the whole machine; null: not known
-    cores: int | None = None  # CPU cores that the price buys, where there is no GPU; null: as many as this machine has
+    cores: int | None = None  # CPU cores that the price buys, without a GPU; null: as many as this process may use
     gpu_name: str | None = None  # the GPU that the price is for; null: whatever computes
-    memory_gb: float | None = None  # of one GPU; without a GPU, of the machine; null: asked from the machine
+    memory_gb: float | None = None  # of one GPU; without a GPU, of the machine; null: what this process may use
 
 
 @dataclass

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import capacity
 from harness.config import LaunchConfig
 from harness.launch import Launcher, Outcome
 from harness.launch.build import divide, visible_gpus
@@ -116,8 +117,9 @@ def test_a_worker_killed_while_idle_is_replaced_unnoticed(pool: LocalLauncher, t
     assert status(run) == "ok"
 
 
-def test_a_machine_is_divided_among_its_workers() -> None:
+def test_a_machine_is_divided_among_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker a GPU, else one a core up to four, then one for every two; what is given is kept."""
+    monkeypatch.setattr(capacity, "_THREADS", "")
     assert divide(LaunchConfig(), gpus=0, cores=2) == (2, 1)
     assert divide(LaunchConfig(), gpus=0, cores=6) == (4, 1)
     assert divide(LaunchConfig(), gpus=0, cores=16) == (8, 2)
