@@ -13,7 +13,7 @@ from typing import Any
 from harness.capacity import usable_cores, usable_memory, usable_threads
 from harness.config import Config
 from harness.launch.build import divide, visible_gpus
-from harness.launch.resources import merge
+from harness.launch.resources import asks_for_gpus, merge
 from harness.machine import device_name
 from harness.sweep.prepare import Ready
 
@@ -61,7 +61,7 @@ def place(base: Mapping[str, Any], config: Config) -> Place:
     """Where a cell's runs compute, as far as that can be said without loading torch."""
     if config.launch.kind == "slurm":
         resources = merge(config.slurm, base)
-        gpu = bool(resources.get("gpus_per_node") or resources.get("gres")) and config.device != "cpu"
+        gpu = bool(resources.get("gpus_per_node") or asks_for_gpus(resources.get("gres"))) and config.device != "cpu"
         return Place("cuda" if gpu else "cpu", None, config.launch.threads or int(resources["cpus_per_task"]))
     device = config.device
     if device == "auto":
