@@ -134,10 +134,10 @@ class SlurmConfig:
     qos: str | None = None
     constraint: str | None = None  # features that a node must have
     exclude: str | None = None  # nodes that are never used
-    nodelist: str | None = None
+    nodelist: str | None = None  # nodes that may be used; a job takes one of them
     timeout_min: int = 240  # time limit of a job; a run that needs longer checkpoints, requeues itself and goes on
     gpus_per_node: int = 0
-    gres: str | None = None  # instead of gpus_per_node where a cluster wants it, e.g. gpu:a100:1
+    gres: str | None = None  # e.g. gpu:a100:1; where it names GPUs it replaces gpus_per_node
     cpus_per_task: int = 2  # also the CPU threads of a run, unless launch.threads says otherwise
     mem_gb: float | None = 8.0
     signal_delay_s: int = 120  # seconds before the time limit at which a run is told to checkpoint
@@ -145,9 +145,9 @@ class SlurmConfig:
     max_queued: int = 64  # jobs of a study that wait or run at once
     setup: list[str] = field(default_factory=list)  # shell commands before Python starts
     environment: dict[str, str] = field(default_factory=dict)  # for coordinator and jobs; no secrets
-    python: str | None = None  # the command that starts Python in a job; null: this Python
+    python: str | None = None  # what starts Python in a job: a command or a path; null: this
     srun_args: list[str] = field(default_factory=list)
-    additional_parameters: dict[str, Any] = field(default_factory=dict)  # any other sbatch option
+    additional_parameters: dict[str, Any] = field(default_factory=dict)  # sbatch options without a key here
     poll_s: float = 30.0  # squeue or sacct is asked at most once in this many seconds, whatever the number of jobs
     pending_min: float | None = None  # a job that waited this long is given up; null waits as long as it takes
     bad_node_failures: int = 3  # jobs in a row that die at once on a node before the node is avoided

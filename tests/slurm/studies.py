@@ -22,10 +22,10 @@ LONG = (
     "method=lora", "tune.trials=2", "tune.startup_trials=2", "confirm.seeds=1", "train.epochs=16", "train.batch_size=4",
     "train.checkpoint_seconds=1", "launch.threads=1",
 )  # fmt: skip
-# One run whose 150 steps last until the test takes the file `hold` away, then its confirmation.
+# One run whose 160 steps last until the test takes the file `hold` away, then its confirmation.
 HELD = (
     "--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]", *LONG, "method=faulty_slow", "tune.trials=1",
-    "train.epochs=10",
+    "train.epochs=20", "train.batch_size=8",
 )  # fmt: skip
 FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")  # methods that go wrong
 PROFILE = ("slurm=devcluster", "slurm.poll_s=3", "slurm.signal_delay_s=30")
@@ -39,6 +39,7 @@ class ClusterStudy(Study):
         super().__init__(directory, cache, *where, *arguments, name=name)
         self.study = directory / "runs" / name
         self.process: subprocess.Popen[str] | None = None
+        self.root = ROOT  # of the program
         self._output = directory / "printed.txt"
 
     @property
@@ -49,7 +50,7 @@ class ClusterStudy(Study):
     def start(self) -> subprocess.Popen[str]:
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                self.command, cwd=self.directory, env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT)},
+                self.command, cwd=self.directory, env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(self.root)},
                 stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True,
             )  # fmt: skip
         return self.process

@@ -45,7 +45,7 @@ def test_a_time_limit(study: Make, cluster: DevCluster) -> None:
     assert [record["status"] for record in records] == ["ok", "ok"]
     assert sorted(record["provenance"]["slurm"]["restarts"] for record in records) == [0, 1]
     assert "Going on from step" in log.read_text()
-    mine.trained_once(10)
+    mine.trained_once(20)
 
 
 def limit(cluster: DevCluster, key: str, minutes: int) -> None:

@@ -59,14 +59,14 @@ def test_a_detached_study_in_an_odd_place_runs_where_the_profile_says(
     ]  # fmt: skip
     for name, value in INHERITED.items():
         monkeypatch.setenv(name, value)
-    update = ("scontrol", "update", "nodename=node2,node3")
     try:
-        cluster.slurm(*update, "availablefeatures=big", "activefeatures=big")
+        for nodes, feature in (("node2,node3", "big"), ("node4", "huge")):
+            feature_of(cluster, nodes, feature)
         code, printed = mine.finish()
         assert code == 0, printed
-        wait_for((here / "reports/mé/index.html").exists, of=here)
+        wait_for((here / "reports/mé/index.html").exists, of=here, still=180)
     finally:
-        cluster.slurm(*update, "availablefeatures=", "activefeatures=")
+        feature_of(cluster, "node2,node3,node4", "")
     records = mine.records()
     assert [record["status"] for record in records] == ["ok"] * 4
     slurm = [record["provenance"]["slurm"] for record in records]
@@ -79,6 +79,13 @@ def test_a_detached_study_in_an_odd_place_runs_where_the_profile_says(
     (coordinator,) = {line for line in names.splitlines() if line.startswith("harness-coordinator-mé-")}
     assert coordinator.endswith("|high|node2")
     assert not Jobs(mine.study).open()
+
+
+def feature_of(cluster: DevCluster, nodes: str, feature: str) -> None:
+    """Give nodes a feature, or none."""
+    cluster.slurm(
+        "scontrol", "update", f"nodename={nodes}", f"availablefeatures={feature}", f"activefeatures={feature}"
+    )
 
 
 def test_what_cannot_be_told_to_slurm_is_refused(
