@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.small import ROOT, write_rows
-from tests.waits import STILL_SECONDS, finished, wait_for
 
 # What a run costs differs from time to time, and so may which of two cheap cells is the cheapest.
 COSTS = (
@@ -51,15 +51,10 @@ class Study:
             start_new_session=True,
         )
 
-    def finish(self, timeout: float = STILL_SECONDS) -> tuple[int, str]:
-        """Run it to its end; give its exit code and what it printed.
-
-        Args:
-            timeout: seconds without any progress after which it counts as hung.
-        """
+    def finish(self, timeout: float = 600) -> tuple[int, str]:
         process = self.start()
         try:
-            printed = finished(process, self.directory, timeout)
+            printed, _ = process.communicate(timeout=timeout)
         finally:
             process.kill()
         return process.returncode, printed
@@ -109,15 +104,13 @@ def test_a_coordinator_killed_at_ten_random_moments_ends_with_the_table_of_an_un
 ) -> None:
     """Inline, so that each trial is suggested with all earlier ones told. Every run has exactly one `ok` record."""
     straight = Study(tmp_path / "straight", cache, *TRAINED, "launch.kind=inline")
-    began = time.monotonic()
     code, printed = straight.finish()
-    pace = time.monotonic() - began  # as this machine is today
     assert code == 0, printed
     killed = Study(tmp_path / "killed", cache, *TRAINED, "launch.kind=inline")
     moments = random.Random(0)
     for _ in range(10):
         process = killed.start()
-        time.sleep(moments.uniform(0.1, 0.8) * pace)
+        time.sleep(moments.uniform(2, 14))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     code, printed = killed.finish()
@@ -144,7 +137,7 @@ def test_workers_killed_at_ten_random_moments_cost_no_run(tmp_path: Path, cache:
         if victims := workers(process.pid):
             os.kill(moments.choice(victims), signal.SIGKILL)
             kills += 1
-    printed = finished(process, study.directory)
+    printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0, printed
     assert kills >= 5, "the study was over too soon for this test to mean anything"
     records = study.records()
@@ -187,9 +180,9 @@ def test_ctrl_c_checkpoints_says_how_to_go_on_and_the_same_command_does(tmp_path
     study = Study(tmp_path / "study", cache, "method=lora", "tune.trials=1", "train.epochs=10", "launch.workers=1")
     process = study.start()
     metrics = study.runs / "csv.minilm.lora" / "trial0000" / "metrics.jsonl"
-    wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2, study.directory)
+    wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2)
     os.killpg(process.pid, signal.SIGINT)
-    printed = finished(process, study.directory)
+    printed, _ = process.communicate(timeout=600)
     assert process.returncode == 130, printed
     assert "Nothing is lost; to go on, run the same command again:\n  python -m harness -m" in printed
     assert "Traceback" not in printed
@@ -209,9 +202,9 @@ def test_ctrl_c_while_a_study_starts_is_answered_in_a_line(tmp_path: Path, cache
     """Also while the fork server still imports what the workers need."""
     study = Study(tmp_path / "study", cache, "method=nearest_mean", "launch.workers=1")
     process = study.start()
-    wait_for(lambda: any(_has_loaded(pid, "sklearn") for pid in descendants(process.pid)), interval=0.05)
+    wait_for(lambda: any(_has_loaded(pid, "sklearn") for pid in descendants(process.pid)))
     os.killpg(process.pid, signal.SIGINT)
-    printed = finished(process, study.directory)
+    printed, _ = process.communicate(timeout=600)
     assert process.returncode == 130, printed
     assert "Traceback" not in printed
 
@@ -229,7 +222,7 @@ def test_workers_end_with_their_coordinator(tmp_path: Path, cache: Path) -> None
     """However it dies."""
     study = Study(tmp_path / "study", cache, "method=lora", "train.epochs=500", "launch.workers=2")
     process = study.start()
-    wait_for(lambda: any(study.runs.glob("*/*/metrics.jsonl")), study.directory)
+    wait_for(lambda: any(study.runs.glob("*/*/metrics.jsonl")))
     below = descendants(process.pid)
     assert len(workers(process.pid)) == 2
     os.kill(process.pid, signal.SIGKILL)
@@ -253,3 +246,10 @@ def test_a_finished_study_trains_nothing_again_and_an_edited_row_makes_a_new_one
     study_again = subprocess.run(study.command, cwd=study.directory, capture_output=True, text=True, check=False)
     assert study_again.returncode == 0, study_again.stderr
     assert len(list((tmp_path / "study/runs").iterdir())) == 2
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,16 +44,6 @@ def wait_for(
             progress.check(getattr(condition, "__name__", "a condition"))
             looked = time.monotonic()
         time.sleep(interval)
-
-
-def finished(process: subprocess.Popen[str], of: Path, still: float = STILL_SECONDS) -> str:
-    """Wait until a process ends, as long as the files below `of` change; give what it printed to a pipe."""
-    progress = Progress(of, still)
-    while True:
-        try:
-            return process.communicate(timeout=2)[0] or ""
-        except subprocess.TimeoutExpired:
-            progress.check("the end of a process")
 
 
 def _state(directory: Path) -> frozenset[tuple[str, int]]:

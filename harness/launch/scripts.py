@@ -153,8 +153,9 @@ def script(folder: Path, parameters: Mapping[str, Any], command: str, tasks: int
     except ValueError as error:
         raise Refused(f"A Slurm parameter is not known: {error}") from error
     if tasks is not None:
-        given_to_srun = (f"--{kind}={path}" for kind, path in steps.items())
-        command = f"{shlex.join(['srun', '--unbuffered', *given_to_srun, *arguments])} {command}"
+        # srun has no way to write a % that is no sign of its own; without a file its output goes to the batch shell's.
+        files = () if "%" in str(folder) else (f"--{kind}={path}" for kind, path in steps.items())
+        command = f"{shlex.join(['srun', '--unbuffered', *files, *arguments])} {command}"
     return made.text(command, tasks)
 
 

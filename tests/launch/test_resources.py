@@ -112,7 +112,9 @@ def test_a_script_holds_odd_paths_and_values_as_they_are(tmp_path: Path) -> None
     script = script_of(jobs, merge(slurm, NOTHING), str(python))
     (output,) = options(script, "output")
     assert "/50%% %%j %%A %%t " in output and output.endswith("/jobs/logs/%A_%a_0_log.out'")
-    assert script.count("%A_%a_%t_log.out") == 1
+    assert "\nsrun --unbuffered '--comment=a b' " in script
+    plain = script_of(Jobs(tmp_path / "plain"), merge(slurm, NOTHING))
+    assert f"srun --unbuffered --output={tmp_path}/plain/jobs/logs/%A_%a_%t_log.out --error=" in plain
     assert options(script, "hold") and not options(script, "exclusive") and not options(script, "mail-user")
     assert "\nexport A='x, \"y\"'\n" in script
     assert f"'--comment=a b' '{python}' -P -m harness.launch.job" in script

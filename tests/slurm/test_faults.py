@@ -38,7 +38,7 @@ def test_a_time_limit(study: Make, cluster: DevCluster) -> None:
     (log,) = logs(mine)
     mine.wait_for(lambda: "Stopped at" in log.read_text())
     mine.release()
-    mine.wait_for(lambda: mine.jobs()[key]["state"] == "PENDING")
+    mine.wait_for(lambda: mine.jobs().get(key, {}).get("state") == "PENDING")
     limit(cluster, key, 60)
     mine.ended()
     records = mine.records()

@@ -18,8 +18,7 @@ import harness.run
 from harness.record import Pack, read_jsonl
 from harness.survey import survey
 from tests.small import write_rows
-from tests.test_survival import Study
-from tests.waits import wait_for
+from tests.test_survival import Study, wait_for
 
 Main = Callable[..., tuple[int, str]]
 
