@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.capacity import usable_cores
 from harness.errors import HarnessError, nearest
 
 if TYPE_CHECKING:
@@ -117,8 +116,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda | mps")
     parser.add_argument("--cache-dir", default=CACHE, help=f"default: {CACHE}")
     options = parser.parse_args(arguments)
-    # Read by torch when it loads, which by itself sees no CPU quota.
-    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     output = options.output or options.file.with_name(f"{options.file.stem}.predictions.csv")
     try:
         count = predict_file(
@@ -205,4 +202,8 @@ def _harmless(cell: str) -> str:
 
 
 if __name__ == "__main__":
+    from harness.capacity import usable_cores
+
+    # Read by torch when it loads, which by itself sees no CPU quota.
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     sys.exit(main())

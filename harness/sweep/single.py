@@ -10,7 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 
-from harness.capacity import usable_cores, usable_threads
 from harness.errors import HarnessError
 from harness.launch import use_threads
 from harness.record import Pack, Record
@@ -76,6 +75,7 @@ def run_single(config: DictConfig) -> int:
 
 def _execute(console: Console, config: DictConfig, pack: Pack) -> Record | None:
     with console.status("Loading torch and the model ..."):
+        from harness.capacity import usable_cores, usable_threads
         from harness.run import execute
 
         use_threads(config.launch.threads or usable_threads(usable_cores()))
