@@ -10,7 +10,8 @@ import pytest
 from harness.record import read_jsonl
 from tests.slurm.studies import ClusterStudy
 
-pytestmark = pytest.mark.slurm
+# Waits end when a study gets no further; the time limit is for what hangs elsewhere.
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
 PRUNED = (
     "method=lora", "tune.trials=4", "tune.startup_trials=4", "tune.pruner=asha", "tune.reduction_factor=2",

@@ -28,7 +28,8 @@ from tests.waits import STILL_SECONDS, wait_for
 
 Make = Callable[..., ClusterStudy]
 
-pytestmark = pytest.mark.slurm
+# Waits end when a study gets no further; the time limit is for what hangs elsewhere.
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
 
 @pytest.mark.long

@@ -23,7 +23,8 @@ from tests.slurm.studies import FAULTY, HELD, LONG, ClusterStudy
 Reference = dict[str, dict[str, dict[str, float]]]
 Make = Callable[..., ClusterStudy]
 
-pytestmark = pytest.mark.slurm
+# Waits end when a study gets no further; the time limit is for what hangs elsewhere.
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
 
 def test_a_time_limit(study: Make, cluster: DevCluster) -> None:

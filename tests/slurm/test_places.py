@@ -16,7 +16,8 @@ from tests.slurm.conftest import DevCluster
 from tests.slurm.studies import ClusterStudy
 from tests.waits import wait_for
 
-pytestmark = pytest.mark.slurm
+# Waits end when a study gets no further; the time limit is for what hangs elsewhere.
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
 ODD = "50% %j %A=é 'q' \"d\" $HOME a#b"  # of a directory
 VALUE = "a \"b\" 'c' 50% %j = é $HOME,\nsecond line"
