@@ -127,9 +127,9 @@ class LaunchConfig:
     """Where runs execute."""
 
     kind: str = "local"  # local: a pool of warm processes | inline: in this process | slurm: jobs of a cluster
-    workers: int | None = None  # local processes; null: one a GPU, or one a core up to four, then one for every two
+    workers: int | None = None  # local processes; null: one a GPU, or one a core up to 4, then one for every two
     workers_per_gpu: int = 1  # runs that share a GPU
-    threads: int | None = None  # CPU threads a run; null divides the cores among the workers
+    threads: int | None = None  # CPU threads a run; null: usable cores / workers, at most OMP_NUM_THREADS
     # a run that takes longer is killed and counts as hung; runs that train together are once none of them has written a
     # score or its record for so long; null never
     timeout_min: float | None = 240
@@ -151,10 +151,10 @@ class SlurmConfig:
     qos: str | None = None
     constraint: str | None = None  # features that a node must have
     exclude: str | None = None  # nodes that are never used
-    nodelist: str | None = None
+    nodelist: str | None = None  # nodes that may be used; a job takes one of them
     timeout_min: int = 240  # time limit of a job; a run that needs longer checkpoints, requeues itself and goes on
     gpus_per_node: int = 0
-    gres: str | None = None  # instead of gpus_per_node where a cluster wants it, e.g. gpu:a100:1
+    gres: str | None = None  # e.g. gpu:a100:1; where it names GPUs it replaces gpus_per_node
     cpus_per_task: int = 2  # also the CPU threads of a run, unless launch.threads says otherwise
     mem_gb: float | None = 8.0
     signal_delay_s: int = 120  # seconds before the time limit at which a run is told to checkpoint
@@ -162,9 +162,9 @@ class SlurmConfig:
     max_queued: int = 64  # jobs of a study that wait or run at once
     setup: list[str] = field(default_factory=list)  # shell commands before Python starts
     environment: dict[str, str] = field(default_factory=dict)  # for coordinator and jobs; no secrets
-    python: str | None = None  # the command that starts Python in a job; null: this Python
+    python: str | None = None  # what starts Python in a job: a command or a path; null: this
     srun_args: list[str] = field(default_factory=list)
-    additional_parameters: dict[str, Any] = field(default_factory=dict)  # any other sbatch option
+    additional_parameters: dict[str, Any] = field(default_factory=dict)  # sbatch options without a key here
     poll_s: float = 30.0  # squeue or sacct is asked at most once in this many seconds, whatever the number of jobs
     pending_min: float | None = None  # a job that waited this long is given up; null waits as long as it takes
     bad_node_failures: int = 3  # jobs in a row that die at once on a node before the node is avoided
@@ -180,9 +180,9 @@ class HardwareConfig:
 
     name: str | None = None
     dollars_per_hour: float | None = None  # of one GPU; without a GPU, of the whole machine; null: not known
-    cores: int | None = None  # CPU cores that the price buys, where there is no GPU; null: as many as this machine has
+    cores: int | None = None  # CPU cores that the price buys, without a GPU; null: as many as this process may use
     gpu_name: str | None = None  # the GPU that the price is for; null: whatever computes
-    memory_gb: float | None = None  # of one GPU; without a GPU, of the machine; null: asked from the machine
+    memory_gb: float | None = None  # of one GPU; without a GPU, of the machine; null: what this process may use
 
 
 @dataclass

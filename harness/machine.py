@@ -113,47 +113,6 @@ def _are_exact() -> bool:
     return True
 
 
-def memory_groups(
-    root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")
-) -> list[tuple[float, float]]:
-    """Limit and use, in bytes, of each control group that this process is in and that limits memory; a job is one.
-
-    Cached pages of files that were not touched lately count as free: the kernel drops them before it refuses memory.
-
-    Args:
-        root: where the groups lie; those of version 1 for memory in `memory`.
-        process: says which are this process's: `0::/path`, or `4:memory:/path` in version 1.
-    """
-    found = []
-    try:
-        lines = process.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    for _, kinds, path in (line.split(":", 2) for line in lines):
-        version_1 = "memory" in kinds.split(",")
-        if kinds and not version_1:
-            continue
-        own = (root / "memory" if version_1 else root) / path.lstrip("/")
-        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version_1 else ("memory.max", "memory.current")
-        for group in (own, *own.parents):
-            with contextlib.suppress(OSError, ValueError):  # "max" is no limit
-                limit, used = (float((group / name).read_text("ascii")) for name in names)
-                found.append(
-                    (limit, used - _idle_cache(group, "total_inactive_file" if version_1 else "inactive_file"))
-                )
-            if group == root:
-                break
-    return found
-
-
-def _idle_cache(group: Path, name: str) -> float:
-    """Bytes of a control group that cache files and were not touched lately; 0 where it does not say."""
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = (group / "memory.stat").read_text("ascii").splitlines()
-        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
-    return 0.0
-
-
 @cache
 def versions() -> dict[str, Any]:
     """Versions of what computes, and the commit of the program's checkout if it runs from one.

@@ -226,4 +226,8 @@ def _beside(file: Path) -> Path:
 
 
 if __name__ == "__main__":
+    from harness.capacity import usable_cores
+
+    # Read by torch when it loads, which by itself sees no CPU quota.
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     sys.exit(main())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from harness.capacity import usable_cores
 from harness.config import Config
 
 
@@ -18,7 +18,7 @@ def described(config: Config) -> dict[str, Any] | None:
     hardware = config.hardware
     if hardware.dollars_per_hour is None:
         return None
-    here = None if config.launch.kind == "slurm" else os.cpu_count()
+    here = None if config.launch.kind == "slurm" else usable_cores()
     return asdict(hardware) | {"cores": hardware.cores or (None if hardware.gpu_name else here)}
 
 

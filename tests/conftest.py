@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of tokenised data and frozen features, shared by the whole session as on a user's machine."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def start_seconds() -> float:
+    """What the start of one worker takes on this machine today: tests scale their time limits by it."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import harness.launch.preload"], check=True)
+    return time.monotonic() - began
 
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
 import torch
 
-from harness.machine import memory_groups, use_fast_products
+from harness.machine import use_fast_products
 
 
 def test_products_keep_the_precision_of_float32() -> None:
@@ -34,21 +31,3 @@ def test_the_choice_is_made_once() -> None:
     state = torch.get_rng_state()
     assert use_fast_products() is first
     assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_the_memory_of_a_job_is_that_of_its_control_group(version: int, tmp_path: Path) -> None:
-    """A job of a cluster mostly sees the whole machine's groups, and is in one far below."""
-    root, own = tmp_path / "groups", "slurm/job_7/step_0"
-    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
-    top = root / "memory" if version == 1 else root
-    (top / own).mkdir(parents=True)
-    for folder, limit, used in ((top / own, "max", "5"), ((top / own).parent, "8000", "3000")):
-        (folder / names[0]).write_text(limit)
-        (folder / names[1]).write_text(used)
-    stat = ("total_inactive_file 1000", "inactive_file 5") if version == 1 else ("inactive_file 1000",)
-    ((top / own).parent / "memory.stat").write_text("\n".join(("anon 1", "active_file 7", *stat)) + "\n")
-    process = tmp_path / "cgroup"
-    process.write_text(f"4:cpu,memory:/{own}\n0::/\n" if version == 1 else f"0::/{own}\n")
-    assert memory_groups(root, process) == [(8000.0, 2000.0)]  # 1000 cache files, and would be given up
-    assert memory_groups(root, tmp_path / "nothing") == []

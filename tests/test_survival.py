@@ -145,11 +145,12 @@ def test_workers_killed_at_ten_random_moments_cost_no_run(tmp_path: Path, cache:
     assert len({record["signature"] for record in records}) == len(records)
 
 
-def test_methods_that_go_wrong_cost_their_own_rows_only(tmp_path: Path, cache: Path) -> None:
+def test_methods_that_go_wrong_cost_their_own_rows_only(tmp_path: Path, cache: Path, start_seconds: float) -> None:
     """One raises, one returns NaN, one is killed, one hangs, one runs out of memory: failed rows with reasons."""
+    minutes = round(max(0.3, 4 * start_seconds / 60), 2)  # the start of the first worker counts
     study = Study(
         tmp_path / "study", cache, "--config-dir", FAULTY, "packages=[tests]", "launch.workers=2", "tune.trials=1",
-        "launch.timeout_min=0.75", "launch.retries=0",
+        f"launch.timeout_min={minutes}", "launch.retries=0",
         "method=nearest_mean,faulty_raise,faulty_nan,faulty_kill,faulty_hang,faulty_memory,linear_probe",
     )  # fmt: skip
     code, printed = study.finish()
@@ -163,7 +164,7 @@ def test_methods_that_go_wrong_cost_their_own_rows_only(tmp_path: Path, cache: P
         "faulty_raise": "this method always raises",
         "faulty_nan": "finite",
         "faulty_kill": "killed by SIGKILL",
-        "faulty_hang": "longer than launch.timeout_min=0.75",
+        "faulty_hang": f"longer than launch.timeout_min={minutes:g}",
         "faulty_memory": "train.batch_size",
     }.items():
         row = rows[method]
@@ -181,7 +182,7 @@ def test_ctrl_c_checkpoints_says_how_to_go_on_and_the_same_command_does(tmp_path
     metrics = study.runs / "csv.minilm.lora" / "trial0000" / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2)
     os.killpg(process.pid, signal.SIGINT)
-    printed, _ = process.communicate(timeout=120)
+    printed, _ = process.communicate(timeout=600)
     assert process.returncode == 130, printed
     assert "Nothing is lost; to go on, run the same command again:\n  python -m harness -m" in printed
     assert "Traceback" not in printed
@@ -203,7 +204,7 @@ def test_ctrl_c_while_a_study_starts_is_answered_in_a_line(tmp_path: Path, cache
     process = study.start()
     wait_for(lambda: any(_has_loaded(pid, "sklearn") for pid in descendants(process.pid)))
     os.killpg(process.pid, signal.SIGINT)
-    printed, _ = process.communicate(timeout=120)
+    printed, _ = process.communicate(timeout=600)
     assert process.returncode == 130, printed
     assert "Traceback" not in printed
 
@@ -226,7 +227,7 @@ def test_workers_end_with_their_coordinator(tmp_path: Path, cache: Path) -> None
     assert len(workers(process.pid)) == 2
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), seconds=30)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
 
 
 def test_a_finished_study_trains_nothing_again_and_an_edited_row_makes_a_new_one(tmp_path: Path, cache: Path) -> None:
@@ -236,10 +237,8 @@ def test_a_finished_study_trains_nothing_again_and_an_edited_row_makes_a_new_one
     assert code == 0, printed
     (first,) = (tmp_path / "study/runs").iterdir()
     written = {path: path.stat().st_mtime_ns for path in first.rglob("record.json")}
-    started = time.monotonic()
     code, printed = study.finish()
     assert code == 0, printed
-    assert time.monotonic() - started < 60  # not a benchmark: far above what it takes, far below training again
     assert "trial 0" not in printed  # no run is told of
     assert {path: path.stat().st_mtime_ns for path in first.rglob("record.json")} == written
     rows = (tmp_path / "study/mine.csv").read_text()
@@ -249,7 +248,7 @@ def test_a_finished_study_trains_nothing_again_and_an_edited_row_makes_a_new_one
     assert len(list((tmp_path / "study/runs").iterdir())) == 2
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"

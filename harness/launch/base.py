@@ -6,6 +6,7 @@ whether the process that executed the pack lived to the end. So a launcher can b
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -95,7 +96,11 @@ class Launcher(ABC):
 
 
 def use_threads(count: int) -> None:
-    """Limit torch, BLAS and OpenMP in this process to `count` CPU threads: results on CPU depend on it."""
+    """Limit torch, BLAS, OpenMP and the tokenizers in this process to `count` CPU threads: results on CPU depend on it.
+
+    The tokenizers heed it only if they have not computed yet.
+    """
+    os.environ.setdefault("RAYON_NUM_THREADS", str(count))
     import torch
     from threadpoolctl import threadpool_limits
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
+from harness.capacity import usable_cores, usable_threads
 from harness.config import LaunchConfig
 from harness.launch.base import Launcher
 from harness.launch.inline import InlineLauncher
@@ -26,7 +27,7 @@ def make_launcher(config: LaunchConfig, device: str, work: float, interrupted: C
     if config.kind == "inline":
         return InlineLauncher(config.threads, interrupted)
     gpus = visible_gpus() if device in ("auto", "cuda") else ()
-    workers, threads = divide(config, len(gpus), os.cpu_count() or 1)
+    workers, threads = divide(config, len(gpus), usable_cores())
     workers = max(1, int(min(workers, work)))
     return LocalLauncher(workers, threads, config.timeout_min, gpus)
 
@@ -39,7 +40,7 @@ def begin(launch: LaunchConfig, device: str) -> None:
     """
     if launch.kind == "local":
         gpus = visible_gpus() if device in ("auto", "cuda") else ()
-        start_server(divide(launch, len(gpus), os.cpu_count() or 1)[1])
+        start_server(divide(launch, len(gpus), usable_cores())[1])
 
 
 def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:
@@ -50,7 +51,7 @@ def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:
     """
     on_cpu = max(min(cores, 4), cores // 2)
     workers = config.workers or (gpus * config.workers_per_gpu if gpus else on_cpu)
-    threads = config.threads or max(1, cores // workers)
+    threads = config.threads or usable_threads(cores // workers)
     return workers, threads
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from harness.config import SlurmConfig
 from harness.errors import Problems
 from harness.launch.cluster import Cluster, Full, NoAnswer, NoCluster, Refused
-from harness.launch.resources import describe, merge
+from harness.launch.resources import coordinator, describe, merge
 from harness.launch.scripts import job_script
 from harness.launch.submissions import Jobs, Submission
 from harness.record import digest, now
@@ -24,16 +25,24 @@ def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]],
         configs: the cells' resolved configurations.
         problems: takes Slurm's words.
     """
+    _check_directory(study.resolve(), problems)
+    coordinator(slurm, problems)
+    cluster = Cluster(slurm.poll_s)
     seen: set[str] = set()
-    for config in configs:
-        resources = merge(slurm, config, problems)
+    wrong = Problems()
+    asked = [merge(slurm, config, wrong) for config in configs]
+    if wrong.messages:
+        problems.messages += dict.fromkeys(wrong.messages)  # cells share what they declare
+        return
+    for resources in asked:
         if (key := digest(resources)) in seen:
             continue
         seen.add(key)
         jobs = Jobs(study.resolve())
         submission = Submission("test", "harness-test", now(), resources, ".", 1, 0, [[]])
         try:
-            Cluster(slurm.poll_s).test(job_script(jobs, submission, slurm.python, resources["exclude"], folder=Path()))
+            nodelist, exclude = cluster.only(resources["nodelist"], resources["exclude"])
+            cluster.test(job_script(jobs, submission, slurm.python, exclude, nodelist, Path()))
         except NoCluster as error:
             problems.extend(error)
             return
@@ -48,3 +57,12 @@ def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]],
         except NoAnswer as error:
             problems.add(f"Slurm does not answer ({error}). Try again when `sinfo` does.")
             return
+
+
+def _check_directory(study: Path, problems: Problems) -> None:
+    """Refuse a directory that jobs could not be told of."""
+    if found := re.search(r"[\\:\n\r]", str(study)):
+        problems.add(
+            f"The study would lie in {str(study)!r}, and Slurm jobs cannot be sent there: {found.group()!r} in a path "
+            "has a meaning of its own, for Slurm or in Python's search path. Set runs_dir to a directory without it."
+        )

@@ -20,6 +20,8 @@ TRANSIENT = re.compile(
     r"slurm_load|slurm_persist|protocol authentication|munge|temporarily|in standby|timed out",
     re.IGNORECASE,
 )
+# Options that users may give sbatch by SBATCH_* for what the profile leaves open.
+DEFAULTS = ("ACCOUNT", "PARTITION", "QOS", "CONSTRAINT", "RESERVATION")
 FULL = re.compile(
     r"submit ?job ?limit|MaxSubmitJob|job submit limit|maximum (number of )?jobs|MaxJobCount", re.IGNORECASE
 )
@@ -86,6 +88,7 @@ class Cluster:
     seconds: float = 20.0
     calls: dict[str, int] = field(default_factory=dict)
     _asked: float = -1e9
+    _nodes: dict[str, frozenset[str]] = field(default_factory=dict)  # by list; "" all of the cluster
 
     def due(self) -> float:
         """Seconds until the next question may be asked; 0 now."""
@@ -126,6 +129,27 @@ class Cluster:
                 # `CANCELLED by 0` names the user.
                 found[parts[0]] = JobState(parts[4], parts[1].split()[0], f"exit code {parts[2]}", parts[3])
         return found
+
+    def only(self, nodelist: str | None, exclude: str | None) -> tuple[str | None, str | None]:
+        """What says that a job of one node runs on one of several: (nodelist, exclude) for sbatch.
+
+        Its own `--nodelist` would want all of them for each job. So more than one are said by excluding the others.
+
+        Raises:
+            NoAnswer: the controller does not answer.
+            Refused: the list cannot be read.
+        """
+        if not nodelist:
+            return None, exclude
+        if nodelist not in self._nodes:
+            self._nodes[nodelist] = frozenset(self._call("scontrol", "show", "hostnames", nodelist).split())
+        if len(wanted := self._nodes[nodelist]) == 1:
+            return nodelist, exclude
+        if "" not in self._nodes:
+            self._nodes[""] = frozenset(self._call("sinfo", "--noheader", "--Node", "--all", "--format=%N").split())
+        if unknown := sorted(wanted - self._nodes[""]):
+            raise Refused(f"slurm.nodelist={nodelist}: the cluster has no node {', '.join(unknown[:3])}")
+        return None, ",".join([*([exclude] if exclude else []), *sorted(self._nodes[""] - wanted)]) or None
 
     def submit(self, script: str) -> str:
         """Submit a script; give the job's id.
@@ -182,14 +206,17 @@ class Cluster:
         with tempfile.NamedTemporaryFile("w", suffix=".sh", prefix="harness-", encoding="utf-8") as file:
             file.write(script)
             file.flush()
-            return self._call("sbatch", *options, file.name)
+            # An option in the environment would win over the same one in the script.
+            taken = {f"SBATCH_{name}" for name in DEFAULTS if f"\n#SBATCH --{name.lower()}=" in script}
+            return self._call("sbatch", *options, file.name, without=taken)
 
-    def _call(self, *command: str) -> str:
+    def _call(self, *command: str, without: Iterable[str] = ()) -> str:
         self.calls[command[0]] = self.calls.get(command[0], 0) + 1
+        environment = {name: value for name, value in outside().items() if name not in without}
         try:
             done = subprocess.run(
-                command, env=outside(), capture_output=True, text=True, timeout=self.seconds,
-                check=False, start_new_session=True,
+                command, env=environment, capture_output=True, text=True, timeout=self.seconds, check=False,
+                start_new_session=True,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise NoAnswer(f"{command[0]} did not answer within {self.seconds:.0f} s.") from error
@@ -207,10 +234,17 @@ class Cluster:
         raise Refused(f"Slurm refuses: {said}")
 
 
-def outside() -> dict[str, str]:
-    """The environment without what belongs to a job that this process itself may run in.
+def defaults() -> dict[str, str]:
+    """The defaults of sbatch that the user has set in the environment, as far as they choose where jobs go."""
+    return {name: os.environ[name] for option in DEFAULTS if (name := f"SBATCH_{option}") in os.environ}
 
-    SBATCH_* stays: Slurm sets none of it, it is how users give sbatch their defaults.
+
+def outside() -> dict[str, str]:
+    """The environment without what belongs to a job that this process itself may run in, and what changes answers.
+
+    Other defaults than those of `DEFAULTS` would make sbatch wait for the job, rename it or hide the environment from
+    it, and those of squeue and scancel hide jobs.
     """
-    prefixes = ("SLURM_", "SRUN_")
-    return {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith(prefixes)}
+    prefixes = ("SLURM_", "SRUN_", "SALLOC_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_", "SINFO_")
+    kept = {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith(prefixes)}
+    return kept | defaults()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.config import SlurmConfig
 from harness.launch.cluster import ALIVE, Cluster
+from harness.launch.resources import coordinator
 from harness.launch.scripts import coordinator_script
 from harness.launch.submissions import COORDINATOR, Jobs
 from harness.record import digest, now, write_json
@@ -39,7 +40,9 @@ def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]
             return key, False
     jobs = Jobs(study)
     jobs.make()
-    text = coordinator_script(jobs, name, code, slurm, arguments)
+    asked = coordinator(slurm)
+    nodelist, exclude = cluster.only(asked["nodelist"], asked["exclude"])
+    text = coordinator_script(jobs, name, code, slurm, arguments, nodelist, exclude)
     job_id = cluster.submit(text)
     write_json(study / COORDINATOR, {"job_id": job_id, "submitted": now(), "command": list(arguments)})
     return job_id, True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
+from harness.capacity import usable_cores, usable_threads
 from harness.launch.base import Job, Launcher, Outcome, use_threads
 from harness.record import Pack
 
@@ -15,7 +15,7 @@ class InlineLauncher(Launcher):
     Nothing protects the coordinator from a run that kills or hangs its process; the local launcher does.
 
     Args:
-        threads: CPU threads; None for all cores.
+        threads: CPU threads; None: as many as this process may use.
         interrupted: asked by runs between steps whether to checkpoint and return.
     """
 
@@ -24,7 +24,7 @@ class InlineLauncher(Launcher):
     packs = True
 
     def __init__(self, threads: int | None, interrupted: Callable[[], bool]) -> None:
-        use_threads(threads or os.cpu_count() or 1)
+        use_threads(threads or usable_threads(usable_cores()))
         self._interrupted = interrupted
         self._ended: list[Outcome] = []
 

@@ -98,10 +98,15 @@ class Submitter:
         ready = (token for token in self._intended if token not in self._unsure)
         if self._sending is None and (token := next(ready, None)) is not None:
             submission = self._intended[token][0].submission
-            exclude = self._nodes.excluded(submission.resources.get("exclude"))
-            text = job_script(self._jobs, submission, self._slurm.python, exclude)
-            self._sending = self._beside.submit(self._cluster.submit, text), submission
+            self._sending = self._beside.submit(self._send, submission), submission
         return written
+
+    def _send(self, submission: Submission) -> str:
+        """Submit; give the job's id. It runs beside the coordinator."""
+        resources = submission.resources
+        nodelist, exclude = self._cluster.only(resources.get("nodelist"), resources.get("exclude"))
+        text = job_script(self._jobs, submission, self._slurm.python, self._nodes.excluded(exclude), nodelist)
+        return self._cluster.submit(text)
 
     def heard(self, queue: Mapping[str, JobState]) -> None:
         """Find in the queue what Slurm took without being heard; what it did not take goes out under another token."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from harness.machine import memory_groups
+from harness.capacity import memory_groups
 
 SHARE = 0.4  # of the free memory: the members' own batches need some, too
 

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.capacity import usable_cores
 from harness.config import Config
 from harness.launch.local import LocalLauncher
 from harness.record import Pack
@@ -95,6 +96,6 @@ def _measure(launcher: LocalLauncher, each: Ready, root: Path, config: Config) -
 def idle() -> bool:
     """Whether this machine has had little else to do in the last minute."""
     try:
-        return os.getloadavg()[0] < IDLE_LOAD * (os.cpu_count() or 1)
+        return os.getloadavg()[0] < IDLE_LOAD * usable_cores()
     except (OSError, AttributeError):  # not every system tells
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from harness.capacity import usable_cores, usable_memory, usable_threads
 from harness.config import Config
 from harness.launch.build import divide, visible_gpus
-from harness.launch.resources import merge
-from harness.machine import device_name, memory_groups
+from harness.launch.resources import asks_for_gpus, merge
+from harness.machine import device_name
 from harness.sweep.prepare import Ready
 
 
@@ -35,12 +35,11 @@ class Place:
 
 def workers(config: Config) -> tuple[int, int]:
     """Runs that execute at once, and CPU threads of each."""
-    cores = os.cpu_count() or 1
     if config.launch.kind == "inline":
-        return 1, config.launch.threads or cores
+        return 1, config.launch.threads or usable_threads(usable_cores())
     if config.launch.kind == "slurm":
         return config.slurm.max_queued, config.launch.threads or config.slurm.cpus_per_task
-    return divide(config.launch, len(gpus(config)), cores)
+    return divide(config.launch, len(gpus(config)), usable_cores())
 
 
 def neighbours(config: Config, count: int) -> int:
@@ -62,7 +61,7 @@ def place(base: Mapping[str, Any], config: Config) -> Place:
     """Where a cell's runs compute, as far as that can be said without loading torch."""
     if config.launch.kind == "slurm":
         resources = merge(config.slurm, base)
-        gpu = bool(resources.get("gpus_per_node") or resources.get("gres")) and config.device != "cpu"
+        gpu = bool(resources.get("gpus_per_node") or asks_for_gpus(resources.get("gres"))) and config.device != "cpu"
         return Place("cuda" if gpu else "cpu", None, config.launch.threads or int(resources["cpus_per_task"]))
     device = config.device
     if device == "auto":
@@ -91,8 +90,5 @@ def gpu_memory() -> float | None:
 
 def machine_memory() -> float | None:
     """MiB of this machine, or of a control group that the process is in where that has less; None if unknown."""
-    limits = []
-    with suppress(OSError, ValueError, AttributeError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)
-    limits += [limit / 2**20 for limit, _ in memory_groups()]
-    return min(limits, default=None)
+    memory = usable_memory()
+    return None if memory is None else memory / 2**20

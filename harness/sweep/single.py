@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,9 +76,10 @@ def run_single(config: DictConfig) -> int:
 
 def _execute(console: Console, config: DictConfig, pack: Pack) -> Record | None:
     with console.status("Loading torch and the model ..."):
+        from harness.capacity import usable_cores, usable_threads
         from harness.run import execute
 
-        use_threads(config.launch.threads or os.cpu_count() or 1)
+        use_threads(config.launch.threads or usable_threads(usable_cores()))
     interrupt = Interrupt()
     spec = pack.runs[0]
     spec.paths.stop.unlink(missing_ok=True)

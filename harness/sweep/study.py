@@ -261,8 +261,9 @@ def _detach(console: Console, config: Config, name: str, directory: Path) -> int
         if option in ("--config-dir", "-cd") and (value or place + 1 < len(arguments)):
             copy = snapshot.take_configs(directory.resolve(), Path(value or arguments[place + 1]))
             arguments[place + (not equals)] = f"{option}={copy}" if equals else str(copy)
+    named = f'study="{name}"'  # quoted, it is a name to Hydra also where it looks like a number or has accents
     try:
-        job_id, new = detach(directory, code, config.slurm, [*arguments, f"study={name}", "launch.detach=false"])
+        job_id, new = detach(directory, code, config.slurm, [*arguments, named, "launch.detach=false"])
     except NoAnswer as error:
         raise HarnessError(f"Slurm does not answer ({error}). Try again when `sinfo` does.") from error
     what = f"Its coordinator is job {job_id}" if new else f"Its coordinator was submitted before, as job {job_id}"

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.capacity import usable_cores, usable_memory
 from harness.machine import device_name, versions
 
 Say = Callable[[str], None]
@@ -78,7 +79,7 @@ class Split:
 
 def splits() -> tuple[Split, ...]:
     """The ways to divide this machine that are worth trying: all processes, all threads, and the halves between."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     counts = [1]
     while counts[-1] * 2 <= cores:
         counts.append(counts[-1] * 2)
@@ -157,8 +158,8 @@ def hardware() -> dict[str, Any]:
     known = versions()
     return {
         "cpu": device_name("cpu"),
-        "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "cores": usable_cores(),
+        "memory_gib": round((usable_memory() or 0) / 2**30, 1),
         "gpu": device_name("cuda") if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 2),

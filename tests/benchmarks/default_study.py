@@ -25,6 +25,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness.capacity import usable_cores
 from harness.config import LaunchConfig
 from harness.launch.build import divide
 from harness.record import write_json
@@ -64,7 +65,7 @@ def measure(checkout: Path, more: list[str]) -> dict[str, Any]:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         runs = [json.loads(path.read_text(encoding="utf-8")) for path in directory.glob("runs/*/runs/*/*/record.json")]
     first, last = min(_at(run["started"]) for run in runs), max(_at(run["ended"]) for run in runs)
-    workers = divide(LaunchConfig(), 0, os.cpu_count() or 1)[0]
+    workers = divide(LaunchConfig(), 0, usable_cores())[0]
     seconds: Counter[str] = Counter()
     for run in runs:
         known = {phase: float(run["cost"].get(f"{phase}_seconds") or 0.0) for phase in PHASES}

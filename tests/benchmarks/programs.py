@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.capacity import usable_cores
 from harness.record import Record
 from tests.benchmarks.contest import Split, run_all
 from tests.benchmarks.work import minilm
@@ -54,7 +54,7 @@ def run_study(directory: Path, overrides: Sequence[str], name: str = "measured")
     """
     places = [f"{each}={directory / each}" for each in ("runs_dir", "reports_dir", "cache_dir")]
     command = [sys.executable, "-m", "harness", "-m", f"study={name}", "device=cpu", *places, *overrides]
-    seconds = run_all([command], Split(1, os.cpu_count() or 1))
+    seconds = run_all([command], Split(1, usable_cores()))
     found = [Record.read(path) for path in sorted(directory.glob(f"runs_dir/{name}/runs/*/*/record.json"))]
     records = [record for record in found if record is not None]
     assert records and all(each.status in ("ok", "pruned") for each in records), [each.error for each in records]

@@ -32,6 +32,7 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from harness.capacity import usable_cores
 from harness.record import RunSpec
 from tests.small import ROOT, write_rows
 
@@ -144,7 +145,7 @@ def main() -> None:
         }
         result["stock"] = stock(directory, directory / "runs/single", arguments.single)
     ratio = result["arrays"]["runs_per_second"] / result["stock"]["runs_per_second"]
-    content = result | {"ratio": round(ratio, 1), "cores": os.cpu_count(), "platform": platform.platform()}
+    content = result | {"ratio": round(ratio, 1), "cores": usable_cores(), "platform": platform.platform()}
     print(json.dumps(content, indent=1))
     if arguments.json:
         arguments.json.write_text(json.dumps(content, indent=1) + "\n")

@@ -26,7 +26,7 @@ class DevCluster:
             env={**os.environ, **settings},
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, f"cluster {' '.join(arguments)}: {done.stdout}{done.stderr}"
@@ -34,24 +34,22 @@ class DevCluster:
 
     def slurm(self, *command: str) -> str:
         """Run one of Slurm's commands."""
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
 
     def repair(self) -> None:
         """Bring back what a test took down, and end what it left."""
-        self("up", "controller")
-        self("up", "accounting")
-        subprocess.run(["scancel", "--quiet", "--user", "root"], check=False, timeout=60)
-        for number in range(1, 5):
-            node = f"node{number}"
-            subprocess.run([PROGRAM, "thaw", node], capture_output=True, check=False, timeout=60)
-            state = subprocess.run(
-                ["sinfo", "--noheader", "--nodes", node, "--partition", "main", "--format=%t"],
-                capture_output=True, text=True, check=False, timeout=60,
-            ).stdout.strip()  # fmt: skip
+        if subprocess.run([PROGRAM, "status"], capture_output=True, check=False, timeout=300).returncode != 0:
+            self("up", "controller")
+            self("up", "accounting")
+            for number in range(1, 5):
+                subprocess.run([PROGRAM, "thaw", f"node{number}"], capture_output=True, check=False, timeout=300)
+        subprocess.run(["scancel", "--quiet", "--user", "root"], check=False, timeout=300)
+        states = self.slurm("sinfo", "--noheader", "--Node", "--partition", "main", "--format=%N %t")
+        for node, state in (line.split() for line in states.splitlines()):
             if state not in ("idle", "mix", "alloc", "comp"):
-                subprocess.run([PROGRAM, "boot", node], capture_output=True, check=False, timeout=60)
+                subprocess.run([PROGRAM, "boot", node], capture_output=True, check=False, timeout=300)
                 subprocess.run(
                     ["scontrol", "update", f"nodename={node}", "state=resume"], capture_output=True, check=False
                 )
@@ -70,16 +68,17 @@ def devcluster() -> Iterator[DevCluster]:
         name, _, value = line.removeprefix("export ").partition("=")
         os.environ[name] = value.strip("'\"")
     yield cluster
-    if not was_up:
+    if was_up:
+        cluster.repair()
+    else:
         cluster("stop")
 
 
 @pytest.fixture
-def cluster(devcluster: DevCluster) -> Iterator[DevCluster]:
-    """The cluster, whole before the test and after it."""
+def cluster(devcluster: DevCluster) -> DevCluster:
+    """The cluster, whole before the test."""
     devcluster.repair()
-    yield devcluster
-    devcluster.repair()
+    return devcluster
 
 
 @pytest.fixture

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.launch.submissions import Jobs
+from tests.faulty.methods import HOLD
 from tests.small import ROOT
 from tests.test_survival import Study
+from tests.waits import STILL_SECONDS, wait_for
 
 # Three runs of a dozen seconds or more: two tuning runs at once, then the confirmation of the better.
 LONG = (
     "method=lora", "tune.trials=2", "tune.startup_trials=2", "confirm.seeds=1", "train.epochs=16", "train.batch_size=4",
     "train.checkpoint_seconds=1", "launch.threads=1",
+)  # fmt: skip
+# One run whose 160 steps last until the test takes the file `hold` away, then its confirmation.
+HELD = (
+    "--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]", *LONG, "method=faulty_slow", "tune.trials=1",
+    "train.epochs=20", "train.batch_size=8",
 )  # fmt: skip
 FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")  # methods that go wrong
 PROFILE = ("slurm=devcluster", "slurm.poll_s=3", "slurm.signal_delay_s=30")
@@ -32,23 +39,50 @@ class ClusterStudy(Study):
         super().__init__(directory, cache, *where, *arguments, name=name)
         self.study = directory / "runs" / name
         self.process: subprocess.Popen[str] | None = None
+        self.root = ROOT  # of the program
+        self._output = directory / "printed.txt"
+
+    @property
+    def printed(self) -> str:
+        """What the last coordinator has printed so far."""
+        return self._output.read_text(encoding="utf-8")
 
     def start(self) -> subprocess.Popen[str]:
-        self.process = super().start()
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.directory, env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(self.root)},
+                stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            )  # fmt: skip
         return self.process
+
+    def finish(self, timeout: float = STILL_SECONDS) -> tuple[int, str]:
+        process = self.start()
+        try:
+            self.wait_for(lambda: process.poll() is not None, timeout)
+        finally:
+            self.kill()
+        return process.returncode, self.printed
 
     def kill(self) -> None:
         """End the coordinator at once."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
-            self.process.communicate()
+            self.process.wait()
 
-    def ended(self, timeout: float = 400) -> str:
-        """Wait for the coordinator to finish the study; give what it printed."""
-        assert self.process is not None
-        printed, _ = self.process.communicate(timeout=timeout)
-        assert self.process.returncode == 0, printed
-        return printed
+    def ended(self, code: int = 0) -> str:
+        """Wait for the coordinator to end, with an exit code; give what it printed."""
+        process = self.process
+        assert process is not None
+        self.wait_for(lambda: process.poll() is not None)
+        assert process.returncode == code, self.printed
+        return self.printed
+
+    def wait_for(self, condition: Callable[[], Any], still: float = STILL_SECONDS) -> None:
+        """Wait until something is so, as long as the study gets on."""
+        try:
+            wait_for(condition, self.directory, still)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; printed so far: {self.printed}") from None
 
     def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
         """What was measured, by signature."""
@@ -67,14 +101,22 @@ class ClusterStudy(Study):
         rows = [line.strip().split("|") for line in out.splitlines() if line.strip()]
         return {row[0]: {"state": row[1], "node": row[2], "run": runs[row[0]]} for row in rows if row[0] in runs}
 
-    def training(self, epochs: int = 3) -> dict[str, dict[str, str]]:
-        """Wait until two runs train, some epochs in; give their jobs."""
+    def hold(self) -> None:
+        """Let runs of `HELD` take their time, until `release`."""
+        (self.directory / HOLD).touch()
+
+    def release(self) -> None:
+        """Let them go on as fast as they can."""
+        (self.directory / HOLD).unlink()
+
+    def training(self, epochs: int = 3, runs: int = 2) -> dict[str, dict[str, str]]:
+        """Wait until so many runs train, some epochs in; give their jobs."""
 
         def far() -> bool:
             lines = [path.read_text().count("\n") for path in self.runs.glob("*/*/metrics.jsonl")]
-            return len(lines) >= 2 and min(lines) >= epochs
+            return len(lines) >= runs and min(lines) >= epochs
 
-        wait_for(far)
+        self.wait_for(far)
         return {key: job for key, job in self.jobs().items() if job["state"] == "RUNNING"}
 
     def is_as_undisturbed(self, reference: dict[str, Any], hard: int = 0) -> None:
@@ -108,11 +150,3 @@ class ClusterStudy(Study):
             assert again <= 4 * hard, (log, counts)
             print(log.parent.name, "epochs trained again:", again)
         assert not list(self.runs.glob("*/*/checkpoint"))
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 180) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.3)

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,16 +17,19 @@ import pytest
 
 from harness.config import LaunchConfig, SlurmConfig
 from harness.errors import HarnessError
+from harness.launch.base import Outcome
 from harness.launch.slurm import SlurmLauncher
 from harness.launch.submissions import Jobs, Submission, grant, holds
 from harness.record import Pack
 from tests.slurm.conftest import DevCluster
-from tests.slurm.studies import LONG, PROFILE, ClusterStudy, wait_for
-from tests.small import ROOT, config, spec
+from tests.slurm.studies import HELD, LONG, PROFILE, ClusterStudy
+from tests.small import ROOT, config, spec, write_rows
+from tests.waits import STILL_SECONDS, wait_for
 
 Make = Callable[..., ClusterStudy]
 
-pytestmark = pytest.mark.slurm
+# Waits end when a study gets no further; the time limit is for what hangs elsewhere.
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
 
 @pytest.mark.long
@@ -42,11 +44,11 @@ def test_banking77_gives_on_four_nodes_what_it_gives_on_this_machine(
         "launch.pack=off",
     )  # fmt: skip
     here = bare(ClusterStudy(tmp_path / "here", cache, *asked, "launch.kind=local", "launch.workers=2", profile=False))
-    code, printed = here.finish(1500)
+    code, printed = here.finish()
     assert code == 0, printed
     there = bare(study(*asked, "launch.runs_per_job=2", "slurm.mem_gb=9"))  # one job fills a node
     there.start()
-    there.ended(1500)
+    there.ended()
     assert there.metrics() == here.metrics()
     assert choices(there) == choices(here)
     assert len({record["provenance"]["slurm"]["node"] for record in there.records()}) == 4
@@ -67,152 +69,128 @@ def choices(study: ClusterStudy) -> dict[str, dict[str, object]]:
     return {cell: {"trial": choice["trial"], "values": choice["hyperparameters"]} for cell, choice in content.items()}
 
 
-def test_runs_see_the_gpu_that_slurm_gave_them_and_jobs_get_what_the_profile_says(
-    study: Make, cluster: DevCluster
+def test_jobs_get_what_the_profile_says_and_the_code_as_it_was(
+    cluster: DevCluster, tmp_path: Path, cache: Path
 ) -> None:
-    """CUDA_VISIBLE_DEVICES names one device; `scontrol show job` shows the profile's values."""
-    mine = study(
-        *LONG, "slurm.gpus_per_node=1", "slurm.cpus_per_task=3", "slurm.mem_gb=2.5", "slurm.timeout_min=17",
-        "+model.resources.mem_gb=3.5",
+    """`scontrol show job` shows the values, runs see one GPU, and modules edited after submission change nothing."""
+    tree = tmp_path / "tree"
+    for name in ("harness", "hydra_plugins", "conf", "sweeps", "slurm"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    mine = ClusterStudy(
+        tmp_path / "study", cache, *LONG, "slurm.max_queued=1", "slurm.gpus_per_node=1", "slurm.cpus_per_task=3",
+        "slurm.mem_gb=2.5", "slurm.timeout_min=17", "+model.resources.mem_gb=3.5",
     )  # fmt: skip
-    mine.start()
-    key = next(iter(mine.training(1)))
-    shown = cluster.slurm("scontrol", "show", "job", "--oneliner", key)
-    for expected in (
-        "Partition=main",
-        "Account=dev",
-        "CPUs/Task=3",
-        "TimeLimit=00:17:00",
-        "MinMemoryNode=3.50G",
-        "gres",
-    ):
-        assert expected in shown.replace("3584M", "3.50G"), (expected, shown)
-    mine.ended()
-    devices = [record["provenance"]["slurm"]["cuda_visible_devices"] for record in mine.records()]
-    assert set(devices) <= {"0", "1"}, devices
+    mine.command[1:3] = ["-P", "-m", "harness"]
+    mine.root = tree
+    try:
+        mine.start()
+        (key,) = mine.training(1, runs=1)
+        for module in ("train", "run", "metrics"):
+            (tree / f"harness/{module}.py").write_text("raise RuntimeError('edited')\n")
+        shown = cluster.slurm("scontrol", "show", "job", "--oneliner", key).replace("3584M", "3.50G")
+        for expected in (
+            "Partition=main", "Account=dev", "CPUs/Task=3", "TimeLimit=00:17:00", "MinMemoryNode=3.50G", "gres",
+        ):  # fmt: skip
+            assert expected in shown, (expected, shown)
+        mine.ended()
+    finally:
+        mine.kill()
+    records = mine.records()
+    assert [record["status"] for record in records] == ["ok"] * 3
+    assert len({record["provenance"]["code"] for record in records}) == 1
+    assert {record["provenance"]["slurm"]["cuda_visible_devices"] for record in records} <= {"0", "1"}
 
 
-def test_a_cell_raises_its_own_resources_and_the_plan_shows_it(study: Make) -> None:
-    """Full fine-tuning declares more memory than the profile gives."""
-    mine = study("method=lora,full", "plan=true")
-    code, printed = mine.finish()
+def test_a_cell_raises_its_own_resources_and_the_plan_shows_it(
+    main: Callable[..., tuple[int, str]], cluster: DevCluster, tmp_path: Path
+) -> None:
+    """Full fine-tuning declares more memory than the profile. What Slurm refuses it says before a study starts."""
+    write_rows(tmp_path / "mine.csv", per_class=30, seed=0)
+    asked = ("-m", "slurm=devcluster", "task=csv", "task.path=mine.csv", "task.label=topic", "study=mine")
+    code, printed = main(*asked, "method=lora,full", "plan=true")
     assert code == 0, printed
     flat = re.sub(r"\s+", "", printed)
     assert "mem_gb=12" in flat
     assert "mem_gb=3.0" in flat
-    assert not (mine.study / "jobs").exists()
+    for override, words in {
+        "slurm.partition=nowhere": "invalid partition specified: nowhere",
+        "slurm.account=nobody": "Invalid account",
+        "slurm.cpus_per_task=999": "More processors requested than permitted",
+        "slurm.gpus_per_node=9": "Requested node configuration is not available",
+        "slurm.mem_gb=900": "Requested node configuration is not available",
+        "+slurm.additional_parameters.no-such-option=1": "unrecognized option",
+    }.items():
+        code, printed = main(*asked, "method=nearest_mean", override)
+        assert code == 2, printed
+        assert "Slurm refuses" in printed
+        assert words in printed
+        assert "Traceback" not in printed
+    assert not (tmp_path / "runs/mine").exists()
 
 
-@pytest.mark.parametrize(
-    ("override", "words"),
-    [
-        ("slurm.partition=nowhere", "invalid partition specified: nowhere"),
-        ("slurm.account=nobody", "Invalid account"),
-        ("slurm.cpus_per_task=999", "More processors requested than permitted"),
-        ("slurm.gpus_per_node=9", "Requested node configuration is not available"),
-        ("slurm.mem_gb=900", "Requested node configuration is not available"),
-        ("+slurm.additional_parameters.no-such-option=1", "unrecognized option"),
-    ],
-)
-def test_what_the_cluster_refuses_is_told_in_its_words_before_the_study_starts(
-    study: Make, override: str, words: str
-) -> None:
-    """And nothing is left behind."""
-    mine = study("method=nearest_mean", override)
-    code, printed = mine.finish()
-    assert code == 2, printed
-    assert "Slurm refuses" in printed
-    assert words in printed
-    assert "Traceback" not in printed
-    assert not mine.study.exists()
+def test_a_detached_study_outlives_its_shell_and_a_requeue_of_its_coordinator(study: Make, cluster: DevCluster) -> None:
+    """The command returns; its whole session is killed; the coordinator leaves at a signal, comes back and takes over.
 
-
-def test_a_detached_study_outlives_the_shell_that_submitted_it(study: Make, cluster: DevCluster) -> None:
-    """The command returns; its whole session is killed; the study completes, and `status` shows it throughout."""
-    mine = study(*LONG, "launch.detach=true")
+    The study completes, and `status` shows it throughout.
+    """
+    mine = study(*HELD, "launch.detach=true")
+    mine.hold()
     # A shell that would go on, in a session of its own.
     mine.command = ["bash", "-c", f"{shlex.join(mine.command)}; sleep 600"]
     process = mine.start()
-    assert process.stdout is not None
-    printed = ""
-    while "python -m harness.stop mine" not in printed:
-        line = process.stdout.readline()
-        assert line, printed
-        printed += line
+    mine.wait_for(lambda: "python -m harness.stop mine" in mine.printed)
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
-
-    seen = set()
+    mine.training(1, runs=1)
+    seen = {status(mine)["state"]}
+    job = json.loads((mine.study / "coordinator.json").read_text())["job_id"]
+    cluster.slurm("scancel", "--batch", "--signal=USR2", job)
+    said = mine.study / f"jobs/logs/{job}_0_log.out"
+    mine.wait_for(lambda: "are taken over" in said.read_text())
+    mine.release()
 
     def is_done() -> bool:
-        content = status(mine)
-        seen.add(content["state"])
-        return content["state"] == "done"
+        seen.add(status(mine)["state"])
+        return "done" in seen
 
-    wait_for(is_done, seconds=300)
+    wait_for(is_done, mine.directory, interval=3)
     assert {"running", "done"} <= seen <= {"queued", "running", "done"}, seen
-    assert [record["status"] for record in mine.records()] == ["ok"] * 3
+    assert "The coordinator leaves" in said.read_text()
+    records = mine.records()
+    assert [record["status"] for record in records] == ["ok"] * 2
+    assert all(record["provenance"]["slurm"]["restarts"] == 0 for record in records)
     assert (mine.directory / "reports/mine/index.html").exists()
 
 
-def test_a_detached_coordinator_that_is_requeued_finds_its_jobs(study: Make, cluster: DevCluster) -> None:
-    """It leaves at the signal, comes back, and takes over."""
-    mine = study(*LONG, "train.epochs=60", "launch.detach=true")  # it is away for a quarter of a minute
-    mine.start().communicate(timeout=120)
-    mine.training(1)
-    job = json.loads((mine.study / "coordinator.json").read_text())["job_id"]
-    cluster.slurm("scancel", "--batch", "--signal=USR2", job)
-    wait_for(lambda: status(mine)["state"] == "done", seconds=300)
-    said = (next((mine.study / "jobs/logs").glob(f"{job}_0_log.out"))).read_text()
-    assert "The coordinator leaves" in said
-    assert "are taken over" in said
-    assert [record["status"] for record in mine.records()] == ["ok"] * 3
-    assert all(record["provenance"]["slurm"]["restarts"] == 0 for record in mine.records())
-
-
 def test_stop_leaves_a_study_that_the_same_command_goes_on_with(study: Make) -> None:
-    """Running runs checkpoint, nothing stays in the queue."""
-    mine = study(*LONG)
+    """Running runs checkpoint, nothing stays in the queue. While jobs are under way no other launcher is let in."""
+    mine = study(*HELD)
+    mine.hold()
     mine.start()
-    mine.training()
+    mine.training(1, runs=1)
+    mine.kill()
+    asked = mine.command
+    mine.command = [word for word in asked if word not in PROFILE]
+    code, printed = mine.finish()
+    assert code == 2, printed
+    assert "harness.stop mine" in printed
+    assert Jobs(mine.study).open()
+    mine.command = asked
+    process = mine.start()
+    mine.wait_for(lambda: "taken over" in mine.printed)
     stopped = subprocess.run(
         [sys.executable, "-m", "harness.stop", "mine"], cwd=mine.directory, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=180, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=STILL_SECONDS, check=False,
     )  # fmt: skip
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-    assert mine.process is not None
-    mine.process.communicate(timeout=60)
+    mine.wait_for(lambda: process.poll() is not None)
     assert not mine.jobs()
     assert status(mine)["state"] == "stopped"
     assert any(mine.runs.glob("*/*/checkpoint/*"))
+    mine.release()
     code, printed = mine.finish()
     assert code == 0, printed
-    assert [record["status"] for record in mine.records()] == ["ok"] * 3
-
-
-def test_editing_a_module_after_submission_does_not_change_the_jobs(
-    cluster: DevCluster, tmp_path: Path, cache: Path
-) -> None:
-    """Jobs that start after the edit run the code as it was; the records name it."""
-    tree = tmp_path / "tree"
-    for name in ("harness", "hydra_plugins", "conf", "sweeps", "slurm"):
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    mine = ClusterStudy(tmp_path / "study", cache, *LONG, "slurm.max_queued=1")
-    mine.command[1:3] = ["-P", "-m", "harness"]
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
-    process = subprocess.Popen(
-        mine.command, cwd=mine.directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        wait_for(lambda: any(mine.runs.glob("*/*/metrics.jsonl")))
-        for module in ("train", "run", "metrics"):
-            (tree / f"harness/{module}.py").write_text("raise RuntimeError('edited')\n")
-        printed, _ = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    records = mine.records()
-    assert [record["status"] for record in records] == ["ok"] * 3, printed
-    assert len({record["provenance"]["code"] for record in records}) == 1
+    assert [record["status"] for record in mine.records()] == ["ok"] * 2
 
 
 def test_nothing_is_submitted_twice_though_the_answer_is_lost(cluster: DevCluster, tmp_path: Path, cache: Path) -> None:
@@ -227,11 +205,8 @@ def test_nothing_is_submitted_twice_though_the_answer_is_lost(cluster: DevCluste
 
     second = make_launcher(tmp_path)
     (job,) = second.recover()
-    end = time.monotonic() + 120
-    outcomes = []
-    while not outcomes and time.monotonic() < end:
-        outcomes = second.wait(1)
-    assert outcomes and outcomes[0].lost is None
+    outcomes = first_outcomes(second)
+    assert outcomes[0].lost is None
     names = cluster.slurm("sacct", "--noheader", "--allocations", "--parsable2", f"--name={submission.name}", "-oJobID")
     assert names.split() == [f"{first}_0"]
     assert job.pack == Pack((run,))
@@ -247,10 +222,7 @@ def test_a_task_that_was_given_up_is_not_taken_over_again(cluster: DevCluster, t
         launcher.submit(Pack((run,)))
     (submission,) = submitted(launcher)
     cluster.slurm("scancel", f"{submission.job_id}_1")
-    outcomes = []
-    end = time.monotonic() + 60
-    while not outcomes and time.monotonic() < end:
-        outcomes = launcher.wait(1)
+    outcomes = first_outcomes(launcher)
     assert [(outcome.blame, outcome.begun) for outcome in outcomes] == [("place", frozenset())]
     assert outcomes[0].lost  # cancelled, or forgotten by the queue: accounting may lag behind
     launcher.submit(Pack((runs[1],)))
@@ -322,6 +294,13 @@ def make_launcher(directory: Path) -> SlurmLauncher:
     return SlurmLauncher(LaunchConfig(kind="slurm"), slurm, directory / "study", ROOT, print)
 
 
+def first_outcomes(launcher: SlurmLauncher) -> list[Outcome]:
+    """Wait until a job ends."""
+    outcomes: list[Outcome] = []
+    wait_for(lambda: outcomes or outcomes.extend(launcher.wait(1)) or outcomes, launcher.jobs.study)
+    return outcomes
+
+
 def submitted(launcher: SlurmLauncher) -> list[Submission]:
     """Wait until Slurm has taken everything; give the open submissions."""
     launcher.wait(0)
@@ -332,21 +311,8 @@ def submitted(launcher: SlurmLauncher) -> list[Submission]:
 def status(study: ClusterStudy) -> dict[str, object]:
     done = subprocess.run(
         [sys.executable, "-m", "harness.status", study.study.name, "--json"], cwd=study.directory, capture_output=True,
-        text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=False,
+        text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=STILL_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     content: dict[str, object] = json.loads(done.stdout)
     return content
-
-
-def test_a_study_with_jobs_under_way_is_not_run_beside_them(tmp_path: Path, cache: Path, study: Make) -> None:
-    """Another launcher is refused until the jobs are stopped."""
-    mine = study(*LONG)
-    mine.start()
-    mine.training(1)
-    mine.kill()
-    mine.command = [word for word in mine.command if word not in PROFILE]
-    code, printed = mine.finish()
-    assert code == 2, printed
-    assert "harness.stop mine" in printed
-    assert Jobs(mine.study).open()
