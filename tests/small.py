@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import csv
 import functools
+import json
 import random
 import shutil
 import tempfile
@@ -63,8 +64,8 @@ def minilm() -> dict[str, Any]:
 
 
 @functools.cache
-def shorten(blocks: int = 2) -> Path:
-    """Write MiniLM's first blocks and its tokenizer, once a process: real weights, at a third of the cost."""
+def shorten(blocks: int = 2, words: int = 8000) -> Path:
+    """Write MiniLM's first blocks and its commonest words, once a process: real weights, at a fourth of the cost."""
     from harness.models.classifier import load_backbone, load_tokenizer
 
     directory = Path(tempfile.mkdtemp(prefix="minilm-"))
@@ -73,8 +74,12 @@ def shorten(blocks: int = 2) -> Path:
     backbone: Any = load_backbone(resolved, "mean", 0)
     backbone.encoder.layer = backbone.encoder.layer[:blocks]
     backbone.config.num_hidden_layers = blocks
+    backbone.resize_token_embeddings(words)  # the vocabulary is in the order of frequency
     backbone.save_pretrained(str(directory))
     load_tokenizer(resolved).save_pretrained(str(directory))
+    content = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
+    content["model"]["vocab"] = {word: number for word, number in content["model"]["vocab"].items() if number < words}
+    (directory / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     return directory
 
 
