@@ -81,9 +81,23 @@ def main(
     return run
 
 
+# What takes longest: begun last, one of these would keep one process busy while the others have nothing left.
+LONGEST = (
+    "tests/test_survival.py", "tests/methods/test_conformance.py", "tests/packed/test_minilm.py",
+    "tests/sweep/test_asha_study.py", "tests/test_train.py", "tests/report/test_browser.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of Slurm come first: they mostly wait, and another process of pytest-xdist takes the rest meanwhile."""
-    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+
+    def place(item: pytest.Item) -> int:
+        if item.get_closest_marker("slurm") is not None:
+            return -1
+        file = item.nodeid.partition("::")[0]
+        return LONGEST.index(file) if file in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(optionalhook=True)
