@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -35,6 +36,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of tokenised data and frozen features, shared by the whole session as on a user's machine."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _removes_the_short_model() -> Iterator[None]:
+    """What `shorten` wrote goes with the session: processes of pytest-xdist may end without their `atexit`."""
+    yield
+    small = sys.modules.get("tests.small")
+    if small is not None and small.shorten.cache_info().currsize:
+        shutil.rmtree(small.shorten(), ignore_errors=True)
 
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

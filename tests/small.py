@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import csv
 import functools
 import json
 import random
-import shutil
 import tempfile
 from copy import deepcopy
 from dataclasses import asdict
@@ -68,8 +66,7 @@ def shorten(blocks: int = 2, words: int = 8000) -> Path:
     """Write MiniLM's first blocks and its commonest words, once a process: real weights, at a fourth of the cost."""
     from harness.models.classifier import load_backbone, load_tokenizer
 
-    directory = Path(tempfile.mkdtemp(prefix="minilm-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix="minilm-"))  # the session removes it
     resolved = build(minilm()).resolve(directory)
     backbone: Any = load_backbone(resolved, "mean", 0)
     backbone.encoder.layer = backbone.encoder.layer[:blocks]
