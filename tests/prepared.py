@@ -37,7 +37,8 @@ class Prepared:
             text=True,
             start_new_session=True,
         )
-        atexit.register(self.process.kill)
+        assert self.process.stdin is not None
+        atexit.register(self.process.stdin.close)  # no more lines: it ends
 
     def ask(self, **what: Any) -> Any:
         """Send a line, and give the answer to it."""
@@ -95,15 +96,21 @@ def _serve() -> None:
     for module in IMPORTS:
         importlib.import_module(module)
     gc.freeze()
+    running: set[int] = set()
     while line := sys.stdin.readline():
         asked = json.loads(line)
         if "wait" in asked:
             pid, status = os.waitpid(asked["wait"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if pid else None
+            running.discard(pid)
         elif (answer := os.fork()) == 0:
             _become(asked)
             return
+        else:
+            running.add(answer)
         print(json.dumps(answer), flush=True)
+    for pid in running:  # of a test that failed
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _become(asked: Mapping[str, Any]) -> None:

@@ -263,7 +263,8 @@ def test_a_finished_study_trains_nothing_again_and_an_edited_row_makes_a_new_one
     assert len(list((tmp_path / "study/runs").iterdir())) == 2
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
+    """Wait until something is so, however slow the machine; what never comes ends the test."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
