@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -44,6 +45,15 @@ def start_seconds() -> float:
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "import harness.launch.preload"], check=True)
     return time.monotonic() - began
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _removes_the_short_model() -> Iterator[None]:
+    """What `shorten` wrote goes with the session: processes of pytest-xdist may end without their `atexit`."""
+    yield
+    small = sys.modules.get("tests.small")
+    if small is not None and small.shorten.cache_info().currsize:
+        shutil.rmtree(small.shorten(), ignore_errors=True)
 
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -90,9 +100,23 @@ def main(
     return run
 
 
+# What takes longest: begun last, one of these would keep one process busy while the others have nothing left.
+LONGEST = (
+    "tests/test_survival.py", "tests/methods/test_conformance.py", "tests/packed/test_minilm.py",
+    "tests/sweep/test_asha_study.py", "tests/test_train.py", "tests/report/test_browser.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of Slurm come first: they mostly wait, and another process of pytest-xdist takes the rest meanwhile."""
-    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+
+    def place(item: pytest.Item) -> int:
+        if item.get_closest_marker("slurm") is not None:
+            return -1
+        file = item.nodeid.partition("::")[0]
+        return LONGEST.index(file) if file in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,7 +9,8 @@ import pytest
 
 from harness.calibrate import ANSWER, execute, measure
 from harness.record import Pack
-from tests.small import config, spec
+from tests.small import short_config as config
+from tests.small import spec
 
 
 def files(directory: Path) -> set[Path]:

@@ -12,7 +12,8 @@ import torch
 from harness.record import PAUSED, Pack, RunSpec, read_jsonl
 from harness.run import execute
 from harness.train import fit
-from tests.small import config, record, spec
+from tests.small import record, spec
+from tests.small import short_config as config
 from tests.test_train import member, same, weights
 
 

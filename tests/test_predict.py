@@ -19,7 +19,8 @@ from harness.errors import HarnessError
 from harness.predict import load, main
 from harness.record import Pack, RunSpec
 from harness.run import execute
-from tests.small import ROOT, config, record, spec
+from tests.small import ROOT, record, spec
+from tests.small import short_config as config
 
 METHODS = ("zero_shot", "nearest_mean", "linear_probe", "bitfit", "lora", "ia3", "adalora", "full", "knn")
 

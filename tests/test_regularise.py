@@ -106,7 +106,7 @@ def test_average_follows_the_weights_and_gives_way(tmp_path: Path) -> None:
 
 def test_blocks_learn_slower_with_depth(tmp_path: Path, cache: Path) -> None:
     """The top block learns at train.lr, each block below at a share of that, embeddings last; the head apart."""
-    built = member(tmp_path, cache, "full", train__layer_decay=0.5, train__lr=1e-3, train__head_lr=5e-3)
+    built = member(tmp_path, cache, "full", backbone=None, train__layer_decay=0.5, train__lr=1e-3, train__head_lr=5e-3)
     factor = depth_factors(built.classifier, 0.5)
     assert factor("backbone.encoder.layer.5.output.dense.weight") == 1.0
     assert factor("backbone.encoder.layer.0.output.dense.weight") == 0.5**5
@@ -114,7 +114,7 @@ def test_blocks_learn_slower_with_depth(tmp_path: Path, cache: Path) -> None:
     assert factor("backbone.prompt_encoder.default.embedding.weight") == 1.0
     groups = make_optimizer(built.classifier, built.config, built.hooks).param_groups
     assert {round(1e-3 / group["lr"]) for group in groups if group["lr"] != 5e-3} == {1, 2, 4, 8, 16, 32, 64}
-    adapted = member(tmp_path, cache, "lora", train__layer_decay=0.5)
+    adapted = member(tmp_path, cache, "lora", backbone=None, train__layer_decay=0.5)
     rates = {group["lr"] for group in make_optimizer(adapted.classifier, adapted.config, adapted.hooks).param_groups}
     assert min(rates) == pytest.approx(adapted.config.lr / 32)
 

@@ -20,7 +20,9 @@ from harness.metrics import evaluate
 from harness.record import Pack, read_jsonl
 from harness.run import execute, explain
 from harness.warm import WARM
-from tests.small import config, record, spec, write_rows
+from tests.small import config as whole_config
+from tests.small import record, spec, write_rows
+from tests.small import short_config as config
 
 COSTS = {
     "data_seconds", "model_seconds", "train_seconds", "evaluate_seconds", "save_seconds", "total_seconds",
@@ -36,7 +38,7 @@ def _one_thread() -> None:
 
 def test_single_run_leaves_everything(tmp_path: Path, cache: Path) -> None:
     """A single run leaves configuration, a record with metrics and costs, epochs, predictions, a log and a model."""
-    planned = spec(config(tmp_path, cache), tmp_path / "run")
+    planned = spec(whole_config(tmp_path, cache), tmp_path / "run")
     lines: list[str] = []
     execute(Pack((planned,)), say=lines.append)
     found, paths = record(planned), planned.paths

@@ -21,7 +21,8 @@ from harness.metrics import METRICS, better
 from harness.optimizer import make_optimizer, rate
 from harness.record import read_jsonl
 from harness.train import fit, predict
-from tests.small import config, spec
+from tests.small import short_config as config
+from tests.small import spec
 
 CPU = torch.device("cpu")
 

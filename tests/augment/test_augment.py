@@ -18,7 +18,8 @@ from harness.errors import HarnessError
 from harness.record import Pack
 from harness.run import execute
 from harness.tasks.data import Split
-from tests.small import ROOT, config, record, spec
+from tests.small import ROOT, record, spec
+from tests.small import short_config as config
 
 TEXTS = [
     "where is my parcel, it never arrived",

@@ -12,7 +12,8 @@ import torch
 from harness.launch.job import Task, Warned
 from harness.launch.submissions import Jobs, grant
 from harness.record import Pack, RunSpec
-from tests.small import config, record, spec
+from tests.small import record, spec
+from tests.small import short_config as config
 
 
 @pytest.fixture(autouse=True)

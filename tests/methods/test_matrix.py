@@ -49,6 +49,26 @@ UNSUPPORTED: dict[tuple[str, str], str] = {
     ("eva", "deberta-v3-base"): "see something else",
     ("last_layers", "albert-base"): "has 1 blocks",  # they share their weights
 }
+# On these every method: an encoder, one whose layers hold their weights transposed, one with narrower keys and values.
+EVERY = ("bert-base", "gpt2", "llama-3.2-1b")
+# Elsewhere one of each way to find or change layers; the other methods differ in what they put into the same layers.
+KINDS = (
+    "linear_probe", "full", "last_layers", "gradual_unfreezing", "bitfit", "ln_tuning", "lora", "lora_all_linear",
+    "ia3", "oft", "houlsby", "prompt_tuning", "prefix_tuning",
+)  # fmt: skip
+
+
+def pairs() -> list[Any]:
+    """Every method with every architecture; those that repeat what others show are long."""
+    return [
+        pytest.param(
+            method,
+            name,
+            marks=() if name in EVERY or method in KINDS or (method, name) in UNSUPPORTED else pytest.mark.long,
+        )
+        for method in OVERLAYS
+        for name in TINY
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tiny")
 
 
-@pytest.mark.parametrize("name", TINY)
-@pytest.mark.parametrize("method", OVERLAYS)
+@pytest.mark.parametrize(("method", "name"), pairs())
 def test_method_on_architecture(method: str, name: str, folder: Path) -> None:
     """Three steps: a finite loss, and nothing but what is declared moves; or the reason why not."""
     reason = UNSUPPORTED.get((method, name))

@@ -11,7 +11,8 @@ import torch
 
 from harness.record import Pack, RunSpec
 from harness.run import execute
-from tests.small import config, record, spec
+from tests.small import record, spec
+from tests.small import short_config as config
 
 
 @pytest.fixture(autouse=True)

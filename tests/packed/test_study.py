@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_survival import Study
+from tests.test_survival import Study, short_model
 
 
 @pytest.mark.slow
@@ -18,7 +18,7 @@ def test_a_packed_study_equals_one_run_after_another(tmp_path: Path, cache: Path
     )  # fmt: skip
     found: dict[str, list[dict[str, Any]]] = {}
     for pack in ("4", "off"):
-        study = Study(tmp_path / pack, cache, *question, f"launch.pack={pack}")
+        study = Study(tmp_path / pack, cache, *question, *short_model(), f"launch.pack={pack}")
         code, printed = study.finish()
         assert code == 0, printed
         found[pack] = study.records()

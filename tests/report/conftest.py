@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import yaml
 from pyarrow import parquet
 
 from harness.record import Record
+from harness.report import Report, write
 
 STARTED = "2026-03-02T10:00:00.000+00:00"
 FACTS = {
@@ -102,6 +104,19 @@ def asked(cell: str, **values: Any) -> dict[str, Any]:
 def study(tmp_path: Path) -> Builder:
     """Give a new, empty study."""
     return Builder(tmp_path / "runs" / "support")
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, for tests that look at none: drawing is most of what a small report costs."""
+    # The module, not the function of its name that the package exports.
+    monkeypatch.setattr(importlib.import_module("harness.report.write"), "draw", lambda rows, found: [])
+
+
+@pytest.fixture(scope="session")
+def reported(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report of the finished study; tests read it and change nothing."""
+    return write(finished, tmp_path_factory.mktemp("reported") / "out")
 
 
 @pytest.fixture(scope="session")

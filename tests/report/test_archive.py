@@ -40,6 +40,7 @@ def frozen(study: Builder, tmp_path: Path) -> Path:
     return tmp_path / "study.zip"
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_same_report(study: Builder, tmp_path: Path) -> None:
     """Table and conclusions of the archive are those of the directory."""
     archive = frozen(study, tmp_path)

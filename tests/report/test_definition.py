@@ -17,6 +17,7 @@ from harness.report.report import Report
 from harness.report.table import COLUMNS
 from tests.report.conftest import Builder, asked
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.report import text_table, write
+from harness.report import Report, text_table, write
 from harness.report.definition import Definition
 from harness.report.escape import csv_text, latex, markdown, plain
 from harness.report.report import Pivot
@@ -35,40 +35,49 @@ HOSTILE = [
 ]
 
 
+def named(directory: Path, name: str) -> Report:
+    """The report of a study that holds a text wherever one can stand."""
+    builder = Builder(directory / "runs" / "study")
+    facts = FACTS | {"warnings": [name], "selected_with": name, name: name}
+    entry = asked("a.b.c", task=name, model=name, method=name, variant={name: name}, space={name: name})
+    builder.sweep([entry, entry | {"id": "a.b.d"}, entry | {"id": "a.b.e"}], name=name, created=name)
+    metrics = {"val": {"accuracy": 0.4, name: 0.4}, "test": {"accuracy": 0.5, name: 0.5}}
+    common = {"data": facts, "provenance": {name: name}, "hyperparameters": {name: name}, "variant": {name: name}}
+    cost = {name: 1.0, "train_seconds": 2.0, "device": name}
+    common |= {"task": name, "model": name, "method": name, "cost": cost, "metrics": metrics}
+    for cell in ("a.b.c", "a.b.d"):
+        builder.run(cell, "c1", phase="confirm", seed=1, **common)
+    for number in range(2):
+        builder.run("a.b.c", f"t{number}", trial=number, **common)
+    builder.run("a.b.e", "t0", trial=0, status="failed", error=name, **common)
+    return write(builder.directory, directory / "out")
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of a study whose texts are a word."""
+    return Page(read(named(tmp_path_factory.mktemp("harmless"), "word").output))
+
+
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_never_becomes_markup(study: Builder, tmp_path: Path, text: str) -> None:
+def test_hostile_text_never_becomes_markup(harmless: Page, tmp_path: Path, text: str) -> None:
     """Names, values, errors, warnings and facts: the page has no other elements than with harmless text."""
-    pages = []
-    for name in ("word", text):
-        builder = Builder(tmp_path / f"runs{len(pages)}" / "study")
-        facts = FACTS | {"warnings": [name], "selected_with": name, name: name}
-        entry = asked("a.b.c", task=name, model=name, method=name, variant={name: name}, space={name: name})
-        builder.sweep([entry, entry | {"id": "a.b.d"}, entry | {"id": "a.b.e"}], name=name, created=name)
-        metrics = {"val": {"accuracy": 0.4, name: 0.4}, "test": {"accuracy": 0.5, name: 0.5}}
-        common = {"data": facts, "provenance": {name: name}, "hyperparameters": {name: name}, "variant": {name: name}}
-        cost = {name: 1.0, "train_seconds": 2.0, "device": name}
-        common |= {"task": name, "model": name, "method": name, "cost": cost, "metrics": metrics}
-        for cell in ("a.b.c", "a.b.d"):
-            builder.run(cell, "c1", phase="confirm", seed=1, **common)
-        for number in range(2):
-            builder.run("a.b.c", f"t{number}", trial=number, **common)
-        builder.run("a.b.e", "t0", trial=0, status="failed", error=name, **common)
-        report = write(builder.directory, tmp_path / f"out{len(pages)}")
-        pages.append(Page(read(report.output)))
-        source = read(report.output)
-        assert "<script>alert" not in source
-        assert "onerror=alert(1)>" not in source.replace("&gt;", "")  # only in its escaped form
-        Console(file=StringIO()).print(text_table(report))
-    harmless, hostile = pages
+    report = named(tmp_path, text)
+    source = read(report.output)
+    assert "<script>alert" not in source
+    assert "onerror=alert(1)>" not in source.replace("&gt;", "")  # only in its escaped form
+    Console(file=StringIO()).print(text_table(report))
+    hostile = Page(source)
     # A figure leaves out a name that is too long, so it may have fewer elements, never more.
     assert not Counter(hostile.tags) - Counter(harmless.tags)
     assert {name for name, _ in hostile.attributes} <= {name for name, _ in harmless.attributes}
-    table = list(csv.DictReader((tmp_path / "out1" / "table.csv").open(encoding="utf-8", newline="")))
+    table = list(csv.DictReader((report.output / "table.csv").open(encoding="utf-8", newline="")))
     assert len(table) == 3
     assert not any(row[name].startswith(("=", "+", "-", "@")) for row in table for name in ("task", "method", "error"))
-    assert not re.search("[\x00-\x08\x1b]", read(tmp_path / "out1") + read(tmp_path / "out1", "table.md"))
+    assert not re.search("[\x00-\x08\x1b]", source + read(report.output, "table.md"))
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_hostile_heads_of_a_pivot_stay_text(study: Builder, tmp_path: Path) -> None:
     """In the page, in CSV, Markdown and LaTeX."""
     texts = ["=1+1", "<b>x</b>", "a|b", "50% $x$"]
@@ -88,9 +97,9 @@ def test_hostile_heads_of_a_pivot_stay_text(study: Builder, tmp_path: Path) -> N
     assert r"50\% \$x\$" in read(tmp_path, "pivot.tex")
 
 
-def test_page_runs_no_script_but_its_own(finished: Path, tmp_path: Path) -> None:
+def test_page_runs_no_script_but_its_own(reported: Report) -> None:
     """A content security policy names the hash of the one script and allows no other source."""
-    page = Page(read(write(finished, tmp_path).output))
+    page = Page(read(reported.output))
     policy = next(value for name, value in page.attributes if name == "content" and value and "default-src" in value)
     assert "default-src 'none'" in policy
     assert re.search(r"script-src 'sha256-[\w+/=]{44}'", policy)

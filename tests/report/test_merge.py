@@ -12,6 +12,8 @@ from harness.report import write
 from harness.report.__main__ import main
 from tests.report.conftest import FACTS, Builder, asked
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def study(directory: Path, methods: tuple[str, ...], score: float, fingerprint: str = "f1", shots: int = 10) -> Path:
     """Write a study of one task, each method confirmed once."""

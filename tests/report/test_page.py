@@ -54,6 +54,7 @@ def test_what_became_of_runs_is_counted(study: Builder) -> None:
     assert "Diverged: Runs that came to numbers that are not finite: lora (1)." in found
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_runs_that_a_budget_stopped_are_not_said_to_run(study: Builder, tmp_path: Path) -> None:
     """In the summary, in the notes, in the table and in the terminal."""
     study.sweep([asked("demo.minilm.lora"), asked("demo.minilm.full")])
@@ -176,6 +177,7 @@ def test_long_texts_keep_their_lines_without_controls() -> None:
     assert lines("abcdef", 3) == "abc…"
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("ended", "sentence"),
     [
@@ -208,6 +210,7 @@ def test_plan_stands_beside_outcome(study: Builder, tmp_path: Path, ended: str, 
         assert sentence in page[: page.index('id="table"')]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_costs_of_serving_are_told_with_requests(study: Builder, tmp_path: Path) -> None:
     """The recommendation's total, and where another cell would be cheaper."""
     hardware = {"name": "x", "dollars_per_hour": 3.6, "cores": 1}
@@ -239,6 +242,7 @@ def test_costs_of_serving_are_told_with_requests(study: Builder, tmp_path: Path)
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_single_test_rows_are_shown_only_where_they_may_be(study: Builder, tmp_path: Path) -> None:
     """`examples=False` leaves their ids and labels out."""
     study.sweep([asked("demo.minilm.lora")])

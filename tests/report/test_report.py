@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.report import text_table, write
+from harness.report import Report, text_table, write
 from tests.report.conftest import Builder, asked, make_large
 
 
@@ -40,9 +40,9 @@ def read(directory: Path, name: str = "index.html") -> str:
     return (directory / name).read_text(encoding="utf-8")
 
 
-def test_report_has_page_tables_and_figures(finished: Path, tmp_path: Path) -> None:
+def test_report_has_page_tables_and_figures(reported: Report) -> None:
     """Every format is written; the page shows every cell, the failed one with its reason, and loads nothing."""
-    report = write(finished, tmp_path / "out")
+    report = reported
     files = sorted(str(path.relative_to(report.output)) for path in report.output.rglob("*") if path.is_file())
     drawn = ("cost", "rate", "scores", "seconds", "trials")
     figures = [f"figures/{name}-banking77.{suffix}" for name in drawn for suffix in ("png", "svg")]
@@ -59,17 +59,17 @@ def test_report_has_page_tables_and_figures(finished: Path, tmp_path: Path) -> N
     assert all(link.startswith(("#", "table.")) for link in links)
 
 
-def test_people_read_percentages_with_the_best_in_bold(finished: Path, tmp_path: Path) -> None:
+def test_people_read_percentages_with_the_best_in_bold(reported: Report) -> None:
     """Markdown, LaTeX and the terminal: percentages, the best row marked, the failed row's reason in reach."""
     from rich.console import Console
 
-    report = write(finished, tmp_path)
-    assert "| **full** | **87.3 ± 0.5** | 3 | 86.6 |" in read(tmp_path, "table.md")
-    assert r"failed: IA3 found no module named 'query \| key' in this backbone." in read(tmp_path, "table.md")
-    assert r"\textbf{full} & \textbf{87.3 $\pm$ 0.5} & 3 & 86.6" in read(tmp_path, "table.tex")
-    assert r"linear\_probe & 85.8 $\pm$ 0.0" in read(tmp_path, "table.tex")
+    output = reported.output
+    assert "| **full** | **87.3 ± 0.5** | 3 | 86.6 |" in read(output, "table.md")
+    assert r"failed: IA3 found no module named 'query \| key' in this backbone." in read(output, "table.md")
+    assert r"\textbf{full} & \textbf{87.3 $\pm$ 0.5} & 3 & 86.6" in read(output, "table.tex")
+    assert r"linear\_probe & 85.8 $\pm$ 0.0" in read(output, "table.tex")
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123 - nothing to print to
-    console.print(text_table(report))
+    console.print(text_table(reported))
     shown = console.export_text()
     assert max(map(len, shown.splitlines())) <= 100
     assert "linear_probe" in shown
@@ -103,14 +103,15 @@ def test_report_is_replaced_as_the_study_goes_on(study: Builder, tmp_path: Path)
         path.unlink()
 
 
-def test_same_study_gives_the_same_figures_and_tables(finished: Path, tmp_path: Path) -> None:
+def test_same_study_gives_the_same_figures_and_tables(finished: Path, reported: Report, tmp_path: Path) -> None:
     """Nothing but the time of writing changes, so a committed report has readable diffs."""
-    first, second = (write(finished, tmp_path / name).output for name in ("a", "b"))
+    first, second = reported.output, write(finished, tmp_path).output
     for path in first.rglob("*"):
         if path.is_file() and path.suffix in (".svg", ".csv", ".md", ".tex"):
             assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     "damage",
     ["", "{", '{"schema": 1, "status"', "[]", "null", '{"signature": "a"}', "\x00\x01", "status", "metrics", "seed"],
@@ -140,6 +141,7 @@ def test_damaged_sweep_file_is_a_warning_where_records_remain(study: Builder, tm
     assert report.study.warnings[0].startswith("sweep.yaml cannot be read (")
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     "content", ["{}", "cells: []", "cells: [1, {}, {id: a.b.c}]\nconfirm: 3\ntune: null", "name: x"]
 )

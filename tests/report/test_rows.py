@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.report import Row, load, rows, write
+from harness.report import Report, Row, load, rows, write
 from harness.report.evidence import evidence
 from harness.report.settings import Settings
 from harness.report.table import COLUMNS, to_csv
@@ -106,6 +106,7 @@ def test_a_sum_that_misses_a_run_is_not_given(study: Builder) -> None:
     assert only(study).tune_costs == {"total_seconds": 20.0, "core_seconds": 20.0}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_one_seed_has_no_deviation_and_a_missing_value_stays_empty(study: Builder, tmp_path: Path) -> None:
     """Nothing is filled in: an unknown number is an empty field."""
     study.sweep([asked(CELL)], confirm={"seeds": [1]})
@@ -269,10 +270,9 @@ def test_other_shots_are_another_question(study: Builder) -> None:
     assert [sentence.split(",")[0] for sentence in sentences] == ["On demo (task.shots=5)", "On demo (task.shots=1)"]
 
 
-def test_csv_of_a_study_reads_back(finished: Path, tmp_path: Path) -> None:
+def test_csv_of_a_study_reads_back(reported: Report) -> None:
     """Fractions, and JSON in the columns that hold JSON."""
-    report = write(finished, tmp_path)
-    table = list(csv.DictReader((report.output / "table.csv").read_text(encoding="utf-8").splitlines()))
+    table = list(csv.DictReader((reported.output / "table.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["method"] for row in table[:3]] == ["full", "lora", "linear_probe"]
     assert float(table[0]["test_mean"]) == pytest.approx(0.873)
     assert len(json.loads(table[0]["test_values"])) == 3

@@ -132,7 +132,7 @@ def test_workers_and_coordinator_killed_at_any_moment_cost_no_run(tmp_path: Path
     study = Study(
         tmp_path / "study", cache, *PRUNED, "method=lora", "tune.trials=6", "launch.workers=2"
     )  # fmt: skip
-    process = study.start()
+    process = study.begin()
     wait_for(lambda: sum("paused_at" in path.read_text() for path in study.runs.glob("*/trial*/record.json")) >= 2)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
