@@ -103,7 +103,7 @@ def test_how_to_make_up_for_a_tracker_is_a_command_that_works(study: Path) -> No
     made = command._tracker(words[4], words[5:])
     assert isinstance(made, WeightsAndBiases)
     assert (made.project, made.entity, made.mode) == ("12 3", "team", "offline")
-    number = shlex.split(later(study, WANDB | {"project": "123"}))[-1]
+    number = shlex.split(later(study, WANDB | {"project": "123"}))[-2]  # before mode=offline
     assert yaml.safe_load(number.partition("=")[2]) == "123"
     assert later(study, {"_target_": "tests.track.faulty.Faulty"}) == ""
 
