@@ -81,8 +81,8 @@ def test_messages_speak_of_options(write: Write) -> None:
 
 def test_numbers_are_no_formulas(tmp_path: Path) -> None:
     """A text that a spreadsheet would execute gets an apostrophe; numbers, dates and everything else stay."""
-    values: list[Any] = ["-7", "-3.2", "+1e5", "-1,000.5", "-12 %", "-.5", "- a list", "=1+1", "+49 30 x", "@x", -7, -3.2, None,
-                         True, {"a": 1}, "\t=x"]  # fmt: skip
+    values: list[Any] = ["-7", "-3.2", "+1e5", "-1,000.5", "-12 %", "-.5", "- a list", "=1+1", "+49 30 x", "@x", -7,
+                         -3.2, None, True, {"a": 1}, "\t=x"]  # fmt: skip
     write_table(tmp_path / "a.csv", ["value", "-name"], [values, ["x"] * len(values)])
     table = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
     assert list(table) == ["value", "'-name"]
