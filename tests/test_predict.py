@@ -163,7 +163,7 @@ def test_what_is_wrong_is_told(probe: RunSpec, home: Path, cache: Path, capsys: 
         ([str(home / "nowhere"), "texts.csv"], "is not a directory"),
         ([str(probe.paths.directory), "texts.csv"], f"Did you mean {model}?"),
         ([model, str(home / "text.csv")], "Did you mean texts.csv"),
-        ([model, str(home / "texts.csv"), "--text", "txt"], "has no column txt. Did you mean text?"),
+        ([model, str(home / "texts.csv"), "--text", "txt"], "has no column 'txt'. Did you mean text?"),
         ([model, str(home / "texts.csv"), "--text", "text", "--text", "id"], "takes 1 text column, not 2"),
         ([model, str(home / "empty.csv")], "has no rows"),
         ([model, str(home / "blank.csv")], "has no rows"),
