@@ -94,9 +94,9 @@ def _check_added(lines: Sequence[str], config: DictConfig) -> None:
         if not key.startswith(OF_CELLS):
             continue
         node = OmegaConf.select(config, parent) if parent else None
-        if not OmegaConf.is_dict(node) or "_target_" not in node:
+        target = str(cast(DictConfig, node).get("_target_") or "") if OmegaConf.is_dict(node) else ""
+        if not target:
             continue
-        target = str(cast(DictConfig, node)["_target_"])
         try:
             taken = inspect.signature(get_object(target)).parameters
         except Exception:  # noqa: BLE001 - a target that cannot be imported is told of where it is built
