@@ -53,7 +53,7 @@ class Slow(BitFit):
 
 
 class Dawdling(Hooks):
-    """Sleeps after each step while it is held: a run of 160 steps for a minute and a half at least."""
+    """Sleeps after each step while it is held: a run of 150 steps for a minute and a half at least."""
 
     def after_step(self, step: int) -> None:
         if Path(HOLD).exists():

@@ -22,10 +22,10 @@ LONG = (
     "method=lora", "tune.trials=2", "tune.startup_trials=2", "confirm.seeds=1", "train.epochs=16", "train.batch_size=4",
     "train.checkpoint_seconds=1", "launch.threads=1",
 )  # fmt: skip
-# One run whose 160 steps last until the test takes the file `hold` away, then its confirmation.
+# One run whose 150 steps last until the test takes the file `hold` away, then its confirmation.
 HELD = (
     "--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]", *LONG, "method=faulty_slow", "tune.trials=1",
-    "train.epochs=20", "train.batch_size=8",
+    "train.epochs=10",
 )  # fmt: skip
 FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")  # methods that go wrong
 PROFILE = ("slurm=devcluster", "slurm.poll_s=3", "slurm.signal_delay_s=30")

@@ -265,7 +265,7 @@ def test_a_submit_limit_makes_arrays_smaller_and_is_told_when_it_admits_nothing(
                 ended.update(run.directory for run in outcome.runs or ())
             return len(ended) == 5
 
-        wait_for(all_ended)
+        wait_for(all_ended, tmp_path)
         cluster.slurm("sacctmgr", "--immediate", "modify", "user", "root", "set", "MaxSubmitJobs=0")
         launcher.submit(Pack((spec(composed, tmp_path / "study/runs/cell/run5", phase="tune"),)))
         with pytest.raises(HarnessError, match="takes not even one job"):
@@ -283,7 +283,7 @@ def test_a_job_with_a_stale_token_writes_nothing(cluster: DevCluster, tmp_path: 
     (submission,) = submitted(launcher)
     grant(run.paths.directory, "another")
     cluster.slurm("scontrol", "release", str(submission.job_id))
-    wait_for(lambda: str(submission.job_id) not in cluster.slurm("squeue", "--noheader", "--format=%A"))
+    wait_for(lambda: str(submission.job_id) not in cluster.slurm("squeue", "--noheader", "--format=%A"), tmp_path)
     assert sorted(path.name for path in run.paths.directory.iterdir()) == ["lease.json"]
     assert not holds(run.paths.directory, submission.token, 0)
 

@@ -46,7 +46,7 @@ def test_a_time_limit(study: Make, cluster: DevCluster) -> None:
     assert [record["status"] for record in records] == ["ok", "ok"]
     assert sorted(record["provenance"]["slurm"]["restarts"] for record in records) == [0, 1]
     assert "Going on from step" in log.read_text()
-    mine.trained_once(20)
+    mine.trained_once(10)
 
 
 def limit(cluster: DevCluster, key: str, minutes: int) -> None:
@@ -94,7 +94,7 @@ def test_a_node_that_crashes(study: Make, cluster: DevCluster, reference: Refere
 
 def test_a_node_that_freezes_and_comes_back(study: Make, cluster: DevCluster) -> None:
     """The old copies of its jobs run on beside the requeued ones, and write nothing any more."""
-    mine = study(*HELD, "train.epochs=60")  # held, it lasts longer than Slurm takes to give the node up
+    mine = study(*HELD, "train.epochs=20")  # held, it lasts longer than Slurm takes to give the node up
     mine.hold()
     mine.start()
     ((key, job),) = mine.training(1, runs=1).items()
@@ -111,7 +111,7 @@ def test_a_node_that_freezes_and_comes_back(study: Make, cluster: DevCluster) ->
     tuned = next(record for record in records if record["phase"] == "tune")
     assert tuned["provenance"]["slurm"]["restarts"] == 1
     # Had the old copy written after the new one began, epochs would stand twice or be missing.
-    assert [line["epoch"] for line in read_jsonl(trial / "metrics.jsonl")] == list(range(1, 61))
+    assert [line["epoch"] for line in read_jsonl(trial / "metrics.jsonl")] == list(range(1, 21))
 
 
 def submission_of(mine: ClusterStudy, key: str) -> str:
