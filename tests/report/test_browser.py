@@ -69,7 +69,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def judged(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a study of two tasks with predictions, one cell of which failed and one has a single seed."""
     study = Builder(tmp_path_factory.mktemp("judged") / "runs" / "several")
     build(study, METHODS, tasks=TASKS, seeds=4, trials=6)
