@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.config import Config
 from harness.errors import HarnessError, is_disk_full
+from harness.typed import as_typed
 
 SHOWN_GROUPS = ("task", "model", "method", "regularise", "augment", "sweeps", "slurm", "tracker", "hardware")
 
@@ -35,7 +36,7 @@ def main() -> None:
 
         print(f"harness {__version__}")  # noqa: T201 - the answer to --version
         return
-    sys.argv[1:] = _flags_first(sys.argv[1:])
+    sys.argv[1:] = as_typed(_flags_first(sys.argv[1:]))
     # Hydra prints its errors itself unless this is set; then they reach us and are put in the configuration's words.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:

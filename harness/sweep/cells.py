@@ -1,7 +1,7 @@
 """From what was asked to cells: the only place that reads sweeps and composes configurations.
 
 Choices over config groups, over `task.*` or over a key listed in `axes` make cells; choices over `seed` name the
-confirmation seeds; every other sweep is tuned.
+confirmation seeds; every other sweep is tuned, if its key changes what is computed (`harness.sweep.keys`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,22 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness import metrics
 from harness.errors import HarnessError, Problems, nearest
+from harness.record import digest
 from harness.sweep.explain import explain
-from harness.sweep.method_space import bind, has_key, method_space
+from harness.sweep.keys import (
+    check_axes,
+    check_choices,
+    check_names,
+    check_shared,
+    for_the_study,
+    one_choice,
+    refusal,
+)
+from harness.sweep.method_space import bind, has_key, method_space, takes_integers
 from harness.sweep.space import Parameter, parameter
+from harness.typed import as_typed
 
+LONGEST = 120  # characters of a cell's id, which names its directory
 NAMED = ("task", "model", "method")  # the groups whose choices name a cell
 
 
@@ -124,20 +136,16 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     problems = Problems()
     overrides = _overrides(loader, master, list(arguments), problems)
     request = _sort(loader, master, overrides, problems)
-    models = request.axes.get("model", [])
-    for key in ("model.path", "model.hub") if len(models) > 1 else ():
-        problems.check(
-            key not in request.fixed,
-            f"{request.fixed.get(key)} would give its files to each of {', '.join(models)}. Name one model "
-            "(model=own), or write a YAML for each model of yours (--config-dir).",
-        )
+    check_axes(list(master.get("axes") or []), overrides, problems)
+    check_shared(request.fixed, request.axes, problems)
     problems.raise_any()
 
-    cells = []
+    cells, names = [], []
     for values in itertools.product(*request.axes.values()):
         chosen = dict(zip(request.axes, values, strict=True))
         try:
             cells.append(_cell(loader, master, request, chosen))
+            names += [(group, chosen[group], getattr(cells[-1], group)) for group in NAMED if group in chosen]
         except (HydraException, OmegaConfBaseException) as error:
             for message in explain(error, master):
                 problems.add(message)
@@ -148,6 +156,8 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     for key in request.tuned:
         if not any(key in cell.space for cell in cells):
             problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key} to tune.")
+    check_names(names, problems)
+    problems.raise_any()
     if twice := {cell.id for cell in cells if sum(other.id == cell.id for other in cells) > 1}:
         problems.add(f"These cells are asked for twice: {', '.join(sorted(twice))}. Name each choice once.")
     problems.raise_any()
@@ -180,6 +190,7 @@ class _Request:
     axes: dict[str, list[str]] = field(default_factory=dict)
     tuned: dict[str, Override] = field(default_factory=dict)
     seeds: tuple[int, ...] | None = None
+    leaves: set[str] = field(default_factory=set)  # keys that a mapping fixes, as `train={lr: 1e-3}` does train.lr
 
 
 def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Override], problems: Problems) -> _Request:
@@ -187,9 +198,13 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
     for key, override in overrides.items():
         try:
             if not override.is_sweep_override():
+                one_choice(key, override.get_value_string())
                 request.fixed[key] = override.input_line or ""
+                request.leaves |= _leaves(override.value(), key)
             elif _is_axis(loader, master, override):
                 request.axes[key] = _choices(override)
+                for choice in request.axes[key]:
+                    one_choice(key, choice, request.axes[key])
                 if known := _options(loader, master, key):
                     # Some groups take several: regularise=r_drop,[r_drop,ema].
                     asked = {part for choice in request.axes[key] for part in choice.strip("[]").split(",") if part}
@@ -197,6 +212,8 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
                         problems.add(f"{key}={option}: there is no such {key}. {nearest(option, known)}")
             elif key == "seed":
                 request.seeds = tuple(int(value) for value in _choices(override))
+            elif reason := refusal(key, override.get_value_string()):
+                problems.add(f"{override.input_line}: {reason}")
             else:
                 parameter(override)  # what is no space for any cell is told once
                 request.tuned[key] = override
@@ -207,6 +224,12 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
     return request
 
 
+def _leaves(value: Any, key: str) -> set[str]:
+    """The keys that an override's mapping sets, and its own."""
+    inner = (_leaves(part, f"{key}.{name}") for name, part in value.items()) if isinstance(value, dict) else ()
+    return {key}.union(*inner)
+
+
 def _overrides(
     loader: ConfigLoader, master: DictConfig, arguments: list[str], problems: Problems
 ) -> dict[str, Override]:
@@ -215,7 +238,8 @@ def _overrides(
     assert isinstance(params, dict)
     parser = OverridesParser.create(config_loader=loader)
     found: dict[str, Override] = {}
-    for line in [*(f"{key!s}={_text(value)}" for key, value in params.items()), *arguments]:
+    lines = [f"{key!s}={_text(value)}" for key, value in params.items()]
+    for line in as_typed([*lines, *arguments]):
         try:
             override = parser.parse_override(line)
         except HydraException as error:
@@ -224,6 +248,9 @@ def _overrides(
         key = override.get_key_element().lstrip("+~")
         found.pop(key, None)
         found[key] = override
+    for key, override in found.items():
+        if key in params and override.input_line in as_typed(lines) and (reason := for_the_study(key, override)):
+            problems.add(f"sweep.params: {reason}")
     return found
 
 
@@ -237,13 +264,13 @@ def _is_axis(loader: ConfigLoader, master: DictConfig, override: Override) -> bo
     key = override.get_key_element().lstrip("+")
     if not (_options(loader, master, key) or key.startswith("task.") or key in (master.get("axes") or [])):
         return False
+    if reason := refusal(key, override.get_value_string(), axis=True):
+        raise HarnessError(f"{override.input_line}: {reason}")
     if not override.is_discrete_sweep():
         raise HarnessError(f"{override.input_line}: {key} makes cells, so it takes a list of choices, not an interval.")
-    if key == "tracker":  # it follows the whole study and changes no result
-        several = override.input_line.partition("=")[2] if override.input_line else ""
-        raise HarnessError(
-            f"{override.input_line}: a study has no cells of trackers. To have several at once: tracker=[{several}]"
-        )
+    value = override.value()
+    if getattr(value, "tags", None) or getattr(value, "shuffle", False):
+        raise HarnessError(f"{override.input_line}: {key} makes cells, so it takes a plain list: no tags, no shuffle.")
     return True
 
 
@@ -265,6 +292,8 @@ def _options(loader: ConfigLoader, master: DictConfig, group: str) -> list[str]:
 def _cell(loader: ConfigLoader, master: DictConfig, request: _Request, chosen: dict[str, str]) -> Cell:
     lines = [*request.fixed.values(), *(f"{key}={value}" for key, value in chosen.items())]
     config = loader.load_sweep_config(master, lines).copy()
+    choices = dict(config.hydra.runtime.choices)
+    check_choices(choices)
     OmegaConf.set_struct(config, False)
     config.pop("hydra")
     OmegaConf.set_struct(config, True)
@@ -277,17 +306,21 @@ def _cell(loader: ConfigLoader, master: DictConfig, request: _Request, chosen: d
     }
     cell_id = ".".join([*names.values(), *(f"{key.rpartition('.')[2]}-{value}" for key, value in variant.items())])
     ignored = tuple(f"{section}." for section in config.method.get("ignores") or ())
-    own = method_space(loader, config, request.fixed)
+    yaml = f"method/{choices['method']}.yaml"
+    own = method_space(loader, config, lambda key: key in request.leaves or key in chosen, yaml)
     space = {key: entry for key, (entry, _) in own.items()}
     space |= {
-        key: parameter(override, OmegaConf.select(config, key))
+        key: parameter(override, OmegaConf.select(config, key), takes_integers(config, key))
         for key, override in request.tuned.items()
         if has_key(config, key) and not key.startswith(ignored)
     }
     conditions = {key: when for key, (_, when) in own.items() if when}
-    return Cell(_slug(cell_id), **names, variant=variant, config=config, space=bind(space, conditions, config))
+    return Cell(_slug(cell_id), **names, variant=variant, config=config, space=bind(space, conditions, config, yaml))
 
 
 def _slug(text: str) -> str:
-    """A name that is safe as a directory on every file system."""
-    return "".join(c if c.isalnum() or c in "._-+" else "_" for c in text)[:120]
+    """A name that is safe as a directory on every file system; a short hash keeps apart what it makes alike."""
+    safe = "".join(c if c.isalnum() or c in "._-+" else "_" for c in text)
+    if safe == text and len(text) <= LONGEST:
+        return text
+    return f"{safe[: LONGEST - 9]}-{digest(text)[:8]}"

@@ -10,6 +10,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from harness.errors import nearest
+from harness.schema import without_value
 
 
 def explain(error: BaseException, config: DictConfig | None = None) -> list[str]:
@@ -34,8 +35,10 @@ def explain(error: BaseException, config: DictConfig | None = None) -> list[str]
         return [f"{group}={name}: there is no such {group}. {hint}"]
     if match := re.search(r"Value '(.*)' of type '\w+' (?:could not be converted to|is incompatible with) (.*)", text):
         where = re.search(r"full_key: (\S+)", text)
+        hint = without_value(where[1], match[1]) if where else ""
         return [
-            f"{where[1] if where else 'A value'}={match[1]}: this key takes a {match[2].lower()}, not {match[1]!r}."
+            f"{where[1] if where else 'A value'}={match[1]}: this key takes a {match[2].lower()}, not {match[1]!r}"
+            f"{hint}."
         ]
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match[1]

@@ -19,6 +19,7 @@ from harness.record import RunSpec, digest, models_digest, signature
 from harness.sweep.cells import Cell
 from harness.sweep.explain import explain
 from harness.sweep.samplers import check_sampler
+from harness.sweep.values import Checks
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
     resolved: dict[str, Any] = {}
     augmentations: dict[str, Any] = {}
     ready = []
+    checks = Checks()
     for cell in cells:
         try:
             base = cell.resolve({})
@@ -96,7 +98,8 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
             for message in explain(error, cell.config):
                 problems.add(message)
             continue
-        check_common(cell.config, problems)
+        checks.fixed(cell, base, problems)
+        checks.tuned(cell, base, problems)
         _check_devices(base["device"], problems)
         packages = base["packages"]
         cache = cache_dir(base)
@@ -110,6 +113,7 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
         ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
         parts = {} if "augment" in ignores else base.get("augment") or {}
         others = [
+            # What is wrong with its fields is noted already.
             _once(augmentations, part, problems, lambda node, p=packages, c=cache: build(node, p).ready(c))
             for part in parts.values()
         ]
