@@ -33,7 +33,7 @@ from harness.sweep.keys import (
     one_choice,
     refusal,
 )
-from harness.sweep.method_space import bind, has_key, method_space, takes_integers
+from harness.sweep.method_space import bind, has_key, held, method_space
 from harness.sweep.space import Parameter, parameter
 from harness.typed import as_typed
 
@@ -310,7 +310,7 @@ def _cell(loader: ConfigLoader, master: DictConfig, request: _Request, chosen: d
     own = method_space(loader, config, lambda key: key in request.leaves or key in chosen, yaml)
     space = {key: entry for key, (entry, _) in own.items()}
     space |= {
-        key: parameter(override, OmegaConf.select(config, key), takes_integers(config, key))
+        key: parameter(override, *held(config, key))
         for key, override in request.tuned.items()
         if has_key(config, key) and not key.startswith(ignored)
     }

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.errors import nearest
 from harness.schema import without_value
+from harness.sweep.mistyped import mistyped
 
 
 def explain(error: BaseException, config: DictConfig | None = None) -> list[str]:
@@ -48,7 +49,7 @@ def explain(error: BaseException, config: DictConfig | None = None) -> list[str]
             return [f"{key}: the configuration has no such key. {nearest(key, close or known)}"]
     if match := re.search(r"Missing mandatory value: (\S+)", text):
         return [f"{match[1]} has no value yet: set it on the command line, {match[1]}=..."]
-    return [" ".join(line.strip() for line in text.splitlines() if line.strip())]
+    return [mistyped(text) or " ".join(line.strip() for line in text.splitlines() if line.strip())]
 
 
 def _keys(config: DictConfig) -> Iterator[str]:

@@ -51,7 +51,7 @@ def refusal(key: str, several: str, axis: bool = False) -> str | None:
         ),
         (before and not axis, f"{key} is not tuned. For a cell each, add axes=[{key}]."),
         (
-            of_the_study(key) or (_operational(key) and not before and section != "task"),
+            of_the_study(key) or (operational(key) and not before and section != "task"),
             _one_value(key, several.removeprefix("choice(").removesuffix(")") if "choice(" in several else several),
         ),
         (
@@ -63,7 +63,8 @@ def refusal(key: str, several: str, axis: bool = False) -> str | None:
     return next((reason for applies, reason in rules if applies), None)
 
 
-def _operational(key: str) -> bool:
+def operational(key: str) -> bool:
+    """Whether a key says where and how runs execute, and changes nothing of what they compute."""
     return any(key == one or key.startswith(f"{one}.") for one in OPERATIONAL)
 
 

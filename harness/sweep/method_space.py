@@ -57,11 +57,7 @@ def method_space(
             if reason := refusal(key, str(sweep)):
                 problems.add(f"{where}: {reason}")
                 continue
-            typed = takes_integers(config, key)
-            space[key] = (
-                parameter(override, OmegaConf.select(config, key), typed, f"{choice}: space: {key}: {sweep}"),
-                when,
-            )
+            space[key] = parameter(override, *held(config, key), f"{choice}: space: {key}: {sweep}"), when
         except (HydraException, HarnessError) as error:
             problems.add(f"{where}: {str(error).splitlines()[0]}")
     problems.raise_any()
@@ -122,8 +118,10 @@ def has_key(config: DictConfig, key: str) -> bool:
     return OmegaConf.is_dict(node) and leaf in cast(DictConfig, node)
 
 
-def takes_integers(config: DictConfig, key: str) -> bool:
-    """Whether the schema lets a key hold nothing but an integer."""
+def held(config: DictConfig, key: str) -> tuple[Any, bool]:
+    """What a key holds, and whether the schema lets it hold nothing else than integers; see `parameter`."""
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
-    return OmegaConf.is_dict(node) and isinstance(cast(DictConfig, node)._get_node(leaf), IntegerNode)
+    integers = OmegaConf.is_dict(node) and isinstance(cast(DictConfig, node)._get_node(leaf), IntegerNode)
+    value = OmegaConf.select(config, key)
+    return (0 if integers and value is None else value), integers

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.build import build
 from harness.config import Config, check
 from harness.errors import HarnessError, Problems
 from harness.record import RunSpec, digest, models_digest, signature
+from harness.report.settings import Settings
 from harness.sweep.cells import Cell
 from harness.sweep.explain import explain
 from harness.sweep.samplers import check_sampler
 from harness.sweep.values import Checks
+
+UNCOMPOSED = "uncomposed"  # in the configuration of a trial whose values cannot be composed: they, and why
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,16 @@ class Ready:
     warnings: tuple[str, ...]
     architecture: str | None = None
 
+    def _config(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The resolved configuration with tuned values; one that cannot be composed says why, and is never run."""
+        base = {**self.base, "train": dict(self.base["train"])}
+        if not values:
+            return base
+        try:
+            return self.cell.resolve(values)
+        except OmegaConfBaseException as error:
+            return base | {UNCOMPOSED: {"values": dict(values), "why": " ".join(explain(error, self.cell.config))}}
+
     def spec(
         self,
         directory: Path,
@@ -65,7 +78,7 @@ class Ready:
             stop_epoch: see `TrainConfig.stop_epoch`; None leaves the configuration's.
             more: further fields of `RunSpec`.
         """
-        config = self.cell.resolve(values) if values else {**self.base, "train": dict(self.base["train"])}
+        config = self._config(values)
         config["seed"] = seed
         if stop_epoch is not None:
             config["train"]["stop_epoch"] = stop_epoch
@@ -86,6 +99,10 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
     """
     problems = Problems()
     check_common(config, problems)
+    try:
+        Settings(**cast(dict[str, Any], OmegaConf.to_container(config.report, resolve=True))).check()
+    except HarnessError as error:
+        problems.extend(error)
     loaded: dict[str, Any] = {}
     resolved: dict[str, Any] = {}
     augmentations: dict[str, Any] = {}
@@ -111,9 +128,8 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
             except HarnessError as error:
                 problems.extend(error)
         ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
-        parts = {} if "augment" in ignores else base.get("augment") or {}
+        parts = {} if "augment" in ignores or checks.of_section("augment", base) else base.get("augment") or {}
         others = [
-            # What is wrong with its fields is noted already.
             _once(augmentations, part, problems, lambda node, p=packages, c=cache: build(node, p).ready(c))
             for part in parts.values()
         ]

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +27,6 @@ from harness.launch import Launcher, make_launcher
 from harness.launch.submissions import Jobs
 from harness.price import described
 from harness.record import STOP, RunPaths, study_argument
-from harness.report.settings import Settings
 from harness.sweep import question
 from harness.sweep.budget import Budget, check_dollars
 from harness.sweep.cells import Asked, compose
@@ -75,7 +74,6 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     directory = Path(config.runs_dir) / name
     question.check_same(directory, ready, config.tune)
     question.looks(directory, plan_looks(config.confirm, len(asked.seeds)))
-    Settings(**asdict(config.report)).check()
     trackers.check(config.tracker, config.packages)
     check_joint(asked.cells, config.tune)
     by_id = {each.cell.id: each for each in ready}

@@ -46,7 +46,7 @@ class Checks:
 
     def tuned(self, cell: Cell, base: Mapping[str, Any], problems: Problems) -> None:
         """Note what is wrong with the values that tuning may choose; see `fixed`."""
-        before = {*self._fixed(cell.config, base), *self._of_section("model", base)}
+        before = {*self._fixed(cell.config, base), *self.of_section("model", base)}
         for key, entry in cell.space.items():
             if entry.declared and key.startswith("method.") and base["method"] == shipped("method", cell.method):
                 continue  # a test holds what ships against these rules
@@ -82,15 +82,16 @@ class Checks:
         yield from _common(config)
         for section in BUILT:
             if section in sections:
-                yield from self._of_section(section, resolved)
+                yield from self.of_section(section, resolved)
 
     def _fixed(self, config: DictConfig, base: Mapping[str, Any]) -> list[str]:
         method = base["method"]
         # What ships is right, and to know it again takes the import of torch and peft.
-        own = () if method == shipped("method", str(method.get("name"))) else self._of_section("method", base)
-        return [*_common(config), *own, *self._of_section("augment", base)]
+        own = () if method == shipped("method", str(method.get("name"))) else self.of_section("method", base)
+        return [*_common(config), *own, *self.of_section("augment", base)]
 
-    def _of_section(self, section: str, resolved: Mapping[str, Any]) -> tuple[str, ...]:
+    def of_section(self, section: str, resolved: Mapping[str, Any]) -> tuple[str, ...]:
+        """Say what the classes of a section (`BUILT`) say of their fields, in sentences."""
         node, packages = resolved.get(section) or {}, list(resolved["packages"])
         key = digest([section, node, packages])
         if key not in self._known:
