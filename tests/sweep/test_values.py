@@ -15,7 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness import app
@@ -46,11 +46,22 @@ def other(key: str) -> str:
 
 
 @cache
-def cell(method: str = "lora", *overrides: str) -> Cell:
-    """A cell with nothing to tune."""
+def base() -> DictConfig:
+    """The default run, composed once."""
     app._register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("config", [f"method={method}", *overrides])
+        return compose("config")
+
+
+@cache
+def cell(method: str = "lora") -> Cell:
+    """A cell of a method, with nothing to tune."""
+    yaml = OmegaConf.load(ROOT / "conf/method" / f"{method}.yaml")
+    config = base().copy()
+    OmegaConf.set_struct(config, False)
+    config.method = yaml.method
+    for key, value in (yaml.get("train") or {}).items():
+        config.train[key] = value
     return Cell("cell", "demo", "minilm", method, {}, config)
 
 
@@ -139,7 +150,7 @@ def test_right_values_of_all_keys_pass(main: Main, place: Path) -> None:
 WAYS = ("run", "fixed", "axis", "params", "yaml")
 
 
-@settings(max_examples=14, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+@settings(max_examples=10, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(key=st.sampled_from(KEYS), way=st.sampled_from(WAYS))
 def test_a_wrong_value_is_told_however_it_is_given(main: Main, place: Path, key: str, way: str) -> None:
@@ -206,7 +217,7 @@ def test_spaces_that_ship_hold_what_their_methods_take(main: Main, place: Path) 
                 assert checks.of_values(found, {key: value}, key) == ()
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+@settings(max_examples=6, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(data=st.data(), way=st.sampled_from(("run", "fixed", "choice", "axis", "yaml")))
 def test_a_wrong_value_of_a_method_is_told_however_it_is_given(main: Main, place: Path, data: Any, way: str) -> None:
