@@ -26,7 +26,7 @@ def misfits(node: Mapping[str, Any], where: str) -> Iterator[str]:
         return
     try:
         hints = typing.get_type_hints(cls)
-    except (NameError, TypeError):  # names that its module imports for type checkers only
+    except (NameError, TypeError, AttributeError):  # names that its module imports for type checkers only
         return
     for field in fields(cls):
         if field.name not in node:

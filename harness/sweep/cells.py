@@ -212,6 +212,8 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
                         problems.add(f"{key}={option}: there is no such {key}. {nearest(option, known)}")
             elif key == "seed":
                 request.seeds = tuple(int(value) for value in _choices(override))
+                for seed in request.seeds:
+                    problems.check(0 <= seed < 2**31, f"seed must lie in [0, 2147483647], not {seed}.")
             elif reason := refusal(key, override.get_value_string()):
                 problems.add(f"{override.input_line}: {reason}")
             else:

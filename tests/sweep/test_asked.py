@@ -138,7 +138,6 @@ def test_cells_that_differ_have_ids_that_differ(main: Main, place: Path) -> None
     for path in paths:
         shutil.copy("rows.csv", path)
     quoted = ",".join(f'"{path}"' for path in paths)
-    found = plan(main, "method=nearest_mean", "task=csv", f"task.path={quoted}", 'task.separator=",",";"')
     found = plan(main, "method=nearest_mean", "task=csv", f"task.path={quoted}")
     assert len(found) == 4
     assert all(len(cell) <= 120 for cell in found)

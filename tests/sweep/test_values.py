@@ -100,10 +100,10 @@ def test_a_wrong_value_of_any_key_is_no_configuration(key: str) -> None:
 
 def test_wrong_choices_of_all_keys_are_told_at_once(main: Main, place: Path) -> None:
     """One of two is wrong, or the key has one value in a study."""
-    lines = [f"{key}={wrong(key)},{other(key)}" for key in KEYS if key != "seed"]
-    printed = assert_told(main, place, "-m", "method=lora", *lines)
+    lines = [f"{key}={wrong(key)},{other(key)}" for key in KEYS if key not in ("seed", "plan")]
+    printed = assert_told(main, place, "-m", "method=lora", "plan=true", *lines)
     # The fixture itself gives the last of several cache_dir.
-    missing = [key for key in KEYS if key not in (*TUNABLE, "seed", "cache_dir") and not told(printed, key)]
+    missing = [key for key in KEYS if key not in (*TUNABLE, "seed", "plan", "cache_dir") and not told(printed, key)]
     assert not missing, printed
     lines = [f"{key}={wrong(key)},{default(key)}" for key in TUNABLE]
     printed = assert_told(main, place, "-m", "method=lora", *PLAN, *lines)
@@ -168,7 +168,8 @@ def test_a_wrong_value_is_told_however_it_is_given(main: Main, place: Path, key:
         "fixed": ("-m", f"{key}={value}"),
         "axis": ("-m", f"axes=[{key}]", f"{key}={value},{other(key)}"),
     }.get(way, ("-m", "--config-dir", "own", "sweeps=own"))
-    assert key in assert_told(main, place, *given_)
+    more = () if key == "plan" else ("plan=true",)
+    assert key in assert_told(main, place, *given_, *more)
 
 
 def fields(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -239,7 +240,7 @@ def test_a_wrong_value_of_a_method_is_told_however_it_is_given(main: Main, place
         "axis": ("-m", f"method={method}", f"{key}=[[1]],[[2]]", f"axes=[{key}]"),
         "yaml": ("-m", "--config-dir", "own", "method=own"),
     }[way]
-    assert key in assert_told(main, place, *given_)
+    assert key in assert_told(main, place, *given_, *PLAN)
 
 
 MODEL = [
