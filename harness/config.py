@@ -234,8 +234,8 @@ def check(config: Config, problems: Problems) -> None:
     """Note every value of the common schema that breaks its rule."""
     train, tune, confirm, launch, slurm = config.train, config.tune, config.confirm, config.launch, config.slurm
     hardware = config.hardware
-    for name, value in _numbers(config):
-        problems.check(math.isfinite(value), f"{name} must be a finite number, not {value}.")
+    for key, number in _numbers(config):
+        problems.check(math.isfinite(number), f"{key} must be a finite number, not {number}.")
     for name in ("lr", "head_lr", "head_probe_c", "batch_size", "accumulate", "epochs", "eval_batch_size"):
         value = getattr(train, name)
         problems.check(value > 0, f"train.{name} must be above 0, not {value}.")

@@ -56,7 +56,7 @@ def base() -> DictConfig:
 @cache
 def cell(method: str = "lora") -> Cell:
     """A cell of a method, with nothing to tune."""
-    yaml = OmegaConf.load(ROOT / "conf/method" / f"{method}.yaml")
+    yaml: Any = OmegaConf.load(ROOT / "conf/method" / f"{method}.yaml")
     config = base().copy()
     OmegaConf.set_struct(config, False)
     config.method = yaml.method
