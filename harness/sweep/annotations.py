@@ -60,8 +60,10 @@ def fits(value: Any, hint: Any) -> bool:
 
 def _holds(value: Any, kind: Any, arguments: tuple[Any, ...]) -> bool:
     """Whether a value is a collection of a kind, of items of the types in its brackets."""
-    if not isinstance(kind, type) or issubclass(kind, enum.Enum):
+    if not isinstance(kind, type):
         return True
+    if issubclass(kind, enum.Enum):  # a YAML names its member
+        return isinstance(value, str)
     if issubclass(kind, Mapping):
         return isinstance(value, Mapping) and all(
             fits(part, argument) for pair in value.items() for part, argument in zip(pair, arguments, strict=False)
