@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -249,10 +251,21 @@ def later_keys() -> dict[str, Any]:
     }
 
 
+def _numbers(config: Config) -> Iterator[tuple[str, float]]:
+    """The numbers with a fraction of the schema, by key."""
+    sections = (TrainConfig, TuneConfig, ReportConfig, LaunchConfig, SlurmConfig, BudgetConfig, HardwareConfig)
+    for schema in sections:
+        name = schema.__name__.removesuffix("Config").lower()
+        values = ((f"{name}.{each.name}", getattr(getattr(config, name), each.name)) for each in fields(schema))
+        yield from ((key, value) for key, value in values if isinstance(value, float))
+
+
 def check(config: Config, problems: Problems) -> None:
     """Note every value of the common schema that breaks its rule."""
     train, tune, confirm, launch, slurm = config.train, config.tune, config.confirm, config.launch, config.slurm
     hardware = config.hardware
+    for key, number in _numbers(config):
+        problems.check(math.isfinite(number), f"{key} must be a finite number, not {number}.")
     for name in ("lr", "head_lr", "head_probe_c", "batch_size", "accumulate", "epochs", "eval_batch_size"):
         value = getattr(train, name)
         problems.check(value > 0, f"train.{name} must be above 0, not {value}.")
@@ -310,6 +323,7 @@ def check(config: Config, problems: Problems) -> None:
         "A budget is needed: set tune.trials or tune.seconds (or both).",
     )
     problems.check(tune.reduction_factor >= 2, f"tune.reduction_factor must be 2 or more, not {tune.reduction_factor}.")
+    problems.check(tune.seed >= 0, f"tune.seed must be 0 or more, not {tune.seed}.")
     check_search(tune, problems)
     problems.check(
         config.study is None or re.fullmatch(r"\w[\w.+-]*", config.study) is not None,

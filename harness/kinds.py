@@ -116,6 +116,14 @@ def with_target(node: Mapping[str, Any]) -> dict[str, Any]:
     return rest if TARGET in node else {**node, **rest}
 
 
+def class_path(node: Any) -> str | None:
+    """The dotted path of the class that a node is for, by `_target_`, `kind` or `peft_type`; None if it names none."""
+    if not isinstance(node, Mapping):
+        return None
+    path = with_target(node).get(TARGET) or PEFT_TYPES.get(str(node.get(PEFT_TYPE)))
+    return None if path is None else str(path)
+
+
 def named(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration in which classes that come with the program are named by kind, as files of this version do."""
     return _each_node(config, _named)

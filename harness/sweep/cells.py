@@ -1,7 +1,7 @@
 """From what was asked to cells: the only place that reads sweeps and composes configurations.
 
 Choices over config groups, over `task.*` or over a key listed in `axes` make cells; choices over `seed` name the
-confirmation seeds; every other sweep is tuned.
+confirmation seeds; every other sweep is tuned, if its key changes what is computed (`harness.sweep.keys`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,24 @@ from omegaconf.errors import OmegaConfBaseException
 from harness import metrics
 from harness.errors import HarnessError, Problems, nearest
 from harness.kinds import named
+from harness.record import digest
 from harness.sweep import present
 from harness.sweep.explain import explain, keys
-from harness.sweep.method_space import bind, has_key, method_space
+from harness.sweep.keys import (
+    check_axes,
+    check_choices,
+    check_names,
+    check_shared,
+    for_the_study,
+    one_choice,
+    refusal,
+)
+from harness.sweep.method_space import bind, has_key, held, method_space
 from harness.sweep.overrides import meant, normal, parse
 from harness.sweep.space import Parameter, parameter
+from harness.typed import as_typed
 
+LONGEST = 120  # characters of a cell's id, which names its directory
 NAMED = ("task", "model", "method")  # the groups whose choices name a cell
 
 
@@ -128,22 +140,20 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     problems = Problems()
     overrides = _overrides(loader, master, list(arguments), problems)
     request = _sort(loader, master, overrides, problems)
-    models = request.axes.get("model", [])
-    for key in ("model.path", "model.hub") if len(models) > 1 else ():
-        problems.check(
-            key not in request.fixed,
-            f"{request.fixed.get(key)} would give its files to each of {', '.join(models)}. Name one model "
-            "(model=own), or write a YAML for each model of yours (--config-dir).",
-        )
+    check_axes(list(master.get("axes") or []), overrides, problems)
+    check_shared(request.fixed, request.axes, problems)
     problems.raise_any()
 
-    cells, lacking = [], {}
+    cells: list[Cell] = []
+    names: list[tuple[str, str, str]] = []
+    lacking: dict[str, frozenset[str]] = {}
     for values in itertools.product(*request.axes.values()):
         chosen = dict(zip(request.axes, values, strict=True))
         try:
             cell, missing = _cell(loader, master, request, chosen)
             cells.append(cell)
             lacking[cell.id] = missing
+            names += [(group, chosen[group], getattr(cell, group)) for group in NAMED if group in chosen]
         except (HydraException, OmegaConfBaseException) as error:
             for message in explain(error, master):
                 problems.add(message)
@@ -161,6 +171,8 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
             known = {other for cell in cells for other in keys(cell.config)}
             hint = "" if key in known else f" {meant(key, sorted(known))}"
             problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key} to tune.{hint}")
+    check_names(names, problems)
+    problems.raise_any()
     if twice := {cell.id for cell in cells if sum(other.id == cell.id for other in cells) > 1}:
         problems.add(f"These cells are asked for twice: {', '.join(sorted(twice))}. Name each choice once.")
     problems.raise_any()
@@ -193,6 +205,7 @@ class _Request:
     axes: dict[str, list[str]] = field(default_factory=dict)
     tuned: dict[str, Override] = field(default_factory=dict)
     seeds: tuple[int, ...] | None = None
+    leaves: set[str] = field(default_factory=set)  # keys that a mapping fixes, as `train={lr: 1e-3}` does train.lr
 
 
 def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Override], problems: Problems) -> _Request:
@@ -200,9 +213,13 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
     for key, override in overrides.items():
         try:
             if not override.is_sweep_override():
+                one_choice(key, override.get_value_string())
                 request.fixed[key] = override.input_line or ""
+                request.leaves |= _leaves(override.value(), key)
             elif _is_axis(loader, master, override):
                 request.axes[key] = _choices(override)
+                for choice in request.axes[key]:
+                    one_choice(key, choice, request.axes[key])
                 if known := _options(loader, master, key):
                     # Some groups take several: regularise=r_drop,[r_drop,ema].
                     asked = {part for choice in request.axes[key] for part in choice.strip("[]").split(",") if part}
@@ -210,6 +227,10 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
                         problems.add(f"{key}={option}: there is no such {key}. {nearest(option, known)}")
             elif key == "seed":
                 request.seeds = tuple(int(value) for value in _choices(override))
+                for seed in request.seeds:
+                    problems.check(0 <= seed < 2**31, f"seed must lie in [0, 2147483647], not {seed}.")
+            elif reason := refusal(key, override.get_value_string()):
+                problems.add(f"{override.input_line}: {reason}")
             else:
                 parameter(override)  # what is no space for any cell is told once
                 request.tuned[key] = override
@@ -220,6 +241,12 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
     return request
 
 
+def _leaves(value: Any, key: str) -> set[str]:
+    """The keys that an override's mapping sets, and its own."""
+    inner = (_leaves(part, f"{key}.{name}") for name, part in value.items()) if isinstance(value, dict) else ()
+    return {key}.union(*inner)
+
+
 def _overrides(
     loader: ConfigLoader, master: DictConfig, arguments: list[str], problems: Problems
 ) -> dict[str, Override]:
@@ -227,7 +254,9 @@ def _overrides(
     params = OmegaConf.to_container(master.sweep.params, resolve=True)
     assert isinstance(params, dict)
     found: dict[str, Override] = {}
-    for line in [*(f"{key!s}={_text(value)}" for key, value in params.items()), *arguments]:
+    lines = [f"{key!s}={_text(value)}" for key, value in params.items()]
+    of_yaml: set[str] = set()
+    for number, line in enumerate(as_typed([*lines, *arguments])):
         try:
             override = parse(normal(line, lambda group: bool(_options(loader, master, group))), loader)
         except HarnessError as error:
@@ -236,6 +265,10 @@ def _overrides(
         key = override.get_key_element().lstrip("+~")
         found.pop(key, None)
         found[key] = override
+        (of_yaml.add if number < len(lines) else of_yaml.discard)(key)
+    for key, override in found.items():
+        if key in of_yaml and (reason := for_the_study(key, override)):
+            problems.add(f"sweep.params: {reason}")
     return found
 
 
@@ -249,13 +282,13 @@ def _is_axis(loader: ConfigLoader, master: DictConfig, override: Override) -> bo
     key = override.get_key_element().lstrip("+")
     if not (_options(loader, master, key) or key.startswith("task.") or key in (master.get("axes") or [])):
         return False
+    if reason := refusal(key, override.get_value_string(), axis=True):
+        raise HarnessError(f"{override.input_line}: {reason}")
     if not override.is_discrete_sweep():
         raise HarnessError(f"{override.input_line}: {key} makes cells, so it takes a list of choices, not an interval.")
-    if key == "tracker":  # it follows the whole study and changes no result
-        several = override.input_line.partition("=")[2] if override.input_line else ""
-        raise HarnessError(
-            f"{override.input_line}: a study has no cells of trackers. To have several at once: tracker=[{several}]"
-        )
+    value = override.value()
+    if getattr(value, "tags", None) or getattr(value, "shuffle", False):
+        raise HarnessError(f"{override.input_line}: {key} makes cells, so it takes a plain list: no tags, no shuffle.")
     return True
 
 
@@ -282,6 +315,8 @@ def _cell(
     loader: ConfigLoader, master: DictConfig, request: _Request, chosen: dict[str, str]
 ) -> tuple[Cell, frozenset[str]]:
     config, missing = present.load(loader, master, request.fixed, chosen)
+    choices = dict(config.hydra.runtime.choices)
+    check_choices(choices)
     OmegaConf.set_struct(config, False)
     config.pop("hydra")
     OmegaConf.set_struct(config, True)
@@ -294,18 +329,23 @@ def _cell(
     }
     cell_id = ".".join([*names.values(), *(f"{key.rpartition('.')[2]}-{value}" for key, value in variant.items())])
     ignored = tuple(f"{section}." for section in config.method.get("ignores") or ())
-    own = method_space(loader, config, request.fixed)
+    yaml = f"method/{choices['method']}.yaml"
+    own = method_space(loader, config, lambda key: key in request.leaves or key in chosen, yaml)
     space = {key: entry for key, (entry, _) in own.items()}
     space |= {
-        key: parameter(override, OmegaConf.select(config, key))
+        key: parameter(override, *held(config, key))
         for key, override in request.tuned.items()
         if has_key(config, key) and not key.startswith(ignored)
     }
     conditions = {key: when for key, (_, when) in own.items() if when}
     missing |= {key for key in request.tuned if not has_key(config, key)}
-    return Cell(_slug(cell_id), **names, variant=variant, config=config, space=bind(space, conditions, config)), missing
+    space = bind(space, conditions, config, yaml)
+    return Cell(_slug(cell_id), **names, variant=variant, config=config, space=space), missing
 
 
 def _slug(text: str) -> str:
-    """A name that is safe as a directory on every file system."""
-    return "".join(c if c.isalnum() or c in "._-+" else "_" for c in text)[:120]
+    """A name that is safe as a directory on every file system; a short hash keeps apart what it makes alike."""
+    safe = "".join(c if c.isalnum() or c in "._-+" else "_" for c in text)
+    if safe == text and len(text) <= LONGEST:
+        return text
+    return f"{safe[: LONGEST - 9]}-{digest(text)[:8]}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, Problems, typed
 from harness.sweep.overrides import OF_CELLS, key_kind, meant, normal
+from harness.typed import as_typed
 
 _FLAGS = (
     "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun",
@@ -82,7 +83,7 @@ def read(arguments: Sequence[str], root: Path) -> CommandLine:
         return any((place / name).is_dir() for place in places)
 
     overrides = []
-    for line in lines:
+    for line in as_typed(lines):
         try:
             overrides.append(normal(line, is_group))
         except HarnessError as error:

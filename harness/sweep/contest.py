@@ -13,11 +13,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.config import Config
 from harness.limits import rank
-from harness.record import Record, RunSpec
+from harness.record import Record, RunSpec, now
 from harness.sweep.choice import Choice
 from harness.sweep.judged import judged
 from harness.sweep.lane import Lane
-from harness.sweep.prepare import Ready
+from harness.sweep.prepare import UNCOMPOSED, Ready
 from harness.sweep.progress import CellView
 from harness.sweep.reconcile import Records, prune
 from harness.sweep.tell import Told, told, why_none
@@ -91,12 +91,22 @@ class Contest:
             spec = self._todo.popleft() if self._todo else self._new()
             if spec is None:
                 return None
-            record = self._records.finished(spec)
+            record = self._records.finished(spec) or self._uncomposed(spec)
             if record is None:
                 self.active[spec.directory] = spec
                 self.started += 1
                 return spec
             self.settle(spec, record)  # its signature has an answer already
+
+    def _uncomposed(self, spec: RunSpec) -> Record | None:
+        """The record of a run whose configuration cannot be composed: it fails, and others go on. None if it can."""
+        if (found := spec.config.get(UNCOMPOSED)) is None:
+            return None
+        record = spec.new_record("failed", f"Its configuration cannot be composed: {found['why']}")
+        record.ended = now()
+        record.write(spec.paths.record)
+        self._records.refresh(spec.paths)
+        return record
 
     def adopt(self, found: RunSpec) -> bool:
         """Take note that a run is under way already; False if this study does not want it (any more), or further on."""

@@ -13,6 +13,9 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from harness.errors import nearest, typed
+from harness.kinds import class_path
+from harness.schema import without_value
+from harness.sweep.mistyped import mistyped
 from harness.sweep.neighbors import hydra_answer
 from harness.sweep.overrides import GROUPS, meant
 
@@ -46,7 +49,7 @@ def explain(error: BaseException, config: DictConfig | None = None) -> list[str]
     for pattern, say in _RULES:
         if match := re.search(pattern, text, re.DOTALL):
             return [say(match, config)]
-    return [" ".join(line.strip() for line in text.splitlines() if line.strip())]
+    return [mistyped(text) or " ".join(line.strip() for line in text.splitlines() if line.strip())]
 
 
 def _choice(match: re.Match[str], config: DictConfig | None) -> str:
@@ -62,9 +65,10 @@ def _choice(match: re.Match[str], config: DictConfig | None) -> str:
 def _type(match: re.Match[str], config: DictConfig | None) -> str:
     where = re.search(r"full_key: (\S+)", match.string)
     kind = match[2].lower()
+    hint = without_value(where[1], match[1]) if where else ""
     return (
         f"{where[1] if where else 'A value'}={match[1]}: this key takes {'an' if kind[0] in 'aeiou' else 'a'} {kind}, "
-        f"not {match[1]!r}."
+        f"not {match[1]!r}{hint}."
     )
 
 
@@ -141,12 +145,13 @@ def _takes(config: DictConfig, parent: str, leaf: str) -> str | None:
     if parent in ("slurm.environment", "slurm.additional_parameters", "slurm.coordinator"):
         return f"{parent} takes keys of your own, each added with a +."
     node = OmegaConf.select(config, parent) if parent else None
-    if not OmegaConf.is_dict(node) or "_target_" not in node:
+    target = class_path(OmegaConf.to_container(node) if OmegaConf.is_dict(node) else None)
+    if target is None:
         return None
     with suppress(Exception):  # a target that cannot be imported is told of where it is built
-        names = inspect.signature(get_object(str(node["_target_"]))).parameters
+        names = inspect.signature(get_object(target)).parameters
         if leaf in names:
-            return f"the configuration leaves this to the default of {str(node['_target_']).rpartition('.')[2]}."
+            return f"the configuration leaves this to the default of {target.rpartition('.')[2]}."
     return None
 
 

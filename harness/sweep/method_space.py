@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, IntegerNode, OmegaConf
 
 from harness.errors import HarnessError, Problems
+from harness.sweep.keys import refusal
 from harness.sweep.space import Parameter, parameter
 
 
 def method_space(
-    loader: ConfigLoader, config: DictConfig, fixed: Container[str]
+    loader: ConfigLoader, config: DictConfig, fixed: Callable[[str], bool], choice: str
 ) -> dict[str, tuple[Parameter, Mapping[str, Any]]]:
     """The space that a method declares, less the keys that are fixed: each key with its condition as written.
 
-    An entry is a sweep, or `{sweep: ..., when: {<other key>: <value or list of values>}}`.
+    An entry is a sweep, or `{sweep: ..., when: {<other key>: <value or list of values>}}`. That of a fixed key is not
+    read: its interval may not fit the value.
+
+    Args:
+        loader: Hydra's.
+        config: the cell's.
+        fixed: whether a key has one value in this cell.
+        choice: the method's YAML, for messages.
 
     Raises:
         HarnessError: everything that is no space.
@@ -29,7 +37,9 @@ def method_space(
     space: dict[str, tuple[Parameter, Mapping[str, Any]]] = {}
     problems = Problems()
     for key, entry in (config.method.get("space") or {}).items():
-        where = f"conf/method/{config.method.name}.yaml: space: {key}: {entry}"
+        where = f"{choice}: space: {key}: {entry}"
+        if fixed(key):
+            continue
         if not problems.check(has_key(config, key), f"{where}: the configuration has no such key."):
             continue
         sweep, when = entry, cast(dict[str, Any], {})
@@ -42,16 +52,23 @@ def method_space(
             sweep, when = entry["sweep"], cast(dict[str, Any], OmegaConf.to_container(entry)).get("when") or {}
         try:
             override = parser.parse_override(f"{key}={sweep}")
-            if problems.check(override.is_sweep_override(), f"{where}: this is one value, not a sweep."):
-                space[key] = parameter(override, OmegaConf.select(config, key)), when
+            if not problems.check(override.is_sweep_override(), f"{where}: this is one value, not a sweep."):
+                continue
+            if reason := refusal(key, str(sweep)):
+                problems.add(f"{where}: {reason}")
+                continue
+            space[key] = parameter(override, *held(config, key), f"{choice}: space: {key}: {sweep}"), when
         except (HydraException, HarnessError) as error:
             problems.add(f"{where}: {str(error).splitlines()[0]}")
     problems.raise_any()
-    return {key: found for key, found in space.items() if key not in fixed}
+    return space
 
 
 def bind(
-    space: Mapping[str, Parameter], conditions: Mapping[str, Mapping[str, Any]], config: DictConfig
+    space: Mapping[str, Parameter],
+    conditions: Mapping[str, Mapping[str, Any]],
+    config: DictConfig,
+    choice: str = "method",
 ) -> dict[str, Parameter]:
     """Tie the entries of a space to their conditions.
 
@@ -61,6 +78,7 @@ def bind(
         space: without conditions.
         conditions: by key, as written: {other key: value or list of values}.
         config: the cell's.
+        choice: the method's YAML, for messages.
 
     Raises:
         HarnessError: a condition names a key that does not exist or comes later, or a value that it cannot have.
@@ -72,7 +90,7 @@ def bind(
     for key, written in conditions.items():
         when, settled = {}, True
         for other, value in written.items():
-            where = f"conf/method/{config.method.name}.yaml: space: {key}: when: {other}: {value}"
+            where = f"{choice}: space: {key}: when: {other}: {value}"
             values = value if isinstance(value, list) else [value]
             if other in bound:
                 try:
@@ -98,3 +116,12 @@ def has_key(config: DictConfig, key: str) -> bool:
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     return OmegaConf.is_dict(node) and leaf in cast(DictConfig, node)
+
+
+def held(config: DictConfig, key: str) -> tuple[Any, bool]:
+    """What a key holds, and whether the schema lets it hold nothing else than integers; see `parameter`."""
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    integers = OmegaConf.is_dict(node) and isinstance(cast(DictConfig, node)._get_node(leaf), IntegerNode)
+    value = OmegaConf.select(config, key)
+    return (0 if integers and value is None else value), integers

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.build import build
@@ -19,9 +19,13 @@ from harness.kinds import check_kinds
 from harness.models import ResolvedModel
 from harness.models.examine import examined
 from harness.record import RunSpec, digest, models_digest, signature
+from harness.report.settings import Settings
 from harness.sweep.cells import Cell
 from harness.sweep.explain import explain
 from harness.sweep.samplers import check_sampler
+from harness.sweep.values import Checks
+
+UNCOMPOSED = "uncomposed"  # in the configuration of a trial whose values cannot be composed: they, and why
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,16 @@ class Ready:
     warnings: tuple[str, ...]
     architecture: str | None = None
 
+    def _config(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The resolved configuration with tuned values; one that cannot be composed says why, and is never run."""
+        base = {**self.base, "train": dict(self.base["train"])}
+        if not values:
+            return base
+        try:
+            return self.cell.resolve(values)
+        except OmegaConfBaseException as error:
+            return base | {UNCOMPOSED: {"values": dict(values), "why": " ".join(explain(error, self.cell.config))}}
+
     def spec(
         self,
         directory: Path,
@@ -67,7 +81,7 @@ class Ready:
             stop_epoch: see `TrainConfig.stop_epoch`; None leaves the configuration's.
             more: further fields of `RunSpec`.
         """
-        config = self.cell.resolve(values) if values else {**self.base, "train": dict(self.base["train"])}
+        config = self._config(values)
         config["seed"] = seed
         if stop_epoch is not None:
             config["train"]["stop_epoch"] = stop_epoch
@@ -86,16 +100,23 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
     Raises:
         HarnessError: everything that is wrong, at once.
     """
+    cells = list(cells)
     problems = Problems()
     check_common(config, problems)
     for name in ("runs_dir", "reports_dir", "cache_dir"):
         problems.check(str(config[name]).strip() != "", f"{name}= names no directory. Leave it out for its default.")
     if not check_writable("cache_dir", cache_dir(config), problems):
         problems.raise_any()  # looking for a model writes to it
+    try:
+        settings = cast(dict[str, Any], OmegaConf.to_container(config.report, resolve=True))
+        Settings(**settings).check({cell.metric for cell in cells})
+    except HarnessError as error:
+        problems.extend(error)
     loaded: dict[str, Any] = {}
     resolved: dict[str, Any] = {}
     augmentations: dict[str, Any] = {}
     ready = []
+    checks = Checks()
     for cell in cells:
         try:
             base = cell.resolve({})
@@ -103,7 +124,8 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
             for message in explain(error, cell.config):
                 problems.add(message)
             continue
-        check_common(cell.config, problems)
+        checks.fixed(cell, base, problems)
+        checks.tuned(cell, base, problems)
         _check_devices(base["device"], problems)
         if not check_kinds(base, problems):
             continue
@@ -117,7 +139,7 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
             except HarnessError as error:
                 problems.extend(error)
         ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
-        parts = {} if "augment" in ignores else base.get("augment") or {}
+        parts = {} if "augment" in ignores or checks.of_section("augment", base) else base.get("augment") or {}
         others = [
             _once(augmentations, part, problems, lambda node, p=packages, c=cache: build(node, p).ready(c))
             for part in parts.values()

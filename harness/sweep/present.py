@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
@@ -14,6 +13,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from harness.errors import HarnessError, nearest
+from harness.kinds import class_path
 from harness.sweep.explain import unknown_key
 from harness.sweep.overrides import OF_CELLS
 
@@ -94,8 +94,8 @@ def _check_added(lines: Sequence[str], config: DictConfig) -> None:
         if not key.startswith(OF_CELLS):
             continue
         node = OmegaConf.select(config, parent) if parent else None
-        target = str(cast(DictConfig, node).get("_target_") or "") if OmegaConf.is_dict(node) else ""
-        if not target:
+        target = class_path(OmegaConf.to_container(node) if OmegaConf.is_dict(node) else None)
+        if target is None:
             continue
         try:
             taken = inspect.signature(get_object(target)).parameters

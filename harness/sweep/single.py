@@ -6,16 +6,18 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 
 from harness.console import new_console
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Problems
 from harness.launch import use_threads
 from harness.record import Pack, Record
 from harness.sweep.cells import NAMED, Cell
 from harness.sweep.coordinator import Interrupt
+from harness.sweep.keys import check_choices, one_choice
 from harness.sweep.prepare import prepare
 from harness.sweep.progress import tell
 from harness.track import Following
@@ -34,6 +36,7 @@ def run_single(config: DictConfig) -> int:
             "slurm=<profile> and launch.detach send the runs of a study to a cluster, and this is one run, in this "
             "process. Make it a study (-m), or leave them out."
         )
+    _check_choices()
     console = new_console()
     nodes = cast(dict[str, Any], OmegaConf.to_container(config.tracker, resolve=True))
     Following.check(nodes, config.packages)
@@ -72,6 +75,22 @@ def run_single(config: DictConfig) -> int:
         soft_wrap=True,
     )
     return 0
+
+
+def _check_choices() -> None:
+    """Refuse a list of several tasks, models or methods, and say how a study has a cell each."""
+    if not HydraConfig.initialized():
+        return
+    hydra = HydraConfig.get()
+    problems = Problems()
+    for argument in hydra.overrides.task:
+        key, _, value = argument.partition("=")
+        try:
+            one_choice(key.lstrip("+"), value)
+        except HarnessError as error:
+            problems.extend(error)
+    problems.raise_any()
+    check_choices(dict(hydra.runtime.choices))
 
 
 def _execute(console: Console, config: DictConfig, pack: Pack) -> Record | None:

@@ -6,7 +6,7 @@
 | `range(1,9)`, `range(1,9,2)` | integers, end excluded |
 | `range(0.0,1.0,0.25)` | floats with that step, end excluded |
 | `interval(0.0,0.5)`, `tag(log,interval(1e-5,1e-2))` | floats |
-| the same over a key that holds an integer, `int(interval(1,64))` | integers, both ends included |
+| the same over a key that takes an integer, `int(interval(1,64))` | integers, both ends included |
 
 A space may be conditional: an entry with `when` exists only where keys before it have certain values. Such spaces are
 sampled define-by-run.
@@ -34,6 +34,7 @@ from optuna.distributions import (
 from harness.errors import HarnessError
 
 TAGS = {"log"}
+MOST = 1_000_000  # values of a range: more are not listed
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -48,6 +49,7 @@ class Parameter:
         values: the choices of a categorical parameter; None for numeric ones.
         when: keys before it in the space, each with the values (sampled form) with which this one is tuned; empty if it
             always is.
+        declared: where the method's YAML declares it, for messages; None if an override asks for it.
     """
 
     key: str
@@ -55,10 +57,25 @@ class Parameter:
     distribution: BaseDistribution
     values: tuple[Any, ...] | None = None
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    declared: str | None = None
 
     def active(self, params: Mapping[str, Any]) -> bool:
         """Whether it is tuned, given the values of the keys before it; one whose own condition fails has no value."""
         return all(key in params and params[key] in values for key, values in self.when.items())
+
+    @property
+    def written(self) -> str:
+        """Where its values were asked for, for messages."""
+        return self.declared or f"{self.key}={self.sweep}"
+
+    @property
+    def extremes(self) -> list[Any]:
+        """The configuration values that stand for all: each choice, or both ends."""
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return list(self.values or d.choices)
+        assert isinstance(d, IntDistribution | FloatDistribution)
+        return [d.low, d.high] if d.low < d.high else [d.low]
 
     @property
     def described(self) -> str:
@@ -109,22 +126,26 @@ class Parameter:
         return [d.low + i * d.step for i in range(self.size or 0)]
 
 
-def parameter(override: Override, default: Any = None) -> Parameter:
+def parameter(override: Override, default: Any = None, typed: bool = True, declared: str | None = None) -> Parameter:
     """Read a sweep override.
 
     Args:
         override: holds a sweep.
         default: the key's value in the configuration; an interval over a key that holds an integer holds integers.
+        typed: whether the key takes nothing but integers if its default is one; else fractional ends make floats.
+        declared: see `Parameter`.
 
     Raises:
         HarnessError: bounds, tags or choices that make no space.
     """
     key, text = override.get_key_element(), override.get_value_string()
     value = override.value()
+    if getattr(value, "shuffle", False):
+        raise HarnessError(f"{key}={text}: the sampler decides the order in which values are tried: leave shuffle out.")
     if isinstance(value, IntervalSweep):
-        return Parameter(key, text, _interval(key, text, value, default))
+        return Parameter(key, text, _interval(key, text, value, default, typed), declared=declared)
     if isinstance(value, RangeSweep):
-        return Parameter(key, text, _range(key, text, value))
+        return Parameter(key, text, _range(key, text, value), declared=declared)
     if isinstance(value, ChoiceSweep):
         if value.tags:
             raise HarnessError(f"{key}={text}: a choice takes no tags; only an interval knows `log`.")
@@ -133,7 +154,7 @@ def parameter(override: Override, default: Any = None) -> Parameter:
         originals = tuple(Override._convert_value(item) for item in value.list)
         if len(values) != len(originals):
             raise HarnessError(f"{key}={text}: a choice is named twice.")
-        return Parameter(key, text, CategoricalDistribution(values), originals)
+        return Parameter(key, text, CategoricalDistribution(values), originals, declared=declared)
     raise HarnessError(
         f"{key}={text} is no search space. Write choice(a,b), range(1,9) or tag(log,interval(1e-5,1e-2))."
     )
@@ -179,19 +200,22 @@ def describe(space: Mapping[str, Parameter]) -> dict[str, str]:
     return found
 
 
-def _interval(key: str, text: str, sweep: IntervalSweep, default: Any) -> BaseDistribution:
+def _interval(key: str, text: str, sweep: IntervalSweep, default: Any, typed: bool) -> BaseDistribution:
     low, high = sweep.start, sweep.end
     assert low is not None
     assert high is not None
     if unknown := set(sweep.tags) - TAGS:
         raise HarnessError(f"{key}={text}: unknown tag {', '.join(sorted(unknown))}. Known: {', '.join(sorted(TAGS))}.")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise HarnessError(f"{key}={text}: an interval needs two finite ends, not {low} and {high}.")
     if low >= high:
         raise HarnessError(f"{key}={text}: an interval needs low < high, not {low} >= {high}.")
     log = "log" in sweep.tags
     if log and low <= 0:
         raise HarnessError(f"{key}={text}: a logarithmic interval needs low above 0, not {low}.")
-    whole = isinstance(default, int) and not isinstance(default, bool)
-    if whole and not (float(low).is_integer() and float(high).is_integer()):
+    integers = float(low).is_integer() and float(high).is_integer()
+    whole = isinstance(default, int) and not isinstance(default, bool) and (typed or integers)
+    if whole and not integers:
         raise HarnessError(f"{key}={text}: {key} holds an integer, so the interval's ends must be integers, too.")
     if whole or (isinstance(low, int) and isinstance(high, int)):
         low, high = int(low), int(high)
@@ -203,8 +227,17 @@ def _range(key: str, text: str, sweep: RangeSweep) -> BaseDistribution:
     start, stop, step = sweep.start, sweep.stop, sweep.step
     assert start is not None
     assert stop is not None
+    if sweep.tags:
+        raise HarnessError(
+            f"{key}={text}: a range takes no tags; only an interval knows `log`. For values at equal ratios list them: "
+            f"{key}=1e-4,1e-3,1e-2."
+        )
+    if not all(map(math.isfinite, (start, stop, step))):
+        raise HarnessError(f"{key}={text}: a range needs a finite start, stop and step.")
     if step <= 0 or start >= stop:
         raise HarnessError(f"{key}={text}: a range needs start < stop and a step above 0.")
+    if (stop - start) / step > MOST:
+        raise HarnessError(f"{key}={text}: a range lists at most {MOST:,} values; for more: interval({start},{stop}).")
     if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
         return IntDistribution(start, start + (stop - 1 - start) // step * step, step=step)
     values = [float(value) for value in sweep.range()]

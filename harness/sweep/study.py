@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +29,6 @@ from harness.launch.submissions import Jobs
 from harness.machine import restarts
 from harness.price import described
 from harness.record import STOP, RunPaths, study_argument
-from harness.report.settings import Settings
 from harness.sweep import question
 from harness.sweep.budget import Budget, check_dollars
 from harness.sweep.cells import Asked, compose
@@ -76,7 +75,6 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     directory = Path(config.runs_dir) / name
     question.check_same(directory, ready, config.tune)
     question.looks(directory, plan_looks(config.confirm, len(asked.seeds)))
-    Settings(**asdict(config.report)).check({cell.metric for cell in asked.cells})
     trackers.check(config.tracker, config.packages)
     check_joint(asked.cells, config.tune)
     by_id = {each.cell.id: each for each in ready}

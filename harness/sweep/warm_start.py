@@ -21,8 +21,10 @@ from harness.record import Record
 from harness.sweep import question
 from harness.sweep.cells import Cell
 from harness.sweep.joint import groups
+from harness.sweep.keys import operational
 from harness.sweep.prepare import Ready
 from harness.sweep.reconcile import Records
+from harness.sweep.values import Checks
 
 SHARE = 0.5  # of a cell's trials that earlier studies may fill: the search must be able to leave them behind
 
@@ -101,7 +103,7 @@ def warm_starts(ready: Sequence[Ready], config: Config, directory: Path) -> tupl
         rivals = sharing[cell.id] if config.tune.mode == "joint" else 1  # cells with which it shares tune.trials
         most = max(1, int(SHARE * trials) // rivals) if trials is not None else len(best)
         if cell.id in began:
-            found[cell.id] = [_again(cell, start) for start in began[cell.id]]
+            found[cell.id] = [_again(cell, start, directory) for start in began[cell.id]]
             continue
         starts: list[Start] = []
         for one in sorted(best, key=lambda b, c=cell: (b.record.model != c.model, b.record.task != c.task)):  # type: ignore[misc] # mypy infers no type for a default
@@ -120,11 +122,16 @@ def warm_starts(ready: Sequence[Ready], config: Config, directory: Path) -> tupl
     return found, unused
 
 
-def _again(cell: Cell, start: Mapping[str, Any]) -> Start:
+def _again(cell: Cell, start: Mapping[str, Any], directory: Path) -> Start:
     values = start["hyperparameters"]
-    return Start(
-        start["study"], start["cell"], start["trial"], start["metric"], start["val"], values, cell.encode(values)
-    )
+    try:
+        encoded = cell.encode(values)
+    except (ValueError, TypeError) as error:
+        raise HarnessError(
+            f"{directory / question.ASKED}: warm_start of {cell.id}: {dict(values)} lies outside the search space "
+            f"({error}). Mend it, or name another study (study=<name>)."
+        ) from error
+    return Start(start["study"], start["cell"], start["trial"], start["metric"], start["val"], values, encoded)
 
 
 def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
@@ -159,7 +166,7 @@ def _fit(cell: Cell, best: _Best) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     earlier = best.record.hyperparameters
     for key, value in earlier.items():
-        if key not in cell.space and OmegaConf.select(cell.config, key) != value:
+        if key not in cell.space and not operational(key) and OmegaConf.select(cell.config, key) != value:
             raise HarnessError(f"there {key} was {value}, here it is {OmegaConf.select(cell.config, key)}, not tuned.")
     values = {}
     for key in cell.space:
@@ -168,6 +175,8 @@ def _fit(cell: Cell, best: _Best) -> tuple[dict[str, Any], dict[str, Any]]:
             values[key] = old
     try:
         encoded = cell.encode(values)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise HarnessError(f"its values lie outside this search space ({error}).") from error
+    if wrong := Checks().of_values(cell, {key: value for key, value in values.items() if key.startswith("train.")}):
+        raise HarnessError(*wrong)
     return {key: values.get(key, OmegaConf.select(cell.config, key)) for key in encoded}, encoded
