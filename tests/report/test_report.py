@@ -193,7 +193,7 @@ def test_command_explains_itself_and_its_errors(tmp_path: Path) -> None:
     )
     done = subprocess.run([*command, str(tmp_path / "none")], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
-    assert done.stderr.startswith("There is no study at")
+    assert done.stderr.startswith("Error: There is no study at")
     assert "Traceback" not in done.stderr
 
 
