@@ -232,7 +232,7 @@ def test_help_answers_fast_and_loads_no_torch(cli: Callable[..., subprocess.Comp
     """It lists the choices and the commands."""
     shown = cli("--help")
     assert shown.returncode == 0, shown.stderr
-    for word in ("banking77", "linear_probe", "minilm", "harness.report", "harness.predict", "plan=true"):
+    for word in ("banking77", "linear_probe", "minilm", "harness report", "harness predict", "plan=true"):
         assert word in shown.stdout
     heavy = ("torch", "transformers", "optuna", "pandas")
     code = f"import sys, harness.app; sys.exit(any(name in sys.modules for name in {heavy}))"

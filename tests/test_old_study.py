@@ -1,6 +1,7 @@
 """A study of an earlier version, whose files name class paths: it goes on, and its models are used, as they lie there.
 
-`golden/study` was left by `python -m harness -m study=old` with ARGUMENTS; its tokenizer files are those of MiniLM.
+`golden/study` was left by `python -m harness -m study=old` with ARGUMENTS, less its binary files: the tokenizer is MiniLM's, and
+tests write weights of the same names and shapes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from harness.build import build
 from harness.machine import device_name
@@ -30,6 +33,18 @@ CELLS = ("demo.minilm.linear_probe", "demo.minilm.lora")
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     return Path(shutil.copytree(Path(__file__).parent / "golden" / "study", tmp_path / "runs" / "old"))
+
+
+def weights(model: Path) -> None:
+    """Write the weights of a saved model: a head for 30 classes and, where it has an adapter, LoRA factors of rank 8."""
+    save_file({"bias": torch.zeros(30), "weight": torch.eye(30, 384)}, model / "head.safetensors")
+    if (model / "adapter").is_dir():
+        names = [
+            f"base_model.model.encoder.layer.{layer}.attention.self.{part}.lora_{factor}.weight"
+            for layer in range(6) for part in ("query", "value") for factor in "AB"
+        ]  # fmt: skip
+        tensors = {name: torch.zeros((8, 384) if "lora_A" in name else (384, 8)) for name in names}
+        save_file(tensors, model / "adapter" / "adapter_model.safetensors")
 
 
 def records(study: Path) -> dict[str, str]:
@@ -68,11 +83,12 @@ def test_plans_know_the_runs_of_earlier_versions(old: Path, main: Main) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_saved_models_are_loaded(old: Path, cache: Path, cell: str) -> None:
-    """With the predictions that they had."""
+    """From what their files say, with weights of the names that they had."""
     (directory,) = (old / "runs" / cell).glob("confirm-*/model")
     backbone = build(yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8"))).resolve(cache)
     for file in backbone.path.glob("tokenizer*.json"):
         shutil.copy(file, directory)
+    weights(directory)
     model = load(directory, cache_dir=cache)
     assert len(model.labels) == 30
     assert model.predict(["Where is my parcel? It should have come yesterday."])[0] in model.labels

@@ -173,9 +173,9 @@ def make(case: Case, backbone: nn.Module, seed: int, device: torch.device) -> Me
     """A member of rank 8 on the backbone's own tensors."""
     method = build(
         {
-            "_target_": "harness.methods.peft_method.PeftMethod",
+            "kind": "peft",
             "name": "lora",
-            "config": {"_target_": "peft.LoraConfig", "r": 8, "lora_alpha": 16, "lora_dropout": 0.1},
+            "config": {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "lora_dropout": 0.1},
         }
     )
     # Copies of a large backbone would not fit beside each other; modules are copied, tensors are not.
