@@ -1,7 +1,7 @@
 """A study of an earlier version, whose files name class paths: it goes on, and its models are used, as they lie there.
 
-`golden/study` was left by `python -m harness -m study=old` with ARGUMENTS, less its binary files: the tokenizer is MiniLM's, and
-tests write weights of the same names and shapes.
+`golden/study` was left by `python -m harness -m study=old` with ARGUMENTS, less its binary files: the tokenizer is
+MiniLM's, and tests write weights of the same names and shapes.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def old(tmp_path: Path) -> Path:
 
 
 def weights(model: Path) -> None:
-    """Write the weights of a saved model: a head for 30 classes and, where it has an adapter, LoRA factors of rank 8."""
-    save_file({"bias": torch.zeros(30), "weight": torch.eye(30, 384)}, model / "head.safetensors")
+    """Write a saved model's weights: a head for 30 classes and, where it has an adapter, LoRA factors of rank 8."""
+    save_file({"head.bias": torch.zeros(30), "head.weight": torch.eye(30, 384)}, model / "head.safetensors")
     if (model / "adapter").is_dir():
         names = [
             f"base_model.model.encoder.layer.{layer}.attention.self.{part}.lora_{factor}.weight"
