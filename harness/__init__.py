@@ -5,6 +5,6 @@ import sys
 __version__ = "0.1.0"
 
 if sys.argv[:1] == ["-m"]:  # as `python -m harness...` begins, before it imports what a file may hide
-    from harness import shadows
+    from harness.system import shadowed_modules
 
-    shadows.refuse()
+    shadowed_modules.refuse()

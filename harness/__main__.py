@@ -33,7 +33,7 @@ def main() -> int:
     elif re.fullmatch(r"[\w-]+", name) and not name.startswith("-"):
         known = [RUN, *SUBCOMMANDS]
         return say_problems([f"harness {name}: there is no such command. {nearest(name, known)}"])
-    from harness import app
+    from harness.cli import main as app
 
     app.main()
     return 0

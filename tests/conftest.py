@@ -19,6 +19,18 @@ CI_MAY_SKIP = ("needs CUDA",)  # reasons that hold on a machine without a GPU
 
 
 @pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write a file and give its path."""
+
+    def _write(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return _write
+
+
+@pytest.fixture
 def data() -> Path:
     """The directory of the openly licensed data sets."""
     if "HARNESS_DATA" not in os.environ:
@@ -43,7 +55,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start_seconds() -> float:
     """What the start of one worker takes on this machine today: tests scale their time limits by it."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import harness.launch.preload"], check=True)
+    subprocess.run([sys.executable, "-c", "import harness.launch.local.preload"], check=True)
     return time.monotonic() - began
 
 
@@ -51,7 +63,7 @@ def start_seconds() -> float:
 def _removes_the_short_model() -> Iterator[None]:
     """What `shorten` wrote goes with the session: processes of pytest-xdist may end without their `atexit`."""
     yield
-    small = sys.modules.get("tests.small")
+    small = sys.modules.get("tests.helpers.small_dataset")
     if small is not None and small.shorten.cache_info().currsize:
         shutil.rmtree(small.shorten(), ignore_errors=True)
 
@@ -83,7 +95,7 @@ def main(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
     """The command line within this process, for what fails before compute: (exit code, everything it printed)."""
-    from harness import app
+    from harness.cli import main as app
 
     def run(*arguments: str) -> tuple[int, str]:
         monkeypatch.chdir(tmp_path)
@@ -102,8 +114,8 @@ def main(
 
 # What takes longest: begun last, one of these would keep one process busy while the others have nothing left.
 LONGEST = (
-    "tests/test_survival.py", "tests/methods/test_conformance.py", "tests/packed/test_minilm.py",
-    "tests/sweep/test_asha_study.py", "tests/test_train.py", "tests/report/test_browser.py",
+    "tests/study/test_survival.py", "tests/methods/test_conformance.py", "tests/training/fused/test_minilm.py",
+    "tests/study/test_asha_study.py", "tests/training/test_loop.py", "tests/report/page/test_browser.py",
 )  # fmt: skip
 
 

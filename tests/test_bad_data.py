@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks.conftest import make, problems
+from tests.helpers.text_tasks import make, problems
 
 Main = Callable[..., tuple[int, str]]
 

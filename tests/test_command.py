@@ -14,7 +14,7 @@ import yaml
 from harness import __main__ as entry
 from harness.command import command
 from harness.errors import HarnessError
-from tests.small import ROOT
+from tests.helpers.small_dataset import ROOT
 
 Run = Callable[..., tuple[int, str]]
 

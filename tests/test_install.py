@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.small import ROOT
+from tests.helpers.small_dataset import ROOT
 
 
 @pytest.fixture(scope="module")

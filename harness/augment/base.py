@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.data.dataset import Split
 from harness.errors import Problems
-from harness.record import digest
-from harness.tasks.data import Split
+from harness.records.signature import digest
 
 Generator = np.random.Generator
 

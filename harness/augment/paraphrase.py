@@ -11,8 +11,9 @@ from typing import Any
 
 from harness.augment.base import Augmentation, Generator, Surroundings
 from harness.errors import HarnessError, Problems
-from harness.models.source import Model, ResolvedModel
-from harness.record import digest, write_json
+from harness.models.pretrained import Model, ResolvedModel
+from harness.records.files import write_json
+from harness.records.signature import digest
 
 FORMAT = 1  # of the cache's files; raised when they or the way they are made change
 CHUNK = 32  # texts that are generated and cached together; this much is lost when a process is killed

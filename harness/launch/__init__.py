@@ -1,6 +1,6 @@
 """Where packs execute: inline, a pool of warm local processes, jobs of a Slurm cluster."""
 
 from harness.launch.base import Job, Launcher, Outcome, use_threads
-from harness.launch.build import begin, make_launcher
+from harness.launch.factory import begin, make_launcher
 
 __all__ = ["Job", "Launcher", "Outcome", "begin", "make_launcher", "use_threads"]

@@ -10,7 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from harness.record import Pack, RunSpec
+from harness.records.run_spec import Pack, RunSpec
 
 
 @dataclass(eq=False)

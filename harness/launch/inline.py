@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.capacity import usable_cores, usable_threads
 from harness.launch.base import Job, Launcher, Outcome, use_threads
-from harness.record import Pack
+from harness.records.run_spec import Pack
+from harness.system.resources import usable_cores, usable_threads
 
 
 class InlineLauncher(Launcher):
@@ -30,7 +30,7 @@ class InlineLauncher(Launcher):
 
     def submit(self, pack: Pack) -> Job:
         """Execute the pack, to its end."""
-        from harness.run import execute
+        from harness.runs.execute import execute
 
         job = Job(pack)
         execute(pack, interrupted=self._interrupted)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.command import command
-from harness.methods.about import markdown
+from harness.methods.catalogue import markdown
 
 
 @command

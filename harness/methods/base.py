@@ -14,8 +14,9 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from harness.data.examples import Batch
     from harness.models import Model
-    from harness.models.classifier import Batch, Classifier
+    from harness.models.classifier import Classifier
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -34,7 +35,7 @@ class Method(ABC):
         resources: what a job needs at least, such as {mem_gb: 16}; joined with the model's and the cluster profile's.
         about: what docs/methods.md says of it: title, paper, trains, limits, `parameters`, a formula, `quantised`:
             whether it never touches the base's weights, or PEFT has its layers for those of 8 and 4 bits, and `packs`:
-            whether its runs can share passes through the base (harness/packed).
+            whether its runs can share passes through the base (harness/training/fused).
     """
 
     name: str
@@ -175,7 +176,7 @@ class Hooks:
         """Take back what `state` gave."""
 
     def inserted(self) -> dict[str, Any]:
-        """Describe layers that were put into the backbone, for `harness.methods.adapters.insert`; none by default."""
+        """Describe layers put into the backbone, for `harness.methods.bottleneck_adapters.insert`; none by default."""
         return {}
 
     def save(self, classifier: Classifier, directory: Path) -> bool:

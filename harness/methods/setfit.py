@@ -12,11 +12,12 @@ from torch import Tensor
 
 from harness.errors import HarnessError, Problems
 from harness.methods.base import Features, GradientTrained, Hooks, Labels
-from harness.methods.linear_probe import logistic_regression
+from harness.methods.closed_form.linear_probe import logistic_regression
 
 if TYPE_CHECKING:
+    from harness.data.examples import Batch
     from harness.models import Model
-    from harness.models.classifier import Batch, Classifier
+    from harness.models.classifier import Classifier
 
 
 @dataclass(kw_only=True)
@@ -83,7 +84,7 @@ class SetFitHooks(Hooks):
 
     def end_epoch(self, classifier: Classifier, features: Callable[[], Features], labels: Labels) -> None:
         """Fit the head to the features as they are now."""
-        from harness.models.classifier import SCALE
+        from harness.models.heads import SCALE
 
         head = logistic_regression(features(), labels, self.inverse_strength)
         classifier.set_head(head.weight / SCALE, head.bias)

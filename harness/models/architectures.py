@@ -6,7 +6,7 @@ name. An architecture that is not listed can still be adapted by names of its ow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -216,3 +216,15 @@ def blocks_of(backbone: Any, model: str) -> list[nn.Module]:
     assert layers is not None
     # Under an architecture's own head (model.pooling=model) the encoder lies one level deeper.
     return list(backbone.base_model.get_submodule(layers.blocks))
+
+
+# Architectures whose blocks act on each token alone but for attention, and ask transformers' registry for that one; and
+# how many positions stand before a text's first (transformers counts RoBERTa's from behind the padding's).
+FIRST_POSITION: dict[str, Callable[[Any], int]] = {
+    "bert": lambda config: 0,
+    "electra": lambda config: 0,
+    "roberta": lambda config: int(config.pad_token_id) + 1,
+    "distilbert": lambda config: 0,
+    "llama": lambda config: 0,
+    "qwen3": lambda config: 0,
+}

@@ -12,19 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.data.examples import Batch
 from harness.errors import HarnessError
-from harness.models.boundary import Boundary
-from harness.models.fit import check_finite
+from harness.models.frozen_prefix import Boundary
+from harness.models.heads import HEADS, SCALE
 from harness.models.loading import brief, load_weights
-from harness.models.source import ResolvedModel
+from harness.models.pooling import pool, widened, width
+from harness.models.pretrained import ResolvedModel
+from harness.models.weights_check import check_finite
 
 # PEFT imports bitsandbytes where it is installed, which then warns of kernels that only some machines have.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-SCALE = 20.0  # of the normalised vector, so that a linear head of ordinary size can be confident
-HEADS = ("classifier", "score", "classification_head")  # what architectures call their own last layers
-
-Batch = dict[str, Tensor]  # input_ids, attention_mask, maybe token_type_ids: each (n, length) int64; maybe STATES
 
 
 class Classifier(nn.Module):
@@ -151,61 +149,6 @@ class Classifier(nn.Module):
         if self.head is not None:
             return name.startswith("head.")
         return any(part in HEADS for part in name.split("."))
-
-
-class Neighbours(nn.Module):
-    """The k nearest of n stored vectors vote, each with exp(cosine / temperature).
-
-    Logits are logarithms of the classes' shares of the vote. Its tensors
-    are parameters, though none trains, so that it is counted and saved as any head is.
-
-    Args:
-        rows: n.
-        size: d.
-        classes: C.
-        k: how many vote.
-        temperature: see above.
-    """
-
-    def __init__(self, rows: int, size: int, classes: int, k: int, temperature: float) -> None:
-        super().__init__()
-        self.k, self.temperature, self.classes = k, temperature, classes
-        self.bank = nn.Parameter(torch.zeros(rows, size), requires_grad=False)
-        self.labels = nn.Parameter(torch.zeros(rows, dtype=torch.int64), requires_grad=False)
-
-    def forward(self, scaled: Tensor) -> Tensor:
-        """Logits (n, C) of 20 x L2-normalised vectors (n, d)."""
-        nearest = (scaled / SCALE @ self.bank.T).topk(self.k, dim=-1)
-        weights = (nearest.values / self.temperature).softmax(dim=-1)
-        votes = weights.new_zeros(len(scaled), self.classes)
-        votes.scatter_add_(1, self.labels[nearest.indices], weights)
-        return votes.clamp(min=1e-6).log()
-
-
-def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """Pool token vectors (n, length, d) under a mask (n, length) into (n, d)."""
-    # Found under the mask, so that padding may stand on either side.
-    rows = torch.arange(len(hidden), device=hidden.device)
-    if pooling == "cls":
-        return hidden[rows, mask.argmax(dim=1)]
-    if pooling == "last":
-        return hidden[rows, mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)]
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
-
-
-def widened(tensor: Tensor) -> Tensor:
-    """At least float32: what autocast computed in fewer bits, in that many."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-def width(backbone: nn.Module) -> int:
-    """Size d of a backbone's token vectors."""
-    config: Any = backbone.config
-    for name in ("hidden_size", "dim", "d_model"):
-        if isinstance(size := getattr(config, name, None), int):
-            return size
-    raise HarnessError(f"{type(backbone).__name__} tells no hidden size; it is not an encoder that can be pooled.")
 
 
 def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Module:

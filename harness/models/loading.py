@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.models.fit import check_fit, notes
-from harness.models.source import ResolvedModel
+from harness.models.pretrained import ResolvedModel
+from harness.models.weights_check import check_fit, notes
 
 ENCODER_DECODERS = ("t5", "mt5", "umt5")  # whose encoder is a model of its own
 SHIFTING = ("bart", "mbart", "plbart", "mvp", "led", "bigbird_pegasus")  # whose decoder reads the same text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.command import command
 
 if TYPE_CHECKING:
-    from harness.report.definition import Definition
+    from harness.report.tables.definition import Definition
 
 
 @command
@@ -20,11 +20,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
 
-    from harness.console import new_console
-    from harness.locate import find, names
+    from harness.formatting.console import new_console
+    from harness.records.locate import find, names
     from harness.report import text_table, write
-    from harness.report.archive import freeze
-    from harness.report.definition import Definition, read_definition
+    from harness.report.reading.archive import freeze
+    from harness.report.tables.definition import Definition, read_definition
 
     definition = read_definition(options.definition) if options.definition else Definition()
     named = options.studies or list(definition.studies)

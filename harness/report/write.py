@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.record import atomic, now
-from harness.report.definition import Definition, judged_by
-from harness.report.evidence import evidence
-from harness.report.fields import cases
+from harness.records.files import atomic, now
+from harness.report.analysis.merge import merge
+from harness.report.analysis.settings import Settings
+from harness.report.analysis.verdicts import evidence
 from harness.report.figures import draw
-from harness.report.load import Study, load
-from harness.report.merge import merge
-from harness.report.page import page
-from harness.report.pivot import pivot_csv, pivot_latex, pivot_markdown
-from harness.report.report import Report
-from harness.report.settings import Settings
-from harness.report.table import to_csv, to_latex, to_markdown
+from harness.report.page.page import page
+from harness.report.reading.study import Study, load
+from harness.report.tables.columns import cases
+from harness.report.tables.definition import Definition, judged_by
+from harness.report.tables.pivot import pivot_csv, pivot_latex, pivot_markdown
+from harness.report.tables.report import Report
+from harness.report.tables.table import to_csv, to_latex, to_markdown
 
 # What the names of all figures begin with: only these are ever removed.
 FIGURES = (
@@ -94,7 +94,7 @@ def write(
 def _drift(study: Study, anchor: Path | None, settings: Settings) -> list[str]:
     if anchor is None:
         return []
-    from harness.report.drift import moved
+    from harness.report.analysis.drift import moved
 
     return moved(study, load(anchor), settings)
 

@@ -1,11 +1,11 @@
 """Statistics of small comparisons. Scores are oriented so that more is better. Imports no torch."""
 
-from harness.statistics.adaptive import Look, Sequential, sequential
+from harness.statistics.alpha_spending import spend
 from harness.statistics.comparison import Comparison, Difference, Verdict, compare
 from harness.statistics.intervals import Interval, interval
-from harness.statistics.looks import spend
+from harness.statistics.per_example import per_example
 from harness.statistics.scale import Scale, informative_rows, scale_of
-from harness.statistics.scores import per_example
+from harness.statistics.sequential import Look, Sequential, sequential
 
 __all__ = [
     "per_example",

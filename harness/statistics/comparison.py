@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.statistics.components import Components, Scores, components
-from harness.statistics.critical import studentized_range
 from harness.statistics.intervals import Scope, weighted_df
-from harness.statistics.moderation import moderate
+from harness.statistics.studentized_range import studentized_range
+from harness.statistics.variance_components import Components, Scores, components
+from harness.statistics.variance_shrinkage import moderate
 
 Array = npt.NDArray[np.float64]
 Word = Literal["better", "not worse", "worse", "unresolved"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from harness.errors import HarnessError
 from harness.statistics.comparison import compare
-from harness.statistics.components import Scores
 from harness.statistics.intervals import Scope, interval
+from harness.statistics.variance_components import Scores
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.statistics.components import Scores, components
 from harness.statistics.scale import OPEN, Scale
+from harness.statistics.variance_components import Scores, components
 
 Values = npt.NDArray[np.float64]
 Scope = Literal["seeds", "models"]

@@ -1,5 +1,1 @@
-"""Labelled data with its splits: what a run trains on, is chosen by, and is judged by."""
-
-from harness.tasks.data import Split, TextData
-
-__all__ = ["Split", "TextData"]
+"""Task families, one folder each."""

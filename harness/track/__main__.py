@@ -14,10 +14,10 @@ from filelock import FileLock, Timeout
 
 from harness.command import command
 from harness.errors import HarnessError, nearest
-from harness.locate import find
+from harness.records.locate import find
 from harness.track.base import Tracker
-from harness.track.follow import TRACK, Follow, stem
-from harness.track.known import KNOWN, defaults
+from harness.track.registry import KNOWN, defaults
+from harness.track.study_follower import TRACK, Follow, stem
 from harness.track.tensorboard import FOLDER, TensorBoard
 
 

@@ -1,4 +1,4 @@
-"""The few lines that Hydra requires of a sweeper; the sweep itself is harness.sweep.
+"""The few lines that Hydra requires of a sweeper; the sweep itself is harness.study.
 
 Hydra executes this file without entering it in `sys.modules`, where dataclasses look up annotations that are strings:
 so there is no `from __future__ import annotations` here.
@@ -24,7 +24,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="harness", node=Harness
 
 
 class HarnessSweeper(Sweeper):
-    """Hands a multirun to `harness.sweep.study.run_study`."""
+    """Hands a multirun to `harness.study.run_study.run_study`."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra passes."""
@@ -34,14 +34,14 @@ class HarnessSweeper(Sweeper):
         """Run the study; leave the process with its exit code if that is not 0."""
         assert self.hydra_context is not None
         assert self.config is not None
+        from harness.cli.arguments import take_back
         from harness.launch import begin
-        from harness.sweep.commandline import take_back
 
         arguments = take_back(arguments)
 
         if not self.config.plan:  # it goes on beside the imports of the next line
             begin(self.config.launch, self.config.device)
-        from harness.sweep.study import run_study
+        from harness.study.run_study import run_study
 
         if code := run_study(self.hydra_context.config_loader, self.config, arguments):
             sys.exit(code)

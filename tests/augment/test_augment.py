@@ -13,13 +13,13 @@ import yaml
 
 from harness.augment import Augmentation, Surroundings, augmented
 from harness.augment.noise import NEIGHBOURS, typo
-from harness.build import build
+from harness.config.instantiate import build
+from harness.data.dataset import Split
 from harness.errors import HarnessError
-from harness.record import Pack
-from harness.run import execute
-from harness.tasks.data import Split
-from tests.small import ROOT, record, spec
-from tests.small import short_config as config
+from harness.records.run_spec import Pack
+from harness.runs.execute import execute
+from tests.helpers.small_dataset import ROOT, record, spec
+from tests.helpers.small_dataset import short_config as config
 
 TEXTS = [
     "where is my parcel, it never arrived",
@@ -181,7 +181,7 @@ def test_a_method_that_reads_no_rows_has_no_copies(tmp_path: Path, cache: Path) 
 
 def test_copies_of_a_fold_come_from_its_own_rows(tmp_path: Path, cache: Path) -> None:
     """What a fold holds out is neither augmented nor the origin of a copy that it trains on."""
-    from harness.experiment import Experiment, Result
+    from harness.runs.context import Experiment, Result
 
     composed = config(tmp_path, cache, "linear_probe", {"validation": "kfold", "folds": 2, "validation_path": None})
     composed["augment"] = {"noise": node("noise")}

@@ -12,12 +12,12 @@ import yaml
 
 from harness.augment import Augmentation, augmented
 from harness.augment.paraphrase import CHUNK
-from harness.build import build
+from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.models.classifier import load_tokenizer
-from harness.record import models_digest
+from harness.records.signature import models_digest
 from tests.augment.test_augment import TEXTS, around, node, rows
-from tests.small import ROOT
+from tests.helpers.small_dataset import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@
 
 `record` trains all configurations to their end, once: a study without a pruner, which goes on where it was when it is
 started again. Its curves are committed. `replay` lets them arrive in other orders and asks the real rule of promotion
-(`harness.sweep.asha`), with workers that are simulated in steps of training. `tests.benchmarks.speed` has both as
+(`harness.search.asha`), with workers that are simulated in steps of training. `tests.benchmarks.speed` has both as
 `asha_steps`, and as `asha_wall` the whole of it by the clock.
 """
 
@@ -25,14 +25,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.config import TuneConfig
-from harness.record import read_jsonl, write_json
-from harness.sweep.asha import Ladder, Standing
-from harness.sweep.rungs import halving
+from harness.config.schema import TuneConfig
+from harness.records.files import read_jsonl, write_json
+from harness.search.asha import Ladder, Standing
+from harness.search.rungs import halving
 from tests.benchmarks.banking import TOKENS, Files, write_files
-from tests.benchmarks.contest import Benchmark, Measurement, hardware, splits
+from tests.benchmarks.harness_vs_stock import Benchmark, Measurement, hardware, splits
 from tests.benchmarks.programs import run_stock, run_study
-from tests.benchmarks.work import ROOT
+from tests.benchmarks.workload import ROOT
 
 PROGRAM = "trainer.py"
 STUDY = "asha_curves"  # random draws depend on a study's name

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from harness.build import build
-from harness.tasks.data import Split, TextData
-from tests.benchmarks.work import ROOT, write_csv
+from harness.config.instantiate import build
+from harness.data.dataset import Split, TextData
+from tests.benchmarks.workload import ROOT, write_csv
 
 OVERRIDES = ("task=banking77", "task.shots=10")
 TOKENS = 64

@@ -25,12 +25,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from harness.capacity import usable_cores
-from harness.config import LaunchConfig
-from harness.launch.build import divide
-from harness.record import write_json
-from tests.benchmarks.contest import hardware
-from tests.small import ROOT
+from harness.config.schema import LaunchConfig
+from harness.launch.devices import divide
+from harness.records.files import write_json
+from harness.system.resources import usable_cores
+from tests.benchmarks.harness_vs_stock import hardware
+from tests.helpers.small_dataset import ROOT
 
 PHASES = ("data", "model", "head", "features", "train", "evaluate", "serve", "save")
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tests.benchmarks.banking import OVERRIDES, TOKENS, Files, write_files
-from tests.benchmarks.contest import Benchmark, Measurement, Split, splits
+from tests.benchmarks.harness_vs_stock import Benchmark, Measurement, Split, splits
 from tests.benchmarks.programs import run_stock, run_study
 
 TOLERANCE = 0.005  # half a point

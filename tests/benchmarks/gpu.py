@@ -22,18 +22,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.batches import Examples
-from harness.build import build
-from harness.config import TrainConfig
-from harness.machine import device_name, use_fast_products
-from harness.member import Member
-from harness.metrics import METRICS
+from harness.api.metric import METRICS
+from harness.config.instantiate import build
+from harness.config.schema import TrainConfig
+from harness.data.examples import Examples
+from harness.data.tokenization import Tokens
 from harness.models import Model
 from harness.models.classifier import Classifier
-from harness.packed import Crew, crews, share
-from harness.record import write_json
-from harness.tasks.tokens import Tokens
-from harness.train import advance, gradients
+from harness.models.cpu_kernels import use_fast_products
+from harness.records.files import write_json
+from harness.system.machine import device_name
+from harness.training.fused import Crew, crews, share
+from harness.training.loop import advance, gradients
+from harness.training.session import Member
 
 VOCABULARY, CLASSES = 2000, 20
 WARM_UP, ROUNDS = 3, 7

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.record import write_json
+from harness.records.files import write_json
 from harness.report import records
 
 METHODS = "bitfit,ia3,linear_probe,lora,nearest_mean,rslora"

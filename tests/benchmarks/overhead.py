@@ -1,7 +1,8 @@
 """What the coordinator adds to a study of 1,000 short trials: its processor time, and whether its memory stays flat.
 
 The study is the command line's own, from its start to its report, with the default sampler; its runs leave their files
-at once (see `tests.benchmarks.instant`), which is the hardest that runs can drive a coordinator. What it costs to wait
+at once (see `tests.benchmarks.fake_runs`), which is the hardest that runs can drive a coordinator. What it
+costs to wait
 for runs that take their time is measured in a study of few runs that sleep, and added.
 """
 
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.report import records
-from tests.benchmarks.contest import Benchmark, Measurement
-from tests.benchmarks.instant import SECONDS, SLEEP, WORKERS
+from tests.benchmarks.fake_runs import SECONDS, SLEEP, WORKERS
+from tests.benchmarks.harness_vs_stock import Benchmark, Measurement
 
 TRIALS = 1000
 EARLY = 100  # trials after which memory is first looked at
@@ -69,7 +70,7 @@ def study(directory: Path, trials: int, sleep: float = 0.0) -> dict[str, Any]:
     """Run a study in a process of its own; give what its coordinator took."""
     directory.mkdir(exist_ok=True)
     command = [
-        sys.executable, "-m", "tests.benchmarks.instant", str(directory / "facts.json"), "-m", "task=demo",
+        sys.executable, "-m", "tests.benchmarks.fake_runs", str(directory / "facts.json"), "-m", "task=demo",
         "method=lora", f"tune.trials={trials}", "confirm.seeds=1", "study=overhead", f"runs_dir={directory / 'runs'}",
         f"reports_dir={directory / 'reports'}", f"cache_dir={directory / 'cache'}",
     ]  # fmt: skip

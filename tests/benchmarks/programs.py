@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.capacity import usable_cores
-from harness.record import Record
-from tests.benchmarks.contest import Split, run_all
-from tests.benchmarks.work import minilm
+from harness.records.record import Record
+from harness.system.resources import usable_cores
+from tests.benchmarks.harness_vs_stock import Split, run_all
+from tests.benchmarks.workload import minilm
 
 STOCK = Path(__file__).with_name("stock")
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.config import ConfirmConfig, ReportConfig
-from harness.report.load import load
-from harness.report.predictions import read_predictions
-from harness.report.rows import rows
+from harness.config.schema import ConfirmConfig, ReportConfig
+from harness.report.analysis.cell_summary import rows
+from harness.report.analysis.row_predictions import read_predictions
+from harness.report.reading.study import load
 from harness.statistics import compare, sequential
-from harness.sweep.replicate import plan_looks
+from harness.study.replication import plan_looks
 
 AGREE, SHARE = 0.90, 0.50  # goals: verdicts that agree at least, and runs at most
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from harness.record import Record
-from harness.report import compact, load, rows, write
+from harness.records.record import Record
+from harness.report import load, rows, write
+from harness.report.reading import parquet as compact
 from tests.report.conftest import FACTS, PROVENANCE, STARTED, Builder, asked
 
 CELLS = 40

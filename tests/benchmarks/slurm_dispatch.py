@@ -32,9 +32,9 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from harness.capacity import usable_cores
-from harness.record import RunSpec
-from tests.small import ROOT, write_rows
+from harness.records.run_spec import RunSpec
+from harness.system.resources import usable_cores
+from tests.helpers.small_dataset import ROOT, write_rows
 
 
 def run(directory: Path, name: str, runs: int, per_job: int) -> dict[str, Any]:
@@ -75,8 +75,8 @@ def run(directory: Path, name: str, runs: int, per_job: int) -> dict[str, Any]:
 
 def one(spec: dict[str, Any]) -> None:
     """What one job executes."""
-    from harness.record import Pack, RunSpec
-    from harness.run import execute
+    from harness.records.run_spec import Pack, RunSpec
+    from harness.runs.execute import execute
 
     execute(Pack((RunSpec(**spec),)))
 

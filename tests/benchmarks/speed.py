@@ -1,7 +1,8 @@
 """How much faster than ordinary practice: `python -m tests.benchmarks.speed [--only NAME] [--pairs N] [--json FILE]`.
 
 Every benchmark first shows that both sides give the same answer, then measures them in turn (see
-`tests.benchmarks.contest`). With --json, each result is written as soon as it is there, in place of an earlier one of
+`tests.benchmarks.harness_vs_stock`). With --json, each result is written as soon as it is there, in place of an
+earlier one of
 its name, so that benchmarks can be run at different times.
 """
 
@@ -13,10 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.record import write_json
+from harness.records.files import write_json
 from tests.benchmarks.asha import Steps, Wall
-from tests.benchmarks.contest import PAIRS, Benchmark, hold
 from tests.benchmarks.frozen import LAST_LAYERS_SWEEP, LINEAR_PROBE_SWEEP
+from tests.benchmarks.harness_vs_stock import PAIRS, Benchmark, hold
 from tests.benchmarks.overhead import Overhead
 from tests.benchmarks.trials import MEDIUM_TRIALS, SHORT_TRIALS
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.benchmarks import asha
 from tests.benchmarks.asha import EPOCHS, TRIALS, Curve, Wall, arrivals, replay, same_configurations
-from tests.benchmarks.contest import Measurement
+from tests.benchmarks.harness_vs_stock import Measurement
 
 
 def made_up(noise: float) -> list[Curve]:

@@ -8,7 +8,7 @@ import torch
 
 from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from tests.benchmarks.stock.trainer import MeanPooled
-from tests.benchmarks.work import MEDIUM, SHORT, Work, minilm
+from tests.benchmarks.workload import MEDIUM, SHORT, Work, minilm
 
 
 def test_the_stock_trial_trains_the_network_that_the_harness_trains() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from harness.record import Record
-from tests.benchmarks.contest import Benchmark, Measurement, Split, splits
+from harness.records.record import Record
+from tests.benchmarks.harness_vs_stock import Benchmark, Measurement, Split, splits
 from tests.benchmarks.programs import run_stock, run_study
-from tests.benchmarks.work import HEAD_LR, MEDIUM, SHORT, Configuration, Work, configurations
+from tests.benchmarks.workload import HEAD_LR, MEDIUM, SHORT, Configuration, Work, configurations
 
 COMPARED = 8  # trials, and confirmations, whose packed and solo runs are compared first
 LOSS_TOLERANCE = 1e-4

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.launch.submissions import Jobs
+from harness.launch.slurm.submissions import Jobs
 
 
 @pytest.fixture

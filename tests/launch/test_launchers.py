@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from harness import capacity
-from harness.config import LaunchConfig
+from harness.config.schema import LaunchConfig
 from harness.launch import Launcher, Outcome
-from harness.launch.build import divide, visible_gpus
+from harness.launch.devices import divide, visible_gpus
 from harness.launch.inline import InlineLauncher
-from harness.launch.local import LocalLauncher
-from harness.record import Pack, Record, RunSpec
-from tests.small import config, spec
-from tests.waits import STILL_SECONDS
+from harness.launch.local.pool import LocalLauncher
+from harness.records.record import Record
+from harness.records.run_spec import Pack, RunSpec
+from harness.system import resources
+from tests.helpers.small_dataset import config, spec
+from tests.helpers.waits import STILL_SECONDS
 
 
 @pytest.fixture(params=["inline", "local"])
@@ -128,7 +129,7 @@ def test_a_worker_killed_while_idle_is_replaced_unnoticed(pool: LocalLauncher, t
 
 def test_a_machine_is_divided_among_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker a GPU, else one a core up to four, then one for every two; what is given is kept."""
-    monkeypatch.setattr(capacity, "_THREADS", "")
+    monkeypatch.setattr(resources, "_THREADS", "")
     assert divide(LaunchConfig(), gpus=0, cores=2) == (2, 1)
     assert divide(LaunchConfig(), gpus=0, cores=6) == (4, 1)
     assert divide(LaunchConfig(), gpus=0, cores=16) == (8, 2)

@@ -12,16 +12,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.build import build
-from harness.config import TrainConfig
+from harness.config.instantiate import build
+from harness.config.schema import TrainConfig
+from harness.data.examples import Batch
 from harness.methods import GradientTrained, Hooks
-from harness.methods.about import catalogue, evaluate, symbols
+from harness.methods.catalogue import catalogue, evaluate, symbols
 from harness.models import Model, ResolvedModel
-from harness.models.classifier import Batch, Classifier, load_backbone, load_tokenizer
-from harness.optimizer import make_optimizer
-from harness.saved import describe, load_classifier, read_description, save_model
-from tests.methods import built
-from tests.small import ROOT, minilm, shorten
+from harness.models.classifier import Classifier, load_backbone, load_tokenizer
+from harness.serving.saved_model import describe, load_classifier, read_description, save_model
+from harness.training.optimizer import make_optimizer
+from tests.helpers import classifiers
+from tests.helpers.small_dataset import ROOT, minilm, shorten
 
 OVERLAYS = catalogue(ROOT / "conf/method")
 TRAINED = [name for name, each in OVERLAYS.items() if isinstance(build(each["method"]), GradientTrained)]
@@ -100,7 +101,7 @@ def train(base: Base, name: str, steps: int) -> Trained:
     config = replace(TrainConfig(), lr=float(OVERLAYS[name]["train"]["lr"]), head_lr=3e-3)
     optimizer = make_optimizer(classifier, config, hooks)
     classifier.eval()  # without dropout the loss of a step can be compared with another's
-    losses = built.train(classifier, hooks, optimizer, base.batch, LABELS, steps)
+    losses = classifiers.train(classifier, hooks, optimizer, base.batch, LABELS, steps)
     return Trained(name, classifier, hooks, losses, before, set(trainable))
 
 

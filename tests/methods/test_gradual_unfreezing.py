@@ -9,9 +9,9 @@ import torch
 
 from harness.errors import HarnessError
 from harness.methods.gradual_unfreezing import GradualUnfreezing
-from harness.train import fit
-from tests.methods import built
-from tests.test_train import member, same, weights
+from harness.training.loop import fit
+from tests.helpers import classifiers
+from tests.training.test_loop import member, same, weights
 
 BLOCKS = 6  # of MiniLM
 STEPS = 8  # of two epochs on the small data set
@@ -58,6 +58,6 @@ def test_share_must_be_one() -> None:
     for share in (0.0, 1.5):
         with pytest.raises(HarnessError, match=r"method\.share is a share of the run"):
             GradualUnfreezing(name="gradual_unfreezing", share=share)
-    classifier = built.classifier("bert-base", pooling="model")
-    GradualUnfreezing(name="gradual_unfreezing").adapt(classifier, built.model(pooling="model"), 10)
+    classifier = classifiers.classifier("bert-base", pooling="model")
+    GradualUnfreezing(name="gradual_unfreezing").adapt(classifier, classifiers.model(pooling="model"), 10)
     assert len(classifier.trainable()) == sum(1 for _ in classifier.parameters())

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from harness.build import build
+from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.methods import ClosedForm
-from harness.methods.about import catalogue
+from harness.methods.catalogue import catalogue
 from harness.models.classifier import Classifier
-from tests.methods import built
-from tests.methods.tiny import ROWS, TINY, Tiny, tiny
-from tests.small import ROOT
+from tests.helpers import classifiers
+from tests.helpers.small_dataset import ROOT
+from tests.helpers.tiny_models import ROWS, TINY, Tiny, tiny
 
 OVERLAYS = catalogue(ROOT / "conf/method")
 LABELS = np.array([0, 0, 1, 1])
@@ -108,7 +108,7 @@ def steps(name: str, base: Tiny) -> None:
     trainable = classifier.trainable()
     before = {key: p.detach().clone() for key, p in classifier.named_parameters()}
     optimizer = torch.optim.AdamW(trainable.values(), lr=float(overlay["train"]["lr"]))
-    losses = built.train(classifier, hooks, optimizer, base.batch, LABELS, STEPS)
+    losses = classifiers.train(classifier, hooks, optimizer, base.batch, LABELS, STEPS)
     moved = {key for key, p in classifier.named_parameters() if not torch.equal(p, before[key])}
     assert all(map(math.isfinite, losses)) and len(set(losses)) > 1
     assert moved <= set(trainable)

@@ -16,15 +16,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import nn
 from torch.nn import functional
 
-from harness.build import build
-from harness.closed_form import head_module
-from harness.config import TrainConfig
+from harness.config.instantiate import build
+from harness.config.schema import TrainConfig
 from harness.errors import HarnessError
 from harness.methods import ClosedForm, GradientTrained
-from harness.methods.linear_probe import logistic_regression
+from harness.methods.closed_form.linear_probe import logistic_regression
 from harness.models import Model, ResolvedModel
-from harness.models.classifier import SCALE, Classifier, load_backbone, load_tokenizer
-from tests.small import ROOT
+from harness.models.classifier import Classifier, load_backbone, load_tokenizer
+from harness.models.heads import SCALE
+from harness.runs.closed_form import head_module
+from tests.helpers.small_dataset import ROOT
 
 FILES = sorted((ROOT / "conf/method").rglob("*.yaml"))
 OVERLAYS = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in FILES}

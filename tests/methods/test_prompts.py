@@ -12,13 +12,14 @@ import yaml
 from torch import nn
 from torch.nn import functional
 
-from harness.build import build
+from harness.config.instantiate import build
+from harness.data.examples import Batch
 from harness.errors import HarnessError
-from harness.methods.about import catalogue
+from harness.methods.catalogue import catalogue
 from harness.models import Model
-from harness.models.classifier import Batch, Classifier, load_backbone, load_tokenizer
-from tests.small import ROOT
-from tests.test_train import member
+from harness.models.classifier import Classifier, load_backbone, load_tokenizer
+from tests.helpers.small_dataset import ROOT
+from tests.training.test_loop import member
 
 OVERLAYS = catalogue(ROOT / "conf/method")
 PROMPTS = [name for name, each in OVERLAYS.items() if "num_virtual_tokens" in (each["method"].get("config") or {})]

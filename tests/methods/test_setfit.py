@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from harness.errors import HarnessError
-from harness.methods.linear_probe import logistic_regression
+from harness.methods.closed_form.linear_probe import logistic_regression
 from harness.methods.setfit import SetFit, SetFitHooks
-from harness.models.classifier import SCALE
-from harness.train import features, fit
-from tests.methods import built
-from tests.test_train import member
+from harness.models.heads import SCALE
+from harness.training.loop import features, fit
+from tests.helpers import classifiers
+from tests.training.test_loop import member
 
 
 def test_partners_are_of_the_right_class() -> None:
@@ -32,8 +32,8 @@ def test_partners_are_of_the_right_class() -> None:
 
 def test_loss_is_the_squared_error_of_cosine_similarities() -> None:
     """With two rows a class and two classes whose rows are the same, the pairs are known, and so is the loss."""
-    classifier = built.classifier("bert-base")
-    inputs = built.batch(2)
+    classifier = classifiers.classifier("bert-base")
+    inputs = classifiers.batch(2)
     vectors = classifier.features(inputs)
     cosine = float((vectors[0] @ vectors[1]).detach())
 
@@ -73,4 +73,4 @@ def test_what_cannot_work_is_told() -> None:
         SetFit(name="setfit", pairs=0, C=0.0)
     assert len(raised.value.problems) == 2
     with pytest.raises(HarnessError, match=r"model\.pooling=model gives none"):
-        SetFit(name="setfit").adapt(built.classifier("bert-base", "model"), built.model("model"), 10)
+        SetFit(name="setfit").adapt(classifiers.classifier("bert-base", "model"), classifiers.model("model"), 10)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pyarrow import parquet
 
-from harness.record import Record
+from harness.records.record import Record
 from harness.report import Report, write
 
 STARTED = "2026-03-02T10:00:00.000+00:00"

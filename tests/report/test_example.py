@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.report.definition import read_definition
+from harness.report.tables.definition import read_definition
 from harness.report.write import write
-from tests.small import ROOT
+from tests.helpers.small_dataset import ROOT
 
 EXAMPLES = {"banking77-10shot": (8, 5), "banking77-methods": (40, 3)}  # least rows, and seeds of each
 

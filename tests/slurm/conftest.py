@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.small_dataset import ROOT
 from tests.slurm.studies import ClusterStudy
-from tests.small import ROOT
 
 PROGRAM = str(ROOT / "slurm/devcluster/cluster")
 

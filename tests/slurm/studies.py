@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.launch.submissions import Jobs
+from harness.launch.slurm.submissions import Jobs
 from tests.faulty.methods import HOLD
-from tests.small import ROOT
-from tests.test_survival import Study
-from tests.waits import STILL_SECONDS, wait_for
+from tests.helpers.small_dataset import ROOT
+from tests.helpers.waits import STILL_SECONDS, wait_for
+from tests.study.test_survival import Study
 
 # Three runs of a dozen seconds or more: two tuning runs at once, then the confirmation of the better.
 LONG = (

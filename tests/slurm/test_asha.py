@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.record import read_jsonl
+from harness.records.files import read_jsonl
 from tests.slurm.studies import ClusterStudy
 
 # Waits end when a study gets no further; the time limit is for what hangs elsewhere.

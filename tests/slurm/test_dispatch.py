@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import LaunchConfig, SlurmConfig
+from harness.config.schema import LaunchConfig, SlurmConfig
 from harness.errors import HarnessError
 from harness.launch.base import Outcome
-from harness.launch.slurm import SlurmLauncher
-from harness.launch.submissions import Jobs, Submission, grant, holds
-from harness.record import Pack
+from harness.launch.slurm.launcher import SlurmLauncher
+from harness.launch.slurm.submissions import Jobs, Submission, grant, holds
+from harness.records.run_spec import Pack
+from tests.helpers.small_dataset import ROOT, config, spec, write_rows
+from tests.helpers.waits import STILL_SECONDS, wait_for
 from tests.slurm.conftest import DevCluster
 from tests.slurm.studies import HELD, LONG, PROFILE, ClusterStudy
-from tests.small import ROOT, config, spec, write_rows
-from tests.waits import STILL_SECONDS, wait_for
 
 Make = Callable[..., ClusterStudy]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.launch.submissions import Jobs, belongs
-from harness.record import read_jsonl
+from harness.launch.slurm.submissions import Jobs, belongs
+from harness.records.files import read_jsonl
 from tests.slurm.conftest import DevCluster
 from tests.slurm.studies import FAULTY, HELD, LONG, ClusterStudy
 

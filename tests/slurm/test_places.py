@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.launch.submissions import Jobs
+from harness.launch.slurm.submissions import Jobs
+from tests.helpers.waits import wait_for
 from tests.slurm.conftest import DevCluster
 from tests.slurm.studies import ClusterStudy
-from tests.waits import wait_for
 
 # Waits end when a study gets no further; the time limit is for what hangs elsewhere.
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]

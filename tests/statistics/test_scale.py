@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.metrics import METRICS
+from harness.api.metric import METRICS
 from harness.statistics import Scale, compare, informative_rows, interval, per_example, scale_of
 from harness.statistics.drift import drift
 from harness.statistics.scale import SCALES

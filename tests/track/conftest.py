@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.record import append_jsonl
-from tests import written
+from harness.records.files import append_jsonl
+from tests.helpers import study_directories
 
 CELL = "demo.minilm.lora"
 CONFIG = {
@@ -25,7 +25,7 @@ CONFIG = {
 
 def add(study: Path, name: str, epochs: int = 2, status: str = "ok", **more: Any) -> Path:
     """Write a run with a curve of so many epochs; give its directory."""
-    paths = written.run(
+    paths = study_directories.run(
         study, CELL, name, status, val=0.5 + 0.1 * epochs, hyperparameters={"train.lr": 0.002},
         started="2026-03-02T10:00:00.000+00:00", **more,
     )  # fmt: skip
@@ -41,7 +41,7 @@ def add(study: Path, name: str, epochs: int = 2, status: str = "ok", **more: Any
 def study(tmp_path: Path) -> Path:
     """A trial, one that failed, a confirmation and a trial under way."""
     study = tmp_path / "runs" / "support"
-    written.sweep(study, {CELL: {}})
+    study_directories.sweep(study, {CELL: {}})
     add(study, "trial0000")
     add(study, "trial0001", 1, "failed", error="No luck.")
     add(study, "confirm-seed2")

@@ -15,7 +15,7 @@ import optuna
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from harness.sweep.storage import open_storage
+from harness.search.storage import open_storage
 
 COMMAND = Path(sys.executable).with_name("optuna-dashboard")
 

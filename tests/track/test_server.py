@@ -17,15 +17,16 @@ import pytest
 import wandb
 
 from harness.errors import HarnessError
-from harness.track import Tracked, weights_and_biases
+from harness.track import Tracked
+from harness.track import wandb as weights_and_biases
 from harness.track.__main__ import main as track
-from harness.track.known import later
-from harness.track.weights_and_biases import WeightsAndBiases, cut
+from harness.track.registry import later
+from harness.track.wandb import WeightsAndBiases, cut
 from tests.track.conftest import CELL, wandb_records, wandb_runs
 
 KEY = "0123456789" * 4  # made up
 VARIABLES = ("MODE", "API_KEY", "PROJECT", "ENTITY", "RUN_GROUP", "TAGS", "NAME", "NOTES", "DIR", "BASE_URL", "SERVICE")
-NODE = {"_target_": "harness.track.weights_and_biases.WeightsAndBiases", "name": "wandb"}
+NODE = {"_target_": "harness.track.wandb.WeightsAndBiases", "name": "wandb"}
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 
 from harness.track import Tracked, Tracker
 from harness.track.__main__ import main as tell
-from tests.test_survival import Study
+from tests.study.test_survival import Study
 from tests.track.conftest import wandb_runs
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"  # made up

@@ -10,7 +10,7 @@ import wandb
 
 from harness.errors import HarnessError
 from harness.track import Tracked
-from harness.track.weights_and_biases import WeightsAndBiases
+from harness.track.wandb import WeightsAndBiases
 from tests.track.conftest import wandb_runs
 
 

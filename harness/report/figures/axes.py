@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.report.wording import listed
+from harness.formatting.values import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

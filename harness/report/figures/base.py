@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.report.escape import plain
-from harness.report.evidence import Evidence, Judgement, Question
-from harness.report.predictions import Predictions
-from harness.report.rows import Row
-from harness.report.wording import metric_name, name, percent, settings
+from harness.formatting.escape import plain
+from harness.formatting.values import metric_name, percent, settings
+from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.row_names import name
+from harness.report.analysis.verdicts import Evidence, Judgement, Question
+from harness.report.reading.predictions import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.report.escape import plain
+from harness.formatting.escape import plain
+from harness.formatting.values import plural
 from harness.report.figures.base import BLUE, INK, ORANGE, WIDTH, Drawing, Subject, render
-from harness.report.wording import plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from harness.report.evidence import Evidence
+from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.verdicts import Evidence
 from harness.report.figures.base import Drawing, Subject, looks
-from harness.report.figures.budget import budget
+from harness.report.figures.best_of_budget import budget
 from harness.report.figures.confusion import confusion
-from harness.report.figures.cost import cost
+from harness.report.figures.critical_difference import ranks
 from harness.report.figures.importance import importance
-from harness.report.figures.learning import learning
-from harness.report.figures.pairs import pairs
-from harness.report.figures.profile import profiles
-from harness.report.figures.ranks import ranks
-from harness.report.figures.rate import rate
+from harness.report.figures.learning_curves import learning
+from harness.report.figures.learning_rate import rate
+from harness.report.figures.pairwise import pairs
+from harness.report.figures.performance_profiles import profiles
+from harness.report.figures.score_vs_cost import cost
 from harness.report.figures.scores import scores
-from harness.report.rows import Row
 
 _ONE: tuple[Callable[[Subject], Drawing | list[Drawing] | None], ...] = (
     scores, cost, pairs, budget, learning, rate, importance, confusion,

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harness.report.escape import plain
+from harness.formatting.escape import plain
+from harness.formatting.values import listed
+from harness.report.analysis.cell_summary import Row, number
 from harness.report.figures.base import INK, RULE, WIDTH, Drawing, Subject, capped, render
-from harness.report.rows import Row, number
-from harness.report.wording import listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.formatting.values import score
 from harness.report.figures.axes import beyond, focus
 from harness.report.figures.base import INK, WIDTH, Drawing, Subject, capped, render
-from harness.report.wording import score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,1 @@
+"""Contracts that task families implement."""

@@ -1,0 +1,156 @@
+"""The command line before Hydra reads it: flags in front, every override in a form that Hydra reads as it was meant."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.config.overrides import OF_CELLS, key_kind, meant, normal
+from harness.config.typed_text import as_typed
+from harness.errors import HarnessError, Problems, typed
+
+_FLAGS = (
+    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun",
+    "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info",
+)  # fmt: skip
+_SHORT = ("-h", "-c", "-p", "-r", "-m", "-sc", "-cp", "-cn", "-cd", "-i", "-V")
+_WITH_VALUE = (
+    "--cfg", "--package", "--config-path", "--config-name", "--config-dir", "--experimental-rerun",
+    "-c", "-p", "-cp", "-cn", "-cd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line that was read.
+
+    Attributes:
+        typed: the arguments as they were typed.
+        flags: Hydra's options, with their values.
+        overrides: as Hydra reads them.
+        of_cells: of a study, those whose keys some cells may have and others not: they meet each cell's configuration,
+            never the one that all cells have in common.
+    """
+
+    typed: tuple[str, ...]
+    flags: tuple[str, ...]
+    overrides: tuple[str, ...]
+    of_cells: tuple[str, ...]
+
+    @property
+    def config_dir(self) -> str | None:
+        """The user's own directory of YAMLs."""
+        return _value(self.flags, "--config-dir", "-cd")
+
+    def hand_over(self) -> None:
+        """Let Hydra find in `sys.argv` what it composes the common configuration from."""
+        _handed.append(self)
+        sys.argv[1:] = [*self.flags, *self.overrides]
+
+
+_handed: list[CommandLine] = []  # the one that Hydra is composing from, if any
+
+
+def take_back(arguments: Sequence[str]) -> list[str]:
+    """All overrides of a study, given those that Hydra knows; `sys.argv` is again what was typed."""
+    if not _handed:
+        return list(arguments)
+    given = _handed.pop()
+    _handed.clear()
+    sys.argv[1:] = given.typed
+    return [*arguments, *given.of_cells]
+
+
+def read(arguments: Sequence[str], root: Path) -> CommandLine:
+    """Read a command line.
+
+    Args:
+        arguments: without the program's name.
+        root: the directory that holds conf/, sweeps/ and slurm/.
+
+    Raises:
+        HarnessError: everything that is no flag and no override, and every override that nobody would read.
+    """
+    problems = Problems()
+    flags, lines = _split(arguments, problems)
+    own = _value(flags, "--config-dir", "-cd")
+    places = [root / "conf", root, *([Path(own)] if own else [])]
+
+    def is_group(name: str) -> bool:
+        return any((place / name).is_dir() for place in places)
+
+    overrides = []
+    for line in as_typed(lines):
+        try:
+            overrides.append(normal(line, is_group))
+        except HarnessError as error:
+            problems.extend(error)
+    _check_flags(flags, problems)
+    problems.raise_any()
+    study = "-m" in flags or "--multirun" in flags
+    of_cells = [line for line in overrides if study and line.lstrip("+~").startswith(OF_CELLS)]
+    shared = [line for line in overrides if line not in of_cells]
+    return CommandLine(tuple(arguments), tuple(flags), tuple(shared), tuple(of_cells))
+
+
+def _split(arguments: Sequence[str], problems: Problems) -> tuple[list[str], list[str]]:
+    """Flags with their values, and overrides: Hydra wants them one behind the other, people put them anywhere."""
+    flags: list[str] = []
+    lines: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            lines.append(word)
+            continue
+        name = word.partition("=")[0]
+        long = [flag for flag in _FLAGS if flag == name] or [flag for flag in _FLAGS if flag.startswith(name)]
+        if name in _SHORT or (name.startswith("--") and len(name) > 2 and long):
+            name = long[0] if name.startswith("--") else name
+            flags.append(name + word[len(word.partition("=")[0]) :])
+            if (name in _WITH_VALUE and "=" not in word and rest) or (
+                name in ("--info", "-i") and rest and re.fullmatch(r"[\w-]+", rest[0])
+            ):
+                flags.append(rest.pop(0))
+            continue
+        value = word.partition("=")[2]
+        if "=" not in word and rest and not re.match(r"-|[+~]*[\w./@]+=", rest[0]):
+            value = rest.pop(0)
+        problems.add(_no_flag(word, name.lstrip("-"), value))
+    return flags, lines
+
+
+def _no_flag(word: str, key: str, value: str) -> str:
+    """What is meant by `--train.lr=1e-3` or `--method lora`."""
+    known = key_kind(key) != "unknown"
+    if known:
+        return f"{word}: an override is written without dashes: {typed(key, value) if value else f'{key}=<value>'}"
+    hint = meant(key.replace("-", "_"))
+    hint = f" {hint.rstrip('?')}=<value>?" if hint.startswith("Did") else ""
+    return f"{word}: there is no such option; settings are written as key=value, without dashes.{hint} See --help."
+
+
+def _check_flags(flags: Sequence[str], problems: Problems) -> None:
+    if any(flag.startswith("--experimental-rerun") for flag in flags):
+        problems.add(
+            "--experimental-rerun: no pickled runs are kept. The same command does a study's missing runs; a single "
+            "run is done anew with rerun=true"
+        )
+    modes = [flag for flag in flags if flag.partition("=")[0] in ("-r", "--run", "-m", "--multirun", "-c", "--cfg")]
+    if len(modes) > 1 and len({mode.partition("=")[0].lstrip("-")[0] for mode in modes}) > 1:
+        problems.add(
+            f"{' and '.join(modes)} are two things to do: name one. --cfg job shows a single run's configuration."
+        )
+    if "--resolve" in flags and not any(flag.partition("=")[0] in ("-c", "--cfg") for flag in flags):
+        problems.add("--resolve belongs to --cfg: python -m harness --cfg job --resolve")
+
+
+def _value(flags: Sequence[str], *names: str) -> str | None:
+    for place, flag in enumerate(flags):
+        name, equals, value = flag.partition("=")
+        if name in names and (equals or place + 1 < len(flags)):
+            return value if equals else flags[place + 1]
+    return None

@@ -1,0 +1,135 @@
+"""The command line: Hydra's entry, one run, and errors in plain words."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from hydra import compose, initialize_config_dir
+from hydra import main as hydra_main
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.cli.arguments import CommandLine, read, take_back
+from harness.command import INTERRUPTED, disk_full, quiet_when_closed, say_problems
+from harness.config.overrides import GROUPS, parse
+from harness.config.schema import Config
+from harness.errors import HarnessError, is_disk_full, quoted
+
+
+def config_root() -> Path:
+    """The directory that holds conf/, sweeps/ and slurm/: the package in an installed wheel, else the repository."""
+    package = Path(__file__).resolve().parents[1]
+    return package if (package / "conf").is_dir() else package.parent
+
+
+def main() -> None:
+    """Run the command line; leave with 2 and a plain message for a user's mistake."""
+    with quiet_when_closed():
+        _main()
+
+
+def _main() -> None:
+    _register()
+    if len(sys.argv) > 1 and sys.argv[1] in ("--version", "-V"):
+        from harness import __version__
+
+        print(f"harness {__version__}")  # noqa: T201 - the answer to --version
+        return
+    # Hydra prints its errors itself unless this is set; then they reach us and are put in the configuration's words.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    given = None
+    try:
+        given = read(sys.argv[1:], config_root())
+        given.hand_over()
+        hydra_main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")(_single)()
+    except HarnessError as error:
+        _fail(error.problems)
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(tuple(_every_problem(error, given)))
+    except ValueError as error:
+        if "Config group override must be" not in str(error):  # Hydra's answer to <group>=null
+            raise
+        _fail(_without_choice(sys.argv[1:]))
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        _fail((disk_full(error),))
+    except KeyboardInterrupt:
+        _say("Interrupted.")
+        sys.exit(INTERRUPTED)
+
+
+def _register() -> None:
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config, provider="harness")
+    OmegaConf.register_new_resolver("harness.root", lambda: config_root().as_posix(), replace=True)
+    OmegaConf.register_new_resolver("harness.choices", _choices, replace=True)
+
+
+def _choices() -> str:
+    return "\n".join(f"  {group:10} {', '.join(_names(group))}" for group in GROUPS)
+
+
+def _names(group: str) -> list[str]:
+    parent = config_root() / ("" if group in ("sweeps", "slurm") else "conf")
+    return sorted(path.stem for path in (parent / group).glob("*.yaml"))
+
+
+def _without_choice(arguments: list[str]) -> tuple[str, ...]:
+    """What to write instead of <group>=null; where no argument is that, it was written in sweeps/*.yaml."""
+    groups = [match[1] for each in arguments if (match := re.fullmatch(r"\+*([\w/]+)=null", each, re.IGNORECASE))]
+    return tuple(
+        f"{group}=null: this key takes a name: {', '.join(_names(group)) or 'that of a file in its directory'}. "
+        + (f"For none of them: {group}=none." if "none" in _names(group) else f"Leave {group}= out for its default.")
+        for group in [each for each in groups if each in GROUPS] or ["<group>"]
+    )
+
+
+def _single(config: DictConfig) -> None:
+    """One run, in this process."""
+    take_back([])
+    from harness.study.run_single import run_single
+
+    try:
+        code = run_single(config)
+    except HarnessError as error:
+        _fail(error.problems)  # here, since Hydra prints a line of its own about an exception that leaves a job
+    if code:
+        sys.exit(code)
+
+
+def _every_problem(error: Exception, given: CommandLine | None) -> list[str]:
+    """Everything that keeps a configuration from being composed: what was told is left out, and it is tried again."""
+    from harness.config.error_messages import culprit, explain
+
+    errors, config = [error], None
+    rest = [line for line in (given.overrides if given else ()) if not parse(line).is_sweep_override()]
+    own = [config_root(), *([Path(given.config_dir)] if given and given.config_dir else [])]
+    places = ",".join(quoted(f"file://{place.resolve().as_posix()}") for place in own)
+    for _ in range(len(rest) + 1):
+        bad = culprit(errors[-1], rest)
+        rest = [line for line in rest if line != bad]
+        try:
+            with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
+                config = compose("config", [*rest, f"hydra.searchpath=[{places}]"])
+        except (HydraException, OmegaConfBaseException) as another:
+            if bad is None or culprit(another, rest) is None:
+                break
+            errors.append(another)
+        else:
+            break
+    return list(dict.fromkeys(message for each in errors for message in explain(each, config)))
+
+
+def _fail(problems: tuple[str, ...]) -> NoReturn:
+    sys.exit(say_problems(problems))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201 - the command line's own words

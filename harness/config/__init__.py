@@ -1,0 +1,1 @@
+"""The schema of a configuration and its checks. Imports no torch."""

@@ -1,0 +1,174 @@
+"""Hydra's and OmegaConf's errors in the words of the configuration: what is wrong, what there is, what was meant."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from harness.config.key_types import without_value
+from harness.config.kinds import class_path
+from harness.config.overrides import GROUPS, meant
+from harness.config.synonyms import hydra_answer
+from harness.config.type_errors import mistyped
+from harness.errors import nearest, typed
+
+_CULPRITS = (
+    r"Could not override '([^']+)'",
+    r"Error merging override [+~]*([^=\s]+)",
+    r"full_key: (\S+)",
+    r"Could not (?:find|load) '([^']+)/[^/']+'",
+    r"Could not delete from config\. .*?'([^']+)'",
+)
+
+
+def culprit(error: BaseException, lines: Iterable[str]) -> str | None:
+    """Which of these overrides an error is about; None if that cannot be told."""
+    lines, text = list(lines), _text(error)
+    for match in filter(None, (re.search(pattern, text) for pattern in _CULPRITS)):
+        for line in lines:
+            if line.lstrip("+~").partition("=")[0] == match[1]:
+                return line
+    return None
+
+
+def explain(error: BaseException, config: DictConfig | None = None) -> list[str]:
+    """Say what a composition error means.
+
+    Args:
+        error: raised while a configuration was composed, resolved or merged.
+        config: the configuration composed without what the error is about, for the names of keys that exist.
+    """
+    text = _text(error)
+    for pattern, say in _RULES:
+        if match := re.search(pattern, text, re.DOTALL):
+            return [say(match, config)]
+    return [mistyped(text) or " ".join(line.strip() for line in text.splitlines() if line.strip())]
+
+
+def _choice(match: re.Match[str], config: DictConfig | None) -> str:
+    group, name = match[1], match[2]
+    if group.startswith("hydra/"):
+        return f"{group}={name}: {hydra_answer(group, name)}"
+    # Hydra does not list what there is where several were chosen.
+    known = re.findall(r"^\t(\S+)$", match.string, re.MULTILINE)
+    hint = nearest(name, known) if known else "`python -m harness --help` lists what there is."
+    return f"{group}={name}: there is no such {group}. {hint}"
+
+
+def _type(match: re.Match[str], config: DictConfig | None) -> str:
+    where = re.search(r"full_key: (\S+)", match.string)
+    kind = match[2].lower()
+    hint = without_value(where[1], match[1]) if where else ""
+    return (
+        f"{where[1] if where else 'A value'}={match[1]}: this key takes {'an' if kind[0] in 'aeiou' else 'a'} {kind}, "
+        f"not {match[1]!r}{hint}."
+    )
+
+
+def _missing(match: re.Match[str], config: DictConfig | None) -> str:
+    if match[1].startswith("hydra."):
+        return f"{match[1]}: {hydra_answer(match[1], '')}"
+    return unknown_key(match[1], config)
+
+
+def _interpolated(match: re.Match[str], config: DictConfig | None) -> str:
+    where = re.search(r"full_key: (\S+)", match.string)
+    return (
+        f"{f'{where[1]}: ' if where else ''}${{{match[1]}}} names a key of the configuration, and there is no "
+        f"{match[1]}. A variable of the shell is read by the shell where no single quotes stand around it, or by "
+        f"${{oc.env:{match[1]}}}."
+    )
+
+
+def _several(match: re.Match[str], config: DictConfig | None) -> str:
+    """One run with a value that makes several."""
+    key, _, value = match[1].partition("=")
+    if re.match(r"\w+\(", value) or key in GROUPS:
+        return f"{match[1]}: several values make a study: add -m."
+    return (
+        f"{match[1]}: several values make a study: add -m. As one list: {shlex.quote(f'{key}=[{value}]')} "
+        f"As one text: {typed(key, value)}"
+    )
+
+
+_Rule = Callable[[re.Match[str], DictConfig | None], str]
+_RULES: tuple[tuple[str, _Rule], ...] = (
+    (r"Could not (?:find|load) '([^']+)/([^/']+)'", _choice),
+    (r"Value '([^\n]*)' of type '\w+' (?:could not be converted to|is incompatible with) ([^\n]*)", _type),
+    (
+        r"field '\w+' is not Optional\s+full_key: (\S+)",
+        lambda match, _: f"{match[1]}=null: this key needs a value. Leave it out for its default.",
+    ),
+    (r"Could not override '([^']+)'.*(?:not in struct|Key ')", _missing),
+    (r"Key '[^']+' (?:not in '\w+'|is not in struct)\s+full_key: (\S+)", _missing),
+    (r"Interpolation key '([^']+)' not found", _interpolated),
+    (
+        r"Could not append to config\. An item is already at '([^']+)'",
+        lambda match, _: f"{match[1]} has a value already: write {match[1]}=<value>, without +.",
+    ),
+    (
+        r"Could not delete from config\. [^\n]*?'([^']+)'",
+        lambda match, _: f"~{match[1]}: there is nothing to take away.",
+    ),
+    (
+        r"Missing mandatory value: (\S+)",
+        lambda match, _: f"{match[1]} has no value yet: set it on the command line, {match[1]}=<value>",
+    ),
+    (r"Sweep parameters '([^\n]+)' requires --multirun", _several),
+    (r"Ambiguous value for argument '([^\n]+)'", _several),
+    (
+        r"Cannot find primary config '([^']+)'",
+        lambda match, _: f"--config-name {match[1]}: there is one configuration. YAMLs of yours: --config-dir DIR",
+    ),
+)
+
+
+def unknown_key(key: str, config: DictConfig | None) -> str:
+    """That a key does not exist, and what was meant: of the keys that this configuration has at most three."""
+    known = list(keys(config)) if config is not None else None
+    parent, _, leaf = key.rpartition(".")
+    added = _takes(config, parent, leaf) if config is not None else None
+    if added:
+        return f"{key}: {added} Write +{key}=<value>"
+    return f"{key}: the configuration has no such key. {meant(key, known)}"
+
+
+def _takes(config: DictConfig, parent: str, leaf: str) -> str | None:
+    """Why a key may be added below another; None if it may not."""
+    if parent in ("slurm.environment", "slurm.additional_parameters", "slurm.coordinator"):
+        return f"{parent} takes keys of your own, each added with a +."
+    node = OmegaConf.select(config, parent) if parent else None
+    target = class_path(OmegaConf.to_container(node) if OmegaConf.is_dict(node) else None)
+    if target is None:
+        return None
+    with suppress(Exception):  # a target that cannot be imported is told of where it is built
+        names = inspect.signature(get_object(target)).parameters
+        if leaf in names:
+            return f"the configuration leaves this to the default of {target.rpartition('.')[2]}."
+    return None
+
+
+def _text(error: BaseException) -> str:
+    text = str(error)
+    return f"{text}\n{error.__cause__}" if error.__cause__ is not None and str(error.__cause__) not in text else text
+
+
+def keys(config: DictConfig) -> Iterator[str]:
+    """Every key of a configuration, less Hydra's own."""
+    content: Any = OmegaConf.to_container(config, resolve=False)
+
+    def walk(node: Any, prefix: str) -> Iterator[str]:
+        for key, value in node.items():
+            if not (prefix == "" and key == "hydra"):
+                yield f"{prefix}{key}"
+                if isinstance(value, dict):
+                    yield from walk(value, f"{prefix}{key}.")
+
+    yield from walk(content, "")

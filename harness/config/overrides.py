@@ -1,0 +1,206 @@
+"""Overrides as people type them: by Hydra's grammar, or as the text that they can only be."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from harness.config.schema import Config
+from harness.config.synonyms import HABITS, SPACES, hydra_answer
+from harness.errors import HarnessError, close, quoted, typed
+
+GROUPS = ("task", "model", "method", "regularise", "augment", "sweeps", "slurm", "tracker", "hardware")
+OF_CELLS = ("task.", "model.", "method.", "augment.")  # keys that some cells of a study may have and others not
+
+_LINE = re.compile(r"([+~]{0,2})([\w$][\w$./@:-]*)=(.*)", re.DOTALL)
+_FUNCTIONS = ["choice", "range", "interval", "tag", "sort", "shuffle", "glob", "int", "float", "str", "bool"]
+
+
+def parse(line: str, loader: ConfigLoader | None = None) -> Override:
+    """Read an override; a value that Hydra's grammar cannot read, and that can be nothing but text, is taken as it is.
+
+    Args:
+        line: `key=value`, as the program receives it from the shell.
+        loader: for `glob(...)`, which looks up the choices of a group.
+
+    Raises:
+        HarnessError: it is no override, or may mean several things; says how each is written.
+    """
+    parser = OverridesParser.create(config_loader=loader)
+    try:
+        override = parser.parse_override(_spelled_out(line))
+    except HydraException as error:
+        override = parser.parse_override(_as_text(line, error, parser))
+    override.config_loader = loader
+    return override
+
+
+def normal(line: str, is_group: Callable[[str], bool]) -> str:
+    """An override in the form that Hydra is handed: text is quoted, and a + before a key that is there is left out.
+
+    Args:
+        line: as typed.
+        is_group: whether there are YAMLs for a group of that name.
+
+    Raises:
+        HarnessError: see `parse`; nobody reads the key; it is one of Hydra's that would change nothing.
+    """
+    override = parse(line)
+    key = override.key_or_group
+    if not key:
+        raise HarnessError(_no_override(line))
+    if override.is_hydra_override() or key.partition(".")[0].partition("/")[0] == "hydra":
+        value = str(override.input_line).partition("=")[2]
+        if answer := hydra_answer(key, value):
+            raise HarnessError(f"{line}: {answer}")
+        return str(override.input_line)
+    added = override.is_add() or override.is_force_add()
+    if not added and not override.is_delete():
+        return str(override.input_line)
+    kind = key_kind(key)
+    if override.is_delete():
+        if (kind == "closed" and key not in GROUPS) or key in ("task", "model", "method"):
+            raise HarnessError(f"{line}: {key} cannot be taken away. Leave {line} out for its default.")
+        return str(override.input_line)
+    if kind == "unknown" and not is_group(key):
+        raise HarnessError(f"{line}: the configuration has no such key, and with + nobody would read it. {meant(key)}")
+    return str(override.input_line).lstrip("+") if kind == "closed" else str(override.input_line)
+
+
+def key_kind(key: str) -> str:
+    """`closed`: a key of the common schema; `open`: below one that takes keys of its own; `unknown`: neither."""
+    node: Any = Config
+    for place, part in enumerate(key.split(".")):
+        if not is_dataclass(node):
+            return "unknown"
+        types = typing.get_type_hints(node)
+        if part not in types:
+            return "closed" if place == 0 and part in GROUPS else "unknown"
+        node = types[part]
+        if node is Any or typing.get_origin(node) is dict:
+            return "open" if part != key else "closed"
+    return "closed"
+
+
+def schema_keys(node: Any = Config, prefix: str = "") -> Iterator[str]:
+    """Every key of the common schema."""
+    types = typing.get_type_hints(node)
+    for each in fields(node):
+        yield f"{prefix}{each.name}"
+        if is_dataclass(types[each.name]):
+            yield from schema_keys(types[each.name], f"{prefix}{each.name}.")
+
+
+def meant(key: str, known: Sequence[str] | None = None) -> str:
+    """What a key that does not exist was probably meant to be, a sentence: at most three names.
+
+    Args:
+        key: the unknown one.
+        known: the keys that there are; None: those of the common schema.
+    """
+    known = list(schema_keys()) if known is None else known
+    parent, _, leaf = key.rpartition(".")
+    habit = HABITS.get(leaf, "")
+    section = {each.rpartition(".")[2]: each for each in known if each.rpartition(".")[0] == parent}
+    root = key.partition(".")[0] + "."
+    elsewhere = [each for each in known if each.rpartition(".")[2] == leaf]
+    near = (
+        ([habit] if habit in section.values() else [])
+        or sorted(elsewhere, key=lambda each: not each.startswith(root))[:1]
+        or [section[name] for name in close(leaf, section)]
+        or ([habit] if habit in known else [])
+        or close(key, known if "." not in key else [])
+    )
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    if parent and 0 < len(section) <= 6:
+        return f"Keys of {parent}: {', '.join(section)}."
+    return "All keys: python -m harness --cfg job"
+
+
+def _spelled_out(line: str) -> str:
+    """The same override; `key=~/x` with the home directory, for most shells leave a ~ behind = as it is."""
+    match = _LINE.fullmatch(line)
+    if match and match[3] and not match[3].strip():  # a tab, that Hydra would take away
+        return f"{match[1]}{match[2]}={quoted(match[3])}"
+    if not match or not re.match(r"~[\w.-]*(/|$)", match[3]):
+        return line
+    path = os.path.expanduser(match[3])  # noqa: PTH111 - Path would raise where there is no such user
+    return f"{match[1]}{match[2]}={quoted(path)}" if "," not in path and path != match[3] else line
+
+
+def _as_text(line: str, error: HydraException, parser: OverridesParser) -> str:
+    """The same override with its value quoted.
+
+    Raises:
+        HarnessError: the value may mean something else.
+    """
+    match = _LINE.fullmatch(line)
+    if not match:
+        raise HarnessError(_no_override(line))
+    sign, key, value = match.groups()
+    start = f"{sign}{key}="
+    name = (re.match(r"\s*(\w+)\s*\(", value) or ("", ""))[1]
+    if name in SPACES:
+        raise HarnessError(f"{line}: there is no {name}(...). Write {SPACES[name].format(key=key)}.")
+    if name in _FUNCTIONS:
+        why = str(error).strip().splitlines()[-1]
+        raise HarnessError(
+            f"{line}: this is no sweep ({why}). Write {key}=a,b, choice(a,b), range(1,9), interval(0,0.5) or "
+            f"tag(log,interval(1e-5,1e-2)) for the value, in the shell's quotes; for a text that looks so: "
+            f"{typed(start[:-1], value)}"
+        )
+    if value.startswith(("[", "{")) and (written := _collection(value, parser)) is not None:
+        return start + written
+    paired = value.count("[") == value.count("]") and value.count("{") == value.count("}") and "," not in value
+    if value.startswith(("'", '"')) or "${" in value or (value.startswith(("[", "{")) and not paired):
+        raise HarnessError(
+            f"{line}: brackets, quotes or ${{}} in it do not match. As one text: {typed(start[:-1], value)}"
+        )
+    if "," in value.strip(", "):
+        choices = ",".join(_element(part, parser) for part in value.split(","))
+        raise HarnessError(
+            f"{line}: is this one text, or several choices? One text: {typed(start[:-1], value)} Several choices, "
+            f"of a study (-m): {shlex.quote(start + choices)}"
+        )
+    return start + quoted(value)
+
+
+def _collection(text: str, parser: OverridesParser) -> str | None:
+    """A list or a mapping without others inside, each text in it quoted; None if that is not what it is."""
+    inner = text[1:-1]
+    if text[-1] != {"[": "]", "{": "}"}[text[0]] or re.search(r"[\[\]{}\"']", inner):
+        return None
+    parts = inner.split(",")
+    if text[0] == "[":
+        return f"[{','.join(_element(part.strip(), parser) for part in parts)}]"
+    pairs = [part.partition(":") for part in parts]
+    if not all(re.fullmatch(r"\s*[A-Za-z_][\w.-]*\s*", key) and colon for key, colon, _ in pairs):
+        return None
+    return "{" + ",".join(f"{key.strip()}:{_element(value.strip(), parser)}" for key, _, value in pairs) + "}"
+
+
+def _element(text: str, parser: OverridesParser) -> str:
+    try:
+        parser.parse_rule(text, "element")
+    except HydraException:
+        return quoted(text)
+    return text if text else '""'
+
+
+def _no_override(line: str) -> str:
+    if line.startswith("=") or line.endswith("="):
+        return f"{line}: write an override without spaces around =, e.g. train.lr=1e-3"
+    if "=" in line:
+        return f"{line}: this is no override: {line.partition('=')[0]!r} is no key. Write key=value."
+    return f"{line}: this is no override. Write key=value, e.g. method=lora"

@@ -1,0 +1,39 @@
+"""Overrides of keys that take text: their values are the text as it was typed, whatever else it could be read as."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
+from hydra.errors import HydraException
+
+from harness.config.key_types import is_text
+
+_PLAIN = re.compile(r"\+{0,2}([\w.]+)=([\w.+,-]+)")  # quoted, bracketed and computed values mean what they say
+
+
+def as_typed(arguments: Iterable[str]) -> list[str]:
+    """Quote what Hydra would read as a number or a boolean although its key takes text: `study=1e3` names 1e3.
+
+    Args:
+        arguments: of a command line; what is no override stays as it is. null stays null.
+    """
+    return [_quoted(argument) for argument in arguments]
+
+
+def _quoted(argument: str) -> str:
+    match = _PLAIN.fullmatch(argument)
+    if match is None or not is_text(match[1]):
+        return argument
+    try:
+        value = OverridesParser.create().parse_override(argument).value()
+    except HydraException:
+        return argument  # told where it is read
+    parts = value.list if isinstance(value, ChoiceSweep) else [value]
+    texts = match[2].split(",")
+    if not any(isinstance(part, int | float) for part in parts) or len(parts) != len(texts):
+        return argument
+    quoted = [f"'{text}'" if isinstance(part, int | float) else text for part, text in zip(parts, texts, strict=True)]
+    return argument[: match.start(2)] + ",".join(quoted)

@@ -1,0 +1,175 @@
+"""Checks of the values of a configuration."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+
+from harness.config.schema import (
+    HEAD_INITS,
+    MODES,
+    PRECISIONS,
+    PRUNERS,
+    RESOURCES,
+    SAMPLERS,
+    SCHEDULES,
+    TUNED_COSTS,
+    Config,
+    TuneConfig,
+    _numbers,
+)
+from harness.errors import Problems
+
+
+def check_search(tune: TuneConfig, problems: Problems) -> None:
+    """Note what the search cannot go by, or not together."""
+    for cost in tune.objectives:
+        problems.check(
+            cost in TUNED_COSTS, f"tune.objectives: {cost} is not measured in tuning. Known: {', '.join(TUNED_COSTS)}."
+        )
+    problems.check(
+        len({*tune.objectives}) == len(tune.objectives),
+        f"tune.objectives={list(tune.objectives)}: name each cost once.",
+    )
+    for cost in TUNED_COSTS:
+        limit = getattr(tune.constraints, cost)
+        problems.check(limit is None or limit > 0, f"tune.constraints.{cost} must be above 0, not {limit}.")
+    problems.check(
+        not tune.objectives or tune.pruner == "none",
+        f"tune.pruner={tune.pruner} compares one curve, and tune.objectives={list(tune.objectives)} asks for several "
+        "objectives at once: set tune.pruner=none, or give a limit instead ('tune.constraints={<cost>:<limit>}').",
+    )
+    problems.check(
+        tune.mode == "fair" or tune.sampler in ("tpe", "random"),
+        f"tune.sampler={tune.sampler} cannot search several methods' spaces at once: with tune.mode=joint use tpe or "
+        "random.",
+    )
+    problems.check(
+        tune.pruner != "asha" or tune.sampler not in ("gp", "nsga2"),
+        f"tune.sampler={tune.sampler} learns only from trials that were finished. With tune.pruner=asha few are, so it "
+        "would draw at random. Use tpe, which learns from paused trials, too, or random, qmc or grid, which learn from "
+        "none; or set tune.pruner=median or none.",
+    )
+
+
+def check(config: Config, problems: Problems) -> None:
+    """Note every value of the common schema that breaks its rule."""
+    train, tune, confirm, launch, slurm = config.train, config.tune, config.confirm, config.launch, config.slurm
+    hardware = config.hardware
+    for key, number in _numbers(config):
+        problems.check(math.isfinite(number), f"{key} must be a finite number, not {number}.")
+    for name in ("lr", "head_lr", "head_probe_c", "batch_size", "accumulate", "epochs", "eval_batch_size"):
+        value = getattr(train, name)
+        problems.check(value > 0, f"train.{name} must be above 0, not {value}.")
+    for name in ("weight_decay", "clip", "patience", "r_drop", "fgm", "checkpoint_seconds"):
+        value = getattr(train, name)
+        problems.check(value >= 0, f"train.{name} must be 0 or more, not {value}.")
+    for name in ("warmup", "label_smoothing", "dropout", "mixout", "ema"):
+        value = getattr(train, name)
+        problems.check(value is None or 0 <= value < 1, f"train.{name} must lie in [0, 1), not {value}.")
+    problems.check(0 < train.layer_decay <= 1, f"train.layer_decay must lie in (0, 1], not {train.layer_decay}.")
+    for name, value, choices in (
+        ("train.schedule", train.schedule, SCHEDULES),
+        ("train.precision", train.precision, PRECISIONS),
+        ("train.head_init", train.head_init, HEAD_INITS),
+        ("tune.sampler", tune.sampler, SAMPLERS),
+        ("tune.pruner", tune.pruner, PRUNERS),
+        ("tune.resource", tune.resource, RESOURCES),
+        ("tune.mode", tune.mode, MODES),
+        ("launch.kind", launch.kind, ("local", "inline", "slurm")),
+        ("keep", config.keep, ("best", "all", "none")),
+        ("device", config.device, ("auto", "cpu", "cuda", "mps")),
+    ):
+        problems.check(value in choices, f"{name} must be one of {', '.join(choices)}, not {value}.")
+    for name, count in (
+        ("tune.trials", tune.trials),
+        ("tune.seconds", tune.seconds),
+        ("tune.startup_trials", tune.startup_trials),
+        ("tune.max_failures", tune.max_failures),
+        ("tune.finalists", tune.finalists),
+        ("tune.min_resource", tune.min_resource),
+        ("tune.patience", tune.patience),
+        ("train.stop_epoch", train.stop_epoch),
+        ("launch.workers", launch.workers),
+        ("launch.workers_per_gpu", launch.workers_per_gpu),
+        ("launch.threads", launch.threads),
+        ("launch.timeout_min", launch.timeout_min),
+        ("launch.runs_per_job", launch.runs_per_job),
+        ("slurm.timeout_min", slurm.timeout_min),
+        ("slurm.cpus_per_task", slurm.cpus_per_task),
+        ("slurm.mem_gb", slurm.mem_gb),
+        ("slurm.signal_delay_s", slurm.signal_delay_s),
+        ("slurm.array_parallelism", slurm.array_parallelism),
+        ("slurm.max_queued", slurm.max_queued),
+        ("slurm.poll_s", slurm.poll_s),
+        ("slurm.pending_min", slurm.pending_min),
+        ("slurm.bad_node_failures", slurm.bad_node_failures),
+        ("budget.seconds", config.budget.seconds),
+        ("budget.dollars", config.budget.dollars),
+        ("hardware.cores", hardware.cores),
+        ("hardware.memory_gb", hardware.memory_gb),
+    ):
+        problems.check(count is None or count > 0, f"{name} must be above 0, not {count}.")
+    problems.check(
+        tune.trials is not None or tune.seconds is not None,
+        "A budget is needed: set tune.trials or tune.seconds (or both).",
+    )
+    problems.check(tune.reduction_factor >= 2, f"tune.reduction_factor must be 2 or more, not {tune.reduction_factor}.")
+    problems.check(tune.seed >= 0, f"tune.seed must be 0 or more, not {tune.seed}.")
+    check_search(tune, problems)
+    problems.check(
+        config.study is None or re.fullmatch(r"\w[\w.+-]*", config.study) is not None,
+        f"study={config.study}: a study's name is made of letters, digits and . _ + -, since it names a directory.",
+    )
+    problems.check(confirm.seeds >= 1, f"confirm.seeds must be 1 or more, not {confirm.seeds}.")
+    problems.check(
+        confirm.max_seeds is None or confirm.max_seeds >= confirm.seeds,
+        f"confirm.max_seeds={confirm.max_seeds} is below confirm.seeds={confirm.seeds}, with which every cell begins.",
+    )
+    looks = list(confirm.looks or [])
+    problems.check(
+        not looks or (looks[0] >= 2 and all(after > before for before, after in itertools.pairwise(looks))),
+        f"confirm.looks={looks} must rise, from 2 or more: seeds a cell at which the verdicts are looked at.",
+    )
+    problems.check(
+        not looks or confirm.max_seeds is None or looks[-1] == confirm.max_seeds,
+        f"confirm.looks={looks} must end at confirm.max_seeds={confirm.max_seeds}; one of the two is enough.",
+    )
+    problems.check(
+        launch.pack in ("auto", "off") or (launch.pack.isdigit() and int(launch.pack) > 1),
+        f"launch.pack must be auto, off, or a number of runs from 2 on, not {launch.pack}.",
+    )
+    problems.check(
+        launch.kind != "inline" or tune.pruner in ("none", "asha"),
+        f"tune.pruner={tune.pruner} ends trials while they run, and with launch.kind=inline nobody looks at them then: "
+        "set launch.kind=local (with launch.workers=1 one runs at a time), or tune.pruner=asha or none.",
+    )
+    problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")
+    problems.check(
+        slurm.signal_delay_s < 60 * slurm.timeout_min,
+        f"slurm.signal_delay_s={slurm.signal_delay_s} would warn a job of its time limit before it starts: give it "
+        f"fewer seconds than slurm.timeout_min={slurm.timeout_min} minutes.",
+    )
+    problems.check(slurm.gpus_per_node >= 0, f"slurm.gpus_per_node must be 0 or more, not {slurm.gpus_per_node}.")
+    problems.check(slurm.max_requeues >= 0, f"slurm.max_requeues must be 0 or more, not {slurm.max_requeues}.")
+    problems.check(
+        not launch.detach or launch.kind == "slurm",
+        f"launch.detach=true makes the coordinator a Slurm job; with launch.kind={launch.kind} there is no Slurm. "
+        "Name a profile: slurm=<profile>.",
+    )
+    price = hardware.dollars_per_hour
+    problems.check(price is None or price >= 0, f"hardware.dollars_per_hour must be 0 or more, not {price}.")
+    problems.check(
+        config.budget.dollars is None or price is not None,
+        f"budget.dollars={config.budget.dollars} needs a price: name a machine (hardware=cpu-8core, a10g, l4, "
+        "a100-40gb, h100-80gb, or a YAML of your own in hardware/), or set hardware.dollars_per_hour=<price of one "
+        "GPU; without a GPU, of the machine>.",
+    )
+    problems.check(
+        config.budget.dollars is None or price != 0,
+        f"budget.dollars={config.budget.dollars} never ends a study on hardware that costs nothing "
+        "(hardware.dollars_per_hour=0): set budget.seconds, or a price.",
+    )
+    problems.check(config.cache_gb >= 0, f"cache_gb must be 0 or more, not {config.cache_gb}.")
+    problems.check(0 <= config.seed < 2**31, f"seed must lie in [0, 2147483647], not {config.seed}.")

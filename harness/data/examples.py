@@ -1,0 +1,76 @@
+"""Tokenized rows, and batches of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from harness.data.tokenization import Tokens
+
+Batch = dict[str, Tensor]  # input_ids, attention_mask, maybe token_type_ids: each (n, length) int64; maybe STATES
+
+
+BUCKET = 16  # batches whose rows are sorted by length together: less padding, and still a shuffled order
+
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokenised rows with their labels.
+
+    Attributes:
+        tokens: n rows.
+        labels: (n,) class indices.
+        padding: token id that fills short rows.
+        states: (total, d), for each token what the first trained block reads; None: passes begin with the tokens.
+    """
+
+    tokens: Tokens
+    labels: npt.NDArray[np.int64]
+    padding: int
+    states: npt.NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def digest(self) -> str:
+        """SHA-256 of the tokens: hex."""
+        content = hashlib.sha256(self.tokens.offsets.tobytes())
+        content.update(self.tokens.ids.tobytes())
+        if self.tokens.types is not None:
+            content.update(self.tokens.types.tobytes())
+        return content.hexdigest()
+
+    def batch(self, rows: Rows, device: torch.device) -> Batch:
+        """Pad some rows, on the right, to the longest among them."""
+        lengths = self.tokens.lengths[rows]
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        taken = np.concatenate([np.arange(self.tokens.offsets[row], self.tokens.offsets[row + 1]) for row in rows])
+        ids = np.full(mask.shape, self.padding, dtype=np.int64)
+        ids[mask] = self.tokens.ids[taken]
+        batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+        if self.tokens.types is not None:
+            types = np.zeros(mask.shape, dtype=np.int64)
+            types[mask] = self.tokens.types[taken]
+            batch["token_type_ids"] = torch.from_numpy(types)
+        if self.states is not None:
+            states = np.zeros((*mask.shape, self.states.shape[1]), dtype=np.float32)
+            states[mask] = self.states[taken]
+            batch[STATES] = torch.from_numpy(states)
+        return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def by_length(lengths: npt.NDArray[np.int64], batch_size: int) -> list[Rows]:
+    """Cut rows into batches of similar length, the longest first: memory runs out at once or never."""
+    order = np.argsort(-lengths, kind="stable")
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+STATES = "states"  # of a batch: (n, length, d), what the first trained block reads

@@ -1,0 +1,225 @@
+"""Decode a text file, and say what its bytes can be where they are not what was declared."""
+
+from __future__ import annotations
+
+import codecs
+
+from harness.errors import HarnessError
+from harness.formatting.examples import MOST, short
+
+USUAL = "utf-8, utf-16, cp1252, gb18030, shift_jis"
+NO_FILES = ("punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape")  # of Python's text encodings
+EAST_ASIAN = {"gb18030": "gb18030", "big5": "big5", "cp932": "shift_jis", "euc_jp": "euc-jp", "cp949": "euc-kr"}
+ONE_BYTE = ("cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "koi8_r", "iso8859_2", "mac_roman", "cp850")
+WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+MARKS = {  # longest first: UTF-16's little-endian mark begins UTF-32's
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+SAMPLE = 1 << 18  # bytes by which candidates are ranked
+
+
+def encoding_problem(encoding: str) -> str | None:
+    """Say what is wrong with the name of an encoding, None if nothing is."""
+    try:
+        found = codecs.lookup(encoding)
+    except (LookupError, ValueError):  # ValueError: characters that no name has
+        return f"Unknown task.encoding {encoding}. Usual ones: {USUAL}."
+    # The flag is what bytes.decode itself goes by; `base64` and its kind turn bytes into bytes.
+    if not getattr(found, "_is_text_encoding", True) or found.name.replace("-", "_") in NO_FILES:
+        return f"task.encoding={encoding} is no encoding of text files. Usual ones: {USUAL}."
+    return None
+
+
+def decode(content: bytes, encoding: str, where: str) -> str:
+    """Decode a file's content.
+
+    Args:
+        content: the bytes.
+        encoding: as declared.
+        where: the file's name, for messages.
+
+    Returns:
+        The text, without a byte order mark.
+
+    Raises:
+        HarnessError: the bytes are not of this encoding: at how many places, and what else they can be.
+    """
+    if problem := encoding_problem(encoding):
+        raise HarnessError(problem)
+    name = codecs.lookup(encoding).name
+    try:
+        text = content.decode(encoding).removeprefix("\ufeff")  # spreadsheets begin UTF-8 files with a mark
+    except UnicodeDecodeError:
+        raise HarnessError(_not_decodable(content, encoding, where)) from None
+    except UnicodeError as error:  # UTF-16 and UTF-32 of a length that none has
+        raise HarnessError(f"{where} is not {encoding}: {error}. {_advice(content, name)}") from None
+    if name.startswith(("utf-16", "utf-32")):
+        _check_wide(content, text, encoding, where)
+    elif b"\x00" in content:
+        raise HarnessError(_with_nulls(content, text, where, name))
+    return text
+
+
+def _not_decodable(content: bytes, encoding: str, where: str) -> str:
+    """Where decoding fails, and what the bytes can be."""
+    places: list[int] = []
+    skipped = 0
+
+    def note(error: UnicodeError) -> tuple[str, int]:
+        nonlocal skipped
+        assert isinstance(error, UnicodeDecodeError)
+        places.append(error.start)
+        skipped += error.end - error.start
+        return "", error.end
+
+    codecs.register_error("harness.note", note)
+    rest = content.decode(encoding, "harness.note")
+    wide = codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
+    lines = [content.count(b"\n", 0, place) + 1 for place in places[:MOST]]
+    listed = ", ".join(
+        f"byte 0x{content[place]:02x} at position {place}" + ("" if wide else f" (line {line})")
+        for place, line in zip(places, lines, strict=False)
+    )
+    more = ", ..." if len(places) > MOST else ""
+    count = f"{len(places)} place{'s' * (len(places) > 1)}"
+    told = f"{where} is not {encoding}: at {count} it cannot be decoded: {listed}{more}. "
+    good = sum(ord(character) > 127 for character in rest)
+    if codecs.lookup(encoding).name == "utf-8" and good > 2 * len(places) and b"\x00" not in content:
+        end = " The file ends within a character: is it whole?" if skipped and places[-1] + 4 > len(content) else ""
+        return told + (
+            f"The other {good} characters beyond ASCII are right, so it is UTF-8 that is damaged there.{end} Mend or "
+            "remove these lines; another encoding would ruin the others."
+        )
+    return told + _advice(content, codecs.lookup(encoding).name)
+
+
+def _advice(content: bytes, declared: str) -> str:
+    fitting = candidates(content, declared)
+    if not fitting:
+        return (
+            "No usual encoding decodes it: is it a damaged file, or no text? Write it again as UTF-8 where it comes "
+            "from."
+        )
+    first = next(iter(fitting))
+    listed = ", ".join(name + (f" (there: {excerpt})" if excerpt else "") for name, excerpt in fitting.items())
+    return f"It can be read as {listed}: set task.encoding={first}" + (
+        " if that reads right." if any(fitting.values()) else "."
+    )
+
+
+def candidates(content: bytes, declared: str = "") -> dict[str, str]:
+    """Encodings that the bytes can be of, the likeliest first.
+
+    Args:
+        content: the bytes.
+        declared: an encoding that they are not of.
+
+    Returns:
+        At most three, each with an excerpt of what is not ASCII when read so (empty where there is no doubt).
+    """
+    for mark, name in MARKS.items():
+        if content.startswith(mark) and _try(content, name) is not None:
+            return {name: ""}
+    if b"\x00" in content:
+        return {name: "" for name in [_wide(content)] if name}
+    if declared != "utf-8" and _try(content, "utf-8") is not None:
+        return {"utf-8": ""}
+    texts = {name: _try(content, name) for name in (*EAST_ASIAN, *ONE_BYTE)}
+    read = {name: text for name, text in texts.items() if text is not None and not _controls(text)}
+    ranked = _rank(content, read)[:MOST]
+    return {EAST_ASIAN.get(name, name): _excerpt(read[name]) for name in ranked}
+
+
+def _rank(content: bytes, read: dict[str, str]) -> list[str]:
+    """Names of encodings, the most plausible text first; those whose text is plainly none are left out."""
+    from charset_normalizer import from_bytes
+
+    if not read:
+        return []
+    # The sample starts where text stops being ASCII, and is cut at line ends, so that no character is cut.
+    start = next((place for place, byte in enumerate(content) if byte > 127), 0)
+    start = content.rfind(b"\n", 0, start) + 1
+    end = content.rfind(b"\n", start, start + SAMPLE) + 1 if len(content) - start > SAMPLE else len(content)
+    sample = content[start : end or start + SAMPLE]
+    order: dict[str, float] = {}
+    for each in from_bytes(sample, cp_isolation=list(read), threshold=0.6, enable_fallback=False):
+        name = next(name for name in read if name in each.could_be_from_charset)  # of equal texts, the commonest name
+        order[name] = each.chaos - _kana(name, read)
+    ranked = sorted(order, key=lambda name: (round(order[name], 2), list(read).index(name)))
+    return ranked or [name for name in ("cp1252",) if name in read]
+
+
+def _kana(name: str, read: dict[str, str]) -> float:
+    """A bonus for what reads as Japanese: other encodings show its kana as plausible-looking Hangul."""
+    if name not in ("cp932", "euc_jp"):
+        return 0.0
+    others = [character for character in read[name][:SAMPLE] if ord(character) > 127]
+    kana = sum("\u3040" <= character <= "\u30ff" for character in others)
+    return 0.2 if kana > 0.3 * len(others) else 0.0
+
+
+def _excerpt(text: str) -> str:
+    place = next((place for place, character in enumerate(text) if ord(character) > 127), None)
+    if place is None:
+        return ""
+    start = max(text.rfind("\n", 0, place) + 1, place - 12)
+    return short(text[start : place + 14].splitlines()[0])
+
+
+def _controls(text: str) -> bool:
+    """Whether a text holds control characters that no text has: C1, which decoding by a wrong table leaves."""
+    return any("\x80" <= character <= "\x9f" for character in text)
+
+
+def _try(content: bytes, encoding: str) -> str | None:
+    try:
+        return content.decode(encoding)
+    except UnicodeError:
+        return None
+
+
+def _wide(content: bytes) -> str | None:
+    """The UTF-16 or UTF-32 without a mark that the zeros of the bytes show."""
+    best, fewest = None, 1.0
+    for name in WIDE:
+        text = _try(content, name)
+        if text:
+            # Of a right reading no character is NUL, and most are of few blocks; a wrong one spreads them.
+            odd = sum(not (character.isprintable() or character in "\r\n\t\ufeff") for character in text[:SAMPLE])
+            plain = sum(character < "\u0250" for character in text[:SAMPLE])
+            share = (odd + (plain == 0) * len(text)) / min(len(text), SAMPLE)
+            if "\x00" not in text and share < fewest:
+                best, fewest = name, share
+    return best if fewest < 0.1 else None
+
+
+def _check_wide(content: bytes, text: str, encoding: str, where: str) -> None:
+    """Refuse what decodes as UTF-16 or UTF-32 and is none: almost any bytes of even length do."""
+    marked = content.startswith(tuple(MARKS))
+    if text.startswith("\ufffe") or "\x00" in text or (not marked and b"\x00" not in content):
+        told = "its bytes are in the other order" if text.startswith("\ufffe") else "its text makes no sense so"
+        raise HarnessError(f"{where} is not {encoding}: {told}. {_advice(content, codecs.lookup(encoding).name)}")
+    if not marked and (likely := _wide(content)) and codecs.decode(content, likely) != text:
+        raise HarnessError(f"{where} is not {encoding}: it has no byte order mark. It reads as {likely}: set "
+                           f"task.encoding={likely}.")  # fmt: skip
+
+
+def _with_nulls(content: bytes, text: str, where: str, declared: str) -> str:
+    told = f"{where} holds {content.count(0)} NUL bytes, which no text file of {declared} does"
+    if likely := candidates(content, declared):
+        name = next(iter(likely))
+        return f"{told}. It reads as {name}: set task.encoding={name}."
+    place = text.index("\x00")
+    line = text.count("\n", 0, place) + 1
+    return f"{told}, the first in line {line}: it is damaged, or no text. Write it again where it comes from."
+
+
+def split_lines(text: str) -> list[str]:
+    r"""Split at line ends as files have them: `\n`, `\r\n`, or `\r` where that is the only one.
+
+    Never at the other characters that Unicode counts as line ends (U+0085, U+2028): texts hold them.
+    """
+    return [line.removesuffix("\r") for line in text.split("\n")] if "\n" in text else text.split("\r")

@@ -1,0 +1,243 @@
+"""Read the named columns of one file of labelled rows: delimited text, lines, JSON, Parquet, Arrow, ARFF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data.readers.containers import refuse_foreign, tables, unpack
+from harness.data.readers.delimited import read_delimited, read_lines
+from harness.data.readers.encodings import decode
+from harness.data.text_values import as_number, match, plain
+from harness.errors import HarnessError
+from harness.formatting.examples import alternatives, some
+
+Columns = dict[str, list[Any]]
+
+FORMATS = ("csv", "tsv", "lines", "jsonl", "json", "parquet", "arrow", "arff")
+SUFFIXES = {f".{name}": name for name in FORMATS if name != "lines"} | {
+    ".ndjson": "jsonl",
+    ".pq": "parquet",
+    ".feather": "arrow",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFormat:
+    """How a file is read.
+
+    Attributes:
+        format: one of `FORMATS`; None goes by the file's suffix, and by its content for Parquet and Arrow.
+        encoding: of text files.
+        separator: between fields; None is a comma (csv) or a tab (tsv, lines), or what a first line `sep=;` says.
+        columns: names of the columns of a file without a header; None takes them from the header.
+        quoting: whether a double quote encloses fields (csv, tsv).
+    """
+
+    format: str | None = None
+    encoding: str = "utf-8"
+    separator: str | None = None
+    columns: Sequence[str] | None = None
+    quoting: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file's columns in their order, as many values each.
+
+    Attributes:
+        names: of the columns; one may occur twice.
+        columns: lists of str, int, float, bool, None or what else a file of that format holds.
+    """
+
+    names: list[str]
+    columns: list[list[Any]]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.columns[0]) if self.columns else 0
+
+
+def read_file(path: Path, wanted: Sequence[Any], how: FileFormat) -> Columns:
+    """Read columns of a file.
+
+    Args:
+        path: the file.
+        wanted: names of the columns to read, the label's last, as configured (see `harness.data.text_values`).
+        how: the file's format.
+
+    Returns:
+        The wanted columns, by their names as texts: lists of equal length of str, int, float, bool or None.
+
+    Raises:
+        HarnessError: the file is missing, empty, of unknown format, in another encoding, damaged, or lacks a column.
+    """
+    table = read_table(path, how, wanted, wanted[-1])
+    if not table.rows:
+        raise HarnessError(f"{path.name} holds no rows: at least one row with a text and a label is needed.")
+    found = require_columns(wanted, table.names, path.name)
+    return {str(plain(name)): table.columns[place] for name, place in zip(wanted, found, strict=True)}
+
+
+def read_table(
+    path: Path, how: FileFormat, wanted: Sequence[Any] = (), label: Any = None, every: bool = False
+) -> Table:
+    """Read a file.
+
+    Args:
+        path: the file.
+        how: its format.
+        wanted: names of columns that are needed; they tell keys of JSON that name columns from those that name rows.
+        label: the name of the label's column, which a file of format `lines` is cut by; None where there is none.
+        every: whether columns that are not wanted are read from Parquet as well.
+
+    Raises:
+        HarnessError: see `read_file`. A file without rows is none.
+    """
+    if path.is_dir():
+        raise HarnessError(f"{path} is a folder, and a file is needed. {neighbours(path / 'train.csv')}")
+    if not path.is_file():
+        raise HarnessError(f"There is no file {path}. {neighbours(path)}")
+    if path.stat().st_size == 0:
+        raise HarnessError(f"{path.name} is empty: rows with a text and a label are needed.")
+    try:
+        content, name = unpack(path.read_bytes(), path.name)
+        if not content:
+            raise HarnessError(f"{path.name} is empty: rows with a text and a label are needed.")
+        kind = _kind(content, name, path.name, how)
+        if kind in ("parquet", "arrow"):
+            return _read_arrow(content, kind, () if every else wanted, path.name)
+        return _read_text(content, kind, wanted, label, how, path.name)
+    except OSError as error:
+        raise HarnessError(f"{path.name} cannot be read: {error}.") from error
+    except MemoryError as error:
+        raise HarnessError(f"{path.name} does not fit into memory.") from error
+
+
+def _kind(content: bytes, name: str, where: str, how: FileFormat) -> str:
+    """The format of a file: as configured, by its content, or by its suffix."""
+    found, suffix = tables(content), SUFFIXES.get(Path(name).suffix.lower())
+    declared = how.format
+    if declared is not None and declared not in FORMATS:
+        raise HarnessError(f"Unknown format {declared}: set task.format to one of {', '.join(FORMATS)}.")
+    if found is not None and declared not in (None, found):
+        raise HarnessError(
+            f"{where} is a file of format {found}, not {declared}: set task.format={found}, or leave it out."
+        )
+    if found is None:
+        refuse_foreign(content, where)
+    kind = found or declared or suffix
+    if kind is None:
+        raise HarnessError(
+            f"The suffix of {where} does not say its format: set task.format to one of {', '.join(FORMATS)}."
+        )
+    return kind
+
+
+def require_columns(wanted: Sequence[Any], available: Sequence[str], where: str, section: str = "task") -> list[int]:
+    """Find columns by their names.
+
+    Args:
+        wanted: names of columns, as configured (see `harness.data.text_values`).
+        available: the names at hand.
+        where: the source's name.
+        section: of the configuration, in which they are chosen.
+
+    Returns:
+        The place of each wanted column.
+
+    Raises:
+        HarnessError: a wanted column is not among them, or twice.
+    """
+    hint = ""
+    if len(available) == 1 and (found := [mark for mark in (";", "\t", "|", ",") if mark in available[0]]):
+        typed = "task.separator=tab" if found[0] == "\t" else f"'task.separator=\"{found[0]}\"'"
+        hint = f" The header looks separated by {'a tab' if found[0] == chr(9) else repr(found[0])}: set {typed}."
+    elif any(map(_looks_like_data, available)):
+        hint = " The first row looks like data, not like names: name the columns with task.columns=[text,label]."
+    problems = []
+    for name in dict.fromkeys(wanted):
+        column = match(name, available)
+        if column is None:
+            problems.append(
+                f"{where} has no column {plain(name)!r}. {alternatives(plain(name), available)} Choose with "
+                f"{section}.text and {section}.label.{hint}"
+            )
+        elif available.count(column) > 1:
+            twice = [number for number, each in enumerate(available, 1) if each == column]
+            problems.append(
+                f"{where} has {len(twice)} columns of the name {column!r} (columns {some(twice)}), and which "
+                "one counts is unknown: rename the others."
+            )
+    if problems:
+        raise HarnessError(*problems)
+    return [list(available).index(match(name, available) or "") for name in wanted]
+
+
+def _looks_like_data(name: str) -> bool:
+    return len(name.split()) > 4 or (isinstance(as_number(name), float) and "." in name)  # no name of a column is that
+
+
+def _read_text(content: bytes, kind: str, wanted: Sequence[Any], label: Any, how: FileFormat, where: str) -> Table:
+    text = decode(content, how.encoding, where)
+    if kind == "arff":
+        from harness.data.readers.arff import read_arff
+
+        return Table(*read_arff(text, where))
+    if kind in ("json", "jsonl"):
+        from harness.data.readers.json_rows import read_json
+
+        return Table(*read_json(text, kind, how.columns, wanted, where))
+    names = None if how.columns is None else list(how.columns)
+    if kind == "lines":
+        rows = read_lines(text, how.separator, names, label, where)
+    else:
+        width = None if names is None else len(names)
+        rows = read_delimited(text, kind, how.separator, how.quoting, names is None, width, where)
+    if names is None:
+        names, rows = rows[0], rows[1:]
+    return Table(names, [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names])
+
+
+def _read_arrow(content: bytes, kind: str, wanted: Sequence[Any], where: str) -> Table:
+    import pyarrow as pa
+    import pyarrow.feather
+    import pyarrow.parquet as pq
+
+    try:
+        source = pa.BufferReader(content)
+        if kind == "parquet":
+            file = pq.ParquetFile(source)
+            names = file.schema_arrow.names
+            if wanted:
+                names = [names[place] for place in require_columns(wanted, names, where)]
+            table = file.read(columns=names if wanted else None)
+        elif content.startswith(b"FEA1"):
+            table = pyarrow.feather.read_table(source)
+        elif content.startswith(b"ARROW1"):
+            table = pa.ipc.open_file(source).read_all()
+        else:  # the stream format, which `datasets` writes
+            table = pa.ipc.open_stream(source).read_all()
+        return Table(list(table.column_names), [column.to_pylist() for column in table.columns])
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:  # ValueError: texts that are no UTF-8
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise HarnessError(f"{where} is not a readable {kind} file: {reason}") from error
+
+
+def neighbours(path: Path) -> str:
+    """Say which files lie where one was looked for, the nearest name first."""
+    import difflib
+
+    folder = path.parent
+    if not folder.is_dir():
+        return f"Its folder {folder} does not exist either."
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    if not names:
+        return f"The folder {folder} holds no files."
+    close = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
+    shown = [*close, *(name for name in names if name not in close)][:3]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return f"{f'Did you mean {close[0]}? ' if close else ''}Files there: {', '.join(shown)}{more}."

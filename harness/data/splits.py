@@ -1,0 +1,139 @@
+"""Deduplicate, draw shots, hold out validation and test rows: all by row frames, all fixed by their own seeds.
+
+A frame has the columns of `harness.data.readers.rows.to_rows`. Every function keeps the order of the source unless it
+says
+otherwise, and none depends on a run's seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from harness.errors import HarnessError
+from harness.formatting.examples import LONGEST, MOST, short
+
+
+def normal_form(frame: pd.DataFrame) -> pd.Series[str]:
+    """Return the form in which two texts count as the same: lower case, spaces folded; both texts of a pair."""
+    columns = [name for name in ("text", "pair") if name in frame]
+    folded = [[" ".join(text.lower().split()) for text in frame[name]] for name in columns]
+    return pd.Series([" \t ".join(row) for row in zip(*folded, strict=True)], index=frame.index, dtype=object)
+
+
+def deduplicate(frame: pd.DataFrame) -> tuple[pd.DataFrame, int, int]:
+    """Keep the first row of each normal form.
+
+    Returns:
+        The kept rows, the number of dropped rows, and how many texts occurred with more than one label.
+    """
+    form = normal_form(frame)
+    conflicts = int((frame["label"].groupby(form).nunique() > 1).sum())
+    kept = frame[~form.duplicated()]
+    return kept, len(frame) - len(kept), conflicts
+
+
+def overlap(frame: pd.DataFrame, other: pd.DataFrame) -> int:
+    """Count the rows of `frame` whose normal form occurs in `other`."""
+    return int(normal_form(frame).isin(set(normal_form(other))).sum())
+
+
+def draw_shots(frame: pd.DataFrame, shots: int, draw: int) -> pd.DataFrame:
+    """Draw `shots` rows a class, ordered by class.
+
+    The draw of DNNC's published few-shot rows of BANKING77 is this one with shots 10 and draw 0 (Zhang et al. 2020,
+    arXiv:2010.13009), so its results can be compared.
+
+    Raises:
+        HarnessError: a class has fewer rows than `shots`.
+    """
+    counts = frame["label"].value_counts()
+    if small := [f"{label} ({counts[label]})" for label in sorted(counts.index) if counts[label] < shots]:
+        raise HarnessError(
+            f"task.shots={shots} needs {shots} training rows of every class; fewer have {_list(small)}. Set task.shots "
+            f"to at most {counts.min()}, or add rows."
+        )
+    return frame.groupby("label").sample(shots, random_state=draw)
+
+
+def hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split off a stratified share of the rows.
+
+    Args:
+        frame: the rows.
+        fraction: the share to hold out.
+        seed: of the split.
+        purpose: `validation` or `test`, for messages.
+
+    Returns:
+        The rest and the rows held out.
+
+    Raises:
+        HarnessError: a class has a single row, or a part would have fewer rows than there are classes.
+    """
+    from sklearn.model_selection import train_test_split
+
+    counts = frame["label"].value_counts()
+    if small := [str(label) for label in sorted(counts.index) if counts[label] < 2]:
+        doubt = " Is task.label the column of the labels?" if len(small) > len(counts) / 2 else ""
+        raise HarnessError(
+            f"Holding out {purpose} rows needs at least 2 rows of every class, equal texts counted once; one has "
+            f"{_list(small)}. Add rows, or give a {purpose} split of your own (task.{purpose}_path).{doubt}"
+        )
+    held = -int(-len(frame) * fraction // 1)  # rounded up, as scikit-learn does
+    if min(held, len(frame) - held) < len(counts):
+        raise HarnessError(
+            f"task.{purpose}_fraction={fraction} of {len(frame)} rows leaves {held} for {purpose} and "
+            f"{len(frame) - held} for training, and each needs at least one for each of the {len(counts)} classes. "
+            f"Change the fraction, add rows, or give a {purpose} split of your own (task.{purpose}_path)."
+        )
+    rest, out = train_test_split(frame, test_size=held, random_state=seed, stratify=frame["label"])
+    return rest.sort_index(), out.sort_index()
+
+
+def draw_pool(frame: pd.DataFrame, shots: pd.DataFrame, test: pd.DataFrame, per_class: int, draw: int) -> pd.DataFrame:
+    """Draw validation rows from the training file's rows beyond the shots.
+
+    Args:
+        frame: all rows of the training file.
+        shots: the rows that train.
+        test: the test rows; texts that occur in them or in the shots are left out.
+        per_class: the most rows a class.
+        draw: the seed.
+
+    Raises:
+        HarnessError: nothing is left beyond the shots.
+    """
+    form = normal_form(frame)
+    taken = {*normal_form(shots), *normal_form(test)}
+    rest = frame[~form.isin(taken) & ~form.duplicated()]
+    if rest.empty:
+        raise HarnessError(
+            "task.validation=pool takes training rows beyond the shots, and there are none. Set task.validation=kfold, "
+            "or give a validation split (task.validation_path)."
+        )
+    return rest.sample(frac=1, random_state=draw).groupby("label").head(per_class).sort_index()
+
+
+def make_folds(frame: pd.DataFrame, folds: int, seed: int) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Make stratified (train, validation) pairs in which every row validates once.
+
+    Raises:
+        HarnessError: a class has fewer rows than there are folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = frame["label"].value_counts()
+    if small := [f"{label} ({counts[label]})" for label in sorted(counts.index) if counts[label] < folds]:
+        raise HarnessError(
+            f"task.folds={folds} needs {folds} training rows of every class; fewer have {_list(small)}. Set task.folds "
+            f"to at most {counts.min()}, or choose task.validation=split or pool."
+        )
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return [(frame.iloc[train], frame.iloc[held]) for train, held in splitter.split(frame, frame["label"])]
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(name if len(name) <= LONGEST + 10 else short(name) for name in names[:MOST]) + more

@@ -1,0 +1,113 @@
+"""Texts that Hydra and YAML read as something else: `1`, `true`, `no`, `null`, read as the text that was meant.
+
+A number is the text of its digits. A truth value has lost its spelling (YAML reads no, off and false alike): where it
+names something in the data, the spelling there decides; elsewhere it has to be quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from harness.errors import Problems
+from harness.formatting.examples import short
+
+WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}  # what YAML 1.1 reads as truth values
+DIGITS = {True: "1", False: "0"}
+
+
+def as_text(value: Any) -> Any:
+    """The text of a number; everything else as it is, truth values included."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def plain(value: Any) -> Any:
+    """The text of a number or truth value; everything else as it is."""
+    return str(value).lower() if isinstance(value, bool) else as_text(value)
+
+
+def match(value: Any, options: Collection[str]) -> str | None:
+    """Find the one of some texts that a configuration's value means.
+
+    Args:
+        value: a text, or what became of one: `1` or `1.0` for "1", `true` for "Yes".
+        options: the texts at hand.
+
+    Returns:
+        The text among `options`; None where none or several are meant.
+    """
+    text = as_text(value)
+    if isinstance(text, str):
+        if text in options:
+            return text
+        number = as_number(text)
+        found = [each for each in options if number is not None and as_number(each) == number]
+    elif isinstance(value, bool):
+        found = [each for each in options if each.strip().casefold() in WORDS[value]]
+        found = found or [each for each in options if each == DIGITS[value]]
+    else:
+        found = [each for each in options if value is None and each.strip().casefold() in ("null", "none")]
+    return found[0] if len(found) == 1 else None
+
+
+def as_number(text: str) -> float | str | None:
+    """The number that a text spells, "nan" for not a number (which equals itself here), None for other texts."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if number == number else "nan"  # noqa: PLR0124 - NaN alone differs from itself
+
+
+def shown(value: Any) -> str:
+    """A configuration's value as it is typed."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else short(value)
+
+
+def check_text(problems: Problems, key: str, value: Any, needed: str, optional: bool = False) -> bool:
+    """Note a value that is no text.
+
+    Args:
+        problems: takes the sentence.
+        key: the override key.
+        value: after `as_text` or `plain`.
+        needed: what the key takes, for the sentence: "the name of a column".
+        optional: whether null is a value.
+
+    Returns:
+        Whether it is a text, or null where that is a value.
+    """
+    if value is None:
+        return problems.check(optional, f"{key}=null: {needed} is needed.")
+    return problems.check(isinstance(value, str) and value != "", f"{key} takes {needed}, not {shown(value)}.")
+
+
+def check_mapping(problems: Problems, key: str, value: Any, needed: str, null: bool = False) -> bool:
+    """Note a value that is no mapping to texts.
+
+    Args:
+        problems, key: see `check_text`.
+        value: null is one; keys may be of any simple type, values are texts or numbers.
+        needed: what its values are: "the name of the class".
+        null: whether a value of the mapping may be null.
+
+    Returns:
+        Whether it is one.
+    """
+    if value is None:
+        return True
+    if not isinstance(value, Mapping):
+        problems.add(f"{key} takes a mapping, {key}={{a: b}}, and {needed} as each value, not {shown(value)}.")
+        return False
+    good = True
+    for name, each in value.items():
+        if isinstance(as_text(each), str) or (null and each is None):
+            continue
+        good = False
+        cause = f" (YAML reads {', '.join(WORDS[each])} as {shown(each)})" if isinstance(each, bool) else ""
+        typed, text = plain(name), WORDS[each][1] if isinstance(each, bool) else "name"
+        problems.add(
+            f"{key}: the value of {typed} is {shown(each)}, and {needed} is needed{cause}. Put it into quotes: in YAML "
+            f'{typed}: "{text}", on the command line \'{key}={{{typed}:"{text}"}}\'.'
+        )
+    return good

@@ -1,0 +1,144 @@
+"""Tokenise a split once per (data, tokenizer, length) on a machine, and share the result between runs and processes."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.cache.disk_cache import Cache, use
+from harness.data.dataset import Split
+from harness.errors import HarnessError
+from harness.records.files import atomic, write_json
+from harness.records.signature import digest
+
+FORMAT = 1  # of the cache's files; raised when they change
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The token ids of a split's n texts (or pairs), special tokens included, one row after the other.
+
+    Attributes:
+        ids: (total,) int32 token ids.
+        offsets: (n + 1,) int64; row i is `ids[offsets[i]:offsets[i + 1]]`.
+        types: (total,) int8, which text of a pair a token belongs to; None for single texts, and for tokenizers whose
+            models take no token types.
+        truncated: how many rows were cut to the maximum length.
+    """
+
+    ids: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    types: npt.NDArray[np.int8] | None
+    truncated: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(n,) int64 tokens a row."""
+        return np.diff(self.offsets)
+
+
+def tokenise(
+    split: Split, fingerprint: str, tokenizer: Any, tokenizer_digest: str, max_length: int, cache: Cache
+) -> Tokens:
+    """Tokenise a split, or map it from the cache if this was done before.
+
+    Several processes may do so at once: the content is a function of its key, and every file is renamed into place.
+    An entry that is damaged, or only half there, is made anew.
+
+    Args:
+        split: the texts.
+        fingerprint: of the data set that the split belongs to.
+        tokenizer: a `transformers` tokenizer.
+        tokenizer_digest: of the tokenizer's files.
+        max_length: tokens a row, special ones included; longer rows are cut, a pair's longer text first.
+        cache: tokens lie in `tokens/` in it.
+
+    Raises:
+        HarnessError: the cache cannot be written.
+    """
+    # Rows that are not augmented keep the entries that they had before there was augmentation.
+    copies = [split.augmentation] if split.augmentation else []
+    key = digest([FORMAT, fingerprint, split.name, tokenizer_digest, max_length, *copies])
+    folder = cache.folder("tokens") / key[:32]
+    tokens = _read(folder, len(split))
+    if tokens is not None:
+        return tokens
+    made = encode(split, tokenizer, max_length)
+    try:
+        if not cache.make_room(sum(array.nbytes for array in _arrays(made).values())):
+            return made
+        _write(folder, made)
+    except OSError as error:
+        raise HarnessError(
+            f"Tokenised data cannot be cached in {folder}: {error.strerror or error}. Make room there, or set "
+            "cache_dir=FOLDER."
+        ) from error
+    return _read(folder, len(split)) or made  # mapped, so that the processes of a machine share the memory
+
+
+def encode(split: Split, tokenizer: Any, max_length: int) -> Tokens:
+    """Tokenise a split without a cache: `tokenise` for texts that are seen once."""
+    types_needed = split.pairs is not None and "token_type_ids" in tokenizer.model_input_names
+    encoded = tokenizer(
+        split.texts,
+        split.pairs,
+        truncation=True,
+        max_length=max_length,
+        return_attention_mask=False,
+        return_token_type_ids=types_needed,
+    )
+    rows: list[list[int]] = encoded["input_ids"]
+    # Only rows of exactly the maximum length can have been cut; those are measured again, uncut.
+    full = [index for index, row in enumerate(rows) if len(row) >= max_length]
+    truncated = 0
+    if full:
+        pairs = None if split.pairs is None else [split.pairs[index] for index in full]
+        uncut = tokenizer([split.texts[index] for index in full], pairs, return_attention_mask=False, verbose=False)
+        truncated = sum(len(row) > max_length for row in uncut["input_ids"])
+    types = _flat(encoded["token_type_ids"], np.int8) if types_needed else None
+    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    return Tokens(ids=_flat(rows, np.int32), offsets=offsets, types=types, truncated=truncated)
+
+
+def _flat(rows: list[list[int]], dtype: Any) -> npt.NDArray[Any]:
+    return np.fromiter((value for row in rows for value in row), dtype=dtype, count=sum(map(len, rows)))
+
+
+def _arrays(tokens: Tokens) -> dict[str, npt.NDArray[Any]]:
+    arrays: dict[str, npt.NDArray[Any]] = {"ids": tokens.ids, "offsets": tokens.offsets}
+    return arrays if tokens.types is None else arrays | {"types": tokens.types}
+
+
+def _write(folder: Path, tokens: Tokens) -> None:
+    arrays = _arrays(tokens)
+    for name, array in arrays.items():
+        with atomic(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, array)
+    # Last, so that an entry with this file is whole.
+    checksums = {name: zlib.crc32(array.data) for name, array in arrays.items()}
+    write_json(folder / "entry.json", {"truncated": tokens.truncated, "crc32": checksums})
+
+
+def _read(folder: Path, rows: int) -> Tokens | None:
+    try:
+        entry = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in entry["crc32"]}
+        whole = all(zlib.crc32(arrays[name].data) == checksum for name, checksum in entry["crc32"].items())
+        tokens = Tokens(
+            ids=arrays["ids"], offsets=arrays["offsets"], types=arrays.get("types"), truncated=int(entry["truncated"])
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+    if not whole or len(tokens) != rows:
+        return None
+    use(folder / "entry.json")
+    return tokens

@@ -1,0 +1,1 @@
+"""From the command line to checked cells: axes, search spaces, the identity of a study."""

@@ -1,0 +1,351 @@
+"""From what was asked to cells: the only place that reads sweeps and composes configurations.
+
+Choices over config groups, over `task.*` or over a key listed in `axes` make cells; choices over `seed` name the
+confirmation seeds; every other sweep is tuned, if its key changes what is computed (`harness.design.tunable_keys`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, cast
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.api import metric as metrics
+from harness.config.error_messages import explain, keys
+from harness.config.kinds import named
+from harness.config.overrides import meant, normal, parse
+from harness.config.typed_text import as_typed
+from harness.design import partial_keys
+from harness.design.method_space import bind, has_key, held, method_space
+from harness.design.search_space import Parameter, parameter
+from harness.design.tunable_keys import (
+    check_axes,
+    check_choices,
+    check_names,
+    check_shared,
+    for_the_study,
+    one_choice,
+    refusal,
+)
+from harness.errors import HarnessError, Problems, nearest
+from harness.records.signature import digest
+
+LONGEST = 120  # characters of a cell's id, which names its directory
+NAMED = ("task", "model", "method")  # the groups whose choices name a cell
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row of the comparison table: what stays the same while its hyperparameters are tuned.
+
+    Attributes:
+        id: `task.model.method`, then `key-value` of each other axis; names the cell's directory.
+        task, model, method: the names of the choices.
+        variant: the values of the other axes, by override key.
+        config: the composed configuration, interpolations unresolved, so that a tuned value reaches what refers to it.
+        space: the tuned keys.
+    """
+
+    id: str
+    task: str
+    model: str
+    method: str
+    variant: dict[str, Any]
+    config: DictConfig
+    space: dict[str, Parameter] = field(default_factory=dict)
+
+    def resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The resolved configuration with these tuned values, as a plain dict."""
+        config = self.config
+        if values:
+            config = cast(DictConfig, pickle.loads(self._pickled))
+            for key, value in values.items():
+                OmegaConf.update(config, key, value)
+        resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+        resolved.pop("slurm", None)  # where a run executes; its environment may hold secrets, and this is written down
+        return named(resolved)
+
+    @cached_property
+    def _pickled(self) -> bytes:
+        """The configuration, to be copied: that way it takes a fifth of the time, and every trial needs a copy."""
+        return pickle.dumps(self.config)
+
+    def defaults(self) -> dict[str, Any] | None:
+        """The documented defaults of the tuned keys, sampled form; None if the space excludes one of them."""
+        try:
+            return self.encode({})
+        except ValueError:
+            return None
+
+    def encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The sampled form of a configuration; a tuned key that it does not name has its documented default.
+
+        Raises:
+            ValueError: the space excludes it.
+        """
+        found: dict[str, Any] = {}
+        for key, entry in self.space.items():
+            if entry.active(found):
+                found[key] = entry.encode(values[key] if key in values else OmegaConf.select(self.config, key))
+        return found
+
+    @property
+    def metric(self) -> str:
+        """The metric that chooses."""
+        return str(self.config.task.metric)
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the metric is better."""
+        return metrics.METRICS[self.metric].direction == "maximize"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study as asked.
+
+    Attributes:
+        cells: the cells, in the order asked.
+        seeds: confirmation seeds.
+        config: the composed configuration without any axis: budget, launcher, directories.
+        notes: keys that only some cells have, for the user.
+    """
+
+    cells: list[Cell]
+    seeds: tuple[int, ...]
+    config: DictConfig
+    notes: tuple[str, ...] = ()
+
+
+def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) -> Asked:
+    """Compose every cell.
+
+    Args:
+        loader: Hydra's, with the search path in place.
+        master: the multirun's configuration; its `sweep.params` are read as if typed before `arguments`.
+        arguments: the command line's overrides.
+
+    Raises:
+        HarnessError: everything that is wrong with the overrides, at once.
+    """
+    problems = Problems()
+    overrides = _overrides(loader, master, list(arguments), problems)
+    request = _sort(loader, master, overrides, problems)
+    check_axes(list(master.get("axes") or []), overrides, problems)
+    check_shared(request.fixed, request.axes, problems)
+    problems.raise_any()
+
+    cells: list[Cell] = []
+    names: list[tuple[str, str, str]] = []
+    lacking: dict[str, frozenset[str]] = {}
+    for values in itertools.product(*request.axes.values()):
+        chosen = dict(zip(request.axes, values, strict=True))
+        try:
+            cell, missing = _cell(loader, master, request, chosen)
+            cells.append(cell)
+            lacking[cell.id] = missing
+            names += [(group, chosen[group], getattr(cell, group)) for group in NAMED if group in chosen]
+        except (HydraException, OmegaConfBaseException) as error:
+            for message in explain(error, master):
+                problems.add(message)
+        except HarnessError as error:
+            problems.extend(error)
+    notes = []
+    try:
+        notes = partial_keys.notes(lacking, overrides, {cell.id: cell.config for cell in cells})
+    except HarnessError as error:
+        problems.extend(error)
+    problems.raise_any()
+    cells = [_without_what_is_off(cell, cells, master) for cell in cells] if "regularise" in request.axes else cells
+    for key in request.tuned:
+        if not any(key in cell.space for cell in cells):
+            known = {other for cell in cells for other in keys(cell.config)}
+            hint = "" if key in known else f" {meant(key, sorted(known))}"
+            problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key} to tune.{hint}")
+    check_names(names, problems)
+    problems.raise_any()
+    if twice := {cell.id for cell in cells if sum(other.id == cell.id for other in cells) > 1}:
+        problems.add(f"These cells are asked for twice: {', '.join(sorted(twice))}. Name each choice once.")
+    problems.raise_any()
+    # Fresh seeds unless they are named: never the one that the configuration was chosen with.
+    seeds = request.seeds or tuple(int(master.seed) + 1 + i for i in range(max(1, master.confirm.seeds)))
+    return Asked(cells, seeds, master, tuple(notes))
+
+
+def _without_what_is_off(cell: Cell, cells: list[Cell], master: DictConfig) -> Cell:
+    """Do not tune in a row what only other rows switch on: `regularise=none,r_drop` compares without and with it."""
+    off = {
+        key
+        for key in cell.space
+        if key.startswith("train.")
+        and OmegaConf.select(cell.config, key) == OmegaConf.select(master, key)
+        and any(
+            OmegaConf.select(other.config, key) != OmegaConf.select(cell.config, key)
+            for other in cells
+            if (other.task, other.model, other.method) == (cell.task, cell.model, cell.method)
+        )
+    }
+    return replace(cell, space={key: entry for key, entry in cell.space.items() if key not in off})
+
+
+@dataclass
+class _Request:
+    """Overrides, sorted by what they do."""
+
+    fixed: dict[str, str] = field(default_factory=dict)  # key: the override as it was written
+    axes: dict[str, list[str]] = field(default_factory=dict)
+    tuned: dict[str, Override] = field(default_factory=dict)
+    seeds: tuple[int, ...] | None = None
+    leaves: set[str] = field(default_factory=set)  # keys that a mapping fixes, as `train={lr: 1e-3}` does train.lr
+
+
+def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Override], problems: Problems) -> _Request:
+    request = _Request()
+    for key, override in overrides.items():
+        try:
+            if not override.is_sweep_override():
+                one_choice(key, override.get_value_string())
+                request.fixed[key] = override.input_line or ""
+                request.leaves |= _leaves(override.value(), key)
+            elif _is_axis(loader, master, override):
+                request.axes[key] = _choices(override)
+                for choice in request.axes[key]:
+                    one_choice(key, choice, request.axes[key])
+                if known := _options(loader, master, key):
+                    # Some groups take several: regularise=r_drop,[r_drop,ema].
+                    asked = {part for choice in request.axes[key] for part in choice.strip("[]").split(",") if part}
+                    for option in asked - set(known):
+                        problems.add(f"{key}={option}: there is no such {key}. {nearest(option, known)}")
+            elif key == "seed":
+                request.seeds = tuple(int(value) for value in _choices(override))
+                for seed in request.seeds:
+                    problems.check(0 <= seed < 2**31, f"seed must lie in [0, 2147483647], not {seed}.")
+            elif reason := refusal(key, override.get_value_string()):
+                problems.add(f"{override.input_line}: {reason}")
+            else:
+                parameter(override)  # what is no space for any cell is told once
+                request.tuned[key] = override
+        except HarnessError as error:
+            problems.extend(error)
+        except ValueError:
+            problems.add(f"{override.input_line}: a seed is a whole number.")
+    return request
+
+
+def _leaves(value: Any, key: str) -> set[str]:
+    """The keys that an override's mapping sets, and its own."""
+    inner = (_leaves(part, f"{key}.{name}") for name, part in value.items()) if isinstance(value, dict) else ()
+    return {key}.union(*inner)
+
+
+def _overrides(
+    loader: ConfigLoader, master: DictConfig, arguments: list[str], problems: Problems
+) -> dict[str, Override]:
+    """All overrides by key; a later one replaces an earlier one, so that the command line wins over sweeps/*.yaml."""
+    params = OmegaConf.to_container(master.sweep.params, resolve=True)
+    assert isinstance(params, dict)
+    found: dict[str, Override] = {}
+    lines = [f"{key!s}={_text(value)}" for key, value in params.items()]
+    of_yaml: set[str] = set()
+    for number, line in enumerate(as_typed([*lines, *arguments])):
+        try:
+            override = parse(normal(line, lambda group: bool(_options(loader, master, group))), loader)
+        except HarnessError as error:
+            problems.extend(error)
+            continue
+        key = override.get_key_element().lstrip("+~")
+        found.pop(key, None)
+        found[key] = override
+        (of_yaml.add if number < len(lines) else of_yaml.discard)(key)
+    for key, override in found.items():
+        if key in of_yaml and (reason := for_the_study(key, override)):
+            problems.add(f"sweep.params: {reason}")
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(_text(item) for item in value) + "]"
+    return "null" if value is None else str(value)
+
+
+def _is_axis(loader: ConfigLoader, master: DictConfig, override: Override) -> bool:
+    key = override.get_key_element().lstrip("+")
+    if not (_options(loader, master, key) or key.startswith("task.") or key in (master.get("axes") or [])):
+        return False
+    if reason := refusal(key, override.get_value_string(), axis=True):
+        raise HarnessError(f"{override.input_line}: {reason}")
+    if not override.is_discrete_sweep():
+        raise HarnessError(f"{override.input_line}: {key} makes cells, so it takes a list of choices, not an interval.")
+    value = override.value()
+    if getattr(value, "tags", None) or getattr(value, "shuffle", False):
+        raise HarnessError(f"{override.input_line}: {key} makes cells, so it takes a plain list: no tags, no shuffle.")
+    return True
+
+
+def _choices(override: Override) -> list[str]:
+    if not override.is_discrete_sweep():
+        raise HarnessError(f"{override.input_line}: list the values, e.g. {override.get_key_element()}=1,2,3.")
+    values = [str(value) for value in override.sweep_string_iterator()]
+    if not values:
+        raise HarnessError(
+            f"{override.input_line}: nothing is called so. glob(...) picks choices of a group, method=glob(lo*)."
+        )
+    if isinstance(override.value(), ChoiceSweep) and len(set(values)) < len(values):
+        raise HarnessError(f"{override.input_line}: a choice is named twice.")
+    return values
+
+
+def _options(loader: ConfigLoader, master: DictConfig, group: str) -> list[str]:
+    name = master.hydra.job.config_name
+    hydra = [str(line) for line in master.hydra.overrides.hydra]
+    return loader.get_group_options(group, config_name=name, overrides=hydra)
+
+
+def _cell(
+    loader: ConfigLoader, master: DictConfig, request: _Request, chosen: dict[str, str]
+) -> tuple[Cell, frozenset[str]]:
+    config, missing = partial_keys.load(loader, master, request.fixed, chosen)
+    choices = dict(config.hydra.runtime.choices)
+    check_choices(choices)
+    OmegaConf.set_struct(config, False)
+    config.pop("hydra")
+    OmegaConf.set_struct(config, True)
+    names = {group: str(config[group].name) for group in NAMED}
+    variant = {
+        # Several choices of a group, as in regularise=[r_drop,ema], are r_drop+ema.
+        key: OmegaConf.select(config, key) if "." in key else value.strip("[]").replace(",", "+")
+        for key, value in chosen.items()
+        if key not in NAMED
+    }
+    cell_id = ".".join([*names.values(), *(f"{key.rpartition('.')[2]}-{value}" for key, value in variant.items())])
+    ignored = tuple(f"{section}." for section in config.method.get("ignores") or ())
+    yaml = f"method/{choices['method']}.yaml"
+    own = method_space(loader, config, lambda key: key in request.leaves or key in chosen, yaml)
+    space = {key: entry for key, (entry, _) in own.items()}
+    space |= {
+        key: parameter(override, *held(config, key))
+        for key, override in request.tuned.items()
+        if has_key(config, key) and not key.startswith(ignored)
+    }
+    conditions = {key: when for key, (_, when) in own.items() if when}
+    missing |= {key for key in request.tuned if not has_key(config, key)}
+    space = bind(space, conditions, config, yaml)
+    return Cell(_slug(cell_id), **names, variant=variant, config=config, space=space), missing
+
+
+def _slug(text: str) -> str:
+    """A name that is safe as a directory on every file system; a short hash keeps apart what it makes alike."""
+    safe = "".join(c if c.isalnum() or c in "._-+" else "_" for c in text)
+    if safe == text and len(text) <= LONGEST:
+        return text
+    return f"{safe[: LONGEST - 9]}-{digest(text)[:8]}"

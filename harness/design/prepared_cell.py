@@ -1,0 +1,209 @@
+"""Everything that can go wrong before compute is spent: values, data, models, devices, directories, samplers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.config.error_messages import explain
+from harness.config.instantiate import build
+from harness.config.kinds import check_kinds
+from harness.config.schema import Config
+from harness.config.validation import check
+from harness.design.cells import Cell
+from harness.design.search_space import check_sampler
+from harness.design.value_checks import Checks
+from harness.errors import HarnessError, Problems
+from harness.models import ResolvedModel
+from harness.models.architecture_check import examined
+from harness.records.run_spec import RunSpec
+from harness.records.signature import digest, models_digest, signature
+from harness.report.analysis.settings import Settings
+
+UNCOMPOSED = "uncomposed"  # in the configuration of a trial whose values cannot be composed: they, and why
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A cell whose data and model were found and checked.
+
+    Attributes:
+        cell: the cell.
+        base: its resolved configuration at the documented defaults.
+        fingerprint: of the data.
+        model_digest: of the pretrained weights.
+        facts: counted about the data.
+        warnings: about the data and the model's files, for the user.
+        architecture: see `ResolvedModel`.
+    """
+
+    cell: Cell
+    base: dict[str, Any]
+    fingerprint: str
+    model_digest: str
+    facts: dict[str, Any]
+    warnings: tuple[str, ...]
+    architecture: str | None = None
+
+    def _config(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The resolved configuration with tuned values; one that cannot be composed says why, and is never run."""
+        base = {**self.base, "train": dict(self.base["train"])}
+        if not values:
+            return base
+        try:
+            return self.cell.resolve(values)
+        except OmegaConfBaseException as error:
+            return base | {UNCOMPOSED: {"values": dict(values), "why": " ".join(explain(error, self.cell.config))}}
+
+    def spec(
+        self,
+        directory: Path,
+        study: str,
+        phase: str,
+        seed: int,
+        values: dict[str, Any],
+        trial: int | None = None,
+        stop_epoch: int | None = None,
+        save_model: bool = False,
+        **more: Any,
+    ) -> RunSpec:
+        """Describe one run of the cell.
+
+        Args:
+            directory: the study's directory of runs; the run's own is named after what it is.
+            study, phase, seed, trial, save_model: see `RunSpec`.
+            values: the tuned values.
+            stop_epoch: see `TrainConfig.stop_epoch`; None leaves the configuration's.
+            more: further fields of `RunSpec`.
+        """
+        config = self._config(values)
+        config["seed"] = seed
+        if stop_epoch is not None:
+            config["train"]["stop_epoch"] = stop_epoch
+        sign = signature(config, phase, self.fingerprint, self.model_digest)
+        name = {"tune": f"trial{trial or 0:04d}", "confirm": f"confirm-{sign[:8]}-seed{seed}"}.get(phase, sign)
+        return RunSpec(
+            directory=str(directory / self.cell.id / name), config=config, signature=sign, study=study,
+            cell=self.cell.id, phase=phase, variant=self.cell.variant, trial=trial, hyperparameters=values,
+            save_model=save_model, **more,
+        )  # fmt: skip
+
+
+def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
+    """Check every cell; load each data set and find each model once.
+
+    Raises:
+        HarnessError: everything that is wrong, at once.
+    """
+    cells = list(cells)
+    problems = Problems()
+    check_common(config, problems)
+    for name in ("runs_dir", "reports_dir", "cache_dir"):
+        problems.check(str(config[name]).strip() != "", f"{name}= names no directory. Leave it out for its default.")
+    if not check_writable("cache_dir", cache_dir(config), problems):
+        problems.raise_any()  # looking for a model writes to it
+    try:
+        settings = cast(dict[str, Any], OmegaConf.to_container(config.report, resolve=True))
+        Settings(**settings).check({cell.metric for cell in cells})
+    except HarnessError as error:
+        problems.extend(error)
+    loaded: dict[str, Any] = {}
+    resolved: dict[str, Any] = {}
+    augmentations: dict[str, Any] = {}
+    ready = []
+    checks = Checks()
+    for cell in cells:
+        try:
+            base = cell.resolve({})
+        except OmegaConfBaseException as error:
+            for message in explain(error, cell.config):
+                problems.add(message)
+            continue
+        checks.fixed(cell, base, problems)
+        checks.tuned(cell, base, problems)
+        _check_devices(base["device"], problems)
+        if not check_kinds(base, problems):
+            continue
+        packages = base["packages"]
+        cache = cache_dir(base)
+        data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())
+        model = _once(resolved, base["model"], problems, lambda node, p=packages, c=cache: _find(build(node, p), c))
+        if model is not None and model.quantise:
+            try:
+                build(base["model"], packages).check_method(base["method"])
+            except HarnessError as error:
+                problems.extend(error)
+        ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
+        parts = {} if "augment" in ignores or checks.of_section("augment", base) else base.get("augment") or {}
+        others = [
+            _once(augmentations, part, problems, lambda node, p=packages, c=cache: build(node, p).ready(c))
+            for part in parts.values()
+        ]
+        try:
+            check_sampler(cast(Any, cell.config.tune), cell.id, cell.space)
+        except HarnessError as error:
+            problems.extend(error)
+        if data is not None and model is not None:
+            digest_ = models_digest(model.digest, [each for found in others for each in found or ()])
+            warnings = (*data.warnings, *model.notes)
+            ready.append(Ready(cell, base, data.fingerprint, digest_, data.facts, warnings, model.architecture))
+    for name in ("runs_dir", "reports_dir"):
+        check_writable(name, Path(str(config[name])), problems)
+    problems.raise_any()
+    return ready
+
+
+def check_common(config: DictConfig, problems: Problems) -> None:
+    """Note every value of the common schema that breaks its rule."""
+    check(cast(Config, config), problems)  # a DictConfig typed by the schema reads like one
+
+
+def cache_dir(config: Any) -> Path:
+    """Where tokenised data, features and digests are cached."""
+    return Path(str(config["cache_dir"])).expanduser()
+
+
+def check_writable(name: str, directory: Path, problems: Problems) -> bool:
+    """Note a directory that cannot be made or written to; whether it can."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        problems.add(f"{name}={directory} cannot be written to ({reason}). Choose another: {name}=<directory>")
+        return False
+
+
+def _once(memo: dict[str, Any], node: Any, problems: Problems, make: Any) -> Any:
+    """Make what a configuration node describes, once for all cells that share it; None if that failed."""
+    key = digest(node)
+    if key not in memo:
+        memo[key] = None
+        try:
+            memo[key] = make(node)
+        except HarnessError as error:
+            problems.extend(error)
+    return memo[key]
+
+
+def _find(model: Any, cache: Path) -> ResolvedModel:
+    """Find a model's files and examine them."""
+    return examined(model, model.resolve(cache), cache)
+
+
+def _check_devices(device: str, problems: Problems) -> None:
+    if device in ("cuda", "mps"):
+        from harness.system.machine import check_device
+
+        try:
+            check_device(device)
+        except HarnessError as error:
+            problems.extend(error)

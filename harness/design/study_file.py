@@ -1,0 +1,222 @@
+"""What a study asks: its identity, its file, and whether a command asks the same as the directory that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from harness import __version__
+from harness.config.kinds import named, signed
+from harness.config.schema import ReportConfig, TuneConfig
+from harness.design.prepared_cell import Ready
+from harness.design.search_space import describe
+from harness.errors import HarnessError, Problems
+from harness.records.files import atomic, now
+from harness.records.signature import OPERATIONAL, digest, ignored_keys, race_of, without
+
+ASKED = "sweep.yaml"
+PRUNING = ("resource", "min_resource", "reduction_factor", "patience")  # what decides which trials go on
+
+
+def question(ready: Ready) -> dict[str, Any]:
+    """What a cell asks, as sweep.yaml says it. Budget, seeds and launcher are not part of it: they extend a study."""
+    unasked = (*OPERATIONAL, *ready.cell.space, *ignored_keys(ready.base))
+    return {
+        "metric": ready.cell.metric,
+        "space": describe(ready.cell.space),
+        "data": ready.fingerprint,
+        "model": ready.model_digest,
+        "config": without(named(ready.base), unasked),
+    }
+
+
+def identity(ready: Ready) -> dict[str, Any]:
+    """What a cell asks, as it is hashed."""
+    asked = question(ready)
+    return {**asked, "config": signed(asked["config"])}
+
+
+def search(tune: TuneConfig) -> dict[str, Any]:
+    """What a study's searches have in common."""
+    more = {
+        "mode": tune.mode if tune.mode != "fair" else None,
+        "warm_start": [Path(each).name for each in tune.warm_start],
+        "objectives": list(tune.objectives),
+        "constraints": tune.constraints.given,
+        "pruning": {name: getattr(tune, name) for name in PRUNING if getattr(tune, name) != getattr(TuneConfig, name)}
+        if tune.pruner != "none"
+        else {},
+    }
+    return {
+        "sampler": tune.sampler,
+        "pruner": tune.pruner,
+        "seed": tune.seed,
+        **{key: value for key, value in more.items() if value},
+    }
+
+
+def default_name(prefix: str, cells: Iterable[Ready], tune: TuneConfig) -> str:
+    """A name that the same question always gets: the sweep's name and a short hash."""
+    content = {"cells": {ready.cell.id: identity(ready) for ready in cells}, "tune": search(tune)}
+    return f"{prefix}-{digest(content)[:6]}"
+
+
+def check_same(directory: Path, cells: Sequence[Ready], tune: TuneConfig) -> None:
+    """Refuse to mix two questions in one study.
+
+    Raises:
+        HarnessError: says what differs.
+    """
+    asked = read(directory)
+    if asked is None:
+        return
+    known = {cell["id"]: cell.get("question", {}) for cell in asked["cells"]}
+    problems = Problems()
+    before, now_ = asked.get("search") or search(tune), search(tune)
+    differing: list[str] = [
+        f"tune.{key} was {before.get(key, 'not set')}, is {now_.get(key, 'not set')}"
+        for key in {**before, **now_}
+        if before.get(key) != now_.get(key)
+    ]
+    if tune.mode == "joint" and (other := _other_methods(asked, cells)):
+        differing.append(f"the methods, which are part of what a joint study searches: {', '.join(other)}")
+    for ready in cells:
+        if ready.cell.id not in known:
+            continue  # one more cell extends the study
+        old, new = dict(_flat(_in_kinds(known[ready.cell.id]))), dict(_flat(question(ready)))
+        for key in sorted({*old, *new}):
+            if old.get(key) == new.get(key):
+                continue
+            if key == "data":
+                differing.append(f"{ready.cell.id}: the data set (its rows, labels or splits changed)")
+            elif key == "model":
+                differing.append(f"{ready.cell.id}: the pretrained weights")
+            else:
+                differing.append(f"{ready.cell.id}: {key} was {old.get(key)}, is {new.get(key)}")
+    if differing:
+        shown = differing[:12] + ([f"and {len(differing) - 12} more"] if len(differing) > 12 else [])
+        problems.add(
+            f"The study {directory.name} was begun with another question. What differs:\n  "
+            + "\n  ".join(shown)
+            + "\nName another study (study=<name>), or leave study= out to get a name of its own for this question."
+        )
+    problems.raise_any()
+
+
+def _in_kinds(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cell asked, which an earlier version wrote down with paths of classes."""
+    return {**asked, "config": named(asked.get("config") or {})}
+
+
+def _other_methods(asked: Mapping[str, Any], cells: Sequence[Ready]) -> list[str]:
+    """Cells that only the study or only the command has, of tasks and models that both have."""
+    old = {cell["id"]: race_of(cell["task"], cell["model"], cell["variant"]) for cell in asked["cells"]}
+    new = {r.cell.id: race_of(r.cell.task, r.cell.model, r.cell.variant) for r in cells}
+    both = {*old.values()} & {*new.values()}
+    return sorted(cell for cell in {*old} ^ {*new} if (old.get(cell) or new[cell]) in both)
+
+
+def looks(directory: Path, planned: list[int]) -> list[int]:
+    """Give the looks of a study: those that it began with, where it had any.
+
+    Raises:
+        HarnessError: others are asked for; looks that were taken have spent their share of the error rate.
+    """
+    before = ((read(directory) or {}).get("confirm") or {}).get("looks") or []
+    if before and planned and list(before) != planned:
+        raise HarnessError(
+            f"The study {directory.name} looks at its verdicts at {before} seeds a cell; now {planned} are asked for. "
+            "Looks that were taken have spent their share of the error rate: keep confirm.seeds and confirm.max_seeds "
+            "as they were, or name another study (study=<name>)."
+        )
+    return planned or list(before)
+
+
+def write(
+    directory: Path,
+    cells: Iterable[Ready],
+    tune: TuneConfig,
+    seeds: tuple[int, ...],
+    startup: int,
+    hardware: Mapping[str, Any] | None,
+    looks: Sequence[int],
+    report: ReportConfig,
+    warm: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
+    """Write what is asked, joined with what was asked before.
+
+    Args:
+        directory: of the study.
+        cells, tune, seeds: what is asked.
+        startup: see `startup_trials`.
+        hardware: see `harness.planning.capacity.described`; None leaves what the study had.
+        looks: seeds a cell at which verdicts are looked at; see `looks`.
+        report: how verdicts are reached.
+        warm: by cell, the configurations of earlier studies that it begins with.
+    """
+    asked = read(directory) or {}
+    entries = {cell["id"]: cell for cell in asked.get("cells", [])}
+    for ready in cells:
+        cell = ready.cell
+        entries[cell.id] = {
+            "id": cell.id,
+            "task": cell.task,
+            "model": cell.model,
+            "method": cell.method,
+            "variant": cell.variant,
+            "metric": cell.metric,
+            "direction": "maximize" if cell.maximize else "minimize",
+            "space": {key: entry.described for key, entry in cell.space.items()},
+            "question": question(ready),
+            "config": ready.base,
+        }
+        if starts := warm.get(cell.id):
+            entries[cell.id]["warm_start"] = [dict(start) for start in starts]
+    content = {
+        "name": directory.name,
+        "harness": __version__,
+        "created": asked.get("created") or now(),
+        "search": search(tune),
+        "tune": {**search(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup}
+        | ({"finalists": tune.finalists} if tune.mode == "joint" else {}),
+        "confirm": {
+            "seeds": sorted({*asked.get("confirm", {}).get("seeds", []), *seeds}),
+            "looks": list(looks) or None,
+        },
+        "report": asdict(report),
+        "hardware": dict(hardware) if hardware is not None else asked.get("hardware"),
+        "cells": list(entries.values()),
+    }
+    with atomic(directory / ASKED) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def read(directory: Path) -> dict[str, Any] | None:
+    """Read what a study asks; None if the directory holds no study.
+
+    Raises:
+        HarnessError: the file is there but cannot be read.
+    """
+    path = directory / ASKED
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return cast(dict[str, Any], content) if content["cells"] is not None else None
+    except FileNotFoundError:
+        return None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise HarnessError(
+            f"{path} cannot be read ({error}). Mend or remove it; the records of the runs are untouched."
+        ) from error
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, "" if path == "config" else f"{path}.")
+        else:
+            yield path, value

@@ -1,0 +1,203 @@
+"""Which keys may be tuned, which may be axes, and what was probably meant where neither makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from hydra.core.override_parser.types import Override
+
+from harness.config.key_types import is_list, is_text, sections
+from harness.errors import HarnessError, Problems
+from harness.records.signature import OPERATIONAL
+
+# Groups whose choices are alternatives; the others (regularise, augment, tracker) may be combined in a list.
+ALTERNATIVES = ("task", "model", "method", "sweeps", "slurm", "hardware")
+# Groups and sections that belong to the study as a whole, so that no cell has its own.
+OF_THE_STUDY = (
+    "tune", "confirm", "report", "launch", "slurm", "budget", "hardware", "sweep", "sweeps", "axes", "study", "plan",
+    "calibrate", "rerun", "keep", "runs_dir", "reports_dir", "tracker", "hydra", "seed",
+)  # fmt: skip
+SOURCES = ("path", "hub", "bundled", "digests", "digests_of")  # of a model: with another one it is another model
+# What each cell finds before its runs start, so that it can differ between cells, but not between the trials of one.
+FOUND_BEFORE = ("model.revision", "model.quantise")
+WEIGHTS = ("path", "hub", "revision", "back_path", "back_hub", "back_revision")  # of a model that augments
+
+
+def of_the_study(key: str) -> bool:
+    """Whether a key is one of the study's as a whole."""
+    return key.replace("/", ".").partition(".")[0] in OF_THE_STUDY
+
+
+def refusal(key: str, several: str, axis: bool = False) -> str | None:
+    """Say why a key cannot have several values in a study, and what to write; None if it can.
+
+    Args:
+        key: of the configuration, or a group.
+        several: the values as written.
+        axis: whether they would make cells; else they would be tuned.
+    """
+    section, _, rest = key.partition(".")
+    leaf = key.rpartition(".")[2]
+    choose = f"Choose between YAMLs: {section}=a,b."
+    before = key in FOUND_BEFORE or (section == "augment" and leaf in WEIGHTS)
+    named = key in ("task.name", "model.name", "method.name") or (section == "augment" and leaf == "name")
+    rules = (
+        (leaf.startswith("_"), f"{key} names the code of the {section}, which has one. {choose}"),
+        (named, f"{key} is what tables call the {section}; it changes nothing of what is computed. {choose}"),
+        (
+            section == "model" and rest.partition(".")[0] in SOURCES,
+            f"{key} says where one model is from, and two sources are two models. Write a YAML for each, with a name: "
+            "of its own, in a directory model/ (--config-dir), and choose: model=a,b.",
+        ),
+        (before and not axis, f"{key} is not tuned. For a cell each, add axes=[{key}]."),
+        (
+            of_the_study(key) or (operational(key) and not before and section != "task"),
+            _one_value(key, several.removeprefix("choice(").removesuffix(")") if "choice(" in several else several),
+        ),
+        (
+            key in sections() or (not axis and key in ("task", "model", "method", "augment")),
+            f"{key} is a section. Name the key in it that has several values: {key}.<key>=...",
+        ),
+        (section == "task" and not axis, f"keys of a task make cells; they are not tuned. As an override: {key}=a,b."),
+    )
+    return next((reason for applies, reason in rules if applies), None)
+
+
+def operational(key: str) -> bool:
+    """Whether a key says where and how runs execute, and changes nothing of what they compute."""
+    return any(key == one or key.startswith(f"{one}.") for one in OPERATIONAL)
+
+
+def _one_value(key: str, several: str) -> str:
+    """What to write instead of several values of a key that says where and how runs execute.
+
+    Args:
+        key: of the configuration, or a group.
+        several: the values, with commas between them.
+    """
+    plain = "(" not in several and "{" not in several
+    items = several.replace("[", "").replace("]", "") if plain else "..."
+    what = f"{key} changes nothing of what a run computes, so it has one value in a study."
+    compare = key.startswith(("tune.", "confirm.", "report.", "budget.")) or key in ("device", "keep")
+    rules = (
+        (
+            key in ("seed", "confirm.seeds"),
+            f"{key} is neither tuned nor an axis. To confirm at seeds of your choice: seed=1,2,3. For fresh ones, how "
+            "many: confirm.seeds=3.",
+        ),
+        (key == "tracker", f"a study has no cells of trackers. To have several at once: tracker=[{several}]"),
+        (
+            key in ("sweeps", "slurm", "hardware") or key.startswith("hydra"),
+            f"a study has one {key}. Write a command for each.",
+        ),
+        (is_list(key), f"{what} For several at once write a list: '{key}=[{items}]'."),
+        (
+            key.startswith("slurm.") and is_text(key) and plain and not set(several) & set("\"'[]"),
+            f"{what} For text with a comma, quote it twice: '{key}=\"{several}\"'.",
+        ),
+        (compare, f"{what} To compare several, write a command for each, with a study=<name> for each."),
+        (True, f"{what} Give it one: {key}=<value>."),
+    )
+    return next(reason for applies, reason in rules if applies)
+
+
+def one_choice(key: str, choice: str, others: Sequence[str] = ()) -> None:
+    """Refuse a list where a group takes one choice.
+
+    Args:
+        key: of an override.
+        choice: its value, or one of several.
+        others: all of them, if it is one of several.
+
+    Raises:
+        HarnessError: Hydra would merge the YAMLs of the list into one configuration, of which the last gives the name.
+    """
+    if key not in ALTERNATIVES or not choice.startswith("["):
+        return
+    parts = [part.strip("[] '\"") for each in others or (choice,) for part in each.split(",")]
+    listed = ",".join(dict.fromkeys(part for part in parts if part))
+    if key in ("task", "model", "method") and "," in listed:
+        way = f"For a cell each, in a study (-m), leave the brackets out: {key}={listed} (in a YAML {key}: {listed})."
+    else:
+        way = f"Name one: {key}={listed.partition(',')[0] or '<name>'}."
+    raise HarnessError(f"{key}={choice}: a list merges all that it names into one, and a run has one {key}. {way}")
+
+
+def check_choices(choices: Mapping[str, str | None]) -> None:
+    """Refuse a defaults list that names no task, model or method, or several.
+
+    Args:
+        choices: Hydra's, by group; it lists a group only if one was chosen.
+
+    Raises:
+        HarnessError: names the groups.
+    """
+    if wrong := [group for group in ("task", "model", "method") if not choices.get(group)]:
+        raise HarnessError(
+            *(
+                f"{group}: the defaults list names none or several at once, and a run has one. Name one there "
+                f"(override /{group}: <name>), or on the command line ({group}=<name>)."
+                for group in wrong
+            )
+        )
+
+
+def check_axes(axes: Sequence[str], overrides: Mapping[str, Override], problems: Problems) -> None:
+    """Note members of `axes` that cannot make cells."""
+    for key in axes:
+        if key in overrides and overrides[key].is_sweep_override():
+            continue  # told where its values are read
+        if reason := refusal(key, "a,b", axis=True):
+            problems.add(f"axes=[{key}]: {reason}")
+        else:
+            problems.check(
+                key in overrides,
+                f"axes=[{key}]: {key} has no values to make cells of. Name some: {key}=<value>,<value>.",
+            )
+
+
+def check_shared(fixed: Mapping[str, str], axes: Mapping[str, Sequence[str]], problems: Problems) -> None:
+    """Note an override that would give one name, or one source of weights, to several cells that should differ."""
+    for group in ("task", "model", "method"):
+        several = axes.get(group, [])
+        sources = tuple(f"model.{key}" for key in (*SOURCES, "revision")) if group == "model" else ()
+        for key in (f"{group}.name", *sources) if len(several) > 1 else ():
+            what = "name" if key.endswith("name") else "files"
+            problems.check(
+                key not in fixed,
+                f"{fixed.get(key)} would give its {what} to each of {', '.join(several)}. Name one {group}"
+                f"{' (model=own)' if group == 'model' else ''}, or write a YAML for each {group} of yours "
+                "(--config-dir).",
+            )
+
+
+def check_names(found: Iterable[tuple[str, str, str]], problems: Problems) -> None:
+    """Note YAMLs that say the same name, which would mix their results.
+
+    Args:
+        found: of each cell (group, choice, the name that its YAML says).
+        problems: added to.
+    """
+    by_name: dict[tuple[str, str], list[str]] = {}
+    for group, choice, name in dict.fromkeys(found):
+        by_name.setdefault((group, name), []).append(choice)
+    for (group, name), choices in by_name.items():
+        problems.check(
+            len(choices) == 1,
+            f"{group}={','.join(choices)}: {' and '.join(f'{group}/{each}.yaml' for each in choices)} both say name: "
+            f"{name}. Give each a name of its own, e.g. name: {choices[-1]} in {group}/{choices[-1]}.yaml.",
+        )
+
+
+def for_the_study(key: str, override: Override) -> str | None:
+    """Say why a key under `sweep.params` would have no effect, and where to write it; None if it has one."""
+    if not of_the_study(key) or override.is_sweep_override():
+        return None  # several values of such a key are told elsewhere
+    value = override.get_value_string()
+    if key in ("tracker", "slurm", "hardware", "sweeps"):
+        where = f"in the YAML's defaults list (override /{key}: {value})"
+    else:
+        *parents, leaf = key.split(".")
+        where = "beside sweep: in the YAML, as " + "".join(f"{parent}: {{" for parent in parents) + f"{leaf}: {value}"
+        where += "}" * len(parents)
+    return f"{key}: {value}: params are for cells, and {key} belongs to the study as a whole. Write it {where}."

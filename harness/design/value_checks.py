@@ -1,0 +1,152 @@
+"""Every value that a run of a cell may have, held against the rules before anything starts.
+
+What is fixed, the documented defaults, each choice and both ends of each interval pass the same checks: the schema's
+types, `harness.config.validation.check`, the types that a class declares for its fields, and what that class itself
+says.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.config.annotations import misfits
+from harness.config.error_messages import explain
+from harness.config.instantiate import TRUSTED, build
+from harness.config.kinds import class_path, with_target
+from harness.config.schema import Config
+from harness.config.validation import check
+from harness.design.cells import Cell
+from harness.errors import HarnessError, Problems
+from harness.records.signature import digest
+
+BUILT = ("model", "method", "augment")  # sections whose classes check their own fields
+
+
+class Checks:
+    """Checks of the cells of one command; what cells have in common is checked once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def fixed(self, cell: Cell, base: Mapping[str, Any], problems: Problems) -> None:
+        """Note what is wrong with the values that a cell's runs have in common.
+
+        Args:
+            cell: the cell.
+            base: its resolved configuration. Its model is checked by whoever looks for the model's files.
+            problems: added to.
+        """
+        for message in self._fixed(cell.config, base):
+            problems.add(message)
+
+    def tuned(self, cell: Cell, base: Mapping[str, Any], problems: Problems) -> None:
+        """Note what is wrong with the values that tuning may choose; see `fixed`."""
+        before = {*self._fixed(cell.config, base), *self.of_section("model", base)}
+        for key, entry in cell.space.items():
+            if entry.declared and key.startswith("method.") and base["method"] == shipped("method", cell.method):
+                continue  # a test holds what ships against these rules
+            conditions = {other: cell.space[other].decode(values[0]) for other, values in entry.when.items()}
+            for value in entry.extremes:
+                for message in self.of_values(cell, conditions | {key: value}, key):
+                    if message not in before:
+                        problems.add(f"{message.removesuffix('.')} (of {entry.written}).")
+
+    def of_values(self, cell: Cell, values: Mapping[str, Any], key: str | None = None) -> tuple[str, ...]:
+        """Say what is wrong with a configuration of a cell, in sentences.
+
+        Args:
+            cell: the cell.
+            values: of tuned keys.
+            key: the one whose section is checked; None checks those of all.
+        """
+        sections = {each.partition(".")[0] for each in values} if key is None else {key.partition(".")[0]}
+        common = not sections & {*BUILT}
+        own = [values, sorted(sections)] if common else [cell.id, values]
+        known = digest(OmegaConf.to_container(OmegaConf.create({"own": own})))
+        if known not in self._known:
+            self._known[known] = tuple(self._of_values(cell, values, sections))
+        return self._known[known]
+
+    def _of_values(self, cell: Cell, values: Mapping[str, Any], sections: Iterable[str]) -> Iterator[str]:
+        try:
+            config = changed(cell, values)
+            resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+        except OmegaConfBaseException as error:
+            yield from explain(error, cell.config)
+            return
+        yield from _common(config)
+        for section in BUILT:
+            if section in sections:
+                yield from self.of_section(section, resolved)
+
+    def _fixed(self, config: DictConfig, base: Mapping[str, Any]) -> list[str]:
+        method = base["method"]
+        # What ships is right, and to know it again takes the import of torch and peft.
+        own = () if method == shipped("method", str(method.get("name"))) else self.of_section("method", base)
+        return [*_common(config), *own, *self.of_section("augment", base)]
+
+    def of_section(self, section: str, resolved: Mapping[str, Any]) -> tuple[str, ...]:
+        """Say what the classes of a section (`BUILT`) say of their fields, in sentences."""
+        node, packages = resolved.get(section) or {}, list(resolved["packages"])
+        key = digest([section, node, packages])
+        if key not in self._known:
+            parts = (
+                {f"augment.{name}": part for name, part in node.items()} if section == "augment" else {section: node}
+            )
+            self._known[key] = tuple(
+                message for where, part in parts.items() for message in _of_node(part, where, packages)
+            )
+        return self._known[key]
+
+
+def changed(cell: Cell, values: Mapping[str, Any]) -> DictConfig:
+    """A cell's configuration with other values, interpolations unresolved.
+
+    Raises:
+        OmegaConfBaseException: a value is not of its key's type.
+    """
+    config = cast(DictConfig, pickle.loads(pickle.dumps(cell.config)))
+    for key, value in values.items():
+        OmegaConf.update(config, key, value)
+    return config
+
+
+@cache
+def shipped(group: str, name: str) -> Any:
+    """The section that a YAML of this program sets; None if there is no such YAML."""
+    try:
+        root = OmegaConf.to_container(OmegaConf.create({"root": "${harness.root:}"}), resolve=True)
+        path = Path(cast(dict[str, str], root)["root"]) / "conf" / group / f"{name}.yaml"
+        return OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")), resolve=True)[group]  # type: ignore[call-overload,index] # YAML of a mapping
+    except (OSError, KeyError, OmegaConfBaseException, yaml.YAMLError):
+        return None
+
+
+def _common(config: DictConfig) -> list[str]:
+    problems = Problems()
+    check(cast(Config, config), problems)  # a DictConfig typed by the schema reads like one
+    return problems.messages
+
+
+def _of_node(node: Any, where: str, packages: list[str]) -> Iterator[str]:
+    """What a class says about its own fields; types first, since it may compare what cannot be compared."""
+    if not isinstance(node, Mapping):
+        yield f"{where}={node}: this is a section with keys of its own, not one value. Choose by name: {where}=<name>."
+        return
+    found: list[str] = []
+    if str(class_path(node)).partition(".")[0] in (*TRUSTED, *packages):
+        found = list(misfits(with_target(node), where))
+    yield from found
+    if not found:
+        try:
+            build(node, packages)
+        except HarnessError as error:
+            yield from error.problems

@@ -1,0 +1,41 @@
+"""The launcher that a configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.config.schema import LaunchConfig
+from harness.launch.base import Launcher
+from harness.launch.devices import divide, visible_gpus
+from harness.launch.inline import InlineLauncher
+from harness.launch.local.pool import LocalLauncher, start_server
+from harness.system.resources import usable_cores
+
+
+def make_launcher(config: LaunchConfig, device: str, work: float, interrupted: Callable[[], bool]) -> Launcher:
+    """Make the launcher.
+
+    Args:
+        config: the `launch` section.
+        device: auto | cpu | cuda | mps: the GPUs are counted unless the runs stay on the CPU.
+        work: the most jobs that could ever be under way at once, infinite where that is not known; no more workers than
+            that are started.
+        interrupted: see `InlineLauncher`.
+    """
+    if config.kind == "inline":
+        return InlineLauncher(config.threads, interrupted)
+    gpus = visible_gpus() if device in ("auto", "cuda") else ()
+    workers, threads = divide(config, len(gpus), usable_cores())
+    workers = max(1, int(min(workers, work)))
+    return LocalLauncher(workers, threads, config.timeout_min, gpus)
+
+
+def begin(launch: LaunchConfig, device: str) -> None:
+    """Begin, beside the caller, what takes longest about a launcher that will be made: the imports of local workers.
+
+    Args:
+        launch, device: as for `make_launcher`.
+    """
+    if launch.kind == "local":
+        gpus = visible_gpus() if device in ("auto", "cuda") else ()
+        start_server(divide(launch, len(gpus), usable_cores())[1])

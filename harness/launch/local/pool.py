@@ -1,0 +1,224 @@
+"""A pool of warm worker processes on this machine.
+
+Each worker imports the heavy libraries once and executes pack after pack. A worker that dies or hangs costs the runs
+of its pack only: it is replaced. Built on multiprocessing's forkserver (the imports are then paid once for all workers
+and their replacements) and `connection.wait`, which sees a result, a death and a time-out without polling;
+docs/decisions/local-pool-on-multiprocessing.md says what else was tried.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+
+from harness.launch.base import Job, Launcher, Outcome, use_threads
+from harness.records.files import last_changed
+from harness.records.run_spec import Pack
+
+
+@dataclass
+class _Worker:
+    """One slot of the pool: the process that fills it now, and what it does."""
+
+    process: BaseProcess
+    connection: Connection
+    job: Job | None = None
+    deadline: float = field(default=float("inf"))
+    heard: float = 0.0  # when a run of the job last wrote a file, by the clock of the file system
+
+
+class LocalLauncher(Launcher):
+    """Warm processes.
+
+    Args:
+        workers: number of processes.
+        threads: CPU threads of each.
+        timeout_min: minutes that a run may take before its worker counts as hung and is killed; None never. Where
+            several share a worker, minutes in which none of them writes a record or a score.
+        gpus: CUDA device ids; worker i sees only `gpus[i % len(gpus)]`. Empty: devices are left as they are.
+        module: whose `execute` takes the packs.
+    """
+
+    packs = True
+
+    def __init__(
+        self,
+        workers: int,
+        threads: int,
+        timeout_min: float | None,
+        gpus: tuple[str, ...] = (),
+        module: str = "harness.runs.execute",
+    ) -> None:
+        self.capacity = workers
+        self.neighbours = math.ceil(workers / max(1, len(gpus)))
+        self._module = module
+        self._threads = threads
+        self._timeout = None if timeout_min is None else 60 * timeout_min
+        self._gpus = gpus
+        self._waiting: list[Job] = []
+        self._context = _context(threads)
+        self._workers = [self._start(slot) for slot in range(workers)]
+
+    def submit(self, pack: Pack) -> Job:
+        """Hand the pack to an idle worker, or queue it until one is."""
+        job = Job(pack)
+        self._waiting.append(job)
+        self._dispatch()
+        return job
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Return the jobs that ended since the last call, waiting up to `seconds` for one."""
+        now = time.monotonic()
+        busy = [worker for worker in self._workers if worker.job]
+        nearest = min((worker.deadline for worker in busy), default=float("inf"))
+        seconds = max(0.0, min(seconds, nearest - now))
+        # A worker's connection becomes readable when it answers and when it dies.
+        ready = set(wait([worker.connection for worker in self._workers], seconds))
+        outcomes: list[Outcome] = []
+        for slot, worker in enumerate(self._workers):
+            if worker.connection in ready:
+                lost = self._answer(worker)
+            elif worker.job and time.monotonic() >= worker.deadline:
+                if self._goes_on(worker):
+                    continue
+                lost = self._hung(worker.job)
+            else:
+                continue
+            if worker.job:
+                outcomes.append(Outcome(worker.job, lost))
+                worker.job, worker.deadline = None, float("inf")
+            if lost is not None:
+                _end(worker)
+                self._workers[slot] = self._start(slot)
+        self._dispatch()
+        return outcomes
+
+    def close(self) -> None:
+        """Kill all workers."""
+        for worker in self._workers:
+            _end(worker)
+        self._workers = []
+
+    def _start(self, slot: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
+        process = self._context.Process(
+            target=_work, args=(theirs, self._threads, gpu, self._module), name=f"harness-worker-{slot}", daemon=True
+        )
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _dispatch(self) -> None:
+        for worker in self._workers:
+            if worker.job is None and self._waiting:
+                job = self._waiting.pop(0)
+                worker.job = job
+                if self._timeout is not None:
+                    worker.deadline, worker.heard = time.monotonic() + self._timeout, time.time()
+                try:
+                    worker.connection.send(job.pack)
+                except OSError:
+                    # It died while idle; `wait` sees that, reports the job as lost and replaces the worker.
+                    continue
+
+    def _goes_on(self, worker: _Worker) -> bool:
+        """Give a worker that several runs share more time if one of them wrote something since it was given time."""
+        job, timeout = worker.job, self._timeout
+        if job is None or timeout is None or len(job.pack.runs) == 1 or (last := _last_written(job)) <= worker.heard:
+            return False
+        worker.deadline, worker.heard = time.monotonic() + timeout - max(0.0, time.time() - last), last
+        return worker.deadline > time.monotonic()
+
+    def _hung(self, job: Job) -> str:
+        limit = f"launch.timeout_min={(self._timeout or 0) / 60:g}"
+        if len(job.pack.runs) == 1:
+            return f"It took longer than {limit} and was killed."
+        return f"No run of its pack wrote a record or a score for longer than {limit}, and their process was killed."
+
+    @staticmethod
+    def _answer(worker: _Worker) -> str | None:
+        try:
+            answer = worker.connection.recv()
+        except (EOFError, OSError):
+            worker.process.join(5)
+            code = worker.process.exitcode
+            if code is not None and code < 0:
+                name = signal.Signals(-code).name
+                hint = " (the operating system does this when memory runs out)" if name == "SIGKILL" else ""
+                return f"Its process was killed by {name}{hint}."
+            return f"Its process ended with exit code {code}."
+        return None if answer is None else str(answer)
+
+
+def _last_written(job: Job) -> float:
+    """When a run of a job last wrote its record or a score; 0 if none has."""
+    return max(last_changed(path) for run in job.pack.runs for path in (run.paths.record, run.paths.metrics))
+
+
+def start_server(threads: int) -> None:
+    """Let the workers' imports begin now, beside what the caller does until it makes the launcher.
+
+    Args:
+        threads: CPU threads of a worker.
+    """
+    if isinstance(_context(threads), ForkServerContext):
+        forkserver.ensure_running()
+
+
+def _context(threads: int) -> ForkServerContext | SpawnContext:
+    # Read by OpenMP, BLAS and the tokenizers when they load, that is in the workers or their fork server.
+    os.environ.update(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false")
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["harness.launch.local.preload"])
+    return context
+
+
+def _end(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.join()
+    worker.connection.close()
+
+
+def _work(connection: Connection, threads: int, gpu: str | None, module: str) -> None:
+    """Be a worker: execute what arrives, answer None, or a sentence if the pack itself could not be executed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # both reach the whole group; the coordinator decides what they mean
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    packs: queue.SimpleQueue[Pack] = queue.SimpleQueue()
+
+    def listen() -> None:
+        # The coordinator holds the other end: when it dies, however it dies, so does this process.
+        try:
+            while True:
+                packs.put(connection.recv())
+        except (EOFError, OSError):
+            os._exit(1)
+
+    threading.Thread(target=listen, daemon=True).start()
+    use_threads(threads)
+    execute = importlib.import_module(module).execute
+
+    while True:
+        pack = packs.get()
+        answer = None
+        try:
+            execute(pack, interrupted=lambda: False)
+        except Exception as error:  # noqa: BLE001 - whatever escapes `execute` is told, not lost with the worker
+            answer = f"Its worker could not go on: {type(error).__name__}: {error}"
+        connection.send(answer)

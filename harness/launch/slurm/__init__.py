@@ -1,0 +1,1 @@
+"""Slurm: submission, job states, the worker inside a job."""

@@ -1,0 +1,66 @@
+"""Ending a study that no coordinator watches."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.launch.slurm.commands import ALIVE, Cluster, NoAnswer
+from harness.launch.slurm.submissions import COORDINATOR, Jobs
+from harness.records.run_spec import RunPaths
+
+TRIES, TRY_SECONDS = 6, 3.0  # how long running jobs are given to write their checkpoints
+
+
+def cancel_study(study: Path) -> int:
+    """Stop the jobs of a study that no coordinator watches: what runs checkpoints, what waits is cancelled.
+
+    Returns:
+        The number of jobs that were under way.
+
+    Raises:
+        HarnessError: Slurm does not answer, or refuses.
+    """
+    cluster = Cluster(interval=0)
+    jobs = Jobs(study.resolve())
+    count = 0
+    try:
+        if (coordinator := _coordinator(study)) is not None:
+            cluster.cancel([coordinator])
+            count += 1
+        for submission in jobs.open():
+            for run in (run for pack in submission.packs for run in pack):
+                RunPaths(Path(run["directory"])).ask("checkpoint")
+            count += len(submission.packs)
+        _close_ended(cluster, jobs)
+    except NoAnswer as error:
+        raise HarnessError(
+            f"Slurm does not answer ({error}). The runs are asked for a checkpoint; run the command again when `sinfo` "
+            "answers, to cancel what waits in the queue."
+        ) from error
+    return count
+
+
+def _close_ended(cluster: Cluster, jobs: Jobs) -> None:
+    """Cancel what waits, also what Slurm took without being heard; close the submissions of which nothing is left."""
+    for _ in range(TRIES):
+        queue = cluster.queue()
+        for submission in jobs.open():
+            alive = {key: s.state for key, s in queue.items() if s.name == submission.name and s.state in ALIVE}
+            if not alive:
+                jobs.close(submission)
+            if waiting := [key for key, state in alive.items() if state == "PENDING"]:
+                cluster.cancel(waiting, pending_only=True)
+        if not jobs.open():
+            return
+        time.sleep(TRY_SECONDS)
+
+
+def _coordinator(study: Path) -> str | None:
+    """The job id of a detached coordinator; None without one."""
+    with suppress(OSError, ValueError, KeyError):
+        return str(json.loads((study / COORDINATOR).read_text(encoding="utf-8"))["job_id"])
+    return None

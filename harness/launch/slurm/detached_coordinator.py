@@ -1,0 +1,49 @@
+"""The coordinator as a Slurm job of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.config.schema import SlurmConfig
+from harness.launch.slurm.batch_scripts import coordinator_script
+from harness.launch.slurm.commands import ALIVE, Cluster
+from harness.launch.slurm.resources import coordinator
+from harness.launch.slurm.submissions import COORDINATOR, Jobs
+from harness.records.files import now, write_json
+from harness.records.signature import digest
+
+
+def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]) -> tuple[str, bool]:
+    """Submit a coordinator.
+
+    Args:
+        study: the study's directory.
+        code: the snapshot it runs.
+        slurm: the profile; `slurm.coordinator` says what differs for this job.
+        arguments: of `python -m harness`.
+
+    Returns:
+        Its job id, and whether it is new; False: an earlier one still waits or runs.
+
+    Raises:
+        NoAnswer: Slurm does not answer.
+        Refused: Slurm refuses the job.
+    """
+    study = study.resolve()
+    cluster = Cluster(slurm.poll_s)
+    # Studies of one name in two places are two.
+    name = f"harness-coordinator-{study.name}-{digest(str(study))[:6]}"
+    for key, state in cluster.queue().items():
+        if state.name == name and state.state in ALIVE:
+            if not (study / COORDINATOR).exists():
+                write_json(study / COORDINATOR, {"job_id": key, "submitted": now(), "command": list(arguments)})
+            return key, False
+    jobs = Jobs(study)
+    jobs.make()
+    asked = coordinator(slurm)
+    nodelist, exclude = cluster.only(asked["nodelist"], asked["exclude"])
+    text = coordinator_script(jobs, name, code, slurm, arguments, nodelist, exclude)
+    job_id = cluster.submit(text)
+    write_json(study / COORDINATOR, {"job_id": job_id, "submitted": now(), "command": list(arguments)})
+    return job_id, True

@@ -1,0 +1,354 @@
+"""Packs as Slurm job arrays.
+
+Slurm is the queue, the lease and the retry policy. This launcher writes down what it submits before it does, learns
+from markers on the shared file system what ended, and asks Slurm itself only about what the markers do not tell: at
+most once in `slurm.poll_s` seconds, however many jobs there are. A coordinator that dies leaves its jobs running; the
+next one finds them here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from harness.config.schema import LaunchConfig, SlurmConfig
+from harness.launch.base import Job, Launcher, Outcome
+from harness.launch.run_batching import most, per_job
+from harness.launch.slurm import failure_causes
+from harness.launch.slurm.array_task import UNSENT, SlurmJob
+from harness.launch.slurm.commands import ALIVE, PASSING, Cluster, JobState, NoAnswer, Refused
+from harness.launch.slurm.node_health import Nodes
+from harness.launch.slurm.resources import merge
+from harness.launch.slurm.submissions import Jobs, belongs, revoke
+from harness.launch.slurm.submitter import Submitter
+from harness.records.files import now, write_json
+from harness.records.run_spec import Pack, RunSpec
+from harness.records.signature import digest
+
+LOOK_SECONDS = 0.5  # how often the markers are listed
+SETTLE_SECONDS = 3.0  # how long a shared file system may take to show what a job wrote last
+
+
+class SlurmLauncher(Launcher):
+    """Job arrays.
+
+    Args:
+        launch, slurm: the configuration.
+        study: the study's directory, on a file system that all nodes share.
+        code: the snapshot that jobs run.
+        say: takes what the user should know: a node that is avoided, a controller that does not answer.
+    """
+
+    def __init__(
+        self, launch: LaunchConfig, slurm: SlurmConfig, study: Path, code: Path, say: Callable[[str], None]
+    ) -> None:
+        self.capacity, self.runs_per_job, self.places = slurm.max_queued, per_job(launch), slurm.max_requeues
+        self.packs = most(launch) > 1
+        self._slurm, self._say = slurm, say
+        self.cluster = Cluster(slurm.poll_s)
+        self.jobs = Jobs(study.resolve())
+        self.jobs.make()
+        self.nodes = Nodes(self.jobs.directory / "nodes.json", slurm.bad_node_failures)
+        self._live: list[SlurmJob] = []  # written down, or submitted, and not ended
+        self._withdrawing = False
+        self._told: set[str] = set()
+        self._silent_since: float | None = None
+        self._queue: Mapping[str, JobState] = {}  # as it was last seen
+        # Slurm is asked beside: one command at a time, while the coordinator goes on.
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="slurm")
+        self._submitter = Submitter(
+            launch, slurm, code, self.jobs, self.cluster, self.nodes, self._beside, self._no_answer, self._tell
+        )
+        # A question under way with who hears the answer, and verdicts with the time at which they are given.
+        self._question: tuple[Future[dict[str, JobState]], Callable[[dict[str, JobState]], None]] | None = None
+        self._verdicts: tuple[float, Callable[[], list[Outcome]]] | None = None
+        self._cancelling: list[tuple[Future[None], list[str], bool]] = []
+
+    def group(self, spec: RunSpec) -> str:
+        """Runs share a job, and jobs an array, if they get the same resources."""
+        return digest(merge(self._slurm, spec.config))
+
+    def submit(self, pack: Pack) -> Job:
+        """Queue the pack; packs of one moment become one array at the next `wait`."""
+        job = SlurmJob(pack, UNSENT, 0, set(range(len(pack.runs))))
+        self._submitter.add(job)
+        return job
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Return what ended since the last call, waiting up to `seconds` for something."""
+        deadline = time.monotonic() + seconds
+        while True:
+            written = self._submitter.step(alone=not any(state.state in ALIVE for state in self._queue.values()))
+            self._live = [job for job in self._live if job.submission is not UNSENT and job not in written] + written
+            outcomes = self._look() + self._ask()
+            if self._withdrawing:
+                outcomes += [self._end(job, None) for job in self._submitter.withdraw()]
+            self._close_finished()
+            left = deadline - time.monotonic()
+            if outcomes or left <= 0:
+                return outcomes
+            time.sleep(min(LOOK_SECONDS, left))
+
+    def close(self) -> None:
+        """Leave the jobs as they are."""
+        self._beside.shutdown(wait=False, cancel_futures=True)
+        with suppress(OSError):  # a full disk ends a study; this must not hide why
+            self._note()
+
+    def recover(self) -> list[Job]:
+        """Take over the jobs that an earlier coordinator submitted, or was about to."""
+        for submission in self.jobs.open():
+            try:
+                packs = self.jobs.packs(submission.token)
+            except (OSError, ValueError, TypeError):
+                self._say(f"The submission {submission.token} cannot be read; its jobs are cancelled.")
+                if submission.job_id is not None:
+                    self._cancel([submission.job_id])
+                self.jobs.close(submission)
+                continue
+            found = []
+            for task, pack in enumerate(packs):
+                # What an earlier coordinator has given to another job, or taken back, is not this one's any more.
+                left = {n for n, run in enumerate(pack.runs) if submission.token in belongs(run.paths.directory)}
+                found.append(SlurmJob(pack, submission, task, left))
+            if submission.state == "intended":
+                self._submitter.take_over(found)
+            self._live += found
+        return [job for job in self._live if job.left]
+
+    def withdraw(self, everything: bool = False) -> None:
+        """Cancel what waits in the queue, or everything."""
+        self._withdrawing = True
+        ids = [job.submission.job_id for job in self._live if job.submission.job_id is not None and job.left]
+        self.cluster.interval = min(self.cluster.interval, 2.0)  # few questions are left to ask, and somebody waits
+        for job in self._live:
+            job.withdrawn = True
+        if everything:  # nobody will be there to do it later
+            with suppress(NoAnswer, Refused):
+                self.cluster.cancel(ids)
+        else:
+            self._cancel(ids, pending_only=True)
+
+    def forget(self, job: Job) -> None:
+        """Cancel a job whose runs nobody needs."""
+        assert isinstance(job, SlurmJob)
+        job.left.clear()
+        if job.id is not None:
+            self._cancel([job.id])
+
+    # -- what ended
+
+    def _look(self) -> list[Outcome]:
+        """Read the markers."""
+        by_token: dict[tuple[str, int], SlurmJob] = {(job.submission.token, job.task): job for job in self._live}
+        ended: dict[SlurmJob, set[int]] = {}
+        broken: list[tuple[SlurmJob, str, Path]] = []
+        for marker, path in sorted(self.jobs.markers().items(), key=lambda item: (item[0].number, item[0].what)):
+            job = by_token.get((marker.token, marker.task))
+            if job is None or not job.left:
+                continue
+            if marker.what == "run" and marker.number in job.left:
+                ended.setdefault(job, set()).add(marker.number)
+            elif marker.what in ("error", "stopped"):
+                broken.append((job, marker.what, path))
+        outcomes = []
+        for job, numbers in ended.items():
+            if job.left != numbers and _pauses_together(job.pack):
+                continue
+            job.left -= numbers
+            runs = tuple(job.pack.runs[number] for number in sorted(numbers))
+            self.nodes.worked(_node(runs[-1]))
+            outcomes.append(Outcome(job, None, runs))
+        for job, what, path in broken:
+            if not job.left:
+                continue
+            text = _read(path)
+            path.unlink(missing_ok=True)
+            lost = f"Its job could not go on: {text}" if what == "error" else None
+            outcomes.append(self._end(job, lost or "Its job ended at a checkpoint.", "run" if lost else "place"))
+        return outcomes
+
+    def _end(self, job: SlurmJob, lost: str | None, blame: str = "run") -> Outcome:
+        runs, job.left = job.runs, set()
+        begun = frozenset(run.directory for run in runs if job.has_begun(run))
+        for run in runs:
+            revoke(run.paths.directory, job.submission.token)
+        return Outcome(job, lost, runs, blame, begun)
+
+    def _ask(self) -> list[Outcome]:
+        """Ask Slurm, if it may be asked again and there is something that it could tell; judge what it has answered.
+
+        It is asked beside: a controller that does not answer holds nothing up.
+        """
+        if self._verdicts is not None and time.monotonic() >= self._verdicts[0]:
+            (_, judge), self._verdicts = self._verdicts, None
+            return judge()
+        if self._question is not None:
+            if self._question[0].done():
+                (answer, hear), self._question = self._question, None
+                try:
+                    heard = answer.result()
+                except (NoAnswer, Refused, OSError) as error:
+                    self._silent(str(error))
+                else:
+                    hear(heard)
+            return []
+        live = [job for job in self._live if job.left]
+        if not (live or self._submitter.busy) or self._verdicts is not None or self.cluster.due() > 0:
+            return []
+        if gone := [job for job in live if job.gone]:
+            # Only accounting remembers them; one question for all of them.
+            ids = [job.submission.job_id for job in gone if job.submission.job_id]
+            self._question = (
+                self._beside.submit(self.cluster.history, ids),
+                lambda known: self._hear_history(gone, known),
+            )
+        else:
+            self._question = self._beside.submit(self.cluster.queue), lambda queue: self._hear_queue(live, queue)
+        return []
+
+    def _hear_history(self, gone: Sequence[SlurmJob], known: Mapping[str, JobState]) -> None:
+        self._verdicts = 0.0, lambda: [self._lost(job, known.get(job.id or "")) for job in gone if job.left]
+
+    def _hear_queue(self, live: Sequence[SlurmJob], queue: Mapping[str, JobState]) -> None:
+        if self._silent_since is not None:
+            self._say(f"Slurm answers again, after {time.monotonic() - self._silent_since:.0f} s.")
+            self._silent_since = None
+        self._queue = queue
+        self._submitter.heard(queue)
+        self._cancel_again()
+        self._note()
+        states = {job: queue.get(job.id or "") for job in live if job.submission.state != "intended" or job.withdrawn}
+
+        def judge() -> list[Outcome]:
+            judged = [self._judge(job, state) for job, state in states.items() if job.left]
+            return [outcome for outcome in judged if outcome is not None]
+
+        # What a job wrote last must arrive before its runs are called unfinished.
+        wait = any(_has_ended(state) and not job.withdrawn for job, state in states.items())
+        self._verdicts = time.monotonic() + (SETTLE_SECONDS if wait else 0.0), judge
+
+    def _note(self) -> None:
+        """Write down what Slurm last said, for `harness.status`."""
+        ids = {job.id for job in self._live if job.left}
+        states = {
+            key: {"state": state.state, "reason": state.reason, "node": state.node}
+            for key, state in self._queue.items()
+            if key in ids
+        }
+        write_json(self.jobs.state, {"asked": now(), "calls": self.cluster.calls, "jobs": states})
+
+    def _judge(self, job: SlurmJob, state: JobState | None) -> Outcome | None:
+        """What one job's state in the queue means."""
+        if state is not None and state.state in ALIVE:
+            job.seen = 0
+            if job.withdrawn and state.state == "PENDING" and job.id is not None:
+                self._cancel([job.id], pending_only=True)  # requeued, or not heard when it was withdrawn
+            elif state.state == "PENDING":
+                return self._judge_waiting(job, state)
+            else:
+                job.waits = None
+            return None
+        if job.withdrawn or all(run.result() for run in job.runs):
+            return self._end(job, None)
+        job.seen += 1
+        if _has_ended(state):
+            return self._lost(job, state)
+        if job.seen >= 2:  # seen once, it may be on its way to another node, or not in the queue yet
+            if state is not None:
+                return self._lost(job, state)
+            job.gone = True
+        return None
+
+    def _judge_waiting(self, job: SlurmJob, state: JobState) -> Outcome | None:
+        job.waits = job.waits or time.monotonic()
+        minutes = (time.monotonic() - job.waits) / 60
+        if (verdict := failure_causes.of_waiting(state, minutes, self._slurm.pending_min)) is not None:
+            if job.id is not None:
+                self._cancel([job.id])
+            return self._end(job, f"Its job {job.id} {verdict.reason}", verdict.blame)
+        if "JobHeldUser" in state.reason:
+            self._tell(f"Job {job.id} is held by its user: `scontrol release {job.id}` lets it go on.")
+        return None
+
+    def _lost(self, job: SlurmJob, state: JobState | None) -> Outcome:
+        """End a job that Slurm ended before its runs were finished."""
+        if state is not None and state.state in PASSING and job.id is not None:
+            self._cancel([job.id])  # given up here, it must not come back
+        begun = any(job.has_begun(run) for run in job.runs)
+        verdict = failure_causes.of_loss(state, begun, self._output(job), job.submission.resources.get("mem_gb"))
+        if verdict.node and self.nodes.failed(verdict.node):
+            self._say(
+                f"Node {verdict.node} ended {self.nodes.limit} jobs in a row before a run began; it is avoided from "
+                "now on (slurm.bad_node_failures)."
+            )
+        return self._end(job, f"Its job {job.id} {verdict.reason}", verdict.blame)
+
+    def _output(self, job: SlurmJob) -> str:
+        """The end of what a job's shell and Python printed to stderr."""
+        text = ""
+        for path in sorted(self.jobs.logs.glob(f"{job.submission.job_id}_{job.task}_*.err")):
+            text += _read(path)[-4000:]
+        return text
+
+    def _close_finished(self) -> None:
+        busy = {job.submission.token for job in self._live if job.left}
+        for submission in {job.submission.token: job.submission for job in self._live}.values():
+            if submission.token not in busy:
+                self.jobs.close(submission)
+        self._live = [job for job in self._live if job.submission.token in busy]
+
+    def _cancel(self, ids: list[str], pending_only: bool = False) -> None:
+        if ids:
+            self._cancelling.append((self._beside.submit(self.cluster.cancel, ids, pending_only), ids, pending_only))
+
+    def _cancel_again(self) -> None:
+        """Repeat what Slurm did not hear."""
+        pending, self._cancelling = self._cancelling, []
+        for done, ids, pending_only in pending:
+            if not done.done():
+                self._cancelling.append((done, ids, pending_only))
+            elif done.exception() is not None:
+                self._cancel(ids, pending_only)
+
+    def _no_answer(self, said: str) -> None:
+        """Slurm did not answer to a submission: what was asked before says nothing about it."""
+        self._question = None
+        self._silent(said)
+
+    def _silent(self, said: str) -> None:
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
+            self._say(f"Slurm does not answer; what runs goes on, and it is asked again. It said: {said}")
+
+    def _tell(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self._say(message)
+
+
+def _has_ended(state: JobState | None) -> bool:
+    """Whether Slurm says that a job is over for good."""
+    return state is not None and state.state not in ALIVE and state.state not in PASSING
+
+
+def _read(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _pauses_together(pack: Pack) -> bool:
+    """Whether runs come to a rung in shared passes; they are judged when all are there, and not the first by itself.
+
+    Where they are not all under way at once, the first would wait for those that begin after it.
+    """
+    return 1 < len(pack.runs) <= pack.together and any(run.until is not None for run in pack.runs)
+
+
+def _node(run: RunSpec) -> str:
+    record = run.result()
+    return "" if record is None else str((record.provenance.get("slurm") or {}).get("node") or "")

@@ -1,0 +1,193 @@
+"""Taking packs to Slurm: as arrays, each written down before, none twice, while the coordinator goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+from harness.config.schema import LaunchConfig, SlurmConfig
+from harness.launch.slurm.array_task import SlurmJob
+from harness.launch.slurm.batch_scripts import job_script
+from harness.launch.slurm.commands import Cluster, Full, JobState, NoAnswer, Refused
+from harness.launch.slurm.node_health import Nodes
+from harness.launch.slurm.resources import merge
+from harness.launch.slurm.submissions import Jobs, Submission
+from harness.records.signature import digest
+
+LOOKS = 2  # looks at the queue that do not show a submission before it counts as not taken: a request can be slow
+
+
+class Submitter:
+    """What is on its way to Slurm.
+
+    Args:
+        launch, slurm: the configuration.
+        code: the snapshot that jobs run.
+        jobs: the study's submissions.
+        cluster: takes them.
+        nodes: to be avoided.
+        beside: where commands run that may take long.
+        silent: told what Slurm said when it did not answer.
+        tell: takes what the user should know once.
+    """
+
+    def __init__(
+        self,
+        launch: LaunchConfig,
+        slurm: SlurmConfig,
+        code: Path,
+        jobs: Jobs,
+        cluster: Cluster,
+        nodes: Nodes,
+        beside: Executor,
+        silent: Callable[[str], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._launch, self._slurm, self._code, self._tell = launch, slurm, code, tell
+        self._jobs, self._cluster, self._nodes, self._beside, self._silent = jobs, cluster, nodes, beside, silent
+        self._waiting: list[SlurmJob] = []  # not written down yet
+        self._intended: dict[str, list[SlurmJob]] = {}  # by token: written down, not known to be taken
+        self._unsure: dict[str, int] = {}  # by token: looks that did not show what Slurm may have taken
+        self._sending: tuple[Future[str], Submission] | None = None
+        self._size: int | None = None  # largest array
+        self._not_before = 0.0
+        self._refused = 0  # times in a row that Slurm had no room for one job although the user had none
+        self._open = True  # until the study stops
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be submitted."""
+        return bool(self._waiting or self._intended)
+
+    def add(self, job: SlurmJob) -> None:
+        """Take a job that is to be submitted; those of one moment become one array."""
+        self._waiting.append(job)
+
+    def take_over(self, jobs: list[SlurmJob]) -> None:
+        """Take a submission of which an earlier coordinator may not have heard whether Slurm took it."""
+        token = jobs[0].submission.token
+        self._intended[token] = jobs
+        self._unsure[token] = 0
+
+    def withdraw(self) -> list[SlurmJob]:
+        """Submit nothing more; give the jobs that are not written down (any more)."""
+        self._open = False
+        waiting, self._waiting = self._waiting, []
+        sending = self._sending[1].token if self._sending is not None else None
+        self._intended = {token: jobs for token, jobs in self._intended.items() if token == sending}
+        self._unsure = {}
+        return waiting
+
+    def step(self, alone: bool) -> list[SlurmJob]:
+        """Do what can be done now; give the jobs that were written down.
+
+        Args:
+            alone: whether no job of the user waits or runs, so that no room will be made by waiting.
+
+        Raises:
+            Refused: by Slurm, in its words.
+        """
+        if self._sending is not None and self._sending[0].done():
+            (answer, submission), self._sending = self._sending, None
+            self._collect(answer, submission, alone)
+        if not self._open:
+            return []
+        written = self._write_down() if time.monotonic() >= self._not_before else []
+        ready = (token for token in self._intended if token not in self._unsure)
+        if self._sending is None and (token := next(ready, None)) is not None:
+            submission = self._intended[token][0].submission
+            self._sending = self._beside.submit(self._send, submission), submission
+        return written
+
+    def _send(self, submission: Submission) -> str:
+        """Submit; give the job's id. It runs beside the coordinator."""
+        resources = submission.resources
+        nodelist, exclude = self._cluster.only(resources.get("nodelist"), resources.get("exclude"))
+        text = job_script(self._jobs, submission, self._slurm.python, self._nodes.excluded(exclude), nodelist)
+        return self._cluster.submit(text)
+
+    def heard(self, queue: Mapping[str, JobState]) -> None:
+        """Find in the queue what Slurm took without being heard; what it did not take goes out under another token."""
+        ids = {state.name: key.split("_")[0] for key, state in queue.items()}
+        for token in list(self._unsure):
+            submission = self._intended[token][0].submission
+            if submission.name in ids:
+                del self._unsure[token]
+                self._taken(submission, ids[submission.name])
+                continue
+            self._unsure[token] += 1
+            if self._unsure[token] >= LOOKS:
+                del self._unsure[token]
+                self._take_back(submission)  # should it come after all, its token is stale
+
+    def _write_down(self) -> list[SlurmJob]:
+        if not self._waiting:
+            return []
+        if self._size is None:
+            try:
+                self._size = self._cluster.max_array()
+            except NoAnswer as error:
+                self._silent(str(error))
+                self._not_before = time.monotonic() + self._cluster.interval
+                return []
+        groups: dict[str, list[SlurmJob]] = {}
+        for job in self._waiting:
+            groups.setdefault(digest(merge(self._slurm, job.pack.runs[0].config)), []).append(job)
+        written, self._waiting = self._waiting, []
+        for group in groups.values():
+            for start in range(0, len(group), self._size):
+                self._intend(group[start : start + self._size])
+        return written
+
+    def _intend(self, jobs: list[SlurmJob]) -> None:
+        resources = merge(self._slurm, jobs[0].pack.runs[0].config)
+        threads = self._launch.threads or int(resources["cpus_per_task"])
+        packs = [job.pack for job in jobs]
+        submission = self._jobs.intend(packs, resources, self._code, threads, self._slurm.max_requeues)
+        for task, job in enumerate(jobs):
+            job.submission, job.task = submission, task
+        self._intended[submission.token] = jobs
+
+    def _collect(self, answer: Future[str], submission: Submission, alone: bool) -> None:
+        try:
+            job_id = answer.result()
+        except Full as error:
+            count = len(self._intended.get(submission.token, ()))
+            self._take_back(submission)
+            self._refused = self._refused + 1 if alone and count <= 1 else 0
+            if self._refused > LOOKS:
+                raise Refused(f"Slurm takes not even one job: {error}") from error
+            self._tell(
+                f"Slurm takes no more jobs for now; the rest goes out in smaller arrays as it does. It said: {error}"
+            )
+            self._size = max(1, count // 2)
+            self._not_before = time.monotonic() + self._cluster.interval
+        except NoAnswer as error:
+            self._unsure[submission.token] = 0
+            self._silent(str(error))
+        except Refused as error:
+            self._jobs.close(submission)
+            if avoided := self._nodes.excluded(None):
+                raise Refused(
+                    f"{error} Nodes {avoided} are avoided, since jobs ended there before a run began "
+                    f"({self._jobs.logs} says why). When that is mended, remove {self._nodes.path} and run the same "
+                    "command again."
+                ) from error
+            raise
+        else:
+            self._taken(submission, job_id)
+
+    def _taken(self, submission: Submission, job_id: str) -> None:
+        self._refused = 0
+        submission.job_id, submission.state = job_id, "submitted"
+        self._jobs.write(submission)
+        self._intended.pop(submission.token, None)
+
+    def _take_back(self, submission: Submission) -> None:
+        self._jobs.close(submission)
+        for job in self._intended.pop(submission.token, []):
+            if job.left:  # its runs may all have an answer by now
+                job.take_back()
+                self._waiting.append(job)

@@ -1,0 +1,1 @@
+"""Methods that fit a head by a formula on frozen features."""

@@ -1,0 +1,143 @@
+"""A model examined before a study starts: its architecture is built without memory and held against its files.
+
+Building it needs torch, which the coordinator does not load: a process of its own does it, once for each model on a
+machine. What passes is remembered by the model's digest.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.errors import HarnessError, Problems
+from harness.models.model_files import weights_files
+from harness.models.pretrained import Model, ResolvedModel
+from harness.records.files import write_json
+from harness.records.signature import digest
+
+FORMAT = 1  # of what is remembered; raised when more is examined
+SECONDS = 600.0  # after which the runs have to find out
+
+
+def examined(model: Model, resolved: ResolvedModel, cache_dir: str | Path) -> ResolvedModel:
+    """Examine a model that was found; give it with what was noticed.
+
+    A model whose digests were pinned and found is known, and not examined unless it is asked for longer inputs.
+
+    Args:
+        model: as it was asked for.
+        resolved: its files.
+        cache_dir: where it is remembered what passed.
+
+    Raises:
+        HarnessError: its weights, tokenizer or vocabulary do not fit its architecture, or `max_tokens` is too much.
+    """
+    if model.digests and model.max_tokens is None:
+        return resolved
+    versions = [harness.__version__, *map(_version, ("transformers", "tokenizers"))]
+    key = digest([FORMAT, resolved.digest, model.pooling == "model", versions])[:32]
+    file = Path(cache_dir).expanduser() / "models" / f"{key}.json"
+    found = _read(file)
+    if found is None:
+        found = _examine_apart(model, resolved)
+        if found is None:
+            return resolved
+        if not found["problems"]:
+            with suppress(OSError):
+                write_json(file, found)
+    problems = Problems()
+    problems.messages.extend(found["problems"])
+    longest = found.get("longest")
+    problems.check(
+        longest is None or model.max_tokens is None or model.max_tokens <= longest,
+        f"model.max_tokens={model.max_tokens} is more than model={model.name} reads: {longest}. Set "
+        f"model.max_tokens={longest} or less; null takes what it reads.",
+    )
+    problems.raise_any()
+    return replace(resolved, notes=tuple(found["notes"]))
+
+
+def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
+    """Hold a model's files against its architecture: `problems`, `notes`, and `longest`, the tokens that it reads."""
+    import torch
+    from safetensors import safe_open
+
+    from harness.models.classifier import load_tokenizer
+    from harness.models.input_limits import check_vocabulary, longest_input
+    from harness.models.loading import load_weights
+    from harness.models.pooling import width
+    from harness.models.weights_check import check_finite
+
+    what = f"The model at {resolved.path} ({resolved.source})"
+    problems, facts = Problems(), dict[str, Any]()
+    try:
+        loaded = load_weights(resolved, pooling, 2, device_map={"": "meta"})
+        width(loaded.backbone)
+        facts["notes"] = list(loaded.notes)
+        for file in weights_files(resolved.path):
+            with torch.no_grad(), safe_open(file, framework="pt") as opened:
+                held = (name for name in opened.keys() if name not in loaded.unused)  # noqa: SIM118 -- no mapping
+                check_finite(((name, opened.get_tensor(name)) for name in held), what)
+        tokenizer = load_tokenizer(resolved)
+        check_vocabulary(loaded.backbone, tokenizer, what)
+        facts["longest"] = longest_input(loaded.backbone, tokenizer)
+    except HarnessError as error:
+        problems.extend(error)
+    return {"notes": [], "longest": None, **facts, "problems": problems.messages}
+
+
+def _examine_apart(model: Model, resolved: ResolvedModel) -> dict[str, Any] | None:
+    """Examine a model in a process of its own, or here where torch is loaded anyway; None if that cannot be done."""
+    if _has_torch():
+        return examine(resolved, model.pooling)
+    package = str(Path(harness.__file__).resolve().parents[1])
+    paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    asked = json.dumps({"resolved": asdict(resolved) | {"path": str(resolved.path)}, "pooling": model.pooling})
+    # Of Python's options: -P leaves out the current directory, whose files may be called like modules.
+    command = [sys.executable, "-P", "-m", "harness.models.architecture_check", asked]
+    environment = os.environ | {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""}
+    with suppress(OSError, subprocess.SubprocessError, ValueError, KeyError, IndexError):
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, encoding="utf-8", env=environment, timeout=SECONDS
+        )
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return {key: found[key] for key in ("problems", "notes", "longest")}
+    return None
+
+
+def _has_torch() -> bool:
+    return "torch" in sys.modules and "transformers" in sys.modules
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {key: found[key] for key in ("problems", "notes", "longest")}
+    return None
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def main(asked: str) -> None:
+    """Print what examining a model gives, as JSON on the last line."""
+    wanted = json.loads(asked)
+    fields = wanted["resolved"]
+    resolved = ResolvedModel(**fields | {"path": Path(fields["path"]), "notes": tuple(fields["notes"])})
+    sys.stdout.write("\n" + json.dumps(examine(resolved, wanted["pooling"])) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

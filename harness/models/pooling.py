@@ -1,0 +1,36 @@
+"""Pooling of token vectors into one vector per row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Pool token vectors (n, length, d) under a mask (n, length) into (n, d)."""
+    # Found under the mask, so that padding may stand on either side.
+    rows = torch.arange(len(hidden), device=hidden.device)
+    if pooling == "cls":
+        return hidden[rows, mask.argmax(dim=1)]
+    if pooling == "last":
+        return hidden[rows, mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)]
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """At least float32: what autocast computed in fewer bits, in that many."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def width(backbone: nn.Module) -> int:
+    """Size d of a backbone's token vectors."""
+    config: Any = backbone.config
+    for name in ("hidden_size", "dim", "d_model"):
+        if isinstance(size := getattr(config, name, None), int):
+            return size
+    raise HarnessError(f"{type(backbone).__name__} tells no hidden size; it is not an encoder that can be pooled.")

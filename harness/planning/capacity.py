@@ -1,0 +1,121 @@
+"""Where the runs of a study compute: how many at once, on what, with how much memory."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.config.schema import Config
+from harness.design.prepared_cell import Ready
+from harness.launch.devices import divide, visible_gpus
+from harness.launch.slurm.resources import asks_for_gpus, merge
+from harness.records.pricing import dollars
+from harness.system.machine import device_name
+from harness.system.resources import usable_cores, usable_memory, usable_threads
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs compute.
+
+    Attributes:
+        device: cpu | cuda | mps.
+        device_name: as in a record's provenance; None: any, for jobs of a cluster are not here.
+        threads: CPU threads of a run.
+    """
+
+    device: str
+    device_name: str | None
+    threads: int
+
+
+def workers(config: Config) -> tuple[int, int]:
+    """Runs that execute at once, and CPU threads of each."""
+    if config.launch.kind == "inline":
+        return 1, config.launch.threads or usable_threads(usable_cores())
+    if config.launch.kind == "slurm":
+        return config.slurm.max_queued, config.launch.threads or config.slurm.cpus_per_task
+    return divide(config.launch, len(gpus(config)), usable_cores())
+
+
+def neighbours(config: Config, count: int) -> int:
+    """Of so many runs at once, those that share a GPU, or without one the machine; 1 for jobs of a cluster."""
+    return 1 if config.launch.kind == "slurm" else math.ceil(count / max(1, len(gpus(config))))
+
+
+def share(config: Config, count: int) -> float:
+    """What each of so many runs at once holds of a GPU, on average; all of one in jobs of a cluster."""
+    return 1.0 if config.launch.kind == "slurm" else min(1.0, max(1, len(gpus(config))) / count)
+
+
+def gpus(config: Config) -> tuple[str, ...]:
+    """The GPUs of this machine that the study may use."""
+    return visible_gpus() if config.device in ("auto", "cuda") else ()
+
+
+def place(base: Mapping[str, Any], config: Config) -> Place:
+    """Where a cell's runs compute, as far as that can be said without loading torch."""
+    if config.launch.kind == "slurm":
+        resources = merge(config.slurm, base)
+        gpu = bool(resources.get("gpus_per_node") or asks_for_gpus(resources.get("gres"))) and config.device != "cpu"
+        return Place("cuda" if gpu else "cpu", None, config.launch.threads or int(resources["cpus_per_task"]))
+    device = config.device
+    if device == "auto":
+        device = "cuda" if gpus(config) else "mps" if sys.platform == "darwin" else "cpu"
+    return Place(device, device_name("cpu") if device == "cpu" else None, workers(config)[1])
+
+
+def memory_limit(config: Config, ready: Sequence[Ready]) -> float | None:
+    """MiB that the workers of a machine share, or that one job or GPU has; None if it is not known."""
+    if config.launch.kind == "slurm":
+        limits = [merge(config.slurm, each.base)["mem_gb"] for each in ready]
+        return None if None in limits else 1024 * min(limits)
+    if config.hardware.memory_gb is not None:
+        return 1024 * config.hardware.memory_gb
+    return gpu_memory() if gpus(config) else machine_memory()
+
+
+def gpu_memory() -> float | None:
+    """MiB of the smallest GPU of this machine; None if it cannot be asked."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    with suppress(OSError, ValueError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        return min((float(line) for line in done.stdout.split()), default=None)
+    return None
+
+
+def machine_memory() -> float | None:
+    """MiB of this machine, or of a control group that the process is in where that has less; None if unknown."""
+    memory = usable_memory()
+    return None if memory is None else memory / 2**20
+
+
+def slot_rate(config: Config, base: Mapping[str, Any], held: float) -> float | None:
+    """Dollars a second of one run of a cell; None where no price is known for what it computes on.
+
+    Args:
+        config: the study's configuration.
+        base: the cell's resolved configuration.
+        held: of a GPU, see `harness.planning.capacity.share`.
+    """
+    where = place(base, config)
+    gpu = where.device in ("cuda", "mps")
+    second = {"accelerator_seconds": held if gpu else None, "core_seconds": float(where.threads)}
+    return dollars(second, described(config))
+
+
+def described(config: Config) -> dict[str, Any] | None:
+    """`hardware` as a study keeps it, with the number of cores that the price buys; None without a price.
+
+    Jobs of a cluster run on machines that are not this one, so there `cores` stays as it was given.
+    """
+    hardware = config.hardware
+    if hardware.dollars_per_hour is None:
+        return None
+    here = None if config.launch.kind == "slurm" else usable_cores()
+    return asdict(hardware) | {"cores": hardware.cores or (None if hardware.gpu_name else here)}

@@ -1,0 +1,251 @@
+"""`plan=true`: what a study would do and what it would cost; and the estimate that a study keeps beside its outcome."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from harness.config.schema import Config, TuneConfig
+from harness.design import study_file
+from harness.design.prepared_cell import Ready, cache_dir
+from harness.design.search_space import planned_trials
+from harness.planning.capacity import described, memory_limit, place, share, slot_rate, workers
+from harness.planning.estimate import Cost, Work, replay
+from harness.planning.from_calibration import START_SECONDS, calibrate, idle
+from harness.planning.from_history import from_records
+from harness.planning.plan_table import print_estimate, print_runs
+from harness.records.files import now, write_json
+from harness.records.record import CorruptRecord, Record
+from harness.records.signature import digest
+from harness.search.joint import groups
+
+PLAN = "plan.json"
+
+
+def show_plan(
+    console: Console,
+    name: str,
+    directory: Path,
+    ready: Sequence[Ready],
+    seeds: tuple[int, ...],
+    config: Config,
+    began: float,
+) -> None:
+    """Print what a study would do, and what it would take; keep the estimate for when it starts.
+
+    Args:
+        console: where to.
+        name, directory: of the study.
+        ready: its cells.
+        seeds: of the confirmations.
+        config: its configuration.
+        began: `time.monotonic()` when the command began.
+    """
+    setup = time.monotonic() - began
+    print_runs(console, name, directory, ready, seeds, config)
+    costs = _from_records(ready, config)
+    unknown = [each for each in ready if each.cell.id not in costs]
+    busy = bool(unknown) and not idle()
+    start = START_SECONDS
+    if unknown and not config.calibrate:
+        console.print(
+            "No estimate: nothing is known of these cells yet, and calibrate=false forbids measuring.", soft_wrap=True
+        )
+        return
+    if unknown and config.launch.kind != "slurm":
+        which = "All cells" if len(unknown) == len(ready) else ", ".join(each.cell.id for each in unknown)
+        with console.status(f"Measuring on a slice of the data, a few seconds each: {which} ..."):
+            measured, start, failed = calibrate(unknown, config)
+        costs |= measured
+        for cell, reason in failed.items():
+            console.print(f"[yellow]Not measured:[/yellow] {cell}: {escape(reason)}", soft_wrap=True)
+    still = [each.cell.id for each in ready if each.cell.id not in costs]
+    if still:
+        console.print(
+            f"No estimate: nothing is known of {', '.join(still)}. "
+            + (
+                "Jobs of a cluster run elsewhere, so they are not measured here; runs of this model and method in "
+                f"{config.runs_dir} will tell. Start the study with tune.trials=2 confirm.seeds=1 under a name of its "
+                "own, and plan again."
+                if config.launch.kind == "slurm"
+                else "The first run will say why."
+            ),
+            soft_wrap=True,
+        )
+        return
+    plan = _estimate(directory, ready, seeds, config, costs, setup + start)
+    print_estimate(console, plan, config)
+    if busy and config.launch.kind != "slurm":
+        console.print(
+            "[yellow]Note:[/yellow] other work keeps this machine busy, and slowed what was measured: the estimate "
+            "holds while that lasts.",
+            soft_wrap=True,
+        )
+    if not plan["done"]:
+        with suppress(OSError):
+            price = described(config)
+            write_json(_kept(ready, seeds, config, price), plan)
+            if price is not None:  # a study without a price may begin with it, too
+                write_json(_kept(ready, seeds, config, None), _without_price(plan))
+
+
+def keep_plan(directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], config: Config) -> None:
+    """Put the estimate into a study that starts: the last `plan=true` of the same question, else from earlier runs.
+
+    Nothing is measured, so a start waits for nothing. A study that has begun keeps the estimate that it began with.
+    """
+    path = directory / PLAN
+    if any((directory / "runs").glob("*/*/record.json")):
+        return
+    path.unlink(missing_ok=True)
+    with suppress(OSError, ValueError):
+        write_json(path, json.loads(_kept(ready, seeds, config, described(config)).read_text(encoding="utf-8")))
+        return
+    costs = _from_records(ready, config)
+    if len(costs) == len(ready):
+        write_json(path, _estimate(directory, ready, seeds, config, costs, START_SECONDS))
+
+
+def _without_price(plan: Mapping[str, Any]) -> dict[str, Any]:
+    return {**plan, "dollars": None, "cells": [{**cell, "dollars": None} for cell in plan["cells"]]}
+
+
+def _kept(ready: Sequence[Ready], seeds: tuple[int, ...], config: Config, price: Mapping[str, Any] | None) -> Path:
+    """Where the estimate of a question, at a price, waits for the study to start."""
+    content = {
+        "cells": {each.cell.id: study_file.question(each) for each in ready},
+        "tune": [study_file.search(config.tune), config.tune.trials, config.tune.seconds],
+        "seeds": list(seeds),
+        "launch": [config.launch.kind, config.device, *workers(config)],
+        "price": price,
+        "keep": config.keep,
+    }
+    return cache_dir({"cache_dir": config.cache_dir}) / "plans" / f"{digest(content)[:32]}.json"
+
+
+def _from_records(ready: Sequence[Ready], config: Config) -> dict[str, Cost]:
+    slurm = config.launch.kind == "slurm"
+    found = {each.cell.id: from_records(each, Path(config.runs_dir), place(each.base, config), slurm) for each in ready}
+    return {cell: cost for cell, cost in found.items() if cost is not None}
+
+
+def _estimate(
+    directory: Path,
+    ready: Sequence[Ready],
+    seeds: tuple[int, ...],
+    config: Config,
+    costs: Mapping[str, Cost],
+    before: float,
+) -> dict[str, Any]:
+    """The content of plan.json.
+
+    Args:
+        before: wall seconds until the first run begins.
+    """
+    done = _done(directory)
+    shares = _shares(ready, seeds, config, costs)
+    works = [_work(each, costs[each.cell.id], *shares[each.cell.id], config, done) for each in ready]
+    runs = sum(work.trials + work.seeds for work in works)
+    count = max(1, min(workers(config)[0], runs))
+    replayed, totals = replay(works, count)
+    wall = before + replayed
+    held_each = share(config, count)
+    rates: list[float | None] = [slot_rate(config, each.base, held_each) for each in ready]
+    held = None if config.launch.kind == "slurm" or None in rates else wall * count * max(rate or 0 for rate in rates)
+    paid = [None if rate is None else round(seconds * rate, 6) for seconds, rate in zip(totals, rates, strict=True)]
+    cells = [
+        {
+            "id": work.ready.cell.id, "trials": work.trials, "confirmations": work.seeds, "seconds": round(seconds, 3),
+            "dollars": dollars_, "peak_memory_mb": work.cost.peak_memory_mb,
+            "disk_bytes": (work.trials + work.seeds) * work.cost.run_bytes + work.saves * work.cost.model_bytes,
+            "source": work.cost.source,
+        }
+        for work, seconds, dollars_ in zip(works, totals, paid, strict=True)
+    ]  # fmt: skip
+    spent = sum(totals)
+    weights = [seconds / spent if spent else 1 / len(works) for seconds in totals]
+    low, high = (
+        sum(work.cost.spread[end] * weight for work, weight in zip(works, weights, strict=True)) for end in (0, 1)
+    )
+    dollars = held if held is not None else _sum(paid)
+    return {
+        "made": now(),
+        "runs": runs,
+        "done": sum(done.values()),
+        "workers": count,
+        "wall_seconds": round(wall, 3),
+        "low": round(low * wall, 3),
+        "high": round(high * wall, 3),
+        "run_seconds": round(spent, 3),
+        "dollars": None if dollars is None else round(dollars, 6),
+        "peak_memory_mb": max((cell["peak_memory_mb"] or 0.0 for cell in cells), default=0.0) or None,
+        "memory_limit_mb": memory_limit(config, ready),
+        "disk_bytes": sum(cell["disk_bytes"] for cell in cells),
+        "cells": cells,
+    }
+
+
+def _shares(
+    ready: Sequence[Ready], seeds: tuple[int, ...], config: Config, costs: Mapping[str, Cost]
+) -> dict[str, tuple[TuneConfig, tuple[int, ...]]]:
+    """The budget of each cell's tuning, and its seeds.
+
+    Of a joint study nobody knows who gets which trials: here each method an equal part, and the slowest are confirmed.
+    """
+    if config.tune.mode != "joint":
+        return {each.cell.id: (config.tune, seeds) for each in ready}
+    shares: dict[str, tuple[TuneConfig, tuple[int, ...]]] = {}
+    for group in groups([each.cell for each in ready]):
+        trials, seconds, size = config.tune.trials, config.tune.seconds, len(group)
+        tune = replace(
+            config.tune,
+            trials=None if trials is None else max(1, -(-trials // size)),
+            seconds=None if seconds is None else seconds / size,
+        )
+        slowest = sorted(group, key=lambda cell: -costs[cell.id].confirm)[: config.tune.finalists]
+        shares |= {cell.id: (tune, seeds if cell in slowest else ()) for cell in group}
+    return shares
+
+
+def _work(
+    each: Ready,
+    cost: Cost,
+    tune: TuneConfig,
+    seeds: tuple[int, ...],
+    config: Config,
+    done: Counter[tuple[str, str]],
+) -> Work:
+    """What is left to do of a cell."""
+    trials = planned_trials(each.cell.space, tune)
+    if tune.seconds is not None:
+        by_time = max(1, -int(-tune.seconds // cost.tune))
+        trials = by_time if trials is None else min(trials, by_time)
+    left = max(0, (trials or 1) - done[each.cell.id, "tune"])
+    # More trials may choose another configuration, which is then confirmed anew.
+    confirmed = 0 if left else min(len(seeds), done[each.cell.id, "confirm"])
+    saves = {"all": len(seeds), "best": int(not confirmed), "none": 0}[config.keep]
+    return Work(each, cost, left, len(seeds) - confirmed, saves)
+
+
+def _done(directory: Path) -> Counter[tuple[str, str]]:
+    """Runs of a study that have ended, by cell and phase."""
+    ended: Counter[tuple[str, str]] = Counter()
+    for path in (directory / "runs").glob("*/*/record.json"):
+        with suppress(CorruptRecord):
+            record = Record.read(path)
+            if record is not None and record.status != "running":
+                ended[record.cell, record.phase] += 1
+    return ended
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    return None if None in values else sum(value or 0.0 for value in values)

@@ -1,0 +1,182 @@
+"""What `plan=true` prints."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.config.schema import Config
+from harness.design.prepared_cell import Ready
+from harness.design.search_space import planned_trials
+from harness.launch.run_batching import per_job
+from harness.launch.slurm.resources import describe, merge
+from harness.planning.capacity import neighbours, workers
+from harness.search.joint import groups
+
+NARROW = 72  # columns of a terminal that a table with search spaces does not fit
+
+
+def print_runs(
+    console: Console, name: str, directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], config: Config
+) -> None:
+    """Print what would run, and where."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    cluster = config.launch.kind == "slurm"
+    wide = console.width >= NARROW  # else what is tuned stands on lines of its own
+    for column in ("cell", "trials", "confirmations", *(["tuned"] if wide else [])):
+        table.add_column(column, justify="right" if column in ("trials", "confirmations") else "left", overflow="fold")
+    total, spaces = 0, list[str]()
+    for each in ready:
+        trials = planned_trials(each.cell.space, config.tune)
+        total += (trials or 0) + len(seeds)
+        space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
+        numbers = ("by time" if trials is None else str(trials), str(len(seeds)))
+        table.add_row(each.cell.id, *numbers, *([escape(space)] if wide else []))
+        spaces.append(f"{each.cell.id} tunes {space}")
+    console.print(
+        f"Plan of study [bold]{name}[/bold] (would be in {escape(str(directory))}); nothing was started.",
+        soft_wrap=True,
+    )
+    console.print(table)
+    for line in [] if wide else spaces:
+        console.print(escape(line))
+    if config.launch.kind == "inline":
+        where = "in this process"
+    elif cluster:
+        each_job = _count(per_job(config.launch), "run")
+        where = f"in Slurm jobs of {each_job} each, at most {config.slurm.max_queued} at once"
+    else:
+        count, threads = workers(config)
+        where = f"on {_count(count, 'worker')} with {_count(threads, 'thread')} each"
+    if cluster:
+        alike: dict[str, list[str]] = {}
+        for each in ready:
+            alike.setdefault(describe(merge(config.slurm, each.base)), []).append(each.cell.id)
+        for resources, cells in alike.items():
+            which = "" if len(alike) == 1 else f" of {', '.join(cells)}"
+            console.print(f"Each job{which}: {escape(resources)}.", soft_wrap=True)
+    if config.tune.mode == "joint":
+        sizes = [len(group) for group in groups([each.cell for each in ready])]
+        total = sum((config.tune.trials or 0) + len(seeds) * min(config.tune.finalists, size) for size in sizes)
+    at_least = "" if config.tune.trials is not None else "at least "
+    console.print(f"{_count(len(ready), 'cell')}, {at_least}{_count(total, 'run')} {where}.")
+    if config.tune.mode == "joint":
+        console.print(
+            "[yellow]Note:[/yellow] tune.mode=joint shares the trials among all methods of a task and model, and "
+            f"confirms the best {config.tune.finalists}. Which method gets how many is open: the rows give each "
+            "its most, an estimate gives each an equal part and confirms the slowest.",
+            soft_wrap=True,
+        )
+
+
+def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) -> None:
+    """Print what it would take, a row a cell; `plan` is the content of plan.json."""
+    sources = {_source(cell) for cell in plan["cells"]}
+    rows = [
+        (
+            cell["id"], str(cell["trials"] + cell["confirmations"]), duration(cell["seconds"]),
+            _dollars(cell["dollars"]), _bytes(cell["peak_memory_mb"], 2**20), _bytes(cell["disk_bytes"]),
+            _source(cell),
+        )
+        for cell in plan["cells"]
+    ]  # fmt: skip
+    total = (
+        "total", str(plan["runs"]), duration(plan["run_seconds"]), _dollars(plan["dollars"]),
+        _bytes(plan["peak_memory_mb"], 2**20), _bytes(plan["disk_bytes"]), "",
+    )  # fmt: skip
+    names = ("cell", "runs", "run time", "dollars", "memory", "disk", "known from")
+    hidden = [*(["dollars"] if not plan["dollars"] else []), *(["known from"] if len(sources) == 1 else [])]
+    shown = [place for place, name in enumerate(names) if name not in hidden]
+    table = Table(box=None, header_style="bold", pad_edge=False, show_footer=True)
+    for place in shown:
+        left = names[place] in ("cell", "known from")
+        table.add_column(
+            names[place], footer=total[place], justify="left" if left else "right", overflow="fold",
+            no_wrap=not left, min_width=max(len(row[place]) for row in [*rows, total]) if place == 0 else None,
+        )  # fmt: skip
+    for row in rows:
+        table.add_row(*(row[place] for place in shown))
+    console.print()
+    console.print(table)
+    for line in _sentences(plan, config):
+        console.print(line, soft_wrap=True)
+
+
+def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
+    """What the table says, and what it does not."""
+    sources = " and ".join(sorted({_source(cell) for cell in plan["cells"]}))
+    wall = f"{duration(plan['wall_seconds'])} ({duration(plan['low'])} to {duration(plan['high'])})"
+    slurm = config.launch.kind == "slurm"
+    lines = [
+        f"Estimate from {sources}: {wall} until the last run has ended{', not counting the queue' if slurm else ''}."
+    ]
+    if plan["done"]:
+        lines[0] += f" {_count(plan['done'], 'run')} of the study ended before and are not counted."
+    if plan["dollars"]:
+        price = f"${config.hardware.dollars_per_hour:g} an hour"
+        lines[0] += f" About {_dollars(plan['dollars'])} at {price} ({config.hardware.name or 'hardware'})."
+    peak, limit = plan["peak_memory_mb"], plan["memory_limit_mb"]
+    if peak is not None and limit is not None:
+        shared = neighbours(config, plan["workers"])
+        fits = shared * peak <= limit
+        times = f"{shared} x " if shared > 1 else ""
+        more = "more memory (slurm.mem_gb)" if slurm else "fewer workers (launch.workers)"
+        advice = "" if fits else f" [red]This does not fit[/red]: {more}, or smaller batches."
+        lines.append(
+            f"Memory: {times}{_bytes(peak, 2**20)} of {_bytes(limit, 2**20)}{', fits.' if fits else '.'}{advice}"
+        )
+    place = Path(config.runs_dir)
+    free = shutil.disk_usage(place if place.exists() else Path()).free
+    if plan["disk_bytes"] > free:
+        lines.append(f"[red]Disk: {_bytes(plan['disk_bytes'])} do not fit in the {_bytes(free)} that are free.[/red]")
+    most = config.confirm.looks[-1] if config.confirm.looks else config.confirm.max_seeds
+    if most is not None:
+        lines.append(f"Not counted: more confirmations of cells whose verdict is open, up to {most} seeds each.")
+    if config.tune.pruner != "none" or config.train.patience:
+        lines.append("Trials that are pruned or stop early make it shorter.")
+    for what, limit in (("wall_seconds", config.budget.seconds), ("dollars", config.budget.dollars)):
+        if limit is not None and plan[what] is not None and plan[what] > limit:
+            key = "seconds" if what == "wall_seconds" else what
+            lines.append(
+                f"[yellow]More than budget.{key}={limit:g}[/yellow]: tuning would end early, the same for all cells."
+            )
+    return lines
+
+
+def _source(cell: Mapping[str, Any]) -> str:
+    """How a cell's cost is known, without the number of runs."""
+    return str(cell["source"]).split(" (")[0]
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `45 s`, `2.1 min`, `18 min`, `3.4 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    value, unit = (seconds / 60, "min") if seconds < 100 * 60 else (seconds / 3600, "h")
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
+def _dollars(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"${value:.2f}" if value >= 0.1 or value == 0 else f"${value:.2g}"
+
+
+def _bytes(value: float | None, unit: float = 1.0) -> str:
+    if value is None:
+        return ""
+    size_ = value * unit
+    for name, step in (("GB", 2**30), ("MB", 2**20), ("kB", 2**10)):
+        if size_ >= step:
+            return f"{size_ / step:.1f} {name}" if size_ < 10 * step else f"{size_ / step:.0f} {name}"
+    return f"{size_:.0f} B"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

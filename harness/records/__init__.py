@@ -1,0 +1,1 @@
+"""What runs leave on disk, and the rules over it. Imports neither torch nor Optuna."""

@@ -1,0 +1,133 @@
+"""Studies and saved models as a command line names them: by a name in the directory of studies, or by a path."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import HarnessError, nearest
+
+# Any of them makes a directory a study. The last is harness.launch.slurm.submissions.COORDINATOR, of a submitted study.
+MARKS = ("sweep.yaml", "study.lock", "records.parquet", "coordinator.json")
+RUNS = "runs"  # of a study: its runs; of a project: its studies
+ARCHIVE = ".zip"
+MODEL, DESCRIPTION = "model", "harness.json"  # of a run: its saved model, and what makes a directory one
+LISTED = 8  # names that an error shows
+
+
+def names(runs_dir: Path) -> list[str]:
+    """The studies in a directory of studies."""
+    try:
+        with os.scandir(runs_dir) as entries:
+            found = [entry.name for entry in entries if entry.is_dir() and is_study(Path(entry.path))]
+    except OSError:
+        return []
+    return sorted(found)
+
+
+def is_study(directory: Path) -> bool:
+    """Whether a directory holds a study, begun or submitted."""
+    if any((directory / mark).exists() for mark in MARKS):
+        return True
+    # A project's `runs` holds studies. A study of single runs has nothing but `runs/<cell>/<run>`.
+    runs = directory / RUNS
+    return runs.is_dir() and not any(_is_marked(path) for path in _directories(runs))
+
+
+def find(study: str | Path, runs_dir: Path, archives: bool = False) -> Path:
+    """The directory of a study, or its archive.
+
+    Args:
+        study: its name in `runs_dir`, or a path. A name wins over a path that is spelt alike: `./name` is the path.
+        runs_dir: the directory of studies.
+        archives: whether the file of an archive will do.
+
+    Raises:
+        HarnessError: there is none; says what is there instead, and names the nearest.
+    """
+    text = str(study)
+    places = list(_places(text, runs_dir))
+    for place in places:
+        if is_study(place):
+            return place
+    files = [place for place in places if place.is_file()]
+    for file in files:
+        if file.suffix == ARCHIVE and archives:
+            return file
+        if file.suffix == ARCHIVE:
+            reader = f"python -m harness.report {shlex.quote(str(file))}"
+            raise HarnessError(f"{file} is the archive of a study, which only `{reader}` reads.")
+    for place in places:
+        above = place.absolute().parents if place.exists() else ()
+        if inside := next((each for each in above if any((each / mark).exists() for mark in MARKS)), None):
+            raise HarnessError(f"{place} lies inside of a study. Give that: {shlex.quote(_shown(inside))}")
+    what = f" ({files[0]} is a file)" if files else ""
+    raise HarnessError(
+        f"There is no study {text!r}{what}. {_known(text, runs_dir)} Give a name, a path, or another --runs-dir."
+    )
+
+
+def find_model(model: str | Path, runs_dir: Path) -> Path:
+    """The directory of a saved model; the path as it was given where nothing is found.
+
+    Args:
+        model: the path of a model's or a run's directory, or `<study>/<cell>/<run>`.
+        runs_dir: the directory of studies.
+
+    Raises:
+        HarnessError: a study is named, which may hold many models.
+    """
+    text = str(model)
+    for place in _places(text, runs_dir):
+        study, _, run = text.partition("/")
+        for directory in (place, place / MODEL, runs_dir / study / RUNS / run / MODEL):
+            if (directory / DESCRIPTION).is_file():
+                return directory
+    for place in _places(text, runs_dir):
+        if is_study(place):
+            found = sorted(path.parent for path in (place / RUNS).glob(f"*/*/{MODEL}/{DESCRIPTION}"))
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            listing = (
+                f"Its saved models: {', '.join(map(str, found[:3]))}{more}." if found else "It has no saved model."
+            )
+            raise HarnessError(f"{text} is a study, so say which of its models. {listing}")
+    return Path(text)
+
+
+def _places(text: str, runs_dir: Path) -> Iterator[Path]:
+    """Where a name or path may lead, in the order in which they count."""
+    if not text:
+        return
+    path = Path(text)
+    plain = not (path.is_absolute() or text.startswith("."))
+    yield from (runs_dir / path, path) if plain else (path,)
+
+
+def _is_marked(directory: Path) -> bool:
+    return any((directory / mark).exists() for mark in MARKS) or (directory / RUNS).is_dir()
+
+
+def _directories(directory: Path) -> Iterator[Path]:
+    try:
+        yield from (path for path in directory.iterdir() if path.is_dir())
+    except OSError:
+        return
+
+
+def _known(text: str, runs_dir: Path) -> str:
+    """The studies that could have been meant: those beside a path that was given, else those of `runs_dir`."""
+    parent = Path(text).parent
+    where = next((place for place in (runs_dir / parent, parent) if parent != Path() and names(place)), runs_dir)
+    known = names(where)
+    if not known:
+        return f"{where} holds no study."
+    hint = nearest(Path(text).name, known)
+    if len(known) > LISTED:
+        hint = f"{hint.partition('Known:')[0]}Known: {', '.join(known[:LISTED])} and {len(known) - LISTED} more."
+    return f"Studies in {where}: {hint}"
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

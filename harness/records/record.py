@@ -1,0 +1,88 @@
+"""The immutable facts that runs leave: Record, the paths of a run, signatures, atomic writes.
+
+Layout of a study and the keys of a record: docs/files.md. Nothing here imports torch, Optuna or Hydra.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from harness.records.files import write_json
+
+SCHEMA = 1  # of record.json; raised when a key changes its meaning
+
+STATUSES = ("running", "ok", "failed", "pruned", "lost")
+RESULTS = ("ok", "failed", "pruned")  # the statuses that a run itself ends with
+PHASES = ("single", "tune", "confirm")
+
+
+PAUSED = "paused_at"  # the cost that only a run has which waits at a rung: the amount of the resource
+
+
+class CorruptRecord(Exception):
+    """A record.json that cannot be read: truncated by a full disk, or written by another program."""
+
+
+@dataclass
+class Record:
+    """One run, whatever became of it. A missing value is None, never a placeholder number; metrics are fractions.
+
+    Attributes:
+        signature: what the run computes (see `signature`).
+        status: running | ok | failed | pruned | lost.
+        error: why it failed, in one message; None otherwise.
+        study, cell: the study's name and the cell's (`task.model.method` and the other axes).
+        variant: the values of the other axes, by override key.
+        phase: single | tune | confirm.
+        trial: number of the trial in the cell's Optuna study; None outside tuning.
+        hyperparameters: the tuned values by override key, e.g. `train.lr`.
+        metrics: `val` and `test`, each {metric: value}; `test` is empty in tuning.
+        cost: seconds by phase, throughput, parameter counts, bytes, memory.
+        data: the data set's fingerprint and the facts counted about it.
+        provenance: versions, commit, device, threads, model digest.
+        started, ended: ISO 8601, UTC.
+    """
+
+    signature: str
+    status: str
+    study: str
+    cell: str
+    phase: str
+    task: str
+    model: str
+    method: str
+    seed: int
+    variant: dict[str, Any] = field(default_factory=dict)
+    trial: int | None = None
+    error: str | None = None
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float | None]] = field(default_factory=lambda: {"val": {}, "test": {}})
+    cost: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    started: str | None = None
+    ended: str | None = None
+    schema: int = SCHEMA
+
+    def write(self, path: Path) -> None:
+        """Write the record whole or not at all; a reader never sees half of it."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Record | None:
+        """Read a record; None if there is none.
+
+        Raises:
+            CorruptRecord: the file is not a whole record.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            known = {f.name for f in fields(cls)}
+            return cls(**{key: value for key, value in content.items() if key in known})
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CorruptRecord(f"{path} is not a whole record ({error}).") from error

@@ -1,0 +1,135 @@
+"""What became of the runs that were started: the one place that knows how a study goes on.
+
+For every run, tuning or confirmation: first its finished record, then a live job, then a checkpoint to go on from. The
+launchers of this machine end their processes with the coordinator, so there a run without a finished record is never
+live; a Slurm launcher names the jobs that still are (`Launcher.recover`). What is not is started again in its own
+directory, where the run itself finds its checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from harness.records.files import append_jsonl, now, read_jsonl
+from harness.records.record import PAUSED, CorruptRecord, Record
+from harness.records.run_spec import RunPaths, RunSpec
+from harness.records.run_totals import Tally
+
+FINISHED = ("ok", "failed", "pruned", "lost")
+
+
+class Records:
+    """The records of a study, by directory and by signature.
+
+    Args:
+        directory: the study's directory of runs.
+        warn: told about records that cannot be read.
+        keep: whether such records stay as they are; otherwise they go, and their runs are executed again.
+
+    Attributes:
+        tally: what they add up to.
+    """
+
+    def __init__(self, directory: Path, warn: Callable[[str], None], keep: bool = False) -> None:
+        self._warn, self._keep = warn, keep
+        self.tally = Tally()
+        self._ok: dict[str, Record] = {}
+        self._by_directory: dict[str, Record] = {}
+        self._by_cell: dict[str, dict[str, Record]] = {}
+        for path in sorted(directory.glob("*/*/record.json")):
+            self.refresh(RunPaths(path.parent))
+
+    def refresh(self, paths: RunPaths) -> Record | None:
+        """Read a run's record anew; None if there is none, or none that can be read."""
+        old = self._by_directory.pop(str(paths.directory), None)
+        if old is not None:
+            self._by_cell[old.cell].pop(str(paths.directory))
+            self.tally.remove(old)
+        try:
+            record = Record.read(paths.record)
+        except CorruptRecord as error:
+            if self._keep:
+                self._warn(str(error))
+                return None
+            self._warn(f"{error} The run is executed again.")
+            paths.record.unlink()
+            return None
+        if record is not None:
+            kept = record if record.status == "running" else _light(record)
+            self._by_directory[str(paths.directory)] = kept
+            self._by_cell.setdefault(record.cell, {})[str(paths.directory)] = kept
+            self.tally.add(kept)
+            if record.status == "ok":
+                self._ok[record.signature] = kept
+        return record
+
+    def finished(self, spec: RunSpec) -> Record | None:
+        """The finished record that answers a run: its own, or an `ok` one of the same signature."""
+        own = self._by_directory.get(spec.directory)
+        if own is not None and own.signature == spec.signature and own.status in FINISHED:
+            return own
+        return self._ok.get(spec.signature)
+
+    def seconds(self, directory: str) -> float:
+        """Seconds that a run has taken; 0 where that is not known."""
+        record = self._by_directory.get(directory)
+        return float(record.cost.get("total_seconds") or 0.0) if record is not None else 0.0
+
+    def all(self) -> list[Record]:
+        """Every record that can be read."""
+        return list(self._by_directory.values())
+
+    def of_cell(self, cell: str) -> dict[str, Record]:
+        """The records of a cell, by directory."""
+        return self._by_cell.get(cell, {})
+
+
+def _light(record: Record) -> Record:
+    """What a coordinator keeps of a record that nobody writes any more: a study may have very many."""
+    return replace(
+        record,
+        data={},
+        provenance={},
+        cost={sys.intern(name): value for name, value in record.cost.items()},
+        metrics={split: {sys.intern(name): value for name, value in m.items()} for split, m in record.metrics.items()},
+    )
+
+
+def note_failure(paths: RunPaths, reason: str, elsewhere: bool = False) -> int:
+    """Note that a run's worker was lost while its coordinator lived; return how often that happened by now.
+
+    A coordinator that dies notes nothing, so its death never counts against `launch.retries`. Losses that were not the
+    run's own doing (`elsewhere`: a node, the queue, a person) are counted apart.
+    """
+    paths.directory.mkdir(parents=True, exist_ok=True)
+    append_jsonl(paths.failures, {"reason": reason, "at": now(), "elsewhere": elsewhere})
+    return sum(bool(line.get("elsewhere")) == elsewhere for line in read_jsonl(paths.failures))
+
+
+def close_unfinished(records: Records, cell: str, reason: str) -> None:
+    """End the records of a cell that still say `running` although nothing needs those runs any more.
+
+    Runs that wait at a rung stay: a budget ended the tuning, and a larger one goes on with them.
+    """
+    for directory, record in list(records.of_cell(cell).items()):
+        if record.status == "running" and PAUSED not in record.cost:
+            paths = RunPaths(Path(directory))
+            _prune(record, paths, reason)
+            records.refresh(paths)
+
+
+def prune(spec: RunSpec, reason: str) -> Record:
+    """End a run that waits at a rung: its record says `pruned`, and its checkpoint goes."""
+    record = _prune(spec.result() or spec.new_record("running"), spec.paths, reason)
+    shutil.rmtree(spec.paths.checkpoint, ignore_errors=True)
+    return record
+
+
+def _prune(record: Record, paths: RunPaths, reason: str) -> Record:
+    pruned = replace(record, status="pruned", error=reason, ended=now())
+    pruned.write(paths.record)
+    return pruned

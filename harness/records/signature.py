@@ -1,0 +1,127 @@
+"""The signature of a run: a hash of what determines its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from harness.config.kinds import kind_of, signed
+from harness.config.schema import later_keys
+
+NUMERICS_VERSION = 2  # raised when training gives other results, so that old records are not taken for new ones
+
+
+# Likewise, of methods whose results alone have changed since: by kind, or by the path of a class of the user's own.
+METHOD_NUMERICS = {"last_layers": 1}  # 1: what does not train no longer drops out
+
+
+# What says where and how a run executes, not what it computes. Everything else is part of a run's signature.
+OPERATIONAL = (
+    "tune", "confirm", "report", "launch", "slurm", "budget", "hardware", "sweep", "axes", "study", "plan", "calibrate",
+    "rerun", "keep", "runs_dir", "reports_dir", "cache_dir", "cache_gb", "packages", "device", "method.space",
+    "method.resources", "method.about", "model.resources", "tracker", "train.checkpoint_seconds",
+    "train.eval_batch_size",
+    # The data's fingerprint and the model's digest stand for where they were read from.
+    "task.path", "task.validation_path", "task.test_path", "task.folder", "task.files", "task.hub",
+    "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",
+    "task.label_names",
+    "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
+    "model.digests_of",
+    "model.quantise",
+)  # fmt: skip
+
+
+# Keys that came after runs had been signed: left out of signatures at these values, which change nothing. Those of the
+# schema are declared where they stand (`harness.config.schema.later`); those of a task, a model or a method are added
+# here.
+OFF: dict[str, Any] = later_keys()
+
+
+SHARED = ("train.precision",)  # what changes frozen features, so no method can ignore it
+
+
+def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_digest: str) -> str:
+    """Hash what a run computes: 16 hex digits.
+
+    Args:
+        config: the resolved configuration; neither keys in `OPERATIONAL` count nor where a class lies.
+        phase: tuning never sees the test split, so a tuning run and a confirmation of one configuration differ.
+        fingerprint: of the data.
+        model_digest: of the pretrained weights, and of the models that augment (see `models_digest`).
+    """
+    content = {
+        "config": without(signed(config), (*OPERATIONAL, *ignored_keys(config))),
+        "phase": phase,
+        "data": fingerprint,
+        "model": model_digest,
+        "numerics_version": NUMERICS_VERSION,
+    }
+    if (version := METHOD_NUMERICS.get(str(kind_of(config.get("method"))))) is not None:
+        content["method_numerics"] = version
+    return digest(content)[:16]
+
+
+def models_digest(model: str, others: Iterable[str]) -> str:
+    """One digest of all models that a run reads: the pretrained one's own where there is no other."""
+    found = list(others)
+    return digest([model, *found]) if found else model
+
+
+def race_of(task: Any, model: Any, variant: Any) -> str:
+    """What the cells share that a joint study tunes together, in whichever order their axes were named."""
+    return json.dumps([task, model, variant], sort_keys=True, default=str)
+
+
+def ignored_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys that change nothing in this configuration.
+
+    What is off, and the sections that a method ignores, less what reaches every method through frozen features.
+    """
+    sections = (config.get("method") or {}).get("ignores") or ()
+    keys = [f"{section}.{key}" for section in sections for key in config.get(section) or {}]
+    off = [key for key, value in OFF.items() if key in sections or _at(config, key) == value]
+    return (*(key for key in keys if key not in SHARED), *off)
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of JSON-able content, independent of the order of keys: hex."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+    """A configuration less some keys, named by their dotted path; a section goes with all that is in it."""
+    kept: dict[str, Any] = {}
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if path not in keys:
+            kept[key] = without(value, keys, f"{path}.") if isinstance(value, Mapping) else value
+    return kept
+
+
+def published(config: Mapping[str, Any], kept: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A configuration less what says where and how a run executes, which is nobody's business.
+
+    Args:
+        config: resolved.
+        kept: keys of `OPERATIONAL` that stay.
+    """
+    found = without(config, tuple(key for key in OPERATIONAL if key not in kept))
+    if isinstance(augmentations := found.get("augment"), Mapping):
+        # Their folders are part of signatures, so OPERATIONAL does not hold them.
+        found["augment"] = {
+            name: {key: value for key, value in node.items() if not key.endswith("path")}
+            if isinstance(node, Mapping)
+            else node
+            for name, node in augmentations.items()
+        }
+    return found

@@ -1,0 +1,1 @@
+"""Summaries, verdicts and the recommendation of a report."""

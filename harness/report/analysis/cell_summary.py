@@ -1,0 +1,261 @@
+"""A cell's runs, aggregated to one row of the table."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.api.metric import METRICS
+from harness.records.pricing import dollars
+from harness.records.ranking import keeps, rank
+from harness.records.record import Record
+from harness.records.signature import digest
+from harness.report.reading.runs import Run, costs, metric, number
+from harness.report.reading.study import Cell, Study
+
+__all__ = ["COSTS", "TUNE_COSTS", "Row", "rows", "number", "mean_std", "metric", "facts"]
+
+# The costs of a record that a row gives by name.
+COSTS = (
+    "train_seconds", "evaluate_seconds", "total_seconds", "core_seconds", "accelerator_seconds", "energy_joules",
+    "saved_bytes", "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
+)  # fmt: skip
+TUNE_COSTS = ("total_seconds", "core_seconds", "accelerator_seconds", "energy_joules")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of a cell. Metrics are fractions; what is not known is None.
+
+    Attributes:
+        seeds, test_values: the confirmed seeds and their test metric, in the order of the seeds. Single runs count as
+            confirmed: they meet the test split too.
+        test_std: sample standard deviation over seeds (ddof 1); None below two seeds.
+        val_best: best validation metric among the tuning runs that keep `tune.constraints` (without any: mean over the
+            confirmed runs).
+        best_trial: the run that `val_best` belongs to; None without one.
+        trials: tuning runs that have ended.
+        failed: failed and lost runs of every phase; `lost` counts the lost ones of them.
+        pruned: runs that were ended early for their poor scores.
+        costs: means over the confirmed runs, by the names in `COSTS` and `dollars`; what is not known is absent.
+        tune_costs: sums over the tuning runs, by the names in `TUNE_COSTS` and `dollars`; what is not known of a run
+            that gave its seconds is absent.
+        status: ok | partial | failed | running | not started.
+        error: most frequent error of the failed runs.
+        evaluated: records of the confirmed runs that `test_values` come from.
+        superseded: confirmed runs that do not count, because their hyperparameters are no longer the chosen ones.
+    """
+
+    cell: Cell
+    minimise: bool
+    seeds: tuple[int, ...]
+    test_values: tuple[float, ...]
+    test_mean: float | None
+    test_std: float | None
+    val_best: float | None
+    best_trial: Record | None
+    trials: int
+    failed: int
+    running: int
+    params_trainable: int | None
+    params_total: int | None
+    tune_seconds: float | None
+    train_seconds: float | None
+    peak_memory_mb: float | None
+    hyperparameters: dict[str, Any]
+    status: str
+    error: str | None
+    evaluated: tuple[Record, ...]
+    superseded: int
+    pruned: int = 0
+    lost: int = 0
+    costs: dict[str, float] = field(default_factory=dict)
+    tune_costs: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def evaluate_share(self) -> float | None:
+        """Share of a confirmed run's time that went into judging it; None where that is not known."""
+        judged, whole = self.costs.get("evaluate_seconds"), self.costs.get("total_seconds")
+        if judged is None or not whole:
+            return None
+        # What a run found computed is charged to its parts, but was not spent.
+        return judged / max(whole, judged + (self.costs.get("train_seconds") or 0.0))
+
+    @property
+    def question(self) -> tuple[str, str, str]:
+        """What rows must share to be compared: task, the task's own axes (e.g. shots), and metric."""
+        axes = " ".join(f"{key}={value}" for key, value in self.cell.variant.items() if key.startswith("task."))
+        return self.cell.task, axes, self.cell.metric
+
+    def better(self, value: float) -> float:
+        """Turn a metric into a score of which more is better."""
+        return -value if self.minimise else value
+
+
+def rows(study: Study) -> list[Row]:
+    """Aggregate every cell; by task, then best first, then cells without a test score by validation score."""
+    seeds = _mapping(study.sweep.get("confirm")).get("seeds")
+    wanted = len(seeds) if isinstance(seeds, list) else seeds if isinstance(seeds, int) else None
+    hardware = _mapping(study.sweep.get("hardware"))
+    limits = _mapping(_mapping(study.sweep.get("tune")).get("constraints"))
+    return sorted((_row(cell, len(cell.chosen) or wanted, hardware, limits) for cell in study.cells), key=_rank)
+
+
+def mean_std(values: Iterable[float]) -> tuple[float | None, float | None]:
+    """Give mean and sample standard deviation; None for what too few values leave open."""
+    known = list(values)
+    mean = statistics.fmean(known) if known else None
+    return mean, statistics.stdev(known) if len(known) > 1 else None
+
+
+def facts(record: Record) -> dict[str, Any]:
+    """Give the facts counted about a run's data, warnings and fingerprint included."""
+    nested = record.data.get("facts")
+    return {**{key: value for key, value in record.data.items() if key != "facts"}, **_mapping(nested)}
+
+
+def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any]) -> Row:
+    runs = cell.runs
+    known = METRICS[cell.metric].direction if cell.metric in METRICS else "maximize"
+    minimise = (cell.direction or known) == "minimize"
+    tuned = [run for run in runs if run.phase == "tune"]
+    best, best_value = _best_trial(cell, tuned, minimise, limits)
+    evaluated, superseded = _evaluated(cell, best)
+    test = [value for run in evaluated if (value := run.metric("test", cell.metric)) is not None]
+    if best_value is None:
+        best_value, _ = mean_std(v for run in evaluated if (v := run.metric("val", cell.metric)) is not None)
+    chosen = evaluated[0] if evaluated else best
+    with_cost = evaluated or ([best] if best else runs)
+    failures = [run for run in runs if run.status in ("failed", "lost")]
+    statuses = Counter(run.status for run in runs)
+    mean, std = mean_std(test)
+    mean_costs, tune_costs = _mean_costs(evaluated, hardware), _tune_costs(tuned, hardware)
+    return Row(
+        cell=cell,
+        minimise=minimise,
+        seeds=tuple(run.seed for run in evaluated),
+        test_values=tuple(test),
+        test_mean=mean,
+        test_std=std,
+        val_best=best_value,
+        best_trial=best.record if best else None,
+        trials=sum(run.status != "running" for run in tuned),
+        failed=len(failures),
+        running=statuses["running"],
+        params_trainable=_whole(_first(with_cost, "params_trainable")),
+        params_total=_whole(_first(with_cost, "params_total")),
+        tune_seconds=tune_costs.get("total_seconds"),
+        train_seconds=mean_costs.get("train_seconds"),
+        peak_memory_mb=max(costs(runs, "peak_memory_mb"), default=None),
+        hyperparameters=dict(sorted(chosen.record.hyperparameters.items())) if chosen else {},
+        status=_status(runs, len(test), statuses["running"], wanted, cell.unreadable),
+        error=_error(failures, cell.unreadable),
+        evaluated=tuple(run.record for run in evaluated),
+        superseded=superseded,
+        pruned=statuses["pruned"],
+        lost=statuses["lost"],
+        costs=mean_costs,
+        tune_costs=tune_costs,
+    )
+
+
+def _best_trial(
+    cell: Cell, tuned: list[Run], minimise: bool, limits: Mapping[str, Any]
+) -> tuple[Run | None, float | None]:
+    # Without limits no record is opened: a table of many runs has its scores in columns.
+    done = (run for run in tuned if run.status == "ok" and (not limits or keeps(run.record.cost, limits)))
+    scored = [(run, value) for run in done if (value := run.metric("val", cell.metric)) is not None]
+    if not scored:
+        return None, None
+    return min(scored, key=lambda pair: rank(pair[1], pair[0].metric("val", "loss"), pair[0].trial or 0, minimise))
+
+
+def _evaluated(cell: Cell, best: Run | None) -> tuple[list[Run], int]:
+    """Choose the runs whose test score counts: of one configuration, each seed once (the latest).
+
+    A study that was extended may have confirmed an earlier best too. Averaging over both would describe neither.
+    """
+    ended = [run for run in cell.runs if run.phase != "tune" and run.status == "ok"]
+    scored = [run for run in ended if run.metric("test", cell.metric) is not None]
+    done = [run for run in scored if run.phase == "confirm"]
+    told = [run for run in done if run.record.signature in cell.chosen]
+    if told:
+        return sorted(told, key=lambda run: run.seed), len(done) - len(told)
+    done = done or scored
+    done.sort(key=lambda run: run.record.started or "")
+    if not done:
+        return [], 0
+    configurations = [digest(run.record.hyperparameters) for run in done]
+    chosen = digest(best.record.hyperparameters) if best else ""
+    if chosen not in configurations:
+        chosen = configurations[-1]
+    by_seed = {run.seed: run for run, own in zip(done, configurations, strict=True) if own == chosen}
+    return [by_seed[seed] for seed in sorted(by_seed)], len(done) - len(by_seed)
+
+
+def _status(runs: list[Run], confirmed: int, running: int, wanted: int | None, unreadable: int) -> str:
+    if running:
+        return "running"
+    if not runs:
+        return "failed" if unreadable else "not started"
+    asked = wanted if wanted is not None and any(run.phase != "single" for run in runs) else 1
+    if confirmed >= asked:
+        return "ok"
+    if confirmed:
+        return "partial"
+    gave_up = any(run.phase == "confirm" and run.status in ("failed", "lost") for run in runs)
+    scored = any(run.status in ("ok", "pruned") for run in runs)
+    return "partial" if scored and not gave_up else "failed"
+
+
+def _error(failures: list[Run], unreadable: int) -> str | None:
+    errors = Counter(run.record.error or f"{run.status}, without a message" for run in failures)
+    if errors:
+        return errors.most_common(1)[0][0]
+    return f"{unreadable} unreadable record{'s' if unreadable > 1 else ''}" if unreadable else None
+
+
+def _rank(row: Row) -> tuple[str, bool, float, bool, float, str]:
+    test, val = row.test_mean, row.val_best
+    return (
+        row.cell.task,
+        test is None,
+        -row.better(test) if test is not None else 0.0,
+        val is None,
+        -row.better(val) if val is not None else 0.0,
+        row.cell.id,
+    )
+
+
+def _mean_costs(evaluated: list[Run], hardware: Mapping[str, Any]) -> dict[str, float]:
+    values = {name: costs(evaluated, name) for name in COSTS} | {"dollars": _prices(evaluated, hardware)}
+    return {name: statistics.fmean(known) for name, known in values.items() if known}
+
+
+def _tune_costs(tuned: list[Run], hardware: Mapping[str, Any]) -> dict[str, float]:
+    """Add up; a sum that misses a run's part would be taken for the whole."""
+    timed = [run for run in tuned if run.cost("total_seconds") is not None]
+    values = {name: costs(timed, name) for name in TUNE_COSTS} | {"dollars": _prices(timed, hardware)}
+    return {name: math.fsum(known) for name, known in values.items() if timed and len(known) == len(timed)}
+
+
+def _prices(runs: Iterable[Run], hardware: Mapping[str, Any]) -> list[float]:
+    held = ("accelerator_seconds", "core_seconds")
+    prices = (dollars({name: run.cost(name) for name in held}, hardware) for run in runs)
+    return [price for price in prices if price is not None]
+
+
+def _first(runs: Iterable[Run], name: str) -> float | None:
+    return next((value for run in runs if (value := run.cost(name)) is not None), None)
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

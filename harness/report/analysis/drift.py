@@ -1,0 +1,140 @@
+"""What became of the cells of an earlier study when they were run again, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.formatting.values import listed, percent, plural, score, setting
+from harness.report.analysis.cell_summary import Row, rows
+from harness.report.analysis.row_names import name as name_of
+from harness.report.analysis.row_predictions import read_predictions
+from harness.report.analysis.settings import Settings
+from harness.report.reading.predictions import Predictions, Unreadable
+from harness.report.reading.study import Study, flat
+from harness.statistics import scale_of
+from harness.statistics.drift import Change, drift
+
+_MOST = 8  # cells told one by one
+_VERSIONS = ("device_name", "device", "python", "harness", "torch", "transformers", "peft", "numpy", "model_digest")
+
+
+def moved(study: Study, anchor: Study, settings: Settings) -> list[str]:
+    """Say which cells moved against an earlier study, by more than chance allows.
+
+    Args:
+        study: the later one.
+        anchor: the earlier one.
+        settings: the confidence that all these statements have together.
+
+    Returns:
+        Sentences, what moved first; then what could not be compared, and in what the studies differ.
+    """
+    before = {row.cell.id: row for row in rows(anchor) if row.test_mean is not None}
+    after = {row.cell.id: row for row in rows(study) if row.test_mean is not None}
+    shared = [cell for cell in after if cell in before]
+    if not shared:
+        return [f"No cell of {anchor.name} has a test score in both studies, so nothing can be said of drift."]
+    then, now, left_out = _read(shared, before, after)
+    changes = drift(
+        {cell: found.scores for cell, found in then.items()},
+        {cell: found.scores for cell, found in now.items()},
+        1 - settings.confidence,
+        [cell for cell in then if then[cell].same_rows(now[cell])],
+        {cell: scale_of(after[cell].cell.metric).span for cell in then},
+    )
+    listing = list(after.values())
+    sentences = [_headline(changes, anchor, settings), *_told(changes, after, listing)] if changes else []
+    sentences += left_out
+    sentences += _caveats(changes, before, after)
+    missing = [name_of(row, listing) for cell, row in after.items() if cell not in before]
+    if missing:
+        sentences.append(f"Not in {anchor.name}: {listed(missing)}.")
+    return sentences
+
+
+def _read(
+    shared: Sequence[str], before: dict[str, Row], after: dict[str, Row]
+) -> tuple[dict[str, Predictions], dict[str, Predictions], list[str]]:
+    then, now, reasons = {}, {}, []
+    listing = list(after.values())
+    for cell in shared:
+        row = after[cell]
+        if row.cell.metric != before[cell].cell.metric:
+            reasons.append(f"{name_of(row, listing)} is not compared: it was judged by {before[cell].cell.metric}.")
+            continue
+        try:
+            one, other = read_predictions(before[cell]), read_predictions(row)
+        except Unreadable as reason:
+            reasons.append(f"{name_of(row, listing)} is not compared: {reason}.")
+            continue
+        then[cell], now[cell] = one, other
+    return then, now, reasons
+
+
+def _headline(changes: Sequence[Change], anchor: Study, settings: Settings) -> str:
+    found = [change for change in changes if change.moved]
+    cells = plural(len(changes), "cell")
+    sure = f"{100 * (1 - settings.confidence):.3g} % chance of any false alarm"
+    if not found:
+        return f"Against {anchor.name}, none of {cells} moved by more than chance allows ({sure})."
+    verb = "moved"
+    text = f"Against {anchor.name}, {len(found)} of {cells} {verb} by more than chance allows ({sure})"
+    worse = sum(change.difference < 0 for change in found)
+    if worse in (0, len(found)):
+        return f"{text}, {'all for the worse' if worse else 'all for the better'}."
+    return f"{text}: {worse} for the worse, {len(found) - worse} for the better."
+
+
+def _told(changes: Sequence[Change], after: dict[str, Row], listing: Sequence[Row]) -> list[str]:
+    found = [change for change in changes if change.moved]
+    sentences = []
+    for change in found[:_MOST]:
+        row = after[change.cell]
+        metric, sign = row.cell.metric, 1 if change.difference > 0 else -1
+        low, high = sorted((sign * change.low, sign * change.high))
+        unit = " points" if percent(metric) else ""
+        words = "better" if sign > 0 else "worse"
+        values = [score(row.better(value), metric) for value in (change.before, change.after)]
+        sentence = f"{name_of(row, listing)} is {words} by {score(abs(change.difference), metric)}{unit} "
+        sentence += f"({score(low, metric)} to {score(high, metric)}): {values[0]}, now {values[1]}"
+        if change.scope == "models":
+            sentence += "; with one seed this is of the trained models, not of the method"
+        sentences.append(f"{sentence}.")
+    if len(found) > _MOST:
+        sentences.append(f"And {len(found) - _MOST} more.")
+    return sentences
+
+
+def _caveats(changes: Sequence[Change], before: dict[str, Row], after: dict[str, Row]) -> list[str]:
+    """Say what differs besides time: test rows, hyperparameters, versions."""
+    sentences = []
+    listing = list(after.values())
+    other_rows = [name_of(after[change.cell], listing) for change in changes if not change.paired]
+    if other_rows:
+        sentences.append(f"On other test rows than then, so not compared row by row: {listed(other_rows)}.")
+    retuned = [
+        name_of(after[change.cell], listing)
+        for change in changes
+        if after[change.cell].hyperparameters != before[change.cell].hyperparameters
+    ]
+    if retuned:
+        be = "was" if len(retuned) == 1 else "were"
+        sentences.append(f"With other hyperparameters than then {be} confirmed: {listed(retuned)}.")
+    then, now = (_provenance([found[change.cell] for change in changes]) for found in (before, after))
+    differing = [
+        f"{key} ({listed(sorted(then[key]))}, now {listed(sorted(now[key]))})"
+        for key in _VERSIONS
+        if key in then and key in now and then[key] != now[key]
+    ]
+    if differing:
+        sentences.append(f"The studies differ in {listed(differing, 10)}.")
+    return sentences
+
+
+def _provenance(cells: Sequence[Row]) -> dict[str, set[str]]:
+    values: dict[str, set[str]] = {}
+    for row in cells:
+        for record in row.evaluated:
+            for key, value in flat(record.provenance).items():
+                values.setdefault(key, set()).add(setting(value))
+    return values

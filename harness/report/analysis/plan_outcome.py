@@ -1,0 +1,87 @@
+"""What a study was expected to cost, beside what it did: plan.json and outcome.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import formatting
+from harness.report.analysis.cell_summary import number
+
+# Keys of both files, and how people read them.
+_LINES = (
+    ("wall_seconds", "wall time"), ("run_seconds", "time of all runs"), ("dollars", "dollars"), ("runs", "runs"),
+    ("disk_bytes", "disk"), ("peak_memory_mb", "peak memory of a run"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cost: what was expected, what it was, and the outcome as a multiple of the estimate; "" is not known."""
+
+    name: str
+    estimate: str
+    outcome: str
+    ratio: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """How a study ended, and what it cost.
+
+    Attributes:
+        ended: how, in a sentence; "" if it is not known.
+    """
+
+    lines: list[Line]
+    ended: str
+
+
+def planned(directory: Path) -> Planned | None:
+    """Read a study's estimate and outcome; None if it left neither."""
+    estimate, outcome = (_read(directory / name) for name in ("plan.json", "outcome.json"))
+    lines = []
+    for key, name in _LINES:
+        expected, actual = _value(estimate.get(key)), _value(outcome.get(key))
+        if expected is None and actual is None:
+            continue
+        ratio = f"{actual / expected:.2f}" if expected and actual is not None else ""
+        text = formatting.cost(key, expected)
+        low, high = number(estimate.get("low")), number(estimate.get("high"))
+        if key == "wall_seconds" and text and low is not None and high is not None:
+            text += f" ({formatting.duration(low)} to {formatting.duration(high)})"
+        lines.append(Line(name, text, formatting.cost(key, actual), ratio))
+    ended = _ended(outcome)
+    return Planned(lines, ended) if lines or ended else None
+
+
+def _ended(outcome: Mapping[str, Any]) -> str:
+    note = str(outcome.get("note") or "")
+    how = outcome.get("ended")
+    if how == "budget":
+        return note or "The study was stopped by its budget, so some of what was asked is missing."
+    if how == "interrupted":
+        return "The study was interrupted; the same command goes on with it."
+    return note
+
+
+def _value(value: Any) -> float | None:
+    """Give a number; of counts by status their sum."""
+    if isinstance(value, Mapping):
+        counts = [known for each in value.values() if (known := number(each)) is not None]
+        return sum(counts) if counts else None
+    return number(value)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return _mapping(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}

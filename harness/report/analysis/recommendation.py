@@ -1,0 +1,162 @@
+"""Which cell to choose, and the sentence that says why: the cheapest that is shown to be as good as the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.formatting.escape import plain
+from harness.formatting.values import cost, listed, metric_name, percent, plural, score
+from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.row_names import name
+from harness.report.analysis.settings import COST_NAMES, Settings
+from harness.statistics import Verdict
+from harness.statistics.ownership import Ownership
+
+GOOD = ("better", "not worse")  # the verdicts that a choice may rest on
+Judged = Sequence[tuple[Row, Verdict | None]]
+
+
+def cost_of(row: Row, settings: Settings) -> float | None:
+    """Give what a row costs, in the unit of `Settings.cost`; None if that is not known."""
+    owned = {"ownership_dollars": "dollars", "ownership_seconds": "seconds"}.get(settings.cost)
+    if owned is not None:
+        return ownership(row, owned).total(settings.requests_per_month or 0.0, settings.months)
+    attribute = getattr(row, settings.cost, None)  # tune_seconds, peak_memory_mb, params_trainable, train_seconds
+    known = attribute if attribute is not None else row.costs.get(settings.cost)
+    return None if known is None else float(known)
+
+
+def ownership(row: Row, unit: str) -> Ownership:
+    """Give what a row's tuning, training and each request cost, in dollars or in seconds of the machine.
+
+    A request is one text at the median latency of the confirmed runs, on the device and cores that they had.
+    """
+    latency = row.costs.get("latency_p50_seconds")
+    if unit == "seconds":
+        return Ownership(row.tune_costs.get("total_seconds"), row.costs.get("total_seconds"), latency)
+    total, training = row.costs.get("total_seconds"), row.costs.get("dollars")
+    # The machine's price for a second is the same whether it trains or serves.
+    request = latency * training / total if latency is not None and training is not None and total else None
+    return Ownership(row.tune_costs.get("dollars"), training, request)
+
+
+def cheapest(judged: Judged, settings: Settings) -> Row | None:
+    """Choose the cheapest row with a good verdict; of equals the better one. None if there is none of known cost."""
+    good = [(row, cost_of(row, settings)) for row, verdict in judged if verdict and verdict.word in GOOD]
+    order = [
+        (price, -row.better(row.test_mean or 0.0), index)
+        for index, (row, price) in enumerate(good)
+        if price is not None
+    ]
+    return good[min(order)[2]][0] if order else None
+
+
+def rivals_missing(judged: Judged) -> list[Row]:
+    """Give the rows that could be the best and were not compared: while there are any, nothing is shown."""
+    compared = [row.better(row.test_mean) for row, verdict in judged if verdict and row.test_mean is not None]
+    return [
+        row
+        for row, verdict in judged
+        if verdict is None and row.test_mean is not None and compared and row.better(row.test_mean) >= min(compared)
+    ]
+
+
+def recommendation(judged: Judged, top: Row | None, chosen: Row | None, settings: Settings) -> str:
+    """Say which cell to choose and why, or what is missing for that."""
+    group = [row for row, _ in judged]
+    where = _where(group[0])
+    if top is None:
+        return plain(_without_test(group, where))
+    verdicts = {id(row): verdict for row, verdict in judged if verdict is not None}
+    scored = [row for row in group if row.test_mean is not None]
+    if any(row.status in ("running", "not started") for row in group):
+        tested = sum(row.test_mean is not None for row in group)
+        where += f" so far ({tested} of {plural(len(group), 'cell')} tested)"
+    lead = f"{name(top, group)} has the best mean, {_score(top)}"
+    best = f"The best mean is that of {name(top, group)}, {_score(top)}"  # names are not to be capitalised
+    if len(scored) == 1:
+        return plain(f"{where}, {name(top, group)} is the only cell with a test score: {_score(top)}.")
+    if not verdicts:
+        return plain(f"{where}, {lead}. Nothing can be compared: the predictions of the runs are needed for that.")
+    if missing := rivals_missing(judged):
+        left_out = listed([name(row, group) for row in missing])
+        return plain(
+            f"{where}, no cell can be recommended: {left_out} could not be compared (see the notes), and may be "
+            f"the best. {best}."
+        )
+    good = [row for row in group if id(row) in verdicts and verdicts[id(row)].word in GOOD]
+    unresolved = [row for row in group if id(row) in verdicts and verdicts[id(row)].word == "unresolved"]
+    if chosen is None:
+        why = f"the {COST_NAMES[settings.cost]} of the cells that are as good is not known" if good else (
+            f"none is shown to be less than {_margin(top, settings)} below the best"
+        )  # fmt: skip
+        text = f"{where}, no cell can be recommended: {why}. {best}"
+        return plain(text + _open(unresolved, group, verdicts) + _scope(verdicts.values()))
+    text = f"{where}, choose {name(chosen, group)}: {_score(chosen)}. "
+    verdict = verdicts[id(chosen)]
+    lowest = f"the lowest {COST_NAMES[settings.cost]} ({cost(settings.cost, cost_of(chosen, settings))})"
+    priced = [row for row in good if cost_of(row, settings) is not None]
+    of_unknown = (
+        f" (that of {plural(len(good) - len(priced), 'other')} is not known)" if len(priced) < len(good) else ""
+    )
+    shown = f"shown to be less than {_margin(top, settings)} below the best"
+    among = f"of the {plural(len(priced), 'cell')}{of_unknown} {shown}"
+    if chosen is not top:
+        below = score(max(0.0, -verdict.low), top.cell.metric)
+        text += f"It has {lowest} {among}: at most {below}{_points(top)} below it, while {lead}"
+    elif verdict.word == "better":
+        text += f"It is better than every other cell, by at least {score(verdict.low, top.cell.metric)}{_points(top)}"
+    elif len(good) > 1:
+        text += f"It has the best mean and {lowest} {among}"
+    else:
+        text += f"It is the only cell shown to be less than {_margin(top, settings)} below the best"
+    return plain(text + _open(unresolved, group, verdicts) + _scope(verdicts.values()))
+
+
+def _open(unresolved: Sequence[Row], group: Sequence[Row], verdicts: dict[int, Verdict]) -> str:
+    """End a sentence with what is not resolved, and what would resolve it."""
+    if not unresolved:
+        return "."
+    names = listed([name(row, group) for row in unresolved])
+    gap = max(verdicts[id(row)].detectable for row in unresolved)
+    be, what = ("is", "that cell") if len(unresolved) == 1 else ("are", "those cells")
+    metric = unresolved[0].cell.metric
+    return (
+        f". Not resolved {be} {names}: this data tells gaps from {score(gap, metric)}{_points(unresolved[0])} on; more "
+        f"seeds or more test rows may tell whether {what} will do."
+    )
+
+
+def _scope(verdicts: Iterable[Verdict]) -> str:
+    models = any(verdict.scope == "models" for verdict in verdicts)
+    return " With one seed this holds for these trained models, not for the methods." if models else ""
+
+
+def _where(row: Row) -> str:
+    task, axes, _ = row.question
+    return f"On {task}{f' ({axes})' if axes else ''}" if task else "Here"
+
+
+def _score(row: Row) -> str:
+    return f"{score(row.test_mean, row.cell.metric, unit=True)} test {metric_name(row.cell.metric)}"
+
+
+def _points(row: Row) -> str:
+    return " points" if percent(row.cell.metric) else ""
+
+
+def _margin(row: Row, settings: Settings) -> str:
+    size = score(settings.margin, row.cell.metric)
+    return f"{size} {'point' if size == '1.0' else 'points'}" if percent(row.cell.metric) else size
+
+
+def _without_test(group: Sequence[Row], where: str) -> str:
+    scored = [row for row in group if row.val_best is not None]
+    if not scored:
+        return f"{where}, nothing has been measured yet."
+    top = max(scored, key=lambda row: row.better(row.val_best or 0.0))
+    metric = top.cell.metric
+    return (
+        f"{where}, no cell has met the test split yet; the best validation {metric_name(metric)} so far is "
+        f"{score(top.val_best, metric, unit=True)}, by {name(top, group)}."
+    )

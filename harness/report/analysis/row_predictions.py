@@ -1,0 +1,35 @@
+"""The predictions of a cell's confirmation runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.records.record import Record
+from harness.report.analysis.cell_summary import Row
+from harness.report.reading.predictions import Predictions, read_files
+
+
+def read_predictions(row: Row) -> Predictions:
+    """Read the predictions behind a row's test scores.
+
+    Raises:
+        Unreadable: they are not there, or do not fit together.
+    """
+    return read_files(list(_paths(row)), [record.seed for record in row.evaluated], row.cell.metric, row.minimise)
+
+
+def _paths(row: Row) -> Iterator[Path]:
+    """Give the predictions file of each confirmed run, in the order of `row.evaluated`."""
+
+    def key(record: Record) -> tuple[Any, ...]:
+        return record.signature, record.phase, record.seed, record.started
+
+    wanted = {key(record) for record in row.evaluated}
+    paths = {
+        key(run.record): run.paths.predictions
+        for run in row.cell.runs
+        if run.record.status == "ok" and key(run.record) in wanted
+    }
+    return (paths[key(record)] for record in row.evaluated)

@@ -1,0 +1,248 @@
+"""What the test scores show: intervals, verdicts, and the cell to choose, with the sentence that justifies it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.formatting.escape import plain
+from harness.formatting.values import listed, plural
+from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.recommendation import cheapest, cost_of, recommendation, rivals_missing
+from harness.report.analysis.row_names import name, state
+from harness.report.analysis.row_predictions import read_predictions
+from harness.report.analysis.settings import Settings
+from harness.report.reading.predictions import Predictions, Unreadable
+from harness.report.reading.study import Study
+
+if TYPE_CHECKING:
+    from harness.statistics import Comparison, Interval, Sequential, Verdict
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is known of one row.
+
+    Attributes:
+        interval: of its mean test score, oriented as the metric is; None without predictions.
+        verdict: against the others; None if it was not compared.
+        recommended: whether it is the cell to choose.
+        cost: what it costs in the unit of `Settings.cost`; None if that is not known.
+    """
+
+    interval: Interval | None = None
+    verdict: Verdict | None = None
+    recommended: bool = False
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """Rows that answer the same question: they share task, the task's axes and metric.
+
+    Attributes:
+        key: task, axes, metric.
+        rows, judgements: in the same order.
+        compared: the rows that `comparison` is of, in its order.
+        comparison: all pairs, simultaneously; None if fewer than two rows could be compared.
+        best: the row with the best mean.
+        recommended: the cheapest of those shown not to be worse than the best; None while nothing is shown.
+        recommendation: the sentence that says so, or what is missing.
+        looks: what adaptive replication did; "" if the seeds were fixed.
+    """
+
+    key: tuple[str, str, str]
+    rows: tuple[Row, ...]
+    judgements: tuple[Judgement, ...]
+    compared: tuple[Row, ...]
+    comparison: Comparison | None
+    best: Row | None
+    recommended: Row | None
+    recommendation: str
+    looks: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a report says beyond counting.
+
+    Attributes:
+        questions: in the order of the rows.
+        summary: sentences for the top: what to choose, question by question, and what did not run.
+        notes: what a reader must know before the numbers.
+        predictions: by `id()` of the row, for the rows whose predictions could be read; see `scores_of`.
+    """
+
+    settings: Settings
+    questions: tuple[Question, ...]
+    summary: list[str]
+    notes: list[str]
+    predictions: Mapping[int, Predictions]
+
+    def of(self, row: Row) -> Judgement:
+        """Give what is known of a row."""
+        for question in self.questions:
+            for other, judgement in zip(question.rows, question.judgements, strict=True):
+                if other is row:
+                    return judgement
+        return Judgement()
+
+    def scores_of(self, row: Row) -> Predictions | None:
+        """Give a row's predictions; None if they could not be read."""
+        return self.predictions.get(id(row))
+
+
+def groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Part rows into those that answer the same question (see `Row.question`); their order stays."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.question, []).append(row)
+    return list(found.values())
+
+
+def best(rows: Sequence[Row]) -> Row | None:
+    """Give the row with the best mean test score; None if there is none yet."""
+    scored = [row for row in rows if row.test_mean is not None]
+    return max(scored, key=lambda row: row.better(row.test_mean or 0.0), default=None)
+
+
+def evidence(study: Study, rows: Sequence[Row], settings: Settings) -> Evidence:
+    """Judge every question of a study.
+
+    Args:
+        study: as loaded; its `confirm` settings say at which looks seeds were added.
+        rows: its aggregated cells.
+        settings: the margin, the confidence and the cost that counts.
+    """
+    settings.check({row.cell.metric for row in rows})
+    notes: list[str] = []
+    predictions: dict[int, Predictions] = {}
+    for row in rows:
+        if row.test_mean is not None:
+            try:
+                predictions[id(row)] = read_predictions(row)
+            except Unreadable as reason:
+                notes.append(f"{name(row, rows)} is not compared: {reason}.")
+    questions = tuple(_judge(group, predictions, study, settings, notes) for group in groups(rows))
+    summary = [sentence for question in questions for sentence in (question.recommendation, question.looks) if sentence]
+    return Evidence(settings, questions, [*summary, *_unfinished(rows)], notes, predictions)
+
+
+def _judge(
+    group: Sequence[Row], predictions: Mapping[int, Predictions], study: Study, settings: Settings, notes: list[str]
+) -> Question:
+    from harness.statistics import compare, scale_of, sequential
+
+    compared = _comparable(group, predictions, notes)
+    scores = [predictions[id(row)].scores for row in compared]
+    alpha, span = 1 - settings.confidence, scale_of(group[0].cell.metric).span
+    comparison: Comparison | None = None
+    verdicts: dict[int, Verdict] = {}
+    looks = ""
+    if len(compared) > 1:
+        comparison = compare(scores, settings.margin, alpha, span=span)
+        found = comparison.verdicts
+        if plan := planned_looks(study):
+            # Where nothing is at work no seeds will come: cells take part in the looks with what they have.
+            at_work = any(row.running or row.status == "not started" for row in group)
+            replay = sequential(scores, plan, settings.margin, alpha, [not at_work] * len(scores), span)
+            found = replay.verdicts
+            if replay.looks:  # limits that hold although seeds were added until the verdicts were reached
+                comparison = replay.looks[-1].comparison
+            looks = _looks(replay, plan)
+        verdicts = {id(row): verdict for row, verdict in zip(compared, found, strict=True)}
+    top = best(group)
+    judged = [(row, verdicts.get(id(row))) for row in group]
+    chosen = None if rivals_missing(judged) else cheapest(judged, settings)
+    judgements = []
+    for row, verdict in judged:
+        known = predictions.get(id(row))
+        spread = None if known is None else _interval(row, known, settings)
+        judgements.append(Judgement(spread, verdict, row is chosen, cost_of(row, settings)))
+    return Question(
+        key=group[0].question,
+        rows=tuple(group),
+        judgements=tuple(judgements),
+        compared=tuple(compared),
+        comparison=comparison,
+        best=top,
+        recommended=chosen,
+        recommendation=recommendation(judged, top, chosen, settings),
+        looks=looks,
+    )
+
+
+def _interval(row: Row, known: Predictions, settings: Settings) -> Interval:
+    """Interval of a row's mean in the metric's own orientation, on the metric's scale."""
+    import numpy as np
+
+    from harness.statistics import informative_rows, interval, scale_of
+
+    classes = np.array(list(Counter(known.labels).values()))
+    scores = -known.scores if row.minimise else known.scores
+    metric = row.cell.metric
+    return interval(scores, settings.confidence, scale_of(metric), informative_rows(metric, classes))
+
+
+def _comparable(group: Sequence[Row], predictions: Mapping[int, Predictions], notes: list[str]) -> list[Row]:
+    """Choose the rows that met the same test rows; the most, if there are several kinds."""
+    kinds: list[list[Row]] = []
+    for row in group:
+        known = predictions.get(id(row))
+        if known is None:
+            continue
+        for kind in kinds:
+            if predictions[id(kind[0])].same_rows(known):
+                kind.append(row)
+                break
+        else:
+            kinds.append([row])
+    if not kinds:
+        return []
+    largest = max(kinds, key=len)
+    notes += [
+        f"{name(row, group)} is not compared: it met other test rows than {name(largest[0], group)}."
+        for kind in kinds
+        if kind is not largest
+        for row in kind
+    ]
+    return largest
+
+
+def planned_looks(study: Study) -> list[int]:
+    """Give the numbers of seeds at which a study planned to look; [] where the seeds were fixed."""
+    confirm = study.sweep.get("confirm")
+    plan = confirm.get("looks") if isinstance(confirm, Mapping) else None
+    return [int(seeds) for seeds in plan] if isinstance(plan, list) and len(plan) > 1 else []
+
+
+def _looks(replay: Sequential, plan: Sequence[int]) -> str:
+    """Say what adaptive replication did."""
+    planned = f"Seeds were added in looks planned at {listed([str(seeds) for seeds in plan])} seeds a cell"
+    taken = plural(len(replay.looks), "look")
+    if replay.state == "resolved":
+        return f"{planned}; every verdict was reached after {taken}."
+    if replay.state == "more":
+        return f"{planned}; after {taken} more seeds are wanted."
+    seeds = max((max(look.seeds) for look in replay.looks), default=0)
+    return (
+        f"{planned}; after {taken}, with up to {plural(seeds, 'seed')} a cell, some verdicts stay open: more "
+        "seeds than planned, or more test rows, would be needed."
+    )
+
+
+def _unfinished(rows: Sequence[Row]) -> list[str]:
+    sentences = []
+    for status, one, many in (
+        ("failed", "failed", "failed"),
+        ("running", "is still running", "are still running"),
+        ("stopped", "was stopped by the budget", "were stopped by the budget"),
+        ("not started", "has not started", "have not started"),
+    ):
+        cells = [name(row, rows) for row in rows if state(row) == status]
+        if cells:
+            be = one if len(cells) == 1 else many
+            sentences.append(f"{len(cells)} of {plural(len(rows), 'cell')} {be}: {plain(listed(cells), 300)}.")
+    return sentences

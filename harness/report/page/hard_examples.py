@@ -1,0 +1,100 @@
+"""Where a cell goes wrong: the test rows that its runs miss most."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.verdicts import Evidence, Question
+from harness.report.reading.predictions import Predictions
+
+EXAMPLES = 20  # at most shown
+CANDIDATES = 500  # most missed test rows among which they are chosen
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test row that a cell gets wrong.
+
+    Attributes:
+        id: its row number in the source.
+        label: the right class.
+        predicted: the wrong ones, each with the number of runs that gave it, most frequent first.
+        missed: runs of the cell that got it wrong.
+        others: runs of the other cells that got it wrong, and how many there are.
+    """
+
+    id: int
+    label: str
+    predicted: list[tuple[str, int]]
+    missed: int
+    others: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Hardest:
+    """What a cell gets wrong.
+
+    Attributes:
+        runs: of the cell.
+        everywhere: test rows that every run of every cell gets wrong; their labels may be.
+    """
+
+    question: Question
+    row: Row
+    runs: int
+    examples: list[Example]
+    everywhere: int
+
+
+def hardest(evidence: Evidence) -> list[Hardest]:
+    """Look at the recommended cell of each question, else the best; nothing where its predictions cannot be read."""
+    found = []
+    for question in evidence.questions:
+        row = question.recommended or question.best
+        known = evidence.scores_of(row) if row is not None else None
+        if row is None or known is None:
+            continue
+        others = [
+            other
+            for each in question.compared
+            if each is not row and (other := evidence.scores_of(each)) is not None and other.same_rows(known)
+        ]
+        found.append(_hardest(question, row, known, others))
+    return found
+
+
+def _hardest(question: Question, row: Row, known: Predictions, others: Sequence[Predictions]) -> Hardest:
+    wrong = known.predicted != known.labels  # (S, n)
+    missed = wrong.sum(axis=0)
+    beside = np.sum([(each.predicted != each.labels).sum(axis=0) for each in others], axis=0) if others else missed * 0
+    total = sum(len(each.seeds) for each in others)
+    # Most missed by the cell first; of equals those that the others miss too, which are hard and not just unlucky; of
+    # these those on which all agree, where the label may be wrong.
+    candidates = np.lexsort((known.ids, -beside, -missed))[:CANDIDATES].tolist()
+    agreed = {index: _agreed(index, (known, *others)) for index in candidates}
+    order = sorted(candidates, key=lambda index: (-missed[index], -beside[index], -agreed[index], known.ids[index]))
+    examples = [
+        Example(
+            id=int(known.ids[index]),
+            label=str(known.labels[index]),
+            predicted=Counter(map(str, known.predicted[wrong[:, index], index])).most_common(3),
+            missed=int(missed[index]),
+            others=(int(beside[index]), total),
+        )
+        for index in order[:EXAMPLES]
+        if missed[index]
+    ]
+    runs = len(known.seeds)
+    everywhere = int(((missed == runs) & (beside == total)).sum())
+    return Hardest(question, row, runs, examples, everywhere)
+
+
+def _agreed(index: int, cells: Sequence[Predictions]) -> int:
+    """Count the runs, of all cells, that give a test row its most frequent wrong class."""
+    given = Counter(name for each in cells for name in each.predicted[:, index] if name != each.labels[index])
+    return max(given.values(), default=0)

@@ -1,0 +1,1 @@
+"""Readers of studies, archives and predictions."""

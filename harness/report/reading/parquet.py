@@ -1,0 +1,280 @@
+"""Records compacted to Parquet, so that a report need not read the JSON of runs that ended long ago.
+
+`runs/<study>/records.parquet/` is one Parquet data set of part files that are written once and never changed. New
+records make a new part, which takes the parts in that are not much larger than itself, as in a log-structured merge
+tree (O'Neil et al. 1996, https://doi.org/10.1007/s002360050048): n records lie in O(log n) parts, and each is written
+O(log n) times. record.json stays the truth: a run's row counts while time of change and size of its record are those
+noted in it, so a record that was written anew is read again and a part that is lost or damaged costs time only.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from harness.api.metric import METRICS
+from harness.records.files import atomic
+from harness.records.record import SCHEMA, Record
+from harness.records.signature import digest
+from harness.report.reading.runs import Run, Unreadable, metric, number, read, scan
+
+SCORES = tuple(f"{split}_{name}" for split in ("val", "test") for name in METRICS)
+COSTS = (
+    "train_seconds", "total_seconds", "core_seconds", "accelerator_seconds", "energy_joules", "data_seconds",
+    "model_seconds", "head_seconds", "features_seconds", "evaluate_seconds", "save_seconds", "latency_p50_seconds",
+    "latency_p95_seconds", "throughput_per_second", "samples_per_second", "tokens_per_second", "peak_memory_mb",
+    "saved_bytes", "params_trainable", "params_total", "threads", "steps", "epochs", "best_epoch",
+)  # fmt: skip
+_TEXTS = ("signature", "status", "study", "cell", "phase", "task", "model", "method", "started", "ended", "error")
+_WHOLE = ("seed", "trial", "schema")
+_NESTED = ("variant", "hyperparameters", "metrics", "cost", "data", "provenance")
+# The columns that a program asks for; `_NESTED` hold all that they leave out, as JSON.
+FLAT = (*_TEXTS, *_WHOLE, *SCORES, *COSTS)
+_NOTED = ("run", "modified_ns", "bytes")  # which record a row was made from
+COLUMNS = (*FLAT, *_NESTED, *_NOTED)
+_REPEATED = ("variant", "data", "provenance")  # alike in many runs, so decoded once
+
+# Parts of another form are made anew.
+FORM = digest([1, SCHEMA, [f.name for f in fields(Record)], COLUMNS])
+_GROWTH = 4  # a part is merged into a new one up to this many times its size
+_PATTERN = "part-*.parquet"
+
+Key = tuple[str, int, int]  # `<cell>/<run>`, time of the record's last change in nanoseconds, bytes
+
+
+class _Lists(dict[str, list[Any]]):
+    """Columns of a table as lists, each made when it is first asked for; KeyError for any but the named ones."""
+
+    def __init__(self, table: Any, names: Iterable[str]) -> None:
+        super().__init__()
+        self._table, self._names = table, frozenset(names)
+
+    def __missing__(self, name: str) -> list[Any]:
+        if name not in self._names:
+            raise KeyError(name)
+        self[name] = self._table.column(name).to_pylist()
+        return self[name]
+
+
+class Part:
+    """A part file, and its rows.
+
+    Attributes:
+        path, table: the file, and all that it holds as an Arrow table.
+        facts, scores, costs: columns as lists; those of scores as `<split>_<metric>`.
+        stale: the rows that no longer count.
+    """
+
+    def __init__(self, path: Path, table: Any) -> None:
+        self.path, self.table = path, table
+        self.facts = _Lists(table, (*_NOTED, *_TEXTS, *_WHOLE))
+        self.scores: dict[str, list[float | None]] = _Lists(table, SCORES)
+        self.costs: dict[str, list[float | None]] = _Lists(table, COSTS)
+        self.stale: set[int] = set()
+        self._nested: dict[str, Any] = {}
+        self._decoded: dict[str, dict[str, Any]] = {}
+
+    def record(self, row: int) -> Record:
+        """Make the record that a row was made from."""
+        values: dict[str, Any] = {name: self.facts[name][row] for name in (*_TEXTS, *_WHOLE)}
+        return Record(**values | {name: self._mapping(name, row) for name in _NESTED})
+
+    def counted(self) -> Any:
+        """Give the rows that count."""
+        if not self.stale:
+            return self.table
+        import pyarrow as pa
+
+        return self.table.filter(pa.array([row not in self.stale for row in range(self.table.num_rows)], pa.bool_()))
+
+    def _mapping(self, name: str, row: int) -> dict[str, Any]:
+        if name not in self._nested:  # one piece: a row is found in it at once
+            self._nested[name] = self.table.column(name).combine_chunks()
+        text = self._nested[name][row].as_py()
+        if name not in _REPEATED:
+            return cast(dict[str, Any], json.loads(text))
+        if text not in self._decoded:
+            self._decoded[text] = json.loads(text)
+        return self._decoded[text]
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """All that is known of a study's runs.
+
+    Attributes:
+        runs: every run with a record, in order of its name.
+        parts, fresh: where their rows are, and the records that were read from JSON and can be rows.
+        warnings: what could not be read, in sentences.
+    """
+
+    runs: tuple[Run | Unreadable, ...]
+    parts: tuple[Part, ...]
+    fresh: tuple[tuple[Key, Record], ...]
+    warnings: tuple[str, ...]
+
+    def tables(self) -> list[Any]:
+        """Make Arrow tables with a row a run."""
+        return [*(part.counted() for part in self.parts), table_of(self.fresh)]
+
+
+def compact(study_dir: Path) -> Compacted:
+    """Read every run of a study, and compact those that have ended since the last time.
+
+    Several processes may do so at once. Where the study cannot be written, nothing is compacted and all is still read.
+    """
+    folder = study_dir / "records.parquet"
+    found = scan(study_dir / "runs")
+    files = _files(folder)
+    parts, warnings = _read_parts(files)
+    runs = _known(parts, found, str(study_dir / "runs"))
+    fresh: list[tuple[Key, Record]] = []
+    for name, stamp in found.items():
+        if name in runs:
+            continue
+        run = read(f"{study_dir}/runs/{name}")
+        if run is not None:
+            runs[name] = run
+        if isinstance(run, Run) and stamp is not None and _fits(name, run.record):
+            fresh.append(((name, *stamp), run.record))
+    ended = [pair for pair in fresh if pair[1].status != "running"]
+    if ended or len(parts) < len(files) or any(part.stale for part in parts):
+        with _writing(folder) as ours:
+            # Where the files are others, another process has compacted meanwhile: it knows what this one does.
+            if ours and _files(folder) == files:
+                _write(folder, files, parts, ended)
+    known = tuple(runs[name] for name in found if name in runs)
+    return Compacted(known, tuple(parts), tuple(fresh), tuple(warnings))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(_PATTERN))
+
+
+def _read_parts(files: Sequence[Path]) -> tuple[list[Part], list[str]]:
+    """Read the parts that can be used, largest first."""
+    parts: list[Part] = []
+    warnings: list[str] = []
+    if not files:
+        return parts, warnings
+    from pyarrow import ArrowException, parquet
+
+    for path in files:
+        try:
+            with parquet.ParquetFile(path, read_dictionary=[*_REPEATED], page_checksum_verification=True) as file:
+                if (file.schema_arrow.metadata or {}).get(b"form") == FORM.encode():
+                    parts.append(Part(path, file.read()))
+        except FileNotFoundError:  # merged by another process meanwhile
+            continue
+        except (ArrowException, OSError, ValueError) as error:
+            reason = str(error).split("\n", maxsplit=1)[0]
+            warnings.append(
+                f"{path.parent.name}/{path.name} is damaged ({reason}), so its runs are read from their record.json."
+            )
+    parts.sort(key=lambda part: -part.table.num_rows)
+    return parts, warnings
+
+
+def _known(parts: Iterable[Part], found: dict[str, tuple[int, int] | None], root: str) -> dict[str, Run | Unreadable]:
+    """Give the runs whose row was made from the record that is there now."""
+    runs: dict[str, Run | Unreadable] = {}
+    for part in parts:
+        names, *noted = (part.facts[name] for name in _NOTED)
+        facts = (part.facts[name] for name in ("cell", "phase", "status", *_WHOLE))
+        for row, (name, stamp, *values) in enumerate(zip(names, zip(*noted, strict=True), *facts, strict=True)):
+            if name in runs or found.get(name) != stamp:
+                part.stale.add(row)
+            else:
+                runs[name] = Run(f"{root}/{name}", *values, part, row)  # type: ignore[call-arg]
+    return runs
+
+
+def _fits(name: str, record: Record) -> bool:
+    """Tell whether a record can be a row: Parquet knows no lone surrogates and no whole numbers beyond 64 bits."""
+    texts = [name, *(getattr(record, text) or "" for text in _TEXTS)]
+    numbers = (record.seed, record.trial or 0, record.schema)
+    with suppress(UnicodeEncodeError):
+        return all(text.encode() is not None for text in texts) and all(
+            type(value) is int and abs(value) < 2**63 for value in numbers
+        )
+    return False
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[bool]:
+    """Lock the parts; give whether they may be written."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(exist_ok=True)
+        lock.acquire()
+    except (Timeout, OSError, NotImplementedError):  # another process is at it; or nobody can be
+        yield False
+        return
+    try:
+        # A full disk takes the compacted copy only.
+        with suppress(OSError):
+            yield True
+    finally:
+        lock.release()
+
+
+def _write(folder: Path, files: Sequence[Path], parts: Sequence[Part], ended: Sequence[tuple[Key, Record]]) -> None:
+    """Write a new part of what has ended, of parts with stale rows, and of those that are not much larger."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    for leftover in folder.glob(f".{_PATTERN}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+    tables = [table_of(ended), *(part.counted() for part in parts if part.stale)]
+    rows = sum(table.num_rows for table in tables)
+    kept = [part for part in parts if not part.stale]
+    while kept and kept[-1].table.num_rows <= _GROWTH * rows:  # the smallest is last
+        tables.append(kept.pop().table)
+        rows += tables[-1].num_rows
+    if rows:
+        merged = pa.concat_tables([table.cast(schema()) for table in tables])
+        with atomic(folder / f"part-{uuid.uuid4().hex}.parquet") as temporary:
+            merged = merged.replace_schema_metadata({"form": FORM})
+            parquet.write_table(merged, temporary, compression="zstd", write_page_checksum=True)
+    # A crash here leaves rows twice; those of the smaller part are stale to the next report.
+    for path in set(files) - {part.path for part in kept}:
+        path.unlink(missing_ok=True)
+
+
+def table_of(records: Sequence[tuple[Key, Record]]) -> Any:
+    """Make an Arrow table, a row a record: `FLAT` columns, nested values as JSON, and what the row was made from."""
+    if not records:
+        return schema().empty_table()
+    import pyarrow as pa
+    from pyarrow import json as arrow_json
+
+    # Arrow's own reader of JSON lines: pa.array() would import pandas, which takes longer than all the rest.
+    lines = "\n".join(json.dumps(_row(key, record)) for key, record in records).encode()
+    reading, parsing = arrow_json.ReadOptions(block_size=len(lines) + 1), arrow_json.ParseOptions(schema())
+    return arrow_json.read_json(pa.BufferReader(lines), reading, parsing).select(COLUMNS)
+
+
+def _row(key: Key, record: Record) -> dict[str, Any]:
+    scores = {f"{split}_{name}": metric(record, split, name) for split in ("val", "test") for name in METRICS}
+    return {
+        **{name: getattr(record, name) for name in (*_TEXTS, *_WHOLE)},
+        **scores,
+        **{name: number(record.cost.get(name)) for name in COSTS},
+        **{name: json.dumps(getattr(record, name)) for name in _NESTED},
+        **dict(zip(_NOTED, key, strict=True)),
+    }
+
+
+def schema(columns: Iterable[str] = COLUMNS) -> Any:
+    """Give the Arrow schema of columns."""
+    import pyarrow as pa
+
+    types = dict.fromkeys((*_WHOLE, *_NOTED[1:]), pa.int64()) | dict.fromkeys((*SCORES, *COSTS), pa.float64())
+    return pa.schema([(name, types.get(name, pa.string())) for name in columns])

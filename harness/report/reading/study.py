@@ -1,0 +1,272 @@
+"""The one place that reads a study: what it asked (sweep.yaml) and what its runs left (record.json)."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.config.kinds import named
+from harness.errors import HarnessError, nearest
+from harness.records.files import write_json
+from harness.records.locate import names
+from harness.records.record import SCHEMA
+from harness.records.signature import OPERATIONAL, digest, signature
+from harness.report.reading.archive import SUFFIX, thaw
+from harness.report.reading.parquet import compact
+from harness.report.reading.runs import Run, Unreadable
+
+# The C parser reads a resolved sweep of a hundred cells in a tenth of the time; it is missing from some builds.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# The parts of a configuration that say what a run computes.
+_CONTENT = ("task.", "model.", "method.", "train.")
+_PHASES = {"tune": 0, "confirm": 1, "single": 2}
+
+
+@dataclass
+class Cell:
+    """One (task, model, method, other axes) combination and all of its runs, whatever became of them.
+
+    Attributes:
+        metric: the metric that selects.
+        direction: maximize | minimize; None where no sweep.yaml tells: the metric's own.
+        space: what was tuned, by override key.
+        unreadable: runs whose record cannot be read.
+        chosen: signatures of the runs that confirm the chosen configuration; empty where choices.json does not tell.
+    """
+
+    id: str
+    task: str
+    model: str
+    method: str
+    variant: dict[str, Any] = field(default_factory=dict)
+    metric: str = "accuracy"
+    direction: str | None = None
+    space: dict[str, Any] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+    unreadable: int = 0
+    chosen: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study asked and what it has found so far.
+
+    Attributes:
+        sweep: content of sweep.yaml; {} where there is none (single runs).
+        warnings: what could not be read, in sentences.
+    """
+
+    name: str
+    directory: Path
+    sweep: dict[str, Any]
+    cells: list[Cell]
+    warnings: tuple[str, ...] = ()
+
+
+def load(study_dir: Path) -> Study:
+    """Read a study, finished or not.
+
+    Args:
+        study_dir: `runs/<study>`, or an archive of it.
+
+    Raises:
+        HarnessError: there is no study, or nothing in it yet.
+    """
+    if study_dir.suffix == SUFFIX and study_dir.is_file():
+        study_dir = thaw(study_dir)
+    check_directory(study_dir)
+    compacted = compact(study_dir)
+    warnings: list[str] = []
+    sweep = _read_sweep(study_dir / "sweep.yaml", study_dir / "records.parquet" / ".sweep.json", warnings)
+    warnings += compacted.warnings
+    cells = {cell.id: cell for cell in _asked(sweep)}
+    singles: dict[str, list[Run]] = defaultdict(list)
+    for run in compacted.runs:
+        if isinstance(run, Unreadable):
+            directory = Path(run.directory)
+            name = directory.parent.name
+            warnings.append(f"Unreadable: {name}/{directory.name}/record.json ({run.reason}).")
+            cells.setdefault(name, _cell_of_directory(name)).unreadable += 1
+            continue
+        if run.schema > SCHEMA:
+            warnings.append(
+                f"{Path(run.directory).name} was written by a newer version (schema {run.schema}; this one knows "
+                f"{SCHEMA}), so some of its keys may be misread. Update harness."
+            )
+        if run.phase == "single":
+            singles[run.cell].append(run)
+            continue
+        if run.cell not in cells:
+            cells[run.cell] = _cell_of_record(run)
+        cells[run.cell].runs.append(run)
+    for cell_id, runs in singles.items():
+        for cell in _by_configuration(cell_id, runs):
+            if cell.id in cells:  # asked by the sweep, or made for a record that cannot be read
+                cell.unreadable = cells[cell.id].unreadable
+                cell.runs = [*cells[cell.id].runs, *cell.runs]
+            cells[cell.id] = cell
+    if not cells:
+        raise HarnessError(
+            f"{study_dir} holds no sweep.yaml and no record of a run, so there is nothing to report. Give the "
+            f"directory of a study{_studies_in(study_dir)}; if it was just started, wait for its first run."
+        )
+    choices = _read_choices(study_dir / "choices.json", warnings)
+    for found in cells.values():
+        found.runs.sort(key=_order)
+        found.chosen = frozenset(map(str, _list(_mapping(choices.get(found.id)).get("signatures"))))
+    name = str(sweep.get("name") or study_dir.resolve().name)
+    return Study(name, study_dir, sweep, list(cells.values()), tuple(warnings))
+
+
+def _order(run: Run) -> tuple[int, int, int, str]:
+    return _PHASES[run.phase], -1 if run.trial is None else run.trial, run.seed, run.directory
+
+
+def check_directory(study_dir: Path) -> None:
+    """Raise a `HarnessError` that names the alternatives unless there is such a directory."""
+    if study_dir.is_dir():
+        return
+    if study_dir.exists():
+        raise HarnessError(f"{study_dir} is a file; a study is a directory, e.g. runs/<study>.")
+    parent = study_dir.parent
+    known = names(parent)
+    beside = f"Studies in {parent}: {nearest(study_dir.name, known)}" if known else f"{parent} holds no study."
+    raise HarnessError(f"There is no study at {study_dir}. {beside}")
+
+
+def _studies_in(directory: Path) -> str:
+    """Name the studies inside a directory that is given in place of one of them."""
+    names = sorted(path.parent.name for path in directory.glob("*/sweep.yaml"))
+    return f", e.g. {', '.join(str(directory / name) for name in names[:5])}" if names else ", e.g. runs/<study>"
+
+
+def _read_sweep(path: Path, copy: Path, warnings: list[str]) -> dict[str, Any]:
+    """Read sweep.yaml, or the copy of it in JSON, which takes a hundredth of the time."""
+    try:
+        status = path.stat()
+        stamp = [status.st_mtime_ns, status.st_size]
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            known = json.loads(copy.read_text(encoding="utf-8"))
+            if known["stamp"] == stamp:
+                return dict(known["sweep"])
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        warnings.append(f"sweep.yaml cannot be read ({_reason(error)}), so cells without a run are missing here.")
+        return {}
+    if not isinstance(content, Mapping):
+        warnings.append("sweep.yaml holds no mapping, so cells without a run are missing here.")
+        return {}
+    with suppress(OSError, ValueError, TypeError):
+        # YAML knows more than JSON does, e.g. dates and keys that are numbers.
+        if copy.parent.is_dir() and json.loads(json.dumps(content)) == content:
+            write_json(copy, {"stamp": stamp, "sweep": content})
+    return dict(content)
+
+
+def _read_choices(path: Path, warnings: list[str]) -> dict[str, Any]:
+    try:
+        return _mapping(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        warnings.append(
+            f"choices.json cannot be read ({_reason(error)}); choices are taken from the validation scores."
+        )
+        return {}
+
+
+def _asked(sweep: Mapping[str, Any]) -> Iterator[Cell]:
+    """Give the cells that sweep.yaml names."""
+    for entry in _list(sweep.get("cells")):
+        if isinstance(entry, Mapping) and "id" in entry:
+            guess = _cell_of_directory(str(entry["id"]))
+            direction = entry.get("direction")
+            yield Cell(
+                id=guess.id,
+                task=str(entry.get("task", guess.task)),
+                model=str(entry.get("model", guess.model)),
+                method=str(entry.get("method", guess.method)),
+                variant=_mapping(entry.get("variant")),
+                metric=str(entry.get("metric", guess.metric)),
+                direction=str(direction) if direction else None,
+                space=_mapping(entry.get("space")),
+            )
+
+
+def _cell_of_directory(name: str) -> Cell:
+    """Make a cell from its name alone, `task.model.method`, where nothing better can be read."""
+    task, model, method, *_ = [*name.split("."), "", "", ""]
+    return Cell(name, task, model, method)
+
+
+def _cell_of_record(run: Run) -> Cell:
+    record = run.record
+    metric = _mapping(run_config(run).get("task")).get("metric")
+    if metric is None:
+        metric = next((name for split in ("val", "test") for name in record.metrics.get(split, {})), "accuracy")
+    return Cell(record.cell, record.task, record.model, record.method, dict(record.variant), str(metric))
+
+
+def _by_configuration(cell_id: str, runs: list[Run]) -> Iterator[Cell]:
+    """Group single runs of a cell that differ in their seed only: others must not be averaged."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    configs: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        config = {key: value for key, value in run_config(run).items() if key != "seed"}
+        facts = run.record.data.get("fingerprint"), run.record.hyperparameters
+        key = digest([signature(config, "single", "", ""), *facts])
+        groups[key].append(run)
+        configs[key] = flat(config)
+    # What tells the groups apart becomes part of their name, as if it had been an axis.
+    values: dict[str, set[str]] = defaultdict(set)
+    for name in sorted({name for config in configs.values() for name in config}):
+        values[name] = {digest(config.get(name)) for config in configs.values()}
+    shown = [name for name in values if name == "task.path" or name not in OPERATIONAL]
+    differing = [name for name in shown if len(values[name]) > 1 and name.startswith(_CONTENT)]
+    for key, members in groups.items():
+        cell = _cell_of_record(members[0])
+        cell.variant.update({name: configs[key][name] for name in differing if name in configs[key]})
+        cell.id = cell_id if len(groups) == 1 else f"{cell_id} {key[:6]}"
+        cell.runs = members
+        yield cell
+
+
+def run_config(run: Run) -> dict[str, Any]:
+    """Read the resolved configuration of a run, with kinds for paths of classes; {} where it is missing or damaged."""
+    try:
+        content = yaml.load(run.paths.config.read_text(encoding="utf-8"), Loader=_Loader)
+        return named(_mapping(json.loads(json.dumps(content, default=str))))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings to override keys: {"train": {"lr": 1}} -> {"train.lr": 1}."""
+    items: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            items |= flat(value, f"{prefix}{key}.")
+        else:
+            items[f"{prefix}{key}"] = value
+    return items
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _reason(error: Exception) -> str:
+    return str(error).split("\n", maxsplit=1)[0]

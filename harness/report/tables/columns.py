@@ -1,0 +1,270 @@
+"""What can be said of a row, by name: columns of tables, and what a definition filters, sorts and pivots by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness import formatting
+from harness.report.analysis import row_names
+from harness.report.analysis.cell_summary import Row, mean_std, metric
+from harness.report.analysis.recommendation import ownership
+from harness.report.analysis.settings import Settings
+from harness.report.analysis.verdicts import Evidence, Judgement, Question
+
+VERDICTS = ("better", "not worse", "unresolved", "worse")  # from what one hopes for to what one fears
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row and what is known of it.
+
+    Attributes:
+        units: whether each score carries its unit, since the rows differ in their metric.
+    """
+
+    row: Row
+    judgement: Judgement
+    question: Question
+    settings: Settings
+    units: bool = False
+
+    @classmethod
+    def unjudged(cls, row: Row) -> Case:
+        """Make the case of a row before it was compared."""
+        alone = Question(row.question, (row,), (Judgement(),), (), None, None, None, "")
+        return cls(row, Judgement(), alone, Settings())
+
+
+def cases(rows: Sequence[Row], evidence: Evidence) -> list[Case]:
+    """Give each row with what is known of it."""
+    units = len({row.cell.metric for row in rows}) > 1
+    known = {
+        id(row): Case(row, judgement, question, evidence.settings, units)
+        for question in evidence.questions
+        for row, judgement in zip(question.rows, question.judgements, strict=True)
+    }
+    return [known[id(row)] for row in rows]
+
+
+Value = Callable[[Case], Any]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One thing that can be said of a row.
+
+    Attributes:
+        name: in `table.csv`, if it stands there, and in definitions.
+        head: of its column, for people.
+        value: as a number, a text, or None where it is not known; what a table sorts by.
+        text: for people.
+        numeric: aligned to the right.
+        falling: the first click on its column sorts from large to small.
+        outcome: known only once runs have ended; a definition's filter on it hides rows, and changes no comparison.
+    """
+
+    name: str
+    head: str
+    value: Value
+    text: Callable[[Case], str]
+    numeric: bool = True
+    falling: bool = False
+    outcome: bool = True
+
+
+def _score(name: str, head: str, value: Value) -> Field:
+    return Field(
+        name, head, value, lambda case: formatting.score(value(case), case.row.cell.metric, case.units), falling=True
+    )
+
+
+def _cost(name: str, head: str, value: Value) -> Field:
+    return Field(name, head, value, lambda case: formatting.cost(name, value(case)))
+
+
+def _large(name: str, head: str, value: Value) -> Field:
+    return Field(name, head, value, lambda case: formatting.count(value(case)))
+
+
+def _count(name: str, head: str, value: Value) -> Field:
+    return Field(name, head, value, lambda case: str(value(case) or ""))
+
+
+def _mean(name: str, head: str) -> Field:
+    return _cost(name, head, lambda case: case.row.costs.get(name))
+
+
+def _verdict(name: str) -> Value:
+    return lambda case: getattr(case.judgement.verdict, name, None)
+
+
+def _interval(name: str) -> Value:
+    return lambda case: getattr(case.judgement.interval, name, None)
+
+
+def ahead(case: Case) -> float | None:
+    """How far a row's mean lies above the best of the others, as a fraction; oriented so that more is better."""
+    row, compared = case.row, case.question.compared
+    others = [row.better(each.test_mean) for each in compared if each is not row and each.test_mean is not None]
+    if case.judgement.verdict is None or row.test_mean is None or not others:
+        return None
+    return row.better(row.test_mean) - max(others)
+
+
+def _interval_text(case: Case) -> str:
+    known = case.judgement.interval
+    if known is None:
+        return ""
+    low, high = (formatting.score(value, case.row.cell.metric) for value in (known.low, known.high))
+    return f"{low} to {high}"
+
+
+def _gap_text(case: Case) -> str:
+    value, verdict = ahead(case), case.judgement.verdict
+    if value is None or verdict is None:
+        return ""
+    metric = case.row.cell.metric
+    middle, low, high = (formatting.signed(number, metric) for number in (value, verdict.low, verdict.high))
+    return f"{middle} ({low} to {high})"
+
+
+def _by_seed(case: Case) -> str:
+    return " ".join(formatting.score(value, case.row.cell.metric) for value in case.row.test_values)
+
+
+def _share_text(case: Case) -> str:
+    share = case.row.evaluate_share
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
+def _owned(case: Case, unit: str) -> float | None:
+    requests = case.settings.requests_per_month
+    return None if requests is None else ownership(case.row, unit).total(requests, case.settings.months)
+
+
+def _words(name: str, head: str, value: Value, text: Callable[[Case], str] | None = None) -> Field:
+    """Make a field of words that are known once runs have ended."""
+    return Field(name, head, value, text or (lambda case: str(value(case) or "")), numeric=False)
+
+
+def _design(name: str, value: Callable[[Row], str], text: Callable[[Row], str] | None = None) -> Field:
+    """Make a field of words that says what was asked."""
+    write = text or value
+    return Field(name, name, lambda case: value(case.row), lambda case: write(case.row), numeric=False, outcome=False)
+
+
+FIELDS: dict[str, Field] = {
+    field.name: field
+    for field in (
+        _design("task", lambda row: row.cell.task),
+        _design("model", lambda row: row.cell.model),
+        _design("method", lambda row: row.cell.method),
+        _design(
+            "variant",
+            lambda row: formatting.settings(row.cell.variant),
+            lambda row: formatting.settings(row.cell.variant, " "),
+        ),
+        _design("metric", lambda row: row.cell.metric, lambda row: formatting.metric_name(row.cell.metric)),
+        _design("cell", lambda row: row.cell.id),
+        _design("study", row_names.study),
+        Field(
+            "test_mean",
+            "test",
+            lambda case: case.row.test_mean,
+            lambda case: row_names.mean_and_spread(case.row, case.units),
+            falling=True,
+        ),
+        _score("test_std", "± over seeds", lambda case: case.row.test_std),
+        Field("interval", "interval", _interval("low"), _interval_text, falling=True),
+        _score("ci_low", "interval from", _interval("low")),
+        _score("ci_high", "interval to", _interval("high")),
+        _words("verdict", "verdict", _verdict("word")),
+        Field("ahead", "against the best other", ahead, _gap_text, falling=True),
+        _score("gap", "below the best", _verdict("gap")),
+        _score("gap_low", "against the best, from", _verdict("low")),
+        _score("gap_high", "against the best, to", _verdict("high")),
+        _score("detectable", "detectable gap", _verdict("detectable")),
+        _count("n_seeds", "seeds", lambda case: len(case.row.seeds)),
+        _words("seeds", "their numbers", lambda case: " ".join(map(str, case.row.seeds))),
+        _words("test_values", "test by seed", _by_seed),
+        _score("val_best", "val", lambda case: case.row.val_best),
+        _large("params_trainable", "trainable", lambda case: case.row.params_trainable),
+        _cost("train_seconds", "train", lambda case: case.row.train_seconds),
+        _cost("tune_seconds", "tuning", lambda case: case.row.tune_seconds),
+        _cost("peak_memory_mb", "memory", lambda case: case.row.peak_memory_mb),
+        _mean("latency_p50_seconds", "latency p50"),
+        _mean("latency_p95_seconds", "latency p95"),
+        _mean("throughput_per_second", "texts/s"),
+        _mean("saved_bytes", "saved"),
+        _mean("energy_joules", "energy"),
+        _mean("accelerator_seconds", "accelerator"),
+        _mean("core_seconds", "core time"),
+        _mean("total_seconds", "whole run"),
+        Field("evaluate_share", "evaluating", lambda case: case.row.evaluate_share, _share_text),
+        _mean("dollars", "dollars"),
+        _cost("tune_dollars", "tuning dollars", lambda case: case.row.tune_costs.get("dollars")),
+        _cost("ownership_dollars", "total cost", lambda case: _owned(case, "dollars")),
+        _cost("ownership_seconds", "total machine time", lambda case: _owned(case, "seconds")),
+        _count("trials", "trials", lambda case: case.row.trials),
+        _count("failed", "failed", lambda case: case.row.failed),
+        _count("lost", "lost", lambda case: case.row.lost),
+        _count("pruned", "pruned", lambda case: case.row.pruned),
+        _count("unreadable", "unreadable", lambda case: case.row.cell.unreadable),
+        _words("status", "status", lambda case: case.row.status, lambda case: row_names.outcome(case.row)),
+        _words("recommended", "recommended", lambda case: "yes" if case.judgement.recommended else None),
+        _words("hyperparameters", "hyperparameters", lambda case: formatting.settings(case.row.hyperparameters)),
+        _words("error", "error", lambda case: case.row.error),
+    )
+}
+
+
+def extra_names(rows: Sequence[Row]) -> list[str]:
+    """Name what only these rows have: their axes, their hyperparameters and their metrics."""
+    found = dict.fromkeys(key for row in rows for key in (*row.cell.variant, *row.hyperparameters))
+    metrics = {
+        f"{split}.{name}": None
+        for row in rows
+        for record in row.evaluated
+        for split in record.metrics
+        for name in record.metrics[split]
+    }
+    return [name for name in (*found, *metrics) if name not in FIELDS]
+
+
+def _metric_field(name: str) -> Field:
+    """Make the field of a metric, `test.macro_f1`: the mean over the confirmed runs."""
+    split, _, key = name.partition(".")
+
+    def value(case: Case) -> float | None:
+        return mean_std(known for record in case.row.evaluated if (known := metric(record, split, key)) is not None)[0]
+
+    head = f"{split} {formatting.metric_name(key)}"
+    return Field(name, head, value, lambda case: formatting.score(value(case), key, unit=True), falling=True)
+
+
+def field_of(name: str, rows: Sequence[Row]) -> Field | None:
+    """Look up a field by name: one of `FIELDS`, an axis, a hyperparameter or a metric of these rows."""
+    if name in FIELDS:
+        return FIELDS[name]
+    split, _, key = name.partition(".")
+    if any(key in record.metrics.get(split, {}) for row in rows for record in row.evaluated):
+        return _metric_field(name)
+    axis = any(name in row.cell.variant for row in rows)
+    if not axis and not any(name in row.hyperparameters for row in rows):
+        return None
+
+    def value(case: Case) -> Any:
+        own = case.row.cell.variant
+        return own[name] if name in own else case.row.hyperparameters.get(name)
+
+    def text(case: Case) -> str:
+        return "" if value(case) is None else formatting.setting(value(case))
+
+    numbers = all(
+        isinstance(known, int | float) and not isinstance(known, bool)
+        for row in rows
+        if (known := row.cell.variant.get(name, row.hyperparameters.get(name))) is not None
+    )
+    return Field(name, name, value, text, numeric=numbers, outcome=not axis)

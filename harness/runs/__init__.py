@@ -1,0 +1,1 @@
+"""One run: from prepared inputs to a record."""

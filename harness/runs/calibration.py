@@ -1,0 +1,274 @@
+"""How long the parts of a run take here, measured in seconds on a slice of the real data: what `plan=true` adds up.
+
+A worker executes it in place of `harness.runs.execute`, beside as many others as the study will have, because they
+share caches and memory bandwidth. It writes nothing but its answer, into the directory that it is given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.api.metric import evaluate
+from harness.cache.disk_cache import Cache
+from harness.config.instantiate import build
+from harness.config.schema import Config, TrainConfig
+from harness.data.dataset import Split, TextData
+from harness.errors import HarnessError
+from harness.features.encoder import Encoder
+from harness.features.worker_state import WARM
+from harness.methods import ClosedForm, GradientTrained, Hooks
+from harness.models.classifier import Classifier
+from harness.records.files import write_json
+from harness.records.run_spec import Pack, RunSpec
+from harness.runs.closed_form import head_module
+from harness.runs.context import Experiment, Result
+from harness.runs.gradient import make_member
+from harness.runs.measurements import serving, weight_bytes
+from harness.serving.saved_model import describe, save_model
+from harness.system.machine import PeakMemory, check_device, device_name
+from harness.training.loop import advance, gradients, predict
+from harness.training.session import Member
+
+ANSWER = "calibration.json"
+TRAIN_ROWS, JUDGED_ROWS = 1024, 256  # of the slice at most, each class at least once in what trains
+LEAST_ROWS = 64
+SLICE_SECONDS = 4.0  # that the frozen backbone may take for the slice; slow ones get fewer rows
+WARM_UP = 2  # steps that do not count: buffers are made and kernels picked
+STEPS, SECONDS = 12, 4.0  # of training that count, whichever comes first; three at least
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the parts of a run take, in seconds; `row` is of one row.
+
+    Attributes:
+        load: data, weights and tokenizer, once a process.
+        first: what the method needs besides, once a process: libraries.
+        start: a copy of the backbone, adapted.
+        feature_row: frozen features, once for each row and backbone on a machine.
+        fit_row: the head that is fitted on them.
+        train_row: training.
+        judge_row: prediction and metrics.
+        serve: measuring latency and throughput.
+        save: writing the adapted model.
+        saved_bytes: of that model, tokenizer included.
+        own_bytes: of its weights alone.
+        peak_memory_mb: of the process, on a GPU of its device.
+        device, device_name, threads: where.
+        began: when the worker was there, seconds since the epoch.
+    """
+
+    load: float = 0.0
+    first: float = 0.0
+    start: float = 0.0
+    feature_row: float = 0.0
+    fit_row: float = 0.0
+    train_row: float = 0.0
+    judge_row: float = 0.0
+    serve: float = 0.0
+    save: float = 0.0
+    saved_bytes: int = 0
+    own_bytes: int = 0
+    peak_memory_mb: float = 0.0
+    device: str = "cpu"
+    device_name: str = ""
+    threads: int = 1
+    began: float = 0.0
+
+
+def execute(pack: Pack, interrupted: Callable[[], bool] = lambda: False) -> None:
+    """Measure each run of a pack; write its rates, or why there are none, into its directory.
+
+    Args:
+        pack: the runs; only their configurations count.
+        interrupted: as in `harness.runs.execute.execute`; a measurement is over before it would be asked.
+    """
+    for spec in pack.runs:
+        began = time.time()
+        try:
+            answer: dict[str, Any] = asdict(measure(spec)) | {"began": began}
+        except Exception as error:  # noqa: BLE001 -- the plan says that it could not be measured; the run itself will say why
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        write_json(Path(spec.directory) / ANSWER, answer)
+
+
+def measure(spec: RunSpec) -> Rates:
+    """Measure the parts of one run.
+
+    Raises:
+        HarnessError: the run cannot be made.
+    """
+    device = check_device(spec.config["device"])
+    memory = PeakMemory(device)
+    start = time.perf_counter()
+    experiment = _load(spec, device)
+    load = time.perf_counter() - start
+    method = build(spec.config["method"], spec.config["packages"])
+    if isinstance(method, ClosedForm):
+        found, classifier, hooks = _closed_form(experiment, method)
+    elif isinstance(method, GradientTrained):
+        found, classifier, hooks = _gradient(experiment, method)
+    else:
+        raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
+    with torch.no_grad():
+        found["serve"] = _seconds(lambda: serving(experiment, classifier))
+    directory = Path(spec.directory) / "model"
+    found["save"] = _seconds(lambda: _save(experiment, classifier, hooks, directory))
+    return Rates(
+        load=load, saved_bytes=sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()),
+        own_bytes=weight_bytes(classifier), peak_memory_mb=memory.megabytes(), device=device,
+        device_name=device_name(device), threads=torch.get_num_threads(), **found,
+    )  # fmt: skip
+
+
+def _load(spec: RunSpec, device: str) -> Experiment:
+    """The run's surroundings, with a slice of its data."""
+    config = spec.config
+    model = build(config["model"], config["packages"])
+    resolved = model.resolve(Path(config["cache_dir"]).expanduser())
+    whole = WARM.data(config["task"], config["packages"])
+    few = _slice(whole, LEAST_ROWS, LEAST_ROWS)
+    train = TrainConfig(**config["train"])
+    encoder = Encoder(
+        model, resolved, few, config["task"]["max_length"], torch.device(device), train.precision,
+        train.eval_batch_size, Cache(Path(spec.directory).parent / "cache", Config.cache_gb),
+    )  # fmt: skip
+    if model.pooling == "model":
+        encoder.examples(few.test)  # loads backbone and tokenizer
+        data = few
+    else:
+        encoder.features(few.validation or few.test)  # the first pass is slower
+        row = encoder.features(few.test).seconds / len(few.test)
+        data = _slice(whole, int(min(TRAIN_ROWS, SLICE_SECONDS / row)), int(min(JUDGED_ROWS, SLICE_SECONDS / row)))
+    result = Result(data={"warnings": []})
+    return Experiment(
+        spec, lambda line: None, lambda: None, lambda: False, result, train, torch.device(device), data,
+        replace(encoder, data=data),
+    )  # fmt: skip
+
+
+def _slice(data: TextData, train_rows: int, judged_rows: int) -> TextData:
+    """Some rows of each split, or with folds of one fold; never fewer than `LEAST_ROWS` of those there are."""
+    train_rows, judged_rows = max(LEAST_ROWS, train_rows), max(LEAST_ROWS, judged_rows)
+    train, judged = data.folds[0] if data.folds else (data.train, data.validation or data.test)
+    first = np.unique(train.labels, return_index=True)[1]
+    others = np.setdiff1d(np.arange(len(train)), first)
+    spread = others[np.linspace(0, len(others) - 1, max(0, min(len(others), train_rows - len(first)))).astype(int)]
+    rows = np.sort(np.unique(np.concatenate([first, spread])))
+    part = np.linspace(0, len(judged) - 1, min(len(judged), judged_rows)).astype(int)
+    tested = np.linspace(0, len(data.test) - 1, min(len(data.test), judged_rows)).astype(int)
+    return TextData(
+        data.labels, data.descriptions, _take(train, rows, "calibration-train"),
+        _take(judged, part, "calibration-validation"), _take(data.test, tested, "calibration-test"), (),
+        f"calibration-{train_rows}-{judged_rows}-{data.fingerprint}", data.facts,
+    )  # fmt: skip
+
+
+def _take(split: Split, rows: Any, name: str) -> Split:
+    pairs = None if split.pairs is None else [split.pairs[row] for row in rows]
+    return Split(name, [split.texts[row] for row in rows], pairs, split.labels[rows], split.ids[rows])
+
+
+Parts = tuple[dict[str, float], Classifier, Hooks]
+
+
+def _closed_form(experiment: Experiment, method: ClosedForm) -> Parts:
+    encoder, data = experiment.encoder, experiment.data
+    classes = np.arange(len(data.labels))
+    described = encoder.features(Split("descriptions", list(data.descriptions), None, classes, classes))
+    features = encoder.features(data.train)
+    found = {"first": _seconds(_libraries), "feature_row": features.seconds / len(data.train)}
+    heads = []
+    fit = _seconds(lambda: heads.append(method.fit(features.values, data.train.labels, described.values)))
+    classifier = Classifier(encoder.backbone, encoder.model.pooling, len(data.labels))
+    classifier.requires_grad_(False)
+    classifier.head = head_module(heads[0])
+    return found | {"fit_row": fit / len(data.train)}, classifier, Hooks()
+
+
+def _gradient(experiment: Experiment, method: GradientTrained) -> Parts:
+    encoder, data, train = experiment.encoder, experiment.data, experiment.train
+    found = {"first": _seconds(_libraries)}
+    if train.head_init == "probe" and encoder.model.pooling != "model":
+        features, rows = encoder.features(data.train), len(data.train)
+        found["feature_row"] = features.seconds / rows
+        found["fit_row"] = _seconds(lambda: encoder.probe(data.train, train.head_probe_c)) / rows
+    members: list[Member] = []
+
+    def make() -> None:
+        members.append(make_member(experiment, method, train, data.train, data.validation, "calibration", {}))
+
+    first = _seconds(make)
+    members.clear()
+    found["start"] = _seconds(make)
+    found["first"] += max(0.0, first - found["start"])
+    (member,) = members
+    member.metrics_path = member.checkpoint_path = None
+    member.classifier.train()
+    found["train_row"] = _train(member)
+    validation = member.validation
+    assert validation is not None
+    weights = {name: p.detach().clone() for name, p in member.classifier.trainable().items()}  # the best epoch's
+
+    def judge() -> None:
+        evaluate(validation.labels, predict(member.classifier, validation, train, experiment.device))
+
+    found["judge_row"] = _seconds(judge) / len(validation)
+    del weights
+    return found, member.classifier.eval(), member.hooks
+
+
+def _libraries() -> None:
+    import sklearn.linear_model  # noqa: F401
+
+
+def _train(member: Member) -> float:
+    """Seconds a row of training: of some steps, put in proportion to the padded tokens of an epoch."""
+    seconds = 0.0
+    tokens = steps = 0
+    lengths = member.train.tokens.lengths
+    member.next_rows()  # draws the epoch's order
+    order = list(member.order)
+    padded = [sum(len(batch) * int(lengths[batch].max()) for batch in step) for step in order]
+    warm_up = min(WARM_UP, len(order) - 1)
+    while member.progress.position < len(order):
+        step = member.progress.position
+        start = time.perf_counter()
+        stepped = False
+        while not stepped:
+            taken = gradients(member)
+            if not taken:
+                raise member.failure or HarnessError("a step failed.")
+            stepped = advance(*taken[0])
+        if step >= warm_up:
+            seconds += time.perf_counter() - start
+            tokens += padded[step]
+            steps += 1
+        if steps >= STEPS or (steps >= 3 and seconds >= SECONDS):
+            break
+    return seconds / tokens * sum(padded) / len(member.train)
+
+
+def _save(experiment: Experiment, classifier: Classifier, hooks: Hooks, directory: Path) -> None:
+    encoder, data, config = experiment.encoder, experiment.data, experiment.spec.config
+    facts = describe(
+        encoder.model, encoder.resolved, data.labels, encoder.length, data.train.pairs is not None,
+        config["task"]["name"], config["method"]["name"],
+    )  # fmt: skip
+    save_model(directory, classifier, hooks, encoder.tokenizer, facts)
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    """Seconds that an action takes, the device's work included."""
+    start = time.perf_counter()
+    action()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

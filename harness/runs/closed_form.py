@@ -1,0 +1,101 @@
+"""Runs of methods that fit a head on frozen features."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.api.metric import evaluate, score
+from harness.data.dataset import Split
+from harness.errors import HarnessError
+from harness.methods import ClosedForm, Head, NeighbourHead
+from harness.models.classifier import Classifier
+from harness.models.heads import SCALE, Neighbours
+from harness.models.inference import softmax
+from harness.runs.context import Experiment, Probabilities, mean_values
+
+
+def run_closed_form(experiment: Experiment, method: ClosedForm) -> None:
+    """Fit, and judge; everything goes into `experiment.result`.
+
+    Raises:
+        HarnessError: the model gives no features, or a class has no training row.
+    """
+    result, data, encoder = experiment.result, experiment.data, experiment.encoder
+    if encoder.model.pooling == "model":
+        raise HarnessError(
+            f"method={method.name} works on pooled vectors, and model.pooling=model gives none. Set model.pooling to "
+            "mean, cls or last."
+        )
+    if experiment.by_folds:
+        heads = [_fit(experiment, method, split) for split, _ in data.folds]
+        folds = [
+            evaluate(held_out.labels, _apply(experiment, head, held_out))
+            for head, (_, held_out) in zip(heads, data.folds, strict=True)
+        ]
+        head = heads[-1]
+        result.metrics["val"] = mean_values(folds)
+        result.cost["folds"] = len(folds)
+        experiment.say(f"Mean of {len(folds)} folds: {score(experiment.metric, result.metrics['val'], 'dev')}")
+    if experiment.judged() or not experiment.by_folds:
+        head = _fit(experiment, method, data.train)
+        with result.phase("features"):  # before they are judged, so that no second counts twice
+            for split in experiment.judged().values():
+                encoder.features(split)
+        experiment.judge(lambda split: _apply(experiment, head, split))
+        classifier = Classifier(encoder.backbone, encoder.model.pooling, len(data.labels))
+        classifier.requires_grad_(False)
+        classifier.head = head_module(head)
+        result.classifier = classifier.eval()
+    head_size = sum(p.numel() for p in head_module(head).parameters())
+    result.cost["params_trainable"] = head_size
+    result.cost["params_total"] = sum(p.numel() for p in encoder.backbone.parameters()) + head_size
+    if seconds := result.cost["train_seconds"]:
+        result.cost["samples_per_second"] = result.cost["samples"] / seconds
+        result.cost["tokens_per_second"] = result.cost["tokens"] / seconds
+
+
+def head_module(head: Head) -> nn.Module:
+    """The head as the network that ends a classifier."""
+    if isinstance(head, NeighbourHead):
+        rows, size = head.bank.shape
+        voters = Neighbours(rows, size, head.classes, head.k, head.temperature)
+        voters.bank.copy_(torch.tensor(head.bank))  # a copy: cached features cannot be written to
+        voters.labels.copy_(torch.tensor(head.labels))
+        return voters
+    classes, size = head.weight.shape
+    linear = nn.Linear(size, classes).requires_grad_(False)
+    linear.weight.copy_(torch.as_tensor(head.weight / SCALE))
+    linear.bias.copy_(torch.as_tensor(head.bias))
+    return linear
+
+
+def _fit(experiment: Experiment, method: ClosedForm, split: Split) -> Head:
+    result, data = experiment.result, experiment.data
+    classes = np.arange(len(data.labels))
+    if len(absent := np.setdiff1d(classes, split.labels)):
+        names = ", ".join(data.labels[index] for index in absent)
+        raise HarnessError(
+            f"method={method.name} needs a training row of every class; {split.name} has none of {names}."
+        )
+    described = Split("descriptions", list(data.descriptions), None, classes, classes)
+    with result.phase("features"):
+        used = [experiment.encoder.features(described)]
+        if method.reads_rows:
+            used.append(experiment.encoder.features(split))
+    with result.phase("train"):
+        head = method.fit(used[-1].values, split.labels, used[0].values)
+    # Features are shared, but each run is charged what it would cost alone: none looks cheaper because it came later.
+    result.add("train_seconds", sum(features.seconds for features in used))
+    result.add("samples", len(split) if method.reads_rows else 0)
+    result.add("tokens", len(experiment.encoder.examples(split).tokens.ids) if method.reads_rows else 0)
+    return head
+
+
+def _apply(experiment: Experiment, head: Head, split: Split) -> Probabilities:
+    with experiment.result.phase("features"):
+        features = experiment.encoder.features(split).values
+    if isinstance(head, NeighbourHead):
+        return softmax(head_module(head)(SCALE * torch.tensor(features)).numpy())
+    return softmax(features @ head.weight.T + head.bias)

@@ -1,0 +1,248 @@
+"""What one run works with and what it has found out; how it is computed is in `closed_form` and `gradient`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.api.metric import METRICS, Metric, Values, evaluate, score
+from harness.augment import Augmentation, Surroundings, augmented
+from harness.cache.disk_cache import Cache
+from harness.config.instantiate import build
+from harness.config.schema import Config, TrainConfig
+from harness.data.dataset import Split, TextData
+from harness.errors import HarnessError
+from harness.features.encoder import Encoder
+from harness.features.worker_state import WARM
+from harness.methods import Hooks
+from harness.models.classifier import Classifier
+from harness.records.run_spec import RunSpec
+from harness.records.signature import digest, models_digest, signature
+from harness.system.machine import check_device
+
+Probabilities = npt.NDArray[np.float32]
+
+
+class Stopped(Exception):
+    """A run ended before its end.
+
+    Attributes:
+        status: pruned | paused (at its limit) | stopped (checkpointed, to go on later) | taken (over by another
+            process).
+    """
+
+    def __init__(self, status: str) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass
+class Result:
+    """What a run has found out so far; a failed or pruned run has part of it.
+
+    Attributes:
+        metrics: `val` and `test`.
+        cost: seconds by phase and the rest of a record's costs.
+        data: facts about the data.
+        provenance: which model.
+        predictions: {validation, test: (split, probabilities (n, C))}.
+        classifier, hooks: the adapted model.
+    """
+
+    metrics: dict[str, Values] = field(default_factory=lambda: {"val": {}, "test": {}})
+    cost: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    predictions: dict[str, tuple[Split, Probabilities]] = field(default_factory=dict)
+    classifier: Classifier | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the block's seconds to the cost `<name>_seconds`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(f"{name}_seconds", time.perf_counter() - start)
+
+    def add(self, name: str, amount: float) -> None:
+        """Add to a cost."""
+        self.cost[name] = self.cost.get(name, 0) + amount
+
+
+@dataclass
+class Experiment:
+    """One run's surroundings.
+
+    Attributes:
+        spec: the run.
+        say: takes the lines that a run prints.
+        stop: looked at after every step: "prune", "checkpoint", "taken" or None.
+        interrupted: likewise; True checkpoints.
+        result: filled while the run goes on.
+        train: how trainable methods are trained.
+        device: where networks compute.
+        data, encoder: see `load`.
+    """
+
+    spec: RunSpec
+    say: Callable[[str], None]
+    stop: Callable[[], str | None]
+    interrupted: Callable[[], bool]
+    result: Result
+    train: TrainConfig
+    device: torch.device
+    data: TextData
+    encoder: Encoder
+
+    @classmethod
+    def load(
+        cls,
+        spec: RunSpec,
+        result: Result,
+        say: Callable[[str], None],
+        stop: Callable[[], str | None],
+        interrupted: Callable[[], bool],
+    ) -> Experiment:
+        """Find device, data and model.
+
+        Raises:
+            HarnessError: one of them is not there, or not what it was when the run was planned.
+        """
+        config = spec.config
+        device = torch.device(check_device(config["device"]))
+        train = TrainConfig(**config["train"])
+        cache_dir = Path(config["cache_dir"]).expanduser()
+        with result.phase("data"):
+            model = build(config["model"], config["packages"])
+            resolved = model.resolve(cache_dir)
+            augmentations = _augmentations(config)
+            others = [each for part in augmentations.values() for each in part.ready(cache_dir)]
+            models = models_digest(resolved.digest, others)
+            for fresh in (False, True):
+                data = WARM.data(config["task"], config["packages"], fresh)
+                # A warm process may remember a file as it was; the signature tells.
+                if signature(config, spec.phase, data.fingerprint, models) == spec.signature:
+                    break
+            else:
+                raise HarnessError(
+                    f"The data of task={config['task']['name']} or the files of model={model.name} are not what they "
+                    "were when this run was planned. Start the command again: it plans anew."
+                )
+        length = config["task"]["max_length"]
+        cache = Cache(cache_dir, config.get("cache_gb", Config.cache_gb))
+        encoder = Encoder(model, resolved, data, length, device, train.precision, train.eval_batch_size, cache)
+        experiment = cls(spec, say, stop, interrupted, result, train, device, data, encoder)
+        with result.phase("model"):
+            length = encoder.length  # loads backbone and tokenizer
+        if augmentations:
+            with result.phase("augment"):
+                data, copied = _augment(augmentations, experiment)
+            encoder = replace(encoder, data=data)
+            experiment = replace(experiment, data=data, encoder=encoder)
+        with result.phase("data"):
+            truncated = {split.name: encoder.examples(split).tokens.truncated for split in experiment.splits()}
+        if any(truncated.values()):
+            counts = ", ".join(f"{count} {name}" for name, count in truncated.items() if count)
+            say(f"Note: texts longer than {length} tokens were cut: {counts}. To keep more: task.max_length.")
+        result.data = data.facts | {
+            "fingerprint": data.fingerprint,
+            "warnings": list(data.warnings),
+            "truncated": truncated,
+            "max_length": length,
+        }
+        if augmentations:
+            result.data["augmented"] = copied
+        result.provenance = {"model_digest": resolved.digest, "model_source": resolved.source}
+        return experiment
+
+    @property
+    def metric(self) -> Metric:
+        """The task's metric, which selects."""
+        return METRICS[self.spec.config["task"]["metric"]]
+
+    @property
+    def tests(self) -> bool:
+        """Whether this run meets the test split; tuning never does."""
+        return self.spec.phase != "tune"
+
+    @property
+    def by_folds(self) -> bool:
+        """Whether folds choose; a confirmation trains on all rows, for as many epochs as the folds chose before."""
+        return bool(self.data.folds) and self.spec.phase != "confirm"
+
+    def splits(self) -> list[Split]:
+        """Splits that this run reads."""
+        folds = [split for pair in self.data.folds for split in pair] if self.by_folds else []
+        whole = [self.data.train, self.data.validation, self.data.test if self.tests else None]
+        return folds + [split for split in whole if split is not None]
+
+    def judged(self) -> dict[str, Split]:
+        """Splits that the final model of this run is judged by."""
+        candidates = {"validation": self.data.validation, "test": self.data.test if self.tests else None}
+        return {name: split for name, split in candidates.items() if split is not None}
+
+    def judge(self, probabilities: Callable[[Split], Probabilities]) -> None:
+        """Predict, measure and print the splits of `judged`."""
+        for name, split in self.judged().items():
+            with self.result.phase("evaluate"):
+                predicted = probabilities(split)
+                values = evaluate(split.labels, predicted)
+            if values["loss"] is None:
+                raise HarnessError(f"the probabilities of the {name} rows are not finite.")
+            self.result.predictions[name] = (split, predicted)
+            self.result.metrics["val" if name == "validation" else "test"] = values
+            shown = "dev" if name == "validation" else "test"
+            self.say(f"{shown.capitalize()} loss: {values['loss']:.3f}, {score(self.metric, values, shown)}")
+
+
+def _augmentations(config: dict[str, Any]) -> dict[str, Augmentation]:
+    """What makes more training rows, unless the method does not read them."""
+    nodes = {} if "augment" in (config["method"].get("ignores") or ()) else config.get("augment") or {}
+    return {name: build(node, config["packages"]) for name, node in nodes.items()}
+
+
+def _augment(augmentations: dict[str, Augmentation], experiment: Experiment) -> tuple[TextData, dict[str, Any]]:
+    """The data with copies behind its training rows, those of each fold that is used included; and counts of them."""
+    seed, data, encoder = experiment.spec.config["seed"], experiment.data, experiment.encoder
+
+    def charge(seconds: float) -> None:
+        experiment.result.add("augment_seconds", seconds)
+
+    def embed(texts: list[str]) -> Probabilities:
+        if encoder.model.pooling == "model":
+            raise HarnessError(
+                f"augment={','.join(augmentations)} compares words by pooled vectors, and model.pooling=model gives "
+                "none. Set model.pooling to mean, cls or last, or augment=noise."
+            )
+        nobody = np.zeros(len(texts), dtype=np.int64)
+        words = Split("words", texts, None, nobody, nobody, digest(texts))
+        started = time.perf_counter()
+        features = encoder.features(words)
+        charge(features.seconds - (time.perf_counter() - started))
+        return features.values
+
+    around = Surroundings(embed, encoder.device.type, encoder.cache.directory, experiment.say, charge)
+    train, facts = augmented(data.train, augmentations, seed, around)
+    experiment.say(f"Augmented: {len(data.train)} training rows and {len(train) - len(data.train)} copies.")
+    used = data.folds if experiment.by_folds else ()
+    folds = tuple((augmented(rest, augmentations, seed, around)[0], held_out) for rest, held_out in used)
+    return replace(data, train=train, folds=folds), facts
+
+
+def mean_values(folds: list[Values]) -> Values:
+    """Average metrics over folds; None where a fold has no value."""
+    columns = {name: [fold[name] for fold in folds] for name in folds[0]}
+    return {
+        name: None if any(value is None for value in values) else float(np.mean([v for v in values if v is not None]))
+        for name, values in columns.items()
+    }

@@ -1,0 +1,251 @@
+"""Runs of methods that the training loop trains."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.api.metric import score
+from harness.config.schema import TrainConfig
+from harness.data.dataset import Split
+from harness.data.examples import Batch, Examples
+from harness.errors import HarnessError
+from harness.features.encoder import Encoder
+from harness.methods import GradientTrained, LinearHead
+from harness.models.classifier import Classifier
+from harness.models.frozen_prefix import Boundary
+from harness.models.heads import SCALE
+from harness.models.input_limits import longest_input
+from harness.records.files import write_json
+from harness.runs.context import Experiment, Probabilities, Stopped, mean_values
+from harness.training.fused import share
+from harness.training.loop import predict
+from harness.training.row_order import steps_per_epoch, stream
+from harness.training.session import Member, Progress
+
+
+def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> Iterator[Member]:
+    """Train, and judge; everything goes into `experiment.result`.
+
+    Yields:
+        What is to be trained, one after another; whoever drives the run trains it and then goes on.
+
+    Raises:
+        Stopped: the run was pruned, or checkpointed to go on later.
+        Exception: what the training raised.
+    """
+    result, data, train = experiment.result, experiment.data, experiment.train
+    stop_epoch = train.stop_epoch
+    if experiment.by_folds:
+        folds = yield from _folds(experiment, method)
+        result.metrics["val"] = mean_values([fold.best_val for fold in folds])
+        # A confirmation trains on all rows, where nothing can tell when to stop.
+        stop_epoch = statistics.median_high([fold.best_epoch for fold in folds])
+        _count(experiment, folds)
+        result.cost |= {"folds": len(folds), "best_epoch": stop_epoch}
+        experiment.say(f"Mean of {len(folds)} folds: {score(experiment.metric, result.metrics['val'], 'dev')}")
+    if experiment.judged() or not experiment.by_folds:
+        config = replace(train, stop_epoch=stop_epoch)
+        member = make_member(experiment, method, config, data.train, data.validation, "all", {})
+        yield member
+        _ended(experiment, member)
+        _count(experiment, [member.progress])
+        result.cost |= {"best_epoch": member.progress.best_epoch, "epochs": member.progress.epoch}
+
+        boundary = _boundary(member.classifier, config)
+        # Before they are judged, so that no second counts twice.
+        inputs = {
+            split.name: member.validation
+            if split is data.validation and member.validation is not None  # charged when the member was made
+            else _inputs(experiment, split, boundary, "evaluate_seconds")
+            for split in experiment.judged().values()
+        }
+
+        def probabilities(split: Split) -> Probabilities:
+            if split is data.validation and member.best_probabilities is not None:
+                return member.best_probabilities  # computed when the epoch was chosen
+            return predict(member.classifier, inputs[split.name], config, experiment.device)
+
+        experiment.judge(probabilities)
+        result.classifier, result.hooks = member.classifier, member.hooks
+
+
+def _folds(experiment: Experiment, method: GradientTrained) -> Generator[Member, None, list[Progress]]:
+    """Train on each fold, or take up what an earlier attempt at this run found on it."""
+    signature = experiment.spec.signature
+    found = []
+    for index, (split, held_out) in enumerate(experiment.data.folds):
+        noted = experiment.spec.paths.checkpoint / f"fold{index}.json"
+        progress = _noted(noted, signature)
+        if progress is None:
+            experiment.say(f"Fold {index + 1} of {len(experiment.data.folds)}")
+            tag = {"fold": index}
+            member = make_member(experiment, method, experiment.train, split, held_out, f"fold{index}", tag)
+            yield member
+            _ended(experiment, member)
+            progress = member.progress
+            del member  # the next fold's is made when this one's memory is free
+            write_json(noted, {"signature": signature} | asdict(progress))
+        found.append(progress)
+    return found
+
+
+def _noted(path: Path, signature: str) -> Progress | None:
+    """How the training on a fold ended; None if it has not."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Progress(**content) if content.pop("signature") == signature else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def make_member(
+    experiment: Experiment,
+    method: GradientTrained,
+    config: TrainConfig,
+    split: Split,
+    validation: Split | None,
+    name: str,
+    tag: dict[str, Any],
+) -> Member:
+    """Make a member of the training loop: a fresh copy of the backbone, its head, adapted by the method.
+
+    Args:
+        experiment: the run.
+        method: adapts the copy.
+        config: how it is trained.
+        split, validation: rows.
+        name: of the checkpoint's file.
+        tag: see `Member`.
+    """
+    result, encoder, seed = experiment.result, experiment.encoder, experiment.spec.config["seed"]
+    examples = encoder.examples(split)
+    head: LinearHead | None = None
+    if config.head_init == "probe" and encoder.model.pooling == "model":
+        warning = (
+            "train.head_init=probe does not apply to model.pooling=model: the architecture's own head starts at random."
+        )
+        experiment.say(f"Note: {warning}")
+        result.data["warnings"] = [*result.data["warnings"], warning]
+    elif config.head_init == "probe":
+        with result.phase("head"):
+            head = encoder.probe(split, config.head_probe_c)
+    with result.phase("model"):
+        classifier = encoder.classifier()
+        if config.dropout is not None:
+            classifier.set_dropout(config.dropout)
+        # From here on only this run draws: what a warm process did not have to compute cannot shift its weights.
+        _seed(stream(seed, "weights"))
+        classifier.reset_head()
+        if head is not None:
+            classifier.set_head(head.weight / SCALE, head.bias)
+        steps = config.epochs * steps_per_epoch(len(examples), config.batch_size, config.accumulate)
+        hooks = method.adapt(classifier, encoder.model, steps)
+        _check_room(classifier, encoder, method.name)
+        classifier.to(experiment.device)
+        method.initialise(classifier, _in_order(examples, config.batch_size, experiment.device))
+    boundary = _boundary(classifier, config)
+    examples = _inputs(experiment, split, boundary, "train_seconds")
+    judged = None if validation is None else _inputs(experiment, validation, boundary, "evaluate_seconds")
+    trainable = sum(p.numel() for p in classifier.trainable().values())
+    result.cost |= {
+        "params_trainable": trainable,
+        "params_total": sum(p.numel() for p in classifier.parameters()),
+    }
+    spec, paths = experiment.spec, experiment.spec.paths
+    member = Member(
+        classifier=classifier, hooks=hooks, config=config, train=examples, validation=judged,
+        metric=experiment.metric, seed=seed, device=experiment.device, say=experiment.say, metrics_path=paths.metrics,
+        checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
+        resource=spec.resource, rungs=spec.rungs if tag.get("fold", 0) == 0 else (), until=spec.until,
+        stop=experiment.stop,
+    )  # fmt: skip
+    share(member, encoder.backbone)
+    return member
+
+
+def _boundary(classifier: Classifier, config: TrainConfig) -> Boundary | None:
+    """Where passes may begin; None at the tokens, whose embeddings FGM moves."""
+    return None if config.fgm > 0 else classifier.boundary
+
+
+def _inputs(experiment: Experiment, split: Split, boundary: Boundary | None, cost: str) -> Examples:
+    """A split's examples. States are shared, but each run is charged what they would cost it alone."""
+    if boundary is None:
+        return experiment.encoder.examples(split)
+    with experiment.result.phase("features"):
+        examples, seconds = experiment.encoder.inputs(split, boundary)
+    experiment.result.add(cost, seconds)
+    if boundary.frozen and examples.states is None:
+        experiment.say(
+            f"Note: every pass of {split.name} goes through the {boundary.frozen} frozen blocks, too: the model hands "
+            "on more than states from there, or cache_gb leaves no room for them."
+        )
+    return examples
+
+
+def _in_order(examples: Examples, size: int, device: torch.device) -> Iterator[Batch]:
+    """Batches of all rows by length."""
+    order = np.argsort(examples.tokens.lengths, kind="stable")
+    for start in range(0, len(order), size):
+        yield examples.batch(order[start : start + size], device)
+
+
+def _checkpoint(directory: Path, name: str) -> Path:
+    return directory / f"{name}.safetensors"
+
+
+def _ended(experiment: Experiment, member: Member) -> None:
+    """Note with how many others a training shared passes; raise what ended it before its end."""
+    cost = experiment.result.cost
+    cost["pack_size"] = max(cost.get("pack_size", 1), member.pack_size)
+    if (failure := member.failure) is not None:
+        member.failure = None
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback leads here and to all that the pass held, and would keep that
+    if member.status in ("pruned", "paused", "stopped", "taken"):
+        experiment.result.metrics["val"] = member.progress.best_val
+        _count(experiment, [member.progress])
+        raise Stopped(member.status)
+
+
+def _count(experiment: Experiment, finished: list[Progress]) -> None:
+    """Add what training cost."""
+    result = experiment.result
+    for progress in finished:
+        for name in ("train_seconds", "evaluate_seconds", "samples", "tokens", "resumes"):
+            result.add(name, getattr(progress, name))
+        result.add("steps", progress.step)
+    seconds = result.cost["train_seconds"]
+    result.cost["samples_per_second"] = result.cost["samples"] / seconds if seconds else None
+    result.cost["tokens_per_second"] = result.cost["tokens"] / seconds if seconds else None
+
+
+def _seed(seed: int) -> None:
+    """Seed every generator that initial weights may be drawn from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _check_room(classifier: Classifier, encoder: Encoder, method: str) -> None:
+    """Refuse rows that are too long for the model once virtual tokens stand before them."""
+    adapters = getattr(classifier.backbone, "peft_config", {}).values()
+    virtual = sum(adapter.num_virtual_tokens for adapter in adapters if adapter.is_prompt_learning)
+    longest = longest_input(encoder.backbone, encoder.tokenizer)
+    if virtual and encoder.length + virtual > longest:
+        raise HarnessError(
+            f"method={method} puts {virtual} virtual tokens before texts of up to {encoder.length} tokens, and "
+            f"model={encoder.model.name} reads {longest}: set task.max_length={max(longest - virtual, 3)} or less, or "
+            "fewer method.config.num_virtual_tokens."
+        )

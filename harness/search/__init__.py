@@ -1,0 +1,1 @@
+"""The search of each cell. The only package that imports Optuna."""

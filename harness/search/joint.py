@@ -1,0 +1,93 @@
+"""`tune.mode=joint`: one Optuna study over several methods of a task and model; the method itself is a parameter.
+
+Combined selection of an algorithm and its hyperparameters (Thornton et al. 2013, "Auto-WEKA", KDD): each method's keys
+are conditional on the method, so the search spends its trials where they pay. It answers which configuration is best,
+not how methods compare when each is tuned alike: for that, `tune.mode=fair`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.storages import BaseStorage
+
+from harness.config.schema import TuneConfig
+from harness.design.cells import Cell
+from harness.design.prepared_cell import Ready
+from harness.errors import HarnessError
+from harness.records.signature import race_of
+from harness.search.joint_cell import Lane
+from harness.search.joint_trials import Race
+from harness.search.rungs import rungs_of
+from harness.search.trials import Trials
+
+
+def groups(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells that compete in one study: of the same task, model and other axes."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(race_of(cell.task, cell.model, cell.variant), []).append(cell)
+    # Which methods there are is part of the space; in which order they were named is not.
+    return [sorted(group, key=lambda cell: cell.method) for group in found.values()]
+
+
+def check_joint(cells: Sequence[Cell], tune: TuneConfig) -> None:
+    """Refuse a budget that would leave methods untried.
+
+    Raises:
+        HarnessError: says how many trials it takes.
+    """
+    most = max(len(group) for group in groups(cells))
+    if tune.mode == "joint" and tune.trials is not None and tune.trials < most:
+        raise HarnessError(
+            f"tune.mode=joint with tune.trials={tune.trials} would not try each of {most} methods once: the budget is "
+            f"that of all methods of a task and model together. Give it tune.trials={3 * most} or so, at least {most}."
+        )
+
+
+def make_trials(
+    ready: Sequence[Ready],
+    tune: TuneConfig,
+    name: str,
+    storage: BaseStorage,
+    warm: Mapping[str, Sequence[dict[str, Any]]],
+) -> dict[str, Trials | Lane]:
+    """Make the studies of all cells.
+
+    Args:
+        ready: the cells.
+        tune: how they are tuned.
+        name: of the study.
+        storage: of the trials.
+        warm: by cell, what is tried after the default, sampled form.
+
+    Returns:
+        By cell, its own trials, or its part of a race.
+    """
+    cells = [each.cell for each in ready]
+    by_id = {each.cell.id: each for each in ready}
+    defaults = {cell.id: [] if (default := cell.defaults()) is None else [default] for cell in cells}
+    first = {cell.id: [*defaults[cell.id], *warm.get(cell.id, ())] for cell in cells}
+    if tune.mode == "fair":
+        return {
+            cell.id: Trials(
+                f"{name}/{cell.id}",
+                cell.space,
+                tune,
+                cell.maximize,
+                first[cell.id],
+                storage,
+                rungs_of([by_id[cell.id]], tune),
+            )
+            for cell in cells
+        }
+    found: dict[str, Trials | Lane] = {}
+    for group in groups(cells):
+        rungs = rungs_of([by_id[cell.id] for cell in group], tune)
+        axes = "".join(f".{key.rpartition('.')[2]}-{value}" for key, value in group[0].variant.items())
+        race = Race(
+            f"{name}/{group[0].task}.{group[0].model}{axes}", group, tune, [first[c.id] for c in group], storage, rungs
+        )
+        found |= {cell.id: Lane(race, cell) for cell in group}
+    return found

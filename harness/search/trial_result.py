@@ -1,0 +1,75 @@
+"""What a tuning run's record says to the search: the metric, costs that count beside it, limits that it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.config.schema import TuneConfig
+from harness.design.prepared_cell import Ready
+from harness.errors import HarnessError
+from harness.records.record import Record
+
+# Costs of the model that a run ends with; a tuning run that is judged by folds ends with none.
+OF_A_MODEL = ("latency_p50_seconds", "latency_p95_seconds", "saved_bytes")
+
+
+def check_costs(cells: Sequence[Ready], tune: TuneConfig) -> None:
+    """Refuse costs that no tuning run of a cell would have.
+
+    Raises:
+        HarnessError: names them.
+    """
+    asked = [cost for cost in (*tune.objectives, *tune.constraints.given) if cost in OF_A_MODEL]
+    folded = [each.cell.id for each in cells if each.facts.get("validation") == "kfold"]
+    if asked and folded:
+        raise HarnessError(
+            f"{', '.join(dict.fromkeys(asked))} cannot be measured in tuning with task.validation=kfold "
+            f"({folded[0]}): a run that is judged by folds ends with a model a fold, and with none to keep. Set "
+            "task.validation=split or pool, or go by params_trainable, train_seconds or total_seconds."
+        )
+
+
+@dataclass(frozen=True)
+class Told:
+    """An answer to a trial.
+
+    Attributes:
+        value: the validation metric; None if there is none, or a cost that counts was not measured.
+        costs: those of `tune.objectives`.
+        excess: by cost of `tune.constraints`, how far it is above its limit as a share of that: 0 or less keeps it.
+    """
+
+    value: float | None
+    costs: tuple[float, ...] = ()
+    excess: Mapping[str, float] = field(default_factory=dict)
+
+
+def told(record: Record, metric: str, tune: TuneConfig) -> Told:
+    """Read the answer from a record."""
+    if record.status != "ok" or missing(record, tune):
+        return Told(None)
+    return Told(
+        record.metrics["val"].get(metric),
+        tuple(float(record.cost[cost]) for cost in tune.objectives),
+        {cost: float(record.cost[cost]) / limit - 1 for cost, limit in tune.constraints.given.items()},
+    )
+
+
+def missing(record: Record, tune: TuneConfig) -> list[str]:
+    """Costs that the search goes by and the record does not have."""
+    return [
+        cost for cost in {**dict.fromkeys(tune.objectives), **tune.constraints.given} if record.cost.get(cost) is None
+    ]
+
+
+def why_none(records: Sequence[Record], tune: TuneConfig) -> str:
+    """Say why none of the runs that ended well can be chosen: the end of a sentence."""
+    if unknown := dict.fromkeys(cost for record in records for cost in missing(record, tune)):
+        return f"for {', '.join(unknown)} could not be measured (the log of a run says why)."
+    least = [
+        f"{cost} of {min(float(record.cost[cost]) for record in records):g} at least, allowed are {limit:g}"
+        for cost, limit in tune.constraints.given.items()
+        if any(float(record.cost[cost]) > limit for record in records)
+    ]
+    return f"for no configuration keeps tune.constraints: {'; '.join(least)}."

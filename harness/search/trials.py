@@ -1,0 +1,399 @@
+"""The trials of one cell: its own Optuna study, deterministic whatever happens to the process.
+
+Every trial is sampled in a study in memory and then written to the storage in one entry, state RUNNING, with all its
+parameters. So a crash leaves either no trial or a whole one, never half of one; and since the sampler is seeded from
+(seed, cell, trial number), a resumed study goes on as the uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from harness.config.schema import TuneConfig
+from harness.design.search_space import Parameter, conditional, configurations, planned_trials, size
+from harness.search.asha import Ladder, Standing
+from harness.search.pruners import make_pruner
+from harness.search.rungs import NO_RUNGS, Rungs
+from harness.search.samplers import Sampled, Unused, make_sampler, seed_of, startup_trials
+
+DUPLICATE = "duplicate_of"  # user attribute: number of the trial with the same configuration
+SKIPPED = "skipped"  # user attribute: why the trial was never run
+LEVEL = "level"  # user attribute: index of the rung up to which the trial may run, where it was promoted
+FIRST = "first"  # user attribute of a study: the configurations that it begins with, where it is not the default alone
+# Repeated suggestions in a row after which a sampler on a finite space is handed a configuration that is new.
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A configuration to try.
+
+    Attributes:
+        number: of the trial.
+        values: decoded, by override key.
+        duplicate_of: number of an earlier trial with the same configuration, whose value answers this one, too.
+    """
+
+    number: int
+    values: dict[str, Any]
+    duplicate_of: int | None = None
+
+
+class Trials:
+    """One cell's study.
+
+    Args:
+        name: of the Optuna study in the storage.
+        space: the tuned keys.
+        tune: sampler, pruner, seed and budget.
+        maximize: direction of the metric. `tune.objectives` are further objectives, all minimised.
+        first: what the first trials try, sampled form: trial 0 the documented default, then what a warm start brings.
+        storage: written to after each step in memory.
+        rungs: where the trials are judged on the way.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: Mapping[str, Parameter],
+        tune: TuneConfig,
+        maximize: bool,
+        first: Sequence[dict[str, Any]],
+        storage: BaseStorage,
+        rungs: Rungs = NO_RUNGS,
+    ) -> None:
+        self.rungs = rungs
+        self._ladder = Ladder(rungs.at if tune.pruner == "asha" else (), tune.reduction_factor, maximize)
+        self._name, self._space, self._tune, self._maximize = name, space, tune, maximize
+        self._conditional, self._size = conditional(space), size(space)
+        directions = ["maximize" if maximize else "minimize", *("minimize" for _ in tune.objectives)]
+        self._stored = optuna.create_study(
+            study_name=name, storage=storage, directions=directions, load_if_exists=True, sampler=Unused()
+        )
+        attributes = self._stored.user_attrs
+        # An extended study keeps what it was begun with.
+        self.startup: int = attributes.get("startup_trials") or startup_trials(tune)
+        if "startup_trials" not in attributes:
+            self._stored.set_user_attr("startup_trials", self.startup)
+        self._first: list[dict[str, Any]] = attributes.get(FIRST) or list(first)
+        if FIRST not in attributes and len(first) > 1:
+            self._stored.set_user_attr(FIRST, self._first)
+        storage_ = optuna.create_study(study_name=name, directions=directions, sampler=Unused())._storage
+        self._memory = Sampled(name, storage_, Unused(), make_pruner(tune, rungs))
+        for trial in self._stored.get_trials(deepcopy=False):
+            self._memory.add_trial(trial)
+        self._copy_attributes(self._stored, self._memory)
+        self._handles: dict[int, optuna.Trial] = {}
+        self._keys: dict[tuple[Any, ...], int] = {}
+        # What was counted over all trials: `tried` and `complete`; None after one of them has changed.
+        self._tried: int | None = None
+        self._best_first: list[FrozenTrial] | None = None
+        for trial in self.all():
+            self._keys.setdefault(self._key(trial.params), trial.number)
+
+    def all(self) -> list[FrozenTrial]:
+        """Every trial."""
+        trials: list[FrozenTrial] = self._memory.get_trials(deepcopy=False)
+        return trials
+
+    def suggestion(self, number: int) -> Suggestion:
+        """The configuration of a trial that exists."""
+        trial = self.trial(number)
+        values = {key: self._space[key].decode(value) for key, value in trial.params.items()}
+        return Suggestion(trial.number, values, trial.user_attrs.get(DUPLICATE))
+
+    @property
+    def tried(self) -> int:
+        """Configurations tried or being tried; duplicates cost nothing and do not count."""
+        if self._tried is None:
+            self._tried = sum(not {DUPLICATE, SKIPPED} & trial.user_attrs.keys() for trial in self.all())
+        return self._tried
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing new can be suggested: an empty space after one trial, a finite one when all was tried."""
+        return self._size is not None and len(self._keys) >= self._size
+
+    @property
+    def full(self) -> bool:
+        """Whether as many configurations are tried as asked, or as there are."""
+        return self.exhausted or (self._tune.trials is not None and self.tried >= self._tune.trials)
+
+    @property
+    def over(self) -> bool:
+        """Whether, besides, no paused one may go on, as things stand."""
+        return self.full and not self._promotable()
+
+    @property
+    def planned(self) -> int | None:
+        """Configurations that this cell will have tried; None: as many as other limits allow."""
+        return planned_trials(self._space, self._tune)
+
+    @property
+    def endless(self) -> bool:
+        """Whether nothing but time ends it."""
+        return self.planned is None and not self.full
+
+    @property
+    def left(self) -> int:
+        """Configurations still to try; paused ones that go on count once more, and what only time limits does not."""
+        return self.promotable + (0 if self.full else max(0, (self.planned or 0) - self.tried))
+
+    @property
+    def promotable(self) -> int:
+        """How many paused configurations go on before a new one is tried."""
+        return len(self._promotable())
+
+    @property
+    def startable(self) -> int:
+        """Trials that could start now, whatever others find, as far as can be said."""
+        return self.left
+
+    @property
+    def unhurried(self) -> int:
+        """Trials that could start now without the sampler missing what those before them find.
+
+        A sampler that learns draws its first trials at random, so those can start at once; then each waits for the
+        last.
+        """
+        if self._tune.sampler in ("random", "qmc", "grid"):
+            return self.startable
+        going, left = self.promotable, self.left
+        # A repeated trial teaches the sampler like any other.
+        return going + min(left - going, max(self.startup - len(self.all()), 0 if self._under_way else 1))
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether a trial is to be waited for."""
+        return any(not trial.state.is_finished() and not self._ladder.paused(_standing(trial)) for trial in self.all())
+
+    @property
+    def settled(self) -> bool:
+        """Whether it can be said what is confirmed once this cell's own trials have ended."""
+        return self._last() is None
+
+    @property
+    def finalist(self) -> bool:
+        """Whether the best configuration of this cell is confirmed, as far as is known."""
+        return True
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """Ids of the cells with which this one shares its budget, itself included; empty: with none."""
+        return ()
+
+    def watch(self, gave_up: Callable[[], bool]) -> None:
+        """Take a way to ask whether the cell was given up."""
+
+    def close(self) -> None:
+        """Take note that nothing more is tried, for now."""
+
+    def ask(self) -> Suggestion:
+        """Suggest the next configuration and write it down. One that is paused and may go on comes before a new one."""
+        return self._promote(waiting[0]) if (waiting := self._promotable()) else self._ask()
+
+    def last(self) -> Suggestion | None:
+        """A paused configuration that goes on after all was tried, for none has come to a usable end; None if one has.
+
+        None, too, while others run, or if it is another cell's.
+        """
+        return None if (number := self._last()) is None else self._promote(number)
+
+    def limit(self, number: int) -> int | None:
+        """The amount of the resource up to which a trial may run; None to its end."""
+        return self._ladder.limit(_standing(self.trial(number)))
+
+    def paused(self) -> list[int]:
+        """The numbers of the trials that wait at their limit."""
+        return [standing.number for standing in self._standings() if self._ladder.paused(standing)]
+
+    def _standings(self) -> list[Standing]:
+        own = (trial for trial in self.all() if DUPLICATE not in trial.user_attrs and SKIPPED not in trial.user_attrs)
+        return [_standing(trial) for trial in own] if self._ladder.rungs else []
+
+    def _promotable(self) -> list[int]:
+        return self._ladder.promotable(self._standings())
+
+    def _last(self) -> int | None:
+        return None if self.complete() else self._ladder.last(self._standings())
+
+    def _promote(self, number: int) -> Suggestion:
+        self._note(number, LEVEL, _standing(self.trial(number)).level + 1)
+        return self.suggestion(number)
+
+    def _note(self, number: int, name: str, value: Any) -> None:
+        """Write a trial's attribute down."""
+        for study in (self._memory, self._stored):
+            trial_id = study.get_trials(deepcopy=False)[number]._trial_id
+            study._storage.set_trial_user_attr(trial_id, name, value)
+
+    def pending(self) -> Suggestion | None:
+        """A configuration that was suggested for this cell while another one asked."""
+        return None
+
+    def _ask(self) -> Suggestion:
+        number = len(self.all())
+        if (fixed := self._fixed(number)) is not None:
+            self._memory.enqueue_trial(fixed)
+        self._memory.sampler = make_sampler(
+            self._tune,
+            seed_of(self._tune.seed, self._name, number),
+            self.startup,
+            seed_of(self._tune.seed, self._name, 0),
+            self._conditional,
+        )
+        self._memory.judged = frozenset(trial.number for trial in self._standings() if trial.values and not trial.over)
+        handle = self._sample()
+        self._memory.sampler, self._memory.judged = Unused(), frozenset()
+        distributions = {key: self._space[key].distribution for key in handle.params}
+        key = self._key(handle.params)
+        attributes = {DUPLICATE: self._keys[key]} if key in self._keys else {}
+        for name, value in attributes.items():
+            handle.set_user_attr(name, value)
+        self._handles[number] = handle
+        self._tried = None
+        self._keys.setdefault(key, number)
+        self._copy_attributes(self._memory, self._stored)
+        self._stored.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=handle.params,
+                distributions=distributions,
+                user_attrs=attributes,
+                # An evolutionary sampler notes with each trial which generation it is of.
+                system_attrs=dict(self.all()[number].system_attrs) if self._tune.sampler == "nsga2" else None,
+            )
+        )
+        return self.suggestion(number)
+
+    def _sample(self) -> optuna.Trial:
+        if not self._conditional:
+            return self._memory.ask({key: entry.distribution for key, entry in self._space.items()})
+        handle = self._memory.ask()
+        values: dict[str, Any] = {}
+        for key, entry in self._space.items():
+            if entry.active(values):
+                values[key] = handle._suggest(key, entry.distribution)
+        return handle
+
+    def _fixed(self, number: int) -> dict[str, Any] | None:
+        """What a trial must be, wholly or in part; None leaves all to the sampler."""
+        if number < len(self._first):
+            return self._first[number]
+        if self._tune.sampler == "grid" or self._repeats() >= REPEATS:
+            return self._unseen(self._space)
+        return None
+
+    def _unseen(self, space: Mapping[str, Parameter]) -> dict[str, Any]:
+        """A configuration of a finite space that was not suggested yet, in an order that only the seed decides."""
+        grid = list(configurations(space))
+        random.Random(seed_of(self._tune.seed, self._name, 0)).shuffle(grid)
+        return next(values for values in grid if self._key(values) not in self._keys)
+
+    def _repeats(self) -> int:
+        """How many suggestions in a row, up to the last, repeated an earlier one; 0 in a space that has no end."""
+        if self._size is None:
+            return 0
+        return sum(1 for _ in itertools.takewhile(lambda trial: DUPLICATE in trial.user_attrs, reversed(self.all())))
+
+    @staticmethod
+    def _copy_attributes(source: optuna.Study, target: optuna.Study) -> None:
+        """Carry over what a sampler notes about the whole study (the quasi-random one, its place in the sequence)."""
+        old = target._storage.get_study_system_attrs(target._study_id)
+        for key, value in source._storage.get_study_system_attrs(source._study_id).items():
+            if old.get(key) != value:
+                target._storage.set_study_system_attr(target._study_id, key, value)
+
+    def tell(
+        self,
+        number: int,
+        value: float | None,
+        pruned: bool = False,
+        costs: Sequence[float] = (),
+        excess: Mapping[str, float] | None = None,
+    ) -> None:
+        """Say how a trial ended.
+
+        Args:
+            number: of the trial.
+            value: its validation metric, None for a failure.
+            pruned: whether it was ended early.
+            costs: those of `tune.objectives`, in that order.
+            excess: by constraint, how far it is above its limit; 0 or less keeps it.
+        """
+        values = None if value is None else [value, *costs]
+        if values is not None and not all(map(math.isfinite, values)):
+            values = None
+        finished = TrialState.FAIL if values is None else TrialState.COMPLETE
+        state = TrialState.PRUNED if pruned else finished
+        for study in (self._memory, self._stored):
+            for name, amount in (excess or {}).items():
+                optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id).set_constraint(name, amount)
+            study.tell(number, None if values is None or pruned else values, state=state)
+        self._handles.pop(number, None)
+        self._tried = self._best_first = None
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """Note a score on the way; what is known of that step stays."""
+        if step not in (known := self.all()[number].intermediate_values):
+            if known:  # for what a pruner notes at each step; its answer is none yet, for others may have to report
+                self.hopeless(number)
+            self._handle(number).report(value, step)
+            stored = self._stored.get_trials(deepcopy=False)[number]
+            self._stored._storage.set_trial_intermediate_value(stored._trial_id, step, value)
+
+    def hopeless(self, number: int) -> bool:
+        """Whether a trial should be ended, by what was reported; what a pruner notes of it, such as its rung, stays."""
+        hopeless = bool(self._handle(number).should_prune())
+        stored = self._stored.get_trials(deepcopy=False)[number]
+        for key, value in self.all()[number].system_attrs.items():
+            if stored.system_attrs.get(key) != value:
+                self._stored._storage.set_trial_system_attr(stored._trial_id, key, value)
+        return hopeless
+
+    def _handle(self, number: int) -> optuna.Trial:
+        if number not in self._handles:
+            self._handles[number] = optuna.Trial(self._memory, self.all()[number]._trial_id)
+        return self._handles[number]
+
+    def told(self, number: int) -> bool:
+        """Whether the trial has ended."""
+        return bool(self.trial(number).state.is_finished())
+
+    def complete(self) -> list[FrozenTrial]:
+        """Trials with a value that keep every constraint, best first; among equals the earliest."""
+        if self._best_first is not None:
+            return self._best_first
+        done = [
+            trial
+            for trial in self.all()
+            if trial.state == TrialState.COMPLETE
+            and DUPLICATE not in trial.user_attrs
+            and all(amount <= 0 for amount in trial.constraints.values())
+        ]
+        sign = -1 if self._maximize else 1
+        self._best_first = sorted(done, key=lambda trial: (sign * trial.values[0], trial.number))
+        return self._best_first
+
+    def trial(self, number: int) -> FrozenTrial:
+        """A trial by its number."""
+        return self.all()[number]
+
+    @staticmethod
+    def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(sorted(params.items()))
+
+
+def _standing(trial: FrozenTrial) -> Standing:
+    return Standing(
+        trial.number, trial.intermediate_values, int(trial.user_attrs.get(LEVEL, 0)), trial.state.is_finished()
+    )

@@ -1,0 +1,234 @@
+"""Label texts with a saved model: `python -m harness.predict <model dir> file.csv`, or `load(dir).predict(texts)`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.command import command
+from harness.errors import HarnessError
+from harness.records.locate import find_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+CACHE = "~/.cache/harness"
+OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")  # suffixes of what is written
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A saved model, ready to use.
+
+    Attributes:
+        labels: the C class names.
+        pairs: whether it was trained on pairs of texts.
+        classifier, tokenizer, max_length, device: what it computes with.
+    """
+
+    labels: tuple[str, ...]
+    pairs: bool
+    classifier: Any
+    tokenizer: Any
+    max_length: int
+    device: str
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[str]:
+        """Give the most probable label of each text."""
+        return [self.labels[index] for index in self.probabilities(texts, pairs).argmax(axis=1)]
+
+    def probabilities(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
+        """Give the probability of each class: (n, C), columns in the order of `labels`.
+
+        Args:
+            texts: n texts.
+            pairs: n second texts, for a model of text pairs.
+
+        Raises:
+            HarnessError: there are second texts for a model of single texts, or none for a model of pairs.
+        """
+        import numpy as np
+        import torch
+
+        from harness.data import Split
+        from harness.data.examples import Examples
+        from harness.data.tokenization import encode
+        from harness.models.inference import over_all, softmax
+        from harness.models.input_limits import check_ids
+
+        if self.pairs != (pairs is not None) or (pairs is not None and len(pairs) != len(texts)):
+            needs = "two texts a row: predict(texts, pairs)" if self.pairs else "one text a row: predict(texts)"
+            raise HarnessError(f"This model takes {needs}.")
+        if isinstance(texts, str):
+            raise HarnessError("predict takes a list of texts, not one text: predict([text]).")
+        if not len(texts):
+            return np.zeros((0, len(self.labels)), dtype=np.float32)
+        rows = np.arange(len(texts))
+        split = Split("predict", list(texts), None if pairs is None else list(pairs), rows, rows)
+        tokens = encode(split, self.tokenizer, self.max_length)
+        check_ids(tokens.ids, self.classifier.backbone, self.tokenizer, "the model")
+        examples = Examples(
+            tokens,
+            np.zeros(len(texts), dtype=np.int64),
+            self.tokenizer.pad_token_id or 0,
+        )
+        return softmax(over_all(self.classifier, examples, 64, torch.device(self.device), "fp32"))
+
+
+def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CACHE) -> Predictor:
+    """Load a saved model.
+
+    Args:
+        directory: the folder `model` of a run.
+        device: auto | cpu | cuda | mps.
+        cache_dir: where digests of large files are remembered.
+
+    Raises:
+        HarnessError: it is not a saved model, or its backbone is not found or not the one that was adapted.
+    """
+    # Descriptions are read first: a wrong directory is told before torch is imported.
+    from harness.serving.saved_model import load_classifier, read_description
+
+    directory = Path(directory)
+    facts = read_description(directory)
+    from harness.models import ResolvedModel
+    from harness.models.classifier import load_tokenizer
+    from harness.system.machine import check_device
+
+    where = check_device(device)
+    classifier = load_classifier(directory, facts, cache_dir).to(where)
+    tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model"))
+    return Predictor(tuple(facts["labels"]), facts["pairs"], classifier, tokenizer, facts["max_length"], where)
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; give its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.predict", description="Label the texts of a file with a saved model."
+    )
+    parser.add_argument("model", help="directory of a saved model, of the run that saved it, or <study>/<cell>/<run>")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
+    parser.add_argument(
+        "file", type=Path, help="texts: CSV, TSV, JSONL, JSON, Parquet, Arrow or ARFF by the suffix, also compressed"
+    )
+    parser.add_argument(
+        "--text", action="append", metavar="COLUMN", help="column of the text (default: text); twice for text pairs"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"where to write: {', '.join(OUTPUTS)} (default: FILE.predictions.csv)",
+    )
+    parser.add_argument(
+        "--format", metavar="FORMAT", help="of the texts' file: as task.format (default: by the suffix)"
+    )
+    parser.add_argument("--encoding", default="utf-8", help="of the texts' file: as task.encoding (default: utf-8)")
+    parser.add_argument("--separator", metavar="CHARACTER", help="between fields: as task.separator; tab for a tab")
+    parser.add_argument(
+        "--columns", metavar="NAME,NAME", help="names of the columns of a file without a header: as task.columns"
+    )
+    parser.add_argument(
+        "--no-quoting", action="store_true", help="double quotes enclose nothing: as task.quoting=false"
+    )
+    parser.add_argument("--device", default="auto", help="auto | cpu | cuda | mps")
+    parser.add_argument("--cache-dir", default=CACHE, help=f"default: {CACHE}")
+    options = parser.parse_args(arguments)
+    output = options.output or _beside(options.file)
+    how = {
+        "format": options.format,
+        "encoding": options.encoding,
+        "separator": options.separator,
+        "columns": options.columns.split(",") if options.columns else None,
+        "quoting": not options.no_quoting,
+    }
+    model = find_model(options.model, options.runs_dir)
+    count = predict_file(model, options.file, options.text or ["text"], output, options.device, options.cache_dir, how)
+    sys.stdout.write(f"{count} rows written to {output}\n")
+    return 0
+
+
+def predict_file(
+    directory: Path,
+    file: Path,
+    columns: list[str],
+    output: Path,
+    device: str = "auto",
+    cache_dir: str | Path = CACHE,
+    how: Mapping[str, Any] | None = None,
+) -> int:
+    """Label the rows of a file: its columns, then `prediction` and a `probability: <label>` column a class.
+
+    Rows keep their number and order, and values are written as they were read. In CSV and TSV files, a text that a
+    spreadsheet would take for a formula begins with an apostrophe; a number does not.
+
+    Args:
+        directory: of the saved model.
+        file: the texts, in a format that training reads as well.
+        columns: names of the text column, or of two.
+        output: where to write, in the format of its suffix.
+        device: auto | cpu | cuda | mps.
+        cache_dir: where digests of large files are remembered.
+        how: fields of `harness.data.readers.file_formats.FileFormat`, where they are not the defaults.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        HarnessError: anything about the model, the file or its columns.
+    """
+    from harness.data.readers.whole_table import read_texts, write_table
+    from harness.serving.saved_model import read_description
+
+    facts = read_description(directory)
+    expected = 2 if facts["pairs"] else 1
+    if len(columns) != expected:
+        raise HarnessError(
+            f"This model takes {expected} text column{'s' * (expected > 1)}, not {len(columns)}: --text COLUMN."
+        )
+    if output.suffix.lower() not in OUTPUTS:
+        raise HarnessError(f"--output {output} must end in one of {', '.join(OUTPUTS)}, which says its format.")
+    table, texts = read_texts(file, columns, how or {})
+    if output.resolve() == file.resolve():
+        raise HarnessError(f"--output {output} would overwrite the texts: name another file.")
+    if not os.access(output.parent, os.W_OK):
+        raise HarnessError(f"{output.parent} cannot be written to: name another file with --output.")
+    added = ["prediction", *(f"probability: {label}" for label in facts["labels"])]
+    spread = output.suffix.lower() in (".csv", ".tsv")  # for spreadsheets
+    if not spread:
+        twice = {name for name in table.names if table.names.count(name) > 1}
+        if twice:
+            raise HarnessError(f"{file.name} has several columns named {sorted(twice)[0]!r}: write to a .csv file.")
+    if taken := [name for name in added if name in table.names]:
+        raise HarnessError(f"{file.name} has a column {taken[0]!r} already, which would stand twice: rename it.")
+    predictor = load(directory, device, cache_dir)
+    probabilities = predictor.probabilities(texts[0], texts[1] if facts["pairs"] else None)
+    labels = [predictor.labels[index] for index in probabilities.argmax(axis=1)]
+    scores: list[list[Any]] = [[round(float(value), 6) for value in column] for column in probabilities.T]
+    if spread:
+        scores = [[f"{value:.6f}" for value in column] for column in scores]
+    write_table(output, [*table.names, *added], [*table.columns, labels, *scores])
+    return len(labels)
+
+
+def _beside(file: Path) -> Path:
+    """`texts.csv.gz` -> `texts.predictions.csv`."""
+    from harness.data.readers.containers import SUFFIXES
+
+    name = file.with_suffix("") if file.suffix.lower() in SUFFIXES else file
+    return name.with_name(f"{name.stem}.predictions.csv")
+
+
+if __name__ == "__main__":
+    from harness.system.resources import usable_cores
+
+    # Read by torch when it loads, which by itself sees no CPU quota.
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    sys.exit(main())

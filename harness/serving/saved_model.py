@@ -1,0 +1,184 @@
+"""An adapted model on disk: what a run writes and `harness.predict` loads.
+
+    model/
+      harness.json         labels, pooling, longest input, which backbone (with its digest), which method and which
+                           files of weights; where a method put layers into the backbone or keeps training rows, how
+                           many and where
+      head.safetensors     the classification head
+      adapter/             PEFT's own format, for methods that adapt by an adapter
+      backbone.safetensors the changed tensors, for methods that change the backbone itself
+      tokenizer files
+The pretrained backbone itself is not copied: it is found again by name or path, and its digest must match.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import harness
+from harness.errors import HarnessError
+from harness.methods.base import Hooks
+from harness.models import Model, ResolvedModel
+from harness.records.files import write_json
+
+if TYPE_CHECKING:
+    from harness.models.classifier import Classifier
+
+FORMAT = 1  # of harness.json; raised when a key changes its meaning
+DESCRIPTION = "harness.json"
+
+
+def save_model(directory: Path, classifier: Classifier, hooks: Hooks, tokenizer: Any, facts: dict[str, Any]) -> int:
+    """Write an adapted model, whole or not at all.
+
+    Args:
+        directory: `model/` of a run; replaced if it exists.
+        classifier: the trained classifier.
+        hooks: knows the method's own format.
+        tokenizer: what goes with the backbone.
+        facts: the rest of harness.json, see `describe`.
+
+    Returns:
+        Bytes of what the method added: head, adapter, changed tensors; the tokenizer does not count.
+    """
+    from safetensors.torch import save_file
+
+    from harness.models.heads import Neighbours
+
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        head = {name: p.detach().cpu().contiguous() for name, p in classifier.head_parameters()}
+        save_file(head, temporary / "head.safetensors")
+        changed = {
+            name: p.detach().cpu().contiguous() for name, p in classifier.trainable().items() if name not in head
+        }
+        if changed and not hooks.save(classifier, temporary / "adapter"):
+            save_file(changed, temporary / "backbone.safetensors")
+        size = sum(file.stat().st_size for file in temporary.rglob("*.safetensors"))
+        tokenizer.save_pretrained(str(temporary))
+        built: dict[str, Any] = {"inserted": hooks.inserted()} if hooks.inserted() else {}
+        if isinstance(voters := classifier.head, Neighbours):
+            built["neighbours"] = {"rows": len(voters.bank), "k": voters.k, "temperature": voters.temperature}
+        built["weights"] = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*.safetensors"))
+        write_json(temporary / DESCRIPTION, facts | built | {"format": FORMAT, "harness": harness.__version__})
+        shutil.rmtree(directory, ignore_errors=True)
+        temporary.rename(directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return size
+
+
+def describe(
+    model: Model, resolved: ResolvedModel, labels: tuple[str, ...], max_length: int, pairs: bool, task: str, method: str
+) -> dict[str, Any]:
+    """Gather what harness.json says besides its format."""
+    return {
+        "task": task,
+        "method": method,
+        "labels": list(labels),
+        "pairs": pairs,
+        "max_length": max_length,
+        "model": asdict(model),
+        "digest": resolved.digest,
+        "source": resolved.source,
+    }
+
+
+def read_description(directory: Path) -> dict[str, Any]:
+    """Read harness.json.
+
+    Raises:
+        HarnessError: the directory is not a saved model.
+    """
+    if not directory.is_dir():
+        raise HarnessError(f"{directory} is not a directory. A saved model is the folder `model` of a run's directory.")
+    file = directory / DESCRIPTION
+    if not file.is_file():
+        inner = directory / "model"
+        hint = f" Did you mean {inner}?" if (inner / DESCRIPTION).is_file() else ""
+        raise HarnessError(f"{directory} is not a saved model: it has no {DESCRIPTION}.{hint}")
+    try:
+        facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        written = facts["format"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise HarnessError(f"{file} cannot be read ({error}): the model has to be saved again.") from error
+    if written != FORMAT:
+        raise HarnessError(f"{file} has format {written}; this version of harness reads format {FORMAT}.")
+    return facts
+
+
+def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Path) -> Classifier:
+    """Rebuild a saved classifier, in eval mode, on the CPU.
+
+    Args:
+        directory: of the saved model.
+        facts: from `read_description`.
+        cache_dir: where digests are remembered.
+
+    Raises:
+        HarnessError: the backbone is not found or is not the one that was adapted, or files are missing.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from harness.models.classifier import Classifier, load_backbone
+    from harness.models.heads import Neighbours
+    from harness.models.loading import FAILURES, brief
+    from harness.models.pooling import width
+
+    known = {field.name for field in fields(Model)}
+    model = Model(**{key: value for key, value in facts["model"].items() if key in known})
+    resolved = model.resolve(cache_dir)
+    if resolved.digest != facts["digest"]:
+        raise HarnessError(
+            f"{directory} adapts another backbone than the one found for model={model.name} ({resolved.source}): "
+            f"its digest is {resolved.digest[:12]}, not {facts['digest'][:12]}. Get the one that was used: "
+            f"{facts['source']}."
+        )
+    if lacks := [name for name in facts.get("weights", ()) if not (directory / name).is_file()]:
+        raise HarnessError(f"{directory} is not whole: it lacks {', '.join(lacks)}. Copy it again, whole.")
+    classes = len(facts["labels"])
+    classifier = Classifier(load_backbone(resolved, model.pooling, classes), model.pooling, classes)
+    if inserted := facts.get("inserted"):
+        from harness.methods.bottleneck_adapters import insert
+
+        insert(classifier.backbone, **inserted)
+    if voters := facts.get("neighbours"):
+        classifier.head = Neighbours(size=width(classifier.backbone), classes=classes, **voters)
+    if (directory / "adapter").is_dir():
+        from peft import PeftModel
+
+        # Among others PEFT takes AdaLoRA's pattern of ranks, which it applies, for one of LoRA's, which it ignores.
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            try:
+                classifier.backbone = PeftModel.from_pretrained(classifier.backbone, str(directory / "adapter"))
+            except FAILURES as error:
+                raise HarnessError(
+                    f"The adapter in {directory} cannot be loaded ({brief(error)}): save the model again."
+                ) from error
+        if any("missing adapter keys" in str(each.message) for each in said):
+            raise HarnessError(f"The adapter in {directory} lacks weights, which would be new: save the model again.")
+    tensors: dict[str, Any] = {}
+    try:
+        for name in ("head.safetensors", "backbone.safetensors"):
+            if (directory / name).is_file():
+                tensors |= load_file(directory / name)
+        unknown = classifier.load_state_dict(tensors, strict=False).unexpected_keys
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise HarnessError(f"The weights in {directory} cannot be loaded ({error}): save the model again.") from error
+    missing = {name for name, _ in classifier.head_parameters()} - set(tensors)
+    if unknown or missing:
+        raise HarnessError(
+            f"The weights in {directory} do not fit: missing {sorted(missing)}, unknown {sorted(unknown)}. "
+            "Save the model again."
+        )
+    return classifier.eval()

@@ -1,0 +1,141 @@
+"""Seeds only where the ranking is unresolved: the planned looks, replayed over what there is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.statistics.alpha_spending import spend
+from harness.statistics.comparison import Comparison, Verdict, compare
+from harness.statistics.variance_components import Scores
+
+State = Literal["resolved", "more", "cap"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the data.
+
+    Attributes:
+        seeds: number of seeds that it used of each cell.
+        alpha: the error rate that it may use.
+        comparison: what it saw.
+    """
+
+    seeds: tuple[int, ...]
+    alpha: float
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """Where adaptive replication stands.
+
+    Attributes:
+        looks: those that were taken.
+        verdicts: one a cell: from the look that reached it, else from the last; all unresolved before the first look.
+        wanted: seeds that each cell should have for the next look; what it has where nothing is to be added.
+        state: "resolved": every cell has its verdict; "more": `wanted` says what the next look needs; "cap": no planned
+            look is left, or none could add anything.
+    """
+
+    looks: tuple[Look, ...]
+    verdicts: tuple[Verdict, ...]
+    wanted: tuple[int, ...]
+    state: State
+
+
+def sequential(
+    cells: Sequence[Scores],
+    plan: Sequence[int],
+    margin: float,
+    alpha: float = 0.05,
+    capped: Sequence[bool] | None = None,
+    span: float = math.inf,
+) -> Sequential:
+    """Replay the planned looks: a function of the scores alone, so a resumed study decides as the first did.
+
+    Look j sees the first plan[j] seeds of the cells that are still in question and, of the others, what they had when
+    their question was settled. It tests at its share of alpha (`spend`), so the looks together err at most at alpha
+    although seeds are added until the verdicts are reached (Lan & DeMets 1983). The limits of all looks hold together,
+    so each look goes on from those before it, and a verdict that was reached stands, or becomes surer.
+    After a look, more seeds go to the unresolved cells and to those that keep them unresolved; never to a cell whose
+    seeds gave identical scores.
+
+    Args:
+        cells: K arrays (S_k, n) of scores, seeds in the order in which they were planned.
+        plan: seeds of a cell at each look, rising; at least 1 look.
+        margin, alpha, span: see `compare`.
+        capped: cells that get no more seeds whatever is wanted, because theirs failed or the study has ended; they take
+            part with what they have. None: no cell.
+
+    Raises:
+        HarnessError: the plan does not rise from at least 1, or what `compare` refuses.
+    """
+    if not plan or plan[0] < 1 or any(after <= before for before, after in pairwise(plan)):
+        raise HarnessError(f"The looks must be planned at rising numbers of seeds, not at {list(plan)}.")
+    have = np.array([len(scores) for scores in cells])
+    if len(cells) == 1:  # nothing to compare with
+        return Sequential((), compare(cells, margin, alpha).verdicts, _ints(have), "resolved")
+    # Judged by the first look's seeds alone, so that later ones change nothing that was decided.
+    fixed = np.array([_identical(scores[: max(plan[0], 2)]) for scores in cells])
+    ended = np.array(capped if capped is not None else [False] * len(cells), dtype=bool)
+    alphas = spend(alpha, [each / plan[-1] for each in plan])
+    looks: list[Look] = []
+    verdicts: list[Verdict] = []
+    used = np.zeros(len(cells), dtype=int)
+    active = np.ones(len(cells), dtype=bool)
+    for target, share in zip(plan, alphas, strict=True):
+        wanted = np.where(active, np.maximum(used, target), used)
+        # Identical seeds tell no more by being many; a first look needs them only to be there.
+        short = (have < wanted) & ~fixed & ~ended
+        if short.any():
+            verdicts = verdicts or _unresolved(cells, margin, share, span)
+            return Sequential(tuple(looks), tuple(verdicts), _ints(np.where(short, wanted, have)), "more")
+        used = np.minimum(wanted, have)
+        seen = [scores[:count] for scores, count in zip(cells, used, strict=True)]
+        comparison = compare(seen, margin, share, looks[-1].comparison if looks else None, span)
+        looks.append(Look(_ints(used), share, comparison))
+        before = verdicts or comparison.verdicts
+        verdicts = [_standing(old, new) for old, new in zip(before, comparison.verdicts, strict=True)]
+        open_cells = np.array([verdict.word == "unresolved" for verdict in verdicts])
+        if not open_cells.any():
+            return Sequential(tuple(looks), tuple(verdicts), _ints(have), "resolved")
+        active = _contenders(comparison, open_cells, verdicts) & ~fixed & ~(ended & (have <= used))
+        if not active.any():
+            break
+    return Sequential(tuple(looks), tuple(verdicts), _ints(have), "cap")
+
+
+def _standing(old: Verdict, new: Verdict) -> Verdict:
+    """Keep what was reached; what holds can become surer: a cell that is not worse may turn out to be better."""
+    surer = old.word == "unresolved" or (old.word, new.word) == ("not worse", "better")
+    return new if surer else replace(new, word=old.word)
+
+
+def _contenders(comparison: Comparison, open_cells: np.ndarray, verdicts: Sequence[Verdict]) -> np.ndarray:
+    """Unresolved cells, and the cells that could still be better than one of them by the margin or more."""
+    found = open_cells.copy()
+    for k in np.flatnonzero(open_cells):
+        for other, difference in enumerate(comparison.differences[k]):
+            if difference and verdicts[other].word != "worse" and difference.least <= -comparison.margin:
+                found[other] = True
+    return found
+
+
+def _identical(scores: Scores) -> bool:
+    return len(scores) > 1 and bool((scores == scores[0]).all())
+
+
+def _unresolved(cells: Sequence[Scores], margin: float, alpha: float, span: float) -> list[Verdict]:
+    return [replace(verdict, word="unresolved") for verdict in compare(cells, margin, alpha, None, span).verdicts]
+
+
+def _ints(values: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(each) for each in values)

@@ -1,0 +1,196 @@
+"""How far a cell of a study is, counted from sweep.yaml, choices.json and the records of its runs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.records.ranking import keeps, rank
+from harness.records.record import Record
+from harness.records.signature import race_of
+
+
+@dataclass(frozen=True)
+class CellStatus:
+    """How far a cell is. Counts are of runs.
+
+    Attributes:
+        state: waiting | tuning | confirming | done | failed; `failed` is a cell that was given up.
+        tuned: trials that have ended.
+        trials: how many there will be; None as many as the seconds allow.
+        confirmed: confirmation runs of the chosen configuration that have ended; of single runs, those that have.
+        seeds: how many there will be.
+        paused: runs that wait at a rung until it is decided who goes on.
+        interrupted: runs that nobody executes now; they go on from their checkpoints.
+        best: the best validation score so far, a fraction.
+    """
+
+    id: str
+    state: str
+    tuned: int
+    trials: int | None
+    confirmed: int
+    seeds: int
+    running: int
+    queued: int
+    failed: int
+    paused: int
+    interrupted: int
+    metric: str
+    best: float | None
+
+
+def cells(
+    asked: Mapping[str, Any], choices: Mapping[str, Any], records: Mapping[str, Record], doing: Mapping[str, str]
+) -> list[CellStatus]:
+    """Count each cell of a study, in the order in which they were asked.
+
+    Args:
+        asked: sweep.yaml; {} for single runs.
+        choices: choices.json.
+        records: by `<cell>/<run>`.
+        doing: of the runs that have not ended, by `<cell>/<run>`: running | queued | paused | interrupted.
+    """
+    by_cell: dict[str, dict[str, Record]] = {}
+    for name, record in records.items():
+        by_cell.setdefault(name.split("/")[0], {})[name] = record
+    entries = {str(cell["id"]): cell for cell in asked.get("cells", []) if isinstance(cell, dict) and "id" in cell}
+    names = [*entries, *sorted({*by_cell, *(name.split("/")[0] for name in doing)} - set(entries))]
+    joint = _mapping(asked.get("tune")).get("mode") == "joint"
+    groups: dict[str, list[str]] = {}  # cells that share a budget
+    for cell in names:
+        groups.setdefault(_group(entries.get(cell, {})) if joint and cell in entries else cell, []).append(cell)
+    found = {}
+    for group in groups.values():
+        ended = [r for cell in group for n, r in by_cell.get(cell, {}).items() if n not in doing and r.phase == "tune"]
+        passed = joint and any(cell in choices for cell in group)
+        for cell in group:
+            found[cell] = _cell(
+                cell, entries.get(cell, {}), asked, by_cell.get(cell, {}), doing, _mapping(choices.get(cell)),
+                ended if joint else None, passed,
+            )  # fmt: skip
+    return [found[cell] for cell in names]
+
+
+def _group(entry: Mapping[str, Any]) -> str:
+    """What cells share that a joint study tunes together."""
+    return race_of(entry.get("task"), entry.get("model"), entry.get("variant"))
+
+
+def _cell(
+    cell: str,
+    entry: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    records: Mapping[str, Record],
+    doing: Mapping[str, str],
+    choice: Mapping[str, Any],
+    shared: list[Record] | None,
+    passed: bool,
+) -> CellStatus:
+    """Count one cell.
+
+    Args:
+        shared: tuning runs of all cells that share its budget; None if it has its own.
+        passed: whether such a cell was chosen, so that one without a choice was passed over.
+    """
+    ended = [record for name, record in records.items() if name not in doing]
+    tuned = [record for record in ended if record.phase == "tune"]
+    now = Counter(what for name, what in doing.items() if name.split("/")[0] == cell)
+    metric = str(entry.get("metric") or "")
+    limits = _mapping(_mapping(asked.get("tune")).get("constraints"))
+    best = _best(
+        [record for record in tuned if keeps(record.cost, limits)], metric, entry.get("direction") == "minimize"
+    )
+    if not entry:  # single runs: no budget, nothing to confirm
+        trials: int | None = 0
+        chosen = ended
+        seeds = len(records)
+        over = True
+    else:
+        trials, over = _budget(entry, asked, tuned, shared)
+        over = over or bool(choice) or passed
+        chosen = _confirmed(ended, best, choice)
+        begun = choice.get("signatures") or _mapping(asked.get("confirm")).get("seeds") or []
+        seeds = max(len(begun), len(chosen))  # adaptive replication may have added some
+        if passed and not choice:
+            chosen, seeds = [], 0
+    nothing_worked = over and best is None and bool(entry) and not now
+    state = "waiting"
+    if over and not now and (nothing_worked or len(chosen) >= seeds):
+        state = "failed" if nothing_worked else "done"
+    elif records or now:
+        state = "confirming" if over else "tuning"
+    return CellStatus(
+        id=cell, state=state, tuned=len(tuned),
+        trials=len(tuned) if over and not nothing_worked else trials if trials is None else max(trials, len(tuned)),
+        confirmed=len(chosen), seeds=seeds, running=now["running"], queued=now["queued"],
+        paused=now["paused"], interrupted=now["interrupted"],
+        failed=sum(record.status in ("failed", "lost") for record in ended),
+        metric=metric, best=_value(best, metric),
+    )  # fmt: skip
+
+
+def _budget(
+    entry: Mapping[str, Any], asked: Mapping[str, Any], tuned: list[Record], shared: list[Record] | None
+) -> tuple[int | None, bool]:
+    """How many trials a cell gets (None: as many as the seconds allow), and whether its tuning is over."""
+    tune = _mapping(asked.get("tune"))
+    trials, limit = tune.get("trials"), tune.get("seconds")
+    if shared is not None:  # how much of it goes to one cell cannot be said
+        spent = sum(record.cost.get("total_seconds") or 0.0 for record in shared)
+        return None, (trials is not None and len(shared) >= trials) or (limit is not None and spent >= limit)
+    finite = _size(_mapping(_mapping(entry.get("question")).get("space")))
+    if finite is not None:
+        trials = finite if trials is None else min(trials, finite)
+    spent = sum(record.cost.get("total_seconds") or 0.0 for record in tuned)
+    failures = _mapping(_mapping(entry.get("config")).get("tune")).get("max_failures")
+    failed = [record for record in tuned if record.status in ("failed", "lost")]
+    given_up = failures is not None and len(failed) == len(tuned) >= failures
+    over = (trials is not None and len(tuned) >= trials) or (limit is not None and spent >= limit)
+    return trials, over or given_up
+
+
+def _size(space: Mapping[str, Any]) -> int | None:
+    """How many configurations a space holds, from its distributions as text; None if they cannot be counted."""
+    total = 1
+    for text in space.values():
+        try:
+            content = json.loads(text)
+            attributes = content["attributes"]
+            if content["name"] == "CategoricalDistribution":
+                total *= len(attributes["choices"])
+            elif attributes.get("step"):
+                total *= round((attributes["high"] - attributes["low"]) / attributes["step"] + 1e-9) + 1
+            else:
+                return None
+        except (ValueError, KeyError, TypeError):
+            return None
+    return total
+
+
+def _best(tuned: list[Record], metric: str, minimise: bool) -> Record | None:
+    """The best trial as the study chooses it."""
+    scored = ((r, value) for r in tuned if r.status == "ok" and (value := _value(r, metric)) is not None)
+    found = min(
+        scored, key=lambda each: rank(each[1], _value(each[0], "loss"), each[0].trial or 0, minimise), default=None
+    )
+    return found and found[0]
+
+
+def _confirmed(ended: list[Record], best: Record | None, choice: Mapping[str, Any]) -> list[Record]:
+    """The confirmation runs that belong to the chosen configuration, or without a choice to the best so far."""
+    done = [record for record in ended if record.phase == "confirm"]
+    if choice:
+        return [record for record in done if record.signature in (choice.get("signatures") or [])]
+    return [record for record in done if best is not None and record.hyperparameters == best.hyperparameters]
+
+
+def _value(record: Record | None, metric: str) -> float | None:
+    return record.metrics.get("val", {}).get(metric) if record is not None else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

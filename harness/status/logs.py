@@ -1,0 +1,207 @@
+"""python -m harness.logs <study> <run>: what a run printed, why it failed, and what its job on a cluster said."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.command import command
+from harness.errors import HarnessError, nearest
+from harness.records.files import read_jsonl
+from harness.records.locate import find
+from harness.records.record import CorruptRecord, Record
+from harness.records.run_spec import RunPaths
+from harness.status import discovery
+
+TAIL_LINES = 40  # of each file of a job
+TAIL_BYTES = 2**16
+POLL_SECONDS = 0.5
+LISTED = 8  # names of an ambiguous run that are shown
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")  # colours and what else moves a cursor
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, or 2 where there is no such study or run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.logs", description="Show what a run of a study printed, and why it failed."
+    )
+    parser.add_argument("study", help="a study's name in the directory of studies, or a path")
+    parser.add_argument("run", help="e.g. demo.minilm.lora/trial0003, or any part of it that names one run")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
+    parser.add_argument("--follow", action="store_true", help="go on until the run has ended; Ctrl-C leaves it")
+    parser.add_argument("--slurm", action="store_true", help="also what its Slurm jobs printed themselves")
+    options = parser.parse_args(arguments)
+    directory = find(options.study, options.runs_dir)
+    show(directory, choose(directory, options.run), options.slurm, options.follow)
+    return 0
+
+
+def choose(directory: Path, part: str) -> str:
+    """The one run of a study that is meant, `<cell>/<run>`.
+
+    Its whole name wins over a part at the borders of its words, and that over any other part: `lora/trial0001` is not
+    `adalora/trial0001`.
+
+    Raises:
+        HarnessError: no run is meant, or more than one; names the nearest.
+    """
+    known = sorted(
+        {discovery.run_name(path) for path in (directory / "runs").glob("*/*") if path.is_dir()}
+        | {run for task in discovery.tasks(directory) for run in task.runs}
+    )
+    part = part.strip("/")
+    words = re.compile(rf"(?<![A-Za-z0-9_]){re.escape(part)}(?![A-Za-z0-9_])")
+    meant = (
+        [name for name in known if name == part]
+        or [name for name in known if words.search(name)]
+        or [name for name in known if part.lower() in name.lower()]
+    )
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        more = f" and {len(meant) - LISTED} more" if len(meant) > LISTED else ""
+        raise HarnessError(
+            f"{part!r} names {len(meant)} runs of {directory.name}: {', '.join(meant[:LISTED])}{more}. Give more of it."
+        )
+    if not known:
+        raise HarnessError(f"The study {directory.name} has no run yet.")
+    hint = nearest(part, known)
+    if len(known) > LISTED:
+        hint = f"{hint.split('Known:')[0]}Known: {', '.join(known[:LISTED])} and {len(known) - LISTED} more."
+    raise HarnessError(f"There is no run {part!r} in {directory.name}. {hint}")
+
+
+def show(directory: Path, name: str, slurm: bool, follow: bool) -> None:
+    """Print everything about a run: its state, its log, its losses, its error and, where it helps, its jobs' output."""
+    paths = RunPaths(directory / "runs" / name)
+    jobs = [task for task in discovery.tasks(directory) if name in task.runs]
+    record = _read(paths)
+    _say(f"{name}: {_state(record, jobs)}")
+    seen = _print_from(paths.log, 0)
+    if follow:
+        seen, record = _follow(directory, name, paths, seen, record)
+    elif not seen:
+        _say("It has no log yet." if record is None or record.status == "running" else "It has no log.")
+    for failure in read_jsonl(paths.failures):
+        _say(f"Lost at {failure.get('at')}: {failure.get('reason')}")
+    failed = record is not None and record.status in ("failed", "lost")
+    if record is not None and record.error and record.error not in _text(paths.log):
+        _say(f"{'Note' if record.status == 'running' else 'Error'}: {record.error}")
+    if slurm or failed or not seen:
+        outputs = [path for task in jobs for path in _outputs(directory, task)]
+        for path in outputs:
+            _tail(path)
+        if slurm and not outputs:
+            _say("No output of a Slurm job of this run is there.")
+
+
+def _state(record: Record | None, jobs: Sequence[discovery.Task]) -> str:
+    live = [task for task in jobs if not task.over]
+    where = ""
+    if live:
+        task = live[-1]
+        facts = ", ".join(part for part in (task.state, task.reason, task.node) if part and part != "None")
+        where = f" (job {task.id or task.name}{f': {facts}' if facts else ''})"
+    if record is None:
+        return f"queued{where}" if live else "not started"
+    return f"{record.status}{where if record.status == 'running' else ''}"
+
+
+def _follow(directory: Path, name: str, paths: RunPaths, seen: int, record: Record | None) -> tuple[int, Record | None]:
+    """Print what is added to the log until the run has ended, or nobody is left to end it."""
+    quiet = 0
+    while record is None or record.status == "running":
+        time.sleep(POLL_SECONDS)
+        at = _print_from(paths.log, seen)
+        record = _read(paths)
+        quiet = 0 if at != seen else quiet + 1
+        seen = at
+        if quiet and quiet % 10 == 0 and not _is_alive(directory, name):
+            _say("Nobody executes it now. It goes on when the command that began its study is run again.")
+            break
+    return _print_from(paths.log, seen), record
+
+
+def _is_alive(directory: Path, name: str) -> bool:
+    if not (directory / "sweep.yaml").exists():
+        return True  # a run of its own: only its end will tell
+    if discovery.held(directory):
+        return True
+    return any(name in task.runs and not task.over for task in discovery.tasks(directory))
+
+
+def _print_from(path: Path, start: int) -> int:
+    """Print a file from a byte on; return where it ends. One that was begun anew is printed from its start."""
+    try:
+        with path.open("rb") as file:
+            if path.stat().st_size < start:
+                start = 0
+            file.seek(start)
+            content = file.read()
+    except OSError:
+        return start
+    # A line or a character that is being written comes with the next look.
+    whole = content.rfind(b"\n") + 1
+    sys.stdout.write(_clean(content[:whole].decode("utf-8", errors="replace")))
+    sys.stdout.flush()
+    return start + whole
+
+
+def _outputs(directory: Path, task: discovery.Task) -> list[Path]:
+    """The files that a job's own output went to."""
+    if not task.id:
+        return []
+    logs = directory / "jobs" / "logs"
+    return [path for kind in ("out", "err") for path in sorted(logs.glob(f"{task.id}_*_log.{kind}"))]
+
+
+def _tail(path: Path) -> None:
+    """Print the last lines of a file, under its name."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            file.seek(max(0, size - TAIL_BYTES))
+            lines = _clean(file.read().decode("utf-8", errors="replace")).rstrip().split("\n")
+    except OSError:
+        return
+    if lines == [""]:
+        return
+    part = "" if len(lines) <= TAIL_LINES and size <= TAIL_BYTES else f", its last {min(TAIL_LINES, len(lines))} lines"
+    _say(f"\n--- {path}{part}:")
+    _say("\n".join(lines[-TAIL_LINES:]))
+
+
+def _clean(text: str) -> str:
+    """Text as it would stand on a screen in the end: of a progress bar the last state, and no control characters."""
+    lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+    return "\n".join(_CONTROL.sub("", line) for line in lines)
+
+
+def _read(paths: RunPaths) -> Record | None:
+    try:
+        return Record.read(paths.record)
+    except CorruptRecord as error:
+        _say(str(error))
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

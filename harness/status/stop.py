@@ -1,0 +1,137 @@
+"""python -m harness.stop <study>: end it so that nothing is lost, from any machine that sees its directory."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.command import command
+from harness.errors import HarnessError
+from harness.launch.slurm.submissions import COORDINATOR
+from harness.records.files import atomic, now
+from harness.records.locate import find
+from harness.records.run_spec import STOP, study_argument
+from harness.status import discovery
+
+POLL_SECONDS = 0.25
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 1 if the study was still stopping, 2 where there is no such study."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.stop",
+        description="Stop a study: runs under way write checkpoints, waiting jobs are cancelled. Nothing is lost.",
+    )
+    parser.add_argument("study", help="a study's name in the directory of studies, or a path")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
+    parser.add_argument(
+        "--wait", type=float, default=120, metavar="SECONDS", help="how long to wait for it (default: 120)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        directory = find(options.study, options.runs_dir)
+        return stop(directory, options.wait)
+    except KeyboardInterrupt:
+        _say("Not waiting any longer; the study still stops.")
+        return 1
+
+
+def stop(directory: Path, wait: float) -> int:
+    """Stop a study; return the exit code.
+
+    Args:
+        directory: of the study.
+        wait: seconds to wait for its coordinator to leave.
+    """
+    if not discovery.held(directory):
+        return _stop_jobs(directory)
+    path = directory / STOP
+    try:
+        with atomic(path) as temporary:
+            temporary.write_text(f"{now()}\n", encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(
+            f"{path} cannot be written ({error.strerror or error}), and that file is what asks a study to stop. Mend "
+            "that, or send SIGINT to its coordinator."
+        ) from error
+    if not _wait(directory, wait):
+        _say(
+            f"{directory.name} was asked to stop and is still stopping after {wait:g} s: its runs go on to where they "
+            f"can write a checkpoint. Look again: python -m harness.status {study_argument(directory)}"
+        )
+        return 1
+    path.unlink(missing_ok=True)  # had the study ended by itself meanwhile, the file would stop the next one
+    _say(f"{directory.name} has stopped. {_kept(directory)}")
+    return 0
+
+
+def _stop_jobs(directory: Path) -> int:
+    """Stop what a study without a coordinator may still have in a cluster's queue."""
+    (directory / STOP).unlink(missing_ok=True)  # of an earlier command that did not wait for the end
+    if (directory / "jobs").is_dir() or (directory / COORDINATOR).exists():
+        from harness.launch.slurm.cancel import cancel_study
+
+        job = discovery.coordinator_job(directory)
+        live = any(not task.over for task in discovery.tasks(directory))
+        if cancel_study(directory) and (live or (job is not None and job["state"] not in discovery.ENDED)):
+            _say(
+                f"No coordinator of {directory.name} runs. Its waiting jobs were cancelled; those that run write a "
+                f"checkpoint and end. {_kept(directory)}"
+            )
+            return 0
+    _say(f"Nothing of {directory.name} runs. {_kept(directory)}")
+    return 0
+
+
+def _wait(directory: Path, seconds: float) -> bool:
+    """Wait until nobody holds the study; whether that came."""
+    from harness.formatting.console import new_console
+
+    console = new_console(stderr=True)
+    holder = discovery.read_json(directory / "holder.json")
+    who = f" (process {holder['pid']} on {holder['host']})" if {"pid", "host"} <= set(holder) else ""
+    until = time.monotonic() + seconds
+    with console.status(f"Stopping {directory.name}{who}: its runs write checkpoints ..."):
+        while discovery.held(directory):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(POLL_SECONDS)
+    return True
+
+
+def _kept(directory: Path) -> str:
+    """What is kept, and how to go on."""
+    from harness.status.study_status import survey
+
+    found = survey(directory)
+    ended = sum(found.runs[status] for status in ("ok", "pruned", "failed"))
+    if found.state == "done":
+        return f"It is done: {_count(ended, 'run')}."
+    begun = sum(found.runs[doing] for doing in ("paused", "interrupted", "running"))
+    checkpoints = sum(1 for path in (directory / "runs").glob("*/*/checkpoint") if path.is_dir())
+    parts = [_count(ended, "ended run")] if ended else []
+    if begun:
+        parts.append(_count(begun, "unfinished run") + (f", {checkpoints} with a checkpoint" if checkpoints else ""))
+    kept = f"Kept: {' and '.join(parts)}. " if parts else ""
+    command = (found.coordinator or {}).get("command")
+    if isinstance(command, list) and command:
+        again = f"python -m harness {shlex.join(map(str, command))}"
+        return f"{kept}To go on, run the same command again:\n  {again}"
+    return f"{kept}To go on, run the same command again that began it."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""How far a study is, counted from its files: what `python -m harness.status` shows.
+
+Imports neither torch nor Optuna, so that it answers at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.launch.slurm.submissions import COORDINATOR
+from harness.records.files import last_changed
+from harness.records.record import PAUSED, CorruptRecord, Record
+from harness.status import discovery
+from harness.status.cell_status import CellStatus, cells
+
+SINGLE_QUIET = 600  # seconds without a sign of life after which a single run counts as stopped
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A study at one moment.
+
+    Attributes:
+        state: running | queued | done | stopped.
+        holder: who coordinates it, or died doing so: {pid, host, since}; None if nobody does.
+        coordinator: see `harness.status.discovery.coordinator_job`.
+        runs: number of runs by `ok`, `pruned`, `failed` (lost ones are), `running`, `queued`, `paused` (at a
+            rung, until it is decided who goes on), `interrupted`.
+        looked_at: when the states of `tasks` were asked.
+        failures: the runs that failed, latest first: {run, status, error, ended}.
+        unreadable: runs whose record cannot be read.
+        activity: when a file of it last changed, seconds since the epoch.
+        outcome: outcome.json; None without one.
+    """
+
+    name: str
+    directory: Path
+    state: str
+    holder: dict[str, Any] | None
+    coordinator: dict[str, Any] | None
+    cells: list[CellStatus]
+    runs: dict[str, int]
+    tasks: list[discovery.Task]
+    looked_at: str | None
+    failures: list[dict[str, Any]]
+    unreadable: list[str]
+    activity: float | None
+    outcome: dict[str, Any] | None
+
+
+@dataclass
+class _Runs:
+    """The runs of a study, by `<cell>/<run>`: their records, and what each does now."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+    doing: dict[str, str] = field(default_factory=dict)  # running | queued | paused | interrupted
+    unreadable: list[str] = field(default_factory=list)
+    changed: dict[str, float] = field(default_factory=dict)
+
+
+def survey(directory: Path) -> Survey:
+    """Look at a study, whatever state it is in."""
+    asked = _asked(directory / "sweep.yaml", last_changed(directory / "sweep.yaml"))
+    held = discovery.held(directory)
+    holder = discovery.read_json(directory / "holder.json") or None
+    job = discovery.coordinator_job(directory)
+    tasks = discovery.tasks(directory)
+    runs = _read(directory / "runs")
+    _say_what_runs(runs, tasks, directory, held, holder, single=not asked)
+    standing = cells(asked, _choices(directory), runs.records, runs.doing)
+    queued = job is not None and job["state"] not in discovery.ENDED and not _came_after(holder, job)
+    if held:
+        state = "running"
+    elif queued:
+        state = "queued"
+    elif not asked:  # runs of their own, which nobody coordinates
+        doing = set(runs.doing.values())
+        state = "running" if "running" in doing else "stopped" if doing or not runs.records else "done"
+    else:
+        state = "done" if standing and all(cell.state in ("done", "failed") for cell in standing) else "stopped"
+    failures = [(name, record) for name, record in runs.records.items() if record.status in ("failed", "lost")]
+    failures.sort(key=lambda pair: pair[1].ended or "", reverse=True)
+    finished = Counter(record.status for name, record in runs.records.items() if name not in runs.doing)
+    doing_now = Counter(runs.doing.values())
+    files = ("sweep.yaml", "choices.json", "study.journal", COORDINATOR)
+    times = [*runs.changed.values(), *(last_changed(directory / name) for name in files)]
+    return Survey(
+        name=directory.resolve().name, directory=directory, state=state, holder=holder, coordinator=job, cells=standing,
+        runs={
+            "ok": finished["ok"], "pruned": finished["pruned"], "failed": finished["failed"] + finished["lost"],
+            **{name: doing_now[name] for name in ("running", "queued", "paused", "interrupted")},
+        },
+        tasks=tasks, looked_at=discovery.looked_at(directory),
+        failures=[
+            {"run": name, "status": record.status, "error": record.error, "ended": record.ended}
+            for name, record in failures
+        ],
+        unreadable=runs.unreadable, activity=max(times) or None,
+        outcome=discovery.read_json(directory / "outcome.json") or None,
+    )  # fmt: skip
+
+
+def _read(root: Path) -> _Runs:
+    runs = _Runs()
+    for path in sorted(root.glob("*/*/record.json")):
+        name = discovery.run_name(path.parent)
+        changed = last_changed(path)
+        try:
+            record = _record(path, changed)
+        except CorruptRecord:
+            runs.unreadable.append(name)
+            continue
+        if record is not None:
+            runs.records[name], runs.changed[name] = record, changed
+            if record.status == "running":
+                signs = (path.parent / "metrics.jsonl", path.parent / "log.txt")
+                runs.changed[name] = max(changed, *map(last_changed, signs))
+    return runs
+
+
+@lru_cache(maxsize=20_000)
+def _record(path: Path, changed: float) -> Record | None:
+    """Read a record once for each time it changes, so that a live view costs little."""
+    return Record.read(path)
+
+
+@lru_cache(maxsize=256)
+def _asked(path: Path, changed: float) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) and isinstance(content.get("cells"), list) else {}
+
+
+def _say_what_runs(
+    runs: _Runs, tasks: list[discovery.Task], directory: Path, held: bool, holder: dict[str, Any] | None, single: bool
+) -> None:
+    """Tell the runs that are under way from those that wait in a job and those that nobody executes."""
+    since = discovery.seconds(str((holder or {}).get("since"))) or 0.0
+    now = time.time()
+    for name, record in runs.records.items():
+        if record.status != "running":
+            continue
+        if PAUSED in record.cost:
+            runs.doing[name] = "paused"
+            continue
+        if single:
+            alive = now - runs.changed[name] < SINGLE_QUIET
+        else:
+            # A record that says `running` and is older than the coordinator was left by an earlier one.
+            alive = held and last_changed(directory / "runs" / name / "record.json") >= since - 1
+        runs.doing[name] = "running" if alive else "interrupted"
+    for task in tasks:
+        if task.over:
+            continue
+        for name in task.runs:
+            known = runs.records.get(name)
+            if known is None or (known.status == "running" and task.waiting):
+                runs.doing[name] = "queued"
+            elif known.status == "running" and PAUSED not in known.cost:
+                runs.doing[name] = "running"
+
+
+def _choices(directory: Path) -> dict[str, Any]:
+    """The choices of the last command; those of an earlier one do not count, for this one may have more trials."""
+    path = directory / "choices.json"
+    return discovery.read_json(path) if last_changed(path) >= last_changed(directory / "sweep.yaml") else {}
+
+
+def _came_after(holder: dict[str, Any] | None, job: dict[str, Any]) -> bool:
+    """Whether a coordinator took the study after its job was submitted; an earlier one may have died in its place."""
+    taken, submitted = (discovery.seconds(str(value)) for value in ((holder or {}).get("since"), job.get("submitted")))
+    return holder is not None and (taken is None or submitted is None or taken >= submitted)

@@ -1,0 +1,209 @@
+"""What `python -m harness.status` shows in a terminal."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.formatting.escape import plain
+from harness.formatting.values import percent, score
+from harness.records.run_spec import study_argument
+from harness.status import discovery
+from harness.status.study_status import Survey
+
+FAILURES = 5  # shown; the rest is counted
+JOBS = 20  # rows of jobs shown; the rest is counted
+
+_STYLES = {
+    "running": "green", "queued": "cyan", "stopped": "yellow", "failed": "red", "waiting": "dim", "done": "green",
+    "RUNNING": "green", "PENDING": "cyan",
+}  # fmt: skip
+
+
+def overview(found: Sequence[Survey], runs_dir: Path) -> list[RenderableType]:
+    """One line a study, the latest first."""
+    if not found:
+        return [Text(f"There are no studies in {runs_dir}.")]
+    table = _new_table(
+        "study", "state", ">cells", ">ended", ">failed", ">running", ">queued", "last activity", fold="study"
+    )
+    for each in sorted(found, key=lambda each: each.activity or 0, reverse=True):
+        numbers = (each.runs["ok"] + each.runs["pruned"], each.runs["failed"], each.runs["running"])
+        table.add_row(
+            _plain(each.name), _state(each.state), str(len(each.cells)), *(str(number or "") for number in numbers),
+            str(each.runs["queued"] or ""), ago(each.activity),
+        )  # fmt: skip
+    return [table]
+
+
+def detail(found: Survey) -> list[RenderableType]:
+    """Everything about one study, part by part: what is text may be wrapped by the terminal, tables may not."""
+    parts: list[RenderableType] = [_headline(found)]
+    if found.cells:
+        parts += [Text(), _cell_table(found)]
+    if found.tasks and (jobs := _job_table(found)) is not None:
+        parts += [Text(), jobs]
+    if found.failures:
+        parts += [Text(), *_failures(found)]
+    for name in found.unreadable[:FAILURES]:
+        parts.append(Text(f"Unreadable: {name}/record.json", style="yellow"))
+    if advice := _advice(found):
+        parts += [Text(), Text(advice, style="dim")]
+    return parts
+
+
+def _headline(found: Survey) -> Text:
+    text = Text.assemble((plain(found.name), "bold"), ": ", _state(found.state))
+    who = found.holder or {}
+    process = f"process {who.get('pid')} on {who.get('host')}"
+    job = found.coordinator
+    if found.state == "running" and who:
+        text.append(f", coordinated by {process}{_duration(who.get('since'))}")
+    elif found.state == "stopped" and _spent(found):
+        text.append(" by its budget")
+    elif found.state == "stopped" and who:
+        text.append(f"; its coordinator ({process}) died")
+    if job is not None and found.state in ("running", "queued"):
+        facts = ", ".join(part for part in (job["state"], job["reason"], job["node"]) if part)
+        text.append(f", as job {job['job_id']}" if found.state == "running" else f", waiting for job {job['job_id']}")
+        text.append(f" ({facts})" if facts else "")
+        if found.state == "queued":
+            text.append(_duration(job.get("submitted")))
+    counts = [f"{number} {name}" for name, number in found.runs.items() if number]
+    text.append(f"\nRuns: {', '.join(counts) or 'none yet'}. Last activity {ago(found.activity) or 'unknown'}.")
+    return text
+
+
+def _cell_table(found: Survey) -> Table:
+    counts = ("running", "queued", "paused", "interrupted", "failed")
+    shown = [name for name in counts if any(getattr(cell, name) for cell in found.cells)]
+    tuned = any(cell.tuned or cell.trials is None or cell.trials for cell in found.cells)
+    scored = any(cell.best is not None for cell in found.cells)
+    names = [*(["tuned", "confirmed"] if tuned else ["ended"]), *shown, *(["best val"] if scored else [])]
+    table = _new_table("cell", *(f">{name}" for name in names), "", fold="cell")
+    table.columns[0].min_width = min(18, max(len(cell.id) for cell in found.cells))
+    table.columns[-1].min_width = max(len(cell.state) for cell in found.cells)
+    for cell in found.cells:
+        of = f"/{cell.trials}" if cell.trials is not None else ""
+        best = score(cell.best, cell.metric, unit=True)
+        table.add_row(
+            _plain(cell.id), *([f"{cell.tuned}{of}"] if tuned else []), f"{cell.confirmed}/{cell.seeds}",
+            *(Text(str(getattr(cell, name) or ""), style=_STYLES.get(name, "")) for name in shown),
+            *([best if not best or percent(cell.metric) else f"{best} {cell.metric}"] if scored else []),
+            _state(cell.state),
+        )  # fmt: skip
+    return table
+
+
+def _job_table(found: Survey) -> Table | None:
+    """The jobs that are not over, those of one submission in one state together."""
+    groups: dict[tuple[str, ...], list[discovery.Task]] = {}
+    for task in found.tasks:
+        if not task.over:
+            key = (task.job or task.name, task.state, task.reason, task.node)
+            groups.setdefault(key, []).append(task)
+    if not groups:
+        return None
+    table = _new_table("job", ">runs", "state", "node", "reason", fold="reason")
+    for (_, state, reason, node), tasks in list(groups.items())[:JOBS]:
+        runs = sum(len(task.runs) for task in tasks)
+        told = state or ("not looked at yet" if tasks[0].job else "not submitted yet")
+        table.add_row(_plain(_job(tasks)), str(runs), _state(plain(told)), _plain(node), _plain(reason))
+    if len(groups) > JOBS:
+        table.add_row(Text(f"and {len(groups) - JOBS} more", style="dim"))
+    if found.looked_at:
+        table.caption = f"as of {ago(discovery.seconds(found.looked_at))}"
+        table.caption_justify = "left"
+    return table
+
+
+def _job(tasks: Sequence[discovery.Task]) -> str:
+    """Name tasks of one submission as the scheduler does: `17_3`, `17_[0-2,5]`; before it was submitted by its name."""
+    if not tasks[0].id:
+        return tasks[0].name
+    numbers = sorted(int(task.id.rsplit("_", 1)[1]) for task in tasks)
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][1] == number - 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    parts = [str(first) if first == last else f"{first}-{last}" for first, last in spans]
+    return f"{tasks[0].job}_{numbers[0]}" if len(numbers) == 1 else f"{tasks[0].job}_[{','.join(parts)}]"
+
+
+def _failures(found: Survey) -> list[Text]:
+    """The failures, latest first; those of a cell with the same error on one line."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for failure in found.failures:
+        error = plain(str(failure["error"] or "without a message"), 300)
+        groups.setdefault((failure["run"].split("/")[0], error), []).append(failure["run"])
+    lines = []
+    for (_, error), names in list(groups.items())[:FAILURES]:
+        more = f" and {len(names) - 1} more of the cell" if len(names) > 1 else ""
+        lines.append(Text.assemble((f"{plain(names[0])}{more}: ", "red"), error))
+    rest = sum(len(names) for names in list(groups.values())[FAILURES:])
+    command = f"python -m harness.logs {study_argument(found.directory)} {found.failures[0]['run']}"
+    return [*lines, Text(f"{f'And {rest} more. ' if rest else ''}The whole story of one: {command}", style="dim")]
+
+
+def _spent(found: Survey) -> str:
+    """What its budget left undone, a sentence; "" if that did not end it."""
+    outcome = found.outcome or {}
+    return plain(str(outcome.get("note") or "Stopped by its budget.")) if outcome.get("ended") == "budget" else ""
+
+
+def _advice(found: Survey) -> str:
+    if found.state in ("done", "stopped") and (spent := _spent(found)):
+        report = f"python -m harness.report {shlex.quote(str(found.directory))}"
+        return f"{spent} To go on, run its command again with a larger budget. The report so far: {report}"
+    if found.state == "done":
+        return f"The report: python -m harness.report {shlex.quote(str(found.directory))}"
+    if found.state != "stopped" or not found.cells:
+        return ""
+    lives = any(not task.over for task in found.tasks)
+    jobs = " Its jobs may still run; they leave their results to be found." if lives else ""
+    return f"Nobody coordinates it.{jobs} To go on, run the command again that began it."
+
+
+def _new_table(*columns: str, fold: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        right = name.startswith(">")
+        bare = name.removeprefix(">")
+        table.add_column(
+            bare, justify="right" if right else "left", no_wrap=bare != fold, overflow="fold", min_width=len(bare)
+        )
+    return table
+
+
+def _state(state: str) -> Text:
+    return Text(state, style=_STYLES.get(state, ""))
+
+
+def _plain(text: str, limit: int | None = None) -> Text:
+    return Text(plain(text, limit))  # text, not str: names may hold what the terminal library takes for markup
+
+
+def _duration(stamp: Any) -> str:
+    moment = discovery.seconds(str(stamp))
+    return f" for {_span(time.time() - moment)}" if moment is not None else ""
+
+
+def ago(moment: float | None) -> str:
+    """A moment for people: `12 s ago`, `3 h ago`; "" if it is not known."""
+    return "" if moment is None else f"{_span(time.time() - moment)} ago"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"

@@ -1,0 +1,259 @@
+"""The cap on what a whole study may cost, and how the study ends under it.
+
+Tuning ends while there is still enough left to confirm the best of every cell, and for all cells after the same number
+of trials, so that the comparison stays fair. At the cap itself, runs under way write a checkpoint and end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+from harness.config.schema import BudgetConfig, Config
+from harness.errors import HarnessError
+from harness.records.run_records import Records
+from harness.study.cell_scheduler import Contest
+from harness.study.live_view import clock
+from harness.study.spending import Meter
+
+MARGIN = 1.2  # of the time that is kept for confirmation: runs differ
+CONFIRM = 1.3  # a confirmation against a trial, before one was seen: it also meets the test split and is measured
+
+
+class Budget:
+    """Says whether another trial may start and whether the study must end.
+
+    Args:
+        limits: the `budget` section.
+        meter: what was spent.
+        records: of the study.
+        capacity: runs that execute at once.
+        say: takes a line for the user.
+
+    Attributes:
+        closed: whether it ended the tuning.
+    """
+
+    def __init__(
+        self, limits: BudgetConfig, meter: Meter, records: Records, capacity: int, say: Callable[[str], None]
+    ) -> None:
+        self._limits, self._meter, self._records, self._capacity, self._say = limits, meter, records, capacity, say
+        self._contests: Sequence[Contest] = ()
+        self._rounds = 1  # trials that every cell may start; before the first nothing is known of their length
+        self._jobs: Mapping[str, Hashable] = {}  # by directory of a run under way
+        # By job with runs under way: when it began, and how many of its runs have left it.
+        self._began: dict[Hashable, float] = {}
+        self._left: dict[Hashable, int] = {}
+        self.closed = False
+
+    def watch(self, contests: Sequence[Contest]) -> None:
+        """Take the cells that share the budget."""
+        self._contests = contests
+
+    def exhausted(self, under_way: Mapping[str, Hashable] | None = None) -> bool:
+        """Whether the cap is reached.
+
+        Args:
+            under_way: by directory of each run under way its job, where the caller knows them.
+        """
+        if under_way is not None:
+            self._follow(under_way)
+            self._meter.under_way = self._jobs
+        self._meter.tick()
+        return self.room() <= 0
+
+    def room(self) -> float:
+        """Wall seconds that are left, at the price of now; infinite without a budget."""
+        limits, meter = self._limits, self._meter
+        room = float("inf") if limits.seconds is None else limits.seconds - meter.seconds
+        if limits.dollars is not None and (spent := meter.dollars) is not None and meter.slot_rate:
+            room = min(room, (limits.dollars - spent) / (meter.slot_rate * self._capacity))
+        return room
+
+    def fits(self, seconds: float) -> bool:
+        """Whether runs that take so many seconds in all still fit beside what is under way."""
+        return seconds / self._capacity + self._under_way() <= self.room()
+
+    @property
+    def blind(self) -> bool:
+        """Whether there is a cap, and no trial has told yet how long one takes: each is then a job of its own."""
+        lengths = (self._records.tally.lengths(each.id, "tune").runs for each in self._contests)
+        return self.room() != float("inf") and not any(lengths)
+
+    def before(self, contest: Contest) -> bool:
+        """End the tuning of all cells if a cell would now begin a trial that leaves too little to confirm.
+
+        Cells that are tuned for a number of trials all get the same number: a round of trials, one a cell, starts only
+        if it can be paid for whole. Before the length of any is known, no more start than execute at once.
+
+        Returns:
+            Whether the cell may start a run now; otherwise it waits for one that is under way.
+        """
+        if self.closed or self.room() == float("inf") or contest.tuning_over:
+            return True
+        going_on = sum(len(each.active) for each in self._contests)
+        if self.blind and not contest.waiting and going_on >= self._capacity:
+            return False
+        counted = contest.planned is not None
+        if counted and contest.trials.tried < self._rounds:
+            return True  # of a round that was paid for
+        going = [each for each in self._contests if not each.tuning_over] if counted else [contest]
+        tried = contest.trials.tried
+        trials = [self._trial(each) for each in going for _ in range(tried + 1 - min(tried, each.trials.tried))]
+        needed = self._wall(trials) + MARGIN * self._confirmation()
+        if needed + self._under_way() <= self.room():
+            self._rounds = tried + 1
+            return True
+        self.closed = True
+        for each in self._contests:
+            each.close()
+        self._say(
+            f"The budget leaves no room for more trials ({clock(max(0.0, self.room()))} of {self.described} left): "
+            "the best so far of each cell is confirmed."
+        )
+        return True
+
+    @property
+    def described(self) -> str:
+        """The cap as the user wrote it."""
+        limits = self._limits
+        parts = [] if limits.seconds is None else [f"budget.seconds={limits.seconds:g}"]
+        return " and ".join([*parts, *([] if limits.dollars is None else [f"budget.dollars={limits.dollars:g}"])])
+
+    def summary(self) -> str:
+        """What was spent, and what is missing because the budget was: sentences."""
+        spent = self._meter.dollars
+        after = clock(self._meter.seconds) + (
+            "" if spent is None else f" and ${spent:.2f}" if spent >= 0.01 else f" and ${spent:.2g}"
+        )
+        missing = [text for contest in self._contests if (text := _missing(contest))]
+        return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'further trials'}."
+
+    def end(self, finished: bool, interrupted: bool) -> tuple[str, str]:
+        """Close the account of the study.
+
+        Args:
+            finished: whether nothing is left to run.
+            interrupted: whether the user ended it.
+
+        Returns:
+            How it ended, done | budget | interrupted, and what a budget left undone, a sentence or "".
+        """
+        ended = "done" if finished and not self.closed else "interrupted" if interrupted else "budget"
+        note = ""
+        if ended == "budget":
+            note = self.summary()
+            self._mark()
+        self._meter.write(ended, note, disk=True)
+        return ended, note
+
+    def _mark(self) -> None:
+        """Say in the records of runs that were stopped, or wait, why they do not go on; they still say `running`."""
+        for contest in self._contests:
+            for spec in (*contest.waiting, *contest.paused):
+                record = self._records.refresh(spec.paths)
+                if record is not None and record.status == "running" and record.signature == spec.signature:
+                    record.error = f"Stopped by {self.described}; a larger budget goes on from the checkpoint."
+                    record.write(spec.paths.record)
+
+    def _wall(self, seconds: Sequence[float]) -> float:
+        """Wall seconds of runs that share the launcher."""
+        return max(sum(seconds) / self._capacity, *seconds) if seconds else 0.0
+
+    def _follow(self, under_way: Mapping[str, Hashable]) -> None:
+        """Take note of the jobs under way, and of the runs that have left one."""
+        now, jobs = time.monotonic(), set(under_way.values())
+        gone = Counter(job for directory, job in self._jobs.items() if under_way.get(directory) != job)
+        self._began = {job: self._began.get(job, now) for job in jobs}
+        self._left = {job: self._left.get(job, 0) + gone[job] for job in jobs}
+        self._jobs = dict(under_way)
+
+    def _under_way(self) -> float:
+        """Wall seconds until what has begun has ended. The runs of a job have its time together, in whatever order."""
+        expected: dict[Hashable, list[float]] = defaultdict(list)  # by job, of its runs that have not ended
+        for contest in self._contests:
+            for spec in (*contest.active.values(), *contest.waiting):
+                seconds = self._trial(contest) if spec.phase == "tune" else self._confirmed(contest)
+                expected[self._jobs.get(spec.directory, spec.directory)].append(seconds)
+        now, left = time.monotonic(), []
+        for job, each in expected.items():
+            whole = sum(each) * (1 + self._left.get(job, 0) / len(each))
+            left.append(min(sum(each), max(0.0, whole - (now - self._began.get(job, now)))))
+        return self._wall(left)
+
+    def _confirmation(self) -> float:
+        """Wall seconds that confirming every cell takes from now on."""
+        runs: list[float] = []
+        for contest in self._contests:
+            runs += [self._confirmed(contest)] * contest.unconfirmed
+        return self._wall(runs)
+
+    def _trial(self, contest: Contest) -> float:
+        """Seconds of a trial of a cell: the mean of those that ended or pause; before, those of the longest known."""
+        tally = self._records.tally
+        if (own := tally.lengths(contest.id, "tune")).runs:
+            return own.mean + self._once
+        known = [each for other in self._contests if (each := tally.lengths(other.id, "tune")).runs]
+        longest = [each.longest + self._once for each in known]
+        now = time.monotonic()
+        so_far = [now - self._began[self._jobs[each]] for each in contest.active if each in self._jobs]
+        return max(longest + so_far, default=0.0)
+
+    def _confirmed(self, contest: Contest) -> float:
+        """Seconds of a confirmation of a cell; before there was one, by its trials that came to their end, or would."""
+        tally = self._records.tally
+        if (own := tally.lengths(contest.id, "confirm")).runs:
+            return own.mean + self._once
+        if (whole := tally.whole(contest.id)).runs:
+            return CONFIRM * (whole.mean + self._once)
+        if (pace := tally.pace(contest.id)).runs:
+            return CONFIRM * (pace.mean * contest.trials.rungs.total + self._once)
+        return CONFIRM * self._trial(contest)
+
+    @property
+    def _once(self) -> float:
+        """Seconds that even a warm worker pays of what others pay once."""
+        tally = self._records.tally
+        # Before as many have ended as execute at once, each may have been its worker's first.
+        return sum(tally.least.values()) if tally.ended > self._capacity else 0.0
+
+
+def check_dollars(config: Config, slot_rates: Sequence[float | None]) -> None:
+    """Refuse a budget in dollars that cannot be counted.
+
+    Args:
+        config: the study's configuration.
+        slot_rates: of each cell, see `harness.planning.capacity.slot_rate`.
+
+    Raises:
+        HarnessError: says why, and what to set.
+    """
+    if config.budget.dollars is None or None not in slot_rates:
+        return
+    if name := config.hardware.gpu_name:
+        why = f"hardware.gpu_name={name}: the price is of a GPU, and the runs would compute on a CPU"
+        what = "Name a machine without a GPU (hardware=cpu-8core), or set hardware.gpu_name=null hardware.cores=<cores>"
+    else:
+        why = "jobs of a cluster run on other machines than this one, so the number of cores is not known"
+        what = "Say how many cores hardware.dollars_per_hour buys: hardware.cores=<cores>"
+    raise HarnessError(f"budget.dollars={config.budget.dollars:g} cannot be counted: {why}. {what}.")
+
+
+def _missing(contest: Contest) -> str:
+    """What a cell still lacks: `demo.minilm.lora 2 of 4 trials, 3 of 3 confirmations`."""
+    left = contest.waiting
+    tuned = contest.trials.tried - sum(spec.phase == "tune" for spec in left)
+    parts = []
+    if contest.planned is not None and tuned < contest.planned and (left or not contest.tuned):
+        parts.append(f"{contest.planned - tuned} of {_count(contest.planned, 'trial')}")
+    if confirm := contest.unconfirmed + sum(spec.phase == "confirm" for spec in left):
+        seeds = len(contest.choice.specs) if contest.choice else len(contest.seeds)
+        parts.append(f"{confirm} of {_count(seeds, 'confirmation')}")
+    if kept := sum(spec.paths.checkpoint.is_dir() for spec in left):
+        parts.append(f"{kept} of them at a checkpoint")
+    return f"{contest.id} {', '.join(parts)}" if parts else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

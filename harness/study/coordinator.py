@@ -1,0 +1,402 @@
+"""The coordinator: the one process that asks, packs, submits and tells. There is no batch barrier.
+
+It holds the study's lock, is the only one that opens the Optuna storage, and believes nothing but records on disk.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from harness.config.schema import LaunchConfig
+from harness.launch import Job, Launcher, Outcome
+from harness.launch.run_batching import most, partners
+from harness.records.files import now
+from harness.records.record import Record
+from harness.records.run_records import Records, close_unfinished, note_failure
+from harness.records.run_spec import Pack, RunPaths, RunSpec
+from harness.study.budget import Budget
+from harness.study.cell_scheduler import Contest
+from harness.study.live_view import Progress
+from harness.study.replication import Replication
+from harness.study.running_trial_pruner import Losers
+
+POLL_SECONDS = 0.5  # how often pruning and the live view look; results are seen at once
+
+
+class Interrupt:
+    """Ctrl-C, once to stop cleanly, twice to stop now. SIGTERM is taken as the first, and so is a file.
+
+    Args:
+        stop_file: a file whose appearance asks for a stop (`python -m harness.stop`).
+        leaves: whether SIGTERM and SIGUSR2 mean that only the coordinator goes, and comes back: it is a job itself, and
+            the jobs that it has submitted need not stop for it.
+    """
+
+    def __init__(self, stop_file: Path | None = None, leaves: bool = False) -> None:
+        self.leaving: int | None = None  # the signal that the coordinator goes for
+        self._asked = False
+        self._stop_file, self._leaves = stop_file, leaves
+        self._next = 0.0
+
+    def __call__(self) -> bool:
+        """Whether a stop was asked for."""
+        if not self._asked and self._stop_file is not None and time.monotonic() >= self._next:
+            self._next = time.monotonic() + POLL_SECONDS
+            self._asked = self._stop_file.exists()
+        return self._asked
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Listen to the signals within the block."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._leaves and number != signal.SIGINT:
+                self.leaving = number
+                return
+            if self._asked:
+                raise KeyboardInterrupt
+            self._asked = True
+
+        numbers = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR2] if self._leaves else []))
+        before = {number: signal.signal(number, handle) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Coordinator:
+    """Runs the contests of a study to their end, or until it is interrupted.
+
+    Args:
+        contests: the cells.
+        launcher: where their runs execute.
+        records: of the study.
+        launch: how often a lost run is tried again, and how many share passes.
+        prune: whether runs under way that do worse than others are ended.
+        progress: the user's view.
+        interrupt: asked to stop.
+        budget: of the study; it may end the tuning, and the study.
+        replication: gives more seeds to the cells that need them.
+    """
+
+    def __init__(
+        self,
+        contests: Sequence[Contest],
+        launcher: Launcher,
+        records: Records,
+        launch: LaunchConfig,
+        prune: bool,
+        progress: Progress,
+        interrupt: Interrupt,
+        budget: Budget,
+        replication: Replication,
+    ) -> None:
+        self._contests, self._launcher, self._records = contests, launcher, records
+        self._launch, self._progress, self._interrupt = launch, progress, interrupt
+        self._losers = Losers() if prune else None
+        self._budget, self._replication = budget, replication
+        self._under_way: dict[str, tuple[Contest, Job]] = {}  # by the run's directory
+        self._held: list[tuple[Contest, RunSpec]] = []  # asked for, though not in the pack that was being made
+        self._pack_limits: dict[str, int] = {}  # by the directory of a run that was lost with others
+        self._seconds: list[float] = []
+        self._stopping = False
+        self._told_given_up: set[str] = set()
+        self._architectures = {each.id: each.ready.architecture for each in contests}
+        self._kinds = {
+            (each.id, phase): self._kind_of(each.id, each.ready.base, phase)
+            for each in contests
+            for phase in ("tune", "confirm")
+        }
+
+    def run(self) -> bool:
+        """Run until nothing is left. Return False if it was interrupted, or its budget spent, first."""
+        self._budget.watch(self._contests)
+        self._replicate()  # what was granted before may be under way
+        self._recover()
+        while True:
+            if self._interrupt.leaving is not None:
+                return False
+            if self._must_stop() and not self._stopping:
+                self._stop()
+            if not self._stopping:
+                self._replicate()
+                self._fill()
+            if not self._under_way:
+                if self._stopping or not self._replicate():
+                    break
+                continue
+            for outcome in self._launcher.wait(POLL_SECONDS):
+                self._settle(outcome)
+            if self._losers is not None and not self._stopping:
+                self._losers.prune(self._under_way)
+            self._show()
+        if self._stopping or self._must_stop():  # where runs execute within `submit`, nothing else may have noticed
+            self._replicate()
+            if not all(contest.done for contest in self._contests):
+                return False
+        for contest in self._contests:
+            close_unfinished(self._records, contest.id, "Not needed any more: the study went on without it.")
+        return True
+
+    def _replicate(self) -> bool:
+        """Take the looks that are due, one after another; return whether a cell got more seeds."""
+        granted = False
+        while self._replication.advance():
+            granted = True
+        return granted
+
+    def _must_stop(self) -> bool:
+        return self._interrupt() or self._budget.exhausted(self._jobs_of_runs)
+
+    def _recover(self) -> None:
+        """Take over the jobs that an earlier coordinator left under way."""
+        contests = {contest.id: contest for contest in self._contests}
+        found = 0
+        for job in self._launcher.recover():
+            wanted = 0
+            for spec in job.runs:
+                contest = contests.get(spec.cell)
+                if contest is not None and contest.adopt(spec):
+                    self._under_way[spec.directory] = contest, job
+                    wanted += 1
+            found += wanted
+            if not wanted:
+                self._launcher.forget(job)
+        if found:
+            self._progress.say(f"{found} runs of an earlier coordinator are under way; they are taken over.")
+
+    def _fill(self) -> None:
+        """Keep the launcher full, the cell that has had the fewest runs first."""
+        while self._jobs() < self._launcher.capacity and not self._must_stop():
+            if not (chosen := self._next_pack()):
+                return
+            for _, spec in chosen:
+                spec.paths.stop.unlink(missing_ok=True)
+            job = self._launcher.submit(self._pack([spec for _, spec in chosen]))
+            for contest, spec in chosen:
+                self._under_way[spec.directory] = contest, job
+            self._show()
+            if self._launcher.immediate:  # the result is there already; whoever comes next should know it
+                for outcome in self._launcher.wait(0):
+                    self._settle(outcome)
+
+    def _jobs(self) -> int:
+        return len(set(self._jobs_of_runs.values()))
+
+    @property
+    def _jobs_of_runs(self) -> dict[str, Hashable]:
+        """What stands for the job of each run under way, by the run's directory."""
+        return {directory: id(job) for directory, (_, job) in self._under_way.items()}
+
+    def _next_pack(self) -> list[tuple[Contest, RunSpec]]:
+        """The runs that start next, together: as many as may share a job, or passes through one backbone."""
+        found = self._held.pop(0) if self._held else self._next(self._contests)
+        if found is None:
+            return []
+        chosen = [found]
+        kind = self._kind(found[1])
+        most_runs = 1 if self._budget.blind else self._launcher.runs_per_job or self._abreast(kind)
+        while len(chosen) < min(self._pack_limits.get(spec.directory, most_runs) for _, spec in chosen):
+            if self._budget.exhausted(self._jobs_of_runs | {spec.directory: "next" for _, spec in chosen}):
+                break  # what was chosen counts as begun, so that the budget pays for it before it pays for more
+            following = self._held.pop(0) if self._held else self._next(self._able(kind, found[1].cell))
+            if following is None:
+                break
+            limit = self._pack_limits.get(following[1].directory, most_runs)
+            if len(chosen) >= limit or not self._alike(following[1], found[1]):
+                self._held.insert(0, following)
+                break
+            chosen.append(following)
+        return chosen
+
+    def _kind(self, spec: RunSpec) -> str | None:
+        """What a run must have in common with others to share passes with them; None if it cannot, or should not."""
+        return self._kind_of(spec.cell, spec.config, spec.phase)
+
+    def _kind_of(self, cell: str, config: Mapping[str, Any], phase: str) -> str | None:
+        if not self._launcher.packs or most(self._launch) == 1:
+            return None
+        return partners(config, self._architectures[cell], phase)
+
+    def _alike(self, one: RunSpec, other: RunSpec) -> bool:
+        """Whether two runs may share a job. Those that share passes pause at the same rung: none waits for another."""
+        if self._launcher.packs and (self._kind(one), one.until) != (self._kind(other), other.until):
+            return False
+        return self._launcher.group(one) == self._launcher.group(other)
+
+    def _able(self, kind: str | None, cell: str = "") -> list[Contest]:
+        """The cells whose next run may join a job that has a run of this kind, and of this cell."""
+        if not self._launcher.packs:
+            return list(self._contests)
+        if self._launcher.runs_per_job is not None:  # beside each other or in one job: nobody waits for another
+            return [each for each in self._contests if each.id == cell or self._kind_next(each) == kind]
+        return [each for each in self._contests if self._kind_next(each) == kind and self._ready(each) > 0]
+
+    def _kind_next(self, contest: Contest) -> str | None:
+        """The kind of a cell's next run, but for what it tunes."""
+        return self._kinds[contest.id, "confirm" if contest.tuning_over else "tune"]
+
+    def _ready(self, contest: Contest) -> int:
+        """How many of a cell's runs may join packs now."""
+        return contest.unhurried if self._launch.pack == "auto" else contest.startable
+
+    def _abreast(self, kind: str | None) -> int:
+        """How many runs of a kind share passes: no more than a worker's part of all that waits or is under way."""
+        if kind is None:
+            return 1
+        able = self._able(kind)
+        new = {each.rivals: self._ready(each) - len(each.waiting) for each in able}  # rivals have the same ones
+        waiting = 1 + sum(len(each.waiting) for each in able) + sum(new.values())
+        return min(most(self._launch), math.ceil((waiting + len(self._under_way)) / self._launcher.capacity))
+
+    def _pack(self, runs: Sequence[RunSpec]) -> Pack:
+        """A pack of runs; those that can share passes are under way at a time."""
+        together = 1 if self._kind(runs[0]) is None else min(len(runs), most(self._launch))
+        return Pack(tuple(runs), together, self._launch.pack == "auto", self._launcher.neighbours)
+
+    def _next(self, contests: Sequence[Contest]) -> tuple[Contest, RunSpec] | None:
+        for contest in sorted(contests, key=lambda contest: contest.started):
+            if not self._budget.before(contest):
+                continue
+            spec = contest.next()
+            if contest.gave_up and contest.id not in self._told_given_up:
+                self._told_given_up.add(contest.id)
+                self._progress.say(contest.gave_up, "red")
+            if spec is not None:
+                return contest, spec
+        return None
+
+    def _settle(self, outcome: Outcome) -> None:
+        runs = outcome.job.pack.runs if outcome.runs is None else outcome.runs
+        unfinished = []
+        for spec in runs:
+            contest, job = self._under_way.get(spec.directory, (None, None))
+            if contest is None or job is not outcome.job:
+                continue  # of a job that was taken over, and not wanted: it may go on in another
+            del self._under_way[spec.directory]
+            record = self._records.refresh(spec.paths)
+            if record is None or record.signature != spec.signature:
+                unfinished.append((contest, spec, record))
+            elif record.status != "running":
+                contest.settle(spec, record)
+                self._say(spec, record, contest)
+            elif contest.pause(spec):
+                self._say(spec, record, contest)
+            else:
+                unfinished.append((contest, spec, record))
+        # A loss concerns the runs that had begun, if some had; mostly they execute one after another.
+        begun = [
+            spec
+            for _, spec, record in unfinished
+            if (record is not None if outcome.begun is None else spec.directory in outcome.begun)
+        ]
+        suspects = len(begun or unfinished)
+        for contest, spec, _ in unfinished:
+            if begun and spec not in begun and not self._must_stop():
+                self._limit(spec, outcome, suspects)
+                contest.again(spec)
+            else:
+                self._unfinished(contest, spec, outcome, suspects)
+
+    def _limit(self, spec: RunSpec, outcome: Outcome, suspects: int) -> bool:
+        """After a loss that others in the job may have caused, let a run share its next job with fewer.
+
+        For want of memory with half as many. After another loss of runs that were under way together each goes on
+        alone: whose fault it was shows then, and counts against that run only.
+
+        Returns:
+            Whether it shares with fewer; False if nobody else can have caused the loss.
+        """
+        size = len(outcome.job.pack.runs)
+        if outcome.blame == "memory" and size > 1:
+            self._pack_limits[spec.directory] = max(1, size // 2)
+            return True
+        if outcome.lost is not None and outcome.blame == "run" and outcome.job.pack.together > 1 and suspects > 1:
+            self._pack_limits[spec.directory] = 1
+            return True
+        return False
+
+    def _unfinished(self, contest: Contest, spec: RunSpec, outcome: Outcome, suspects: int) -> None:
+        """A run ended without a finished record: it was asked to stop, or it was lost.
+
+        Args:
+            contest: its cell.
+            spec: the run.
+            outcome: of its job.
+            suspects: how many of the job's runs may have caused a loss, this one included.
+        """
+        if self._must_stop():
+            contest.again(spec)
+            return
+        reason = outcome.lost or "Its process ended the run without a record."
+        smaller = self._limit(spec, outcome, suspects)
+        elsewhere = outcome.blame == "place" or smaller
+        failures = note_failure(spec.paths, reason, elsewhere)
+        allowed = self._launcher.places if elsewhere else self._launch.retries
+        if failures <= allowed:
+            how = "Placed anew." if elsewhere else f"Trying again ({failures} of {allowed})."
+            self._progress.say(f"{_name(spec)}: {reason} {how}", "yellow")
+            contest.again(spec)
+            return
+        times = "once" if failures == 1 else f"{failures} times"
+        rule = f"slurm.max_requeues={allowed}" if elsewhere else f"launch.retries={allowed}"
+        record = spec.new_record("lost", f"{reason} Tried {times} ({rule}).")
+        record.ended = now()
+        spec.paths.directory.mkdir(parents=True, exist_ok=True)
+        record.write(spec.paths.record)
+        self._records.refresh(spec.paths)
+        contest.settle(spec, record)
+        self._say(spec, record, contest)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        if self._under_way:
+            why = "Stopping" if self._interrupt() else f"{self._budget.described} is spent"
+            self._progress.say(
+                f"{why}: {len(self._under_way)} runs under way write a checkpoint. Ctrl-C again ends them now."
+            )
+        for directory in self._under_way:
+            RunPaths(Path(directory)).ask("checkpoint")
+        self._launcher.withdraw()
+
+    def _say(self, spec: RunSpec, record: Record, contest: Contest) -> None:
+        seconds = record.cost.get("total_seconds")
+        paused = record.status == "running"
+        if seconds is not None and not paused:
+            self._seconds.append(float(seconds))
+        metric = contest.ready.cell.metric
+        parts = [f"{_name(spec)}: {f'paused at {spec.until} {spec.resource}' if paused else record.status}"]
+        for split, label in (("val", "val"), ("test", "test")):
+            value = record.metrics[split].get(metric)
+            if value is not None:
+                parts.append(f"{label} {metric} {value:.4f}")
+        if seconds is not None:
+            parts.append(f"{seconds:.1f} s")
+        if record.error:
+            parts.append(record.error)
+        style = {"ok": "", "pruned": "dim", "running": "dim"}.get(record.status, "red")
+        self._progress.say(", ".join(parts), style)
+
+    def _show(self) -> None:
+        if not self._progress.due:
+            return
+        left = None
+        if self._seconds:
+            runs = sum(contest.left() for contest in self._contests)
+            if not math.isinf(runs):
+                left = runs * sum(self._seconds) / len(self._seconds) / self._launcher.capacity
+        self._progress.show([contest.view() for contest in self._contests], left)
+
+
+def _name(spec: RunSpec) -> str:
+    what = f"trial {spec.trial}" if spec.phase == "tune" else f"confirmation, seed {spec.config['seed']}"
+    return f"{spec.cell} {what}"

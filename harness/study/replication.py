@@ -1,0 +1,161 @@
+"""Adaptive replication: more seeds only for the cells whose verdict is open, at planned looks.
+
+Which cells get more is a function of the records alone (`harness.statistics.sequential`), so a study that was killed
+decides as the uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+from harness.config.schema import ConfirmConfig, ReportConfig
+from harness.errors import HarnessError
+from harness.report.reading.predictions import Unreadable, read_files
+from harness.statistics import Sequential, sequential
+from harness.study.cell_scheduler import Contest
+
+GROWTH = 1.5  # seeds from one look to the next: 3, 5, 8, 12, 15; each look costs a share of the error rate
+MOST_FAILURES = 3  # failed confirmations of a cell that are made up for by other seeds
+
+Key = tuple[str, tuple[tuple[str, str], ...], str]
+
+
+def plan_looks(confirm: ConfirmConfig, begun: int) -> list[int]:
+    """Plan the numbers of seeds a cell at which the verdicts are looked at; [] where seeds are fixed.
+
+    Args:
+        confirm: what was asked.
+        begun: seeds that every cell begins with.
+
+    Raises:
+        HarnessError: the looks that were asked for begin elsewhere, or the cap is below what every cell begins with.
+    """
+    if confirm.looks:
+        if confirm.looks[0] != begun:
+            raise HarnessError(
+                f"confirm.looks={list(confirm.looks)} must begin at the {begun} seeds that every cell begins with "
+                f"(confirm.seeds, or the seeds named by seed=1,2,...)."
+            )
+        return list(confirm.looks)
+    if confirm.max_seeds is None:
+        return []
+    if begun < 2 <= confirm.max_seeds:
+        raise HarnessError(
+            "confirm.max_seeds adds seeds where verdicts are open, and one seed says nothing of how much seeds differ: "
+            "begin with two or more, confirm.seeds=2."
+        )
+    if confirm.max_seeds < begun:
+        raise HarnessError(f"confirm.max_seeds={confirm.max_seeds} is below the {begun} seeds that were named.")
+    looks = [begun]
+    while looks[-1] < confirm.max_seeds:
+        looks.append(min(confirm.max_seeds, -int(-looks[-1] * GROWTH // 1)))
+    return looks
+
+
+class Replication:
+    """Gives seeds to the cells of a study until every verdict is reached or the plan is used up.
+
+    Args:
+        contests: the cells.
+        looks: see `plan_looks`; [] gives none.
+        tuning_seed: never used for confirming.
+        report: the margin and the confidence.
+        say: told what each look saw.
+        granted: called when a cell got more seeds.
+    """
+
+    def __init__(
+        self,
+        contests: Iterable[Contest],
+        looks: Sequence[int],
+        tuning_seed: int,
+        report: ReportConfig,
+        say: Callable[[str], None],
+        granted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._looks, self._tuning_seed, self._report, self._say = looks, tuning_seed, report, say
+        self._granted = granted
+        self._groups: dict[Key, list[Contest]] = {}
+        for contest in contests:
+            self._groups.setdefault(_key(contest), []).append(contest)
+        self._seen: dict[Key, tuple[int, ...]] = {}  # confirmations that a group had when it was last looked at
+        self._told: dict[Key, int] = {}
+
+    def advance(self) -> bool:
+        """Look where every run of a question has ended; return whether a cell got more seeds."""
+        if len(self._looks) < 2:
+            return False
+        granted = False
+        for key, contests in self._groups.items():
+            if all(contest.done for contest in contests):
+                ended = tuple(len(contest.confirmed()) for contest in contests)
+                if self._seen.get(key) != ended:
+                    self._seen[key] = ended
+                    granted |= self._look(key, contests)
+        return granted
+
+    def _look(self, key: Key, contests: Sequence[Contest]) -> bool:
+        compared, scores, rows = [], [], None
+        for contest in contests:
+            done = [spec for spec, record in contest.confirmed() if record.status == "ok"]
+            try:
+                found = read_files(
+                    [spec.paths.predictions for spec in done],
+                    [int(spec.config["seed"]) for spec in done],
+                    contest.ready.cell.metric,
+                    not contest.ready.cell.maximize,
+                )
+            except Unreadable as reason:
+                if done:
+                    self._say(f"{contest.id} gets no more seeds: {reason}.")
+                continue
+            rows = rows or found
+            if rows.same_rows(found):
+                compared.append(contest)
+                scores.append(found.scores)
+        if len(compared) < 2:
+            return False
+        capped = [_failed(contest) > MOST_FAILURES for contest in compared]
+        replay = sequential(scores, self._looks, self._report.margin, 1 - self._report.confidence, capped)
+        more = {
+            contest.id: self._grant(contest, wanted - len(known))
+            for contest, wanted, known in zip(compared, replay.wanted, scores, strict=True)
+        }
+        self._tell(key, compared, replay, more)
+        return any(more.values())
+
+    def _grant(self, contest: Contest, missing: int) -> int:
+        if missing <= 0 or _failed(contest) > MOST_FAILURES:
+            return 0
+        fresh = (seed for seed in itertools.count(max(contest.seeds) + 1) if seed != self._tuning_seed)
+        contest.grant(list(itertools.islice(fresh, missing)))
+        self._granted()
+        return missing
+
+    def _tell(self, key: Key, compared: Sequence[Contest], replay: Sequential, more: dict[str, int]) -> None:
+        taken = len(replay.looks)
+        if taken == self._told.get(key):
+            return
+        self._told[key] = taken
+        unresolved = sum(verdict.word == "unresolved" for verdict in replay.verdicts)
+        names = [f"{contest.id} +{more[contest.id]}" for contest in compared if more[contest.id]]
+        what = {
+            "resolved": "every verdict is reached",
+            "cap": f"{unresolved} of {len(compared)} cells stay open: the plan gives no more seeds",
+            "more": f"{unresolved} of {len(compared)} cells are open; more seeds: {', '.join(names) or 'none'}",
+        }[replay.state]
+        if taken:
+            self._say(
+                f"Look {taken} of {len(self._looks)} at {key[0]}, up to {max(replay.looks[-1].seeds)} seeds: {what}."
+            )
+
+
+def _failed(contest: Contest) -> int:
+    return sum(record.status != "ok" for _, record in contest.confirmed())
+
+
+def _key(contest: Contest) -> Key:
+    cell = contest.ready.cell
+    axes = tuple((name, str(value)) for name, value in cell.variant.items() if name.startswith("task."))
+    return cell.task, axes, cell.metric

@@ -1,0 +1,108 @@
+"""One run from the command line, as a study of one: same configuration, same code, same record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.markup import escape
+
+from harness.design.cells import NAMED, Cell
+from harness.design.prepared_cell import prepare
+from harness.design.tunable_keys import check_choices, one_choice
+from harness.errors import HarnessError, Problems
+from harness.formatting.console import new_console
+from harness.launch import use_threads
+from harness.records.record import Record
+from harness.records.run_spec import Pack
+from harness.study.coordinator import Interrupt
+from harness.study.live_view import tell
+from harness.track import Following
+
+STUDY = "single"
+
+
+def run_single(config: DictConfig) -> int:
+    """Train, evaluate on validation and test data, save the model. Return the exit code.
+
+    Raises:
+        HarnessError: what was asked cannot be done; nothing was started.
+    """
+    if config.launch.kind == "slurm" or config.launch.detach:
+        raise HarnessError(
+            "slurm=<profile> and launch.detach send the runs of a study to a cluster, and this is one run, in this "
+            "process. Make it a study (-m), or leave them out."
+        )
+    _check_choices()
+    console = new_console()
+    nodes = cast(dict[str, Any], OmegaConf.to_container(config.tracker, resolve=True))
+    Following.check(nodes, config.packages)
+    names = {group: str(config[group].name) for group in NAMED}
+    cell = Cell(".".join(names.values()), names["task"], names["model"], names["method"], variant={}, config=config)
+    (ready,) = prepare([cell], config)
+    study = str(config.study or STUDY)
+    spec = ready.spec(
+        Path(str(config.runs_dir)) / study / "runs", study, "single", int(config.seed), {}, save_model=True
+    )
+    if config.plan:
+        console.print(f"Plan: one run of {cell.id} in {spec.directory}; nothing was started.", soft_wrap=True)
+        return 0
+    for warning in ready.warnings:
+        console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
+    record = Record.read(spec.paths.record)
+    if record is not None and record.status == "ok" and not config.rerun:
+        console.print("This very run was done before; here is what it left. To train anew: rerun=true", soft_wrap=True)
+        console.print(spec.paths.log.read_text(encoding="utf-8").rstrip(), markup=False)
+    else:
+        if config.rerun:
+            spec.paths.record.unlink(missing_ok=True)
+        with Following() as trackers:
+            only = f"{cell.id}/{Path(spec.directory).name}"
+            study_dir = Path(str(config.runs_dir)) / study
+            trackers.start(nodes, config.packages, study_dir, lambda kind, line: tell(console, kind, line), only)
+            record = _execute(console, config, Pack((spec,)))
+    if record is None or record.status == "running":
+        console.print("Interrupted. A checkpoint is kept; run the same command again to go on.")
+        return 130
+    if record.status != "ok":
+        raise HarnessError(f"The run failed: {record.error} (details in {spec.paths.log})")
+    console.print(f"Record: {spec.paths.record}\nModel:  {spec.paths.model}", soft_wrap=True)
+    console.print(
+        f"  from harness.predict import load\n  load({json.dumps(str(spec.paths.model))}).predict(['...'])",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _check_choices() -> None:
+    """Refuse a list of several tasks, models or methods, and say how a study has a cell each."""
+    if not HydraConfig.initialized():
+        return
+    hydra = HydraConfig.get()
+    problems = Problems()
+    for argument in hydra.overrides.task:
+        key, _, value = argument.partition("=")
+        try:
+            one_choice(key.lstrip("+"), value)
+        except HarnessError as error:
+            problems.extend(error)
+    problems.raise_any()
+    check_choices(dict(hydra.runtime.choices))
+
+
+def _execute(console: Console, config: DictConfig, pack: Pack) -> Record | None:
+    with console.status("Loading torch and the model ..."):
+        from harness.runs.execute import execute
+        from harness.system.resources import usable_cores, usable_threads
+
+        use_threads(config.launch.threads or usable_threads(usable_cores()))
+    interrupt = Interrupt()
+    spec = pack.runs[0]
+    spec.paths.stop.unlink(missing_ok=True)
+    with interrupt.watching():
+        execute(pack, interrupted=interrupt, say=lambda line: console.print(line, markup=False, soft_wrap=True))
+    return Record.read(spec.paths.record)

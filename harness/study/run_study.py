@@ -1,0 +1,348 @@
+"""A study from the command line to its report."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.markup import escape
+
+from harness.config.schema import Config
+from harness.design import study_file
+from harness.design.cells import Asked, compose
+from harness.design.prepared_cell import Ready, prepare
+from harness.errors import HarnessError, Problems
+from harness.formatting.console import new_console
+from harness.launch import Launcher, make_launcher
+from harness.launch.slurm.submissions import Jobs
+from harness.planning.capacity import described, slot_rate
+from harness.planning.plan import keep_plan, show_plan
+from harness.records.run_records import Records
+from harness.records.run_spec import STOP, RunPaths, study_argument
+from harness.search.joint import check_joint, groups, make_trials
+from harness.search.rungs import check_pruner
+from harness.search.samplers import startup_trials
+from harness.search.storage import lock, open_storage
+from harness.search.trial_result import check_costs
+from harness.study.budget import Budget, check_dollars
+from harness.study.cell_scheduler import Contest
+from harness.study.coordinator import Coordinator, Interrupt
+from harness.study.importance import write_importances
+from harness.study.live_view import Progress, clock, tell
+from harness.study.replication import Replication, plan_looks
+from harness.study.selection import write_choices
+from harness.study.spending import Meter, settle
+from harness.study.warm_start import Start, warm_starts
+from harness.system import code_snapshot
+from harness.system.machine import restarts
+from harness.track import Following
+
+
+def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> int:
+    """Compose, tune, confirm, report. Return the exit code: 0 done, 1 nothing worked, 3 budget spent, 130 interrupted.
+
+    Args:
+        loader, master, arguments: see `harness.design.cells.compose`.
+
+    Raises:
+        HarnessError: what was asked cannot be done; nothing was started.
+    """
+    with Following() as trackers:
+        return _run_study(loader, master, arguments, trackers)
+
+
+def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], trackers: Following) -> int:
+    began, console = time.monotonic(), new_console()
+    asked = compose(loader, master, arguments)
+    if asked.config.launch.kind == "slurm":  # jobs inherit it; models are fetched here, to where they look for them
+        os.environ.update({name: str(value) for name, value in asked.config.slurm.environment.items()})
+    config = _common(asked)
+    ready = prepare(asked.cells, asked.config)
+    name = config.study or study_file.default_name(config.sweep.name, ready, config.tune)
+    directory = Path(config.runs_dir) / name
+    study_file.check_same(directory, ready, config.tune)
+    study_file.looks(directory, plan_looks(config.confirm, len(asked.seeds)))
+    trackers.check(config.tracker, config.packages)
+    check_joint(asked.cells, config.tune)
+    by_id = {each.cell.id: each for each in ready}
+    together = [[cell] for cell in asked.cells] if config.tune.mode == "fair" else groups(asked.cells)
+    check_pruner([[by_id[cell.id] for cell in group] for group in together], config.tune)
+    check_costs(ready, config.tune)
+    warm, unused = warm_starts(ready, config, directory)
+    check_dollars(config, [slot_rate(config, each.base, 1.0) for each in ready])
+    open_jobs = Jobs(directory).open()
+    if config.launch.kind == "slurm":
+        # A coordinator that comes back to its jobs waits for a silent controller instead.
+        if not open_jobs and not restarts():
+            from harness.launch.slurm.preflight import check
+
+            problems = Problems()
+            check(config.slurm, directory, [each.base for each in ready], problems)
+            problems.raise_any()
+    elif open_jobs:
+        raise HarnessError(
+            f"The study {name} has {_count(sum(len(each.packs) for each in open_jobs), 'Slurm job')} under way, and "
+            f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
+            f"first: python -m harness.stop {study_argument(directory)}"
+        )
+    _tell_notes(console, asked.notes)
+    if config.plan:
+        show_plan(console, name, directory, ready, asked.seeds, config, began)
+        return 0
+    directory.mkdir(parents=True, exist_ok=True)
+    keep_plan(directory, ready, asked.seeds, config)
+    if config.launch.detach:
+        return _detach(console, config, name, directory)
+    with lock(directory):
+        trackers.start(config.tracker, config.packages, directory, lambda kind, line: tell(console, kind, line))
+        console.print(
+            f"Study [bold]{name}[/bold] in {escape(str(directory))}: {_count(len(ready), 'cell')}, "
+            f"up to {_budget(config)} {'each' if config.tune.mode == 'fair' else 'for all methods together'}, then "
+            f"{_count(len(asked.seeds), 'confirmation')} of the best"
+            f"{'' if config.tune.mode == 'fair' else f' of {config.tune.finalists}'}.",
+            soft_wrap=True,
+        )
+        _tell_notes(console, dict.fromkeys(warning for each in ready for warning in each.warnings))
+        for line in (*(f"{cell} begins with {start}" for cell, all_ in warm.items() for start in all_), *unused):
+            console.print(escape(line), soft_wrap=True)
+        try:
+            contests, ended, note = _coordinate(console, config, name, directory, ready, asked.seeds, warm, began)
+        except Leaving as leaving:
+            return _leave(console, leaving.number)
+    again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
+    if ended == "interrupted":
+        console.print(
+            f"Interrupted. Nothing is lost; to go on, run the same command again:\n  {escape(again)}", soft_wrap=True
+        )
+        return 130
+    if note:
+        console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
+    code = _conclude(console, config, name, directory, contests, trackers)
+    if ended == "budget":
+        console.print(
+            f"To go on from here, run the same command with a larger budget; it counts all that was spent before:\n"
+            f"  {escape(_larger(again, config))}",
+            soft_wrap=True,
+        )
+        return 3
+    return code
+
+
+def _tell_notes(console: Console, notes: Iterable[str]) -> None:
+    for note in notes:
+        console.print(f"[yellow]Note:[/yellow] {escape(note)}", soft_wrap=True)
+
+
+def _larger(command: str, config: Config) -> str:
+    """The same command with its budget doubled."""
+    for key, limit in (("seconds", config.budget.seconds), ("dollars", config.budget.dollars)):
+        if limit is not None:
+            command = re.sub(rf" '?budget\.{key}=[^ ]*", "", command) + f" budget.{key}={2 * limit:g}"
+    return command
+
+
+def _leave(console: Console, number: int) -> int:
+    """End the coordinator's own job; at its time limit ask Slurm to start it again. After SIGTERM Slurm decides."""
+    console.print("The coordinator leaves; jobs under way go on, and it takes them over when it is back.")
+    from harness.launch.slurm.worker import requeue
+
+    return requeue() if number == signal.SIGUSR2 else 1
+
+
+def _coordinate(
+    console: Console,
+    config: Config,
+    name: str,
+    directory: Path,
+    ready: Sequence[Ready],
+    seeds: tuple[int, ...],
+    warm: Mapping[str, Sequence[Start]],
+    began: float,
+) -> tuple[list[Contest], str, str]:
+    """Run the study: its cells, how it ended (done | budget | interrupted), and what a budget left undone."""
+
+    def warn(message: str) -> None:
+        console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
+
+    storage = open_storage(config.tune.storage, directory, warn)
+    looks = study_file.looks(directory, plan_looks(config.confirm, len(seeds)))
+    study_file.write(
+        directory, ready, config.tune, seeds, startup_trials(config.tune), described(config), looks, config.report,
+        {cell: [start.described for start in starts] for cell, starts in warm.items()},
+    )  # fmt: skip
+    runs = directory / "runs"
+    records = Records(runs, warn)
+    trials = make_trials(ready, config.tune, name, storage, {cell: [s.encoded for s in w] for cell, w in warm.items()})
+    contests = [Contest(each, trials[each.cell.id], config, seeds, name, runs, records) for each in ready]
+    stop_file = directory / STOP
+    if not restarts():  # one that is back obeys what was asked meanwhile
+        stop_file.unlink(missing_ok=True)
+    # A coordinator that is a job itself goes when Slurm wants its place, and comes back; its jobs need not notice.
+    in_job = "SLURM_JOB_ID" in os.environ and not sys.stdout.isatty()
+    interrupt = Interrupt(stop_file, leaves=in_job and config.launch.kind == "slurm")
+    progress = Progress(console)
+    _write_choices(directory, contests)  # runs that a larger study adds to a choice belong to it from now on
+    replication = Replication(
+        contests, looks, config.seed, config.report, progress.say, lambda: _write_choices(directory, contests)
+    )
+    while replication.advance():  # what was granted before counts as work, and may be done already
+        pass
+    work = sum(contest.left() for contest in contests)
+    if all(contest.done for contest in contests):
+        _write_choices(directory, contests)
+        settle(directory)
+        return contests, "done", ""
+    if config.launch.kind == "slurm":
+        from harness.launch.slurm.launcher import SlurmLauncher
+
+        launcher: Launcher = SlurmLauncher(
+            config.launch, config.slurm, directory, code_snapshot.take(directory, config.packages), warn
+        )
+    else:
+        launcher = make_launcher(config.launch, config.device, max(1, work), lambda: interrupt() or budget.exhausted())
+    meter = Meter(directory, records, config, ready[0].base, launcher.capacity, began)
+    budget = Budget(config.budget, meter, records, launcher.capacity, lambda line: progress.say(line, "yellow"))
+    meter.write(None)
+    try:
+        with interrupt.watching(), progress:
+            coordinator = Coordinator(
+                contests, launcher, records, config.launch, config.tune.pruner not in ("none", "asha"),
+                progress, interrupt, budget, replication,
+            )  # fmt: skip
+            threading.Thread(target=_warm_up, daemon=True).start()
+            finished = coordinator.run()
+    except KeyboardInterrupt:
+        finished = False
+        launcher.withdraw(everything=True)
+    finally:
+        launcher.close()
+        leaving = None if interrupt() else interrupt.leaving
+        if leaving is None:
+            stop_file.unlink(missing_ok=True)
+    if leaving is not None:
+        meter.write(None)
+        raise Leaving(leaving)
+    _write_choices(directory, contests)
+    return contests, *budget.end(finished, interrupt())
+
+
+def _warm_up() -> None:
+    """Import what the report needs, in time that the coordinator waits in."""
+    with suppress(Exception):  # the report itself says what is wrong
+        importlib.import_module("harness.report.preload")
+
+
+def _detach(console: Console, config: Config, name: str, directory: Path) -> int:
+    """Hand the study to a coordinator that is a Slurm job, and return."""
+    from harness.launch.slurm.commands import NoAnswer
+    from harness.launch.slurm.detached_coordinator import detach
+
+    with lock(directory):
+        pass  # an error if somebody coordinates it already
+    code = code_snapshot.take(directory, config.packages)
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith(("launch.detach=", "study="))]
+    for place, argument in enumerate(arguments):  # the user's own configs, as they are now
+        option, equals, value = argument.partition("=")
+        if option in ("--config-dir", "-cd") and (value or place + 1 < len(arguments)):
+            copy = code_snapshot.take_configs(directory.resolve(), Path(value or arguments[place + 1]))
+            arguments[place + (not equals)] = f"{option}={copy}" if equals else str(copy)
+    named = f'study="{name}"'  # quoted, it is a name to Hydra also where it looks like a number or has accents
+    try:
+        job_id, new = detach(directory, code, config.slurm, [*arguments, named, "launch.detach=false"])
+    except NoAnswer as error:
+        raise HarnessError(f"Slurm does not answer ({error}). Try again when `sinfo` does.") from error
+    what = f"Its coordinator is job {job_id}" if new else f"Its coordinator was submitted before, as job {job_id}"
+    study = escape(study_argument(directory))
+    console.print(
+        f"Study [bold]{name}[/bold] in {escape(str(directory))}. {what}; this shell is not needed any more.\n"
+        f"  python -m harness.status {study} --watch   how far it is\n"
+        f"  python -m harness.logs {study} <run>       what a run printed\n"
+        f"  python -m harness.stop {study}             stop it; the same command goes on later",
+        soft_wrap=True, markup=True,
+    )  # fmt: skip
+    return 0
+
+
+class Leaving(Exception):
+    """The coordinator's own job is about to end; the study goes on without it until it is back."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _write_choices(directory: Path, contests: Sequence[Contest]) -> None:
+    write_choices(directory, {contest.id: contest.choice for contest in contests})
+
+
+def _conclude(
+    console: Console,
+    config: Config,
+    name: str,
+    directory: Path,
+    contests: Sequence[Contest],
+    trackers: Following,
+) -> int:
+    """Print what a finished study leaves: the table, the page, the best model and how to load it."""
+    from harness.report import text_table, write
+
+    write_importances(directory, contests)
+    report = write(directory, Path(config.reports_dir) / name)
+    trackers.report = report.page.parent
+    console.print(text_table(report, console.width))
+    for sentence in (*report.summary, f"Report: {report.page}"):
+        console.print(escape(sentence), soft_wrap=True)
+    chosen = [contest for contest in contests if contest.choice is not None]
+    for task in dict.fromkeys(contest.ready.cell.task for contest in chosen):
+        rivals = [contest for contest in chosen if contest.ready.cell.task == task]
+        sign = 1 if rivals[0].ready.cell.maximize else -1
+        best = max(rivals, key=lambda contest: sign * contest.choice.val if contest.choice else 0.0)
+        assert best.choice is not None
+        model = RunPaths(Path(best.choice.specs[0].directory)).model
+        if model.is_dir():
+            console.print(
+                f"Best on {task} by validation: [bold]{best.id}[/bold]. To use its model:\n"
+                f"  from harness.predict import load\n"
+                f"  model = load({str(model)!r})\n"
+                f"  model.predict(['...'])",
+                soft_wrap=True,
+            )
+    return 0 if chosen else 1
+
+
+def _common(asked: Asked) -> Config:
+    """The schema's part of the configuration as the schema's own classes."""
+    own = OmegaConf.masked_copy(asked.config, [field.name for field in fields(Config)])
+    return Config(**cast(dict[str, Any], OmegaConf.to_object(own)))
+
+
+def _budget(config: Config) -> str:
+    parts = []
+    if config.tune.trials is not None:
+        parts.append(_count(config.tune.trials, "trial"))
+    if config.tune.seconds is not None:
+        parts.append(clock(config.tune.seconds))
+    return " or ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _quote(argument: str) -> str:
+    import shlex
+
+    return shlex.quote(argument)

@@ -1,0 +1,165 @@
+"""What a study has spent, over all its coordinators: outcome.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Hashable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from harness.config.schema import Config
+from harness.planning.capacity import described, share, slot_rate
+from harness.records.files import now, write_json
+from harness.records.pricing import dollars
+from harness.records.record import PAUSED
+from harness.records.run_records import Records
+from harness.records.run_spec import RunPaths
+
+OUTCOME = "outcome.json"
+WRITE_SECONDS = 10.0  # a coordinator that is killed loses at most this much of its account
+LOOK_SECONDS = 5.0  # how often the records of runs under way are read for what they have cost
+
+
+class Meter:
+    """Counts the wall seconds and the dollars of a study.
+
+    Processes of this machine are paid for as long as the study holds them, whether they work or wait; jobs of a cluster
+    while they run.
+
+    Args:
+        directory: of the study.
+        records: its records.
+        config: the study's configuration.
+        base: a cell's resolved configuration.
+        capacity: runs that execute at once.
+        began: `time.monotonic()` when the command began.
+
+    Attributes:
+        slot_rate: dollars a second of one run; None where no price is known.
+        under_way: by directory of each run under way what stands for its job; jobs of a cluster are paid for.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        records: Records,
+        config: Config,
+        base: Mapping[str, Any],
+        capacity: int,
+        began: float,
+    ) -> None:
+        self._path, self._records, self._began = directory / OUTCOME, records, began
+        self._hardware = described(config)
+        self.slot_rate = slot_rate(config, base, share(config, capacity))
+        holds = config.launch.kind != "slurm" and self.slot_rate is not None
+        self._rate = (self.slot_rate or 0.0) * capacity if holds else None
+        before = _read(self._path)
+        self._seconds_before = float(before.get("wall_seconds") or 0.0)
+        self._dollars_before = float(before.get("dollars") or 0.0)
+        self._written = time.monotonic()
+        self.under_way: Mapping[str, Hashable] = {}
+        self._looked: tuple[float, float] = (float("-inf"), 0.0)  # when, and what the runs under way had cost
+        self._seen: Mapping[str, Hashable] = {}  # what was under way then
+        # By job under way: when the first of its runs began, and the seconds of those that have left it.
+        self._started: dict[Hashable, float] = {}
+        self._settled: dict[Hashable, float] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds while somebody coordinated the study."""
+        return self._seconds_before + time.monotonic() - self._began
+
+    @property
+    def dollars(self) -> float | None:
+        """Dollars so far; None without a price."""
+        if self.slot_rate is None:
+            return None
+        if self._rate is not None:
+            return self._dollars_before + self._rate * (time.monotonic() - self._began)
+        looked, so_far = self._looked
+        if time.monotonic() - looked >= LOOK_SECONDS:
+            so_far = self.slot_rate * self._under_way_seconds()
+            self._looked = time.monotonic(), so_far
+        tally = self._records.tally
+        finished = ({"accelerator_seconds": tally.accelerator_seconds}, {"core_seconds": tally.core_seconds})
+        return sum(dollars(cost, self._hardware) or 0.0 for cost in finished) + so_far
+
+    def _under_way_seconds(self) -> float:
+        """Seconds of the jobs that have runs under way, less what runs that have left them took: those are counted."""
+        jobs = set(self.under_way.values())
+        for directory, job in self._seen.items():
+            if job in jobs and self.under_way.get(directory) != job:
+                self._settled[job] = self._settled.get(job, 0.0) + self._records.seconds(directory)
+        for directory, job in self.under_way.items():
+            if (began := _began(Path(directory))) is not None:
+                self._started[job] = min(began, self._started.get(job, began))
+        self._seen = dict(self.under_way)
+        self._started, self._settled = (
+            {job: value for job, value in known.items() if job in jobs} for known in (self._started, self._settled)
+        )
+        now = time.time()
+        return sum(max(0.0, now - began - self._settled.get(job, 0.0)) for job, began in self._started.items())
+
+    def tick(self) -> None:
+        """Write the account now and then, so that a coordinator that is killed leaves it."""
+        if time.monotonic() - self._written >= WRITE_SECONDS:
+            self.write(None)
+
+    def write(self, ended: str | None, note: str = "", disk: bool = False) -> None:
+        """Write outcome.json.
+
+        Args:
+            ended: done | budget | interrupted; None while the study goes on.
+            note: what a budget that ended the study left undone.
+            disk: whether to add up the study's files, which takes a moment.
+        """
+        self._written = time.monotonic()
+        tally, spent = self._records.tally, self.dollars
+        write_json(
+            self._path,
+            {
+                "ended": ended,
+                "at": now(),
+                "note": note,
+                "wall_seconds": round(self.seconds, 3),
+                "run_seconds": round(tally.seconds, 3),
+                "dollars": None if spent is None else round(spent, 6),
+                "runs": {status: count for status, count in tally.statuses.items() if count},
+                "disk_bytes": disk_bytes(self._path.parent) if disk else None,
+                "peak_memory_mb": tally.peak_memory_mb,
+            },
+        )
+
+
+def settle(directory: Path) -> None:
+    """Say in outcome.json that a study is done whose coordinator ended before it could."""
+    before = _read(directory / OUTCOME)
+    if before and before.get("ended") != "done":
+        write_json(directory / OUTCOME, before | {"ended": "done", "note": ""})
+
+
+def disk_bytes(directory: Path) -> int:
+    """Bytes of all files of a study."""
+    return sum((Path(folder) / name).lstat().st_size for folder, _, names in os.walk(directory) for name in names)
+
+
+def _began(directory: Path) -> float | None:
+    """When a run that has begun, and not ended, began its present attempt; None if it has not, or waits at a rung."""
+    path = RunPaths(directory).record
+    content = _read(path)
+    cost = content.get("cost") or {}
+    if content.get("status") != "running" or not content.get("started") or PAUSED in cost:
+        return None
+    # What a run took before it paused is among its costs; going on, it has written its record anew.
+    return path.stat().st_mtime if cost.get("total_seconds") else datetime.fromisoformat(content["started"]).timestamp()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

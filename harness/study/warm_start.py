@@ -1,0 +1,184 @@
+"""`tune.warm_start=[runs/<study>, ...]`: the best configurations of earlier studies are tried first, after the default.
+
+What did well on one task is a good place to start on another (Feurer et al. 2015, "Initializing Bayesian Hyperparameter
+Optimization via Meta-Learning", AAAI). They only come first: the search is as free as without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from harness.api import metric as metrics
+from harness.config.schema import Config
+from harness.design import study_file
+from harness.design.cells import Cell
+from harness.design.prepared_cell import Ready
+from harness.design.tunable_keys import operational
+from harness.design.value_checks import Checks
+from harness.errors import HarnessError, Problems
+from harness.records.ranking import keeps, rank
+from harness.records.record import Record
+from harness.records.run_records import Records
+from harness.search.joint import groups
+
+SHARE = 0.5  # of a cell's trials that earlier studies may fill: the search must be able to leave them behind
+
+
+@dataclass(frozen=True)
+class Start:
+    """A configuration that a cell begins with.
+
+    Attributes:
+        study, cell, trial: where it was the best.
+        metric, value: with which validation score.
+        values: the tuned keys.
+        encoded: their sampled form in the cell's space.
+    """
+
+    study: str
+    cell: str
+    trial: int | None
+    metric: str
+    value: float
+    values: Mapping[str, Any]
+    encoded: dict[str, Any]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """For sweep.yaml."""
+        return {
+            "study": self.study, "cell": self.cell, "trial": self.trial, "metric": self.metric, "val": self.value,
+            "hyperparameters": dict(self.values),
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"the best of {self.cell} in {self.study} (trial {self.trial}, val {self.metric} {self.value:.4f})"
+
+
+@dataclass(frozen=True)
+class _Best:
+    study: str
+    metric: str
+    record: Record
+    config: Mapping[str, Any]  # of its cell
+
+
+def warm_starts(ready: Sequence[Ready], config: Config, directory: Path) -> tuple[dict[str, list[Start]], list[str]]:
+    """Choose what each cell begins with, from the records of earlier studies.
+
+    Those on the same model come first, then those on the same task, then in the order of the studies.
+
+    Args:
+        ready: the cells.
+        config: names the studies: directories, or names in `runs_dir`.
+        directory: of this study; one that was begun keeps what it began with.
+
+    Returns:
+        By cell, its first trials; and in sentences what was found and cannot be used.
+
+    Raises:
+        HarnessError: a study is not there, or holds nothing that could be used.
+    """
+    if not config.tune.warm_start:
+        return {}, []
+    began = {
+        cell["id"]: cell.get("warm_start") or [] for cell in (study_file.read(directory) or {"cells": []})["cells"]
+    }
+    problems = Problems()
+    best: list[_Best] = []
+    # A study that goes on does not need the earlier ones any more.
+    for name in config.tune.warm_start if any(each.cell.id not in began for each in ready) else ():
+        own = Path(config.runs_dir) / name
+        best += _best_of(own if own.is_dir() else Path(name), name, problems)
+    problems.raise_any()
+    found: dict[str, list[Start]] = {}
+    unused: list[str] = []
+    trials = config.tune.trials
+    sharing = {cell.id: len(group) for group in groups([each.cell for each in ready]) for cell in group}
+    for each in ready:
+        cell = each.cell
+        rivals = sharing[cell.id] if config.tune.mode == "joint" else 1  # cells with which it shares tune.trials
+        most = max(1, int(SHARE * trials) // rivals) if trials is not None else len(best)
+        if cell.id in began:
+            found[cell.id] = [_again(cell, start, directory) for start in began[cell.id]]
+            continue
+        starts: list[Start] = []
+        for one in sorted(best, key=lambda b, c=cell: (b.record.model != c.model, b.record.task != c.task)):  # type: ignore[misc] # mypy infers no type for a default
+            if one.record.method != cell.method or len(starts) >= most:
+                continue
+            try:
+                values, encoded = _fit(cell, one)
+            except HarnessError as reason:
+                unused.append(f"{cell.id} does not begin with the best of {one.record.cell} in {one.study}: {reason}")
+                continue
+            if encoded != cell.defaults() and encoded not in [start.encoded for start in starts]:
+                value = float(one.record.metrics["val"][one.metric] or 0.0)
+                starts.append(Start(one.study, one.record.cell, one.record.trial, one.metric, value, values, encoded))
+        if starts:
+            found[cell.id] = starts
+    return found, unused
+
+
+def _again(cell: Cell, start: Mapping[str, Any], directory: Path) -> Start:
+    values = start["hyperparameters"]
+    try:
+        encoded = cell.encode(values)
+    except (ValueError, TypeError) as error:
+        raise HarnessError(
+            f"{directory / study_file.ASKED}: warm_start of {cell.id}: {dict(values)} lies outside the search space "
+            f"({error}). Mend it, or name another study (study=<name>)."
+        ) from error
+    return Start(start["study"], start["cell"], start["trial"], start["metric"], start["val"], values, encoded)
+
+
+def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
+    """The best trial of each cell of a study."""
+    if not problems.check(
+        (directory / "runs").is_dir(), f"tune.warm_start: there is no study {name}: name a directory of runs_dir."
+    ):
+        return []
+    study = study_file.read(directory) or {"cells": []}
+    asked = {cell["id"]: cell for cell in study["cells"]}
+    limits = (study.get("tune") or {}).get("constraints") or {}
+    best: dict[str, tuple[tuple[float, float, int], _Best]] = {}
+    for record in Records(directory / "runs", lambda _: None, keep=True).all():
+        entry = asked.get(record.cell) or {}
+        metric = str(entry.get("metric") or "")
+        value = record.metrics["val"].get(metric)
+        if record.phase != "tune" or record.status != "ok" or value is None or not keeps(record.cost, limits):
+            continue
+        minimise = metrics.METRICS[metric].direction == "minimize"
+        place = rank(value, record.metrics["val"].get("loss"), record.trial or 0, minimise)
+        if record.cell not in best or place < best[record.cell][0]:
+            best[record.cell] = place, _Best(directory.name, metric, record, entry.get("config") or {})
+    problems.check(bool(best), f"tune.warm_start: {name} holds no tuning run that ended well.")
+    return [found for _, found in best.values()]
+
+
+def _fit(cell: Cell, best: _Best) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration in a cell's space: its values, and their sampled form.
+
+    Raises:
+        HarnessError: the space excludes it.
+    """
+    earlier = best.record.hyperparameters
+    for key, value in earlier.items():
+        if key not in cell.space and not operational(key) and OmegaConf.select(cell.config, key) != value:
+            raise HarnessError(f"there {key} was {value}, here it is {OmegaConf.select(cell.config, key)}, not tuned.")
+    values = {}
+    for key in cell.space:
+        old = earlier[key] if key in earlier else OmegaConf.select(OmegaConf.create(dict(best.config)), key)
+        if old is not None:
+            values[key] = old
+    try:
+        encoded = cell.encode(values)
+    except (ValueError, TypeError) as error:
+        raise HarnessError(f"its values lie outside this search space ({error}).") from error
+    if wrong := Checks().of_values(cell, {key: value for key, value in values.items() if key.startswith("train.")}):
+        raise HarnessError(*wrong)
+    return {key: values.get(key, OmegaConf.select(cell.config, key)) for key in encoded}, encoded

@@ -1,0 +1,1 @@
+"""The machine and the copy of the code that runs use."""

@@ -1,0 +1,1 @@
+"""Text classification: binary or multi-class, single texts or text pairs."""

@@ -1,0 +1,241 @@
+"""From the rows of a source to a data set: labels, splits, and the facts and warnings counted about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.api.metric import METRICS
+from harness.data import splits
+from harness.data.dataset import Split, TextData
+from harness.data.labels import check_classes, describe, described, one_spelling, unseen
+from harness.data.text_values import match, plain, shown
+from harness.errors import HarnessError, Problems
+from harness.formatting.examples import alternatives, examples, short, some
+from harness.tasks.text_classification.settings import TextSettings
+
+IMBALANCE = 10  # largest to smallest class, from which on accuracy alone misleads: worth a warning
+
+
+def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -> TextData:
+    """Split the rows of a source as the task says.
+
+    Args:
+        task: the rules.
+        frames: rows (see `harness.data.readers.rows.to_rows`) by given split, `train` at least.
+        source: its name, for the facts.
+
+    Raises:
+        HarnessError: the labels do not fit together, or the rows do not suffice for the splits.
+    """
+    facts: dict[str, Any] = {}
+    frames, notes = one_spelling(frames)
+    notes += check_classes(frames["train"]["label"], task.name)
+    labels, descriptions = _labels(task, frames)
+    pool, given, test = frames["train"], frames.get("validation"), frames.get("test")
+    dropped = conflicts = 0
+    if test is None:
+        pool, dropped, conflicts = splits.deduplicate(pool)
+        _check_vanished(frames["train"], pool, labels)
+        pool, test = splits.hold_out(pool, task.test_fraction, task.split_seed, "test")
+    train = pool if task.shots is None else splits.draw_shots(pool, task.shots, task.draw)
+
+    kind = task.validation or ("split" if task.shots is None or given is not None else "pool")
+    validation: pd.DataFrame | None = None
+    folds: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+    if kind == "kfold":
+        folds = splits.make_folds(train, task.folds, task.draw)
+    elif kind == "pool":
+        validation = splits.draw_pool(pool, train, test, task.pool_per_class, task.draw)
+    elif given is not None:
+        validation = given
+    else:
+        train, validation = splits.hold_out(train, task.validation_fraction, task.split_seed, "validation")
+
+    made = {
+        "train": _split("train", train, labels),
+        "validation": None if validation is None else _split("validation", validation, labels),
+        "test": _split("test", test, labels),
+        "folds": tuple(
+            (_split(f"train{n}", rest, labels), _split(f"validation{n}", held, labels))
+            for n, (rest, held) in enumerate(folds)
+        ),
+    }
+    _check_metric(task, kind, given is not None, len(labels), validation, test, folds)
+    words = splits.normal_form(train).map(lambda form: len(form.split())).to_numpy()
+    counts = train["label"].value_counts()
+    facts |= {
+        "source": source,
+        "rows": {"train": len(train), "validation": 0 if validation is None else len(validation), "test": len(test)},
+        "classes": len(labels),
+        "words_mean": round(float(words.mean()), 1),
+        "words_p95": round(float(np.percentile(words, 95)), 1),
+        "majority_test": round(float(test["label"].value_counts(normalize=True).iloc[0]), 4),
+        "imbalance_train": round(float(counts.max() / counts.min()), 2),
+        "duplicates_dropped": dropped,
+        "conflicting_labels": conflicts,
+        "overlap_train_test": splits.overlap(test, train),
+        "overlap_validation_test": 0 if validation is None else splits.overlap(test, validation),
+        "overlap_train_validation": 0 if validation is None else splits.overlap(validation, train),
+        "validation": kind,
+        "selected_with": _selected_with(task, kind, validation, given is not None),
+        "shots": task.shots,
+        "draw": task.draw,
+    }
+    return TextData(
+        labels=labels,
+        descriptions=descriptions,
+        **made,  # type: ignore[arg-type]  # mypy does not see which key holds which type
+        fingerprint=_fingerprint(labels, descriptions, made),
+        facts=facts,
+        warnings=(*notes, *_warnings(facts, labels, validation, test)),
+    )
+
+
+def _labels(task: TextSettings, frames: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    problems = Problems()
+    labels = sorted(set(frames["train"]["label"]))
+    problems.check(
+        len(labels) > 1,
+        f"Classification needs at least two classes; all training rows of task {task.name} have the label "
+        f"{short(labels[0])}. Check task.label.",
+    )
+    for split in ("validation", "test"):
+        if split in frames:
+            for message in unseen(split, frames[split], labels):
+                problems.add(message)
+    positive = None if task.positive is None else match(task.positive, labels)
+    if task.positive is not None:
+        problems.check(
+            positive is not None,
+            f"task.positive={plain(task.positive)} is not a class. {alternatives(plain(task.positive), labels)}",
+        )
+        problems.check(
+            len(labels) == 2, f"task.positive is for two classes; there are {len(labels)}: set task.positive=null."
+        )
+    if task.metric == "auroc" and len(labels) > 2:
+        problems.add(f"task.metric=auroc is for two classes; there are {len(labels)}. Choose macro_f1 or accuracy.")
+    given, unknown = described(labels, task.descriptions)
+    for label in unknown:
+        problems.add(
+            f"task.descriptions describes {shown(label)}, which is not a class. {alternatives(plain(label), labels)}"
+        )
+    problems.raise_any()
+    ordered = tuple(sorted(labels, key=lambda label: (label == positive, label)))
+    return ordered, tuple(given.get(label) or describe(label) for label in ordered)
+
+
+def _check_vanished(before: pd.DataFrame, after: pd.DataFrame, labels: Sequence[str]) -> None:
+    """Refuse classes all of whose rows repeat texts of other classes."""
+    kept = set(after["label"])
+    if gone := [label for label in labels if label not in kept]:
+        rows = int(before["label"].isin(gone).sum())
+        raise HarnessError(
+            f"{len(gone)} of {len(labels)} classes ({examples(gone)}) have no text of their own: their {rows} rows "
+            "repeat texts that stand before them with another label, and of equal texts the first row is kept. Mend "
+            "these labels, or remove the rows."
+        )
+
+
+def _check_metric(
+    task: TextSettings,
+    kind: str,
+    given: bool,
+    classes: int,
+    validation: pd.DataFrame | None,
+    test: pd.DataFrame,
+    folds: Sequence[tuple[pd.DataFrame, pd.DataFrame]],
+) -> None:
+    """Refuse splits on which the task's metric cannot tell models apart."""
+    needed = METRICS[task.metric].classes
+    advice = {
+        "pool": "Lower task.shots, or set task.validation=kfold",
+        "kfold": "Lower task.folds",
+        "split": "Raise task.validation_fraction",
+    }[kind]
+    parts = [
+        ("validation", validation, "Add some to task.validation_path, or leave it out" if given else advice),
+        ("test", test, "Add some to task.test_path, or leave it out so that test rows are held out"),
+        *((f"validation (fold {number})", held, advice) for number, (_, held) in enumerate(folds, start=1)),
+    ]
+    problems = Problems()
+    for name, frame, remedy in parts:
+        found = [] if frame is None else sorted(set(frame["label"]))
+        problems.check(
+            frame is None or len(found) >= needed,
+            f"task.metric={task.metric} needs {name} rows of {'both' if classes == 2 else 'at least two'} classes; all "
+            f"{0 if frame is None else len(frame)} are {examples(found)}. {remedy}, or choose another metric "
+            "(task.metric=accuracy).",
+        )
+    problems.raise_any()
+
+
+def _split(name: str, frame: pd.DataFrame, labels: Sequence[str]) -> Split:
+    index = {label: number for number, label in enumerate(labels)}
+    return Split(
+        name=name,
+        texts=frame["text"].tolist(),
+        pairs=frame["pair"].tolist() if "pair" in frame else None,
+        labels=np.array([index[label] for label in frame["label"]], dtype=np.int64),
+        ids=np.array(frame["id"], dtype=np.int64),
+    )
+
+
+def _fingerprint(labels: Sequence[str], descriptions: Sequence[str], made: Mapping[str, Any]) -> str:
+    parts = [made["train"], made["validation"], made["test"], *(part for fold in made["folds"] for part in fold)]
+    content = [[part.name, part.texts, part.pairs, part.labels.tolist()] for part in parts if part is not None]
+    text = json.dumps([labels, descriptions, content], ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _selected_with(task: TextSettings, kind: str, validation: pd.DataFrame | None, given: bool) -> str:
+    if validation is None:
+        return f"selected in {task.folds} folds of the training rows"
+    if task.shots is not None and (kind == "pool" or given):
+        return f"selected with {len(validation)} labels beyond the shots"
+    origin = "given validation rows" if given else "rows held out of the training rows"
+    return f"selected on {len(validation)} {origin}"
+
+
+def _warnings(
+    facts: Mapping[str, Any], labels: Sequence[str], validation: pd.DataFrame | None, test: pd.DataFrame
+) -> tuple[str, ...]:
+    found: list[str] = []
+    for key, parts in (
+        ("overlap_train_test", ("test", "training")),
+        ("overlap_validation_test", ("test", "validation")),
+        ("overlap_train_validation", ("validation", "training")),
+    ):
+        if facts[key]:
+            share = facts[key] / facts["rows"][parts[0]]
+            found.append(
+                f"{facts[key]} {parts[0]} rows ({share:.1%}) occur among the {parts[1]} rows as well, letter case and "
+                f"spaces aside: {parts[0]} scores flatter by up to that much."
+            )
+    if facts["duplicates_dropped"]:
+        found.append(f"{facts['duplicates_dropped']} duplicate rows were dropped before splitting.")
+    if facts["conflicting_labels"]:
+        found.append(f"{facts['conflicting_labels']} texts occur with more than one label; the first one was kept.")
+    if facts["imbalance_train"] >= IMBALANCE:
+        found.append(
+            f"The largest training class has {facts['imbalance_train']:.0f} times the rows of the smallest: look at "
+            "macro_f1 as well as accuracy."
+        )
+    for name, frame in (("validation", validation), ("test", test)):
+        absent = [] if frame is None else [label for label in labels if label not in set(frame["label"])]
+        if absent:
+            found.append(f"{len(absent)} of {len(labels)} classes have no {name} row: {some(absent)}.")
+    folded: dict[str, list[str]] = {}
+    for label in labels:
+        folded.setdefault(describe(label), []).append(label)
+    found.extend(
+        f"The classes {' and '.join(map(repr, same[:3]))} differ only in case or punctuation: are they one?"
+        for same in folded.values()
+        if len(same) > 1
+    )
+    return tuple(found)

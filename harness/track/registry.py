@@ -1,0 +1,44 @@
+"""The trackers that `python -m harness.track` knows by name, and the command that makes up for one."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.config.kinds import kind_of
+from harness.track.base import Tracker
+from harness.track.tensorboard import TensorBoard
+from harness.track.wandb import WeightsAndBiases
+
+KNOWN: dict[str, type[Tracker]] = {"wandb": WeightsAndBiases, "tensorboard": TensorBoard}
+
+
+def defaults(kind: type[Any]) -> dict[str, Any]:
+    """The keys that a known tracker takes, each with its default."""
+    return {each.name: each.default for each in fields(kind) if each.init}
+
+
+def later(study: Path, node: Mapping[str, Any]) -> str:
+    """How to make up for what a tracker missed, as a sentence; empty where the command line does not know its class."""
+    for name, kind in KNOWN.items():
+        if kind_of(node) == name:
+            values = {**node, **kind.surely}
+            options = [
+                shlex.quote(f"{key}={_yaml(values[key])}")
+                for key, default in defaults(kind).items()
+                if key in values and values[key] != default
+            ]
+            command = ["python -m harness.track", shlex.quote(str(study)), name, *options]
+            return f"To make up for it: {' '.join(command)}"
+    return ""
+
+
+def _yaml(value: Any) -> str:
+    """A value as the command line reads it back: a project named 123 is no number."""
+    return str(value) if yaml.safe_load(str(value)) == value else json.dumps(value)

@@ -1,0 +1,179 @@
+"""From a study's files to a tracker: what is new since the last look, each thing once, over any number of processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from harness.records.files import read_jsonl, write_json
+from harness.records.record import CorruptRecord, Record
+from harness.records.run_spec import RunPaths
+from harness.records.signature import digest, published
+from harness.track.base import Tracked, Tracker
+
+ERROR_CHARACTERS = 200  # of a run's error that a tracker is told
+TRACK = "track"  # the folder of a study that holds what trackers have been told, and their logs
+
+
+class Follow:
+    """Tells one tracker about one study, and keeps account of it in `<study>/track/<tracker>`, run by run.
+
+    Single runs share a study and may run at the same time: the process of each holds the lock of its run, and one that
+    follows all leaves those runs alone.
+
+    Args:
+        study: its directory.
+        tracker: opened here.
+        only: the one run that is followed, `<cell>/<run>`; None for all.
+    """
+
+    def __init__(self, study: Path, tracker: Tracker, only: str | None = None) -> None:
+        self.study, self.tracker = study.resolve(), tracker
+        self.pattern = f"{only or '*/*'}/record.json"
+        self.only = only
+        self.open: dict[str, str] = {}  # ids of the runs that this process has begun and not ended, by name
+        self.stamps: dict[str, tuple[int, ...]] = {}  # files that have not changed need no second look
+        tracker.open(self.study)
+
+    def look(self) -> None:
+        """Tell what is new."""
+        for path in sorted((self.study / "runs").glob(self.pattern)):
+            paths = RunPaths(path.parent)
+            stamp = (*_stamp(paths.record), *_stamp(paths.metrics))
+            name = path.parent.relative_to(self.study / "runs").as_posix()
+            if self.stamps.get(name) != stamp:
+                with suppress(Timeout), self._alone(name):
+                    self._tell(name, paths)
+                    self.stamps[name] = stamp
+
+    def report(self, directory: Path) -> None:
+        """Tell of the study's report, unless this very table was told of."""
+        table = directory / "table.csv"
+        if not table.is_file():
+            return
+        with table.open(encoding="utf-8", newline="") as file:
+            now = digest(list(csv.reader(file)))[:16]
+        if now != self._told().get("report"):
+            self.tracker.report(directory, now)
+            write_json(self._account(), {"report": now})
+
+    def close(self) -> list[str]:
+        """End the tracker; give its sentences for the user."""
+        return self.tracker.close()
+
+    def _account(self, name: str | None = None) -> Path:
+        return Path(f"{stem(self.study, self.tracker.name, name)}.json")
+
+    def _told(self, name: str | None = None) -> dict[str, Any]:
+        """The account of a run, or that of the report."""
+        with suppress(OSError, ValueError):
+            found = json.loads(self._account(name).read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def _alone(self, name: str) -> AbstractContextManager[Any]:
+        """Hold a run, unless a process that follows it alone holds it; only such a process makes the file."""
+        lock = Path(f"{stem(self.study, self.tracker.name, name)}.lock")
+        if self.only is not None or not lock.exists():
+            return nullcontext()
+        return FileLock(lock).acquire(timeout=0)
+
+    def _tell(self, name: str, paths: RunPaths) -> None:
+        """Tell what is new of one run."""
+        with suppress(CorruptRecord, OSError):
+            record = Record.read(paths.record)
+            if record is None:
+                return
+            key = identity(name, record)
+            told = self._told(name)
+            if told.get("id") != key:
+                told = {"id": key, "epochs": [], "ended": None}
+            # A run that was lost may still be tried again, so a record that changed is told of anew.
+            over = record.status != "running"
+            state = f"{record.status} {record.ended}"
+            if told["ended"] == state:
+                return
+            values = asdict(record) | {"error": _reason(record.error)}
+            run = Tracked(key, name, values, _config(paths.config))
+            written = [
+                line for line in read_jsonl(paths.metrics) if isinstance(line["epoch"], int)
+            ]  # at the end of one
+            lines = [line for line in written if _key(line) not in told["epochs"]]
+            if self.open.get(name) != run.id:
+                self.tracker.begin(run)
+                self.open[name] = run.id
+            for line in lines:
+                self.tracker.epoch(run, int(line["epoch"]), _values(line), float(line.get("seconds") or 0.0))
+                told["epochs"].append(_key(line))
+            if over:
+                self.tracker.end(run, results(record))
+                self.open.pop(name, None)
+                told["epochs"], told["ended"] = [_key(line) for line in written], state
+            account = self._account(name)
+            account.parent.mkdir(parents=True, exist_ok=True)
+            write_json(account, told)
+
+
+def stem(study: Path, tracker: str, only: str | None = None) -> Path:
+    """Where the files of a tracker lie, less their suffix: .json, .lock, .log; those of one run that it follows."""
+    return study / TRACK / tracker / only if only else study / TRACK / tracker
+
+
+def identity(name: str, record: Record) -> str:
+    """What names a run in a tracker: 16 hex digits."""
+    return digest([record.study, name, record.signature, record.started])[:16]
+
+
+def results(record: Record) -> dict[str, float]:
+    """A record's numbers by name: `test/accuracy`, `cost/train_seconds`."""
+    groups: dict[str, Mapping[str, Any]] = {**record.metrics, "cost": record.cost}
+    return {
+        f"{group}/{key}": float(value)
+        for group, values in groups.items()
+        for key, value in (values or {}).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _key(line: Mapping[str, Any]) -> str:
+    """What tells an epoch's line from the others of its run: with folds, each has its own."""
+    return f"{line.get('fold', '')}/{line.get('epoch')}"
+
+
+def _values(line: Mapping[str, Any]) -> dict[str, float]:
+    before = f"fold{line['fold']}/" if "fold" in line else ""
+    values = {"train/loss": line.get("train_loss")} | {f"val/{key}": v for key, v in (line.get("val") or {}).items()}
+    return {before + key: float(value) for key, value in values.items() if isinstance(value, int | float)}
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """A run's configuration less what says where and how it executes: folders of a machine are nobody's business."""
+    with suppress(OSError, yaml.YAMLError):
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return published(found)
+    return {}
+
+
+def _reason(error: str | None) -> str | None:
+    """The beginning of an error, up to the first path that it names."""
+    words = re.split(r"\S*[/\\]", (error or "").strip().partition("\n")[0], maxsplit=1)[0]
+    return words[:ERROR_CHARACTERS].rstrip(" '\"(:") or None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)

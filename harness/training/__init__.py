@@ -1,0 +1,1 @@
+"""The training loop, its sessions, optimizer, regularization and checkpoints."""

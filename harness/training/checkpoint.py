@@ -1,0 +1,61 @@
+"""What an interrupted run goes on from: one safetensors file, whole or absent.
+
+Tensors and the JSON that belongs to them lie in the same file, so they cannot come from two moments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from harness.records.files import atomic
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that cannot be read, or that belongs to another run."""
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    """Write tensors and JSON-able state atomically; the content is on the disk before the name is."""
+    from safetensors.torch import save_file
+
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic(path) as temporary:
+        save_file(contiguous, temporary, metadata={"state": json.dumps(state)})
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def load_checkpoint(path: Path, signature: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Read a checkpoint; None if there is none.
+
+    Raises:
+        DamagedCheckpoint: it cannot be read, or its `signature` is not this one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedCheckpoint(f"{path} cannot be read ({error})") from error
+    if state.get("signature") != signature:
+        raise DamagedCheckpoint(f"{path} belongs to another configuration")
+    return tensors, state
+
+
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put a group of tensors under a common prefix."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def group(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give the tensors under a prefix, without it."""
+    return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(f"{prefix}/")}

@@ -1,0 +1,103 @@
+"""Attention within the rows of a packed pass, as a function that transformers' models can be told to call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.models.cpu_kernels import kernel
+from harness.training.fused.shared_pass import Step
+
+NAME = "packed"
+
+
+def attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, scaling: float | None = None, **options: Any
+) -> tuple[Tensor, None]:
+    """Let the tokens of each row attend to each other, as the layer's `is_causal` says.
+
+    Dropout is drawn as PyTorch's `scaled_dot_product_attention` draws it on a CPU, which has no argument for whose
+    random numbers those are.
+
+    Args:
+        module: an attention layer that `know` has told of the pass.
+        query, key, value: (1, heads, T, size); keys and values may have fewer heads.
+        mask: none; rows are told apart by the layout.
+        scaling: of the products; None is 1 / sqrt(size).
+        options: what transformers passes besides.
+
+    Returns:
+        (1, T, heads, size).
+    """
+    step, chances = module.step, module.chances
+    layout = step.layout
+    queries, keys, values = (layout.by_row(each[0].transpose(0, 1)).transpose(1, 2) for each in (query, key, value))
+    if (shared := queries.shape[1] // keys.shape[1]) > 1:
+        keys, values = (each.repeat_interleave(shared, dim=1) for each in (keys, values))
+    visible = layout.visible(module.is_causal)
+    if not any(chances.values()):
+        with kernel(queries):
+            found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=visible, scale=scaling)
+    else:
+        weights = torch.matmul(
+            queries * (query.shape[-1] ** -0.5 if scaling is None else scaling), keys.transpose(2, 3)
+        )
+        if visible is not None:
+            weights = weights.masked_fill(~visible, -torch.inf)
+        weights = weights.softmax(dim=-1)
+        found = torch.matmul(weights * step.attention_noise(chances, weights), values)
+    return layout.tokens(found.transpose(1, 2))[None], None
+
+
+def know(packed: nn.Module, own: Sequence[nn.Module], step: Step) -> None:
+    """Tell the attention layers of a packed backbone which pass they are in, and each member's dropout there.
+
+    Args:
+        packed: the backbone.
+        own: the members' own, K.
+        step: the pass under way.
+    """
+    for name, module in packed.named_modules():
+        if hasattr(module, "is_causal"):
+            known: Any = module
+            known.step = step
+            known.chances = {k: _chance(backbone.get_submodule(name)) for k, backbone in enumerate(own)}
+
+
+def _chance(attention: Any) -> float:
+    """With what chance attention weights drop out: a layer has a dropout for them, or keeps a number."""
+    dropout = getattr(attention, "dropout", None)
+    chance = dropout.p if isinstance(dropout, nn.Dropout) else getattr(attention, "attention_dropout", 0.0)
+    return float(chance) if attention.training else 0.0
+
+
+def register() -> None:
+    """Make the function known to transformers."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attend)
+
+
+class PackedDropout(nn.Module):
+    """Dropout at each member's own rate, from its own stream.
+
+    Args:
+        step: the pass under way.
+        chances: K probabilities, by the member's index.
+    """
+
+    def __init__(self, step: Step, chances: dict[int, float]) -> None:
+        super().__init__()
+        self.step, self.chances = step, chances
+        self.p = max(chances.values())  # what an attention layer passes on, and `attend` does not need
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Drop out of (1, T, d)."""
+        if not any(self.chances.values()):
+            return inputs
+        kept: Tensor = inputs * self.step.noise(self.chances, inputs[0])
+        return kept

@@ -1,0 +1,158 @@
+"""Where the tokens of a packed pass lie: the rows of all members one after another, without padding between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from harness.data.examples import Examples, Rows
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One step of K members: N rows with T tokens.
+
+    Attributes:
+        ids, positions: (1, T) int64; positions count from 0 in each row.
+        types: (1, T) int64, or None where the tokenizer gives none.
+        segments: K slices of the T tokens, in the members' order.
+        rows: K slices of the N rows.
+        widths: K, the length that each member's own batch would be padded to.
+        kept: K, (tokens,) int64 places of a member's tokens in its own padded batch, (rows * width) long; None where
+            that batch has no padding.
+        places: (N, L) int64: the token at each place of all rows padded to the longest; padding repeats a row's first.
+        mask: (N, L) int64, 1 where there is a token.
+        flat: (T,) int64 places of the tokens in (N * L).
+    """
+
+    ids: Tensor
+    positions: Tensor
+    types: Tensor | None
+    segments: tuple[slice, ...]
+    rows: tuple[slice, ...]
+    widths: tuple[int, ...]
+    kept: tuple[Tensor | None, ...]
+    places: Tensor
+    mask: Tensor
+    flat: Tensor
+
+    @classmethod
+    def of(cls, batches: Sequence[tuple[Examples, Rows]], device: torch.device) -> Layout:
+        """Lay out a batch of each member."""
+        lengths = [examples.tokens.lengths[rows] for examples, rows in batches]
+        every = np.concatenate(lengths)
+        firsts = np.concatenate([[0], np.cumsum(every)[:-1]])
+        steps = np.arange(every.max())
+        mask = steps < every[:, None]
+        positions = np.broadcast_to(steps, mask.shape)[mask]
+        counts = [int(each.sum()) for each in lengths]
+        ids = [_taken(examples.tokens.ids, examples, rows) for examples, rows in batches]
+        types = [
+            _taken(examples.tokens.types, examples, rows)
+            for examples, rows in batches
+            if examples.tokens.types is not None
+        ]
+
+        def tensor(values: npt.NDArray[Any]) -> Tensor:
+            return torch.from_numpy(values.astype(np.int64)).to(device, non_blocking=True)
+
+        return cls(
+            ids=tensor(np.concatenate(ids))[None],
+            positions=tensor(positions)[None],
+            types=tensor(np.concatenate(types))[None] if types else None,
+            segments=_slices(counts),
+            rows=_slices([len(each) for each in lengths]),
+            widths=tuple(int(each.max()) for each in lengths),
+            kept=tuple(tensor(found) if (found := _kept(each)) is not None else None for each in lengths),
+            places=tensor(np.where(mask, firsts[:, None] + steps, firsts[:, None])),
+            mask=tensor(mask),
+            flat=tensor(np.flatnonzero(mask)),
+        )
+
+    @property
+    def padded(self) -> bool:
+        """Whether some row is shorter than the longest."""
+        return self.flat.numel() < self.mask.numel()
+
+    def visible(self, causal: bool) -> Tensor | None:
+        """Which keys a query may see: (N, 1, 1 or L, L); None for all of its row."""
+        if not causal:
+            return self.mask.bool()[:, None, None, :] if self.padded else None
+        length = self.mask.shape[1]
+        before = torch.ones(length, length, dtype=torch.bool, device=self.mask.device).tril()
+        return self.mask.bool()[:, None, None, :] & before
+
+    def by_row(self, tokens: Tensor) -> Tensor:
+        """Rows (N, L, ...) of tokens (T, ...), with padding; whatever reads the padding must give it no gradient."""
+        chosen = tokens
+        if self.padded:
+            chosen = Pad.apply(tokens, self.places.view(-1), self.flat)  # type: ignore[no-untyped-call]  # torch's own
+        return chosen.view(*self.places.shape, *tokens.shape[1:])
+
+    def tokens(self, by_row: Tensor) -> Tensor:
+        """Tokens (T, ...) of rows (N, L, ...)."""
+        joined = by_row.flatten(0, 1)
+        if not self.padded:
+            return joined
+        chosen: Tensor = Unpad.apply(joined, self.flat)  # type: ignore[no-untyped-call]  # torch's own
+        return chosen
+
+
+class Pad(torch.autograd.Function):
+    """Rows at `places`. Each token stands once at its place in `flat`; its other copies are padding, without gradient.
+
+    So both gradients are gathers or copies, where those of general indexing add up one after another.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, places: Tensor, flat: Tensor) -> Tensor:
+        """Gather (N * L, ...) from (T, ...)."""
+        ctx.save_for_backward(flat)
+        return tokens.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Gather the tokens' own places."""
+        (flat,) = ctx.saved_tensors
+        return gradient.index_select(0, flat), None, None
+
+
+class Unpad(torch.autograd.Function):
+    """What stands at `flat`."""
+
+    @staticmethod
+    def forward(ctx: Any, by_row: Tensor, flat: Tensor) -> Tensor:
+        """Gather (T, ...) from (N * L, ...)."""
+        ctx.save_for_backward(flat)
+        ctx.places = len(by_row)
+        return by_row.index_select(0, flat)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Put each back; padding gets 0."""
+        (flat,) = ctx.saved_tensors
+        return gradient.new_zeros(ctx.places, *gradient.shape[1:]).index_copy_(0, flat, gradient), None
+
+
+def _taken(values: npt.NDArray[Any], examples: Examples, rows: Rows) -> npt.NDArray[Any]:
+    """Values of the tokens of some rows, one row after another."""
+    offsets = examples.tokens.offsets
+    return np.concatenate([values[offsets[row] : offsets[row + 1]] for row in rows])
+
+
+def _kept(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+    """Places of the tokens of a padded batch; None if it has no padding."""
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    return None if mask.all() else np.flatnonzero(mask)
+
+
+def _slices(counts: Sequence[int]) -> tuple[slice, ...]:
+    """Slices of these lengths, one after another."""
+    ends = np.cumsum(counts).tolist()
+    return tuple(slice(end - count, end) for end, count in zip(ends, counts, strict=True))

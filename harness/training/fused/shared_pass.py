@@ -1,0 +1,82 @@
+"""What the layers of a packed backbone share during one pass: the layout, and each member's random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from harness.training.fused.layout import Layout
+from harness.training.session import Member
+
+
+class Step:
+    """The pass under way.
+
+    Each member draws what it draws alone: from its own stream, in the order of the layers, at the shape of its own
+    padded batch. What falls on padding is then left out. So its dropout does not depend on who shares the pass.
+    On a CPU those are PyTorch's own draws, number for number; CUDA's kernels draw others from the same stream.
+
+    Args:
+        members: K of them.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+        self.layout: Layout
+        device = members[0].device
+        self._kind = "cuda" if device.type == "cuda" else "cpu"
+        self._streams = [torch.Generator(device if self._kind == "cuda" else "cpu") for _ in members]
+
+    @contextmanager
+    def going(self, layout: Layout) -> Iterator[None]:
+        """Draw within the block what a pass of this layout needs; the members' streams move on if it ends well."""
+        self.layout = layout
+        for member, generator in zip(self.members, self._streams, strict=True):
+            generator.set_state(member.random_state.tensors[self._kind])
+        yield
+        for member, generator in zip(self.members, self._streams, strict=True):
+            member.random_state.tensors = member.random_state.tensors | {self._kind: generator.get_state()}
+
+    def noise(self, chances: Mapping[int, float], like: Tensor, offset: int = 0) -> Tensor:
+        """Dropout's factors for tokens: 0, or 1 / (1 - chance).
+
+        Args:
+            chances: of neighbouring members, by their index; 0 draws nothing.
+            like: (t, d), these members' tokens.
+            offset: where the first of them lies in the pass.
+        """
+        layout, width = self.layout, like.shape[-1]
+        noise = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+        for k, chance in chances.items():
+            own = noise[layout.segments[k].start - offset : layout.segments[k].stop - offset]
+            if chance == 0:
+                own.fill_(1.0)
+            elif (kept := layout.kept[k]) is None:
+                self._draw(k, own, chance)
+            else:
+                count = layout.rows[k].stop - layout.rows[k].start
+                drawn = torch.empty(count * layout.widths[k], width, dtype=like.dtype, device=like.device)
+                torch.index_select(self._draw(k, drawn, chance), 0, kept, out=own)
+        return noise
+
+    def attention_noise(self, chances: Mapping[int, float], weights: Tensor) -> Tensor:
+        """Dropout's factors for attention weights (N, heads, L, L)."""
+        layout = self.layout
+        noise = torch.empty_like(weights)
+        for k, chance in chances.items():
+            rows, width = noise[layout.rows[k]], layout.widths[k]
+            if chance == 0:
+                rows.fill_(1.0)
+            elif width == noise.shape[-1]:
+                self._draw(k, rows, chance)
+            else:
+                # Beyond a member's own width stands padding, whose weights are 0.
+                drawn = torch.empty(*rows.shape[:2], width, width, dtype=rows.dtype, device=rows.device)
+                rows.zero_()[:, :, :width, :width] = self._draw(k, drawn, chance)
+        return noise
+
+    def _draw(self, k: int, into: Tensor, chance: float) -> Tensor:
+        return into.bernoulli_(1 - chance, generator=self._streams[k]).div_(1 - chance)

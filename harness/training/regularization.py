@@ -1,0 +1,250 @@
+"""Against over-fitting: what makes a batch's loss harder, rates that fall with depth, and averaged weights.
+
+Each is one key of `train`, off by default, and they combine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.config.schema import LOSSES, TrainConfig
+from harness.data.examples import Batch
+from harness.errors import HarnessError
+from harness.methods.base import Hooks
+from harness.models.architectures import ARCHITECTURES, layers_of
+from harness.models.classifier import Classifier
+from harness.models.inference import autocast
+
+# What lies below the blocks besides the embedding's own module: GPT-2's positions, ELECTRA's and ALBERT's projections.
+BELOW = ("wpe", "embeddings_project", "embedding_hidden_mapping_in")
+EMA_SOON = 10  # steps over which the moving average's decay rises, so that it does not remember the beginning
+
+
+class Objective:
+    """The loss of a batch: cross-entropy, and what `train` adds to it.
+
+    Random numbers come from torch's generators, which the member holds and its checkpoint keeps.
+
+    Args:
+        classifier: adapted by its method, as it is before the first step.
+        config: how it is trained.
+        hooks: of the method.
+        device: where the classifier is.
+
+    Raises:
+        HarnessError: something is on that cannot work on this method or model.
+    """
+
+    def __init__(self, classifier: Classifier, config: TrainConfig, hooks: Hooks, device: torch.device) -> None:
+        self.classifier, self.config, self.device = classifier, config, device
+        keys = (*LOSSES, "label_smoothing")
+        on = [f"train.{name}={getattr(config, name)}" for name in keys if getattr(config, name) > 0]
+        if on and type(hooks).loss is not Hooks.loss:
+            raise HarnessError(
+                f"{', '.join(on)} changes how the loss of logits is computed, and this method has a loss of its own: "
+                "leave it at 0 (regularise=ema, layer_decay, weight_decay and dropout work with every method)."
+            )
+        # Also after a restart: the classifier is made anew, then the checkpoint's weights are put into it.
+        self.initial = _matrices(classifier) if config.mixout > 0 else {}
+        self.embeddings = _embeddings(classifier) if config.fgm > 0 else None
+
+    def __call__(self, batch: Batch, labels: Tensor) -> Tensor:
+        """Mean loss of a batch; labels are (n,) class indices."""
+        if self.embeddings is None:
+            return self._loss(batch, labels)
+        return adversarial(lambda: self._loss(batch, labels), self.embeddings, batch["attention_mask"], self.config.fgm)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the loss is `of_logits` of one pass."""
+        return all(getattr(self.config, name) == 0 for name in LOSSES)
+
+    def of_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of logits (n, C)."""
+        return functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+
+    def _loss(self, batch: Batch, labels: Tensor) -> Tensor:
+        weight = self.config.r_drop
+        logits = self._logits(batch)
+        loss = self.of_logits(logits, labels)
+        if weight == 0:
+            return loss
+        others = self._logits(batch)
+        if torch.equal(logits, others):
+            raise HarnessError(
+                f"train.r_drop={weight} compares two passes with other dropout, and nothing drops out here: set "
+                "train.dropout=0.1 (or a dropout of the method's own), or leave train.r_drop at 0."
+            )
+        loss = (loss + self.of_logits(others, labels)) / 2
+        return loss + weight * divergence(logits, others)
+
+    def _logits(self, batch: Batch) -> Tensor:
+        with autocast(self.device, self.config.precision):
+            if not self.initial:
+                plain: Tensor = self.classifier(batch)
+                return plain
+            mixed: Tensor = torch.func.functional_call(self.classifier, self._mixed(), (batch,))
+            return mixed
+
+    def _mixed(self) -> dict[str, Tensor]:
+        """Weights of which a random part is at its initial value (Lee, Cho and Kang 2020, arXiv:1909.11299).
+
+        Scaled about the initial value, so that their expectation is the weight as it is.
+        """
+        share, trained = self.config.mixout, self.classifier.trainable()
+        mixed: dict[str, Tensor] = {}
+        for name, initial in self.initial.items():
+            kept = (torch.rand_like(initial) >= share).to(initial.dtype)
+            mixed[name] = initial + (trained[name] - initial) * kept / (1 - share)
+        return mixed
+
+
+def divergence(logits: Tensor, others: Tensor) -> Tensor:
+    """Symmetric Kullback-Leibler divergence of two passes, (n, C) each: a mean over rows.
+
+    R-Drop: Liang et al. 2021, arXiv:2106.14448.
+    """
+    one, two = functional.log_softmax(logits, dim=-1), functional.log_softmax(others, dim=-1)
+    forth = functional.kl_div(two, one, reduction="batchmean", log_target=True)
+    back = functional.kl_div(one, two, reduction="batchmean", log_target=True)
+    return (forth + back) / 2
+
+
+def adversarial(loss: Callable[[], Tensor], embeddings: list[nn.Module], mask: Tensor, size: float) -> Tensor:
+    """Mean of a loss and of the loss where it is worse: FGM (Miyato, Dai and Goodfellow 2017, arXiv:1605.07725).
+
+    Token embeddings move along their gradient, row by row. The paper normalises the embeddings so that a step has a
+    meaning; here the step is a share of the row's own norm, whatever the scale of the pretrained table.
+
+    Args:
+        loss: computes the loss of a batch of n rows.
+        embeddings: the modules of which one gives (n, length, d).
+        mask: (n, length), 1 where there is text.
+        size: the share.
+    """
+    added: dict[str, Tensor] = {}
+
+    def add(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        if output.shape[:2] != mask.shape:
+            return output  # a prompt's own tokens, looked up in the same table
+        if "step" in added:
+            return output + added["step"].to(output.dtype)
+        if "zero" not in added:
+            added["zero"] = torch.zeros_like(output, requires_grad=True)
+            added["norm"] = (output.detach() * mask.unsqueeze(-1)).flatten(1).norm(dim=1)
+        return output + added["zero"]
+
+    handles = [module.register_forward_hook(add) for module in embeddings]
+    try:
+        plain = loss()
+        if "zero" not in added:
+            raise HarnessError("train.fgm moves token embeddings, and this method bypasses them: leave train.fgm at 0.")
+        (gradient,) = torch.autograd.grad(plain, added["zero"], retain_graph=True)
+        # Scaled by its largest element first: the square of a tiny gradient would underflow.
+        largest = gradient.abs().amax(dim=(1, 2), keepdim=True)
+        gradient = torch.where(largest > 0, gradient / largest, 0.0)
+        length = gradient.flatten(1).norm(dim=1).clamp(min=1.0)  # of the largest element alone it is 1
+        added["step"] = gradient * (size * added["norm"] / length)[:, None, None]
+        return (plain + loss()) / 2
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Average:
+    """Exponential moving average of the trainable weights (after Polyak and Juditsky 1992).
+
+    Args:
+        classifier: as it is before the first step.
+        decay: share of the average that a step keeps; lower at the beginning.
+        hooks: of the method; what it cuts off stays cut off.
+    """
+
+    def __init__(self, classifier: Classifier, decay: float, hooks: Hooks) -> None:
+        self.classifier, self.decay, self.hooks = classifier, decay, hooks
+        self.parameters = classifier.trainable()
+        self.weights = {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after step `step` (from 0)."""
+        decay = min(self.decay, (1 + step) / (EMA_SOON + step))
+        averages = [self.weights[name] for name in self.parameters]
+        torch._foreach_lerp_(averages, list(self.parameters.values()), 1 - decay)
+        for name in self.hooks.cut():
+            self.weights[name].mul_(self.parameters[name] != 0)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Put the average into the classifier within the block, and the weights back after it."""
+        own = {name: p.detach().clone() for name, p in self.parameters.items()}
+        try:
+            self.classifier.put(self.weights)
+            yield
+        finally:
+            self.classifier.put(own)
+
+
+def depth_factors(classifier: Classifier, decay: float) -> Callable[[str], float]:
+    """Share of the rate by a parameter's name: `decay` for each block above it; token embeddings lie below all blocks.
+
+    Layer-wise decay as in Howard and Ruder 2018 (arXiv:1801.06146) and Clark et al. 2020 (ELECTRA,
+    arXiv:2003.10555). What lies above the blocks, or beside them as a prompt does, learns at the full rate.
+
+    Raises:
+        HarnessError: the architecture's blocks are not known.
+    """
+    if decay == 1.0:
+        return lambda name: 1.0
+    layers = layers_of(classifier.backbone)
+    if layers is None:
+        kind = getattr(classifier.backbone.config, "model_type", type(classifier.backbone).__name__)
+        raise HarnessError(
+            f"train.layer_decay={decay} needs to know the order of blocks, and those of {kind} are not known. Known: "
+            f"{', '.join(sorted(ARCHITECTURES))}. Leave train.layer_decay at 1."
+        )
+    path = f".{layers.blocks}."
+    below = [f".{part}." for part in (layers.embedding.rpartition(".")[0] or layers.embedding, *BELOW)]
+
+    def block(name: str) -> int | None:
+        index = f".{name}".partition(path)[2].split(".")[0]
+        return int(index) if index.isdigit() else None
+
+    count = 1 + max(
+        (found for name, _ in classifier.named_parameters() if (found := block(name)) is not None), default=-1
+    )
+
+    def factor(name: str) -> float:
+        index = block(name)
+        if index is not None:
+            return float(decay ** (count - 1 - index))
+        return float(decay**count) if any(part in f".{name}" for part in below) else 1.0
+
+    return factor
+
+
+def _matrices(classifier: Classifier) -> dict[str, Tensor]:
+    """Copies of the matrices outside the head that train; biases and norms stay as they are, as in mixout's paper."""
+    head = {name for name, _ in classifier.head_parameters()}
+    found = {name: p.detach().clone() for name, p in classifier.trainable().items() if name not in head and p.ndim > 1}
+    if not found:
+        raise HarnessError(
+            "train.mixout mixes trained matrices with their initial values, and this method trains none outside the "
+            "head: leave train.mixout at 0."
+        )
+    return found
+
+
+def _embeddings(classifier: Classifier) -> list[nn.Module]:
+    """The token embedding, and modules that share its table: T5's encoder has one of its own."""
+    found = getattr(classifier.backbone, "get_input_embeddings", lambda: None)()
+    if not isinstance(found, nn.Module):
+        raise HarnessError("train.fgm moves token embeddings, and this model names none: leave train.fgm at 0.")
+    shared = found.weight if isinstance(found, nn.Embedding) else None
+    return [m for m in classifier.modules() if m is found or (isinstance(m, nn.Embedding) and m.weight is shared)]

@@ -1,0 +1,63 @@
+"""The table of metrics against values worked out by hand and against scikit-learn."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from harness.api.metric import METRICS, evaluate
+
+LABELS = np.array([0, 0, 1, 1])
+BINARY = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
+
+
+def test_binary_values() -> None:
+    """Each metric of four binary predictions, one of them wrong, has the value worked out by hand."""
+    values = evaluate(LABELS, BINARY)
+    assert values["accuracy"] == 0.75
+    assert values["auroc"] == 1.0  # both positives outrank both negatives
+    assert values["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert values["weighted_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert values["mcc"] == pytest.approx((2 * 1 - 0 * 1) / np.sqrt(2 * 3 * 1 * 2))
+    assert values["loss"] == pytest.approx(log_loss(LABELS, BINARY))
+    # Confidences 0.9 right, 0.6 wrong, 0.8 right, 0.7 right fall into four different bins of 15.
+    assert values["ece"] == pytest.approx((0.1 + 0.6 + 0.2 + 0.3) / 4)
+
+
+def test_ece_pools_rows_of_a_bin() -> None:
+    """Within a bin over- and under-confidence cancel: half right at confidence 0.5 is calibrated."""
+    probabilities = np.tile([0.5, 0.3, 0.2], (4, 1))
+    assert METRICS["ece"].function(np.array([0, 0, 1, 2]), probabilities) == pytest.approx(0.0)
+
+
+def test_auroc_is_none_with_three_classes_or_one_label() -> None:
+    """A metric without a value is None, never a placeholder number."""
+    assert evaluate(np.array([0, 1, 2]), np.eye(3))["auroc"] is None
+    assert evaluate(np.array([1, 1]), np.full((2, 2), 0.5))["auroc"] is None
+
+
+def test_constant_prediction_and_zero_probability_are_finite() -> None:
+    """A collapsed model still gives numbers: MCC 0 and a finite loss."""
+    probabilities = np.tile([1.0, 0.0], (4, 1))
+    values = evaluate(LABELS, probabilities)
+    assert values["mcc"] == 0.0
+    assert values["loss"] is not None and np.isfinite(values["loss"])
+
+
+def test_non_finite_probabilities_have_no_metrics() -> None:
+    """Where a probability is not a number nothing is measured: every metric is None."""
+    assert set(evaluate(LABELS, np.full((4, 2), np.nan)).values()) == {None}
+
+
+def test_direction_decides_what_is_better() -> None:
+    """Larger is better where a metric is maximized, smaller where it is minimized; equal is not better."""
+    assert METRICS["accuracy"].better(0.8, 0.7) and not METRICS["accuracy"].better(0.7, 0.7)
+    assert METRICS["loss"].better(0.1, 0.2) and not METRICS["loss"].better(0.3, 0.2)
+
+
+def test_imports_no_torch() -> None:
+    """Reports read the table, so it must not pull in torch."""
+    code = "import sys, harness.api.metric; assert 'torch' not in sys.modules and 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

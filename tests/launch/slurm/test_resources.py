@@ -1,0 +1,150 @@
+"""What a job asks Slurm for is said once, by the key that was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config.schema import SlurmConfig
+from harness.errors import Problems
+from harness.launch.slurm.batch_scripts import Script, coordinator_script, job_script
+from harness.launch.slurm.commands import Cluster, Refused, outside
+from harness.launch.slurm.resources import coordinator, describe, merge
+from harness.launch.slurm.submissions import Jobs, Submission
+
+NOTHING: dict[str, Any] = {"model": {}, "method": {}}
+
+
+@pytest.fixture
+def _srun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let submitit make scripts on a machine without Slurm."""
+    monkeypatch.setattr(Script, "affinity", classmethod(lambda _: 2))
+
+
+def options(script: str, name: str) -> list[str]:
+    return [line for line in script.splitlines() if line.startswith(f"#SBATCH --{name}")]
+
+
+def script_of(jobs: Jobs, resources: dict[str, Any], python: str | None = None) -> str:
+    submission = Submission("t", "harness-t", "", resources, "/code", 1, 0, [[], []])
+    return job_script(jobs, submission, python, resources["exclude"], resources["nodelist"])
+
+
+@pytest.mark.usefixtures("_srun")
+def test_gres_stands_for_its_gpus_alone(jobs: Jobs) -> None:
+    """Whoever says it: profile, model, method or coordinator. Another kind of gres stands beside the GPUs."""
+    slurm = SlurmConfig(gpus_per_node=1, gres="gpu:a100:1")
+    script = script_of(jobs, merge(slurm, NOTHING))
+    assert options(script, "g") == ["#SBATCH --gres=gpu:a100:1"]
+    for section in ("model", "method"):
+        merged = merge(SlurmConfig(gpus_per_node=4), {**NOTHING, section: {"resources": {"gres": "gpu:2"}}})
+        assert (merged["gpus_per_node"], merged["gres"]) == (None, "gpu:2")
+    # What a cell itself needs is kept: the entry of the profile grows.
+    needs = {"model": {}, "method": {"resources": {"gpus_per_node": 2}}}
+    assert merge(slurm, needs)["gres"] == "gpu:a100:2"
+    assert merge(SlurmConfig(gres="gpu:a100,nvme:9"), needs)["gres"] == "gpu:a100:2,nvme:9"
+    assert merge(SlurmConfig(gres="gres/gpu:4"), needs)["gres"] == "gres/gpu:4"
+    beside = merge(SlurmConfig(gpus_per_node=1, gres="nvme:100"), NOTHING)
+    assert (beside["gpus_per_node"], beside["gres"]) == (1, "nvme:100")
+    assert "gpus_per_node" not in describe(merge(slurm, NOTHING))
+    slurm.coordinator |= {"gres": "gpu:1", "gpus_per_node": 1}
+    assert coordinator(slurm)["gpus_per_node"] is None
+    script = coordinator_script(jobs, "name", Path("/code"), slurm, ["-m"], None, None)
+    assert options(script, "g") == ["#SBATCH --gres=gpu:1"]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("partition", "slurm.partition"),
+        ("p", "slurm.partition"),
+        ("gpus-per-node", "slurm.gpus_per_node"),
+        ("gpus_per_node", "slurm.gpus_per_node"),
+        ("--gres", "slurm.gres"),
+        ("time", "slurm.timeout_min"),
+        ("mem", "slurm.mem_gb"),
+        ("cpus_per_task", "slurm.cpus_per_task"),
+        ("signal", "slurm.signal_delay_s"),
+        ("mem-per-cpu", "slurm.mem_gb=null"),
+        ("gpus", "slurm.gpus_per_node=0"),
+        ("job-name", "Leave it out"),
+        ("no-requeue", "Leave it out"),
+        ("output", "Leave it out"),
+    ],
+)
+def test_an_option_that_repeats_a_key_is_refused(option: str, words: str) -> None:
+    """With the key that was meant, or with what unsets the other."""
+    problems = Problems()
+    merge(SlurmConfig(gpus_per_node=1, additional_parameters={option: "x"}), NOTHING, problems)
+    (message,) = problems.messages
+    assert f"slurm.additional_parameters.{option}" in message and words in message
+    problems = Problems()
+    free = {"mem-per-cpu": "2G", "gpus": 1, "reservation": "mine", "nice": 5}
+    merge(SlurmConfig(mem_gb=None, additional_parameters=free), NOTHING, problems)
+    assert not problems.messages
+
+
+def test_a_coordinator_s_key_that_nobody_reads_is_refused() -> None:
+    """Its job takes the profile's commands and options."""
+    slurm = SlurmConfig()
+    slurm.coordinator |= {"partition": "long", "mem_per_cpu": "2G", "setup": ["true"]}
+    problems = Problems()
+    coordinator(slurm, problems)
+    assert [message.split(":")[0] for message in problems.messages] == [
+        "slurm.coordinator.mem_per_cpu",
+        "slurm.coordinator.setup",
+    ]
+
+
+@pytest.mark.usefixtures("_srun")
+def test_a_script_holds_odd_paths_and_values_as_they_are(tmp_path: Path) -> None:
+    """Slurm's and submitit's own signs in a directory's name are no signs; a switch that is off is left out."""
+    jobs = Jobs(tmp_path / "50% %j %A %t 'é'")
+    python = tmp_path / "my python"
+    python.touch()
+    slurm = SlurmConfig(
+        setup=["export A='x, \"y\"'"],
+        srun_args=["--comment=a b"],
+        additional_parameters={"hold": True, "exclusive": False, "mail-user": None},
+    )
+    script = script_of(jobs, merge(slurm, NOTHING), str(python))
+    (output,) = options(script, "output")
+    assert "/50%% %%j %%A %%t " in output and output.endswith("/jobs/logs/%A_%a_0_log.out'")
+    assert "\nsrun --unbuffered '--comment=a b' " in script
+    plain = script_of(Jobs(tmp_path / "plain"), merge(slurm, NOTHING))
+    assert f"srun --unbuffered --output={tmp_path}/plain/jobs/logs/%A_%a_%t_log.out --error=" in plain
+    assert options(script, "hold") and not options(script, "exclusive") and not options(script, "mail-user")
+    assert "\nexport A='x, \"y\"'\n" in script
+    assert f"'--comment=a b' '{python}' -P -m harness.launch.slurm.worker" in script
+    container = "apptainer exec image python"
+    assert f" {container} -P -m" in script_of(jobs, merge(slurm, NOTHING), container)
+
+
+def test_the_environment_of_slurm_s_commands_redirects_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What belongs to another job, or changes what a command answers, is left out; a default for a place is kept."""
+    for name in (
+        "SLURM_JOB_ID", "SLURM_PARTITION", "SBATCH_WAIT", "SBATCH_EXPORT", "SBATCH_JOB_NAME", "SBATCH_ARRAY_INX",
+        "SBATCH_TIMELIMIT", "SBATCH_MEM_PER_CPU", "SQUEUE_PARTITION", "SCANCEL_STATE", "SACCT_FORMAT",
+        "SALLOC_ACCOUNT", "SINFO_FORMAT",
+    ):  # fmt: skip
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("SBATCH_RESERVATION", "mine")
+    monkeypatch.setenv("SLURM_CONF", "/etc/x")
+    assert [name for name in outside() if name.startswith(("SBATCH_", "SLURM_", "SQUEUE_", "SCANCEL_", "SACCT_"))] == [
+        "SLURM_CONF",
+        "SBATCH_RESERVATION",
+    ]
+
+
+def test_several_nodes_are_those_that_a_job_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm would give each job all of them. One node is itself; one that is not there is told."""
+    answers = {"n[1-2]": "n1\nn2\n", "n3": "n3\n", "n1,x": "n1\nx\n"}
+    cluster = Cluster(1)
+    monkeypatch.setattr(cluster, "_call", lambda *words: answers.get(words[-1], "n1\nn1\nn2\nn3\nn4\n"))
+    assert cluster.only("n[1-2]", "n2") == (None, "n2,n3,n4")
+    assert cluster.only("n3", "n4") == ("n3", "n4")
+    assert cluster.only(None, None) == (None, None)
+    with pytest.raises(Refused, match="no node x"):
+        cluster.only("n1,x", None)

@@ -1,0 +1,106 @@
+"""A study frozen into one file gives the same report, and holds nothing of the machine or of the texts."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.errors import HarnessError
+from harness.report.reading.archive import freeze, thaw
+from harness.report.write import write
+from tests.report.analysis.test_verdicts import make
+from tests.report.conftest import Builder, asked
+
+
+def frozen(study: Builder, tmp_path: Path) -> Path:
+    make(study, {"full": (0.9, 40.0), "zero": (0.6, 0.0)}, seeds=3)
+    config = {
+        "task": {"name": "banking77", "metric": "accuracy", "path": "/home/me/secret.csv"},
+        "train": {"lr": 0.001}, "cache_dir": "/home/me/cache", "launch": {"kind": "local"},
+        "augment": {"paraphrase": {"name": "paraphrase", "path": "/home/me/t5", "back_path": "/home/me/back"}},
+    }  # fmt: skip
+    asked_ = study.directory / "sweep.yaml"
+    sweep = yaml.safe_load(asked_.read_text())
+    for cell in sweep["cells"]:
+        cell.update(config=config, question={"config": {"augment": config["augment"]}})
+    asked_.write_text(yaml.safe_dump(sweep))
+    for record in study.directory.glob("runs/*/*/record.json"):
+        record.with_name("config.yaml").write_text(yaml.safe_dump(config))
+        content = json.loads(record.read_text())
+        content["data"] = content["data"] | {"augmented": {"paraphrase": {"models": ["path /home/me/t5"]}}}
+        record.write_text(json.dumps(content))
+        record.with_name("log.txt").write_text("a text of the data set")
+        (record.parent / "model").mkdir()
+        (record.parent / "model" / "head.safetensors").write_bytes(b"weights")
+    freeze(study.directory, tmp_path / "study.zip")
+    return tmp_path / "study.zip"
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_same_report(study: Builder, tmp_path: Path) -> None:
+    """Table and conclusions of the archive are those of the directory."""
+    archive = frozen(study, tmp_path)
+    one, other = write(study.directory, tmp_path / "one"), write(archive, tmp_path / "other")
+    assert one.summary == other.summary
+    assert (tmp_path / "one" / "table.csv").read_text() == (tmp_path / "other" / "table.csv").read_text()
+
+
+def test_nothing_of_the_machine(study: Builder, tmp_path: Path) -> None:
+    """Paths, models, logs and launchers stay behind; what was computed is told."""
+    archive = frozen(study, tmp_path)
+    with zipfile.ZipFile(archive) as opened:
+        names = opened.namelist()
+        whole = b"".join(opened.read(name) for name in names)
+    assert not any(name.endswith(("log.txt", ".safetensors")) for name in names)
+    assert b"/home/me" not in whole and b"local" not in whole
+    config = next(thaw(archive).glob("runs/*/*/config.yaml"))
+    assert yaml.safe_load(config.read_text()) == {
+        "task": {"name": "banking77", "metric": "accuracy"}, "train": {"lr": 0.001},
+        "augment": {"paraphrase": {"name": "paraphrase"}},
+    }  # fmt: skip
+
+
+def test_errors_lose_their_paths(study: Builder, tmp_path: Path) -> None:
+    """What failed is told, not where on somebody's machine."""
+    study.sweep([asked("demo.minilm.lora")])
+    study.run("demo.minilm.lora", "t000", trial=0, status="failed", error="There is no file /home/me/private/a.csv.")
+    freeze(study.directory, tmp_path / "study.zip")
+    with zipfile.ZipFile(tmp_path / "study.zip") as archive:
+        (record,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("record.json"))
+    assert "There is no file a.csv." in record and "/home" not in record
+
+
+def test_a_damaged_run_is_told(study: Builder, tmp_path: Path) -> None:
+    """A study that cannot be read whole is not frozen by halves."""
+    study.sweep([asked("demo.minilm.lora")])
+    study.run("demo.minilm.lora", "t000", trial=0).write_text("{")
+    with pytest.raises(HarnessError, match=r"t000 holds a damaged file"):
+        freeze(study.directory, tmp_path / "study.zip")
+
+
+def test_same_bytes(study: Builder, tmp_path: Path) -> None:
+    """The same study gives the same file, so that version control sees only what changed."""
+    archive = frozen(study, tmp_path)
+    freeze(study.directory, tmp_path / "again.zip")
+    assert archive.read_bytes() == (tmp_path / "again.zip").read_bytes()
+
+
+def test_bad_archives(tmp_path: Path) -> None:
+    """What is no archive, and what is no study, is told."""
+    (tmp_path / "bad.zip").write_bytes(b"PK no more")
+    with pytest.raises(HarnessError, match="cannot be read as an archive"):
+        thaw(tmp_path / "bad.zip")
+    with pytest.raises(HarnessError, match="holds no study"):
+        freeze(tmp_path, tmp_path / "study.zip")
+
+
+def test_names_that_lead_outside_stay_inside(tmp_path: Path) -> None:
+    """An archive of somebody else's cannot write beside its own directory."""
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../../evil.txt", "x")
+    study = thaw(tmp_path / "evil.zip")
+    assert not (study.parent.parent / "evil.txt").exists() and (study / "evil.txt").exists()

@@ -1,0 +1,133 @@
+"""What the coordinator does with the runs of a job that was lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.config.schema import Config, LaunchConfig
+from harness.launch import Job, Launcher, Outcome
+from harness.records.record import Record
+from harness.records.run_records import Records
+from harness.records.run_spec import Pack, RunSpec
+from harness.study.cell_scheduler import Contest
+from tests.helpers.fake_studies import coordinate
+from tests.helpers.small_dataset import config
+
+
+class Deadly(Launcher):
+    """Executes a pack within `submit`; a deadly run kills the process, and with it what has not ended."""
+
+    capacity = 1
+    immediate = True
+    packs = True
+
+    def __init__(self, deadly: str, first: tuple[str, ...] = ()) -> None:
+        self._deadly, self._first = deadly, first
+        self.packed: list[list[str]] = []  # the names of the runs of each pack
+        self._ended: list[Outcome] = []
+
+    def submit(self, pack: Pack) -> Job:
+        job = Job(pack)
+        names = [Path(run.directory).name for run in pack.runs]
+        self.packed.append(names)
+        killed = self._deadly in names
+        for run, name in zip(pack.runs, names, strict=True):
+            run.paths.directory.mkdir(parents=True, exist_ok=True)
+            run.new_record("running" if killed and name not in self._first else "ok").write(run.paths.record)
+        self._ended.append(Outcome(job, "Its process was killed by SIGKILL." if killed else None))
+        return job
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Cell:
+    """A contest that wants some runs, whatever they find."""
+
+    id: str
+    ready: Any
+    todo: list[RunSpec]
+    active: dict[str, RunSpec] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    started: int = 0
+    gave_up: str | None = None
+
+    @property
+    def startable(self) -> int:
+        return len(self.todo)
+
+    @property
+    def waiting(self) -> tuple[RunSpec, ...]:
+        return tuple(self.todo)
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        return (self.id,)
+
+    tuning_over = False
+
+    @property
+    def done(self) -> bool:
+        return not self.todo and not self.active
+
+    def next(self) -> RunSpec | None:
+        if not self.todo:
+            return None
+        spec = self.todo.pop(0)
+        self.active[spec.directory] = spec
+        self.started += 1
+        return spec
+
+    def pause(self, spec: RunSpec) -> bool:
+        return False
+
+    def again(self, spec: RunSpec) -> None:
+        self.active.pop(spec.directory)
+        self.todo.append(spec)
+
+    def settle(self, spec: RunSpec, record: Record) -> None:
+        self.active.pop(spec.directory)
+        self.records[Path(spec.directory).name] = record
+
+
+def finish(tmp_path: Path, cache: Path, launcher: Launcher, names: str, retries: int) -> Cell:
+    """Run a study of one cell to its end, one run a name."""
+    base = config(tmp_path, cache, "lora")
+    runs = [
+        RunSpec(str(tmp_path / "runs/cell" / name), base, name, "study", "cell", "tune", trial=number)
+        for number, name in enumerate(names)
+    ]
+    cell = Cell("cell", SimpleNamespace(base=base, architecture="bert", cell=SimpleNamespace(metric="accuracy")), runs)
+    settings = Config(launch=LaunchConfig(pack="4", retries=retries))
+    assert coordinate([cast(Contest, cell)], launcher, settings, Records(tmp_path / "runs", pytest.fail))
+    return cell
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_run_that_kills_its_worker_costs_the_others_of_its_pack_no_attempt(
+    retries: int, tmp_path: Path, cache: Path
+) -> None:
+    """Who it was shows when each goes on alone; only that one's losses count, and those of others do not."""
+    launcher = Deadly("b")
+    cell = finish(tmp_path, cache, launcher, "abc", retries)
+    assert {name: record.status for name, record in cell.records.items()} == {"a": "ok", "b": "lost", "c": "ok"}
+    assert "launch.retries" in str(cell.records["b"].error)
+    assert launcher.packed == [["a", "b", "c"], ["a"], ["b"], ["c"], *([["b"]] * retries)]
+
+
+def test_the_only_run_of_a_pack_that_was_still_under_way_answers_for_the_loss(tmp_path: Path, cache: Path) -> None:
+    """The others had ended, so it is known whose fault it was."""
+    launcher = Deadly("b", first=("a", "c"))
+    cell = finish(tmp_path, cache, launcher, "abc", retries=0)
+    assert {name: record.status for name, record in cell.records.items()} == {"a": "ok", "b": "lost", "c": "ok"}
+    assert launcher.packed == [["a", "b", "c"]]

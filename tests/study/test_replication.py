@@ -1,0 +1,54 @@
+"""Seeds are added only to cells whose verdict is open, at planned looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.config.schema import ConfirmConfig
+from harness.errors import HarnessError
+from harness.study.replication import plan_looks
+from tests.study.test_survival import Study
+
+
+def test_looks_grow_to_the_cap() -> None:
+    """From the seeds that all begin with, each look is half as large again, and the cap is the last."""
+    assert plan_looks(ConfirmConfig(seeds=3, max_seeds=15), 3) == [3, 5, 8, 12, 15]
+    assert plan_looks(ConfirmConfig(seeds=3, max_seeds=4), 3) == [3, 4]
+    assert plan_looks(ConfirmConfig(seeds=3), 3) == []
+    assert plan_looks(ConfirmConfig(seeds=2, looks=[2, 10]), 2) == [2, 10]
+
+
+def test_looks_must_fit_the_seeds() -> None:
+    """Looks that begin elsewhere, or a cap below the seeds that were named, are told."""
+    with pytest.raises(HarnessError, match="must begin at the 3 seeds"):
+        plan_looks(ConfirmConfig(looks=[2, 10]), 3)
+    with pytest.raises(HarnessError, match="one seed says nothing"):
+        plan_looks(ConfirmConfig(max_seeds=4), 1)
+    with pytest.raises(HarnessError, match="below the 5 seeds"):
+        plan_looks(ConfirmConfig(max_seeds=4), 5)
+
+
+def test_only_open_cells_get_seeds(tmp_path: Path, cache: Path) -> None:
+    """Methods whose seeds agree stay with what they have; an open one gets more; a restart adds none."""
+    study = Study(
+        tmp_path / "study", cache, "method=nearest_mean,linear_probe,bitfit", "tune.trials=1", "confirm.seeds=2",
+        "confirm.max_seeds=4", "report.margin=0.0001", "train.epochs=1", "train.head_init=random", "train.head_lr=1e-4",
+        "launch.kind=inline",
+    )  # fmt: skip
+    code, printed = study.finish()
+    assert code == 0, printed
+    seeds: dict[str, list[int]] = {}
+    for record in study.records():
+        if record["phase"] == "confirm":
+            seeds.setdefault(record["method"], []).append(record["seed"])
+    assert sorted(seeds["nearest_mean"]) == sorted(seeds["linear_probe"]) == [1, 2]
+    assert sorted(seeds["bitfit"]) in ([1, 2, 3], [1, 2, 3, 4])
+    assert "Look 1 of 3 at csv" in printed and "csv.minilm.bitfit +1" in printed
+    (asked,) = study.runs.parent.glob("sweep.yaml")
+    assert yaml.safe_load(asked.read_text())["confirm"]["looks"] == [2, 3, 4]
+    before = len(study.records())
+    code, printed = study.finish()
+    assert code == 0 and len(study.records()) == before

@@ -1,0 +1,86 @@
+"""Members that share passes end as each of them does alone."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from harness.training.fused import Crew, crews
+from harness.training.loop import fit
+from tests.helpers.training_sessions import Setting, distance, make, pretrained
+
+# Ranks 4 to 32, rates 1e-4 to 3e-3, orders by seed, lengths of texts and of trainings; dropout is the methods' own.
+MIXED = [
+    Setting("lora", {"r": 4}, {"lr": 3e-3}, seed=1),
+    Setting("lora", {"r": 32}, {"lr": 1e-4, "schedule": "cosine", "weight_decay": 0.1}, seed=2, longest=30),
+    Setting("rslora", {"r": 16}, {"lr": 1e-3, "batch_size": 8, "epochs": 20}, seed=3),
+    Setting("lora", {"r": 8}, {"lr": 1e-3, "warmup": 0.3, "clip": 0.0}, seed=4, prune_at=50),
+    Setting("lora_plus", {"r": 8}, {"lr": 2e-4, "label_smoothing": 0.1}, seed=5),
+    Setting("lora_fa", {"r": 16}, {"lr": 2e-3, "patience": 1, "epochs": 10}, seed=6),
+    Setting("lora", {"r": 8, "lora_dropout": 0.0}, {"lr": 1e-3, "dropout": 0.0, "ema": 0.9}, seed=7),
+    Setting("lora_all_linear", {"r": 4}, {"lr": 5e-4, "epochs": 5}, seed=8),
+]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_mixed_pack_equals_solo_runs() -> None:
+    """Eight members over 100 steps, one pruned midway, one stopped early, in float64: the same losses and weights."""
+    backbone = pretrained()
+    together = [make(setting, backbone) for setting in MIXED]
+    fit(together, sharing="always")
+    for setting, member in zip(MIXED, together, strict=True):
+        alone = make(setting, backbone)
+        fit([alone])
+        assert member.pack_size == len(MIXED) and alone.pack_size == 1
+        assert member.failure is None and member.status == alone.status
+        assert member.progress.step == alone.progress.step
+        assert member.progress.train_loss == pytest.approx(alone.progress.train_loss, abs=1e-9)
+        assert distance(member, alone) < 1e-9
+        assert torch.equal(member.random_state.tensors["cpu"], alone.random_state.tensors["cpu"])
+    assert together[3].status == "pruned" and together[3].progress.step == 50
+    assert together[5].progress.epoch < 10
+
+
+@pytest.mark.parametrize(
+    ("architecture", "method"),
+    [
+        *itertools.product(("bert-base", "llama-3.2-1b"), ("lora", "dora", "ia3", "vera", "ln_tuning")),
+        ("bert-base", "bitfit"),  # Llama has no biases
+        *itertools.product(("roberta-base", "electra-base", "distilbert", "qwen3-0.6b"), ("lora", "ia3")),
+    ],
+)
+def test_every_family_packs_with_lora(architecture: str, method: str) -> None:
+    """Two members of a method and one of LoRA share passes, on each architecture that packs, and end as alone."""
+    settings = [Setting(method, seed=1), Setting("lora", seed=2), Setting(method, seed=3)]
+    settings = [replace(setting, train={"epochs": 1}) for setting in settings]
+    backbone = pretrained(architecture)
+    together = [make(setting, backbone) for setting in settings]
+    (crew,) = crews(together)
+    assert isinstance(crew, Crew) and len(crew.members) == 3
+    fit(together, sharing="always")
+    for setting, member in zip(settings, together, strict=True):
+        alone = make(setting, backbone)
+        fit([alone])
+        assert member.failure is None and member.pack_size == 3
+        assert distance(member, alone) < 1e-9
+
+
+def test_under_bf16_packed_losses_are_those_of_solo_runs() -> None:
+    """Autocast reaches the packed layers, too: losses agree to what bfloat16 can tell, and weights stay float32."""
+    backbone = pretrained(dtype=torch.float32)
+    train = {"precision": "bf16", "epochs": 4}
+    settings = [Setting("lora", train=train, seed=1), Setting("ia3", train=train, seed=2)]
+    together, alone = ([make(setting, backbone) for setting in settings] for _ in range(2))
+    fit(together, sharing="always")
+    fit(alone)
+    for member, solo in zip(together, alone, strict=True):
+        assert member.failure is None and member.pack_size == 2
+        assert member.progress.train_loss == pytest.approx(solo.progress.train_loss, rel=1e-2)
+        assert {p.dtype for p in member.parameters} == {torch.float32}
