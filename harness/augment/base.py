@@ -19,7 +19,7 @@ Generator = np.random.Generator
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class AugmentationContext:
     """What an augmentation may use besides the texts.
 
     Attributes:
@@ -78,7 +78,7 @@ class Augmentation(ABC):
         return []
 
     @abstractmethod
-    def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:
+    def prepare(self, texts: Sequence[str], around: AugmentationContext) -> Callable[[str, Generator], list[str]]:
         """Look at all training texts once.
 
         Args:
@@ -95,7 +95,7 @@ class Augmentation(ABC):
 
 
 def augmented(
-    split: Split, augmentations: Mapping[str, Augmentation], seed: int, around: Surroundings
+    split: Split, augmentations: Mapping[str, Augmentation], seed: int, around: AugmentationContext
 ) -> tuple[Split, dict[str, Any]]:
     """Training rows with their copies behind them, and what was done.
 
@@ -106,7 +106,7 @@ def augmented(
         split: training rows; of a fold, its own.
         augmentations: by name.
         seed: of the run.
-        around: see `Surroundings`.
+        around: see `AugmentationContext`.
 
     Returns:
         The rows, then the copies, each with its row's label and id; and counts by augmentation.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.augment.base import Augmentation, Generator, Surroundings
+from harness.augment.base import Augmentation, AugmentationContext, Generator
 from harness.errors import Problems
 
 WORD = re.compile(r"[^\W\d_]{3,}")
@@ -44,7 +44,7 @@ class Eda(Augmentation):
         self.share("similarity", self.similarity, problems)
         problems.whole(f"augment.{self.name}.vocabulary", self.vocabulary)
 
-    def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:
+    def prepare(self, texts: Sequence[str], around: AugmentationContext) -> Callable[[str, Generator], list[str]]:
         """Find which words may stand in for each other."""
         counts = Counter(word.lower() for text in texts for word in WORD.findall(text))
         words = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))][: self.vocabulary]

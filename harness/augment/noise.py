@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.augment.base import Augmentation, Generator, Surroundings
+from harness.augment.base import Augmentation, AugmentationContext, Generator
 from harness.errors import Problems
 
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # of a keyboard
@@ -45,7 +45,7 @@ class Noise(Augmentation):
         super().check(problems)
         self.share("rate", self.rate, problems)
 
-    def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:
+    def prepare(self, texts: Sequence[str], around: AugmentationContext) -> Callable[[str, Generator], list[str]]:
         """Nothing has to be known beforehand."""
         return lambda text, generator: [self._copy(text, generator) for _ in range(self.copies)]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.augment.base import Augmentation, Generator, Surroundings
+from harness.augment.base import Augmentation, AugmentationContext, Generator
 from harness.errors import HarnessError, Problems
-from harness.models.pretrained import Model, ResolvedModel
+from harness.models.pretrained import PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 from harness.records.signature import digest
 
@@ -78,7 +78,7 @@ class Paraphrase(Augmentation):
         """
         return [model.digest for model in self._resolve(cache_dir)]
 
-    def prepare(self, texts: Sequence[str], around: Surroundings) -> Callable[[str, Generator], list[str]]:
+    def prepare(self, texts: Sequence[str], around: AugmentationContext) -> Callable[[str, Generator], list[str]]:
         """Generate the versions that neither this process nor the cache has."""
         wanted = sorted({text for text in texts if text.strip()} - self._known.keys())
         if wanted:
@@ -101,13 +101,13 @@ class Paraphrase(Augmentation):
         found = []
         for kind, hub, revision, path in wanted:
             try:
-                found.append(Model(name=self.name, hub=hub, revision=revision, path=path).resolve(cache_dir))
+                found.append(PretrainedModel(name=self.name, hub=hub, revision=revision, path=path).resolve(cache_dir))
             except HarnessError as error:
                 keys = f"augment.{self.name}.{kind}"
                 raise HarnessError(f"{error} (For model.hub and model.path read {keys}hub and {keys}path.)") from None
         return found
 
-    def _know(self, texts: list[str], around: Surroundings) -> None:
+    def _know(self, texts: list[str], around: AugmentationContext) -> None:
         from filelock import FileLock
 
         models = self._resolve(around.cache_dir)

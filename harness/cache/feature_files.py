@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cache.disk_cache import Cache
-from harness.cache.shared_array import RowFile, Work, in_memory, on_disk
+from harness.cache.shared_array import ArrayJob, SharedArray, in_memory, on_disk
 from harness.errors import HarnessError
 from harness.records.signature import digest
 
@@ -59,7 +59,7 @@ class StatesKey:
         return cache.folder("states") / f"{digest(parts)[:32]}.npy"
 
 
-def cached_states(key: StatesKey, cache: Cache, work: Work) -> RowFile | None:
+def cached_states(key: StatesKey, cache: Cache, work: ArrayJob) -> SharedArray | None:
     """Map states from the cache, or compute and cache them; None where the cap leaves no room.
 
     Args:
@@ -73,7 +73,7 @@ def cached_states(key: StatesKey, cache: Cache, work: Work) -> RowFile | None:
     return _cached("States", key.path(cache), cache, work)
 
 
-def cached_features(key: FeatureKey, cache: Cache, work: Work) -> RowFile:
+def cached_features(key: FeatureKey, cache: Cache, work: ArrayJob) -> SharedArray:
     """Map the features from the cache, or compute and cache them; where it has no room for them, in memory.
 
     An entry that is damaged is made anew; processes that need the same entry at once share the work.
@@ -89,7 +89,7 @@ def cached_features(key: FeatureKey, cache: Cache, work: Work) -> RowFile:
     return _cached("Features", key.path(cache), cache, work) or in_memory(work)
 
 
-def _cached(what: str, path: Path, cache: Cache, work: Work) -> RowFile | None:
+def _cached(what: str, path: Path, cache: Cache, work: ArrayJob) -> SharedArray | None:
     try:
         return on_disk(path, work) if path.exists() or cache.make_room(work.bytes) else None
     except OSError as error:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Store:
+class ProcessCache:
     """The last few values by key, least recently used first out."""
 
     def __init__(self, size: int) -> None:

@@ -34,7 +34,7 @@ SECONDS = struct.Struct("d")
 
 
 @dataclass(frozen=True)
-class Work:
+class ArrayJob:
     """What is to be computed, in parts.
 
     Attributes:
@@ -73,11 +73,11 @@ class Work:
 
 
 @dataclass(frozen=True)
-class RowFile:
+class SharedArray:
     """The array.
 
     Attributes:
-        values: as `Work.shape` says, float32.
+        values: as `ArrayJob.shape` says, float32.
         seconds: what computing it took, whoever did.
     """
 
@@ -85,17 +85,17 @@ class RowFile:
     seconds: float
 
 
-def in_memory(work: Work) -> RowFile:
+def in_memory(work: ArrayJob) -> SharedArray:
     """Compute it here, for this process alone."""
     start = time.perf_counter()
     values = np.empty(work.shape, dtype=np.float32)
     for rows in work.parts:
         for first, block in work.blocks(rows):
             values[first : first + len(block)] = block
-    return RowFile(values, time.perf_counter() - start)
+    return SharedArray(values, time.perf_counter() - start)
 
 
-def on_disk(path: Path, work: Work) -> RowFile:
+def on_disk(path: Path, work: ArrayJob) -> SharedArray:
     """Map the array, computing it first if it is not there or damaged.
 
     Args:
@@ -109,7 +109,7 @@ def on_disk(path: Path, work: Work) -> RowFile:
     while (found := read(path, work.shape)) is None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _Site(path, work).build()
+            _ArrayBuilder(path, work).build()
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
@@ -120,7 +120,7 @@ def on_disk(path: Path, work: Work) -> RowFile:
     return found
 
 
-def read(path: Path, shape: tuple[int, int]) -> RowFile | None:
+def read(path: Path, shape: tuple[int, int]) -> SharedArray | None:
     """Map a whole array; None if there is none."""
     note = path.with_suffix(".json")
     try:
@@ -132,7 +132,7 @@ def read(path: Path, shape: tuple[int, int]) -> RowFile | None:
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     use(note)
-    return RowFile(values, seconds)
+    return SharedArray(values, seconds)
 
 
 def _note(path: Path, values: Values, seconds: float) -> None:
@@ -140,14 +140,14 @@ def _note(path: Path, values: Values, seconds: float) -> None:
     write_json(path.with_suffix(".json"), {"seconds": seconds, "crc32": zlib.crc32(values.data)})
 
 
-class _Site:
+class _ArrayBuilder:
     """A file that is being made.
 
     Beside it lies one with the seconds that each part took, 0 while it is not done. Of that file byte 0 is locked by
     everybody who works here, byte 1 + i by who computes part i, and the one after all parts by who finishes.
     """
 
-    def __init__(self, path: Path, work: Work) -> None:
+    def __init__(self, path: Path, work: ArrayJob) -> None:
         self.path, self.work = path, work
         # Parts are cut by the size of a batch, which is the user's to choose.
         stem = path.with_suffix(f".building{len(work.parts[0])}")

@@ -45,7 +45,7 @@ KINDS: dict[str, Kind] = {
         "task", "harness.tasks.text.TextClassification", "harness.tasks.text_classification.task.TextClassification"
     ),
     "demo": _first("task", "harness.tasks.demo.DemoTask", "harness.tasks.text_classification.demo.DemoTask"),
-    "pretrained": _first("model", "harness.models.Model"),
+    "pretrained": _first("model", "harness.models.Model", "harness.models.PretrainedModel"),
     "full": _first("method", "harness.methods.full.Full"),
     "peft": _first("method", "harness.methods.peft_method.PeftMethod", "harness.methods.peft.peft_method.PeftMethod"),
     "adalora": _first("method", "harness.methods.adalora.AdaLora", "harness.methods.peft.adalora.AdaLora"),

@@ -110,7 +110,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudyRequest:
     """A study as asked.
 
     Attributes:
@@ -126,7 +126,7 @@ class Asked:
     notes: tuple[str, ...] = ()
 
 
-def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) -> Asked:
+def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) -> StudyRequest:
     """Compose every cell.
 
     Args:
@@ -178,7 +178,7 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     problems.raise_any()
     # Fresh seeds unless they are named: never the one that the configuration was chosen with.
     seeds = request.seeds or tuple(int(master.seed) + 1 + i for i in range(max(1, master.confirm.seeds)))
-    return Asked(cells, seeds, master, tuple(notes))
+    return StudyRequest(cells, seeds, master, tuple(notes))
 
 
 def _without_what_is_off(cell: Cell, cells: list[Cell], master: DictConfig) -> Cell:

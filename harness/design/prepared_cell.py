@@ -31,7 +31,7 @@ UNCOMPOSED = "uncomposed"  # in the configuration of a trial whose values cannot
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedCell:
     """A cell whose data and model were found and checked.
 
     Attributes:
@@ -96,7 +96,7 @@ class Ready:
         )  # fmt: skip
 
 
-def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
+def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCell]:
     """Check every cell; load each data set and find each model once.
 
     Raises:
@@ -153,7 +153,7 @@ def prepare(cells: Iterable[Cell], config: DictConfig) -> list[Ready]:
         if data is not None and model is not None:
             digest_ = models_digest(model.digest, [each for found in others for each in found or ()])
             warnings = (*data.warnings, *model.notes)
-            ready.append(Ready(cell, base, data.fingerprint, digest_, data.facts, warnings, model.architecture))
+            ready.append(PreparedCell(cell, base, data.fingerprint, digest_, data.facts, warnings, model.architecture))
     for name in ("runs_dir", "reports_dir"):
         check_writable(name, Path(str(config[name])), problems)
     problems.raise_any()

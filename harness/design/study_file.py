@@ -12,17 +12,17 @@ import yaml
 from harness import __version__
 from harness.config.kinds import named, signed
 from harness.config.schema import ReportConfig, TuneConfig
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import describe
 from harness.errors import HarnessError, Problems
 from harness.records.files import atomic, now
-from harness.records.signature import OPERATIONAL, digest, ignored_keys, race_of, without
+from harness.records.signature import OPERATIONAL, digest, ignored_keys, joint_group_key, without
 
 ASKED = "sweep.yaml"
 PRUNING = ("resource", "min_resource", "reduction_factor", "patience")  # what decides which trials go on
 
 
-def question(ready: Ready) -> dict[str, Any]:
+def cell_identity(ready: PreparedCell) -> dict[str, Any]:
     """What a cell asks, as sweep.yaml says it. Budget, seeds and launcher are not part of it: they extend a study."""
     unasked = (*OPERATIONAL, *ready.cell.space, *ignored_keys(ready.base))
     return {
@@ -34,13 +34,13 @@ def question(ready: Ready) -> dict[str, Any]:
     }
 
 
-def identity(ready: Ready) -> dict[str, Any]:
+def identity(ready: PreparedCell) -> dict[str, Any]:
     """What a cell asks, as it is hashed."""
-    asked = question(ready)
+    asked = cell_identity(ready)
     return {**asked, "config": signed(asked["config"])}
 
 
-def search(tune: TuneConfig) -> dict[str, Any]:
+def search_identity(tune: TuneConfig) -> dict[str, Any]:
     """What a study's searches have in common."""
     more = {
         "mode": tune.mode if tune.mode != "fair" else None,
@@ -59,13 +59,13 @@ def search(tune: TuneConfig) -> dict[str, Any]:
     }
 
 
-def default_name(prefix: str, cells: Iterable[Ready], tune: TuneConfig) -> str:
+def default_name(prefix: str, cells: Iterable[PreparedCell], tune: TuneConfig) -> str:
     """A name that the same question always gets: the sweep's name and a short hash."""
-    content = {"cells": {ready.cell.id: identity(ready) for ready in cells}, "tune": search(tune)}
+    content = {"cells": {ready.cell.id: identity(ready) for ready in cells}, "tune": search_identity(tune)}
     return f"{prefix}-{digest(content)[:6]}"
 
 
-def check_same(directory: Path, cells: Sequence[Ready], tune: TuneConfig) -> None:
+def check_same(directory: Path, cells: Sequence[PreparedCell], tune: TuneConfig) -> None:
     """Refuse to mix two questions in one study.
 
     Raises:
@@ -76,7 +76,7 @@ def check_same(directory: Path, cells: Sequence[Ready], tune: TuneConfig) -> Non
         return
     known = {cell["id"]: cell.get("question", {}) for cell in asked["cells"]}
     problems = Problems()
-    before, now_ = asked.get("search") or search(tune), search(tune)
+    before, now_ = asked.get("search") or search_identity(tune), search_identity(tune)
     differing: list[str] = [
         f"tune.{key} was {before.get(key, 'not set')}, is {now_.get(key, 'not set')}"
         for key in {**before, **now_}
@@ -87,7 +87,7 @@ def check_same(directory: Path, cells: Sequence[Ready], tune: TuneConfig) -> Non
     for ready in cells:
         if ready.cell.id not in known:
             continue  # one more cell extends the study
-        old, new = dict(_flat(_in_kinds(known[ready.cell.id]))), dict(_flat(question(ready)))
+        old, new = dict(_flat(_in_kinds(known[ready.cell.id]))), dict(_flat(cell_identity(ready)))
         for key in sorted({*old, *new}):
             if old.get(key) == new.get(key):
                 continue
@@ -112,15 +112,15 @@ def _in_kinds(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {**asked, "config": named(asked.get("config") or {})}
 
 
-def _other_methods(asked: Mapping[str, Any], cells: Sequence[Ready]) -> list[str]:
+def _other_methods(asked: Mapping[str, Any], cells: Sequence[PreparedCell]) -> list[str]:
     """Cells that only the study or only the command has, of tasks and models that both have."""
-    old = {cell["id"]: race_of(cell["task"], cell["model"], cell["variant"]) for cell in asked["cells"]}
-    new = {r.cell.id: race_of(r.cell.task, r.cell.model, r.cell.variant) for r in cells}
+    old = {cell["id"]: joint_group_key(cell["task"], cell["model"], cell["variant"]) for cell in asked["cells"]}
+    new = {r.cell.id: joint_group_key(r.cell.task, r.cell.model, r.cell.variant) for r in cells}
     both = {*old.values()} & {*new.values()}
     return sorted(cell for cell in {*old} ^ {*new} if (old.get(cell) or new[cell]) in both)
 
 
-def looks(directory: Path, planned: list[int]) -> list[int]:
+def planned_looks(directory: Path, planned: list[int]) -> list[int]:
     """Give the looks of a study: those that it began with, where it had any.
 
     Raises:
@@ -138,12 +138,12 @@ def looks(directory: Path, planned: list[int]) -> list[int]:
 
 def write(
     directory: Path,
-    cells: Iterable[Ready],
+    cells: Iterable[PreparedCell],
     tune: TuneConfig,
     seeds: tuple[int, ...],
     startup: int,
     hardware: Mapping[str, Any] | None,
-    looks: Sequence[int],
+    planned_looks: Sequence[int],
     report: ReportConfig,
     warm: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> None:
@@ -154,7 +154,7 @@ def write(
         cells, tune, seeds: what is asked.
         startup: see `startup_trials`.
         hardware: see `harness.planning.capacity.described`; None leaves what the study had.
-        looks: seeds a cell at which verdicts are looked at; see `looks`.
+        looks: seeds a cell at which verdicts are looked at; see `planned_looks`.
         report: how verdicts are reached.
         warm: by cell, the configurations of earlier studies that it begins with.
     """
@@ -171,7 +171,7 @@ def write(
             "metric": cell.metric,
             "direction": "maximize" if cell.maximize else "minimize",
             "space": {key: entry.described for key, entry in cell.space.items()},
-            "question": question(ready),
+            "question": cell_identity(ready),
             "config": ready.base,
         }
         if starts := warm.get(cell.id):
@@ -180,12 +180,12 @@ def write(
         "name": directory.name,
         "harness": __version__,
         "created": asked.get("created") or now(),
-        "search": search(tune),
-        "tune": {**search(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup}
+        "search": search_identity(tune),
+        "tune": {**search_identity(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup}
         | ({"finalists": tune.finalists} if tune.mode == "joint" else {}),
         "confirm": {
             "seeds": sorted({*asked.get("confirm", {}).get("seeds", []), *seeds}),
-            "looks": list(looks) or None,
+            "looks": list(planned_looks) or None,
         },
         "report": asdict(report),
         "hardware": dict(hardware) if hardware is not None else asked.get("hardware"),

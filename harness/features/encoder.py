@@ -15,23 +15,23 @@ from torch import nn
 
 from harness.cache.disk_cache import Cache
 from harness.cache.feature_files import FeatureKey, StatesKey, cached_features, cached_states
-from harness.cache.shared_array import RowFile, Values, Work
+from harness.cache.shared_array import ArrayJob, SharedArray, Values
 from harness.data.dataset import Split, TextData
 from harness.data.examples import Examples, Rows, by_length
 from harness.data.tokenization import Tokens, tokenise
-from harness.features.worker_state import WARM
+from harness.features.worker_state import WORKER_STATE
 from harness.methods.base import LinearHead
 from harness.methods.closed_form.linear_probe import logistic_regression
-from harness.models import Model, ResolvedModel
+from harness.models import PretrainedModel, ResolvedModel
 from harness.models.classifier import Classifier, load_backbone, load_tokenizer
-from harness.models.frozen_prefix import Boundary
+from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
 from harness.models.pooling import width
 
 
 @dataclass(frozen=True)
-class Encoder:
+class FrozenEncoder:
     """One pretrained model on one data set, with everything about it that can be shared between runs.
 
     Attributes:
@@ -44,7 +44,7 @@ class Encoder:
         cache: where tokens and features are kept.
     """
 
-    model: Model
+    model: PretrainedModel
     resolved: ResolvedModel
     data: TextData
     max_length: int
@@ -56,14 +56,14 @@ class Encoder:
     @property
     def tokenizer(self) -> Any:
         """The model's tokenizer."""
-        return WARM.tokenizers.get(self.resolved.digest, lambda: load_tokenizer(self.resolved))
+        return WORKER_STATE.tokenizers.get(self.resolved.digest, lambda: load_tokenizer(self.resolved))
 
     @property
     def backbone(self) -> nn.Module:
         """The pretrained backbone, shared: nobody may change it."""
         classes = len(self.data.labels) if self.model.pooling == "model" else 0
         key = (self.resolved.digest, self.model.pooling == "model", classes)
-        return WARM.backbones.get(key, lambda: load_backbone(self.resolved, self.model.pooling, classes))
+        return WORKER_STATE.backbones.get(key, lambda: load_backbone(self.resolved, self.model.pooling, classes))
 
     @property
     def length(self) -> int:
@@ -86,15 +86,15 @@ class Encoder:
     def examples(self, split: Split) -> Examples:
         """Tokenise a split."""
         key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.length)
-        tokens: Tokens = WARM.tokens.get(key, lambda: self._tokenise(split))
+        tokens: Tokens = WORKER_STATE.tokens.get(key, lambda: self._tokenise(split))
         return Examples(tokens, split.labels, self.tokenizer.pad_token_id or 0)
 
-    def features(self, split: Split) -> RowFile:
+    def features(self, split: Split) -> SharedArray:
         """Frozen features of a split, (n, d)."""
         examples = self.examples(split)
         key = FeatureKey(examples.digest(), self.resolved.digest, self.model.pooling, self.precision)
 
-        def make() -> RowFile:
+        def make() -> SharedArray:
             frozen = Classifier(self.backbone, self.model.pooling, len(self.data.labels)).eval()
 
             def compute(rows: Rows) -> Values:
@@ -104,12 +104,12 @@ class Encoder:
                 return values
 
             parts = by_length(examples.tokens.lengths, self.batch_size)
-            work = Work(np.arange(len(split) + 1), width(self.backbone), parts, compute)
+            work = ArrayJob(np.arange(len(split) + 1), width(self.backbone), parts, compute)
             return cached_features(key, self.cache, work)
 
-        return WARM.features.get(key, make)
+        return WORKER_STATE.features.get(key, make)
 
-    def inputs(self, split: Split, boundary: Boundary) -> tuple[Examples, float]:
+    def inputs(self, split: Split, boundary: FrozenPrefix) -> tuple[Examples, float]:
         """A split's examples, with their states where passes can begin at a boundary; and what computing those took.
 
         Args:
@@ -120,7 +120,7 @@ class Encoder:
         states = self._states(examples, boundary) if boundary.frozen else None
         return (examples, 0.0) if states is None else (replace(examples, states=states.values), states.seconds)
 
-    def _states(self, examples: Examples, boundary: Boundary) -> RowFile | None:
+    def _states(self, examples: Examples, boundary: FrozenPrefix) -> SharedArray | None:
         few = examples.batch(by_length(examples.tokens.lengths, 2)[-1], self.device)
         with autocast(self.device, self.precision):
             if not boundary.works(few):
@@ -134,13 +134,13 @@ class Encoder:
 
         tokens, parts = examples.tokens, by_length(examples.tokens.lengths, self.batch_size)
         key = StatesKey(examples.digest(), self.resolved.digest, self.precision, boundary.frozen)
-        work = Work(tokens.offsets, width(self.backbone), parts, compute)
-        return WARM.states.get(key, lambda: cached_states(key, self.cache, work))
+        work = ArrayJob(tokens.offsets, width(self.backbone), parts, compute)
+        return WORKER_STATE.states.get(key, lambda: cached_states(key, self.cache, work))
 
     def probe(self, split: Split, inverse_strength: float) -> LinearHead:
         """Logistic regression on a split's frozen features."""
         key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.model.pooling)
-        return WARM.probes.get(
+        return WORKER_STATE.probes.get(
             (*key, self.length, self.precision, inverse_strength),
             lambda: logistic_regression(self.features(split).values, split.labels, inverse_strength),
         )

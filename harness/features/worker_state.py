@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.cache.process_cache import Store
+from harness.cache.process_cache import ProcessCache
 from harness.config.instantiate import build
 from harness.data.dataset import TextData
 
 
 @dataclass
-class Warm:
+class WorkerState:
     """The stores of a process. Sizes bound memory: tokens and features are mapped files, backbones are not."""
 
-    datasets: Store = field(default_factory=lambda: Store(4))
-    backbones: Store = field(default_factory=lambda: Store(2))
-    tokenizers: Store = field(default_factory=lambda: Store(4))
-    tokens: Store = field(default_factory=lambda: Store(64))
-    features: Store = field(default_factory=lambda: Store(64))
-    states: Store = field(default_factory=lambda: Store(16))
-    probes: Store = field(default_factory=lambda: Store(64))
+    datasets: ProcessCache = field(default_factory=lambda: ProcessCache(4))
+    backbones: ProcessCache = field(default_factory=lambda: ProcessCache(2))
+    tokenizers: ProcessCache = field(default_factory=lambda: ProcessCache(4))
+    tokens: ProcessCache = field(default_factory=lambda: ProcessCache(64))
+    features: ProcessCache = field(default_factory=lambda: ProcessCache(64))
+    states: ProcessCache = field(default_factory=lambda: ProcessCache(16))
+    probes: ProcessCache = field(default_factory=lambda: ProcessCache(64))
 
     def data(self, node: dict[str, Any], packages: Sequence[str], fresh: bool = False) -> TextData:
         """Load a task's data, or give what was loaded before.
@@ -45,4 +45,4 @@ class Warm:
         return self.datasets.get(key, load)
 
 
-WARM = Warm()
+WORKER_STATE = WorkerState()

@@ -10,14 +10,14 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 
 
 @dataclass(eq=False)
 class Job:
     """A pack under way."""
 
-    pack: Pack
+    pack: RunBatch
 
     @property
     def runs(self) -> tuple[RunSpec, ...]:
@@ -65,7 +65,7 @@ class Launcher(ABC):
     neighbours: int = 1
 
     @abstractmethod
-    def submit(self, pack: Pack) -> Job:
+    def submit(self, pack: RunBatch) -> Job:
         """Start a pack, or queue it; return at once unless there is nowhere else to execute it."""
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.launch.base import Job, Launcher, Outcome, use_threads
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from harness.system.resources import usable_cores, usable_threads
 
 
@@ -28,7 +28,7 @@ class InlineLauncher(Launcher):
         self._interrupted = interrupted
         self._ended: list[Outcome] = []
 
-    def submit(self, pack: Pack) -> Job:
+    def submit(self, pack: RunBatch) -> Job:
         """Execute the pack, to its end."""
         from harness.runs.execute import execute
 

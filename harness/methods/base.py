@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.data.examples import Batch
-    from harness.models import Model
+    from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
 Features = npt.NDArray[np.float32]
@@ -104,7 +104,7 @@ class GradientTrained(Method):
     """A method that chooses which parameters of a classifier the training loop changes."""
 
     @abstractmethod
-    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         """Freeze and unfreeze parameters, and wrap layers, in place; the head always trains.
 
         Args:

@@ -9,7 +9,7 @@ from harness.errors import HarnessError
 from harness.methods.base import GradientTrained, Hooks
 
 if TYPE_CHECKING:
-    from harness.models import Model
+    from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class BitFit(GradientTrained):
     """Biases of all layers, those of the norms included, and the head."""
 
-    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze biases and the head."""
         classifier.requires_grad_(False)
         biases = [p for name, p in classifier.backbone.named_parameters() if name.endswith("bias")]

@@ -15,7 +15,7 @@ from harness.methods.base import GradientTrained, Hooks
 from harness.models.architectures import blocks_of, ends, modules_of
 
 if TYPE_CHECKING:
-    from harness.models import Model
+    from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
@@ -86,7 +86,7 @@ class Adapters(GradientTrained):
             problems.check(value in known, f"method.{key} cannot be {value}. {nearest(value, known)}")
         problems.raise_any()
 
-    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         """Put the adapters in; unfreeze them, the head and maybe the norms."""
         backbone = classifier.backbone
         names = self._layers(backbone, model.name)

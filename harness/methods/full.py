@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.methods.base import GradientTrained, Hooks
 
 if TYPE_CHECKING:
-    from harness.models import Model
+    from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Full(GradientTrained):
     """Full fine-tuning."""
 
-    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze everything."""
         classifier.requires_grad_(True)
         return Hooks()

@@ -12,7 +12,7 @@ from harness.methods.base import GradientTrained, Hooks
 from harness.models.architectures import blocks_of
 
 if TYPE_CHECKING:
-    from harness.models import Model
+    from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
 
@@ -34,7 +34,7 @@ class GradualUnfreezing(GradientTrained):
         if not 0 < self.share <= 1:
             raise HarnessError(f"method.share is a share of the run, above 0 and at most 1, not {self.share}.")
 
-    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze everything; the hooks hold back what has not joined yet."""
         classifier.requires_grad_(True)
         blocks = blocks_of(classifier.backbone, model.name)

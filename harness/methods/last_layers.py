@@ -10,7 +10,7 @@ from harness.methods.base import GradientTrained, Hooks
 from harness.models.architectures import blocks_of
 
 if TYPE_CHECKING:
-    from harness.models import Model
+    from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
 
@@ -30,7 +30,7 @@ class LastLayers(GradientTrained):
         problems.whole("method.layers", self.layers)
         problems.raise_any()
 
-    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze the last blocks and the head."""
         blocks = blocks_of(classifier.backbone, model.name)
         if self.layers > len(blocks):

@@ -16,7 +16,7 @@ from harness.methods.closed_form.linear_probe import logistic_regression
 
 if TYPE_CHECKING:
     from harness.data.examples import Batch
-    from harness.models import Model
+    from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
 
@@ -43,7 +43,7 @@ class SetFit(GradientTrained):
         problems.check(self.C > 0, f"method.C must be above 0, not {self.C}.")
         problems.raise_any()
 
-    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze the backbone; the head follows it by a formula."""
         if classifier.head is None:
             raise HarnessError(

@@ -1,5 +1,5 @@
 """Pretrained backbones: where they come from (`source`), how they are loaded and pooled (`classifier`)."""
 
-from harness.models.pretrained import Model, ResolvedModel
+from harness.models.pretrained import PretrainedModel, ResolvedModel
 
-__all__ = ["Model", "ResolvedModel"]
+__all__ = ["PretrainedModel", "ResolvedModel"]

@@ -19,7 +19,7 @@ from typing import Any
 import harness
 from harness.errors import HarnessError, Problems
 from harness.models.model_files import weights_files
-from harness.models.pretrained import Model, ResolvedModel
+from harness.models.pretrained import PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 from harness.records.signature import digest
 
@@ -27,7 +27,7 @@ FORMAT = 1  # of what is remembered; raised when more is examined
 SECONDS = 600.0  # after which the runs have to find out
 
 
-def examined(model: Model, resolved: ResolvedModel, cache_dir: str | Path) -> ResolvedModel:
+def examined(model: PretrainedModel, resolved: ResolvedModel, cache_dir: str | Path) -> ResolvedModel:
     """Examine a model that was found; give it with what was noticed.
 
     A model whose digests were pinned and found is known, and not examined unless it is asked for longer inputs.
@@ -94,7 +94,7 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
     return {"notes": [], "longest": None, **facts, "problems": problems.messages}
 
 
-def _examine_apart(model: Model, resolved: ResolvedModel) -> dict[str, Any] | None:
+def _examine_apart(model: PretrainedModel, resolved: ResolvedModel) -> dict[str, Any] | None:
     """Examine a model in a process of its own, or here where torch is loaded anyway; None if that cannot be done."""
     if _has_torch():
         return examine(resolved, model.pooling)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from harness.data.examples import Batch
 from harness.errors import HarnessError
-from harness.models.frozen_prefix import Boundary
+from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import pool, widened, width
@@ -44,7 +44,7 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.pooling = pooling
         self.classes = classes
-        self.boundary: Boundary | None = None
+        self.boundary: FrozenPrefix | None = None
         self.head: nn.Module | None = None if pooling == "model" else nn.Linear(width(backbone), classes)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -89,7 +89,7 @@ class Classifier(nn.Module):
         for block in blocks[frozen:]:
             block.requires_grad_(True)
         self.unfreeze_head()
-        self.boundary = Boundary(self.backbone, blocks, frozen)
+        self.boundary = FrozenPrefix(self.backbone, blocks, frozen)
 
     def head_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Named parameters of the head, whichever it is."""

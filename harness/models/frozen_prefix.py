@@ -13,7 +13,7 @@ from harness.data.examples import STATES
 TOLERANCE = 1e-4
 
 
-class Boundary:
+class FrozenPrefix:
     """The border between the blocks that stay as they are, with all that lies below them, and those that train.
 
     What does not train does not drop out either. So a row's states, which are what the first trained block reads, never

@@ -11,7 +11,7 @@ SCALE = 20.0  # of the normalised vector, so that a linear head of ordinary size
 HEADS = ("classifier", "score", "classification_head")  # what architectures call their own last layers
 
 
-class Neighbours(nn.Module):
+class KnnHead(nn.Module):
     """The k nearest of n stored vectors vote, each with exp(cosine / temperature).
 
     Logits are logarithms of the classes' shares of the vote. Its tensors

@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.data.examples import Batch, Examples, by_length
 
 
-def over_all(
+def predict_all(
     function: Callable[[Batch], Tensor], examples: Examples, batch_size: int, device: torch.device, precision: str
 ) -> npt.NDArray[np.float32]:
     """Apply a network to all rows, without gradients, in batches of similar length.

@@ -37,7 +37,7 @@ class ResolvedModel:
         path: the directory that holds config.json, *.safetensors and the tokenizer.
         digest: 64 hex digits that stand for the content of those files, the same whatever the source.
         source: where it was found, for people.
-        quantise: how its weights are held, see `Model`; part of the digest.
+        quantise: how its weights are held, see `PretrainedModel`; part of the digest.
         notes: what was noticed about them, for people.
     """
 
@@ -57,7 +57,7 @@ class ResolvedModel:
 
 
 @dataclass(kw_only=True)
-class Model:
+class PretrainedModel:
     """A pretrained encoder, and how its token vectors become one vector (conf/model).
 
     Attributes:

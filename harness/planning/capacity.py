@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.config.schema import Config
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.launch.devices import divide, visible_gpus
 from harness.launch.slurm.resources import asks_for_gpus, merge
 from harness.records.pricing import dollars
@@ -20,7 +20,7 @@ from harness.system.resources import usable_cores, usable_memory, usable_threads
 
 
 @dataclass(frozen=True)
-class Place:
+class ComputeTarget:
     """Where runs compute.
 
     Attributes:
@@ -43,12 +43,12 @@ def workers(config: Config) -> tuple[int, int]:
     return divide(config.launch, len(gpus(config)), usable_cores())
 
 
-def neighbours(config: Config, count: int) -> int:
+def processes_per_gpu(config: Config, count: int) -> int:
     """Of so many runs at once, those that share a GPU, or without one the machine; 1 for jobs of a cluster."""
     return 1 if config.launch.kind == "slurm" else math.ceil(count / max(1, len(gpus(config))))
 
 
-def share(config: Config, count: int) -> float:
+def gpu_share(config: Config, count: int) -> float:
     """What each of so many runs at once holds of a GPU, on average; all of one in jobs of a cluster."""
     return 1.0 if config.launch.kind == "slurm" else min(1.0, max(1, len(gpus(config))) / count)
 
@@ -58,19 +58,19 @@ def gpus(config: Config) -> tuple[str, ...]:
     return visible_gpus() if config.device in ("auto", "cuda") else ()
 
 
-def place(base: Mapping[str, Any], config: Config) -> Place:
+def place(base: Mapping[str, Any], config: Config) -> ComputeTarget:
     """Where a cell's runs compute, as far as that can be said without loading torch."""
     if config.launch.kind == "slurm":
         resources = merge(config.slurm, base)
         gpu = bool(resources.get("gpus_per_node") or asks_for_gpus(resources.get("gres"))) and config.device != "cpu"
-        return Place("cuda" if gpu else "cpu", None, config.launch.threads or int(resources["cpus_per_task"]))
+        return ComputeTarget("cuda" if gpu else "cpu", None, config.launch.threads or int(resources["cpus_per_task"]))
     device = config.device
     if device == "auto":
         device = "cuda" if gpus(config) else "mps" if sys.platform == "darwin" else "cpu"
-    return Place(device, device_name("cpu") if device == "cpu" else None, workers(config)[1])
+    return ComputeTarget(device, device_name("cpu") if device == "cpu" else None, workers(config)[1])
 
 
-def memory_limit(config: Config, ready: Sequence[Ready]) -> float | None:
+def memory_limit(config: Config, ready: Sequence[PreparedCell]) -> float | None:
     """MiB that the workers of a machine share, or that one job or GPU has; None if it is not known."""
     if config.launch.kind == "slurm":
         limits = [merge(config.slurm, each.base)["mem_gb"] for each in ready]
@@ -101,7 +101,7 @@ def slot_rate(config: Config, base: Mapping[str, Any], held: float) -> float | N
     Args:
         config: the study's configuration.
         base: the cell's resolved configuration.
-        held: of a GPU, see `harness.planning.capacity.share`.
+        held: of a GPU, see `harness.planning.capacity.gpu_share`.
     """
     where = place(base, config)
     gpu = where.device in ("cuda", "mps")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 
 if TYPE_CHECKING:
     from harness.runs.calibration import Rates
@@ -45,7 +45,7 @@ class Cost:
     spread: tuple[float, float] = (0.8, 1.25)
 
 
-def from_rates(ready: Ready, rates: Rates, cached: bool) -> Cost:
+def from_rates(ready: PreparedCell, rates: Rates, cached: bool) -> Cost:
     """What a cell's runs take, from what was measured of their parts.
 
     Args:
@@ -82,13 +82,13 @@ def from_rates(ready: Ready, rates: Rates, cached: bool) -> Cost:
     )  # fmt: skip
 
 
-def rows_of(ready: Ready) -> dict[str, int]:
+def rows_of(ready: PreparedCell) -> dict[str, int]:
     """Rows of each split of a cell's data."""
     rows: dict[str, int] = ready.facts["rows"]
     return {name: int(rows.get(name) or 0) for name in ("train", "validation", "test")}
 
 
-def predictions_bytes(ready: Ready) -> int:
+def predictions_bytes(ready: PreparedCell) -> int:
     """Bytes that a confirmation's predictions take, about: floats hardly compress."""
     rows = rows_of(ready)
     classes = int(ready.facts.get("classes") or 2)
@@ -96,7 +96,7 @@ def predictions_bytes(ready: Ready) -> int:
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """What is left to do of a cell.
 
     Attributes:
@@ -106,7 +106,7 @@ class Work:
         saves: models that are kept.
     """
 
-    ready: Ready
+    ready: PreparedCell
     cost: Cost
     trials: int
     seeds: int
@@ -126,7 +126,7 @@ class _State:
     tuned_at: float = 0.0  # when the last trial that has begun ends
 
 
-def replay(works: Sequence[Work], workers: int) -> tuple[float, list[float]]:
+def replay(works: Sequence[Workload], workers: int) -> tuple[float, list[float]]:
     """Replay the order of the runs: the cell that has had the fewest comes first; confirmations wait for all trials.
 
     Args:
@@ -162,7 +162,7 @@ def replay(works: Sequence[Work], workers: int) -> tuple[float, list[float]]:
     return end, totals
 
 
-def _next(works: Sequence[Work], states: Sequence[_State], now: float) -> int | None:
+def _next(works: Sequence[Workload], states: Sequence[_State], now: float) -> int | None:
     for index in sorted(range(len(works)), key=lambda index: states[index].started):
         state, work = states[index], works[index]
         if state.started < work.trials:
@@ -173,7 +173,7 @@ def _next(works: Sequence[Work], states: Sequence[_State], now: float) -> int | 
 
 
 def _seconds(
-    work: Work,
+    work: Workload,
     number: int,
     now: float,
     worker: int,

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.config.schema import Config
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.launch.local.pool import LocalLauncher
 from harness.planning.capacity import gpus, workers
 from harness.planning.estimate import Cost, from_rates
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from harness.system.resources import usable_cores
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ IDLE_LOAD = 0.25  # processes a core that run or want to, below which a machine 
 TIMEOUT_MINUTES = 5.0  # after which the measurement of a cell counts as hung
 
 
-def calibrate(ready: Sequence[Ready], config: Config) -> tuple[dict[str, Cost], float, dict[str, str]]:
+def calibrate(ready: Sequence[PreparedCell], config: Config) -> tuple[dict[str, Cost], float, dict[str, str]]:
     """Measure cells, one after another, each on all workers at once.
 
     Returns:
@@ -61,7 +61,7 @@ def calibrate(ready: Sequence[Ready], config: Config) -> tuple[dict[str, Cost], 
     return costs, start, failed
 
 
-def _measure(launcher: LocalLauncher, each: Ready, root: Path, config: Config) -> tuple[Rates | None, str]:
+def _measure(launcher: LocalLauncher, each: PreparedCell, root: Path, config: Config) -> tuple[Rates | None, str]:
     """One cell's rates, the mean over the workers; None and the reason if a worker failed."""
     from harness.runs.calibration import ANSWER, Rates
 
@@ -69,7 +69,7 @@ def _measure(launcher: LocalLauncher, each: Ready, root: Path, config: Config) -
     for folder in folders:
         folder.mkdir()
         spec = each.spec(root, "plan", "tune", config.seed, {}, trial=0)
-        launcher.submit(Pack((replace(spec, directory=str(folder)),)))
+        launcher.submit(RunBatch((replace(spec, directory=str(folder)),)))
     left, lost = len(folders), None
     while left:
         for outcome in launcher.wait(1.0):

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from harness.config.kinds import signed
-from harness.design.prepared_cell import Ready
-from harness.planning.capacity import Place
+from harness.design.prepared_cell import PreparedCell
+from harness.planning.capacity import ComputeTarget
 from harness.planning.estimate import RUN_SECONDS, Cost, predictions_bytes, rows_of
 from harness.records.record import CorruptRecord, Record
 from harness.records.run_spec import RunPaths
@@ -27,7 +27,7 @@ SIMILAR = 4.0  # rows of another draw of the task: at most so many times more or
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def from_records(ready: Ready, runs_dir: Path, place: Place, any_task: bool) -> Cost | None:
+def from_records(ready: PreparedCell, runs_dir: Path, place: ComputeTarget, any_task: bool) -> Cost | None:
     """What a cell's runs take, from the records of earlier ones; None if there are too few to say.
 
     Args:
@@ -52,7 +52,9 @@ def from_records(ready: Ready, runs_dir: Path, place: Place, any_task: bool) -> 
     return None
 
 
-def _cost(ready: Ready, tuned: list[Record], confirmed: list[Record], source: str, spread: tuple[float, float]) -> Cost:
+def _cost(
+    ready: PreparedCell, tuned: list[Record], confirmed: list[Record], source: str, spread: tuple[float, float]
+) -> Cost:
     records = [*tuned, *confirmed]
     warm = {name: statistics.median(each.cost.get(name) or 0.0 for each in records) for name in ONCE}
     extra = sorted(sum(max(0.0, (each.cost.get(name) or 0.0) - warm[name]) for name in ONCE) for each in records)
@@ -70,7 +72,7 @@ def _cost(ready: Ready, tuned: list[Record], confirmed: list[Record], source: st
     )  # fmt: skip
 
 
-def _scaled(ready: Ready, record: Record, warm: Mapping[str, float]) -> float:
+def _scaled(ready: PreparedCell, record: Record, warm: Mapping[str, float]) -> float:
     """Seconds that a run would take on this cell's rows and epochs, on a warm worker."""
     cost, rows = record.cost, rows_of(ready)
     seconds = float(cost["total_seconds"]) - sum((cost.get(name) or 0.0) - warm[name] for name in ONCE)
@@ -86,7 +88,7 @@ def _scaled(ready: Ready, record: Record, warm: Mapping[str, float]) -> float:
     return seconds + (factor - 1) * net
 
 
-def _find(ready: Ready, runs_dir: Path, place: Place) -> list[Record]:
+def _find(ready: PreparedCell, runs_dir: Path, place: ComputeTarget) -> list[Record]:
     """The newest `ok` records of the cell's model and method, configured as the cell is, in such a place."""
     cell = ready.cell
     paths = runs_dir.glob(f"*/runs/*.{escape(cell.model)}.{escape(cell.method)}*/*/record.json")
@@ -108,7 +110,7 @@ def _find(ready: Ready, runs_dir: Path, place: Place) -> list[Record]:
     return found
 
 
-def _fits(record: Record, ready: Ready, place: Place) -> bool:
+def _fits(record: Record, ready: PreparedCell, place: ComputeTarget) -> bool:
     cost, facts = record.cost, record.provenance
     return (
         record.status == "ok"
@@ -121,7 +123,7 @@ def _fits(record: Record, ready: Ready, place: Place) -> bool:
     )
 
 
-def _alike(config: Mapping[str, Any], ready: Ready) -> str:
+def _alike(config: Mapping[str, Any], ready: PreparedCell) -> str:
     """What must be the same for a run to say something of the cell's: digest."""
     schedule = ("train.epochs", "train.stop_epoch")
     task = config.get("task") or {}

@@ -16,10 +16,10 @@ from rich.markup import escape
 
 from harness.config.schema import Config, TuneConfig
 from harness.design import study_file
-from harness.design.prepared_cell import Ready, cache_dir
+from harness.design.prepared_cell import PreparedCell, cache_dir
 from harness.design.search_space import planned_trials
-from harness.planning.capacity import described, memory_limit, place, share, slot_rate, workers
-from harness.planning.estimate import Cost, Work, replay
+from harness.planning.capacity import described, gpu_share, memory_limit, place, slot_rate, workers
+from harness.planning.estimate import Cost, Workload, replay
 from harness.planning.from_calibration import START_SECONDS, calibrate, idle
 from harness.planning.from_history import from_records
 from harness.planning.plan_table import print_estimate, print_runs
@@ -35,7 +35,7 @@ def show_plan(
     console: Console,
     name: str,
     directory: Path,
-    ready: Sequence[Ready],
+    ready: Sequence[PreparedCell],
     seeds: tuple[int, ...],
     config: Config,
     began: float,
@@ -98,7 +98,7 @@ def show_plan(
                 write_json(_kept(ready, seeds, config, None), _without_price(plan))
 
 
-def keep_plan(directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], config: Config) -> None:
+def keep_plan(directory: Path, ready: Sequence[PreparedCell], seeds: tuple[int, ...], config: Config) -> None:
     """Put the estimate into a study that starts: the last `plan=true` of the same question, else from earlier runs.
 
     Nothing is measured, so a start waits for nothing. A study that has begun keeps the estimate that it began with.
@@ -119,11 +119,13 @@ def _without_price(plan: Mapping[str, Any]) -> dict[str, Any]:
     return {**plan, "dollars": None, "cells": [{**cell, "dollars": None} for cell in plan["cells"]]}
 
 
-def _kept(ready: Sequence[Ready], seeds: tuple[int, ...], config: Config, price: Mapping[str, Any] | None) -> Path:
+def _kept(
+    ready: Sequence[PreparedCell], seeds: tuple[int, ...], config: Config, price: Mapping[str, Any] | None
+) -> Path:
     """Where the estimate of a question, at a price, waits for the study to start."""
     content = {
-        "cells": {each.cell.id: study_file.question(each) for each in ready},
-        "tune": [study_file.search(config.tune), config.tune.trials, config.tune.seconds],
+        "cells": {each.cell.id: study_file.cell_identity(each) for each in ready},
+        "tune": [study_file.search_identity(config.tune), config.tune.trials, config.tune.seconds],
         "seeds": list(seeds),
         "launch": [config.launch.kind, config.device, *workers(config)],
         "price": price,
@@ -132,7 +134,7 @@ def _kept(ready: Sequence[Ready], seeds: tuple[int, ...], config: Config, price:
     return cache_dir({"cache_dir": config.cache_dir}) / "plans" / f"{digest(content)[:32]}.json"
 
 
-def _from_records(ready: Sequence[Ready], config: Config) -> dict[str, Cost]:
+def _from_records(ready: Sequence[PreparedCell], config: Config) -> dict[str, Cost]:
     slurm = config.launch.kind == "slurm"
     found = {each.cell.id: from_records(each, Path(config.runs_dir), place(each.base, config), slurm) for each in ready}
     return {cell: cost for cell, cost in found.items() if cost is not None}
@@ -140,7 +142,7 @@ def _from_records(ready: Sequence[Ready], config: Config) -> dict[str, Cost]:
 
 def _estimate(
     directory: Path,
-    ready: Sequence[Ready],
+    ready: Sequence[PreparedCell],
     seeds: tuple[int, ...],
     config: Config,
     costs: Mapping[str, Cost],
@@ -158,7 +160,7 @@ def _estimate(
     count = max(1, min(workers(config)[0], runs))
     replayed, totals = replay(works, count)
     wall = before + replayed
-    held_each = share(config, count)
+    held_each = gpu_share(config, count)
     rates: list[float | None] = [slot_rate(config, each.base, held_each) for each in ready]
     held = None if config.launch.kind == "slurm" or None in rates else wall * count * max(rate or 0 for rate in rates)
     paid = [None if rate is None else round(seconds * rate, 6) for seconds, rate in zip(totals, rates, strict=True)]
@@ -195,7 +197,7 @@ def _estimate(
 
 
 def _shares(
-    ready: Sequence[Ready], seeds: tuple[int, ...], config: Config, costs: Mapping[str, Cost]
+    ready: Sequence[PreparedCell], seeds: tuple[int, ...], config: Config, costs: Mapping[str, Cost]
 ) -> dict[str, tuple[TuneConfig, tuple[int, ...]]]:
     """The budget of each cell's tuning, and its seeds.
 
@@ -217,13 +219,13 @@ def _shares(
 
 
 def _work(
-    each: Ready,
+    each: PreparedCell,
     cost: Cost,
     tune: TuneConfig,
     seeds: tuple[int, ...],
     config: Config,
     done: Counter[tuple[str, str]],
-) -> Work:
+) -> Workload:
     """What is left to do of a cell."""
     trials = planned_trials(each.cell.space, tune)
     if tune.seconds is not None:
@@ -233,7 +235,7 @@ def _work(
     # More trials may choose another configuration, which is then confirmed anew.
     confirmed = 0 if left else min(len(seeds), done[each.cell.id, "confirm"])
     saves = {"all": len(seeds), "best": int(not confirmed), "none": 0}[config.keep]
-    return Work(each, cost, left, len(seeds) - confirmed, saves)
+    return Workload(each, cost, left, len(seeds) - confirmed, saves)
 
 
 def _done(directory: Path) -> Counter[tuple[str, str]]:

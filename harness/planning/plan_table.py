@@ -12,18 +12,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.config.schema import Config
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import planned_trials
-from harness.launch.run_batching import per_job
+from harness.launch.run_batching import runs_per_job
 from harness.launch.slurm.resources import describe, merge
-from harness.planning.capacity import neighbours, workers
+from harness.planning.capacity import processes_per_gpu, workers
 from harness.search.joint import groups
 
 NARROW = 72  # columns of a terminal that a table with search spaces does not fit
 
 
 def print_runs(
-    console: Console, name: str, directory: Path, ready: Sequence[Ready], seeds: tuple[int, ...], config: Config
+    console: Console, name: str, directory: Path, ready: Sequence[PreparedCell], seeds: tuple[int, ...], config: Config
 ) -> None:
     """Print what would run, and where."""
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -49,7 +49,7 @@ def print_runs(
     if config.launch.kind == "inline":
         where = "in this process"
     elif cluster:
-        each_job = _count(per_job(config.launch), "run")
+        each_job = _count(runs_per_job(config.launch), "run")
         where = f"in Slurm jobs of {each_job} each, at most {config.slurm.max_queued} at once"
     else:
         count, threads = workers(config)
@@ -123,7 +123,7 @@ def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
         lines[0] += f" About {_dollars(plan['dollars'])} at {price} ({config.hardware.name or 'hardware'})."
     peak, limit = plan["peak_memory_mb"], plan["memory_limit_mb"]
     if peak is not None and limit is not None:
-        shared = neighbours(config, plan["workers"])
+        shared = processes_per_gpu(config, plan["workers"])
         fits = shared * peak <= limit
         times = f"{shared} x " if shared > 1 else ""
         more = "more memory (slurm.mem_gb)" if slurm else "fewer workers (launch.workers)"

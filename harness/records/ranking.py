@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     pass
 
 
-def keeps(cost: Mapping[str, Any], limits: Mapping[str, float]) -> bool:
+def satisfies(cost: Mapping[str, Any], limits: Mapping[str, float]) -> bool:
     """Whether a run with the costs of its record keeps `tune.constraints`; a cost that is not known does not."""
     return all((known := cost.get(key)) is not None and known <= limit for key, limit in limits.items())
 
 
-def searched(tune: Mapping[str, Any]) -> tuple[str, ...]:
+def searched_costs(tune: Mapping[str, Any]) -> tuple[str, ...]:
     """Costs that a search goes by, from the `tune` section of a resolved configuration."""
     limits = tune.get("constraints") or {}
     return (*(tune.get("objectives") or ()), *(cost for cost, limit in limits.items() if limit is not None))

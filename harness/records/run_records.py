@@ -17,12 +17,12 @@ from pathlib import Path
 from harness.records.files import append_jsonl, now, read_jsonl
 from harness.records.record import PAUSED, CorruptRecord, Record
 from harness.records.run_spec import RunPaths, RunSpec
-from harness.records.run_totals import Tally
+from harness.records.run_totals import RunTotals
 
 FINISHED = ("ok", "failed", "pruned", "lost")
 
 
-class Records:
+class RunRecords:
     """The records of a study, by directory and by signature.
 
     Args:
@@ -36,7 +36,7 @@ class Records:
 
     def __init__(self, directory: Path, warn: Callable[[str], None], keep: bool = False) -> None:
         self._warn, self._keep = warn, keep
-        self.tally = Tally()
+        self.tally = RunTotals()
         self._ok: dict[str, Record] = {}
         self._by_directory: dict[str, Record] = {}
         self._by_cell: dict[str, dict[str, Record]] = {}
@@ -110,7 +110,7 @@ def note_failure(paths: RunPaths, reason: str, elsewhere: bool = False) -> int:
     return sum(bool(line.get("elsewhere")) == elsewhere for line in read_jsonl(paths.failures))
 
 
-def close_unfinished(records: Records, cell: str, reason: str) -> None:
+def close_unfinished(records: RunRecords, cell: str, reason: str) -> None:
     """End the records of a cell that still say `running` although nothing needs those runs any more.
 
     Runs that wait at a rung stay: a budget ended the tuning, and a larger one goes on with them.

@@ -128,7 +128,7 @@ class RunSpec:
 
 
 @dataclass(frozen=True)
-class Pack:
+class RunBatch:
     """Runs executed in one process, on whatever that has warm.
 
     Attributes:

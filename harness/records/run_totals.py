@@ -11,7 +11,7 @@ ONCE = ("data_seconds", "model_seconds", "head_seconds", "features_seconds")  # 
 
 
 @dataclass
-class Lengths:
+class DurationStats:
     """Seconds of runs that ended or wait at a rung, less what each paid once.
 
     Attributes:
@@ -37,7 +37,7 @@ class Lengths:
             self.longest = max(self.longest, seconds)
 
 
-class Tally:
+class RunTotals:
     """Sums over records.
 
     Attributes:
@@ -55,9 +55,9 @@ class Tally:
         self.peak_memory_mb: float | None = None
         self.ended = 0
         self.least: dict[str, float] = {}
-        self._lengths: dict[tuple[str, str], Lengths] = defaultdict(Lengths)
-        self._whole: dict[str, Lengths] = defaultdict(Lengths)
-        self._paces: dict[str, Lengths] = defaultdict(Lengths)
+        self._lengths: dict[tuple[str, str], DurationStats] = defaultdict(DurationStats)
+        self._whole: dict[str, DurationStats] = defaultdict(DurationStats)
+        self._paces: dict[str, DurationStats] = defaultdict(DurationStats)
         self._spent: dict[tuple[str, str], float] = defaultdict(float)
 
     def add(self, record: Record) -> None:
@@ -74,15 +74,15 @@ class Tally:
         """Count a record no more, for another takes its place; extremes stay."""
         self._count(record, -1)
 
-    def lengths(self, cell: str, phase: str) -> Lengths:
+    def lengths(self, cell: str, phase: str) -> DurationStats:
         """Lengths of the runs of a cell in a phase, tune or confirm."""
         return self._lengths[cell, phase]
 
-    def whole(self, cell: str) -> Lengths:
+    def whole(self, cell: str) -> DurationStats:
         """Lengths of the trials of a cell that came to their end."""
         return self._whole[cell]
 
-    def pace(self, cell: str) -> Lengths:
+    def pace(self, cell: str) -> DurationStats:
         """Of the trials of a cell that wait at a rung, or did to their end: seconds a unit of the resource."""
         return self._paces[cell]
 

@@ -36,7 +36,7 @@ OPERATIONAL = (
 # Keys that came after runs had been signed: left out of signatures at these values, which change nothing. Those of the
 # schema are declared where they stand (`harness.config.schema.later`); those of a task, a model or a method are added
 # here.
-OFF: dict[str, Any] = later_keys()
+DEFAULTS_OF_LATER_KEYS: dict[str, Any] = later_keys()
 
 
 SHARED = ("train.precision",)  # what changes frozen features, so no method can ignore it
@@ -69,7 +69,7 @@ def models_digest(model: str, others: Iterable[str]) -> str:
     return digest([model, *found]) if found else model
 
 
-def race_of(task: Any, model: Any, variant: Any) -> str:
+def joint_group_key(task: Any, model: Any, variant: Any) -> str:
     """What the cells share that a joint study tunes together, in whichever order their axes were named."""
     return json.dumps([task, model, variant], sort_keys=True, default=str)
 
@@ -81,7 +81,7 @@ def ignored_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
     """
     sections = (config.get("method") or {}).get("ignores") or ()
     keys = [f"{section}.{key}" for section in sections for key in config.get(section) or {}]
-    off = [key for key, value in OFF.items() if key in sections or _at(config, key) == value]
+    off = [key for key, value in DEFAULTS_OF_LATER_KEYS.items() if key in sections or _at(config, key) == value]
     return (*(key for key in keys if key not in SHARED), *off)
 
 

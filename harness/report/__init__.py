@@ -1,10 +1,10 @@
 """A query over records, rendered: the table, the figures and the page of a study. Imports no torch."""
 
-from harness.report.analysis.cell_summary import Row, rows
+from harness.report.analysis.cell_summary import CellSummary, rows
 from harness.report.reading.dataframe import records
 from harness.report.reading.study import Study, load
 from harness.report.tables.report import Report
 from harness.report.tables.terminal import text_table
 from harness.report.write import write
 
-__all__ = ["Report", "write", "text_table", "Row", "rows", "Study", "load", "records"]
+__all__ = ["Report", "write", "text_table", "CellSummary", "rows", "Study", "load", "records"]

@@ -21,20 +21,20 @@ from harness.config.instantiate import build
 from harness.config.schema import Config, TrainConfig
 from harness.data.dataset import Split, TextData
 from harness.errors import HarnessError
-from harness.features.encoder import Encoder
-from harness.features.worker_state import WARM
+from harness.features.encoder import FrozenEncoder
+from harness.features.worker_state import WORKER_STATE
 from harness.methods import ClosedForm, GradientTrained, Hooks
 from harness.models.classifier import Classifier
 from harness.records.files import write_json
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.closed_form import head_module
-from harness.runs.context import Experiment, Result
+from harness.runs.context import RunContext, RunResult
 from harness.runs.gradient import make_member
 from harness.runs.measurements import serving, weight_bytes
 from harness.serving.saved_model import describe, save_model
 from harness.system.machine import PeakMemory, check_device, device_name
 from harness.training.loop import advance, gradients, predict
-from harness.training.session import Member
+from harness.training.session import TrainingSession
 
 ANSWER = "calibration.json"
 TRAIN_ROWS, JUDGED_ROWS = 1024, 256  # of the slice at most, each class at least once in what trains
@@ -83,7 +83,7 @@ class Rates:
     began: float = 0.0
 
 
-def execute(pack: Pack, interrupted: Callable[[], bool] = lambda: False) -> None:
+def execute(pack: RunBatch, interrupted: Callable[[], bool] = lambda: False) -> None:
     """Measure each run of a pack; write its rates, or why there are none, into its directory.
 
     Args:
@@ -128,15 +128,15 @@ def measure(spec: RunSpec) -> Rates:
     )  # fmt: skip
 
 
-def _load(spec: RunSpec, device: str) -> Experiment:
+def _load(spec: RunSpec, device: str) -> RunContext:
     """The run's surroundings, with a slice of its data."""
     config = spec.config
     model = build(config["model"], config["packages"])
     resolved = model.resolve(Path(config["cache_dir"]).expanduser())
-    whole = WARM.data(config["task"], config["packages"])
+    whole = WORKER_STATE.data(config["task"], config["packages"])
     few = _slice(whole, LEAST_ROWS, LEAST_ROWS)
     train = TrainConfig(**config["train"])
-    encoder = Encoder(
+    encoder = FrozenEncoder(
         model, resolved, few, config["task"]["max_length"], torch.device(device), train.precision,
         train.eval_batch_size, Cache(Path(spec.directory).parent / "cache", Config.cache_gb),
     )  # fmt: skip
@@ -147,8 +147,8 @@ def _load(spec: RunSpec, device: str) -> Experiment:
         encoder.features(few.validation or few.test)  # the first pass is slower
         row = encoder.features(few.test).seconds / len(few.test)
         data = _slice(whole, int(min(TRAIN_ROWS, SLICE_SECONDS / row)), int(min(JUDGED_ROWS, SLICE_SECONDS / row)))
-    result = Result(data={"warnings": []})
-    return Experiment(
+    result = RunResult(data={"warnings": []})
+    return RunContext(
         spec, lambda line: None, lambda: None, lambda: False, result, train, torch.device(device), data,
         replace(encoder, data=data),
     )  # fmt: skip
@@ -179,7 +179,7 @@ def _take(split: Split, rows: Any, name: str) -> Split:
 Parts = tuple[dict[str, float], Classifier, Hooks]
 
 
-def _closed_form(experiment: Experiment, method: ClosedForm) -> Parts:
+def _closed_form(experiment: RunContext, method: ClosedForm) -> Parts:
     encoder, data = experiment.encoder, experiment.data
     classes = np.arange(len(data.labels))
     described = encoder.features(Split("descriptions", list(data.descriptions), None, classes, classes))
@@ -193,14 +193,14 @@ def _closed_form(experiment: Experiment, method: ClosedForm) -> Parts:
     return found | {"fit_row": fit / len(data.train)}, classifier, Hooks()
 
 
-def _gradient(experiment: Experiment, method: GradientTrained) -> Parts:
+def _gradient(experiment: RunContext, method: GradientTrained) -> Parts:
     encoder, data, train = experiment.encoder, experiment.data, experiment.train
     found = {"first": _seconds(_libraries)}
     if train.head_init == "probe" and encoder.model.pooling != "model":
         features, rows = encoder.features(data.train), len(data.train)
         found["feature_row"] = features.seconds / rows
         found["fit_row"] = _seconds(lambda: encoder.probe(data.train, train.head_probe_c)) / rows
-    members: list[Member] = []
+    members: list[TrainingSession] = []
 
     def make() -> None:
         members.append(make_member(experiment, method, train, data.train, data.validation, "calibration", {}))
@@ -229,7 +229,7 @@ def _libraries() -> None:
     import sklearn.linear_model  # noqa: F401
 
 
-def _train(member: Member) -> float:
+def _train(member: TrainingSession) -> float:
     """Seconds a row of training: of some steps, put in proportion to the padded tokens of an epoch."""
     seconds = 0.0
     tokens = steps = 0
@@ -256,7 +256,7 @@ def _train(member: Member) -> float:
     return seconds / tokens * sum(padded) / len(member.train)
 
 
-def _save(experiment: Experiment, classifier: Classifier, hooks: Hooks, directory: Path) -> None:
+def _save(experiment: RunContext, classifier: Classifier, hooks: Hooks, directory: Path) -> None:
     encoder, data, config = experiment.encoder, experiment.data, experiment.spec.config
     facts = describe(
         encoder.model, encoder.resolved, data.labels, encoder.length, data.train.pairs is not None,

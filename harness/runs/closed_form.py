@@ -11,12 +11,12 @@ from harness.data.dataset import Split
 from harness.errors import HarnessError
 from harness.methods import ClosedForm, Head, NeighbourHead
 from harness.models.classifier import Classifier
-from harness.models.heads import SCALE, Neighbours
+from harness.models.heads import SCALE, KnnHead
 from harness.models.inference import softmax
-from harness.runs.context import Experiment, Probabilities, mean_values
+from harness.runs.context import Probabilities, RunContext, mean_values
 
 
-def run_closed_form(experiment: Experiment, method: ClosedForm) -> None:
+def run_closed_form(experiment: RunContext, method: ClosedForm) -> None:
     """Fit, and judge; everything goes into `experiment.result`.
 
     Raises:
@@ -60,7 +60,7 @@ def head_module(head: Head) -> nn.Module:
     """The head as the network that ends a classifier."""
     if isinstance(head, NeighbourHead):
         rows, size = head.bank.shape
-        voters = Neighbours(rows, size, head.classes, head.k, head.temperature)
+        voters = KnnHead(rows, size, head.classes, head.k, head.temperature)
         voters.bank.copy_(torch.tensor(head.bank))  # a copy: cached features cannot be written to
         voters.labels.copy_(torch.tensor(head.labels))
         return voters
@@ -71,7 +71,7 @@ def head_module(head: Head) -> nn.Module:
     return linear
 
 
-def _fit(experiment: Experiment, method: ClosedForm, split: Split) -> Head:
+def _fit(experiment: RunContext, method: ClosedForm, split: Split) -> Head:
     result, data = experiment.result, experiment.data
     classes = np.arange(len(data.labels))
     if len(absent := np.setdiff1d(classes, split.labels)):
@@ -93,7 +93,7 @@ def _fit(experiment: Experiment, method: ClosedForm, split: Split) -> Head:
     return head
 
 
-def _apply(experiment: Experiment, head: Head, split: Split) -> Probabilities:
+def _apply(experiment: RunContext, head: Head, split: Split) -> Probabilities:
     with experiment.result.phase("features"):
         features = experiment.encoder.features(split).values
     if isinstance(head, NeighbourHead):

@@ -14,14 +14,14 @@ import numpy.typing as npt
 import torch
 
 from harness.api.metric import METRICS, Metric, Values, evaluate, score
-from harness.augment import Augmentation, Surroundings, augmented
+from harness.augment import Augmentation, AugmentationContext, augmented
 from harness.cache.disk_cache import Cache
 from harness.config.instantiate import build
 from harness.config.schema import Config, TrainConfig
 from harness.data.dataset import Split, TextData
 from harness.errors import HarnessError
-from harness.features.encoder import Encoder
-from harness.features.worker_state import WARM
+from harness.features.encoder import FrozenEncoder
+from harness.features.worker_state import WORKER_STATE
 from harness.methods import Hooks
 from harness.models.classifier import Classifier
 from harness.records.run_spec import RunSpec
@@ -45,7 +45,7 @@ class Stopped(Exception):
 
 
 @dataclass
-class Result:
+class RunResult:
     """What a run has found out so far; a failed or pruned run has part of it.
 
     Attributes:
@@ -80,7 +80,7 @@ class Result:
 
 
 @dataclass
-class Experiment:
+class RunContext:
     """One run's surroundings.
 
     Attributes:
@@ -98,21 +98,21 @@ class Experiment:
     say: Callable[[str], None]
     stop: Callable[[], str | None]
     interrupted: Callable[[], bool]
-    result: Result
+    result: RunResult
     train: TrainConfig
     device: torch.device
     data: TextData
-    encoder: Encoder
+    encoder: FrozenEncoder
 
     @classmethod
     def load(
         cls,
         spec: RunSpec,
-        result: Result,
+        result: RunResult,
         say: Callable[[str], None],
         stop: Callable[[], str | None],
         interrupted: Callable[[], bool],
-    ) -> Experiment:
+    ) -> RunContext:
         """Find device, data and model.
 
         Raises:
@@ -129,7 +129,7 @@ class Experiment:
             others = [each for part in augmentations.values() for each in part.ready(cache_dir)]
             models = models_digest(resolved.digest, others)
             for fresh in (False, True):
-                data = WARM.data(config["task"], config["packages"], fresh)
+                data = WORKER_STATE.data(config["task"], config["packages"], fresh)
                 # A warm process may remember a file as it was; the signature tells.
                 if signature(config, spec.phase, data.fingerprint, models) == spec.signature:
                     break
@@ -140,7 +140,7 @@ class Experiment:
                 )
         length = config["task"]["max_length"]
         cache = Cache(cache_dir, config.get("cache_gb", Config.cache_gb))
-        encoder = Encoder(model, resolved, data, length, device, train.precision, train.eval_batch_size, cache)
+        encoder = FrozenEncoder(model, resolved, data, length, device, train.precision, train.eval_batch_size, cache)
         experiment = cls(spec, say, stop, interrupted, result, train, device, data, encoder)
         with result.phase("model"):
             length = encoder.length  # loads backbone and tokenizer
@@ -211,7 +211,7 @@ def _augmentations(config: dict[str, Any]) -> dict[str, Augmentation]:
     return {name: build(node, config["packages"]) for name, node in nodes.items()}
 
 
-def _augment(augmentations: dict[str, Augmentation], experiment: Experiment) -> tuple[TextData, dict[str, Any]]:
+def _augment(augmentations: dict[str, Augmentation], experiment: RunContext) -> tuple[TextData, dict[str, Any]]:
     """The data with copies behind its training rows, those of each fold that is used included; and counts of them."""
     seed, data, encoder = experiment.spec.config["seed"], experiment.data, experiment.encoder
 
@@ -231,7 +231,7 @@ def _augment(augmentations: dict[str, Augmentation], experiment: Experiment) -> 
         charge(features.seconds - (time.perf_counter() - started))
         return features.values
 
-    around = Surroundings(embed, encoder.device.type, encoder.cache.directory, experiment.say, charge)
+    around = AugmentationContext(embed, encoder.device.type, encoder.cache.directory, experiment.say, charge)
     train, facts = augmented(data.train, augmentations, seed, around)
     experiment.say(f"Augmented: {len(data.train)} training rows and {len(train) - len(data.train)} copies.")
     used = data.folds if experiment.by_folds else ()

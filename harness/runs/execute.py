@@ -22,17 +22,17 @@ from harness.errors import HarnessError, is_disk_full
 from harness.methods import ClosedForm, GradientTrained
 from harness.models.cpu_kernels import use_fast_products
 from harness.records.files import atomic, now
-from harness.records.ranking import searched
+from harness.records.ranking import searched_costs
 from harness.records.record import PAUSED, CorruptRecord, Record
-from harness.records.run_spec import Pack, RunPaths, RunSpec
+from harness.records.run_spec import RunBatch, RunPaths, RunSpec
 from harness.runs.closed_form import run_closed_form
-from harness.runs.context import Experiment, Result, Stopped
+from harness.runs.context import RunContext, RunResult, Stopped
 from harness.runs.gradient import run_gradient_trained
 from harness.runs.measurements import Energy, occupied, serving, weight_bytes
 from harness.serving.saved_model import describe, save_model
 from harness.system.machine import PeakMemory, check_device, device_name, scheduler, versions
 from harness.training.loop import fit
-from harness.training.session import Member
+from harness.training.session import TrainingSession
 
 STOP_SECONDS = 0.5  # how often the stop file is looked for
 # Costs that a run which waited at a rung brings to its next attempt: its own are added, or the larger one counts.
@@ -44,7 +44,7 @@ Say = Callable[[str], None]
 
 
 def execute(
-    pack: Pack,
+    pack: RunBatch,
     interrupted: Callable[[], bool] = lambda: False,
     say: Say | None = None,
     holds: Callable[[RunSpec], bool] = lambda spec: True,
@@ -71,14 +71,14 @@ def execute(
     use_fast_products()
     waiting = deque(pack.runs)
 
-    def told(spec: RunSpec) -> Generator[Member, None, bool]:
+    def told(spec: RunSpec) -> Generator[TrainingSession, None, bool]:
         went = yield from _execute(spec, interrupted, say, holds, pack.neighbours)
         settled(spec)
         return went
 
-    training: dict[int, Generator[Member, None, bool]] = {}  # by the member that each run waits for
+    training: dict[int, Generator[TrainingSession, None, bool]] = {}  # by the member that each run waits for
 
-    def begin() -> Member | None:
+    def begin() -> TrainingSession | None:
         """Start runs until one has something to train."""
         while waiting and not interrupted():
             spec = waiting.popleft()
@@ -89,7 +89,7 @@ def execute(
                 return member
         return None
 
-    def go_on(run: Generator[Member, None, bool]) -> Member | None:
+    def go_on(run: Generator[TrainingSession, None, bool]) -> TrainingSession | None:
         """Let a run go on to the next thing that it wants trained; None if it has ended."""
         try:
             member = next(run)
@@ -100,12 +100,12 @@ def execute(
         training[id(member)] = run
         return member
 
-    def ended(member: Member) -> Member | None:
+    def ended(member: TrainingSession) -> TrainingSession | None:
         run = training.pop(id(member))
         del member  # so that only its run holds it, and lets it go before the next is made
         return go_on(run) or begin()
 
-    def together() -> Iterator[Member]:
+    def together() -> Iterator[TrainingSession]:
         """Start as many runs as the pack says; none beside one that has a backbone of its own, which saves nothing."""
         for _ in range(pack.together):
             if (member := begin()) is None:
@@ -131,7 +131,7 @@ def _known(spec: RunSpec) -> Record | None:
 
 def _execute(
     spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool], neighbours: int
-) -> Generator[Member, None, bool]:
+) -> Generator[TrainingSession, None, bool]:
     """Execute one run; yield what is to be trained for it; return False if it was stopped to go on later."""
     started, trained, accompanied = time.perf_counter(), 0.0, False
     paths = spec.paths
@@ -139,14 +139,14 @@ def _execute(
     stop = StopFile(paths.stop, lambda: holds(spec))
     record = _begin(spec)
     before = record.cost
-    result = Result(cost={name: before[name] for name in CARRIED if name in before})
+    result = RunResult(cost={name: before[name] for name in CARRIED if name in before})
     memory: PeakMemory | None = None
     energy: Energy | None = None
     device = None
     try:
         device = check_device(spec.config["device"])
         memory, energy = PeakMemory(device), Energy(device)
-        experiment = Experiment.load(spec, result, log, stop, interrupted)
+        experiment = RunContext.load(spec, result, log, stop, interrupted)
         for member in _compute(experiment):
             started -= time.perf_counter()  # while it waits, others may compute
             yield member
@@ -226,7 +226,7 @@ def _costs(
         seconds: of this attempt.
         device: where it computed; None if that was not found.
         own: peak memory and energy of this attempt; None is not known, and then neither is the whole.
-        neighbours: see `Pack`.
+        neighbours: see `RunBatch`.
     """
     total = seconds + before.get("total_seconds", 0.0)
     if before:
@@ -275,7 +275,7 @@ def _make(directory: Path) -> None:
         ) from error
 
 
-def _compute(experiment: Experiment) -> Iterator[Member]:
+def _compute(experiment: RunContext) -> Iterator[TrainingSession]:
     """Compute a run; yield what is to be trained."""
     method = build(experiment.spec.config["method"], experiment.spec.config["packages"])
     if isinstance(method, ClosedForm):
@@ -286,7 +286,7 @@ def _compute(experiment: Experiment) -> Iterator[Member]:
         raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
 
 
-def _save(experiment: Experiment) -> None:
+def _save(experiment: RunContext) -> None:
     """Write predictions and, where it is asked for, the model."""
     spec, result = experiment.spec, experiment.result
     if experiment.tests:
@@ -304,11 +304,11 @@ def _save(experiment: Experiment) -> None:
         )
 
 
-def _measure_serving(experiment: Experiment) -> None:
+def _measure_serving(experiment: RunContext) -> None:
     """Measure latency and throughput; what goes wrong there leaves them unknown, and the run's result stands."""
     result = experiment.result
     # Tuning measures it only where it goes by it.
-    wanted = any(cost.startswith("latency") for cost in searched(experiment.spec.config.get("tune") or {}))
+    wanted = any(cost.startswith("latency") for cost in searched_costs(experiment.spec.config.get("tune") or {}))
     if not (experiment.tests or wanted) or result.classifier is None:
         return
     try:
@@ -318,7 +318,7 @@ def _measure_serving(experiment: Experiment) -> None:
         experiment.say(f"Note: latency and throughput could not be measured ({type(error).__name__}: {error}).")
 
 
-def _write_predictions(paths: RunPaths, experiment: Experiment) -> None:
+def _write_predictions(paths: RunPaths, experiment: RunContext) -> None:
     import numpy as np
     import pyarrow as pa
     from pyarrow import parquet

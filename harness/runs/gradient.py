@@ -18,21 +18,21 @@ from harness.config.schema import TrainConfig
 from harness.data.dataset import Split
 from harness.data.examples import Batch, Examples
 from harness.errors import HarnessError
-from harness.features.encoder import Encoder
+from harness.features.encoder import FrozenEncoder
 from harness.methods import GradientTrained, LinearHead
 from harness.models.classifier import Classifier
-from harness.models.frozen_prefix import Boundary
+from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import SCALE
 from harness.models.input_limits import longest_input
 from harness.records.files import write_json
-from harness.runs.context import Experiment, Probabilities, Stopped, mean_values
+from harness.runs.context import Probabilities, RunContext, Stopped, mean_values
 from harness.training.fused import share
 from harness.training.loop import predict
-from harness.training.row_order import steps_per_epoch, stream
-from harness.training.session import Member, Progress
+from harness.training.row_order import steps_per_epoch, stream_seed
+from harness.training.session import TrainingProgress, TrainingSession
 
 
-def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> Iterator[Member]:
+def run_gradient_trained(experiment: RunContext, method: GradientTrained) -> Iterator[TrainingSession]:
     """Train, and judge; everything goes into `experiment.result`.
 
     Yields:
@@ -78,7 +78,7 @@ def run_gradient_trained(experiment: Experiment, method: GradientTrained) -> Ite
         result.classifier, result.hooks = member.classifier, member.hooks
 
 
-def _folds(experiment: Experiment, method: GradientTrained) -> Generator[Member, None, list[Progress]]:
+def _folds(experiment: RunContext, method: GradientTrained) -> Generator[TrainingSession, None, list[TrainingProgress]]:
     """Train on each fold, or take up what an earlier attempt at this run found on it."""
     signature = experiment.spec.signature
     found = []
@@ -98,24 +98,24 @@ def _folds(experiment: Experiment, method: GradientTrained) -> Generator[Member,
     return found
 
 
-def _noted(path: Path, signature: str) -> Progress | None:
+def _noted(path: Path, signature: str) -> TrainingProgress | None:
     """How the training on a fold ended; None if it has not."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Progress(**content) if content.pop("signature") == signature else None
+        return TrainingProgress(**content) if content.pop("signature") == signature else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def make_member(
-    experiment: Experiment,
+    experiment: RunContext,
     method: GradientTrained,
     config: TrainConfig,
     split: Split,
     validation: Split | None,
     name: str,
     tag: dict[str, Any],
-) -> Member:
+) -> TrainingSession:
     """Make a member of the training loop: a fresh copy of the backbone, its head, adapted by the method.
 
     Args:
@@ -124,7 +124,7 @@ def make_member(
         config: how it is trained.
         split, validation: rows.
         name: of the checkpoint's file.
-        tag: see `Member`.
+        tag: see `TrainingSession`.
     """
     result, encoder, seed = experiment.result, experiment.encoder, experiment.spec.config["seed"]
     examples = encoder.examples(split)
@@ -143,7 +143,7 @@ def make_member(
         if config.dropout is not None:
             classifier.set_dropout(config.dropout)
         # From here on only this run draws: what a warm process did not have to compute cannot shift its weights.
-        _seed(stream(seed, "weights"))
+        _seed(stream_seed(seed, "weights"))
         classifier.reset_head()
         if head is not None:
             classifier.set_head(head.weight / SCALE, head.bias)
@@ -161,7 +161,7 @@ def make_member(
         "params_total": sum(p.numel() for p in classifier.parameters()),
     }
     spec, paths = experiment.spec, experiment.spec.paths
-    member = Member(
+    member = TrainingSession(
         classifier=classifier, hooks=hooks, config=config, train=examples, validation=judged,
         metric=experiment.metric, seed=seed, device=experiment.device, say=experiment.say, metrics_path=paths.metrics,
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
@@ -172,12 +172,12 @@ def make_member(
     return member
 
 
-def _boundary(classifier: Classifier, config: TrainConfig) -> Boundary | None:
+def _boundary(classifier: Classifier, config: TrainConfig) -> FrozenPrefix | None:
     """Where passes may begin; None at the tokens, whose embeddings FGM moves."""
     return None if config.fgm > 0 else classifier.boundary
 
 
-def _inputs(experiment: Experiment, split: Split, boundary: Boundary | None, cost: str) -> Examples:
+def _inputs(experiment: RunContext, split: Split, boundary: FrozenPrefix | None, cost: str) -> Examples:
     """A split's examples. States are shared, but each run is charged what they would cost it alone."""
     if boundary is None:
         return experiment.encoder.examples(split)
@@ -203,7 +203,7 @@ def _checkpoint(directory: Path, name: str) -> Path:
     return directory / f"{name}.safetensors"
 
 
-def _ended(experiment: Experiment, member: Member) -> None:
+def _ended(experiment: RunContext, member: TrainingSession) -> None:
     """Note with how many others a training shared passes; raise what ended it before its end."""
     cost = experiment.result.cost
     cost["pack_size"] = max(cost.get("pack_size", 1), member.pack_size)
@@ -219,7 +219,7 @@ def _ended(experiment: Experiment, member: Member) -> None:
         raise Stopped(member.status)
 
 
-def _count(experiment: Experiment, finished: list[Progress]) -> None:
+def _count(experiment: RunContext, finished: list[TrainingProgress]) -> None:
     """Add what training cost."""
     result = experiment.result
     for progress in finished:
@@ -238,7 +238,7 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _check_room(classifier: Classifier, encoder: Encoder, method: str) -> None:
+def _check_room(classifier: Classifier, encoder: FrozenEncoder, method: str) -> None:
     """Refuse rows that are too long for the model once virtual tokens stand before them."""
     adapters = getattr(classifier.backbone, "peft_config", {}).values()
     virtual = sum(adapter.num_virtual_tokens for adapter in adapters if adapter.is_prompt_learning)

@@ -15,7 +15,7 @@ from harness.data.examples import Examples
 from harness.data.tokenization import encode
 from harness.models.classifier import Classifier
 from harness.models.inference import autocast, softmax
-from harness.runs.context import Experiment
+from harness.runs.context import RunContext
 
 WARM_UP = 3  # calls that do not count: the first ones pick kernels and fill caches
 CALLS = 50  # single texts whose latency is measured
@@ -24,7 +24,7 @@ BATCHES = 2  # seeds repeat it
 SECONDS = 3.0  # of each of the two measurements, whichever ends first
 
 
-def serving(experiment: Experiment, classifier: Classifier) -> dict[str, float]:
+def serving(experiment: RunContext, classifier: Classifier) -> dict[str, float]:
     """Measure how fast an adapted model answers, tokenising included, on the device and threads of its run.
 
     Args:
@@ -47,7 +47,7 @@ def serving(experiment: Experiment, classifier: Classifier) -> dict[str, float]:
     }
 
 
-def _parts(experiment: Experiment, size: int, count: int) -> Iterator[Split]:
+def _parts(experiment: RunContext, size: int, count: int) -> Iterator[Split]:
     """Cut parts from a split, evenly spread, rows again from the start where there are too few."""
     test = experiment.data.test if experiment.tests else experiment.data.train
     rows = np.linspace(0, len(test) - 1, size * count).astype(np.int64)
@@ -59,7 +59,7 @@ def _parts(experiment: Experiment, size: int, count: int) -> Iterator[Split]:
 
 
 def _timed(
-    experiment: Experiment, classifier: Classifier, parts: list[Split], warm_up: int = WARM_UP
+    experiment: RunContext, classifier: Classifier, parts: list[Split], warm_up: int = WARM_UP
 ) -> Iterator[tuple[float, int]]:
     """Answer parts, one after another: seconds and texts of each, at least of one."""
     encoder, device = experiment.encoder, experiment.device

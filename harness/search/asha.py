@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrialStanding:
     """How far a trial is.
 
     Attributes:
@@ -32,7 +32,7 @@ class Standing:
     over: bool = False
 
 
-class Ladder:
+class PromotionRule:
     """The rungs of a study and the rule of promotion.
 
     Args:
@@ -44,15 +44,15 @@ class Ladder:
     def __init__(self, rungs: Sequence[int], factor: int, maximize: bool) -> None:
         self.rungs, self._factor, self._maximize = tuple(rungs), factor, maximize
 
-    def limit(self, trial: Standing) -> int | None:
+    def limit(self, trial: TrialStanding) -> int | None:
         """The amount up to which a trial may run; None to its end."""
         return self.rungs[trial.level] if trial.level < len(self.rungs) else None
 
-    def paused(self, trial: Standing) -> bool:
+    def paused(self, trial: TrialStanding) -> bool:
         """Whether a trial waits at its limit."""
         return not trial.over and self.limit(trial) in trial.values
 
-    def promotable(self, trials: Sequence[Standing]) -> list[int]:
+    def promotable(self, trials: Sequence[TrialStanding]) -> list[int]:
         """The numbers of the paused trials that are among the top of their rung, in the order in which they go on."""
         found = []
         for rung in reversed(self.rungs):
@@ -61,7 +61,7 @@ class Ladder:
             found += [trial.number for trial in top if self.paused(trial) and self.limit(trial) == rung]
         return found
 
-    def last(self, trials: Sequence[Standing]) -> int | None:
+    def last(self, trials: Sequence[TrialStanding]) -> int | None:
         """The trial that goes on although it is not among the top of its rung, for one must come to its end.
 
         To be asked where no trial has come to a usable end and no new one is tried. None as long as a trial runs.
@@ -74,10 +74,10 @@ class Ladder:
                     return trial.number
         return None
 
-    def _ranked(self, trials: Sequence[Standing], rung: int) -> list[Standing]:
+    def _ranked(self, trials: Sequence[TrialStanding], rung: int) -> list[TrialStanding]:
         """The trials that have reached a rung, best first; what is no number is worst, of equals the earlier first."""
 
-        def rank(trial: Standing) -> tuple[float, int]:
+        def rank(trial: TrialStanding) -> tuple[float, int]:
             value = trial.values[rung]
             worst = math.inf
             return (worst if math.isnan(value) else -value if self._maximize else value), trial.number

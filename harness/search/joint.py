@@ -14,11 +14,11 @@ from optuna.storages import BaseStorage
 
 from harness.config.schema import TuneConfig
 from harness.design.cells import Cell
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.errors import HarnessError
-from harness.records.signature import race_of
-from harness.search.joint_cell import Lane
-from harness.search.joint_trials import Race
+from harness.records.signature import joint_group_key
+from harness.search.joint_cell import MethodTrials
+from harness.search.joint_trials import JointTrials
 from harness.search.rungs import rungs_of
 from harness.search.trials import Trials
 
@@ -27,7 +27,7 @@ def groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     """The cells that compete in one study: of the same task, model and other axes."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
-        found.setdefault(race_of(cell.task, cell.model, cell.variant), []).append(cell)
+        found.setdefault(joint_group_key(cell.task, cell.model, cell.variant), []).append(cell)
     # Which methods there are is part of the space; in which order they were named is not.
     return [sorted(group, key=lambda cell: cell.method) for group in found.values()]
 
@@ -47,12 +47,12 @@ def check_joint(cells: Sequence[Cell], tune: TuneConfig) -> None:
 
 
 def make_trials(
-    ready: Sequence[Ready],
+    ready: Sequence[PreparedCell],
     tune: TuneConfig,
     name: str,
     storage: BaseStorage,
     warm: Mapping[str, Sequence[dict[str, Any]]],
-) -> dict[str, Trials | Lane]:
+) -> dict[str, Trials | MethodTrials]:
     """Make the studies of all cells.
 
     Args:
@@ -82,12 +82,12 @@ def make_trials(
             )
             for cell in cells
         }
-    found: dict[str, Trials | Lane] = {}
+    found: dict[str, Trials | MethodTrials] = {}
     for group in groups(cells):
         rungs = rungs_of([by_id[cell.id] for cell in group], tune)
         axes = "".join(f".{key.rpartition('.')[2]}-{value}" for key, value in group[0].variant.items())
-        race = Race(
+        race = JointTrials(
             f"{name}/{group[0].task}.{group[0].model}{axes}", group, tune, [first[c.id] for c in group], storage, rungs
         )
-        found |= {cell.id: Lane(race, cell) for cell in group}
+        found |= {cell.id: MethodTrials(race, cell) for cell in group}
     return found

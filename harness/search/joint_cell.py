@@ -8,17 +8,17 @@ from optuna.trial import FrozenTrial, create_trial
 
 from harness.design.cells import Cell
 from harness.design.search_space import size
-from harness.search.joint_trials import Race, method_of, own_key
+from harness.search.joint_trials import JointTrials, method_of, own_key
 from harness.search.trials import DUPLICATE, SKIPPED, Suggestion
 
 
-class Lane:
+class MethodTrials:
     """One cell's part of a race, to be used like its `Trials`; numbers of trials are those of the race."""
 
-    def __init__(self, race: Race, cell: Cell) -> None:
+    def __init__(self, race: JointTrials, cell: Cell) -> None:
         self._race, self._cell = race, cell
         self.tell, self.told, self.close = race.tell, race.told, race.close
-        self.rungs, self.report, self.hopeless = race.rungs, race.report, race.hopeless
+        self.rungs, self.report, self.should_prune = race.rungs, race.report, race.should_prune
         self.limit = race.limit
 
     def all(self) -> list[FrozenTrial]:
@@ -95,14 +95,14 @@ class Lane:
         return self._race.endless
 
     @property
-    def startable(self) -> int:
-        """See `Trials.startable`: those of the race, any of which may turn out to be this cell's."""
+    def startable_now(self) -> int:
+        """See `Trials.startable_now`: those of the race, any of which may turn out to be this cell's."""
         return self._race.left
 
     @property
-    def unhurried(self) -> int:
-        """See `Trials.unhurried`: those of the race, any of which may turn out to be this cell's."""
-        return self._race.unhurried
+    def startable_without_feedback(self) -> int:
+        """See `Trials.startable_without_feedback`: those of the race, any of which may turn out to be this cell's."""
+        return self._race.startable_without_feedback
 
     @property
     def settled(self) -> bool:
@@ -110,7 +110,7 @@ class Lane:
         return self._race.settled
 
     @property
-    def finalist(self) -> bool:
+    def is_finalist(self) -> bool:
         """Whether the cell is among the best so far that are confirmed; before the first score, the first cells are."""
         found = self._race.finalists() or list(self._race.cells)[: self._race.most_finalists]
         return self._cell.method in found

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from harness.config.schema import TuneConfig
 from harness.design.cells import Cell
 from harness.design.search_space import Parameter, configurations, size
-from harness.search.asha import Standing
+from harness.search.asha import TrialStanding
 from harness.search.rungs import NO_RUNGS, Rungs
 from harness.search.samplers import seed_of
 from harness.search.trials import DUPLICATE, SKIPPED, Suggestion, Trials
@@ -33,7 +33,7 @@ def method_of(trial: FrozenTrial) -> str:
 METHOD = "method"  # the parameter of a joint study that says which cell a trial is of
 
 
-class Race(Trials):
+class JointTrials(Trials):
     """The study of a group.
 
     Args:
@@ -91,9 +91,9 @@ class Race(Trials):
         return super().left + (self._pending is not None)
 
     @property
-    def unhurried(self) -> int:
-        """See `Trials.unhurried`; what was suggested already misses nothing more."""
-        return max(super().unhurried, int(self._pending is not None))
+    def startable_without_feedback(self) -> int:
+        """See `Trials.startable_without_feedback`; what was suggested already misses nothing more."""
+        return max(super().startable_without_feedback, int(self._pending is not None))
 
     @property
     def settled(self) -> bool:
@@ -163,7 +163,7 @@ class Race(Trials):
         """The method of the first cell that was not given up; None if all were."""
         return next((method for method in self.cells if not self._gave_up[method]()), None)
 
-    def _standings(self) -> list[Standing]:
+    def _standings(self) -> list[TrialStanding]:
         return [trial for trial in super()._standings() if trial.number not in self._aside]
 
     def _open(self) -> list[Cell]:

@@ -13,7 +13,7 @@ from harness.records.files import read_jsonl
 from harness.records.run_spec import RunSpec
 
 
-def judged(spec: RunSpec, metric: str) -> dict[int, float]:
+def rung_scores(spec: RunSpec, metric: str) -> dict[int, float]:
     """The scores of a run at the rungs that it has reached, by rung.
 
     Args:
@@ -41,7 +41,7 @@ def scores(lines: Iterable[Mapping[str, Any]], rungs: Iterable[int], metric: str
     return found
 
 
-class Growing:
+class JsonlTail:
     """Reads the lines that were appended to files since the last look."""
 
     def __init__(self) -> None:

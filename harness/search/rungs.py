@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.config.schema import TuneConfig
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import Parameter
 from harness.errors import Problems
 
@@ -30,7 +30,7 @@ class Rungs:
 NO_RUNGS = Rungs()
 
 
-def rungs_of(cells: Sequence[Ready], tune: TuneConfig) -> Rungs:
+def rungs_of(cells: Sequence[PreparedCell], tune: TuneConfig) -> Rungs:
     """The rungs of cells that compete in one study; those of the longest runs among them.
 
     Successive halving goes up by powers of `tune.reduction_factor`, and no rung lies beyond half of a full run: a pause
@@ -65,7 +65,7 @@ def trains(config: Mapping[str, Any]) -> bool:
     return "train" not in (config["method"].get("ignores") or ())
 
 
-def check_pruner(groups: Sequence[Sequence[Ready]], tune: TuneConfig) -> None:
+def check_pruner(groups: Sequence[Sequence[PreparedCell]], tune: TuneConfig) -> None:
     """Refuse a pruner that would have nothing to judge, or nothing to go on from.
 
     Args:
@@ -96,7 +96,7 @@ def check_pruner(groups: Sequence[Sequence[Ready]], tune: TuneConfig) -> None:
     problems.raise_any()
 
 
-def _total(ready: Ready, resource: str) -> int:
+def _total(ready: PreparedCell, resource: str) -> int:
     """How long a full run of a cell is, by its data; copies by augmentation come on top."""
     train = ready.base["train"]
     epochs = _largest(ready.cell.space.get("train.epochs"), int(train["epochs"]))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.config.schema import TuneConfig
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.errors import HarnessError
 from harness.records.record import Record
 
@@ -14,7 +14,7 @@ from harness.records.record import Record
 OF_A_MODEL = ("latency_p50_seconds", "latency_p95_seconds", "saved_bytes")
 
 
-def check_costs(cells: Sequence[Ready], tune: TuneConfig) -> None:
+def check_costs(cells: Sequence[PreparedCell], tune: TuneConfig) -> None:
     """Refuse costs that no tuning run of a cell would have.
 
     Raises:
@@ -31,7 +31,7 @@ def check_costs(cells: Sequence[Ready], tune: TuneConfig) -> None:
 
 
 @dataclass(frozen=True)
-class Told:
+class TrialResult:
     """An answer to a trial.
 
     Attributes:
@@ -45,11 +45,11 @@ class Told:
     excess: Mapping[str, float] = field(default_factory=dict)
 
 
-def told(record: Record, metric: str, tune: TuneConfig) -> Told:
+def trial_result(record: Record, metric: str, tune: TuneConfig) -> TrialResult:
     """Read the answer from a record."""
     if record.status != "ok" or missing(record, tune):
-        return Told(None)
-    return Told(
+        return TrialResult(None)
+    return TrialResult(
         record.metrics["val"].get(metric),
         tuple(float(record.cost[cost]) for cost in tune.objectives),
         {cost: float(record.cost[cost]) / limit - 1 for cost, limit in tune.constraints.given.items()},

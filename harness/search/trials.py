@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.config.schema import TuneConfig
 from harness.design.search_space import Parameter, conditional, configurations, planned_trials, size
-from harness.search.asha import Ladder, Standing
+from harness.search.asha import PromotionRule, TrialStanding
 from harness.search.pruners import make_pruner
 from harness.search.rungs import NO_RUNGS, Rungs
 from harness.search.samplers import Sampled, Unused, make_sampler, seed_of, startup_trials
@@ -72,7 +72,7 @@ class Trials:
         rungs: Rungs = NO_RUNGS,
     ) -> None:
         self.rungs = rungs
-        self._ladder = Ladder(rungs.at if tune.pruner == "asha" else (), tune.reduction_factor, maximize)
+        self._ladder = PromotionRule(rungs.at if tune.pruner == "asha" else (), tune.reduction_factor, maximize)
         self._name, self._space, self._tune, self._maximize = name, space, tune, maximize
         self._conditional, self._size = conditional(space), size(space)
         directions = ["maximize" if maximize else "minimize", *("minimize" for _ in tune.objectives)]
@@ -154,19 +154,19 @@ class Trials:
         return len(self._promotable())
 
     @property
-    def startable(self) -> int:
+    def startable_now(self) -> int:
         """Trials that could start now, whatever others find, as far as can be said."""
         return self.left
 
     @property
-    def unhurried(self) -> int:
+    def startable_without_feedback(self) -> int:
         """Trials that could start now without the sampler missing what those before them find.
 
         A sampler that learns draws its first trials at random, so those can start at once; then each waits for the
         last.
         """
         if self._tune.sampler in ("random", "qmc", "grid"):
-            return self.startable
+            return self.startable_now
         going, left = self.promotable, self.left
         # A repeated trial teaches the sampler like any other.
         return going + min(left - going, max(self.startup - len(self.all()), 0 if self._under_way else 1))
@@ -182,7 +182,7 @@ class Trials:
         return self._last() is None
 
     @property
-    def finalist(self) -> bool:
+    def is_finalist(self) -> bool:
         """Whether the best configuration of this cell is confirmed, as far as is known."""
         return True
 
@@ -216,7 +216,7 @@ class Trials:
         """The numbers of the trials that wait at their limit."""
         return [standing.number for standing in self._standings() if self._ladder.paused(standing)]
 
-    def _standings(self) -> list[Standing]:
+    def _standings(self) -> list[TrialStanding]:
         own = (trial for trial in self.all() if DUPLICATE not in trial.user_attrs and SKIPPED not in trial.user_attrs)
         return [_standing(trial) for trial in own] if self._ladder.rungs else []
 
@@ -346,19 +346,19 @@ class Trials:
         """Note a score on the way; what is known of that step stays."""
         if step not in (known := self.all()[number].intermediate_values):
             if known:  # for what a pruner notes at each step; its answer is none yet, for others may have to report
-                self.hopeless(number)
+                self.should_prune(number)
             self._handle(number).report(value, step)
             stored = self._stored.get_trials(deepcopy=False)[number]
             self._stored._storage.set_trial_intermediate_value(stored._trial_id, step, value)
 
-    def hopeless(self, number: int) -> bool:
+    def should_prune(self, number: int) -> bool:
         """Whether a trial should be ended, by what was reported; what a pruner notes of it, such as its rung, stays."""
-        hopeless = bool(self._handle(number).should_prune())
+        should_prune = bool(self._handle(number).should_prune())
         stored = self._stored.get_trials(deepcopy=False)[number]
         for key, value in self.all()[number].system_attrs.items():
             if stored.system_attrs.get(key) != value:
                 self._stored._storage.set_trial_system_attr(stored._trial_id, key, value)
-        return hopeless
+        return should_prune
 
     def _handle(self, number: int) -> optuna.Trial:
         if number not in self._handles:
@@ -393,7 +393,7 @@ class Trials:
         return tuple(sorted(params.items()))
 
 
-def _standing(trial: FrozenTrial) -> Standing:
-    return Standing(
+def _standing(trial: FrozenTrial) -> TrialStanding:
+    return TrialStanding(
         trial.number, trial.intermediate_values, int(trial.user_attrs.get(LEVEL, 0)), trial.state.is_finished()
     )

@@ -59,7 +59,7 @@ class Predictor:
         from harness.data import Split
         from harness.data.examples import Examples
         from harness.data.tokenization import encode
-        from harness.models.inference import over_all, softmax
+        from harness.models.inference import predict_all, softmax
         from harness.models.input_limits import check_ids
 
         if self.pairs != (pairs is not None) or (pairs is not None and len(pairs) != len(texts)):
@@ -78,7 +78,7 @@ class Predictor:
             np.zeros(len(texts), dtype=np.int64),
             self.tokenizer.pad_token_id or 0,
         )
-        return softmax(over_all(self.classifier, examples, 64, torch.device(self.device), "fp32"))
+        return softmax(predict_all(self.classifier, examples, 64, torch.device(self.device), "fp32"))
 
 
 def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CACHE) -> Predictor:

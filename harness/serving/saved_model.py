@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import harness
 from harness.errors import HarnessError
 from harness.methods.base import Hooks
-from harness.models import Model, ResolvedModel
+from harness.models import PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def save_model(directory: Path, classifier: Classifier, hooks: Hooks, tokenizer:
     """
     from safetensors.torch import save_file
 
-    from harness.models.heads import Neighbours
+    from harness.models.heads import KnnHead
 
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -65,7 +65,7 @@ def save_model(directory: Path, classifier: Classifier, hooks: Hooks, tokenizer:
         size = sum(file.stat().st_size for file in temporary.rglob("*.safetensors"))
         tokenizer.save_pretrained(str(temporary))
         built: dict[str, Any] = {"inserted": hooks.inserted()} if hooks.inserted() else {}
-        if isinstance(voters := classifier.head, Neighbours):
+        if isinstance(voters := classifier.head, KnnHead):
             built["neighbours"] = {"rows": len(voters.bank), "k": voters.k, "temperature": voters.temperature}
         built["weights"] = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*.safetensors"))
         write_json(temporary / DESCRIPTION, facts | built | {"format": FORMAT, "harness": harness.__version__})
@@ -77,7 +77,13 @@ def save_model(directory: Path, classifier: Classifier, hooks: Hooks, tokenizer:
 
 
 def describe(
-    model: Model, resolved: ResolvedModel, labels: tuple[str, ...], max_length: int, pairs: bool, task: str, method: str
+    model: PretrainedModel,
+    resolved: ResolvedModel,
+    labels: tuple[str, ...],
+    max_length: int,
+    pairs: bool,
+    task: str,
+    method: str,
 ) -> dict[str, Any]:
     """Gather what harness.json says besides its format."""
     return {
@@ -130,12 +136,12 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
     from safetensors.torch import load_file
 
     from harness.models.classifier import Classifier, load_backbone
-    from harness.models.heads import Neighbours
+    from harness.models.heads import KnnHead
     from harness.models.loading import FAILURES, brief
     from harness.models.pooling import width
 
-    known = {field.name for field in fields(Model)}
-    model = Model(**{key: value for key, value in facts["model"].items() if key in known})
+    known = {field.name for field in fields(PretrainedModel)}
+    model = PretrainedModel(**{key: value for key, value in facts["model"].items() if key in known})
     resolved = model.resolve(cache_dir)
     if resolved.digest != facts["digest"]:
         raise HarnessError(
@@ -152,7 +158,7 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
 
         insert(classifier.backbone, **inserted)
     if voters := facts.get("neighbours"):
-        classifier.head = Neighbours(size=width(classifier.backbone), classes=classes, **voters)
+        classifier.head = KnnHead(size=width(classifier.backbone), classes=classes, **voters)
     if (directory / "adapter").is_dir():
         from peft import PeftModel
 

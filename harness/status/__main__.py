@@ -16,7 +16,7 @@ from harness.command import command
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from harness.status.study_status import Survey
+    from harness.status.study_status import StudyStatus
 
 WATCH_SECONDS = 2.0
 
@@ -45,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.status.study_status import survey
     from harness.status.terminal import detail, overview
 
-    def look() -> list[Survey]:
+    def look() -> list[StudyStatus]:
         places = [options.runs_dir / name for name in names(options.runs_dir)]
         return [survey(place) for place in ([directory] if directory is not None else places)]
 
-    def show(found: list[Survey]) -> list[RenderableType]:
+    def show(found: list[StudyStatus]) -> list[RenderableType]:
         return detail(found[0]) if directory is not None else overview(found, options.runs_dir)
 
     if options.json:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _watch(
-    console: Console, look: Callable[[], list[Survey]], show: Callable[[list[Survey]], list[RenderableType]]
+    console: Console, look: Callable[[], list[StudyStatus]], show: Callable[[list[StudyStatus]], list[RenderableType]]
 ) -> None:
     from rich.console import Group
     from rich.live import Live
@@ -82,12 +82,12 @@ def _watch(
         pass  # the way to leave a live view
 
 
-def _content(found: Survey) -> dict[str, Any]:
+def _content(found: StudyStatus) -> dict[str, Any]:
     content = asdict(found)
     return content | {"directory": str(found.directory), "activity": _stamp(found.activity)}
 
 
-def _index(found: list[Survey], runs_dir: Path) -> dict[str, Any]:
+def _index(found: list[StudyStatus], runs_dir: Path) -> dict[str, Any]:
     keys = ("name", "directory", "state", "runs", "activity")
     rows = [{key: _content(each)[key] for key in keys} | {"cells": len(each.cells)} for each in found]
     return {"runs_dir": str(runs_dir), "studies": rows}

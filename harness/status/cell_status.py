@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records.ranking import keeps, rank
+from harness.records.ranking import rank, satisfies
 from harness.records.record import Record
-from harness.records.signature import race_of
+from harness.records.signature import joint_group_key
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def cells(
 
 def _group(entry: Mapping[str, Any]) -> str:
     """What cells share that a joint study tunes together."""
-    return race_of(entry.get("task"), entry.get("model"), entry.get("variant"))
+    return joint_group_key(entry.get("task"), entry.get("model"), entry.get("variant"))
 
 
 def _cell(
@@ -102,7 +102,7 @@ def _cell(
     metric = str(entry.get("metric") or "")
     limits = _mapping(_mapping(asked.get("tune")).get("constraints"))
     best = _best(
-        [record for record in tuned if keeps(record.cost, limits)], metric, entry.get("direction") == "minimize"
+        [record for record in tuned if satisfies(record.cost, limits)], metric, entry.get("direction") == "minimize"
     )
     if not entry:  # single runs: no budget, nothing to confirm
         trials: int | None = 0

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from harness.launch.slurm.commands import Cluster, JobState, NoAnswer, Refused
+from harness.launch.slurm.commands import JobState, NoAnswer, Refused, SlurmCommands
 from harness.launch.slurm.submissions import COORDINATOR
 
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "ENDED")
@@ -48,7 +48,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Task:
+class ClusterTask:
     """One job of a cluster: a pack of runs, one after another.
 
     Attributes:
@@ -86,7 +86,7 @@ def looked_at(directory: Path) -> str | None:
     return str(asked) if asked else None
 
 
-def tasks(directory: Path) -> list[Task]:
+def tasks(directory: Path) -> list[ClusterTask]:
     """The jobs that a study submitted to a cluster, in the order of their submission."""
     folder = directory / "jobs"
     states = _mapping(read_json(folder / "state.json").get("jobs"))
@@ -97,13 +97,13 @@ def tasks(directory: Path) -> list[Task]:
     return [task for submission in submissions for task in _tasks(submission, states)]
 
 
-def _tasks(submission: dict[str, Any], states: dict[str, Any]) -> Iterator[Task]:
+def _tasks(submission: dict[str, Any], states: dict[str, Any]) -> Iterator[ClusterTask]:
     job = str(submission.get("job_id") or "")
     packs = submission.get("packs")
     for index, pack in enumerate(packs if isinstance(packs, list) else []):
         identity = f"{job}_{index}" if job else ""
         seen = _mapping(states.get(identity))
-        yield Task(
+        yield ClusterTask(
             id=identity,
             name=str(submission.get("name") or submission.get("token") or ""),
             job=job,
@@ -148,7 +148,7 @@ def _has_begun(directory: Path, submitted: str) -> bool:
 def _queue(half_minute: int) -> dict[str, JobState] | None:
     """The scheduler's queue, asked at most once every half minute; None if there is none, or it does not answer."""
     try:
-        return Cluster(interval=0, seconds=10).queue()
+        return SlurmCommands(interval=0, seconds=10).queue()
     except (NoAnswer, Refused):
         return None
 

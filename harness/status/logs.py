@@ -101,7 +101,7 @@ def show(directory: Path, name: str, slurm: bool, follow: bool) -> None:
             _say("No output of a Slurm job of this run is there.")
 
 
-def _state(record: Record | None, jobs: Sequence[discovery.Task]) -> str:
+def _state(record: Record | None, jobs: Sequence[discovery.ClusterTask]) -> str:
     live = [task for task in jobs if not task.over]
     where = ""
     if live:
@@ -153,7 +153,7 @@ def _print_from(path: Path, start: int) -> int:
     return start + whole
 
 
-def _outputs(directory: Path, task: discovery.Task) -> list[Path]:
+def _outputs(directory: Path, task: discovery.ClusterTask) -> list[Path]:
     """The files that a job's own output went to."""
     if not task.id:
         return []

@@ -26,7 +26,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
-class Survey:
+class StudyStatus:
     """A study at one moment.
 
     Attributes:
@@ -49,7 +49,7 @@ class Survey:
     coordinator: dict[str, Any] | None
     cells: list[CellStatus]
     runs: dict[str, int]
-    tasks: list[discovery.Task]
+    tasks: list[discovery.ClusterTask]
     looked_at: str | None
     failures: list[dict[str, Any]]
     unreadable: list[str]
@@ -67,7 +67,7 @@ class _Runs:
     changed: dict[str, float] = field(default_factory=dict)
 
 
-def survey(directory: Path) -> Survey:
+def survey(directory: Path) -> StudyStatus:
     """Look at a study, whatever state it is in."""
     asked = _asked(directory / "sweep.yaml", last_changed(directory / "sweep.yaml"))
     held = discovery.held(directory)
@@ -93,7 +93,7 @@ def survey(directory: Path) -> Survey:
     doing_now = Counter(runs.doing.values())
     files = ("sweep.yaml", "choices.json", "study.journal", COORDINATOR)
     times = [*runs.changed.values(), *(last_changed(directory / name) for name in files)]
-    return Survey(
+    return StudyStatus(
         name=directory.resolve().name, directory=directory, state=state, holder=holder, coordinator=job, cells=standing,
         runs={
             "ok": finished["ok"], "pruned": finished["pruned"], "failed": finished["failed"] + finished["lost"],
@@ -143,7 +143,12 @@ def _asked(path: Path, changed: float) -> dict[str, Any]:
 
 
 def _say_what_runs(
-    runs: _Runs, tasks: list[discovery.Task], directory: Path, held: bool, holder: dict[str, Any] | None, single: bool
+    runs: _Runs,
+    tasks: list[discovery.ClusterTask],
+    directory: Path,
+    held: bool,
+    holder: dict[str, Any] | None,
+    single: bool,
 ) -> None:
     """Tell the runs that are under way from those that wait in a job and those that nobody executes."""
     since = discovery.seconds(str((holder or {}).get("since"))) or 0.0

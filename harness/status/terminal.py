@@ -16,7 +16,7 @@ from harness.formatting.escape import plain
 from harness.formatting.values import percent, score
 from harness.records.run_spec import study_argument
 from harness.status import discovery
-from harness.status.study_status import Survey
+from harness.status.study_status import StudyStatus
 
 FAILURES = 5  # shown; the rest is counted
 JOBS = 20  # rows of jobs shown; the rest is counted
@@ -27,7 +27,7 @@ _STYLES = {
 }  # fmt: skip
 
 
-def overview(found: Sequence[Survey], runs_dir: Path) -> list[RenderableType]:
+def overview(found: Sequence[StudyStatus], runs_dir: Path) -> list[RenderableType]:
     """One line a study, the latest first."""
     if not found:
         return [Text(f"There are no studies in {runs_dir}.")]
@@ -43,7 +43,7 @@ def overview(found: Sequence[Survey], runs_dir: Path) -> list[RenderableType]:
     return [table]
 
 
-def detail(found: Survey) -> list[RenderableType]:
+def detail(found: StudyStatus) -> list[RenderableType]:
     """Everything about one study, part by part: what is text may be wrapped by the terminal, tables may not."""
     parts: list[RenderableType] = [_headline(found)]
     if found.cells:
@@ -59,7 +59,7 @@ def detail(found: Survey) -> list[RenderableType]:
     return parts
 
 
-def _headline(found: Survey) -> Text:
+def _headline(found: StudyStatus) -> Text:
     text = Text.assemble((plain(found.name), "bold"), ": ", _state(found.state))
     who = found.holder or {}
     process = f"process {who.get('pid')} on {who.get('host')}"
@@ -81,7 +81,7 @@ def _headline(found: Survey) -> Text:
     return text
 
 
-def _cell_table(found: Survey) -> Table:
+def _cell_table(found: StudyStatus) -> Table:
     counts = ("running", "queued", "paused", "interrupted", "failed")
     shown = [name for name in counts if any(getattr(cell, name) for cell in found.cells)]
     tuned = any(cell.tuned or cell.trials is None or cell.trials for cell in found.cells)
@@ -102,9 +102,9 @@ def _cell_table(found: Survey) -> Table:
     return table
 
 
-def _job_table(found: Survey) -> Table | None:
+def _job_table(found: StudyStatus) -> Table | None:
     """The jobs that are not over, those of one submission in one state together."""
-    groups: dict[tuple[str, ...], list[discovery.Task]] = {}
+    groups: dict[tuple[str, ...], list[discovery.ClusterTask]] = {}
     for task in found.tasks:
         if not task.over:
             key = (task.job or task.name, task.state, task.reason, task.node)
@@ -124,7 +124,7 @@ def _job_table(found: Survey) -> Table | None:
     return table
 
 
-def _job(tasks: Sequence[discovery.Task]) -> str:
+def _job(tasks: Sequence[discovery.ClusterTask]) -> str:
     """Name tasks of one submission as the scheduler does: `17_3`, `17_[0-2,5]`; before it was submitted by its name."""
     if not tasks[0].id:
         return tasks[0].name
@@ -139,7 +139,7 @@ def _job(tasks: Sequence[discovery.Task]) -> str:
     return f"{tasks[0].job}_{numbers[0]}" if len(numbers) == 1 else f"{tasks[0].job}_[{','.join(parts)}]"
 
 
-def _failures(found: Survey) -> list[Text]:
+def _failures(found: StudyStatus) -> list[Text]:
     """The failures, latest first; those of a cell with the same error on one line."""
     groups: dict[tuple[str, str], list[str]] = {}
     for failure in found.failures:
@@ -154,13 +154,13 @@ def _failures(found: Survey) -> list[Text]:
     return [*lines, Text(f"{f'And {rest} more. ' if rest else ''}The whole story of one: {command}", style="dim")]
 
 
-def _spent(found: Survey) -> str:
+def _spent(found: StudyStatus) -> str:
     """What its budget left undone, a sentence; "" if that did not end it."""
     outcome = found.outcome or {}
     return plain(str(outcome.get("note") or "Stopped by its budget.")) if outcome.get("ended") == "budget" else ""
 
 
-def _advice(found: Survey) -> str:
+def _advice(found: StudyStatus) -> str:
     if found.state in ("done", "stopped") and (spent := _spent(found)):
         report = f"python -m harness.report {shlex.quote(str(found.directory))}"
         return f"{spent} To go on, run its command again with a larger budget. The report so far: {report}"

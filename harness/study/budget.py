@@ -12,10 +12,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from harness.config.schema import BudgetConfig, Config
 from harness.errors import HarnessError
-from harness.records.run_records import Records
-from harness.study.cell_scheduler import Contest
+from harness.records.run_records import RunRecords
+from harness.study.cell_scheduler import CellScheduler
 from harness.study.live_view import clock
-from harness.study.spending import Meter
+from harness.study.spending import Spending
 
 MARGIN = 1.2  # of the time that is kept for confirmation: runs differ
 CONFIRM = 1.3  # a confirmation against a trial, before one was seen: it also meets the test split and is measured
@@ -36,10 +36,10 @@ class Budget:
     """
 
     def __init__(
-        self, limits: BudgetConfig, meter: Meter, records: Records, capacity: int, say: Callable[[str], None]
+        self, limits: BudgetConfig, meter: Spending, records: RunRecords, capacity: int, say: Callable[[str], None]
     ) -> None:
         self._limits, self._meter, self._records, self._capacity, self._say = limits, meter, records, capacity, say
-        self._contests: Sequence[Contest] = ()
+        self._contests: Sequence[CellScheduler] = ()
         self._rounds = 1  # trials that every cell may start; before the first nothing is known of their length
         self._jobs: Mapping[str, Hashable] = {}  # by directory of a run under way
         # By job with runs under way: when it began, and how many of its runs have left it.
@@ -47,7 +47,7 @@ class Budget:
         self._left: dict[Hashable, int] = {}
         self.closed = False
 
-    def watch(self, contests: Sequence[Contest]) -> None:
+    def watch(self, contests: Sequence[CellScheduler]) -> None:
         """Take the cells that share the budget."""
         self._contests = contests
 
@@ -81,7 +81,7 @@ class Budget:
         lengths = (self._records.tally.lengths(each.id, "tune").runs for each in self._contests)
         return self.room() != float("inf") and not any(lengths)
 
-    def before(self, contest: Contest) -> bool:
+    def before(self, contest: CellScheduler) -> bool:
         """End the tuning of all cells if a cell would now begin a trial that leaves too little to confirm.
 
         Cells that are tuned for a number of trials all get the same number: a round of trials, one a cell, starts only
@@ -189,7 +189,7 @@ class Budget:
             runs += [self._confirmed(contest)] * contest.unconfirmed
         return self._wall(runs)
 
-    def _trial(self, contest: Contest) -> float:
+    def _trial(self, contest: CellScheduler) -> float:
         """Seconds of a trial of a cell: the mean of those that ended or pause; before, those of the longest known."""
         tally = self._records.tally
         if (own := tally.lengths(contest.id, "tune")).runs:
@@ -200,7 +200,7 @@ class Budget:
         so_far = [now - self._began[self._jobs[each]] for each in contest.active if each in self._jobs]
         return max(longest + so_far, default=0.0)
 
-    def _confirmed(self, contest: Contest) -> float:
+    def _confirmed(self, contest: CellScheduler) -> float:
         """Seconds of a confirmation of a cell; before there was one, by its trials that came to their end, or would."""
         tally = self._records.tally
         if (own := tally.lengths(contest.id, "confirm")).runs:
@@ -240,7 +240,7 @@ def check_dollars(config: Config, slot_rates: Sequence[float | None]) -> None:
     raise HarnessError(f"budget.dollars={config.budget.dollars:g} cannot be counted: {why}. {what}.")
 
 
-def _missing(contest: Contest) -> str:
+def _missing(contest: CellScheduler) -> str:
     """What a cell still lacks: `demo.minilm.lora 2 of 4 trials, 3 of 3 confirmations`."""
     left = contest.waiting
     tuned = contest.trials.tried - sum(spec.phase == "tune" for spec in left)

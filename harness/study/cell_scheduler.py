@@ -12,21 +12,21 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.config.schema import Config
-from harness.design.prepared_cell import UNCOMPOSED, Ready
+from harness.design.prepared_cell import UNCOMPOSED, PreparedCell
 from harness.records.files import now
 from harness.records.ranking import rank
 from harness.records.record import Record
-from harness.records.run_records import Records, prune
+from harness.records.run_records import RunRecords, prune
 from harness.records.run_spec import RunSpec
-from harness.search.joint_cell import Lane
-from harness.search.rung_scores import judged
-from harness.search.trial_result import Told, told, why_none
+from harness.search.joint_cell import MethodTrials
+from harness.search.rung_scores import rung_scores
+from harness.search.trial_result import TrialResult, trial_result, why_none
 from harness.search.trials import Trials
 from harness.study.live_view import CellView
-from harness.study.selection import Choice
+from harness.study.selection import Selection
 
 
-class Contest:
+class CellScheduler:
     """A cell being tuned and confirmed. It decides which run comes next; the coordinator decides when.
 
     Args:
@@ -41,18 +41,18 @@ class Contest:
 
     def __init__(
         self,
-        ready: Ready,
-        trials: Trials | Lane,
+        ready: PreparedCell,
+        trials: Trials | MethodTrials,
         config: Config,
         seeds: tuple[int, ...],
         study: str,
         directory: Path,
-        records: Records,
+        records: RunRecords,
     ) -> None:
         self.ready, self.trials, self.seeds = ready, trials, seeds
         self._config, self._study, self._directory, self._records = config, study, directory, records
         self.active: dict[str, RunSpec] = {}
-        self.choice: Choice | None = None
+        self.choice: Selection | None = None
         self.gave_up: str | None = None
         self.started = 0
         self._worked = False  # whether a tuning run came to a usable end
@@ -149,10 +149,10 @@ class Contest:
 
     def _report(self, spec: RunSpec, number: int) -> None:
         """Note what a run that ended or waits was judged by on its way: others are compared with it."""
-        if spec.rungs and (found := judged(spec, self.ready.cell.metric)):
+        if spec.rungs and (found := rung_scores(spec, self.ready.cell.metric)):
             for rung, value in found.items():
                 self.trials.report(number, rung, value)
-            self.trials.hopeless(number)  # asked, a pruner notes that it has come so far
+            self.trials.should_prune(number)  # asked, a pruner notes that it has come so far
 
     @property
     def waiting(self) -> tuple[RunSpec, ...]:
@@ -165,17 +165,17 @@ class Contest:
         return tuple(self._tune_spec(number, self.trials.suggestion(number).values) for number in self.trials.paused())
 
     @property
-    def startable(self) -> int:
+    def startable_now(self) -> int:
         """Runs that could start now, whatever others find, as far as can be said."""
-        return len(self._todo) + (self.unconfirmed if self.tuning_over else self.trials.startable)
+        return len(self._todo) + (self.unconfirmed if self.tuning_over else self.trials.startable_now)
 
     @property
-    def unhurried(self) -> int:
+    def startable_without_feedback(self) -> int:
         """Runs that could start now without a sampler missing what those before them find."""
-        return len(self._todo) + (self.unconfirmed if self.tuning_over else self.trials.unhurried)
+        return len(self._todo) + (self.unconfirmed if self.tuning_over else self.trials.startable_without_feedback)
 
     @property
-    def rivals(self) -> tuple[str, ...]:
+    def possible_cells(self) -> tuple[str, ...]:
         """Ids of the cells that a run which it could start anew may turn out to be of; this one's is among them."""
         return (self.id,) if self.tuning_over else self.trials.group or (self.id,)
 
@@ -188,7 +188,7 @@ class Contest:
     def unconfirmed(self) -> int:
         """Confirmations that have not begun."""
         if self.choice is None:
-            return 0 if self._give_up() or not self.trials.finalist else len(self.seeds)
+            return 0 if self._give_up() or not self.trials.is_finalist else len(self.seeds)
         begun = {*self.active, *(spec.directory for spec in self._todo)}
         return sum(s.directory not in begun and self._records.finished(s) is None for s in self.choice.specs)
 
@@ -217,7 +217,7 @@ class Contest:
             return False
         if self.choice is None:
             # Nothing worked, or others are better, so there is nothing to confirm.
-            return self.trials.settled and not (self.trials.complete() and self.trials.finalist)
+            return self.trials.settled and not (self.trials.complete() and self.trials.is_finalist)
         return all(self._records.finished(spec) for spec in self.choice.specs)
 
     def left(self) -> float:
@@ -277,7 +277,7 @@ class Contest:
         if not self.trials.settled:
             return
         self._end_paused()
-        if not self.trials.finalist:
+        if not self.trials.is_finalist:
             return
         best = self._best()
         if best is None:
@@ -290,7 +290,7 @@ class Contest:
             record = self._records.finished(self._tune_spec(best.number, values))
             stop_epoch = record.cost.get("best_epoch") if record else None
         specs = self._confirmations(values, stop_epoch)
-        self.choice = Choice(best.number, float(best.values[0]), values, stop_epoch, specs)
+        self.choice = Selection(best.number, float(best.values[0]), values, stop_epoch, specs)
 
     def _confirmations(self, values: dict[str, Any], stop_epoch: int | None) -> tuple[RunSpec, ...]:
         return tuple(
@@ -349,12 +349,12 @@ class Contest:
             self._tell(spec.trial or 0, record)
 
     def _tell(self, number: int, record: Record) -> None:
-        answer = told(record, self.ready.cell.metric, self._config.tune)
+        answer = trial_result(record, self.ready.cell.metric, self._config.tune)
         self._answer(number, answer, record.status == "pruned")
         for duplicate in self._waiting.pop(number, []):
             self._answer(duplicate, answer)
 
-    def _answer(self, number: int, answer: Told, pruned: bool = False) -> None:
+    def _answer(self, number: int, answer: TrialResult, pruned: bool = False) -> None:
         self.trials.tell(number, answer.value, pruned, answer.costs, answer.excess)
 
     def _answer_duplicate(self, number: int, original: int) -> None:
@@ -362,7 +362,7 @@ class Contest:
         if trial.state.is_finished():
             # One that was pruned has the score that it was last judged by, which is none of a whole run.
             value, *costs = (trial.values if trial.state == TrialState.COMPLETE else None) or [None]
-            self._answer(number, Told(value, tuple(costs), trial.constraints))
+            self._answer(number, TrialResult(value, tuple(costs), trial.constraints))
         else:
             self._waiting.setdefault(original, []).append(number)
 

@@ -16,21 +16,21 @@ from typing import Any
 
 from harness.config.schema import LaunchConfig
 from harness.launch import Job, Launcher, Outcome
-from harness.launch.run_batching import most, partners
+from harness.launch.run_batching import batch_key, max_fused
 from harness.records.files import now
 from harness.records.record import Record
-from harness.records.run_records import Records, close_unfinished, note_failure
-from harness.records.run_spec import Pack, RunPaths, RunSpec
+from harness.records.run_records import RunRecords, close_unfinished, note_failure
+from harness.records.run_spec import RunBatch, RunPaths, RunSpec
 from harness.study.budget import Budget
-from harness.study.cell_scheduler import Contest
-from harness.study.live_view import Progress
+from harness.study.cell_scheduler import CellScheduler
+from harness.study.live_view import LiveView
 from harness.study.replication import Replication
-from harness.study.running_trial_pruner import Losers
+from harness.study.running_trial_pruner import RunningTrialPruner
 
 POLL_SECONDS = 0.5  # how often pruning and the live view look; results are seen at once
 
 
-class Interrupt:
+class StopRequests:
     """Ctrl-C, once to stop cleanly, twice to stop now. SIGTERM is taken as the first, and so is a file.
 
     Args:
@@ -90,22 +90,22 @@ class Coordinator:
 
     def __init__(
         self,
-        contests: Sequence[Contest],
+        contests: Sequence[CellScheduler],
         launcher: Launcher,
-        records: Records,
+        records: RunRecords,
         launch: LaunchConfig,
         prune: bool,
-        progress: Progress,
-        interrupt: Interrupt,
+        progress: LiveView,
+        interrupt: StopRequests,
         budget: Budget,
         replication: Replication,
     ) -> None:
         self._contests, self._launcher, self._records = contests, launcher, records
         self._launch, self._progress, self._interrupt = launch, progress, interrupt
-        self._losers = Losers() if prune else None
+        self._losers = RunningTrialPruner() if prune else None
         self._budget, self._replication = budget, replication
-        self._under_way: dict[str, tuple[Contest, Job]] = {}  # by the run's directory
-        self._held: list[tuple[Contest, RunSpec]] = []  # asked for, though not in the pack that was being made
+        self._under_way: dict[str, tuple[CellScheduler, Job]] = {}  # by the run's directory
+        self._held: list[tuple[CellScheduler, RunSpec]] = []  # asked for, though not in the pack that was being made
         self._pack_limits: dict[str, int] = {}  # by the directory of a run that was lost with others
         self._seconds: list[float] = []
         self._stopping = False
@@ -197,7 +197,7 @@ class Coordinator:
         """What stands for the job of each run under way, by the run's directory."""
         return {directory: id(job) for directory, (_, job) in self._under_way.items()}
 
-    def _next_pack(self) -> list[tuple[Contest, RunSpec]]:
+    def _next_pack(self) -> list[tuple[CellScheduler, RunSpec]]:
         """The runs that start next, together: as many as may share a job, or passes through one backbone."""
         found = self._held.pop(0) if self._held else self._next(self._contests)
         if found is None:
@@ -223,9 +223,9 @@ class Coordinator:
         return self._kind_of(spec.cell, spec.config, spec.phase)
 
     def _kind_of(self, cell: str, config: Mapping[str, Any], phase: str) -> str | None:
-        if not self._launcher.packs or most(self._launch) == 1:
+        if not self._launcher.packs or max_fused(self._launch) == 1:
             return None
-        return partners(config, self._architectures[cell], phase)
+        return batch_key(config, self._architectures[cell], phase)
 
     def _alike(self, one: RunSpec, other: RunSpec) -> bool:
         """Whether two runs may share a job. Those that share passes pause at the same rung: none waits for another."""
@@ -233,7 +233,7 @@ class Coordinator:
             return False
         return self._launcher.group(one) == self._launcher.group(other)
 
-    def _able(self, kind: str | None, cell: str = "") -> list[Contest]:
+    def _able(self, kind: str | None, cell: str = "") -> list[CellScheduler]:
         """The cells whose next run may join a job that has a run of this kind, and of this cell."""
         if not self._launcher.packs:
             return list(self._contests)
@@ -241,29 +241,29 @@ class Coordinator:
             return [each for each in self._contests if each.id == cell or self._kind_next(each) == kind]
         return [each for each in self._contests if self._kind_next(each) == kind and self._ready(each) > 0]
 
-    def _kind_next(self, contest: Contest) -> str | None:
+    def _kind_next(self, contest: CellScheduler) -> str | None:
         """The kind of a cell's next run, but for what it tunes."""
         return self._kinds[contest.id, "confirm" if contest.tuning_over else "tune"]
 
-    def _ready(self, contest: Contest) -> int:
+    def _ready(self, contest: CellScheduler) -> int:
         """How many of a cell's runs may join packs now."""
-        return contest.unhurried if self._launch.pack == "auto" else contest.startable
+        return contest.startable_without_feedback if self._launch.pack == "auto" else contest.startable_now
 
     def _abreast(self, kind: str | None) -> int:
         """How many runs of a kind share passes: no more than a worker's part of all that waits or is under way."""
         if kind is None:
             return 1
         able = self._able(kind)
-        new = {each.rivals: self._ready(each) - len(each.waiting) for each in able}  # rivals have the same ones
+        new = {each.possible_cells: self._ready(each) - len(each.waiting) for each in able}  # rivals have the same ones
         waiting = 1 + sum(len(each.waiting) for each in able) + sum(new.values())
-        return min(most(self._launch), math.ceil((waiting + len(self._under_way)) / self._launcher.capacity))
+        return min(max_fused(self._launch), math.ceil((waiting + len(self._under_way)) / self._launcher.capacity))
 
-    def _pack(self, runs: Sequence[RunSpec]) -> Pack:
+    def _pack(self, runs: Sequence[RunSpec]) -> RunBatch:
         """A pack of runs; those that can share passes are under way at a time."""
-        together = 1 if self._kind(runs[0]) is None else min(len(runs), most(self._launch))
-        return Pack(tuple(runs), together, self._launch.pack == "auto", self._launcher.neighbours)
+        together = 1 if self._kind(runs[0]) is None else min(len(runs), max_fused(self._launch))
+        return RunBatch(tuple(runs), together, self._launch.pack == "auto", self._launcher.neighbours)
 
-    def _next(self, contests: Sequence[Contest]) -> tuple[Contest, RunSpec] | None:
+    def _next(self, contests: Sequence[CellScheduler]) -> tuple[CellScheduler, RunSpec] | None:
         for contest in sorted(contests, key=lambda contest: contest.started):
             if not self._budget.before(contest):
                 continue
@@ -325,7 +325,7 @@ class Coordinator:
             return True
         return False
 
-    def _unfinished(self, contest: Contest, spec: RunSpec, outcome: Outcome, suspects: int) -> None:
+    def _unfinished(self, contest: CellScheduler, spec: RunSpec, outcome: Outcome, suspects: int) -> None:
         """A run ended without a finished record: it was asked to stop, or it was lost.
 
         Args:
@@ -368,7 +368,7 @@ class Coordinator:
             RunPaths(Path(directory)).ask("checkpoint")
         self._launcher.withdraw()
 
-    def _say(self, spec: RunSpec, record: Record, contest: Contest) -> None:
+    def _say(self, spec: RunSpec, record: Record, contest: CellScheduler) -> None:
         seconds = record.cost.get("total_seconds")
         paused = record.status == "running"
         if seconds is not None and not paused:

@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, create_trial
 
 from harness.records.files import write_json
-from harness.study.cell_scheduler import Contest
+from harness.study.cell_scheduler import CellScheduler
 
 FILE = "importances.json"  # per cell {hyperparameter: importance}, which sum to 1, or why there are none
 _BEST = 5  # best trials that a distribution can be estimated from; Optuna's documentation asks for as many
@@ -22,7 +22,7 @@ _BEST = 5  # best trials that a distribution can be estimated from; Optuna's doc
 _FEWEST = 15
 
 
-def write_importances(directory: Path, contests: Sequence[Contest]) -> None:
+def write_importances(directory: Path, contests: Sequence[CellScheduler]) -> None:
     """Write a study's `importances.json`, replacing an earlier one."""
     write_json(
         directory / FILE,

@@ -34,7 +34,7 @@ class CellView:
     best: float | None
 
 
-class Progress:
+class LiveView:
     """Shows a study under way.
 
     Args:
@@ -47,7 +47,7 @@ class Progress:
         self._began = time.monotonic()
         self._shown = 0.0
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> LiveView:
         if self._live:
             self._live.start()
         return self

@@ -13,7 +13,7 @@ from harness.config.schema import ConfirmConfig, ReportConfig
 from harness.errors import HarnessError
 from harness.report.reading.predictions import Unreadable, read_files
 from harness.statistics import Sequential, sequential
-from harness.study.cell_scheduler import Contest
+from harness.study.cell_scheduler import CellScheduler
 
 GROWTH = 1.5  # seeds from one look to the next: 3, 5, 8, 12, 15; each look costs a share of the error rate
 MOST_FAILURES = 3  # failed confirmations of a cell that are made up for by other seeds
@@ -67,7 +67,7 @@ class Replication:
 
     def __init__(
         self,
-        contests: Iterable[Contest],
+        contests: Iterable[CellScheduler],
         looks: Sequence[int],
         tuning_seed: int,
         report: ReportConfig,
@@ -76,7 +76,7 @@ class Replication:
     ) -> None:
         self._looks, self._tuning_seed, self._report, self._say = looks, tuning_seed, report, say
         self._granted = granted
-        self._groups: dict[Key, list[Contest]] = {}
+        self._groups: dict[Key, list[CellScheduler]] = {}
         for contest in contests:
             self._groups.setdefault(_key(contest), []).append(contest)
         self._seen: dict[Key, tuple[int, ...]] = {}  # confirmations that a group had when it was last looked at
@@ -95,7 +95,7 @@ class Replication:
                     granted |= self._look(key, contests)
         return granted
 
-    def _look(self, key: Key, contests: Sequence[Contest]) -> bool:
+    def _look(self, key: Key, contests: Sequence[CellScheduler]) -> bool:
         compared, scores, rows = [], [], None
         for contest in contests:
             done = [spec for spec, record in contest.confirmed() if record.status == "ok"]
@@ -125,7 +125,7 @@ class Replication:
         self._tell(key, compared, replay, more)
         return any(more.values())
 
-    def _grant(self, contest: Contest, missing: int) -> int:
+    def _grant(self, contest: CellScheduler, missing: int) -> int:
         if missing <= 0 or _failed(contest) > MOST_FAILURES:
             return 0
         fresh = (seed for seed in itertools.count(max(contest.seeds) + 1) if seed != self._tuning_seed)
@@ -133,7 +133,7 @@ class Replication:
         self._granted()
         return missing
 
-    def _tell(self, key: Key, compared: Sequence[Contest], replay: Sequential, more: dict[str, int]) -> None:
+    def _tell(self, key: Key, compared: Sequence[CellScheduler], replay: Sequential, more: dict[str, int]) -> None:
         taken = len(replay.looks)
         if taken == self._told.get(key):
             return
@@ -151,11 +151,11 @@ class Replication:
             )
 
 
-def _failed(contest: Contest) -> int:
+def _failed(contest: CellScheduler) -> int:
     return sum(record.status != "ok" for _, record in contest.confirmed())
 
 
-def _key(contest: Contest) -> Key:
+def _key(contest: CellScheduler) -> Key:
     cell = contest.ready.cell
     axes = tuple((name, str(value)) for name, value in cell.variant.items() if name.startswith("task."))
     return cell.task, axes, cell.metric

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.design.cells import NAMED, Cell
-from harness.design.prepared_cell import prepare
+from harness.design.prepared_cell import prepare_cells
 from harness.design.tunable_keys import check_choices, one_choice
 from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
 from harness.launch import use_threads
 from harness.records.record import Record
-from harness.records.run_spec import Pack
-from harness.study.coordinator import Interrupt
+from harness.records.run_spec import RunBatch
+from harness.study.coordinator import StopRequests
 from harness.study.live_view import tell
 from harness.track import Following
 
@@ -43,7 +43,7 @@ def run_single(config: DictConfig) -> int:
     Following.check(nodes, config.packages)
     names = {group: str(config[group].name) for group in NAMED}
     cell = Cell(".".join(names.values()), names["task"], names["model"], names["method"], variant={}, config=config)
-    (ready,) = prepare([cell], config)
+    (ready,) = prepare_cells([cell], config)
     study = str(config.study or STUDY)
     spec = ready.spec(
         Path(str(config.runs_dir)) / study / "runs", study, "single", int(config.seed), {}, save_model=True
@@ -64,7 +64,7 @@ def run_single(config: DictConfig) -> int:
             only = f"{cell.id}/{Path(spec.directory).name}"
             study_dir = Path(str(config.runs_dir)) / study
             trackers.start(nodes, config.packages, study_dir, lambda kind, line: tell(console, kind, line), only)
-            record = _execute(console, config, Pack((spec,)))
+            record = _execute(console, config, RunBatch((spec,)))
     if record is None or record.status == "running":
         console.print("Interrupted. A checkpoint is kept; run the same command again to go on.")
         return 130
@@ -94,13 +94,13 @@ def _check_choices() -> None:
     check_choices(dict(hydra.runtime.choices))
 
 
-def _execute(console: Console, config: DictConfig, pack: Pack) -> Record | None:
+def _execute(console: Console, config: DictConfig, pack: RunBatch) -> Record | None:
     with console.status("Loading torch and the model ..."):
         from harness.runs.execute import execute
         from harness.system.resources import usable_cores, usable_threads
 
         use_threads(config.launch.threads or usable_threads(usable_cores()))
-    interrupt = Interrupt()
+    interrupt = StopRequests()
     spec = pack.runs[0]
     spec.paths.stop.unlink(missing_ok=True)
     with interrupt.watching():

@@ -22,15 +22,15 @@ from rich.markup import escape
 
 from harness.config.schema import Config
 from harness.design import study_file
-from harness.design.cells import Asked, compose
-from harness.design.prepared_cell import Ready, prepare
+from harness.design.cells import StudyRequest, compose
+from harness.design.prepared_cell import PreparedCell, prepare_cells
 from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
 from harness.launch import Launcher, make_launcher
 from harness.launch.slurm.submissions import Jobs
 from harness.planning.capacity import described, slot_rate
 from harness.planning.plan import keep_plan, show_plan
-from harness.records.run_records import Records
+from harness.records.run_records import RunRecords
 from harness.records.run_spec import STOP, RunPaths, study_argument
 from harness.search.joint import check_joint, groups, make_trials
 from harness.search.rungs import check_pruner
@@ -38,13 +38,13 @@ from harness.search.samplers import startup_trials
 from harness.search.storage import lock, open_storage
 from harness.search.trial_result import check_costs
 from harness.study.budget import Budget, check_dollars
-from harness.study.cell_scheduler import Contest
-from harness.study.coordinator import Coordinator, Interrupt
+from harness.study.cell_scheduler import CellScheduler
+from harness.study.coordinator import Coordinator, StopRequests
 from harness.study.importance import write_importances
-from harness.study.live_view import Progress, clock, tell
+from harness.study.live_view import LiveView, clock, tell
 from harness.study.replication import Replication, plan_looks
 from harness.study.selection import write_choices
-from harness.study.spending import Meter, settle
+from harness.study.spending import Spending, settle
 from harness.study.warm_start import Start, warm_starts
 from harness.system import code_snapshot
 from harness.system.machine import restarts
@@ -70,11 +70,11 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     if asked.config.launch.kind == "slurm":  # jobs inherit it; models are fetched here, to where they look for them
         os.environ.update({name: str(value) for name, value in asked.config.slurm.environment.items()})
     config = _common(asked)
-    ready = prepare(asked.cells, asked.config)
+    ready = prepare_cells(asked.cells, asked.config)
     name = config.study or study_file.default_name(config.sweep.name, ready, config.tune)
     directory = Path(config.runs_dir) / name
     study_file.check_same(directory, ready, config.tune)
-    study_file.looks(directory, plan_looks(config.confirm, len(asked.seeds)))
+    study_file.planned_looks(directory, plan_looks(config.confirm, len(asked.seeds)))
     trackers.check(config.tracker, config.packages)
     check_joint(asked.cells, config.tune)
     by_id = {each.cell.id: each for each in ready}
@@ -167,33 +167,33 @@ def _coordinate(
     config: Config,
     name: str,
     directory: Path,
-    ready: Sequence[Ready],
+    ready: Sequence[PreparedCell],
     seeds: tuple[int, ...],
     warm: Mapping[str, Sequence[Start]],
     began: float,
-) -> tuple[list[Contest], str, str]:
+) -> tuple[list[CellScheduler], str, str]:
     """Run the study: its cells, how it ended (done | budget | interrupted), and what a budget left undone."""
 
     def warn(message: str) -> None:
         console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
 
     storage = open_storage(config.tune.storage, directory, warn)
-    looks = study_file.looks(directory, plan_looks(config.confirm, len(seeds)))
+    looks = study_file.planned_looks(directory, plan_looks(config.confirm, len(seeds)))
     study_file.write(
         directory, ready, config.tune, seeds, startup_trials(config.tune), described(config), looks, config.report,
         {cell: [start.described for start in starts] for cell, starts in warm.items()},
     )  # fmt: skip
     runs = directory / "runs"
-    records = Records(runs, warn)
+    records = RunRecords(runs, warn)
     trials = make_trials(ready, config.tune, name, storage, {cell: [s.encoded for s in w] for cell, w in warm.items()})
-    contests = [Contest(each, trials[each.cell.id], config, seeds, name, runs, records) for each in ready]
+    contests = [CellScheduler(each, trials[each.cell.id], config, seeds, name, runs, records) for each in ready]
     stop_file = directory / STOP
     if not restarts():  # one that is back obeys what was asked meanwhile
         stop_file.unlink(missing_ok=True)
     # A coordinator that is a job itself goes when Slurm wants its place, and comes back; its jobs need not notice.
     in_job = "SLURM_JOB_ID" in os.environ and not sys.stdout.isatty()
-    interrupt = Interrupt(stop_file, leaves=in_job and config.launch.kind == "slurm")
-    progress = Progress(console)
+    interrupt = StopRequests(stop_file, leaves=in_job and config.launch.kind == "slurm")
+    progress = LiveView(console)
     _write_choices(directory, contests)  # runs that a larger study adds to a choice belong to it from now on
     replication = Replication(
         contests, looks, config.seed, config.report, progress.say, lambda: _write_choices(directory, contests)
@@ -213,7 +213,7 @@ def _coordinate(
         )
     else:
         launcher = make_launcher(config.launch, config.device, max(1, work), lambda: interrupt() or budget.exhausted())
-    meter = Meter(directory, records, config, ready[0].base, launcher.capacity, began)
+    meter = Spending(directory, records, config, ready[0].base, launcher.capacity, began)
     budget = Budget(config.budget, meter, records, launcher.capacity, lambda line: progress.say(line, "yellow"))
     meter.write(None)
     try:
@@ -284,7 +284,7 @@ class Leaving(Exception):
         self.number = number
 
 
-def _write_choices(directory: Path, contests: Sequence[Contest]) -> None:
+def _write_choices(directory: Path, contests: Sequence[CellScheduler]) -> None:
     write_choices(directory, {contest.id: contest.choice for contest in contests})
 
 
@@ -293,7 +293,7 @@ def _conclude(
     config: Config,
     name: str,
     directory: Path,
-    contests: Sequence[Contest],
+    contests: Sequence[CellScheduler],
     trackers: Following,
 ) -> int:
     """Print what a finished study leaves: the table, the page, the best model and how to load it."""
@@ -307,9 +307,9 @@ def _conclude(
         console.print(escape(sentence), soft_wrap=True)
     chosen = [contest for contest in contests if contest.choice is not None]
     for task in dict.fromkeys(contest.ready.cell.task for contest in chosen):
-        rivals = [contest for contest in chosen if contest.ready.cell.task == task]
-        sign = 1 if rivals[0].ready.cell.maximize else -1
-        best = max(rivals, key=lambda contest: sign * contest.choice.val if contest.choice else 0.0)
+        possible_cells = [contest for contest in chosen if contest.ready.cell.task == task]
+        sign = 1 if possible_cells[0].ready.cell.maximize else -1
+        best = max(possible_cells, key=lambda contest: sign * contest.choice.val if contest.choice else 0.0)
         assert best.choice is not None
         model = RunPaths(Path(best.choice.specs[0].directory)).model
         if model.is_dir():
@@ -323,7 +323,7 @@ def _conclude(
     return 0 if chosen else 1
 
 
-def _common(asked: Asked) -> Config:
+def _common(asked: StudyRequest) -> Config:
     """The schema's part of the configuration as the schema's own classes."""
     own = OmegaConf.masked_copy(asked.config, [field.name for field in fields(Config)])
     return Config(**cast(dict[str, Any], OmegaConf.to_object(own)))

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping
 
 from harness.launch import Job
 from harness.records.run_spec import RunSpec
-from harness.search.rung_scores import Growing, scores
-from harness.study.cell_scheduler import Contest
+from harness.search.rung_scores import JsonlTail, scores
+from harness.study.cell_scheduler import CellScheduler
 
 
-class Losers:
+class RunningTrialPruner:
     """Reports what runs under way were judged by, and asks those to end that a pruner gives up."""
 
     def __init__(self) -> None:
-        self._files = Growing()
+        self._files = JsonlTail()
         self._judged: dict[str, int] = {}  # by directory, the rung at which a run was judged last
 
-    def prune(self, under_way: Mapping[str, tuple[Contest, Job]]) -> None:
+    def prune(self, under_way: Mapping[str, tuple[CellScheduler, Job]]) -> None:
         """Look at all runs, then judge: a run of a job when the others in it have come as far.
 
         Where they are not all under way at once, one that has reached no rung may begin only after others have ended,
@@ -45,7 +45,7 @@ class Losers:
             if any(least <= reached[each.directory] < rung and _goes_on(each) for each in others):
                 continue
             self._judged[spec.directory] = rung
-            if contest.trials.hopeless(spec.trial or 0):
+            if contest.trials.should_prune(spec.trial or 0):
                 spec.paths.ask("prune")
         self._forget(under_way)
 
@@ -55,7 +55,7 @@ class Losers:
         self._files.keep(under_way)
 
 
-def _seen(contest: Contest, spec: RunSpec) -> Iterable[int]:
+def _seen(contest: CellScheduler, spec: RunSpec) -> Iterable[int]:
     """The rungs at which a run has been judged."""
     steps: Mapping[int, float] = contest.trials.trial(spec.trial or 0).intermediate_values
     return steps

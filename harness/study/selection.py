@@ -15,7 +15,7 @@ CHOICES = "choices.json"  # per cell, the configuration that tuning chose and th
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """The configuration that tuning chose for a cell, and the runs that confirm it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Choice:
     specs: tuple[RunSpec, ...]
 
 
-def write_choices(directory: Path, choices: Mapping[str, Choice | None]) -> None:
+def write_choices(directory: Path, choices: Mapping[str, Selection | None]) -> None:
     """Write what is chosen so far; cells of the study that this command does not name keep theirs.
 
     Args:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.schema import Config
-from harness.planning.capacity import described, share, slot_rate
+from harness.planning.capacity import described, gpu_share, slot_rate
 from harness.records.files import now, write_json
 from harness.records.pricing import dollars
 from harness.records.record import PAUSED
-from harness.records.run_records import Records
+from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunPaths
 
 OUTCOME = "outcome.json"
@@ -23,7 +23,7 @@ WRITE_SECONDS = 10.0  # a coordinator that is killed loses at most this much of 
 LOOK_SECONDS = 5.0  # how often the records of runs under way are read for what they have cost
 
 
-class Meter:
+class Spending:
     """Counts the wall seconds and the dollars of a study.
 
     Processes of this machine are paid for as long as the study holds them, whether they work or wait; jobs of a cluster
@@ -45,7 +45,7 @@ class Meter:
     def __init__(
         self,
         directory: Path,
-        records: Records,
+        records: RunRecords,
         config: Config,
         base: Mapping[str, Any],
         capacity: int,
@@ -53,7 +53,7 @@ class Meter:
     ) -> None:
         self._path, self._records, self._began = directory / OUTCOME, records, began
         self._hardware = described(config)
-        self.slot_rate = slot_rate(config, base, share(config, capacity))
+        self.slot_rate = slot_rate(config, base, gpu_share(config, capacity))
         holds = config.launch.kind != "slurm" and self.slot_rate is not None
         self._rate = (self.slot_rate or 0.0) * capacity if holds else None
         before = _read(self._path)

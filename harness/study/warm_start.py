@@ -17,13 +17,13 @@ from harness.api import metric as metrics
 from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import Cell
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.design.tunable_keys import operational
 from harness.design.value_checks import Checks
 from harness.errors import HarnessError, Problems
-from harness.records.ranking import keeps, rank
+from harness.records.ranking import rank, satisfies
 from harness.records.record import Record
-from harness.records.run_records import Records
+from harness.records.run_records import RunRecords
 from harness.search.joint import groups
 
 SHARE = 0.5  # of a cell's trials that earlier studies may fill: the search must be able to leave them behind
@@ -68,7 +68,9 @@ class _Best:
     config: Mapping[str, Any]  # of its cell
 
 
-def warm_starts(ready: Sequence[Ready], config: Config, directory: Path) -> tuple[dict[str, list[Start]], list[str]]:
+def warm_starts(
+    ready: Sequence[PreparedCell], config: Config, directory: Path
+) -> tuple[dict[str, list[Start]], list[str]]:
     """Choose what each cell begins with, from the records of earlier studies.
 
     Those on the same model come first, then those on the same task, then in the order of the studies.
@@ -102,8 +104,10 @@ def warm_starts(ready: Sequence[Ready], config: Config, directory: Path) -> tupl
     sharing = {cell.id: len(group) for group in groups([each.cell for each in ready]) for cell in group}
     for each in ready:
         cell = each.cell
-        rivals = sharing[cell.id] if config.tune.mode == "joint" else 1  # cells with which it shares tune.trials
-        most = max(1, int(SHARE * trials) // rivals) if trials is not None else len(best)
+        possible_cells = (
+            sharing[cell.id] if config.tune.mode == "joint" else 1
+        )  # cells with which it shares tune.trials
+        most = max(1, int(SHARE * trials) // possible_cells) if trials is not None else len(best)
         if cell.id in began:
             found[cell.id] = [_again(cell, start, directory) for start in began[cell.id]]
             continue
@@ -146,11 +150,11 @@ def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
     asked = {cell["id"]: cell for cell in study["cells"]}
     limits = (study.get("tune") or {}).get("constraints") or {}
     best: dict[str, tuple[tuple[float, float, int], _Best]] = {}
-    for record in Records(directory / "runs", lambda _: None, keep=True).all():
+    for record in RunRecords(directory / "runs", lambda _: None, keep=True).all():
         entry = asked.get(record.cell) or {}
         metric = str(entry.get("metric") or "")
         value = record.metrics["val"].get(metric)
-        if record.phase != "tune" or record.status != "ok" or value is None or not keeps(record.cost, limits):
+        if record.phase != "tune" or record.status != "ok" or value is None or not satisfies(record.cost, limits):
             continue
         minimise = metrics.METRICS[metric].direction == "minimize"
         place = rank(value, record.metrics["val"].get("loss"), record.trial or 0, minimise)

@@ -1,7 +1,7 @@
 """One training loop, read top to bottom, for K members; a solo run is K = 1.
 
-Members share nothing but the process, and maybe one frozen backbone (see harness/training/fused): each has its own weights,
-optimizer, schedule, order of rows, random stream, early stop and end. So K members trained in turns equal K solo runs,
+Members share nothing but the process, and maybe one frozen backbone (see harness/training/fused): each has its own
+weights, optimizer, schedule, order of rows, random stream, early stop and end. So K members trained in turns equal K solo runs,
 bit for bit on a CPU, and K members that share passes equal them up to rounding.
 """
 
@@ -23,19 +23,19 @@ from harness.config.schema import TrainConfig
 from harness.data.examples import Examples, Rows
 from harness.errors import HarnessError
 from harness.models.classifier import Classifier
-from harness.models.inference import autocast, over_all, softmax
+from harness.models.inference import autocast, predict_all, softmax
 from harness.records.files import append_jsonl, atomic, read_jsonl
 from harness.training.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
-from harness.training.fused import Crew, crews
+from harness.training.fused import FusedGroup, crews
 from harness.training.optimizer import rate
-from harness.training.session import Member, Progress, failing, timed
+from harness.training.session import TrainingProgress, TrainingSession, failing, timed
 
 
 def fit(
-    members: Iterable[Member],
+    members: Iterable[TrainingSession],
     interrupted: Callable[[], bool] = lambda: False,
     sharing: str | None = None,
-    ended: Callable[[Member], Member | None] = lambda member: None,
+    ended: Callable[[TrainingSession], TrainingSession | None] = lambda member: None,
     neighbours: int = 1,
 ) -> None:
     """Train members in turns, a batch each, until every one of them is done, failed, pruned or stopped.
@@ -52,8 +52,8 @@ def fit(
             here holds the one that has ended any more.
         neighbours: how many processes share the memory, this one included.
     """
-    going: list[Member] = []
-    units: list[Crew | Member] = []
+    going: list[TrainingSession] = []
+    units: list[FusedGroup | TrainingSession] = []
     arriving = list(members)
     while arriving or going:
         if arriving or not units:
@@ -74,14 +74,16 @@ def fit(
 # Functions of their own, whose variables hold no member on.
 
 
-def _begin(arriving: Sequence[Member]) -> None:
+def _begin(arriving: Sequence[TrainingSession]) -> None:
     for member in arriving:
         with failing(member):
             resume(member)
             member.classifier.train()
 
 
-def _units(going: Sequence[Member], sharing: str | None, neighbours: int) -> list[Crew | Member]:
+def _units(
+    going: Sequence[TrainingSession], sharing: str | None, neighbours: int
+) -> list[FusedGroup | TrainingSession]:
     """What takes turns: crews that share passes, and members that compute alone."""
     for member in going:
         member.accompanied |= len(going) > 1
@@ -89,7 +91,7 @@ def _units(going: Sequence[Member], sharing: str | None, neighbours: int) -> lis
     return list(able) if sharing is None else crews(able, sharing == "probe", neighbours)
 
 
-def _take_turns(units: Sequence[Crew | Member], interrupted: Callable[[], bool]) -> None:
+def _take_turns(units: Sequence[FusedGroup | TrainingSession], interrupted: Callable[[], bool]) -> None:
     """Let each train a batch."""
     for unit in units:
         for member, loss in gradients(unit):
@@ -106,13 +108,13 @@ def _take_turns(units: Sequence[Crew | Member], interrupted: Callable[[], bool])
                     attend(member, asked)
 
 
-def gradients(unit: Crew | Member) -> list[tuple[Member, float]]:
+def gradients(unit: FusedGroup | TrainingSession) -> list[tuple[TrainingSession, float]]:
     """Add the gradients of the next batch of each member to those it has.
 
     Returns:
         Members, less those that failed, with the batch's mean loss.
     """
-    if isinstance(unit, Member):
+    if isinstance(unit, TrainingSession):
         return _alone([unit])
     members = unit.members
     start = unit.clock()
@@ -130,7 +132,7 @@ def gradients(unit: Crew | Member) -> list[tuple[Member, float]]:
     return list(zip(members, values, strict=True))
 
 
-def _together(crew: Crew) -> list[float] | None:
+def _together(crew: FusedGroup) -> list[float] | None:
     """Mean loss of each member's batch, whose gradients are added; None if a shared pass could not give them.
 
     All that such a pass held goes with this function's end: members that then compute alone need the memory.
@@ -152,7 +154,7 @@ def _together(crew: Crew) -> list[float] | None:
     return None
 
 
-def _alone(members: Sequence[Member]) -> list[tuple[Member, float]]:
+def _alone(members: Sequence[TrainingSession]) -> list[tuple[TrainingSession, float]]:
     found = []
     for member in members:
         with failing(member), timed(member.progress, "train_seconds"):
@@ -170,7 +172,7 @@ def _alone(members: Sequence[Member]) -> list[tuple[Member, float]]:
     return found
 
 
-def _loss(member: Member, rows: Rows) -> Tensor:
+def _loss(member: TrainingSession, rows: Rows) -> Tensor:
     """Mean loss of a batch: the method's own, else cross-entropy of the logits."""
     train, device = member.train, member.device
     with autocast(device, member.config.precision):
@@ -180,7 +182,7 @@ def _loss(member: Member, rows: Rows) -> Tensor:
     return member.objective(train.batch(rows, device), torch.from_numpy(train.labels[rows]).to(device))
 
 
-def _total(member: Member, loss: Tensor) -> Tensor:
+def _total(member: TrainingSession, loss: Tensor) -> Tensor:
     """What a batch adds to its step: with the method's penalty, and as much of it as it has rows of the step's."""
     penalty = member.hooks.penalty()
     batches = member.order[member.progress.position]
@@ -195,7 +197,7 @@ def _calmer(config: TrainConfig) -> str:
     return f"try {' or '.join(ways)}."
 
 
-def advance(member: Member, loss: float) -> bool:
+def advance(member: TrainingSession, loss: float) -> bool:
     """Count a batch whose gradients are there; after the last one of a step, take it. Return whether it was taken.
 
     Args:
@@ -230,7 +232,7 @@ def advance(member: Member, loss: float) -> bool:
     return True
 
 
-def finish_epoch(member: Member) -> None:
+def finish_epoch(member: TrainingSession) -> None:
     """Evaluate, print, note, keep the best weights; end the training if this was the last epoch."""
     progress = member.progress
     progress.epoch += 1
@@ -260,7 +262,7 @@ def finish_epoch(member: Member) -> None:
         member.status = "done"
 
 
-def judge(member: Member, rung: int) -> None:
+def judge(member: TrainingSession, rung: int) -> None:
     """Evaluate within an epoch, for those who compare members: neither weights nor random numbers are touched."""
     if member.validation is None:
         return
@@ -271,7 +273,7 @@ def judge(member: Member, rung: int) -> None:
     note(member, epoch, progress.loss_sum / progress.rows, values, rung)
 
 
-def validate(member: Member, validation: Examples) -> tuple[npt.NDArray[np.float32], Values]:
+def validate(member: TrainingSession, validation: Examples) -> tuple[npt.NDArray[np.float32], Values]:
     """Class probabilities (n, C) of the validation rows and their metrics.
 
     Raises:
@@ -289,7 +291,7 @@ def validate(member: Member, validation: Examples) -> tuple[npt.NDArray[np.float
     return probabilities, values
 
 
-def note(member: Member, epoch: float, train_loss: float | None, values: Values, rung: int | None) -> None:
+def note(member: TrainingSession, epoch: float, train_loss: float | None, values: Values, rung: int | None) -> None:
     """Write a line of metrics.jsonl. Its epoch is a whole number at the end of one, and a fraction within."""
     if member.metrics_path is None:
         return
@@ -301,7 +303,7 @@ def note(member: Member, epoch: float, train_loss: float | None, values: Values,
     append_jsonl(member.metrics_path, facts | ({} if rung is None else {"rung": rung}) | member.tag)
 
 
-def attend(member: Member, request: str | None) -> None:
+def attend(member: TrainingSession, request: str | None) -> None:
     """Do what is asked between two steps, and checkpoint when it is time."""
     if request in ("prune", "taken"):
         member.status = "pruned" if request == "prune" else "taken"
@@ -329,7 +331,7 @@ def attend(member: Member, request: str | None) -> None:
         member.status = "stopped" if request == "checkpoint" else "paused"
 
 
-def resume(member: Member) -> None:
+def resume(member: TrainingSession) -> None:
     """Go on from the member's checkpoint if it has one, and forget what was noted after it."""
     loaded = None
     if member.checkpoint_path is not None:
@@ -340,7 +342,7 @@ def resume(member: Member) -> None:
     if loaded is not None:
         tensors, state = loaded
         del state["signature"]
-        member.progress = Progress(**state)
+        member.progress = TrainingProgress(**state)
         member.progress.resumes += 1
         member.classifier.put(group("weights", tensors))
         member.best_weights = {name: t.to(member.device) for name, t in group("best", tensors).items()}
@@ -376,16 +378,16 @@ def predict(
     """Class probabilities (n, C) float32 of all rows; the classifier keeps its mode."""
     training = classifier.training
     classifier.eval()
-    logits = over_all(classifier, examples, config.eval_batch_size, device, config.precision)
+    logits = predict_all(classifier, examples, config.eval_batch_size, device, config.precision)
     classifier.train(training)
     return softmax(logits)
 
 
-def features(member: Member) -> npt.NDArray[np.float32]:
+def features(member: TrainingSession) -> npt.NDArray[np.float32]:
     """Features (n, d), L2-normalised, of the training rows as the model is now; the classifier keeps its mode."""
     classifier, config = member.classifier, member.config
     training = classifier.training
     classifier.eval()
-    found = over_all(classifier.features, member.train, config.eval_batch_size, member.device, config.precision)
+    found = predict_all(classifier.features, member.train, config.eval_batch_size, member.device, config.precision)
     classifier.train(training)
     return found

@@ -26,7 +26,7 @@ BELOW = ("wpe", "embeddings_project", "embedding_hidden_mapping_in")
 EMA_SOON = 10  # steps over which the moving average's decay rises, so that it does not remember the beginning
 
 
-class Objective:
+class Loss:
     """The loss of a batch: cross-entropy, and what `train` adds to it.
 
     Random numbers come from torch's generators, which the member holds and its checkpoint keeps.
@@ -157,7 +157,7 @@ def adversarial(loss: Callable[[], Tensor], embeddings: list[nn.Module], mask: T
             handle.remove()
 
 
-class Average:
+class WeightAverage:
     """Exponential moving average of the trainable weights (after Polyak and Juditsky 1992).
 
     Args:

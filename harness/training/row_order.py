@@ -9,7 +9,7 @@ from harness.data.examples import BUCKET, Rows
 from harness.records.signature import digest
 
 
-def stream(seed: int, *names: str | int) -> int:
+def stream_seed(seed: int, *names: str | int) -> int:
     """Seed of a named stream of a run's randomness: a function of identity, never of history."""
     return int(digest([seed, *names])[:15], 16)
 
@@ -29,7 +29,7 @@ def epoch_order(
         seed: of the run.
         epoch: counted from 0.
     """
-    generator = np.random.default_rng(stream(seed, "order", epoch))
+    generator = np.random.default_rng(stream_seed(seed, "order", epoch))
     order = generator.permutation(len(lengths))
     size = batch_size * accumulate
     steps: list[Rows] = []

@@ -20,12 +20,12 @@ from harness.data.examples import Examples, Rows
 from harness.methods.base import Hooks
 from harness.models.classifier import Classifier
 from harness.training.optimizer import make_optimizer
-from harness.training.regularization import Average, Objective
-from harness.training.row_order import epoch_order, steps_per_epoch, stream
+from harness.training.regularization import Loss, WeightAverage
+from harness.training.row_order import epoch_order, steps_per_epoch, stream_seed
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a member is: JSON-able, and part of its checkpoint.
 
     Attributes:
@@ -65,7 +65,7 @@ class Progress:
 
 
 @dataclass(kw_only=True)
-class Member:
+class TrainingSession:
     """One model in training.
 
     Attributes:
@@ -115,7 +115,7 @@ class Member:
     stop: Callable[[], str | None] = lambda: None
     status: str = "going"
     failure: Exception | None = None
-    progress: Progress = field(default_factory=Progress)
+    progress: TrainingProgress = field(default_factory=TrainingProgress)
     seconds: float = 0.0
     pack_size: int = 1
     accompanied: bool = False
@@ -125,10 +125,10 @@ class Member:
         """Make what belongs to the member alone."""
         self.parameters = list(self.classifier.trainable().values())
         self.optimizer = make_optimizer(self.classifier, self.config, self.hooks)
-        self.objective = Objective(self.classifier, self.config, self.hooks, self.device)
-        self.average = Average(self.classifier, self.config.ema, self.hooks) if self.config.ema > 0 else None
+        self.objective = Loss(self.classifier, self.config, self.hooks, self.device)
+        self.average = WeightAverage(self.classifier, self.config.ema, self.hooks) if self.config.ema > 0 else None
         self.total_steps = self.config.epochs * self.steps_per_epoch
-        self.random_state = RandomState(stream(self.seed, "dropout"), self.device)
+        self.random_state = RandomState(stream_seed(self.seed, "dropout"), self.device)
         self.best_weights: dict[str, Tensor] = {}
         self.best_probabilities: npt.NDArray[np.float32] | None = None  # of the validation rows
         self.order: list[list[Rows]] = []  # the present epoch's
@@ -200,7 +200,7 @@ class RandomState:
 
 
 @contextmanager
-def failing(member: Member) -> Iterator[None]:
+def failing(member: TrainingSession) -> Iterator[None]:
     """Make an exception the failure of this member only, and the time its own."""
     start = time.perf_counter()
     try:
@@ -212,7 +212,7 @@ def failing(member: Member) -> Iterator[None]:
 
 
 @contextmanager
-def timed(progress: Progress, name: str) -> Iterator[None]:
+def timed(progress: TrainingProgress, name: str) -> Iterator[None]:
     """Add the block's seconds to a field."""
     start = time.perf_counter()
     try:

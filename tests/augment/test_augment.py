@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.augment import Augmentation, Surroundings, augmented
+from harness.augment import Augmentation, AugmentationContext, augmented
 from harness.augment.noise import NEIGHBOURS, typo
 from harness.config.instantiate import build
 from harness.data.dataset import Split
 from harness.errors import HarnessError
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from harness.runs.execute import execute
 from tests.helpers.small_dataset import ROOT, record, spec
 from tests.helpers.small_dataset import short_config as config
@@ -43,7 +43,7 @@ def rows(texts: list[str], pairs: list[str] | None = None) -> Split:
     return Split("train", texts, pairs, labels, np.arange(100, 100 + len(texts), dtype=np.int64))
 
 
-def around(tmp_path: Path) -> Surroundings:
+def around(tmp_path: Path) -> AugmentationContext:
     """Words are alike that begin alike."""
 
     def embed(words: list[str]) -> Any:
@@ -52,7 +52,7 @@ def around(tmp_path: Path) -> Surroundings:
             vectors[row, (ord(word[0]) - 97) * 26 % 676] = 1.0
         return vectors
 
-    return Surroundings(embed, "cpu", tmp_path, lambda line: None, lambda seconds: None)
+    return AugmentationContext(embed, "cpu", tmp_path, lambda line: None, lambda seconds: None)
 
 
 def made(name: str, tmp_path: Path, split: Split, seed: int = 0, **changes: Any) -> Split:
@@ -157,7 +157,7 @@ def test_a_run_trains_on_the_copies_and_is_judged_without(method: str, tmp_path:
     composed = config(tmp_path, cache, method, train__epochs=1)
     composed["augment"] = {"noise": node("noise"), "eda": node("eda")}
     planned = spec(composed, tmp_path / "one", phase="confirm")
-    execute(Pack((planned, spec(composed, tmp_path / "again", phase="confirm"))))
+    execute(RunBatch((planned, spec(composed, tmp_path / "again", phase="confirm"))))
     found, again = record(planned), record(spec(composed, tmp_path / "again", phase="confirm"))
     assert found.status == "ok", found.error
     counts = {name: facts["copies"] for name, facts in found.data["augmented"].items()}
@@ -181,12 +181,12 @@ def test_a_method_that_reads_no_rows_has_no_copies(tmp_path: Path, cache: Path) 
 
 def test_copies_of_a_fold_come_from_its_own_rows(tmp_path: Path, cache: Path) -> None:
     """What a fold holds out is neither augmented nor the origin of a copy that it trains on."""
-    from harness.runs.context import Experiment, Result
+    from harness.runs.context import RunContext, RunResult
 
     composed = config(tmp_path, cache, "linear_probe", {"validation": "kfold", "folds": 2, "validation_path": None})
     composed["augment"] = {"noise": node("noise")}
     planned = spec(composed, tmp_path / "run", phase="tune")
-    loaded = Experiment.load(planned, Result(), lambda line: None, lambda: None, lambda: False)
+    loaded = RunContext.load(planned, RunResult(), lambda line: None, lambda: None, lambda: False)
     assert len(loaded.data.folds) == 2
     for training, held_out in loaded.data.folds:
         assert len(training) > 15 and held_out.augmentation == ""

@@ -27,7 +27,7 @@ from typing import Any
 
 from harness.config.schema import TuneConfig
 from harness.records.files import read_jsonl, write_json
-from harness.search.asha import Ladder, Standing
+from harness.search.asha import PromotionRule, TrialStanding
 from harness.search.rungs import halving
 from tests.benchmarks.banking import TOKENS, Files, write_files
 from tests.benchmarks.harness_vs_stock import Benchmark, Measurement, hardware, splits
@@ -125,8 +125,8 @@ def replay(curves: Sequence[Curve], workers: int, factor: int = TuneConfig.reduc
         workers: runs at once; each takes as long as it has steps.
         factor: `tune.reduction_factor`.
     """
-    ladder = Ladder(halving(1, factor, EPOCHS), factor, maximize=True)
-    trials: list[Standing] = []
+    ladder = PromotionRule(halving(1, factor, EPOCHS), factor, maximize=True)
+    trials: list[TrialStanding] = []
     under_way: list[tuple[float, int]] = []  # when it ends, and which trial
     now, steps = 0.0, 0
     while True:
@@ -147,11 +147,11 @@ def replay(curves: Sequence[Curve], workers: int, factor: int = TuneConfig.reduc
         )
 
 
-def _next(ladder: Ladder, trials: list[Standing], total: int) -> int | None:
+def _next(ladder: PromotionRule, trials: list[TrialStanding], total: int) -> int | None:
     """What a free worker does next; the trial's new standing is noted."""
     waiting = ladder.promotable(trials)
     if not waiting and len(trials) < total:
-        trials.append(Standing(len(trials), {}))
+        trials.append(TrialStanding(len(trials), {}))
         return len(trials) - 1
     number = waiting[0] if waiting else None
     if number is None and not any(trial.over for trial in trials):

@@ -21,10 +21,10 @@ from harness.cli.main import main
 from harness.launch.local.pool import LocalLauncher
 from harness.records.files import append_jsonl, atomic, now, write_json
 from harness.records.record import Record
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.search.trials import Trials
 from harness.study import run_study
-from harness.study.cell_scheduler import Contest
+from harness.study.cell_scheduler import CellScheduler
 
 SECONDS = 5.0  # what such a run would have taken
 EPOCHS = 3
@@ -32,7 +32,7 @@ WORKERS = 2
 SLEEP = "BENCHMARK_SLEEP_SECONDS"  # environment variable: how long each run waits, to see what waiting costs
 
 
-def execute(pack: Pack, interrupted: Callable[[], bool]) -> None:
+def execute(pack: RunBatch, interrupted: Callable[[], bool]) -> None:
     """Leave a record of each run."""
     for spec in pack.runs:
         time.sleep(float(os.environ.get(SLEEP, "0")))
@@ -70,9 +70,9 @@ def run(facts: Path) -> None:
     """
     settled: list[tuple[float, float, float]] = []
     sampling = 0.0
-    before_settle, before_sample = Contest.settle, Trials._sample
+    before_settle, before_sample = CellScheduler.settle, Trials._sample
 
-    def settle(contest: Contest, spec: RunSpec, record: Record) -> None:
+    def settle(contest: CellScheduler, spec: RunSpec, record: Record) -> None:
         before_settle(contest, spec, record)
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         kilobytes = int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
@@ -92,7 +92,7 @@ def run(facts: Path) -> None:
     try:
         with (
             patch.object(run_study, "make_launcher", launcher),
-            patch.object(Contest, "settle", settle),
+            patch.object(CellScheduler, "settle", settle),
             patch.object(Trials, "_sample", sample),
         ):
             main()

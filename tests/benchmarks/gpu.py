@@ -27,14 +27,14 @@ from harness.config.instantiate import build
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples
 from harness.data.tokenization import Tokens
-from harness.models import Model
+from harness.models import PretrainedModel
 from harness.models.classifier import Classifier
 from harness.models.cpu_kernels import use_fast_products
 from harness.records.files import write_json
 from harness.system.machine import device_name
-from harness.training.fused import Crew, crews, share
+from harness.training.fused import FusedGroup, crews, share
 from harness.training.loop import advance, gradients
-from harness.training.session import Member
+from harness.training.session import TrainingSession
 
 VOCABULARY, CLASSES = 2000, 20
 WARM_UP, ROUNDS = 3, 7
@@ -119,7 +119,7 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
     backbone = random_backbone(kind, settings | (SMALL if small else {}), device)
     members = [make(case, backbone, seed, device) for seed in range(case.members)]
     units = crews(members)  # several, where memory is short
-    assert all(isinstance(unit, Crew) for unit in units), f"memory leaves some of {case.name} alone: {units}"
+    assert all(isinstance(unit, FusedGroup) for unit in units), f"memory leaves some of {case.name} alone: {units}"
     for member in members:
         member.classifier.train()
     seconds: dict[bool, list[float]] = {True: [], False: []}
@@ -144,7 +144,9 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
     }
 
 
-def round_(members: Sequence[Member], units: Sequence[Crew | Member], device: torch.device) -> float:
+def round_(
+    members: Sequence[TrainingSession], units: Sequence[FusedGroup | TrainingSession], device: torch.device
+) -> float:
     """A step of every member, by these units; its wall seconds."""
     start = time.perf_counter()
     for unit in units:
@@ -155,7 +157,7 @@ def round_(members: Sequence[Member], units: Sequence[Crew | Member], device: to
     if device.type == "cuda":
         torch.cuda.synchronize()
     failures = [member.failure for member in members if member.failure is not None]
-    assert not failures and not any(isinstance(unit, Crew) and unit.broken for unit in units), failures
+    assert not failures and not any(isinstance(unit, FusedGroup) and unit.broken for unit in units), failures
     return time.perf_counter() - start
 
 
@@ -170,7 +172,7 @@ def random_backbone(kind: str, settings: dict[str, Any], device: torch.device) -
     return backbone.eval()
 
 
-def make(case: Case, backbone: nn.Module, seed: int, device: torch.device) -> Member:
+def make(case: Case, backbone: nn.Module, seed: int, device: torch.device) -> TrainingSession:
     """A member of rank 8 on the backbone's own tensors."""
     method = build(
         {
@@ -182,12 +184,12 @@ def make(case: Case, backbone: nn.Module, seed: int, device: torch.device) -> Me
     # Copies of a large backbone would not fit beside each other; modules are copied, tensors are not.
     tensors = {id(tensor): tensor for tensor in (*backbone.parameters(), *backbone.buffers())}
     classifier = Classifier(copy.deepcopy(backbone, tensors), "mean", CLASSES)
-    hooks = method.adapt(classifier, Model(name=case.size, path="unused"), 1000)
+    hooks = method.adapt(classifier, PretrainedModel(name=case.size, path="unused"), 1000)
     draw = np.random.default_rng(seed)
     rows = 4 * case.batch
     ids = draw.integers(5, VOCABULARY, rows * case.tokens).astype(np.int32)
     tokens = Tokens(ids, np.arange(0, len(ids) + 1, case.tokens, dtype=np.int64), None, 0)
-    member = Member(
+    member = TrainingSession(
         classifier=classifier.to(device), hooks=hooks,
         config=TrainConfig(batch_size=case.batch, epochs=1000, precision="bf16" if device.type == "cuda" else "fp32"),
         train=Examples(tokens, draw.integers(0, CLASSES, rows), 0), validation=None, metric=METRICS["accuracy"],

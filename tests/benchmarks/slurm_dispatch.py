@@ -75,10 +75,10 @@ def run(directory: Path, name: str, runs: int, per_job: int) -> dict[str, Any]:
 
 def one(spec: dict[str, Any]) -> None:
     """What one job executes."""
-    from harness.records.run_spec import Pack, RunSpec
+    from harness.records.run_spec import RunBatch, RunSpec
     from harness.runs.execute import execute
 
-    execute(Pack((RunSpec(**spec),)))
+    execute(RunBatch((RunSpec(**spec),)))
 
 
 def stock(directory: Path, study: Path, runs: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.cache.disk_cache import ABANDONED, Cache, use
-from harness.cache.shared_array import Work, on_disk
+from harness.cache.shared_array import ArrayJob, on_disk
 
 SIZE = 4 * 1000 * 10
 
@@ -17,7 +17,7 @@ def put(cache: Cache, name: str, used: float, folder: str = "features") -> Path:
     """An entry of 40 kB that was last used some seconds after the first one."""
     assert cache.make_room(SIZE)
     path = cache.folder(folder) / f"{name}.npy"
-    on_disk(path, Work(np.arange(1001), 10, [np.arange(1000)], lambda rows: np.ones((1000, 10), dtype=np.float32)))
+    on_disk(path, ArrayJob(np.arange(1001), 10, [np.arange(1000)], lambda rows: np.ones((1000, 10), dtype=np.float32)))
     for each in (path, path.with_suffix(".json")):
         os.utime(each, (1e9 + used, 1e9 + used))
     return path

@@ -10,7 +10,7 @@ import pytest
 
 from harness.cache.disk_cache import Cache
 from harness.cache.feature_files import FeatureKey, cached_features
-from harness.cache.shared_array import Rows, Values, Work
+from harness.cache.shared_array import ArrayJob, Rows, Values
 from harness.errors import HarnessError
 
 KEY = FeatureKey("t" * 64, "m" * 64, "mean", "fp32")
@@ -26,7 +26,7 @@ def count(cache: Cache, key: FeatureKey = KEY, rows: int = 5) -> int:
         return VALUES[part]
 
     parts = [np.arange(rows)[::-1][start : start + 2] for start in range(0, rows, 2)]
-    found = cached_features(key, cache, Work(np.arange(rows + 1), 4, parts, compute))
+    found = cached_features(key, cache, ArrayJob(np.arange(rows + 1), 4, parts, compute))
     assert np.array_equal(found.values, VALUES[:rows]) and found.seconds > 0
     return len(computed)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.cache.shared_array import Rows, Values, Work, _Site, in_memory, on_disk, read
+from harness.cache.shared_array import ArrayJob, Rows, Values, _ArrayBuilder, in_memory, on_disk, read
 from harness.errors import HarnessError
 
 LENGTHS = np.random.default_rng(0).integers(1, 6, size=40)
@@ -29,8 +29,8 @@ def blocks(rows: Rows) -> Values:
     return np.concatenate([EXPECTED[OFFSETS[row] : OFFSETS[row + 1]] for row in rows])
 
 
-def work(compute: Callable[[Rows], Values] = blocks) -> Work:
-    return Work(OFFSETS, WIDTH, PARTS, compute)
+def work(compute: Callable[[Rows], Values] = blocks) -> ArrayJob:
+    return ArrayJob(OFFSETS, WIDTH, PARTS, compute)
 
 
 def test_blocks_lie_where_their_rows_are(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def _die_at_the_start(path: Path, alone: multiprocessing.synchronize.Event) -> N
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Site, "_lay_out", die)
+        patch.setattr(_ArrayBuilder, "_lay_out", die)
         on_disk(path, work())
 
 

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from harness.cli import main
 from harness.config.instantiate import build
-from harness.models import Model
+from harness.models import PretrainedModel
 from tests.helpers.small_dataset import ROOT
 
 CONFIGS = sorted(path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml"))
@@ -44,7 +44,7 @@ def test_every_variant_composes_is_named_after_its_file_and_instantiates(path: P
     assert isinstance(node, dict)
     assert node["name"] == name
     built = build(node)
-    if isinstance(built, Model) and "HF_HUB_OFFLINE" in os.environ:
+    if isinstance(built, PretrainedModel) and "HF_HUB_OFFLINE" in os.environ:
         assert built.pooling in ("mean", "cls", "last", "model")
 
 

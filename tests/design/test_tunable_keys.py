@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from harness.config.schema import Config, TrainConfig, TuneConfig
 from harness.config.typed_text import as_typed
 from harness.design.cells import Cell
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import Parameter
 from harness.records.record import Record
 from tests.design.test_cells import plan
@@ -190,7 +190,7 @@ def test_what_a_sweep_would_drop_is_refused(main: Main, place: Path) -> None:
         assert says in refused(main, place, "-m", "method=lora", line)
 
 
-def typed(ready: Ready, space: dict[str, Parameter]) -> Ready:
+def typed(ready: PreparedCell, space: dict[str, Parameter]) -> PreparedCell:
     """The cell with the schema's types of `train`, as a composed one has them."""
     config = OmegaConf.create(ready.cell.config)
     config.train = OmegaConf.structured(TrainConfig)

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.methods.base import ClosedForm, Features, Hooks, Labels, LinearHead
 from harness.methods.bitfit import BitFit
-from harness.models import Model
+from harness.models import PretrainedModel
 from harness.models.classifier import Classifier
 
 HOLD = "hold"
@@ -47,7 +47,7 @@ class Faulty(ClosedForm):
 class Slow(BitFit):
     """Takes its time as long as a file HOLD lies in the current directory, so that a test says when it may end."""
 
-    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         super().adapt(classifier, model, total_steps)
         return Dawdling()
 

@@ -10,7 +10,7 @@ import torch
 
 from harness.features import encoder as warm
 from harness.features import worker_state
-from harness.runs.context import Experiment, Result
+from harness.runs.context import RunContext, RunResult
 from tests.helpers.small_dataset import config, spec
 
 
@@ -18,8 +18,8 @@ def test_copies_are_made_where_they_compute(tmp_path: Path, cache: Path, monkeyp
     """A cold process and one that has computed features give a run the same: backbone and copy are on the device."""
     planned = spec(config(tmp_path, cache), tmp_path / "run")
     planned.paths.directory.mkdir()
-    experiment = Experiment.load(planned, Result(), [].append, lambda: None, lambda: False)
-    monkeypatch.setattr(warm, "WARM", worker_state.Warm())  # the backbone there is moved for good
+    experiment = RunContext.load(planned, RunResult(), [].append, lambda: None, lambda: False)
+    monkeypatch.setattr(warm, "WARM", worker_state.WorkerState())  # the backbone there is moved for good
     elsewhere = torch.device("meta")
     encoder = replace(experiment.encoder, device=elsewhere)
     copied = encoder.classifier().backbone

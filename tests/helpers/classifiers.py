@@ -13,16 +13,16 @@ from torch.nn import functional
 from harness.data.examples import Batch
 from harness.methods import Hooks
 from harness.methods.base import Labels
-from harness.models import Model
+from harness.models import PretrainedModel
 from harness.models.classifier import Classifier
 from tests.helpers.tiny_models import TINY, VOCABULARY
 
 LAYERS = 2
 
 
-def model(pooling: str = "mean") -> Model:
+def model(pooling: str = "mean") -> PretrainedModel:
     """What a method is told of a model."""
-    return Model(name="tiny", path="unused", pooling=pooling)
+    return PretrainedModel(name="tiny", path="unused", pooling=pooling)
 
 
 def classifier(name: str, pooling: str = "mean") -> Classifier:

@@ -12,19 +12,19 @@ from omegaconf import OmegaConf
 
 from harness.config.schema import Config
 from harness.design.cells import Cell
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import Parameter
 from harness.launch import Job, Launcher, Outcome
 from harness.records.files import append_jsonl, read_jsonl
 from harness.records.record import PAUSED
-from harness.records.run_records import Records
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_records import RunRecords
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.search.joint import make_trials
 from harness.search.storage import open_storage
 from harness.study.budget import Budget
-from harness.study.cell_scheduler import Contest
-from harness.study.coordinator import Coordinator, Interrupt
-from harness.study.live_view import Progress
+from harness.study.cell_scheduler import CellScheduler
+from harness.study.coordinator import Coordinator, StopRequests
+from harness.study.live_view import LiveView
 from harness.study.replication import Replication
 
 Score = Callable[[RunSpec], float]
@@ -48,7 +48,7 @@ class MadeUp(Launcher):
         self.together: list[int] = []
         self._ended: list[Outcome] = []
 
-    def submit(self, pack: Pack) -> Job:
+    def submit(self, pack: RunBatch) -> Job:
         self.seen.append(pack.runs)
         self.together.append(pack.together)
         for run in pack.runs:
@@ -77,7 +77,7 @@ def leave(run: RunSpec, score: float) -> None:
     record.write(run.paths.record)
 
 
-def cells(spaces: Mapping[str, dict[str, Parameter]]) -> list[Ready]:
+def cells(spaces: Mapping[str, dict[str, Parameter]]) -> list[PreparedCell]:
     """Cells of one task and model that may share passes, by method the space of each."""
     found = []
     for method, space in spaces.items():
@@ -92,17 +92,19 @@ def cells(spaces: Mapping[str, dict[str, Parameter]]) -> list[Ready]:
         )
         cell = Cell(f"demo.minilm.{method}", "demo", "minilm", method, {}, base, space)
         facts = {"rows": {"train": 32}, "validation": "split"}
-        found.append(Ready(cell, cell.resolve({}), "data", "weights", facts, (), "bert"))
+        found.append(PreparedCell(cell, cell.resolve({}), "data", "weights", facts, (), "bert"))
     return found
 
 
-def contests(ready: Sequence[Ready], config: Config, directory: Path) -> tuple[list[Contest], Records]:
+def contests(ready: Sequence[PreparedCell], config: Config, directory: Path) -> tuple[list[CellScheduler], RunRecords]:
     """Open the study of cells, as a coordinator that begins or resumes it."""
     directory.mkdir(exist_ok=True)
     storage = open_storage(None, directory, pytest.fail)
     trials = make_trials(ready, config.tune, "study", storage, {})
-    records = Records(directory / "runs", pytest.fail)
-    made = [Contest(each, trials[each.cell.id], config, (1,), "study", directory / "runs", records) for each in ready]
+    records = RunRecords(directory / "runs", pytest.fail)
+    made = [
+        CellScheduler(each, trials[each.cell.id], config, (1,), "study", directory / "runs", records) for each in ready
+    ]
     return made, records
 
 
@@ -113,13 +115,17 @@ def unlimited() -> Budget:
 
 
 def coordinate(
-    cells: Sequence[Contest], launcher: Launcher, config: Config, records: Records, budget: Budget | None = None
+    cells: Sequence[CellScheduler],
+    launcher: Launcher,
+    config: Config,
+    records: RunRecords,
+    budget: Budget | None = None,
 ) -> bool:
     """Run contests to their end, or their budget's."""
     say: Any = SimpleNamespace(say=lambda line, style="": None, due=False)
     replication = cast(Replication, SimpleNamespace(advance=lambda: False))
     coordinator = Coordinator(
-        cells, launcher, records, config.launch, False, cast(Progress, say), Interrupt(), budget or unlimited(),
+        cells, launcher, records, config.launch, False, cast(LiveView, say), StopRequests(), budget or unlimited(),
         replication,
     )  # fmt: skip
     return coordinator.run()

@@ -15,7 +15,7 @@ from torch import nn
 
 from harness.config.instantiate import build
 from harness.data.examples import Batch
-from harness.models import Model, ResolvedModel
+from harness.models import PretrainedModel, ResolvedModel
 from harness.models.classifier import load_backbone
 from tests.helpers.small_dataset import ROOT
 
@@ -80,7 +80,7 @@ class Tiny:
         backbone: random weights; tests change copies.
     """
 
-    model: Model
+    model: PretrainedModel
     backbone: nn.Module
 
     def copy(self) -> nn.Module:
@@ -113,5 +113,5 @@ def write(name: str, directory: Path) -> ResolvedModel:
 @cache
 def tiny(name: str, directory: Path) -> Tiny:
     """Write and load a tiny model, once a session."""
-    model: Model = build(yaml.safe_load((ROOT / "conf/model" / f"{name}.yaml").read_text(encoding="utf-8")))
+    model: PretrainedModel = build(yaml.safe_load((ROOT / "conf/model" / f"{name}.yaml").read_text(encoding="utf-8")))
     return Tiny(model, load_backbone(write(name, directory / name), model.pooling, 0))

@@ -20,7 +20,7 @@ from harness.data.examples import Examples
 from harness.data.tokenization import Tokens
 from harness.models.classifier import Classifier
 from harness.training.fused import share
-from harness.training.session import Member
+from harness.training.session import TrainingSession
 from tests.helpers.classifiers import model
 from tests.helpers.small_dataset import ROOT
 from tests.helpers.tiny_models import TINY, VOCABULARY
@@ -64,7 +64,7 @@ def rows(seed: int, count: int, longest: int) -> Examples:
 
 def make(
     setting: Setting, backbone: nn.Module, examples: tuple[Examples, Examples] | None = None, classes: int = CLASSES
-) -> Member:
+) -> TrainingSession:
     """Make a member as a run does: a copy of the backbone, adapted, its frozen tensors shared.
 
     Args:
@@ -84,7 +84,7 @@ def make(
     classifier.reset_head()
     hooks = method.adapt(classifier, model(), 100)
     train, validation = examples or (rows(setting.seed, 40, setting.longest), rows(99, 16, 12))
-    member = Member(
+    member = TrainingSession(
         classifier=classifier.to(next(backbone.parameters()).dtype), hooks=hooks, config=config,
         train=train, validation=validation, metric=METRICS["accuracy"],
         seed=setting.seed, device=CPU, say=lambda line: None,
@@ -95,14 +95,14 @@ def make(
     return member
 
 
-def weights(member: Member) -> dict[str, torch.Tensor]:
+def weights(member: TrainingSession) -> dict[str, torch.Tensor]:
     """Copies of what a member trains."""
     return {name: p.detach().clone() for name, p in member.classifier.trainable().items()}
 
 
-def distance(one: Member, other: Member) -> float:
+def distance(one: TrainingSession, other: TrainingSession) -> float:
     """Largest difference of two members' weights."""
     return max(float((p - weights(other)[name]).abs().max()) for name, p in weights(one).items())
 
 
-Made = Callable[[Sequence[Setting]], list[Member]]
+Made = Callable[[Sequence[Setting]], list[TrainingSession]]

@@ -16,7 +16,7 @@ from harness.launch.devices import divide, visible_gpus
 from harness.launch.inline import InlineLauncher
 from harness.launch.local.pool import LocalLauncher
 from harness.records.record import Record
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.system import resources
 from tests.helpers.small_dataset import config, spec
 from tests.helpers.waits import STILL_SECONDS
@@ -71,7 +71,7 @@ def status(run: RunSpec) -> str:
 def test_a_pack_leaves_a_record_for_each_run(launcher: Launcher, tmp_path: Path, cache: Path) -> None:
     """A run that raises costs itself only; the outcome speaks of the process, the record of the run."""
     runs = tuple(faulty(tmp_path, cache, fault, fault) for fault in ("none", "raise"))
-    job = launcher.submit(Pack(runs))
+    job = launcher.submit(RunBatch(runs))
     ended = outcome(launcher)
     assert ended == Outcome(job, None)
     assert [status(run) for run in runs] == ["ok", "failed"]
@@ -80,9 +80,9 @@ def test_a_pack_leaves_a_record_for_each_run(launcher: Launcher, tmp_path: Path,
 
 def test_a_killed_worker_costs_its_pack_and_is_replaced(pool: LocalLauncher, tmp_path: Path, cache: Path) -> None:
     """Its reason names the signal; the next pack finds a worker."""
-    pool.submit(Pack((faulty(tmp_path, cache, "kill", "a"),)))
+    pool.submit(RunBatch((faulty(tmp_path, cache, "kill", "a"),)))
     well = faulty(tmp_path, cache, "none", "b")
-    pool.submit(Pack((well,)))
+    pool.submit(RunBatch((well,)))
     assert "killed by SIGKILL" in str(outcome(pool).lost)
     assert outcome(pool).lost is None
     assert status(well) == "ok"
@@ -92,7 +92,7 @@ def test_a_hanging_worker_is_killed_after_the_time_limit(
     pool: LocalLauncher, minutes: float, tmp_path: Path, cache: Path
 ) -> None:
     """And the reason names the limit."""
-    pool.submit(Pack((faulty(tmp_path, cache, "hang"),)))
+    pool.submit(RunBatch((faulty(tmp_path, cache, "hang"),)))
     assert f"longer than launch.timeout_min={minutes:g}" in str(outcome(pool).lost)
 
 
@@ -102,7 +102,7 @@ def test_a_pack_is_given_time_as_long_as_its_runs_write_something(minutes: float
     try:
         runs = tuple(faulty(tmp_path, cache, fault, fault) for fault in ("none", "hang", "raise"))
         began = time.monotonic()
-        pool.submit(Pack(runs))
+        pool.submit(RunBatch(runs))
         lost = str(outcome(pool).lost)
         assert "No run of its pack wrote" in lost and f"launch.timeout_min={minutes:g}" in lost
         written = max(run.paths.record.stat().st_mtime for run in runs if run.paths.record.exists())
@@ -114,7 +114,7 @@ def test_a_pack_is_given_time_as_long_as_its_runs_write_something(minutes: float
 
 def test_a_worker_killed_while_idle_is_replaced_unnoticed(pool: LocalLauncher, tmp_path: Path, cache: Path) -> None:
     """Nothing was lost, so nothing is reported."""
-    pool.submit(Pack((faulty(tmp_path, cache, "none", "a"),)))
+    pool.submit(RunBatch((faulty(tmp_path, cache, "none", "a"),)))
     assert outcome(pool).lost is None
     victim = pool._workers[0].process
     assert victim.pid is not None
@@ -122,7 +122,7 @@ def test_a_worker_killed_while_idle_is_replaced_unnoticed(pool: LocalLauncher, t
     victim.join()
     assert pool.wait(1) == []
     run = faulty(tmp_path, cache, "none", "b")
-    pool.submit(Pack((run,)))
+    pool.submit(RunBatch((run,)))
     assert outcome(pool).lost is None
     assert status(run) == "ok"
 

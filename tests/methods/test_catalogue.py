@@ -13,7 +13,7 @@ import yaml
 from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.methods.catalogue import LEFT_OUT, catalogue, evaluate, markdown, symbols
-from harness.models import Model
+from harness.models import PretrainedModel
 from harness.models.classifier import Classifier, load_backbone
 from tests.helpers.small_dataset import ROOT
 
@@ -42,7 +42,7 @@ def test_the_example_of_a_new_method_is_one_file_that_works(tmp_path: Path, cach
     assert found is not None
     (tmp_path / "lora_feedforward.yaml").write_text(found[1], encoding="utf-8")
     [method] = [overlay["method"] for overlay in catalogue(tmp_path).values()]
-    model: Model = build(yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8")))
+    model: PretrainedModel = build(yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8")))
     classifier = Classifier(copy.deepcopy(load_backbone(model.resolve(cache), "mean", 0)), "mean", 2)
     build(method).adapt(classifier, model, 10)
     trained = {name: p.numel() for name, p in classifier.trainable().items() if not name.startswith("head.")}

@@ -17,7 +17,7 @@ from harness.config.schema import TrainConfig
 from harness.data.examples import Batch
 from harness.methods import GradientTrained, Hooks
 from harness.methods.catalogue import catalogue, evaluate, symbols
-from harness.models import Model, ResolvedModel
+from harness.models import PretrainedModel, ResolvedModel
 from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from harness.serving.saved_model import describe, load_classifier, read_description, save_model
 from harness.training.optimizer import make_optimizer
@@ -40,7 +40,7 @@ TAKES_FROM_THE_BASE = ("pissa", "olora")
 class Base:
     """MiniLM's first blocks, as every test begins with them."""
 
-    model: Model
+    model: PretrainedModel
     resolved: ResolvedModel
     tokenizer: Any
     backbone: nn.Module
@@ -63,7 +63,7 @@ class Trained:
     trainable: set[str]
 
 
-def load(model: Model, cache: Path) -> Base:
+def load(model: PretrainedModel, cache: Path) -> Base:
     """Load a model and its tokenizer."""
     torch.set_num_threads(1)
     resolved = model.resolve(cache)
@@ -73,7 +73,7 @@ def load(model: Model, cache: Path) -> Base:
 @pytest.fixture(scope="module")
 def base(cache: Path) -> Base:
     """MiniLM's first blocks; tests change copies."""
-    return load(Model(name="minilm", path=str(shorten())), cache)
+    return load(PretrainedModel(name="minilm", path=str(shorten())), cache)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from harness.config.schema import TrainConfig
 from harness.errors import HarnessError
 from harness.methods import ClosedForm, GradientTrained
 from harness.methods.closed_form.linear_probe import logistic_regression
-from harness.models import Model, ResolvedModel
+from harness.models import PretrainedModel, ResolvedModel
 from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from harness.models.heads import SCALE
 from harness.runs.closed_form import head_module
@@ -36,14 +36,14 @@ TEXTS = ["my card is lost", "where is my refund", "the parcel is late", "i forgo
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
+def model() -> PretrainedModel:
     """MiniLM's configuration."""
-    found: Model = build(yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8")))
+    found: PretrainedModel = build(yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8")))
     return found
 
 
 @pytest.fixture(scope="module")
-def resolved(model: Model, cache: Path) -> ResolvedModel:
+def resolved(model: PretrainedModel, cache: Path) -> ResolvedModel:
     """MiniLM's files."""
     torch.set_num_threads(1)
     return model.resolve(cache)
@@ -118,7 +118,7 @@ def test_binary_logistic_regression_has_two_rows() -> None:
     np.testing.assert_allclose(functional.softmax(logits, dim=1).numpy(), expected, atol=1e-5)
 
 
-def test_what_each_trains(model: Model, backbone: nn.Module) -> None:
+def test_what_each_trains(model: PretrainedModel, backbone: nn.Module) -> None:
     """BitFit trains biases; LoRA, IA3 and AdaLoRA their adapters; full everything. The head always trains."""
     names = {}
     for name in ("bitfit", "lora", "ia3", "adalora", "full"):
@@ -133,7 +133,7 @@ def test_what_each_trains(model: Model, backbone: nn.Module) -> None:
 
 
 def test_adalora_cuts_ranks_and_saves_those_in_use(
-    model: Model, backbone: nn.Module, inputs: dict[str, torch.Tensor], tmp_path: Path
+    model: PretrainedModel, backbone: nn.Module, inputs: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     """Over the run AdaLoRA's ranks fall to the target, and what it saves holds no more than those."""
     from peft import PeftModel
@@ -167,7 +167,7 @@ def test_adalora_cuts_ranks_and_saves_those_in_use(
         )
 
 
-def test_settings_that_cannot_work_are_told(model: Model, backbone: nn.Module) -> None:
+def test_settings_that_cannot_work_are_told(model: PretrainedModel, backbone: nn.Module) -> None:
     """Impossible AdaLoRA settings, too few steps, a rate of zero and a backbone without biases have messages."""
     node = copy.deepcopy(METHODS["adalora"])
     node["config"]["target_r"] = 12
@@ -184,7 +184,7 @@ def test_settings_that_cannot_work_are_told(model: Model, backbone: nn.Module) -
         build(METHODS["bitfit"]).adapt(Classifier(without, "mean", 2), model, 10)
 
 
-def test_model_names_layers_where_peft_knows_none(model: Model, backbone: nn.Module) -> None:
+def test_model_names_layers_where_peft_knows_none(model: PretrainedModel, backbone: nn.Module) -> None:
     """A model's `target_modules` apply where the method leaves them open, and not where it names its own."""
     open_, named = copy.deepcopy(METHODS["lora"]), copy.deepcopy(METHODS["lora"])
     named["config"]["target_modules"] = ["key"]

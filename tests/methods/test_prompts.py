@@ -16,7 +16,7 @@ from harness.config.instantiate import build
 from harness.data.examples import Batch
 from harness.errors import HarnessError
 from harness.methods.catalogue import catalogue
-from harness.models import Model
+from harness.models import PretrainedModel
 from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from tests.helpers.small_dataset import ROOT
 from tests.training.test_loop import member
@@ -26,15 +26,15 @@ PROMPTS = [name for name, each in OVERLAYS.items() if "num_virtual_tokens" in (e
 
 
 @pytest.fixture(scope="module")
-def base(cache: Path) -> tuple[Model, nn.Module, Any]:
+def base(cache: Path) -> tuple[PretrainedModel, nn.Module, Any]:
     """MiniLM and its tokenizer; tests change copies."""
     torch.set_num_threads(1)
-    model: Model = build(yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8")))
+    model: PretrainedModel = build(yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8")))
     resolved = model.resolve(cache)
     return model, load_backbone(resolved, "mean", 0), load_tokenizer(resolved)
 
 
-def prompted(name: str, base: tuple[Model, nn.Module, Any], pooling: str = "mean") -> Classifier:
+def prompted(name: str, base: tuple[PretrainedModel, nn.Module, Any], pooling: str = "mean") -> Classifier:
     """A prompt method on a copy of MiniLM, in eval mode."""
     torch.manual_seed(0)
     model, backbone, _ = base
@@ -43,7 +43,7 @@ def prompted(name: str, base: tuple[Model, nn.Module, Any], pooling: str = "mean
     return classifier.eval()
 
 
-def encode(base: tuple[Model, nn.Module, Any], *texts: str) -> Batch:
+def encode(base: tuple[PretrainedModel, nn.Module, Any], *texts: str) -> Batch:
     """Inputs of some texts, padded to the longest."""
     encoded = base[2](list(texts), padding=True, return_tensors="pt")
     return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
@@ -51,7 +51,7 @@ def encode(base: tuple[Model, nn.Module, Any], *texts: str) -> Batch:
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
 @pytest.mark.parametrize("name", PROMPTS)
-def test_padding_changes_nothing(name: str, pooling: str, base: tuple[Model, nn.Module, Any]) -> None:
+def test_padding_changes_nothing(name: str, pooling: str, base: tuple[PretrainedModel, nn.Module, Any]) -> None:
     """A text has the same vector alone and beside a longer one."""
     classifier = prompted(name, base, pooling)
     short, long = "my card is lost", "where is the refund that was promised to me two weeks ago"
@@ -61,7 +61,7 @@ def test_padding_changes_nothing(name: str, pooling: str, base: tuple[Model, nn.
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-4)
 
 
-def test_virtual_tokens_are_read_and_not_pooled(base: tuple[Model, nn.Module, Any]) -> None:
+def test_virtual_tokens_are_read_and_not_pooled(base: tuple[PretrainedModel, nn.Module, Any]) -> None:
     """The vector is the mean over the text's tokens, of a backbone that has read the prompt before them."""
     classifier = prompted("prompt_tuning", base)
     batch = encode(base, "my card is lost")

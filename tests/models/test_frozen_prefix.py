@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from harness.data.examples import STATES, Examples
 from harness.data.tokenization import Tokens
-from harness.features.worker_state import WARM
+from harness.features.worker_state import WORKER_STATE
 from harness.methods.last_layers import LastLayers
 from harness.records.files import write_json
 from harness.records.record import Record
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from harness.runs.execute import execute
 from harness.status.discovery import read_json
 from tests.helpers import classifiers
@@ -32,7 +32,7 @@ PARTS = sorted(set(TINY) - WHOLE)
 def _fresh() -> None:
     """One thread, and nothing that other tests of this process left warm."""
     torch.set_num_threads(1)
-    WARM.states.values.clear()
+    WORKER_STATE.states.values.clear()
 
 
 def adapted(kind: str, pooling: str = "mean") -> Any:
@@ -91,7 +91,7 @@ def run(directory: Path, name: str, **changes: Any) -> Record:
     """One confirmation of last_layers on real weights."""
     composed = config(directory, directory / "cache", "last_layers", **changes)
     planned = spec(composed, directory / name, phase="confirm")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     return record(planned)
 
 
@@ -101,7 +101,7 @@ def test_runs_share_states_and_do_not_depend_on_them(tmp_path: Path) -> None:
     files = sorted((tmp_path / "cache/states").glob("*.npy"))
     assert len(files) == 3 and cold.status == "ok"
     written = [file.stat().st_mtime_ns for file in files]
-    WARM.states.values.clear()
+    WORKER_STATE.states.values.clear()
     notes = [file.with_suffix(".json") for file in files]
     for note in notes:
         write_json(note, read_json(note) | {"seconds": 1000.0})
@@ -111,7 +111,7 @@ def test_runs_share_states_and_do_not_depend_on_them(tmp_path: Path) -> None:
     # Each run is charged for the states, whoever computed them: once to train, and once to judge either split.
     assert 1000 < warm.cost["train_seconds"] < 1100 and 2000 < warm.cost["evaluate_seconds"] < 2100
     assert warm.cost["total_seconds"] < 1000
-    WARM.states.values.clear()
+    WORKER_STATE.states.values.clear()
     without = run(tmp_path, "without", cache_gb=0)
     assert without.signature == cold.signature
     for split in ("val", "test"):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness.errors import HarnessError
-from harness.models import Model, ResolvedModel
+from harness.models import PretrainedModel, ResolvedModel
 from harness.models.architecture_check import examined
 from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from harness.models.input_limits import check_ids, longest_input
@@ -104,13 +104,13 @@ def test_tokens_without_embeddings(tmp_path: Path) -> None:
     """Added tokens and those that every text gets are told before a study; special ones of other uses by texts."""
     bert = own_model.write(tmp_path / "bert")
 
-    def made(name: str, **added: Any) -> tuple[Model, ResolvedModel]:
+    def made(name: str, **added: Any) -> tuple[PretrainedModel, ResolvedModel]:
         directory = own_model.copy(bert, tmp_path / name)
         tokenizer = own_model.tokenizer()
         tokenizer.add_tokens(added.pop("words", []))
         tokenizer.add_special_tokens(added)
         tokenizer.save_pretrained(str(directory))
-        model = Model(name="mine", path=str(directory))
+        model = PretrainedModel(name="mine", path=str(directory))
         return model, model.resolve(tmp_path)
 
     cases: dict[str, dict[str, Any]] = {"words": {"words": ["new", "newer"]}, "pad": {"pad_token": "<pad>"}}

@@ -11,7 +11,7 @@ import torch
 from transformers import BertModel
 
 from harness.errors import HarnessError
-from harness.models import Model
+from harness.models import PretrainedModel
 from harness.models.pretrained import quoted
 from tests.helpers import own_model
 
@@ -42,7 +42,7 @@ def shards(directory: Path) -> list[Path]:
 def refused(directory: Path | str) -> str:
     """What resolving a path says."""
     with pytest.raises(HarnessError) as raised:
-        Model(name="mine", path=str(directory)).resolve(Path(directory).parent)
+        PretrainedModel(name="mine", path=str(directory)).resolve(Path(directory).parent)
     return str(raised.value)
 
 
@@ -93,13 +93,13 @@ def test_spoilt_files(spoil: Callable[[Path], object], message: str, whole: Path
     directory = own_model.copy(whole, tmp_path / "model")
     spoil(directory)
     with pytest.raises(HarnessError, match=message) as raised:
-        Model(name="mine", path=str(directory)).resolve(tmp_path)
+        PretrainedModel(name="mine", path=str(directory)).resolve(tmp_path)
     assert len(raised.value.problems) == 1
 
 
 def test_shards(sharded: Path, tmp_path: Path) -> None:
     """Every file that the index names has to be there, and whole."""
-    assert Model(name="mine", path=str(sharded)).resolve(tmp_path).path == sharded
+    assert PretrainedModel(name="mine", path=str(sharded)).resolve(tmp_path).path == sharded
     lacks = own_model.copy(sharded, tmp_path / "lacks")
     shards(lacks)[1].unlink()
     assert f"it lacks 1: {shards(sharded)[1].name}" in refused(lacks)
@@ -122,7 +122,7 @@ def test_other_places(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(whole.parent))
     (whole.parent / "link").symlink_to(whole)
     digests = {
-        Model(name="mine", path=path).resolve(tmp_path).digest
+        PretrainedModel(name="mine", path=path).resolve(tmp_path).digest
         for path in ("bert", "bert/", "./bert", "~/bert", str(whole), "link", "../" + whole.parent.name + "/bert")
     }
     assert len(digests) == 1
@@ -158,7 +158,7 @@ def test_cached_snapshot_that_is_not_whole(sharded: Path, tmp_path: Path, monkey
     snapshot = own_model.copy(sharded, repository / "snapshots" / ("0" * 40))
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40)
-    model = Model(name="mine", hub="a/b")
+    model = PretrainedModel(name="mine", hub="a/b")
     assert model.resolve(tmp_path).path == snapshot
     (lost := shards(snapshot)[1]).unlink()
     with pytest.raises(HarnessError, match=rf"a/b in the local cache cannot be used: .*it lacks 1: {lost.name}"):
@@ -178,7 +178,7 @@ def test_pins_belong_to_their_source(change: dict[str, str | None], message: str
     """Digests and a package that were pinned for one repository never stand for another, whatever is within reach."""
     pinned = {"hub": "good/repo", "revision": "0123", "digests_of": "good/repo@0123", "bundled": "json"}
     with pytest.raises(HarnessError, match=message):
-        Model(name="pinned", digests={"config.json": "0" * 64}, **pinned | change).resolve(tmp_path)  # type: ignore[arg-type]  # all are text
+        PretrainedModel(name="pinned", digests={"config.json": "0" * 64}, **pinned | change).resolve(tmp_path)  # type: ignore[arg-type]  # all are text
 
 
 def test_quoted() -> None:

@@ -18,7 +18,7 @@ from torch import nn
 
 from harness.config.instantiate import build
 from harness.errors import HarnessError
-from harness.models import Model, ResolvedModel
+from harness.models import PretrainedModel, ResolvedModel
 from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from harness.models.input_limits import longest_input
 from harness.models.pooling import pool
@@ -63,7 +63,7 @@ def test_a_model_of_ones_own(tmp_path: Path) -> None:
     directory = build(MINILM).resolve(tmp_path).path
     own = yaml.safe_load((ROOT / "conf/model/own.yaml").read_text(encoding="utf-8"))
     assert build(own | {"path": str(directory), "name": "mine"}).resolve(tmp_path).path == directory
-    without = Model(**_fields(hub=None, bundled=None, digests=None, path=str(directory)))
+    without = PretrainedModel(**_fields(hub=None, bundled=None, digests=None, path=str(directory)))
     assert without.resolve(tmp_path).path == directory
 
 
@@ -80,15 +80,15 @@ def test_resolving_imports_no_torch(tmp_path: Path) -> None:
 def test_digest_is_the_same_from_every_source(resolved: ResolvedModel, tmp_path: Path) -> None:
     """A copy of the same files has the package's digest; with changed weights it is another model, by name, too."""
     shutil.copytree(resolved.path, tmp_path / "copy")
-    copied = Model(**_fields(path=str(tmp_path / "copy"))).resolve(tmp_path)
+    copied = PretrainedModel(**_fields(path=str(tmp_path / "copy"))).resolve(tmp_path)
     assert copied.digest == resolved.digest and copied.source.startswith("path")
     with (tmp_path / "copy" / "model.safetensors").open("r+b") as file:
         file.seek(-4, 2)
         file.write(b"\0\1\2\3")
     with pytest.raises(HarnessError, match=r"not the model that model=minilm names: model\.safetensors has sha256"):
-        Model(**_fields(path=str(tmp_path / "copy"))).resolve(tmp_path)
-    other = Model(name="mine", path=str(tmp_path / "copy")).resolve(tmp_path)
-    assert other.digest != Model(name="mine", path=str(resolved.path)).resolve(tmp_path).digest
+        PretrainedModel(**_fields(path=str(tmp_path / "copy"))).resolve(tmp_path)
+    other = PretrainedModel(name="mine", path=str(tmp_path / "copy")).resolve(tmp_path)
+    assert other.digest != PretrainedModel(name="mine", path=str(resolved.path)).resolve(tmp_path).digest
 
 
 def test_local_cache_comes_before_the_package(
@@ -109,18 +109,18 @@ def test_local_cache_comes_before_the_package(
 
 def test_package_with_other_files_is_refused(tmp_path: Path) -> None:
     """The package is used only if every digest matches; without known digests it is not used at all."""
-    wrong = Model(**_fields(hub=None, digests=MINILM["digests"] | {"config.json": "0" * 64}))
+    wrong = PretrainedModel(**_fields(hub=None, digests=MINILM["digests"] | {"config.json": "0" * 64}))
     with pytest.raises(HarnessError, match=r"is not the model that model=minilm names: config.json has sha256"):
         wrong.resolve(tmp_path)
     with pytest.raises(HarnessError, match=r"needs model.digests"):
-        Model(**_fields(hub=None, digests={})).resolve(tmp_path)
+        PretrainedModel(**_fields(hub=None, digests={})).resolve(tmp_path)
 
 
 def test_model_out_of_reach_names_the_ways_to_get_it(tmp_path: Path) -> None:
     """Without cache, hub and package the error names three ways, within seconds."""
     start = time.monotonic()
     with pytest.raises(HarnessError) as raised:
-        Model(
+        PretrainedModel(
             **_fields(bundled="package_that_is_not_there", hub="someone/model-that-is-not-there", digests_of=None)
         ).resolve(tmp_path)
     assert time.monotonic() - start < 6
@@ -161,13 +161,13 @@ def test_path_that_is_not_a_model(files: list[str] | None, message: str, tmp_pat
         for name in files:
             (directory / name).write_text("{}")
     with pytest.raises(HarnessError, match=message):
-        Model(name="mine", path=str(directory)).resolve(tmp_path)
+        PretrainedModel(name="mine", path=str(directory)).resolve(tmp_path)
 
 
 def test_wrong_fields_are_told_together() -> None:
     """An unknown pooling, a length of 0 and no source are three messages of one error."""
     with pytest.raises(HarnessError) as raised:
-        Model(name="mine", pooling="men", max_tokens=0)
+        PretrainedModel(name="mine", pooling="men", max_tokens=0)
     assert len(raised.value.problems) == 3 and "Did you mean mean" in raised.value.problems[0]
 
 
@@ -246,7 +246,7 @@ def test_longest_input(resolved: ResolvedModel, backbone: nn.Module) -> None:
 )
 def test_quantised_base_carries_an_adapter(kind: str, resolved: ResolvedModel, tmp_path: Path) -> None:
     """Few bits keep the vectors, LoRA trains on them, and the digest is another one."""
-    model = Model(**_fields(quantise=kind))
+    model = PretrainedModel(**_fields(quantise=kind))
     few = model.resolve(tmp_path)
     assert few.digest != resolved.digest
     inputs = batch(resolved, ["where is my card?", "a refund"])
@@ -264,7 +264,7 @@ def test_quantised_base_carries_an_adapter(kind: str, resolved: ResolvedModel, t
 
 def test_quantised_base_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method that changes weights is refused, and so is everything where the library is missing."""
-    model = Model(**_fields(quantise="4bit"))
+    model = PretrainedModel(**_fields(quantise="4bit"))
     for name in ("full", "pissa", "setfit"):
         with pytest.raises(HarnessError, match=f"method={name} cannot train"):
             model.check_method(yaml.safe_load((ROOT / f"conf/method/{name}.yaml").read_text("utf-8"))["method"])
@@ -275,7 +275,7 @@ def test_quantised_base_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(HarnessError, match="needs bitsandbytes"):
         model.resolve(tmp_path)
     with pytest.raises(HarnessError, match=r"model\.quantise cannot be 3bit"):
-        Model(**_fields(quantise="3bit"))
+        PretrainedModel(**_fields(quantise="3bit"))
 
 
 def _fields(**changes: Any) -> dict[str, Any]:

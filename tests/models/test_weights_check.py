@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness.models import Model, ResolvedModel
+from harness.models import PretrainedModel, ResolvedModel
 from harness.models.architecture_check import examined
 from harness.models.classifier import Classifier, load_backbone
 from tests.helpers import own_model as own
@@ -25,9 +25,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own.write(tmp_path_factory.mktemp("own") / "bert")
 
 
-def resolve(directory: Path, **fields: Any) -> tuple[Model, ResolvedModel]:
+def resolve(directory: Path, **fields: Any) -> tuple[PretrainedModel, ResolvedModel]:
     """A model, resolved."""
-    model = Model(name="mine", path=str(directory), **fields)
+    model = PretrainedModel(name="mine", path=str(directory), **fields)
     return model, model.resolve(directory.parent)
 
 

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.design.prepared_cell import Ready
-from harness.planning.capacity import Place
-from harness.planning.estimate import Cost, Work, from_rates, replay
+from harness.design.prepared_cell import PreparedCell
+from harness.planning.capacity import ComputeTarget
+from harness.planning.estimate import Cost, Workload, from_rates, replay
 from harness.planning.from_history import from_records
 from harness.runs.calibration import Rates
 from tests.study.test_survival import Study
 
-HERE = Place("cpu", "cpu of the test", 1)
+HERE = ComputeTarget("cpu", "cpu of the test", 1)
 
 
-def ready(method: str = "lora", **facts: Any) -> Ready:
+def ready(method: str = "lora", **facts: Any) -> PreparedCell:
     base = {
         "task": {"name": "t", "max_length": 64, "folds": 5},
         "model": {"name": "m"},
@@ -30,11 +30,11 @@ def ready(method: str = "lora", **facts: Any) -> Ready:
     }
     cell = SimpleNamespace(id=f"t.m.{method}", task="t", model="m", method=method, space={"train.lr": None})
     rows = {"rows": {"train": 100, "validation": 50, "test": 200}, "classes": 4}
-    return Ready(cell, base, "data", "weights", rows | facts, ())  # type: ignore[arg-type]
+    return PreparedCell(cell, base, "data", "weights", rows | facts, ())  # type: ignore[arg-type]
 
 
-def work(trials: int, seeds: int, method: str = "lora", **cost: Any) -> Work:
-    return Work(ready(method), Cost(**({"tune": 10.0, "confirm": 20.0} | cost)), trials, seeds)
+def work(trials: int, seeds: int, method: str = "lora", **cost: Any) -> Workload:
+    return Workload(ready(method), Cost(**({"tune": 10.0, "confirm": 20.0} | cost)), trials, seeds)
 
 
 def test_one_worker_takes_the_sum() -> None:
@@ -76,7 +76,7 @@ def test_parts_add_up_to_runs() -> None:
     assert folds.tune == pytest.approx(5 * (0.5 + 3 * (80 * 0.01 + 20 * 0.002)), abs=0.2)
 
 
-def write(runs_dir: Path, each: Ready, phase: str, number: int, rows: int = 100, **changes: Any) -> None:
+def write(runs_dir: Path, each: PreparedCell, phase: str, number: int, rows: int = 100, **changes: Any) -> None:
     directory = runs_dir / "before" / "runs" / each.cell.id / f"{phase}{number}"
     directory.mkdir(parents=True)
     train = 3.0 * rows / 100
@@ -131,9 +131,10 @@ def test_earlier_runs_with_more_rows_are_put_in_proportion(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "place", [Place("cuda", "cpu of the test", 1), Place("cpu", "other", 1), Place("cpu", None, 4)]
+    "place",
+    [ComputeTarget("cuda", "cpu of the test", 1), ComputeTarget("cpu", "other", 1), ComputeTarget("cpu", None, 4)],
 )
-def test_runs_of_another_kind_of_machine_say_nothing(tmp_path: Path, place: Place) -> None:
+def test_runs_of_another_kind_of_machine_say_nothing(tmp_path: Path, place: ComputeTarget) -> None:
     each = ready()
     for phase in ("tune", "confirm"):
         for number in (1, 2):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.records.record import Record
-from harness.records.run_records import Records, close_unfinished
+from harness.records.run_records import RunRecords, close_unfinished
 from harness.records.run_spec import RunPaths
-from harness.records.run_totals import Tally
+from harness.records.run_totals import RunTotals
 
 
 def record(status: str = "ok", phase: str = "tune", cell: str = "a", **cost: float | None) -> Record:
@@ -20,7 +20,7 @@ def record(status: str = "ok", phase: str = "tune", cell: str = "a", **cost: flo
 
 def test_lengths_are_of_runs_that_ended_less_what_each_paid_once() -> None:
     """A worker's first run loads what later ones find; a failed run says nothing of how long a good one takes."""
-    tally = Tally()
+    tally = RunTotals()
     tally.add(record(total_seconds=60.0, data_seconds=30.0, model_seconds=25.0))
     tally.add(record(total_seconds=8.0, data_seconds=1.0, model_seconds=2.0))
     tally.add(record("failed", total_seconds=100.0))
@@ -35,7 +35,7 @@ def test_lengths_are_of_runs_that_ended_less_what_each_paid_once() -> None:
 
 def test_trials_that_wait_are_a_part_of_a_trial() -> None:
     """Those that came to their end say how long a whole one is."""
-    tally = Tally()
+    tally = RunTotals()
     tally.add(record("running", total_seconds=6.0, paused_at=3))
     tally.add(record("pruned", total_seconds=2.0, paused_at=1))
     tally.add(record("running", total_seconds=50.0))
@@ -47,7 +47,7 @@ def test_trials_that_wait_are_a_part_of_a_trial() -> None:
 
 def test_a_run_is_paid_for_by_its_accelerator_or_by_its_cores() -> None:
     """Never by both."""
-    tally = Tally()
+    tally = RunTotals()
     tally.add(record(accelerator_seconds=5.0, core_seconds=20.0))
     tally.add(record(accelerator_seconds=None, core_seconds=3.0))
     assert (tally.accelerator_seconds, tally.core_seconds) == (5.0, 3.0)
@@ -57,7 +57,7 @@ def test_a_record_that_is_read_again_counts_once(tmp_path: Path) -> None:
     """What a study adds up to is what adding up its present records gives."""
     paths = RunPaths(tmp_path / "a" / "trial0000")
     record("running", total_seconds=2.0).write(paths.record)
-    records = Records(tmp_path, pytest.fail)
+    records = RunRecords(tmp_path, pytest.fail)
     assert records.tally.statuses["running"] == 1
     record("ok", total_seconds=7.0, peak_memory_mb=900.0).write(paths.record)
     records.refresh(paths)
@@ -71,7 +71,7 @@ def test_a_finished_record_is_kept_without_what_no_coordinator_reads(tmp_path: P
         written = record(status, total_seconds=1.0)
         written.data, written.provenance = {"rows": 3}, {"torch": "2"}
         written.write(tmp_path / "a" / status / "record.json")
-    kept = {each.status: each for each in Records(tmp_path, pytest.fail).all()}
+    kept = {each.status: each for each in RunRecords(tmp_path, pytest.fail).all()}
     assert kept["ok"].data == kept["ok"].provenance == {}
     assert kept["running"].provenance == {"torch": "2"}
 
@@ -79,7 +79,7 @@ def test_a_finished_record_is_kept_without_what_no_coordinator_reads(tmp_path: P
 def test_a_run_that_nothing_needs_any_more_counts_as_pruned_only(tmp_path: Path) -> None:
     """Closing what was left open leaves the sums of its present record."""
     record("running", total_seconds=2.0).write(tmp_path / "a" / "trial0000" / "record.json")
-    records = Records(tmp_path, pytest.fail)
+    records = RunRecords(tmp_path, pytest.fail)
     close_unfinished(records, "a", "Not needed any more.")
     assert +records.tally.statuses == {"pruned": 1}
     assert records.tally.lengths("a", "tune").runs == 1

@@ -24,9 +24,9 @@ from harness.cli import main
 from harness.config.instantiate import build
 from harness.config.schema import Config, TuneConfig
 from harness.design import study_file
-from harness.design.cells import Asked, compose
-from harness.design.prepared_cell import Ready
-from harness.records.signature import OFF, OPERATIONAL, digest, signature, without
+from harness.design.cells import StudyRequest, compose
+from harness.design.prepared_cell import PreparedCell
+from harness.records.signature import DEFAULTS_OF_LATER_KEYS, OPERATIONAL, digest, signature, without
 from harness.report.reading.study import flat
 from tests.helpers.small_dataset import ROOT, write_rows
 
@@ -57,7 +57,7 @@ COMMANDS = (
 )
 
 
-def composed(command: str) -> Asked:
+def composed(command: str) -> StudyRequest:
     """The cells of `python -m harness -m <command>`."""
     main._register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -71,7 +71,7 @@ def composed(command: str) -> Asked:
 def observed(command: str) -> dict[str, Any]:
     """What a command is known by: the study's default name, and a cell's signatures and question."""
     asked = composed(command)
-    cells = [Ready(cell, cell.resolve({}), "fingerprint", "digest", {}, ()) for cell in asked.cells]
+    cells = [PreparedCell(cell, cell.resolve({}), "fingerprint", "digest", {}, ()) for cell in asked.cells]
     tune = cast(TuneConfig, OmegaConf.to_object(asked.config.tune))
     return {
         "study": study_file.default_name("study", cells, tune),
@@ -121,7 +121,7 @@ def forgotten(before: dict[str, list[str]], now: dict[str, list[str]]) -> list[s
         "where or how runs execute, add it to OPERATIONAL."
         for where, found in now.items()
         for key in found
-        if where in before and key not in before[where] and key not in OFF
+        if where in before and key not in before[where] and key not in DEFAULTS_OF_LATER_KEYS
     ]
 
 
@@ -155,6 +155,8 @@ if __name__ == "__main__":
     found = kept() if GOLDEN.exists() else {"commands": {}}
     with TemporaryDirectory() as scratch:
         found.setdefault("fingerprints", fingerprints(Path(scratch)))
-    found.setdefault("keys", {name: [key for key in each if key not in OFF] for name, each in keys().items()})
+    found.setdefault(
+        "keys", {name: [key for key in each if key not in DEFAULTS_OF_LATER_KEYS] for name, each in keys().items()}
+    )
     found["commands"] = {each: found["commands"].get(each) or observed(each) for each in COMMANDS}
     GOLDEN.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from harness.runs.calibration import ANSWER, execute, measure
 from tests.helpers.small_dataset import short_config as config
 from tests.helpers.small_dataset import spec
@@ -40,7 +40,7 @@ def test_a_method_that_fails_says_why_instead(tmp_path: Path, cache: Path) -> No
     """The plan shows it; nothing is raised into the worker."""
     composed = config(tmp_path, cache, "lora", method__config__target_modules=["nowhere"])
     planned = spec(composed, tmp_path / "there" / "run")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     assert "nowhere" in json.loads((Path(planned.directory) / ANSWER).read_text())["error"]
 
 

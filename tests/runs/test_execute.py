@@ -17,9 +17,9 @@ import torch
 import yaml
 
 from harness.api.metric import evaluate
-from harness.features.worker_state import WARM
+from harness.features.worker_state import WORKER_STATE
 from harness.records.files import read_jsonl
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from harness.runs.execute import execute, explain
 from tests.helpers.small_dataset import config as whole_config
 from tests.helpers.small_dataset import record, spec, write_rows
@@ -41,7 +41,7 @@ def test_single_run_leaves_everything(tmp_path: Path, cache: Path) -> None:
     """A single run leaves configuration, a record with metrics and costs, epochs, predictions, a log and a model."""
     planned = spec(whole_config(tmp_path, cache), tmp_path / "run")
     lines: list[str] = []
-    execute(Pack((planned,)), say=lines.append)
+    execute(RunBatch((planned,)), say=lines.append)
     found, paths = record(planned), planned.paths
     assert found.status == "ok" and found.error is None
     assert found.metrics["test"]["accuracy"] is not None and found.metrics["test"]["accuracy"] > 0.8
@@ -72,7 +72,7 @@ def test_single_run_leaves_everything(tmp_path: Path, cache: Path) -> None:
 def test_tuning_never_sees_the_test_split(tmp_path: Path, cache: Path) -> None:
     """A tuning run has validation metrics, but no test metrics, no predictions and no model."""
     planned = spec(config(tmp_path, cache, "linear_probe"), tmp_path / "run", phase="tune")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     found = record(planned)
     assert found.status == "ok" and found.metrics["val"]["accuracy"] is not None and found.metrics["test"] == {}
     assert not planned.paths.predictions.exists() and not planned.paths.model.exists()
@@ -83,7 +83,7 @@ def test_same_run_twice_is_equal_bit_for_bit(tmp_path: Path, cache: Path) -> Non
     tables = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         planned = spec(config(tmp_path, cache, seed=seed), tmp_path / name)
-        execute(Pack((planned,)))
+        execute(RunBatch((planned,)))
         tables.append((record(planned).metrics, planned.paths.predictions.read_bytes()))
     assert tables[0] == tables[1]
     assert tables[0] != tables[2]
@@ -92,12 +92,12 @@ def test_same_run_twice_is_equal_bit_for_bit(tmp_path: Path, cache: Path) -> Non
 def test_finished_run_is_left_alone(tmp_path: Path, cache: Path) -> None:
     """A run whose record is ok with the same signature is not executed again; another signature is."""
     planned = spec(config(tmp_path, cache, "linear_probe"), tmp_path / "run")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     before = planned.paths.record.stat().st_mtime_ns
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     assert planned.paths.record.stat().st_mtime_ns == before
     other = spec(config(tmp_path, cache, "linear_probe", method__C=1.0), tmp_path / "run")
-    execute(Pack((other,)))
+    execute(RunBatch((other,)))
     assert record(other).signature == other.signature
 
 
@@ -107,7 +107,7 @@ def test_failure_is_a_record_and_the_next_run_follows(tmp_path: Path, cache: Pat
         config(tmp_path, cache, "lora", method__config__target_modules=["nonsense"]), tmp_path / "bad", phase="tune"
     )
     good = spec(config(tmp_path, cache, "nearest_mean"), tmp_path / "good", phase="tune")
-    execute(Pack((bad, good)))
+    execute(RunBatch((bad, good)))
     assert record(good).status == "ok"
     found = record(bad)
     assert found.status == "failed" and found.error is not None
@@ -118,7 +118,7 @@ def test_failure_is_a_record_and_the_next_run_follows(tmp_path: Path, cache: Pat
 def test_unexpected_exception_keeps_its_traceback_in_the_log(tmp_path: Path, cache: Path) -> None:
     """What the program did not foresee is named in the record, with the traceback in the log."""
     planned = spec(config(tmp_path, cache, train__batch_size="many"), tmp_path / "run", phase="tune")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     assert record(planned).status == "failed" and "TypeError" in str(record(planned).error)
     assert "Traceback" in planned.paths.log.read_text()
 
@@ -126,7 +126,7 @@ def test_unexpected_exception_keeps_its_traceback_in_the_log(tmp_path: Path, cac
 def test_non_finite_loss_names_step_and_rate(tmp_path: Path, cache: Path) -> None:
     """Training that diverges is a failed run that names the step and the learning rate."""
     planned = spec(config(tmp_path, cache, "full", train__lr=1e30, train__clip=0.0), tmp_path / "run", phase="tune")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     found = record(planned)
     assert found.status == "failed"
     assert "non-finite at step" in str(found.error) and "train.lr=1e+30" in str(found.error)
@@ -151,36 +151,36 @@ def test_device_that_is_not_there(tmp_path: Path, cache: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     planned = spec(config(tmp_path, cache, device="cuda"), tmp_path / "run")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     assert "device=cuda is not there" in str(record(planned).error) and "finds cpu" in str(record(planned).error)
 
 
 def test_data_that_changed_since_planning_is_refused(tmp_path: Path, cache: Path) -> None:
     """A warm process sees that a file changed: a new plan runs on the new rows, an old plan fails."""
     old = spec(config(tmp_path, cache, "nearest_mean"), tmp_path / "old", phase="tune")
-    execute(Pack((old,)))
+    execute(RunBatch((old,)))
     write_rows(tmp_path / "train.csv", 9, seed=7)
     new = spec(config(tmp_path, cache, "nearest_mean"), tmp_path / "new", phase="tune")
     assert new.signature != old.signature
-    execute(Pack((new,)))
+    execute(RunBatch((new,)))
     assert record(new).status == "ok" and record(new).data["rows"] != record(old).data["rows"]
     late = spec(config(tmp_path, cache, "nearest_mean"), tmp_path / "late", phase="tune")
     write_rows(tmp_path / "train.csv", 8, seed=8)
-    WARM.datasets.values.clear()
-    execute(Pack((late,)))
+    WORKER_STATE.datasets.values.clear()
+    execute(RunBatch((late,)))
     assert "not what they were" in str(record(late).error)
 
 
 def test_interrupted_run_goes_on_and_ends_the_same(tmp_path: Path, cache: Path) -> None:
     """A run stopped at any step and executed again gives the record and predictions of one that was never stopped."""
     whole = spec(config(tmp_path, cache), tmp_path / "whole")
-    execute(Pack((whole,)))
+    execute(RunBatch((whole,)))
     halting = spec(config(tmp_path, cache), tmp_path / "halting")
     attempts = 0
     while not halting.paths.record.exists() or record(halting).status == "running":
         attempts += 1
         countdown = iter([False] * 3)
-        execute(Pack((halting,)), interrupted=lambda steps=countdown: next(steps, True))  # type: ignore[misc]
+        execute(RunBatch((halting,)), interrupted=lambda steps=countdown: next(steps, True))  # type: ignore[misc]
     assert attempts == 3  # 8 steps, three an attempt
     assert record(halting).metrics == record(whole).metrics
     assert halting.paths.predictions.read_bytes() == whole.paths.predictions.read_bytes()
@@ -199,10 +199,10 @@ def test_stop_file_prunes_or_checkpoints(tmp_path: Path, cache: Path) -> None:
     planned = spec(config(tmp_path, cache), tmp_path / "run", phase="tune")
     planned.paths.directory.mkdir()
     planned.paths.stop.write_text("checkpoint")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     assert record(planned).status == "running" and planned.paths.checkpoint.is_dir() and not planned.paths.stop.exists()
     planned.paths.stop.write_text("prune")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     assert record(planned).status == "pruned" and not planned.paths.checkpoint.exists()
     assert not planned.paths.stop.exists()
 
@@ -225,10 +225,10 @@ def test_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, cache: Path) -> 
     process.wait()
     assert record(planned).status == "running" and planned.paths.checkpoint.is_dir()
     lines: list[str] = []
-    execute(Pack((planned,)), say=lines.append)
+    execute(RunBatch((planned,)), say=lines.append)
     assert any(line.startswith("Going on from step") for line in lines)
     whole = spec(composed, tmp_path / "whole")
-    execute(Pack((whole,)))
+    execute(RunBatch((whole,)))
     assert record(planned).metrics == record(whole).metrics
     assert [line["epoch"] for line in read_jsonl(planned.paths.metrics)] == [1, 2, 3, 4, 5, 6]
 
@@ -237,15 +237,15 @@ def test_damaged_checkpoint_and_record_start_anew(tmp_path: Path, cache: Path) -
     """A checkpoint or record cut by a full disk costs a warning and a fresh start, not the run."""
     planned = spec(config(tmp_path, cache), tmp_path / "run", phase="tune")
     countdown = iter([False] * 3)
-    execute(Pack((planned,)), interrupted=lambda: next(countdown, True))
+    execute(RunBatch((planned,)), interrupted=lambda: next(countdown, True))
     (file,) = planned.paths.checkpoint.iterdir()
     file.write_bytes(file.read_bytes()[:-100])
     lines: list[str] = []
-    execute(Pack((planned,)), say=lines.append)
+    execute(RunBatch((planned,)), say=lines.append)
     assert record(planned).status == "ok"
     assert any(line.startswith("Warning: ") and "cannot be read" in line for line in lines)
     planned.paths.record.write_text('{"signature": "ab', encoding="utf-8")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     assert record(planned).status == "ok"
 
 
@@ -254,7 +254,7 @@ def test_folds_choose_within_the_rows(method: str, tmp_path: Path, cache: Path) 
     """With kfold a tuning run averages the folds; its confirmation trains on all rows and has no validation metrics."""
     composed = config(tmp_path, cache, method, task={"validation": "kfold", "validation_path": None, "folds": 3})
     tune = spec(composed, tmp_path / "tune", phase="tune")
-    execute(Pack((tune,)))
+    execute(RunBatch((tune,)))
     found = record(tune)
     assert found.error is None and found.cost["folds"] == 3 and found.metrics["val"]["accuracy"] is not None
     if method == "lora":
@@ -263,7 +263,7 @@ def test_folds_choose_within_the_rows(method: str, tmp_path: Path, cache: Path) 
         ]
         composed["train"]["stop_epoch"] = found.cost["best_epoch"]
     confirm = spec(composed, tmp_path / "confirm", phase="confirm")
-    execute(Pack((confirm,)))
+    execute(RunBatch((confirm,)))
     assert record(confirm).metrics["val"] == {} and record(confirm).metrics["test"]["accuracy"] is not None
     if method == "lora":
         assert record(confirm).cost["epochs"] == found.cost["best_epoch"]
@@ -275,12 +275,12 @@ def test_interrupted_folds_go_on(tmp_path: Path, cache: Path) -> None:
         tmp_path, cache, task={"validation": "kfold", "validation_path": None, "folds": 2}, train__epochs=1
     )
     whole, halting = (spec(composed, tmp_path / name) for name in ("whole", "halting"))
-    execute(Pack((whole,)))
+    execute(RunBatch((whole,)))
     countdown = iter([False] * 2)  # asked at the start and after each step but the last: two steps a fold
-    execute(Pack((halting,)), interrupted=lambda: next(countdown, True))
+    execute(RunBatch((halting,)), interrupted=lambda: next(countdown, True))
     assert record(halting).status == "running"
     lines: list[str] = []
-    execute(Pack((halting,)), say=lines.append)
+    execute(RunBatch((halting,)), say=lines.append)
     assert not any(line.startswith("Fold 1") for line in lines) and any(line.startswith("Fold 2") for line in lines)
     assert record(halting).metrics == record(whole).metrics
 
@@ -290,7 +290,7 @@ def test_model_pooling_has_no_features(tmp_path: Path, cache: Path) -> None:
     probe = spec(config(tmp_path, cache, "linear_probe", model__pooling="model"), tmp_path / "probe", phase="tune")
     lora = spec(config(tmp_path, cache, "lora", model__pooling="model"), tmp_path / "lora", phase="tune")
     lines: list[str] = []
-    execute(Pack((probe, lora)), say=lines.append)
+    execute(RunBatch((probe, lora)), say=lines.append)
     assert "model.pooling=model gives none" in str(record(probe).error)
     assert record(lora).status == "ok"
     assert any("head_init=probe does not apply" in line for line in lines)
@@ -302,7 +302,7 @@ def test_warm_process_adds_little(tmp_path: Path, cache: Path) -> None:
         spec(config(tmp_path, cache, "linear_probe", method__C=float(c)), tmp_path / str(c), phase="tune")
         for c in (1, 2, 3)
     ]
-    execute(Pack(tuple(runs)))
+    execute(RunBatch(tuple(runs)))
     costs: list[dict[str, Any]] = [record(planned).cost for planned in runs[1:]]
     assert min(cost["total_seconds"] - cost["train_seconds"] for cost in costs) < 0.5
 
@@ -312,4 +312,4 @@ def test_directory_that_cannot_be_written(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "file").write_text("")
     planned = spec(config(tmp_path, cache, "nearest_mean"), tmp_path / "file" / "run")
     with pytest.raises(Exception, match="cannot be written"):
-        execute(Pack((planned,)))
+        execute(RunBatch((planned,)))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from harness.runs import execute as run
 from harness.runs import measurements
 from harness.runs.execute import execute
@@ -22,7 +22,7 @@ def test_confirmation_measures_serving(tmp_path: Path, cache: Path) -> None:
     """Runs that meet the test split know latency, throughput and size; tuning does not spend time on them."""
     confirm = spec(config(tmp_path, cache, "linear_probe"), tmp_path / "confirm", phase="confirm")
     tune = spec(config(tmp_path, cache, "linear_probe"), tmp_path / "tune", phase="tune")
-    execute(Pack((confirm, tune)))
+    execute(RunBatch((confirm, tune)))
     cost = record(confirm).cost
     assert 0 < cost["latency_p50_seconds"] <= cost["latency_p95_seconds"]
     assert cost["throughput_per_second"] > 1 / cost["latency_p95_seconds"]  # a batch is faster than one by one
@@ -34,7 +34,7 @@ def test_confirmation_measures_serving(tmp_path: Path, cache: Path) -> None:
 def test_what_is_held(tmp_path: Path, cache: Path) -> None:
     """On a CPU core-seconds are known, accelerator-seconds and energy are not."""
     planned = spec(config(tmp_path, cache, "nearest_mean"), tmp_path / "run", phase="tune")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     cost = record(planned).cost
     assert cost["core_seconds"] == pytest.approx(cost["total_seconds"], rel=1e-3)
     assert cost["accelerator_seconds"] is None and cost["energy_joules"] is None
@@ -55,6 +55,6 @@ def test_failed_measurement_costs_no_result(tmp_path: Path, cache: Path, monkeyp
     monkeypatch.setattr(run, "serving", broken)
     planned = spec(config(tmp_path, cache, "linear_probe"), tmp_path / "run", phase="confirm")
     lines: list[str] = []
-    execute(Pack((planned,)), say=lines.append)
+    execute(RunBatch((planned,)), say=lines.append)
     assert record(planned).status == "ok" and "latency_p50_seconds" not in record(planned).cost
     assert any("could not be measured" in line for line in lines)

@@ -11,7 +11,7 @@ import torch
 
 from harness.records.files import read_jsonl
 from harness.records.record import PAUSED
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.execute import execute
 from harness.training.loop import fit
 from tests.helpers.small_dataset import record, spec
@@ -35,11 +35,11 @@ def test_a_run_that_pauses_at_every_rung_ends_as_one_that_nobody_judged(
     """Same scores after each epoch and at the end; rungs within an epoch have lines of their own."""
     composed = config(tmp_path, cache)
     plain = spec(composed, tmp_path / "plain", phase="tune")
-    execute(Pack((plain,)))
+    execute(RunBatch((plain,)))
     judged = replace(spec(composed, tmp_path / "judged", phase="tune"), resource=resource, rungs=rungs)
     for number, limit in enumerate((*rungs, None)):
         waits = replace(judged, until=limit)
-        execute(Pack((waits,)))
+        execute(RunBatch((waits,)))
         if limit is not None:
             found = waits.result()
             assert found is not None and found.status == "running" and found.ended is None
@@ -77,9 +77,9 @@ def test_looking_changes_no_weights(method: str, changes: dict[str, Any], tmp_pa
 def test_a_run_started_again_at_its_limit_trains_no_further_and_costs_add_up(tmp_path: Path, cache: Path) -> None:
     """As after a job that was requeued; what earlier attempts took is part of what the run has cost."""
     waits = replace(spec(config(tmp_path, cache), tmp_path / "run", phase="tune"), rungs=(1,), until=1)
-    execute(Pack((waits,)))
+    execute(RunBatch((waits,)))
     first = record(waits)
-    execute(Pack((waits,)))
+    execute(RunBatch((waits,)))
     again = record(waits)
     assert again.cost["steps"] == first.cost["steps"] and again.metrics == first.metrics
     assert again.cost["total_seconds"] > first.cost["total_seconds"]
@@ -95,7 +95,7 @@ def test_the_rest_of_a_pack_goes_on_when_a_run_pauses(tmp_path: Path, cache: Pat
         replace(spec(config(tmp_path, cache, method), tmp_path / name, phase="tune"), rungs=(1,), until=1)
         for name, method in (("a", "lora"), ("b", "bitfit"), ("c", "nearest_mean"))
     )
-    execute(Pack((first, other, closed)))
+    execute(RunBatch((first, other, closed)))
     assert [record(each).status for each in (first, other, closed)] == ["running", "running", "ok"]
     assert all(each.result() is not None for each in (first, other, closed))
 
@@ -108,13 +108,13 @@ def test_runs_that_share_passes_pause_and_go_on_as_alone(tmp_path: Path, cache: 
         )
         for seed, rate in enumerate((1e-3, 2e-3, 3e-3))
     ]
-    execute(Pack(tuple(replace(run, until=1) for run in runs), together=3))
+    execute(RunBatch(tuple(replace(run, until=1) for run in runs), together=3))
     assert [record(run).cost[PAUSED] for run in runs] == [1, 1, 1]
-    execute(Pack(tuple(runs[:2]), together=2))
+    execute(RunBatch(tuple(runs[:2]), together=2))
     assert [record(run).status for run in runs] == ["ok", "ok", "running"]
     for run in runs[:2]:
         alone = replace(run, directory=f"{run.directory}-alone")
-        execute(Pack((alone,)))
+        execute(RunBatch((alone,)))
         assert record(run).cost["pack_size"] == 3
         for name, value in record(alone).metrics["val"].items():
             assert record(run).metrics["val"][name] == pytest.approx(value, abs=1e-4)
@@ -125,7 +125,7 @@ def test_a_run_that_was_asked_to_stop_is_not_taken_for_one_that_waits(tmp_path: 
     stopped: RunSpec = replace(
         spec(config(tmp_path, cache), tmp_path / "run", phase="tune"), resource="steps", rungs=(2,), until=2
     )
-    execute(Pack((stopped,)), interrupted=iter([False, *[True] * 9]).__next__)
+    execute(RunBatch((stopped,)), interrupted=iter([False, *[True] * 9]).__next__)
     assert record(stopped).status == "running" and stopped.result() is None
-    execute(Pack((stopped,)))
+    execute(RunBatch((stopped,)))
     assert stopped.result() is not None

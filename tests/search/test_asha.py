@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.config.schema import TuneConfig
-from harness.search.asha import Ladder, Standing
+from harness.search.asha import PromotionRule, TrialStanding
 from harness.search.rungs import Rungs
 from harness.search.storage import open_storage
 from harness.search.trials import Trials
@@ -21,13 +21,13 @@ from tests.search.test_trials import CONTINUOUS
 NAN = float("nan")
 
 
-def ladder(maximize: bool = True) -> Ladder:
-    return Ladder((1, 3), 3, maximize)
+def ladder(maximize: bool = True) -> PromotionRule:
+    return PromotionRule((1, 3), 3, maximize)
 
 
-def at_first(*scores: float) -> list[Standing]:
+def at_first(*scores: float) -> list[TrialStanding]:
     """Trials that wait at the first rung."""
-    return [Standing(number, {1: score}) for number, score in enumerate(scores)]
+    return [TrialStanding(number, {1: score}) for number, score in enumerate(scores)]
 
 
 def test_nobody_is_promoted_before_a_rung_has_as_many_as_the_factor() -> None:
@@ -49,18 +49,18 @@ def test_the_top_of_a_rung_counts_those_that_went_on_or_ended() -> None:
 
 def test_the_highest_rung_comes_first() -> None:
     """Whoever is closest to the end goes on before others begin to climb."""
-    high = [Standing(number, {1: 0.5, 3: 0.1 * number}, level=1) for number in range(3)]
+    high = [TrialStanding(number, {1: 0.5, 3: 0.1 * number}, level=1) for number in range(3)]
     low = [replace(trial, number=trial.number + 3) for trial in at_first(0.9, 0.95, 0.99)]
     assert ladder().promotable([*high, *low]) == [2, 5, 4]
 
 
 def test_a_trial_waits_only_at_its_own_limit() -> None:
     """One that was promoted is under way until it reports there; one that may go to its end never waits."""
-    waits = Standing(0, {1: 0.5})
+    waits = TrialStanding(0, {1: 0.5})
     assert ladder().paused(waits) and ladder().limit(waits) == 1
     assert not ladder().paused(replace(waits, level=1))
     assert not ladder().paused(replace(waits, over=True))
-    end = Standing(0, {1: 0.5, 3: 0.6}, level=2)
+    end = TrialStanding(0, {1: 0.5, 3: 0.6}, level=2)
     assert ladder().limit(end) is None and not ladder().paused(end)
 
 
@@ -74,18 +74,18 @@ def test_one_goes_on_to_its_end_when_nothing_runs() -> None:
     """A small study may have nobody among the top third; the best of the highest rung is taken."""
     trials = at_first(0.5, 0.9)
     assert ladder().promotable(trials) == []
-    assert ladder().last([*trials, Standing(2, {})]) is None  # its score may still change who is best
+    assert ladder().last([*trials, TrialStanding(2, {})]) is None  # its score may still change who is best
     assert ladder().last(trials) == 1
-    trials[0] = Standing(0, {1: 0.5, 3: 0.6}, level=1)
+    trials[0] = TrialStanding(0, {1: 0.5, 3: 0.6}, level=1)
     assert ladder().last(trials) == 0
     assert ladder().last([replace(trial, over=True) for trial in trials]) is None
 
 
 def test_without_rungs_everything_runs_to_its_end() -> None:
     """As closed-form methods do."""
-    nothing = Ladder((), 3, True)
-    assert nothing.limit(Standing(0, {})) is None
-    assert nothing.promotable([Standing(0, {})]) == [] and nothing.last([Standing(0, {})]) is None
+    nothing = PromotionRule((), 3, True)
+    assert nothing.limit(TrialStanding(0, {})) is None
+    assert nothing.promotable([TrialStanding(0, {})]) == [] and nothing.last([TrialStanding(0, {})]) is None
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -95,8 +95,8 @@ def test_any_order_of_events_keeps_the_promises_of_the_search(seed: int) -> None
     factor, rungs = draw.choice([2, 3, 4]), tuple(draw.choice([[1], [1, 3], [2, 4, 8]]))
     total, workers = draw.randint(1, 40), draw.randint(1, 8)
     maximize = draw.random() < 0.5
-    rule = Ladder(rungs, factor, maximize)
-    trials: list[Standing] = []
+    rule = PromotionRule(rungs, factor, maximize)
+    trials: list[TrialStanding] = []
     running: list[int] = []
     while True:
         while len(running) < workers:
@@ -111,7 +111,7 @@ def test_any_order_of_events_keeps_the_promises_of_the_search(seed: int) -> None
                 trials[number] = replace(waits, level=waits.level + 1)
             elif len(trials) < total:
                 number = len(trials)
-                trials.append(Standing(number, {}))
+                trials.append(TrialStanding(number, {}))
             else:
                 break
             running.append(number)

@@ -11,13 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from harness.config.schema import TuneConfig
 from harness.design.cells import Cell
 from harness.design.method_space import bind
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import Parameter, configurations, describe, size
 from harness.design.study_file import _other_methods
 from harness.errors import HarnessError
 from harness.search.joint import check_joint, groups
-from harness.search.joint_cell import Lane
-from harness.search.joint_trials import Race
+from harness.search.joint_cell import MethodTrials
+from harness.search.joint_trials import JointTrials
 from harness.search.rungs import Rungs
 from harness.search.storage import open_storage
 from harness.search.trials import Trials
@@ -43,15 +43,15 @@ def cell(method: str, space: dict[str, Parameter]) -> Cell:
 CELLS = [cell("bad", LR), cell("fixed", {}), cell("good", LR | RANK)]
 
 
-def race(directory: Path, trials: int = 20, gave_up: Callable[[str], bool] = lambda _: False) -> Race:
+def race(directory: Path, trials: int = 20, gave_up: Callable[[str], bool] = lambda _: False) -> JointTrials:
     first = [[default] if (default := each.defaults()) is not None else [] for each in CELLS]
-    made = Race("study", CELLS, TuneConfig(trials=trials), first, open_storage(None, directory, pytest.fail))
+    made = JointTrials("study", CELLS, TuneConfig(trials=trials), first, open_storage(None, directory, pytest.fail))
     for each in CELLS:
         made.watch_cell(each.method, lambda method=each.method: gave_up(method))  # type: ignore[misc] # a default binds it
     return made
 
 
-def turn(made: Race) -> tuple[Lane, Any] | None:
+def turn(made: JointTrials) -> tuple[MethodTrials, Any] | None:
     """What the coordinator does: ask the cells in turn until one has something to start."""
     for lane in made.lanes:
         if (found := lane.pending() or lane.ask()) is not None:
@@ -59,7 +59,7 @@ def turn(made: Race) -> tuple[Lane, Any] | None:
     return None
 
 
-def run(directory: Path, reopen: bool = False, **more: Any) -> tuple[Race, list[tuple[str, dict[str, Any]]]]:
+def run(directory: Path, reopen: bool = False, **more: Any) -> tuple[JointTrials, list[tuple[str, dict[str, Any]]]]:
     made, seen = race(directory, **more), []
     while not made.over and (found := turn(made)) is not None:
         if reopen:  # as after a kill between asking and telling
@@ -83,7 +83,7 @@ def test_each_method_begins_with_its_default_and_the_best_gets_most_of_the_rest(
     assert methods[12:].count("good") > methods[12:].count("bad")
     assert made.finalists()[0] == "good"
     assert len(made.finalists()) == 2
-    assert [lane.finalist for lane in made.lanes].count(True) == 2
+    assert [lane.is_finalist for lane in made.lanes].count(True) == 2
 
 
 def test_each_cell_sees_its_own_keys_and_trials_only(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_repetition_of_a_paused_trial_does_not_keep_a_race_from_its_end(tmp_pa
     cells = [cell("one", space), cell("two", space)]
     tune = TuneConfig(trials=4, pruner="asha", reduction_factor=2, startup_trials=2)
     rungs = Rungs("epochs", (1,), 2)
-    made = Race("study", cells, tune, [[], []], open_storage(None, tmp_path, pytest.fail), rungs)
+    made = JointTrials("study", cells, tune, [[], []], open_storage(None, tmp_path, pytest.fail), rungs)
     for each in cells:
         made.watch_cell(each.method, lambda: False)
     repeated = 0
@@ -206,6 +206,6 @@ def test_another_method_in_the_same_race_is_found_in_whichever_order_axes_are_na
     swapped = dict(reversed(axes.items()))
     old = {"cells": [{"id": "a", "task": "demo", "model": "minilm", "variant": swapped}]}
     asked = Cell("b", "demo", "minilm", "other", axes, config(), LR)
-    ready = Ready(asked, {}, "", "", {}, ())
+    ready = PreparedCell(asked, {}, "", "", {}, ())
     assert _other_methods(old, [ready]) == ["a", "b"]
     assert len(groups([asked, replace(asked, id="c", variant=swapped)])) == 1

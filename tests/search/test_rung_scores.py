@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.records.files import append_jsonl
-from harness.search.rung_scores import Growing, scores
+from harness.search.rung_scores import JsonlTail, scores
 
 
 def test_scores_are_those_of_marked_lines_of_the_first_fold() -> None:
@@ -23,7 +23,7 @@ def test_scores_are_those_of_marked_lines_of_the_first_fold() -> None:
 def test_only_what_is_new_and_whole_is_read(tmp_path: Path) -> None:
     """Half a line waits for its end; a file that was replaced, as after a restart of its run, is read anew."""
     path = tmp_path / "run" / "metrics.jsonl"
-    files = Growing()
+    files = JsonlTail()
     assert files.lines(path) == []
     path.parent.mkdir()
     append_jsonl(path, {"step": 1})

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from harness.config.schema import TuneConfig
 from harness.design.cells import Cell
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.errors import HarnessError
 from harness.search.rungs import check_pruner, rungs_of
 from tests.design.test_search_space import read
@@ -18,13 +18,13 @@ from tests.design.test_search_space import read
 Main = Callable[..., tuple[int, str]]
 
 
-def cell(validation: str = "split", ignores: tuple[str, ...] = (), **train: Any) -> Ready:
+def cell(validation: str = "split", ignores: tuple[str, ...] = (), **train: Any) -> PreparedCell:
     base = {
         "train": {"epochs": 9, "stop_epoch": None, "batch_size": 32, "accumulate": 1} | train,
         "method": {"ignores": list(ignores)},
     }
     own = Cell("t.m.lora", "t", "m", "lora", {}, OmegaConf.create(cast(Any, base)))
-    return Ready(own, base, "f", "w", {"rows": {"train": 770}, "validation": validation}, ())
+    return PreparedCell(own, base, "f", "w", {"rows": {"train": 770}, "validation": validation}, ())
 
 
 @pytest.mark.parametrize(

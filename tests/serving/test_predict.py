@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from harness.errors import HarnessError
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.execute import execute
 from harness.serving.predict import load, main
 from tests.helpers.small_dataset import ROOT, record, spec
@@ -36,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def probe(home: Path, cache: Path) -> RunSpec:
     """A finished run of the linear probe."""
     planned = spec(config(home, cache, "linear_probe"), home / "linear_probe")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     return planned
 
 
@@ -52,7 +52,7 @@ def test_saved_model_predicts_what_the_run_predicted(method: str, pooling: str, 
     """Loaded again, the model gives the test probabilities that the run recorded."""
     composed = config(home, cache, method, model__pooling=pooling, train__epochs=1)
     planned = spec(composed, home / f"{method}-{pooling}")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     found = record(planned)
     assert found.error is None and found.cost["saved_bytes"] > 0
     table = pd.read_parquet(planned.paths.predictions).query("split == 'test'")
@@ -72,7 +72,7 @@ def test_peft_loads_the_adapter(home: Path, cache: Path) -> None:
 
     composed = config(home, cache, "lora", train__epochs=1)
     planned = spec(composed, home / "peft")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     base = load_backbone(build(composed["model"]).resolve(cache), "mean", 3)
     adapted = PeftModel.from_pretrained(base, str(planned.paths.model / "adapter")).eval()
     predictor = load(planned.paths.model, device="cpu", cache_dir=cache)

@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.launch.base import Outcome
 from harness.launch.slurm.launcher import SlurmLauncher
 from harness.launch.slurm.submissions import Jobs, Submission, grant, holds
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from tests.helpers.small_dataset import ROOT, config, spec, write_rows
 from tests.helpers.waits import STILL_SECONDS, wait_for
 from tests.slurm.conftest import DevCluster
@@ -197,7 +197,7 @@ def test_nothing_is_submitted_twice_though_the_answer_is_lost(cluster: DevCluste
     """A coordinator that dies between sbatch and the note of the job's id finds the job by its name."""
     launcher = make_launcher(tmp_path)
     run = spec(config(tmp_path, cache, method="nearest_mean"), tmp_path / "study/runs/cell/run", phase="tune")
-    launcher.submit(Pack((run,)))
+    launcher.submit(RunBatch((run,)))
     (submission,) = submitted(launcher)
     first = submission.job_id
     submission.job_id, submission.state = None, "intended"
@@ -209,7 +209,7 @@ def test_nothing_is_submitted_twice_though_the_answer_is_lost(cluster: DevCluste
     assert outcomes[0].lost is None
     names = cluster.slurm("sacct", "--noheader", "--allocations", "--parsable2", f"--name={submission.name}", "-oJobID")
     assert names.split() == [f"{first}_0"]
-    assert job.pack == Pack((run,))
+    assert job.pack == RunBatch((run,))
 
 
 def test_a_task_that_was_given_up_is_not_taken_over_again(cluster: DevCluster, tmp_path: Path, cache: Path) -> None:
@@ -219,13 +219,13 @@ def test_a_task_that_was_given_up_is_not_taken_over_again(cluster: DevCluster, t
     composed = config(tmp_path, cache, method="nearest_mean")
     runs = [spec(composed, tmp_path / f"study/runs/cell/run{number}", phase="tune") for number in range(2)]
     for run in runs:
-        launcher.submit(Pack((run,)))
+        launcher.submit(RunBatch((run,)))
     (submission,) = submitted(launcher)
     cluster.slurm("scancel", f"{submission.job_id}_1")
     outcomes = first_outcomes(launcher)
     assert [(outcome.blame, outcome.begun) for outcome in outcomes] == [("place", frozenset())]
     assert outcomes[0].lost  # cancelled, or forgotten by the queue: accounting may lag behind
-    launcher.submit(Pack((runs[1],)))
+    launcher.submit(RunBatch((runs[1],)))
     submitted(launcher)
     taken = make_launcher(tmp_path).recover()
     assert sorted(job.pack.runs[0].directory for job in taken) == sorted(run.directory for run in runs)
@@ -242,7 +242,7 @@ def test_packs_of_one_moment_are_arrays_below_the_cluster_s_limit(
     launcher._slurm.additional_parameters["hold"] = True
     composed = config(tmp_path, cache, method="nearest_mean")
     for number in range(5):
-        launcher.submit(Pack((spec(composed, tmp_path / f"study/runs/cell/run{number}", phase="tune"),)))
+        launcher.submit(RunBatch((spec(composed, tmp_path / f"study/runs/cell/run{number}", phase="tune"),)))
     assert [len(submission.packs) for submission in submitted(launcher)] == [2, 2, 1]
     assert launcher.cluster.calls["sbatch"] == 3
 
@@ -256,7 +256,7 @@ def test_a_submit_limit_makes_arrays_smaller_and_is_told_when_it_admits_nothing(
     try:
         cluster.slurm("sacctmgr", "--immediate", "modify", "user", "root", "set", "MaxSubmitJobs=2")
         for number in range(5):
-            launcher.submit(Pack((spec(composed, tmp_path / f"study/runs/cell/run{number}", phase="tune"),)))
+            launcher.submit(RunBatch((spec(composed, tmp_path / f"study/runs/cell/run{number}", phase="tune"),)))
         ended: set[str] = set()
 
         def all_ended() -> bool:
@@ -267,7 +267,7 @@ def test_a_submit_limit_makes_arrays_smaller_and_is_told_when_it_admits_nothing(
 
         wait_for(all_ended, tmp_path)
         cluster.slurm("sacctmgr", "--immediate", "modify", "user", "root", "set", "MaxSubmitJobs=0")
-        launcher.submit(Pack((spec(composed, tmp_path / "study/runs/cell/run5", phase="tune"),)))
+        launcher.submit(RunBatch((spec(composed, tmp_path / "study/runs/cell/run5", phase="tune"),)))
         with pytest.raises(HarnessError, match="takes not even one job"):
             wait_for(lambda: launcher.wait(1))
     finally:
@@ -278,7 +278,7 @@ def test_a_job_with_a_stale_token_writes_nothing(cluster: DevCluster, tmp_path: 
     """Its run was given to another submission before it started."""
     launcher = make_launcher(tmp_path)
     run = spec(config(tmp_path, cache, method="nearest_mean"), tmp_path / "study/runs/cell/run", phase="tune")
-    launcher.submit(Pack((run,)))
+    launcher.submit(RunBatch((run,)))
     launcher._slurm.additional_parameters["hold"] = True
     (submission,) = submitted(launcher)
     grant(run.paths.directory, "another")

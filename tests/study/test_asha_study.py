@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import harness.runs.execute
 from harness.records.files import read_jsonl
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from harness.status.study_status import survey
 from tests.helpers.small_dataset import write_rows
 from tests.study.test_survival import Study, wait_for
@@ -64,7 +64,7 @@ def test_a_study_killed_before_and_after_every_run_takes_the_same_decisions(
     execute = harness.runs.execute.execute
     moments = iter(range(1000))
 
-    def dies(pack: Pack, **options: Any) -> None:
+    def dies(pack: RunBatch, **options: Any) -> None:
         moment = next(moments) % 3
         if moment == 0:
             raise Killed

@@ -16,7 +16,7 @@ from harness.errors import HarnessError, Problems
 from harness.planning.capacity import described
 from harness.records.pricing import dollars
 from harness.records.record import Record
-from harness.records.run_totals import Tally
+from harness.records.run_totals import RunTotals
 from harness.search.rungs import NO_RUNGS, Rungs
 from harness.study.budget import Budget, check_dollars
 from tests.study.test_survival import Study
@@ -58,7 +58,7 @@ class Records:
     """Records of runs that took what the test says."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.tally = RunTotals()
 
     def add(self, cell: str, phase: str, seconds: float, status: str = "ok", **cost: float) -> None:
         record = Record("signature", status, "study", cell, phase, "task", "model", "method", 0)

@@ -13,7 +13,7 @@ from harness.config.schema import BudgetConfig, Config, LaunchConfig, TuneConfig
 from harness.launch import Job, Outcome
 from harness.records.files import append_jsonl
 from harness.records.run_records import prune
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.study.budget import Budget
 from tests.design.test_search_space import read
 from tests.helpers.fake_studies import MadeUp, cells, contests, coordinate, leave
@@ -157,7 +157,7 @@ class Returning(MadeUp):
     def recover(self) -> list[Job]:
         return list(self._old)
 
-    def submit(self, pack: Pack) -> Job:
+    def submit(self, pack: RunBatch) -> Job:
         self.seen.append(pack.runs)
         self._going.append(Job(pack))
         return self._going[-1]
@@ -180,7 +180,7 @@ def test_an_old_job_is_not_heard_of_a_run_that_went_on_in_another(tmp_path: Path
     for spec in begun[:3]:
         leave(spec, score(spec))
         assert cell.pause(spec)
-    old = Job(Pack((max(begun[:3], key=score), begun[3]), 2))
+    old = Job(RunBatch((max(begun[:3], key=score), begun[3]), 2))
     (again,), records = contests(cells({"lora": MANY}), ASHA, tmp_path)
     launcher = Returning(old)
     assert coordinate([again], launcher, ASHA, records)

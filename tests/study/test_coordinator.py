@@ -12,9 +12,9 @@ import pytest
 from harness.config.schema import Config, LaunchConfig
 from harness.launch import Job, Launcher, Outcome
 from harness.records.record import Record
-from harness.records.run_records import Records
-from harness.records.run_spec import Pack, RunSpec
-from harness.study.cell_scheduler import Contest
+from harness.records.run_records import RunRecords
+from harness.records.run_spec import RunBatch, RunSpec
+from harness.study.cell_scheduler import CellScheduler
 from tests.helpers.fake_studies import coordinate
 from tests.helpers.small_dataset import config
 
@@ -31,7 +31,7 @@ class Deadly(Launcher):
         self.packed: list[list[str]] = []  # the names of the runs of each pack
         self._ended: list[Outcome] = []
 
-    def submit(self, pack: Pack) -> Job:
+    def submit(self, pack: RunBatch) -> Job:
         job = Job(pack)
         names = [Path(run.directory).name for run in pack.runs]
         self.packed.append(names)
@@ -63,7 +63,7 @@ class Cell:
     gave_up: str | None = None
 
     @property
-    def startable(self) -> int:
+    def startable_now(self) -> int:
         return len(self.todo)
 
     @property
@@ -71,7 +71,7 @@ class Cell:
         return tuple(self.todo)
 
     @property
-    def rivals(self) -> tuple[str, ...]:
+    def possible_cells(self) -> tuple[str, ...]:
         return (self.id,)
 
     tuning_over = False
@@ -109,7 +109,7 @@ def finish(tmp_path: Path, cache: Path, launcher: Launcher, names: str, retries:
     ]
     cell = Cell("cell", SimpleNamespace(base=base, architecture="bert", cell=SimpleNamespace(metric="accuracy")), runs)
     settings = Config(launch=LaunchConfig(pack="4", retries=retries))
-    assert coordinate([cast(Contest, cell)], launcher, settings, Records(tmp_path / "runs", pytest.fail))
+    assert coordinate([cast(CellScheduler, cell)], launcher, settings, RunRecords(tmp_path / "runs", pytest.fail))
     return cell
 
 

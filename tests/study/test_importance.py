@@ -12,7 +12,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from harness.study.cell_scheduler import Contest
+from harness.study.cell_scheduler import CellScheduler
 from harness.study.importance import importances, write_importances
 
 SPACE = {
@@ -81,7 +81,7 @@ def test_study_gets_one_file(tmp_path: Path) -> None:
         )
         for name, count in (("task.model.lora", 20), ("task.model.full", 3))
     ]
-    write_importances(tmp_path, cast(list[Contest], contests))
+    write_importances(tmp_path, cast(list[CellScheduler], contests))
     written = json.loads((tmp_path / "importances.json").read_text(encoding="utf-8"))
     assert next(iter(written["task.model.lora"])) == "train.lr"
     assert written["task.model.full"].startswith("Only 3 trials")

@@ -10,12 +10,12 @@ import yaml
 
 from harness.config.schema import Config, LimitsConfig, TuneConfig
 from harness.config.validation import check
-from harness.design.prepared_cell import Ready
+from harness.design.prepared_cell import PreparedCell
 from harness.errors import HarnessError, Problems
 from harness.records.files import write_json
 from harness.records.record import Record
 from harness.search.storage import open_storage
-from harness.search.trial_result import told, why_none
+from harness.search.trial_result import trial_result, why_none
 from harness.search.trials import Trials
 from harness.study.warm_start import warm_starts
 from tests.search.test_joint import LR, RANK, cell
@@ -63,7 +63,7 @@ def test_a_configuration_above_a_limit_is_never_the_best_and_the_search_avoids_s
         suggestion = study.ask()
         assert suggestion is not None
         rank = suggestion.values["method.r"]
-        answer = told(record(0.1 * rank, saved_bytes=rank), "accuracy", tune)
+        answer = trial_result(record(0.1 * rank, saved_bytes=rank), "accuracy", tune)
         study.tell(suggestion.number, answer.value, costs=answer.costs, excess=answer.excess)
     again = trials(tmp_path, tune).complete()
     assert again
@@ -75,10 +75,10 @@ def test_a_configuration_above_a_limit_is_never_the_best_and_the_search_avoids_s
 def test_a_cost_that_was_not_measured_is_no_answer() -> None:
     """Nothing stands in for it; the sentence names it, or the limit that nothing keeps."""
     tune = TuneConfig(objectives=["train_seconds"], constraints=LimitsConfig(peak_memory_mb=100))
-    assert told(record(train_seconds=1.0), "accuracy", tune).value is None
+    assert trial_result(record(train_seconds=1.0), "accuracy", tune).value is None
     assert "peak_memory_mb could not be measured" in why_none([record(train_seconds=1.0)], tune)
     full = record(train_seconds=1.0, peak_memory_mb=150.0)
-    assert told(full, "accuracy", tune).excess == {"peak_memory_mb": 0.5}
+    assert trial_result(full, "accuracy", tune).excess == {"peak_memory_mb": 0.5}
     assert "peak_memory_mb of 150 at least, allowed are 100" in why_none([full], tune)
 
 
@@ -138,8 +138,8 @@ def test_a_study_begins_with_what_the_earlier_one_chose(tmp_path: Path) -> None:
     assert [each.trial for each in found["demo.minilm.good"]] == [2]
 
 
-def _ready(method: str = "good") -> Ready:
-    return Ready(cell(method, SPACE), {}, "data", "model", {}, ())
+def _ready(method: str = "good") -> PreparedCell:
+    return PreparedCell(cell(method, SPACE), {}, "data", "model", {}, ())
 
 
 def _config(tmp_path: Path, *studies: str) -> Config:

@@ -11,12 +11,12 @@ import pytest
 from harness.config.schema import TuneConfig
 from harness.launch import Job
 from harness.records.files import append_jsonl
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.search.rungs import Rungs
 from harness.search.storage import open_storage
 from harness.search.trials import Trials
-from harness.study.cell_scheduler import Contest
-from harness.study.running_trial_pruner import Losers
+from harness.study.cell_scheduler import CellScheduler
+from harness.study.running_trial_pruner import RunningTrialPruner
 from tests.helpers.small_dataset import config, spec
 from tests.search.test_trials import CONTINUOUS
 
@@ -38,10 +38,10 @@ class Bench:
         self.runs = [self._begin(directory, cache) for _ in range(2)]
         ready = SimpleNamespace(cell=SimpleNamespace(metric="accuracy"))
         active = {run.directory: run for run in self.runs}
-        contest = cast(Contest, SimpleNamespace(trials=self.trials, active=active, ready=ready))
-        jobs = [Job(Pack(tuple(self.runs), 2))] * 2 if together else [Job(Pack((run,))) for run in self.runs]
+        contest = cast(CellScheduler, SimpleNamespace(trials=self.trials, active=active, ready=ready))
+        jobs = [Job(RunBatch(tuple(self.runs), 2))] * 2 if together else [Job(RunBatch((run,))) for run in self.runs]
         self.under_way = {run.directory: (contest, job) for run, job in zip(self.runs, jobs, strict=True)}
-        self.losers = Losers()
+        self.losers = RunningTrialPruner()
 
     def _begin(self, directory: Path, cache: Path) -> RunSpec:
         number = self.trials.ask().number

@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 
 from harness.config.schema import Config, HardwareConfig, LaunchConfig
 from harness.records.record import PAUSED, Record
-from harness.records.run_records import Records
+from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunPaths
 from harness.study import spending as module
-from harness.study.spending import Meter
+from harness.study.spending import Spending
 
 
 def write(directory: Path, ago: float, status: str = "running", **cost: float) -> str:
@@ -31,9 +31,9 @@ def test_runs_of_one_job_are_paid_for_once(tmp_path: Path, monkeypatch: pytest.M
     """Also while some of them have ended: what those took is not counted with the rest once more."""
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
     config = Config(hardware=HardwareConfig("m", 3600.0, cores=1), launch=LaunchConfig(kind="slurm", threads=1))
-    records = Records(tmp_path / "runs", pytest.fail)
+    records = RunRecords(tmp_path / "runs", pytest.fail)
     base = OmegaConf.create({"device": "cpu", "method": {}, "model": {}})
-    found = Meter(tmp_path, records, config, base, 4, time.monotonic())  # type: ignore[arg-type]  # read like a mapping
+    found = Spending(tmp_path, records, config, base, 4, time.monotonic())  # type: ignore[arg-type]  # read like a mapping
     one, other = (write(tmp_path / "runs/cell" / name, 10.0) for name in ("one", "other"))
     alone = write(tmp_path / "runs/cell/alone", 3.0)
     waits = write(tmp_path / "runs/cell/waits", 99.0, **{PAUSED: 1.0, "total_seconds": 0.0})

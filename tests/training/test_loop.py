@@ -15,14 +15,14 @@ from harness.config.instantiate import build
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples
 from harness.methods import Hooks
-from harness.models.inference import over_all
+from harness.models.inference import predict_all
 from harness.records.files import read_jsonl
-from harness.runs.context import Experiment, Result
+from harness.runs.context import RunContext, RunResult
 from harness.runs.gradient import make_member
 from harness.training.loop import fit, predict
 from harness.training.optimizer import make_optimizer, rate
-from harness.training.row_order import epoch_order, stream
-from harness.training.session import Member
+from harness.training.row_order import epoch_order, stream_seed
+from harness.training.session import TrainingSession
 from tests.helpers.small_dataset import short_config as config
 from tests.helpers.small_dataset import spec
 
@@ -34,13 +34,15 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def member(tmp_path: Path, cache: Path, method: str = "lora", lines: list[str] | None = None, **changes: Any) -> Member:
+def member(
+    tmp_path: Path, cache: Path, method: str = "lora", lines: list[str] | None = None, **changes: Any
+) -> TrainingSession:
     """Make one member on the small data set, as a run does."""
     composed = config(tmp_path, cache, method, **changes)
     planned = spec(composed, tmp_path / "run", phase="tune")
     planned.paths.directory.mkdir(exist_ok=True)
-    experiment = Experiment.load(
-        planned, Result(), (lines if lines is not None else []).append, lambda: None, lambda: False
+    experiment = RunContext.load(
+        planned, RunResult(), (lines if lines is not None else []).append, lambda: None, lambda: False
     )
     data = experiment.data
     built = make_member(experiment, build(composed["method"]), experiment.train, data.train, data.validation, "all", {})
@@ -48,7 +50,7 @@ def member(tmp_path: Path, cache: Path, method: str = "lora", lines: list[str] |
     return built
 
 
-def weights(of: Member) -> dict[str, torch.Tensor]:
+def weights(of: TrainingSession) -> dict[str, torch.Tensor]:
     """Copy a member's trainable weights."""
     return {name: p.detach().clone() for name, p in of.classifier.trainable().items()}
 
@@ -139,7 +141,9 @@ def test_epoch_visits_every_row_once_in_batches_of_similar_length() -> None:
 
 def test_streams_differ_by_seed_and_name() -> None:
     """Streams of randomness are functions of seed and names, and do not collide."""
-    values = {stream(seed, name, epoch) for seed in range(5) for name in ("order", "dropout") for epoch in range(5)}
+    values = {
+        stream_seed(seed, name, epoch) for seed in range(5) for name in ("order", "dropout") for epoch in range(5)
+    }
     assert len(values) == 50
 
 
@@ -235,7 +239,7 @@ def test_label_smoothing_and_penalty_reach_the_gradient(tmp_path: Path, cache: P
     """Label smoothing changes the weights; so does a method's penalty, without showing in the printed loss."""
 
     class Ridge(Hooks):
-        def __init__(self, of: Member) -> None:
+        def __init__(self, of: TrainingSession) -> None:
             self.of = of
 
         def penalty(self) -> torch.Tensor:
@@ -257,7 +261,7 @@ def test_padding_and_order_do_not_change_outputs(tmp_path: Path, cache: Path) ->
     """Rows evaluated in batches of any size give the same outputs, in the order of the rows."""
     built = member(tmp_path, cache)
     built.classifier.eval()
-    one, many = (over_all(built.classifier, built.train, size, CPU, "fp32") for size in (1, 7))
+    one, many = (predict_all(built.classifier, built.train, size, CPU, "fp32") for size in (1, 7))
     assert one.shape == (30, 3)
     np.testing.assert_allclose(one, many, atol=2e-5)
     first = Examples(built.train.tokens, built.train.labels, built.train.padding).batch(np.array([3]), CPU)

@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from harness.errors import HarnessError
 from harness.methods import Hooks
-from harness.records.signature import OFF, signature
+from harness.records.signature import DEFAULTS_OF_LATER_KEYS, signature
 from harness.training.loop import fit, predict
 from harness.training.optimizer import make_optimizer
-from harness.training.regularization import Average, adversarial, depth_factors, divergence
+from harness.training.regularization import WeightAverage, adversarial, depth_factors, divergence
 from harness.training.row_order import epoch_order
 from tests.helpers.small_dataset import config
 from tests.training.test_loop import CPU, member, same, weights
@@ -29,7 +29,9 @@ def test_what_is_off_changes_no_signature(tmp_path: Path, cache: Path) -> None:
     """A configuration from before there were these keys is the run that it was; each of them, when on, is another."""
     composed = config(tmp_path, cache) | {"augment": {}}
     now = signature(composed, "tune", "data", "model")
-    before = composed | {"train": {k: v for k, v in composed["train"].items() if f"train.{k}" not in OFF}}
+    before = composed | {
+        "train": {k: v for k, v in composed["train"].items() if f"train.{k}" not in DEFAULTS_OF_LATER_KEYS}
+    }
     del before["augment"]
     assert signature(before, "tune", "data", "model") == now
     on = [composed | {"train": composed["train"] | {key: value}} for key, value in EACH.items()]
@@ -82,7 +84,7 @@ def test_average_follows_the_weights_and_gives_way(tmp_path: Path) -> None:
             return self.names
 
     hooks = Cuts()
-    average = Average(Tiny(), 0.5, hooks)  # type: ignore[arg-type]  # all that it asks of a classifier
+    average = WeightAverage(Tiny(), 0.5, hooks)  # type: ignore[arg-type]  # all that it asks of a classifier
     expected = layer.weight.detach().clone()
     for step in range(30):
         with torch.no_grad():

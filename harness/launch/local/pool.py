@@ -25,7 +25,7 @@ from multiprocessing.process import BaseProcess
 
 from harness.launch.base import Job, Launcher, Outcome, use_threads
 from harness.records.files import last_changed
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 
 
 @dataclass
@@ -71,7 +71,7 @@ class LocalLauncher(Launcher):
         self._context = _context(threads)
         self._workers = [self._start(slot) for slot in range(workers)]
 
-    def submit(self, pack: Pack) -> Job:
+    def submit(self, pack: RunBatch) -> Job:
         """Hand the pack to an idle worker, or queue it until one is."""
         job = Job(pack)
         self._waiting.append(job)
@@ -200,7 +200,7 @@ def _work(connection: Connection, threads: int, gpu: str | None, module: str) ->
         signal.signal(number, signal.SIG_IGN)  # both reach the whole group; the coordinator decides what they mean
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    packs: queue.SimpleQueue[Pack] = queue.SimpleQueue()
+    packs: queue.SimpleQueue[RunBatch] = queue.SimpleQueue()
 
     def listen() -> None:
         # The coordinator holds the other end: when it dies, however it dies, so does this process.

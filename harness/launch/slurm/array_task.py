@@ -12,7 +12,7 @@ UNSENT = Submission("", "", "", {}, "", 1, 0, [])  # of a job that is not writte
 
 
 @dataclass(eq=False)
-class SlurmJob(Job):
+class ArrayTask(Job):
     """One task of a submission, as its coordinator follows it.
 
     Attributes:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.launch.slurm.commands import ALIVE, Cluster, NoAnswer
+from harness.launch.slurm.commands import ALIVE, NoAnswer, SlurmCommands
 from harness.launch.slurm.submissions import COORDINATOR, Jobs
 from harness.records.run_spec import RunPaths
 
@@ -24,7 +24,7 @@ def cancel_study(study: Path) -> int:
     Raises:
         HarnessError: Slurm does not answer, or refuses.
     """
-    cluster = Cluster(interval=0)
+    cluster = SlurmCommands(interval=0)
     jobs = Jobs(study.resolve())
     count = 0
     try:
@@ -44,7 +44,7 @@ def cancel_study(study: Path) -> int:
     return count
 
 
-def _close_ended(cluster: Cluster, jobs: Jobs) -> None:
+def _close_ended(cluster: SlurmCommands, jobs: Jobs) -> None:
     """Cancel what waits, also what Slurm took without being heard; close the submissions of which nothing is left."""
     for _ in range(TRIES):
         queue = cluster.queue()

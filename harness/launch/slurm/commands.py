@@ -75,7 +75,7 @@ class JobState:
 
 
 @dataclass
-class Cluster:
+class SlurmCommands:
     """The cluster as this user sees it.
 
     Attributes:

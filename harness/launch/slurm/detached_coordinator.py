@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.config.schema import SlurmConfig
 from harness.launch.slurm.batch_scripts import coordinator_script
-from harness.launch.slurm.commands import ALIVE, Cluster
+from harness.launch.slurm.commands import ALIVE, SlurmCommands
 from harness.launch.slurm.resources import coordinator
 from harness.launch.slurm.submissions import COORDINATOR, Jobs
 from harness.records.files import now, write_json
@@ -31,7 +31,7 @@ def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]
         Refused: Slurm refuses the job.
     """
     study = study.resolve()
-    cluster = Cluster(slurm.poll_s)
+    cluster = SlurmCommands(slurm.poll_s)
     # Studies of one name in two places are two.
     name = f"harness-coordinator-{study.name}-{digest(str(study))[:6]}"
     for key, state in cluster.queue().items():

@@ -19,7 +19,7 @@ ELSEWHERE = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "CANCELLED", "REVOKED", "REQ
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FailureCause:
     """Why a job is over, and what that says.
 
     Attributes:
@@ -33,7 +33,7 @@ class Verdict:
     node: str = ""
 
 
-def of_waiting(state: JobState, minutes: float, limit: float | None) -> Verdict | None:
+def of_waiting(state: JobState, minutes: float, limit: float | None) -> FailureCause | None:
     """Whether a job is worth waiting for: None if it is.
 
     Args:
@@ -43,13 +43,15 @@ def of_waiting(state: JobState, minutes: float, limit: float | None) -> Verdict 
     """
     impossible, held = IMPOSSIBLE.search(state.reason), HELD.search(state.reason)
     if impossible or held:
-        return Verdict(f"would have waited for ever ({state.reason}) and was cancelled.", "place" if held else "run")
+        return FailureCause(
+            f"would have waited for ever ({state.reason}) and was cancelled.", "place" if held else "run"
+        )
     if limit is not None and minutes >= limit:
-        return Verdict(f"waited {minutes:.1f} min ({state.reason}; slurm.pending_min={limit:g}).", "run")
+        return FailureCause(f"waited {minutes:.1f} min ({state.reason}; slurm.pending_min={limit:g}).", "run")
     return None
 
 
-def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | None) -> Verdict:
+def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | None) -> FailureCause:
     """Why a job ended without finishing its runs.
 
     Args:
@@ -59,17 +61,17 @@ def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | No
         mem_gb: the memory that it had.
     """
     if state is None:
-        return Verdict("is no longer known to Slurm.", "place")
+        return FailureCause("is no longer known to Slurm.", "place")
     where = f" on {state.node}" if state.node else ""
     why = f" ({state.reason})" if state.reason not in ("None", "") else ""
     reason = f"was ended by Slurm{where}: {state.state}{why}"
     if state.state == "OUT_OF_MEMORY" or MEMORY.search(output):
-        return Verdict(f"{reason}. Memory ran out (slurm.mem_gb={mem_gb}).", "memory")
+        return FailureCause(f"{reason}. Memory ran out (slurm.mem_gb={mem_gb}).", "memory")
     if state.state in ELSEWHERE:
-        return Verdict(f"{reason}.", "place")
+        return FailureCause(f"{reason}.", "place")
     if begun:
-        return Verdict(f"{reason}.", "run")
+        return FailureCause(f"{reason}.", "run")
     # It never came as far as a run, so the node or the set-up commands are at fault.
     lines = [line for line in output.splitlines() if line and not line.startswith("srun: ")]
     last = f" Its last words: {lines[-1][:300]}" if lines else ""
-    return Verdict(f"{reason}, before a run began.{last}", "place", state.node)
+    return FailureCause(f"{reason}, before a run began.{last}", "place", state.node)

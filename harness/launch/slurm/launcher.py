@@ -16,16 +16,16 @@ from pathlib import Path
 
 from harness.config.schema import LaunchConfig, SlurmConfig
 from harness.launch.base import Job, Launcher, Outcome
-from harness.launch.run_batching import most, per_job
+from harness.launch.run_batching import max_fused, runs_per_job
 from harness.launch.slurm import failure_causes
-from harness.launch.slurm.array_task import UNSENT, SlurmJob
-from harness.launch.slurm.commands import ALIVE, PASSING, Cluster, JobState, NoAnswer, Refused
+from harness.launch.slurm.array_task import UNSENT, ArrayTask
+from harness.launch.slurm.commands import ALIVE, PASSING, JobState, NoAnswer, Refused, SlurmCommands
 from harness.launch.slurm.node_health import Nodes
 from harness.launch.slurm.resources import merge
 from harness.launch.slurm.submissions import Jobs, belongs, revoke
 from harness.launch.slurm.submitter import Submitter
 from harness.records.files import now, write_json
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.records.signature import digest
 
 LOOK_SECONDS = 0.5  # how often the markers are listed
@@ -45,14 +45,14 @@ class SlurmLauncher(Launcher):
     def __init__(
         self, launch: LaunchConfig, slurm: SlurmConfig, study: Path, code: Path, say: Callable[[str], None]
     ) -> None:
-        self.capacity, self.runs_per_job, self.places = slurm.max_queued, per_job(launch), slurm.max_requeues
-        self.packs = most(launch) > 1
+        self.capacity, self.runs_per_job, self.places = slurm.max_queued, runs_per_job(launch), slurm.max_requeues
+        self.packs = max_fused(launch) > 1
         self._slurm, self._say = slurm, say
-        self.cluster = Cluster(slurm.poll_s)
+        self.cluster = SlurmCommands(slurm.poll_s)
         self.jobs = Jobs(study.resolve())
         self.jobs.make()
         self.nodes = Nodes(self.jobs.directory / "nodes.json", slurm.bad_node_failures)
-        self._live: list[SlurmJob] = []  # written down, or submitted, and not ended
+        self._live: list[ArrayTask] = []  # written down, or submitted, and not ended
         self._withdrawing = False
         self._told: set[str] = set()
         self._silent_since: float | None = None
@@ -71,9 +71,9 @@ class SlurmLauncher(Launcher):
         """Runs share a job, and jobs an array, if they get the same resources."""
         return digest(merge(self._slurm, spec.config))
 
-    def submit(self, pack: Pack) -> Job:
+    def submit(self, pack: RunBatch) -> Job:
         """Queue the pack; packs of one moment become one array at the next `wait`."""
-        job = SlurmJob(pack, UNSENT, 0, set(range(len(pack.runs))))
+        job = ArrayTask(pack, UNSENT, 0, set(range(len(pack.runs))))
         self._submitter.add(job)
         return job
 
@@ -113,7 +113,7 @@ class SlurmLauncher(Launcher):
             for task, pack in enumerate(packs):
                 # What an earlier coordinator has given to another job, or taken back, is not this one's any more.
                 left = {n for n, run in enumerate(pack.runs) if submission.token in belongs(run.paths.directory)}
-                found.append(SlurmJob(pack, submission, task, left))
+                found.append(ArrayTask(pack, submission, task, left))
             if submission.state == "intended":
                 self._submitter.take_over(found)
             self._live += found
@@ -134,7 +134,7 @@ class SlurmLauncher(Launcher):
 
     def forget(self, job: Job) -> None:
         """Cancel a job whose runs nobody needs."""
-        assert isinstance(job, SlurmJob)
+        assert isinstance(job, ArrayTask)
         job.left.clear()
         if job.id is not None:
             self._cancel([job.id])
@@ -143,9 +143,9 @@ class SlurmLauncher(Launcher):
 
     def _look(self) -> list[Outcome]:
         """Read the markers."""
-        by_token: dict[tuple[str, int], SlurmJob] = {(job.submission.token, job.task): job for job in self._live}
-        ended: dict[SlurmJob, set[int]] = {}
-        broken: list[tuple[SlurmJob, str, Path]] = []
+        by_token: dict[tuple[str, int], ArrayTask] = {(job.submission.token, job.task): job for job in self._live}
+        ended: dict[ArrayTask, set[int]] = {}
+        broken: list[tuple[ArrayTask, str, Path]] = []
         for marker, path in sorted(self.jobs.markers().items(), key=lambda item: (item[0].number, item[0].what)):
             job = by_token.get((marker.token, marker.task))
             if job is None or not job.left:
@@ -171,7 +171,7 @@ class SlurmLauncher(Launcher):
             outcomes.append(self._end(job, lost or "Its job ended at a checkpoint.", "run" if lost else "place"))
         return outcomes
 
-    def _end(self, job: SlurmJob, lost: str | None, blame: str = "run") -> Outcome:
+    def _end(self, job: ArrayTask, lost: str | None, blame: str = "run") -> Outcome:
         runs, job.left = job.runs, set()
         begun = frozenset(run.directory for run in runs if job.has_begun(run))
         for run in runs:
@@ -210,10 +210,10 @@ class SlurmLauncher(Launcher):
             self._question = self._beside.submit(self.cluster.queue), lambda queue: self._hear_queue(live, queue)
         return []
 
-    def _hear_history(self, gone: Sequence[SlurmJob], known: Mapping[str, JobState]) -> None:
+    def _hear_history(self, gone: Sequence[ArrayTask], known: Mapping[str, JobState]) -> None:
         self._verdicts = 0.0, lambda: [self._lost(job, known.get(job.id or "")) for job in gone if job.left]
 
-    def _hear_queue(self, live: Sequence[SlurmJob], queue: Mapping[str, JobState]) -> None:
+    def _hear_queue(self, live: Sequence[ArrayTask], queue: Mapping[str, JobState]) -> None:
         if self._silent_since is not None:
             self._say(f"Slurm answers again, after {time.monotonic() - self._silent_since:.0f} s.")
             self._silent_since = None
@@ -241,7 +241,7 @@ class SlurmLauncher(Launcher):
         }
         write_json(self.jobs.state, {"asked": now(), "calls": self.cluster.calls, "jobs": states})
 
-    def _judge(self, job: SlurmJob, state: JobState | None) -> Outcome | None:
+    def _judge(self, job: ArrayTask, state: JobState | None) -> Outcome | None:
         """What one job's state in the queue means."""
         if state is not None and state.state in ALIVE:
             job.seen = 0
@@ -263,7 +263,7 @@ class SlurmLauncher(Launcher):
             job.gone = True
         return None
 
-    def _judge_waiting(self, job: SlurmJob, state: JobState) -> Outcome | None:
+    def _judge_waiting(self, job: ArrayTask, state: JobState) -> Outcome | None:
         job.waits = job.waits or time.monotonic()
         minutes = (time.monotonic() - job.waits) / 60
         if (verdict := failure_causes.of_waiting(state, minutes, self._slurm.pending_min)) is not None:
@@ -274,7 +274,7 @@ class SlurmLauncher(Launcher):
             self._tell(f"Job {job.id} is held by its user: `scontrol release {job.id}` lets it go on.")
         return None
 
-    def _lost(self, job: SlurmJob, state: JobState | None) -> Outcome:
+    def _lost(self, job: ArrayTask, state: JobState | None) -> Outcome:
         """End a job that Slurm ended before its runs were finished."""
         if state is not None and state.state in PASSING and job.id is not None:
             self._cancel([job.id])  # given up here, it must not come back
@@ -287,7 +287,7 @@ class SlurmLauncher(Launcher):
             )
         return self._end(job, f"Its job {job.id} {verdict.reason}", verdict.blame)
 
-    def _output(self, job: SlurmJob) -> str:
+    def _output(self, job: ArrayTask) -> str:
         """The end of what a job's shell and Python printed to stderr."""
         text = ""
         for path in sorted(self.jobs.logs.glob(f"{job.submission.job_id}_{job.task}_*.err")):
@@ -341,7 +341,7 @@ def _read(path: Path) -> str:
     return ""
 
 
-def _pauses_together(pack: Pack) -> bool:
+def _pauses_together(pack: RunBatch) -> bool:
     """Whether runs come to a rung in shared passes; they are judged when all are there, and not the first by itself.
 
     Where they are not all under way at once, the first would wait for those that begin after it.

@@ -10,7 +10,7 @@ from typing import Any
 from harness.config.schema import SlurmConfig
 from harness.errors import Problems
 from harness.launch.slurm.batch_scripts import job_script
-from harness.launch.slurm.commands import Cluster, Full, NoAnswer, NoCluster, Refused
+from harness.launch.slurm.commands import Full, NoAnswer, NoCluster, Refused, SlurmCommands
 from harness.launch.slurm.resources import coordinator, describe, merge
 from harness.launch.slurm.submissions import Jobs, Submission
 from harness.records.files import now
@@ -28,7 +28,7 @@ def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]],
     """
     _check_directory(study.resolve(), problems)
     coordinator(slurm, problems)
-    cluster = Cluster(slurm.poll_s)
+    cluster = SlurmCommands(slurm.poll_s)
     seen: set[str] = set()
     wrong = Problems()
     asked = [merge(slurm, config, wrong) for config in configs]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.files import atomic, now, write_json
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 
 LEASE = "lease.json"
 COORDINATOR = "coordinator.json"  # of a detached study: which job coordinates it
@@ -118,7 +118,7 @@ class Jobs:
             directory.mkdir(parents=True, exist_ok=True)
 
     def intend(
-        self, packs: Iterable[Pack], resources: dict[str, Any], code: Path, threads: int, max_requeues: int
+        self, packs: Iterable[RunBatch], resources: dict[str, Any], code: Path, threads: int, max_requeues: int
     ) -> Submission:
         """Write a new submission to the disk for good, and leases in its name, before Slurm hears of it."""
         packs = list(packs)
@@ -160,10 +160,10 @@ class Jobs:
                     found.append(submission)
         return sorted(found, key=lambda submission: submission.created)
 
-    def packs(self, token: str) -> list[Pack]:
+    def packs(self, token: str) -> list[RunBatch]:
         """The runs of each task of a submission."""
         content = json.loads((self.directory / f"{token}.packs.json").read_text(encoding="utf-8"))
-        return [Pack(**pack | {"runs": tuple(RunSpec(**run) for run in pack["runs"])}) for pack in content]
+        return [RunBatch(**pack | {"runs": tuple(RunSpec(**run) for run in pack["runs"])}) for pack in content]
 
     def close(self, submission: Submission) -> None:
         """Note that nothing of a submission is under way any more, and clear away what only it needed."""

@@ -8,9 +8,9 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 
 from harness.config.schema import LaunchConfig, SlurmConfig
-from harness.launch.slurm.array_task import SlurmJob
+from harness.launch.slurm.array_task import ArrayTask
 from harness.launch.slurm.batch_scripts import job_script
-from harness.launch.slurm.commands import Cluster, Full, JobState, NoAnswer, Refused
+from harness.launch.slurm.commands import Full, JobState, NoAnswer, Refused, SlurmCommands
 from harness.launch.slurm.node_health import Nodes
 from harness.launch.slurm.resources import merge
 from harness.launch.slurm.submissions import Jobs, Submission
@@ -39,7 +39,7 @@ class Submitter:
         slurm: SlurmConfig,
         code: Path,
         jobs: Jobs,
-        cluster: Cluster,
+        cluster: SlurmCommands,
         nodes: Nodes,
         beside: Executor,
         silent: Callable[[str], None],
@@ -47,8 +47,8 @@ class Submitter:
     ) -> None:
         self._launch, self._slurm, self._code, self._tell = launch, slurm, code, tell
         self._jobs, self._cluster, self._nodes, self._beside, self._silent = jobs, cluster, nodes, beside, silent
-        self._waiting: list[SlurmJob] = []  # not written down yet
-        self._intended: dict[str, list[SlurmJob]] = {}  # by token: written down, not known to be taken
+        self._waiting: list[ArrayTask] = []  # not written down yet
+        self._intended: dict[str, list[ArrayTask]] = {}  # by token: written down, not known to be taken
         self._unsure: dict[str, int] = {}  # by token: looks that did not show what Slurm may have taken
         self._sending: tuple[Future[str], Submission] | None = None
         self._size: int | None = None  # largest array
@@ -61,17 +61,17 @@ class Submitter:
         """Whether something is still to be submitted."""
         return bool(self._waiting or self._intended)
 
-    def add(self, job: SlurmJob) -> None:
+    def add(self, job: ArrayTask) -> None:
         """Take a job that is to be submitted; those of one moment become one array."""
         self._waiting.append(job)
 
-    def take_over(self, jobs: list[SlurmJob]) -> None:
+    def take_over(self, jobs: list[ArrayTask]) -> None:
         """Take a submission of which an earlier coordinator may not have heard whether Slurm took it."""
         token = jobs[0].submission.token
         self._intended[token] = jobs
         self._unsure[token] = 0
 
-    def withdraw(self) -> list[SlurmJob]:
+    def withdraw(self) -> list[ArrayTask]:
         """Submit nothing more; give the jobs that are not written down (any more)."""
         self._open = False
         waiting, self._waiting = self._waiting, []
@@ -80,7 +80,7 @@ class Submitter:
         self._unsure = {}
         return waiting
 
-    def step(self, alone: bool) -> list[SlurmJob]:
+    def step(self, alone: bool) -> list[ArrayTask]:
         """Do what can be done now; give the jobs that were written down.
 
         Args:
@@ -122,7 +122,7 @@ class Submitter:
                 del self._unsure[token]
                 self._take_back(submission)  # should it come after all, its token is stale
 
-    def _write_down(self) -> list[SlurmJob]:
+    def _write_down(self) -> list[ArrayTask]:
         if not self._waiting:
             return []
         if self._size is None:
@@ -132,7 +132,7 @@ class Submitter:
                 self._silent(str(error))
                 self._not_before = time.monotonic() + self._cluster.interval
                 return []
-        groups: dict[str, list[SlurmJob]] = {}
+        groups: dict[str, list[ArrayTask]] = {}
         for job in self._waiting:
             groups.setdefault(digest(merge(self._slurm, job.pack.runs[0].config)), []).append(job)
         written, self._waiting = self._waiting, []
@@ -141,7 +141,7 @@ class Submitter:
                 self._intend(group[start : start + self._size])
         return written
 
-    def _intend(self, jobs: list[SlurmJob]) -> None:
+    def _intend(self, jobs: list[ArrayTask]) -> None:
         resources = merge(self._slurm, jobs[0].pack.runs[0].config)
         threads = self._launch.threads or int(resources["cpus_per_task"])
         packs = [job.pack for job in jobs]

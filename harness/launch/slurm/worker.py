@@ -28,7 +28,7 @@ REFUSALS = 3  # what a controller in trouble says is not always what it means
 REQUEUE_SECONDS = 3600.0  # how long a controller that does not answer is asked to requeue the task
 
 
-class Warned:
+class EndSignals:
     """The signals that end a task before its time."""
 
     def __init__(self) -> None:
@@ -50,11 +50,11 @@ class Warned:
 
 def main() -> int:
     """Execute the task that SLURM_ARRAY_TASK_ID names; give the exit code."""
-    warned = Warned()  # before the slow imports: by default these signals would end the process
+    warned = EndSignals()  # before the slow imports: by default these signals would end the process
     from harness.launch.slurm.submissions import Jobs
     from harness.system.machine import restarts
 
-    task = Task(
+    task = TaskStart(
         Jobs(Path(sys.argv[1])),
         sys.argv[2],
         int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")),
@@ -84,7 +84,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Task:
+class TaskStart:
     """One start of one task of a submission.
 
     Attributes:
@@ -101,7 +101,7 @@ class Task:
     _claimed: set[Path] = field(default_factory=set)
     _refused: set[Path] = field(default_factory=set)
 
-    def execute(self, warned: Warned, threads: int) -> bool:
+    def execute(self, warned: EndSignals, threads: int) -> bool:
         """Execute the runs of the pack; whether there is nothing more to do, False if it was warned before."""
         from harness.launch.base import use_threads
         from harness.launch.slurm.submissions import Marker
@@ -133,7 +133,7 @@ class Task:
                 return True
         return True
 
-    def _takes(self, spec: RunSpec, warned: Warned) -> bool:
+    def _takes(self, spec: RunSpec, warned: EndSignals) -> bool:
         """Claim a run, if that was not done yet; whether it is this start's.
 
         A later start of this very task may have taken over, or the run may have been given to another job.
@@ -155,7 +155,7 @@ class Task:
         directory = spec.paths.directory
         return directory not in self._refused and (directory not in self._claimed or self._holds(directory))
 
-    def _patiently(self, action: Callable[[], T], warned: Warned) -> T:
+    def _patiently(self, action: Callable[[], T], warned: EndSignals) -> T:
         """Do something; where a full disk is in its way, wait for space and do it again."""
         from harness.errors import is_disk_full
 
@@ -184,11 +184,11 @@ class Task:
 
 def requeue() -> int:
     """Ask Slurm, until it answers, to start the job of this process again; it ends this process when it does."""
-    from harness.launch.slurm.commands import Cluster, NoAnswer, Refused
+    from harness.launch.slurm.commands import NoAnswer, Refused, SlurmCommands
 
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task is not None else os.environ["SLURM_JOB_ID"]
-    cluster = Cluster(interval=0)
+    cluster = SlurmCommands(interval=0)
     deadline = time.monotonic() + REQUEUE_SECONDS
     refused = 0
     while time.monotonic() < deadline:

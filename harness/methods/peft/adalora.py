@@ -16,7 +16,7 @@ from harness.methods.base import Hooks
 from harness.methods.peft.peft_method import PeftHooks, PeftMethod, wrap
 
 if TYPE_CHECKING:
-    from harness.models import Model
+    from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
 MOMENTS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # what PEFT's rank allocator keeps of each tensor
@@ -53,7 +53,7 @@ class AdaLora(PeftMethod):
         )
         problems.raise_any()
 
-    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         """Wrap the backbone; only the adapter and the head train."""
         config = copy.deepcopy(self.config)
         config.total_step = total_steps

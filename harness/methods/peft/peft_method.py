@@ -14,7 +14,7 @@ from harness.methods.base import GradientTrained, Hooks
 from harness.models.architectures import ROLES, ends, layers_of, modules_of
 
 if TYPE_CHECKING:
-    from harness.models import Model
+    from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
 INPUT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")  # whose virtual tokens are embeddings
@@ -43,7 +43,7 @@ class PeftMethod(GradientTrained):
                 "method=eva (kind: eva)."
             )
 
-    def adapt(self, classifier: Classifier, model: Model, total_steps: int) -> Hooks:
+    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         """Wrap the backbone; only the adapter and the head train.
 
         Raises:
@@ -88,7 +88,7 @@ class PeftHooks(Hooks):
         return True
 
 
-def wrap(backbone: Any, config: Any, name: str, model: Model) -> Any:
+def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
     """Put an adapter into a backbone, in place.
 
     Which layers it changes is said by the method, by name or by role (`attention`: harness/models/architectures.py),
@@ -123,7 +123,7 @@ def wrap(backbone: Any, config: Any, name: str, model: Model) -> Any:
         ) from error
 
 
-def _name_layers(backbone: Any, config: Any, model: Model) -> None:
+def _name_layers(backbone: Any, config: Any, model: PretrainedModel) -> None:
     """Put names of layers in the place of roles, and of nothing where PEFT would not know the architecture."""
     for key in ("target_modules", "feedforward_modules"):
         named = getattr(config, key, "absent")
@@ -142,7 +142,7 @@ def _name_layers(backbone: Any, config: Any, model: Model) -> None:
             config.target_modules = set(model.target_modules)
 
 
-def _of_role(backbone: Any, role: str, model: Model) -> set[str]:
+def _of_role(backbone: Any, role: str, model: PretrainedModel) -> set[str]:
     """Names for PEFT, which takes every layer that ends like one: BERT's `output.dense` is the attention's, too."""
     suffixes = modules_of(backbone, role, model.name)
     if not role.startswith("feedforward"):
@@ -173,7 +173,7 @@ def _name_sizes(backbone: Any, config: Any) -> None:
         config.num_attention_heads = config.num_attention_heads or settings.num_attention_heads
 
 
-def _check_layers(backbone: Any, config: Any, name: str, model: Model) -> None:
+def _check_layers(backbone: Any, config: Any, name: str, model: PretrainedModel) -> None:
     """Refuse what PEFT would get wrong: GPT-2's transposed layers under methods that take them for ordinary ones."""
     from transformers.pytorch_utils import Conv1D
 
@@ -186,7 +186,7 @@ def _check_layers(backbone: Any, config: Any, name: str, model: Model) -> None:
         )
 
 
-def _try_out(wrapped: Any, name: str, model: Model) -> None:
+def _try_out(wrapped: Any, name: str, model: PretrainedModel) -> None:
     """Compute two short rows: whether an architecture takes virtual tokens only shows then. No random stream moves."""
     import torch
 

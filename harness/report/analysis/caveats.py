@@ -10,8 +10,8 @@ from typing import Any
 from harness import formatting
 from harness.records.record import Record
 from harness.report.analysis import row_names
-from harness.report.analysis.cell_summary import Row, facts, number
-from harness.report.analysis.verdicts import Evidence, Question
+from harness.report.analysis.cell_summary import CellSummary, facts, number
+from harness.report.analysis.verdicts import ComparisonGroup, Evidence
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Study
 
@@ -34,7 +34,7 @@ class Note:
     text: str
 
 
-def notes(study: Study, rows: Sequence[Row], evidence: Evidence, hidden: int = 0) -> list[Note]:
+def notes(study: Study, rows: Sequence[CellSummary], evidence: Evidence, hidden: int = 0) -> list[Note]:
     """Collect the notes, each once; a long listing is cut and its rest counted."""
     found: dict[Note, None] = {}
     for note in (
@@ -85,7 +85,7 @@ def _joint(sweep: Mapping[str, Any]) -> bool:
     return isinstance(tune, Mapping) and tune.get("mode") == "joint"
 
 
-def _ended(rows: Sequence[Row]) -> Iterator[Note]:
+def _ended(rows: Sequence[CellSummary]) -> Iterator[Note]:
     """Say what became of runs that left no score."""
     halted = sum(map(row_names.stopped, rows))
     counts = (
@@ -113,7 +113,7 @@ def _diverged(run: Run) -> bool:
     return _DIVERGED.search(run.record.error or "") is not None
 
 
-def _seeds(question: Question) -> Iterator[Note]:
+def _seeds(question: ComparisonGroup) -> Iterator[Note]:
     """Say where too few seeds were confirmed."""
     scored = [row for row in question.rows if row.test_mean is not None]
     one = [row_names.name(row, question.rows) for row in scored if len(row.seeds) == 1]
@@ -129,7 +129,7 @@ def _seeds(question: Question) -> Iterator[Note]:
         )
 
 
-def _budget(question: Question) -> Iterator[Note]:
+def _budget(question: ComparisonGroup) -> Iterator[Note]:
     """Say where cells of one question were not tuned alike."""
     tuned = [row for row in question.rows if row.cell.space and row.trials]
     if len(tuned) < 2:
@@ -155,13 +155,15 @@ def _budget(question: Question) -> Iterator[Note]:
         )
 
 
-def _extremes(rows: Sequence[Row], value: Callable[[Row], float]) -> tuple[Row, Row] | None:
+def _extremes(
+    rows: Sequence[CellSummary], value: Callable[[CellSummary], float]
+) -> tuple[CellSummary, CellSummary] | None:
     if len({value(row) for row in rows}) < 2:
         return None
     return min(rows, key=value), max(rows, key=value)
 
 
-def _data(rows: Sequence[Row]) -> Iterator[Note]:
+def _data(rows: Sequence[CellSummary]) -> Iterator[Note]:
     """Say what is known of the data, once for all tasks of which it holds."""
     said: dict[str, dict[str, None]] = {}
     for row in rows:
@@ -191,7 +193,7 @@ def _length(known: dict[str, Any]) -> str:
     return f" at {length:.0f} tokens (task.max_length)" if length else ""
 
 
-def _superseded(rows: Sequence[Row]) -> Iterator[Note]:
+def _superseded(rows: Sequence[CellSummary]) -> Iterator[Note]:
     for row in rows:
         if row.superseded:
             runs = formatting.plural(row.superseded, "confirmed run")
@@ -199,7 +201,7 @@ def _superseded(rows: Sequence[Row]) -> Iterator[Note]:
             yield Note("Runs", f"{row_names.name(row, rows)}: {runs} {what}")
 
 
-def latest(row: Row) -> list[Record]:
+def latest(row: CellSummary) -> list[Record]:
     """Choose the one record that speaks for a cell's data; [] if no run got as far as its data."""
     candidates = [*row.evaluated, *([row.best_trial] if row.best_trial else [])]
     found = [record for record in candidates if record.data]

@@ -11,13 +11,13 @@ from typing import Any
 
 from harness.api.metric import METRICS
 from harness.records.pricing import dollars
-from harness.records.ranking import keeps, rank
+from harness.records.ranking import rank, satisfies
 from harness.records.record import Record
 from harness.records.signature import digest
 from harness.report.reading.runs import Run, costs, metric, number
 from harness.report.reading.study import Cell, Study
 
-__all__ = ["COSTS", "TUNE_COSTS", "Row", "rows", "number", "mean_std", "metric", "facts"]
+__all__ = ["COSTS", "TUNE_COSTS", "CellSummary", "rows", "number", "mean_std", "metric", "facts"]
 
 # The costs of a record that a row gives by name.
 COSTS = (
@@ -28,7 +28,7 @@ TUNE_COSTS = ("total_seconds", "core_seconds", "accelerator_seconds", "energy_jo
 
 
 @dataclass(frozen=True)
-class Row:
+class CellSummary:
     """What is known of a cell. Metrics are fractions; what is not known is None.
 
     Attributes:
@@ -96,7 +96,7 @@ class Row:
         return -value if self.minimise else value
 
 
-def rows(study: Study) -> list[Row]:
+def rows(study: Study) -> list[CellSummary]:
     """Aggregate every cell; by task, then best first, then cells without a test score by validation score."""
     seeds = _mapping(study.sweep.get("confirm")).get("seeds")
     wanted = len(seeds) if isinstance(seeds, list) else seeds if isinstance(seeds, int) else None
@@ -118,7 +118,7 @@ def facts(record: Record) -> dict[str, Any]:
     return {**{key: value for key, value in record.data.items() if key != "facts"}, **_mapping(nested)}
 
 
-def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any]) -> Row:
+def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any]) -> CellSummary:
     runs = cell.runs
     known = METRICS[cell.metric].direction if cell.metric in METRICS else "maximize"
     minimise = (cell.direction or known) == "minimize"
@@ -134,7 +134,7 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
     statuses = Counter(run.status for run in runs)
     mean, std = mean_std(test)
     mean_costs, tune_costs = _mean_costs(evaluated, hardware), _tune_costs(tuned, hardware)
-    return Row(
+    return CellSummary(
         cell=cell,
         minimise=minimise,
         seeds=tuple(run.seed for run in evaluated),
@@ -167,7 +167,7 @@ def _best_trial(
     cell: Cell, tuned: list[Run], minimise: bool, limits: Mapping[str, Any]
 ) -> tuple[Run | None, float | None]:
     # Without limits no record is opened: a table of many runs has its scores in columns.
-    done = (run for run in tuned if run.status == "ok" and (not limits or keeps(run.record.cost, limits)))
+    done = (run for run in tuned if run.status == "ok" and (not limits or satisfies(run.record.cost, limits)))
     scored = [(run, value) for run in done if (value := run.metric("val", cell.metric)) is not None]
     if not scored:
         return None, None
@@ -219,7 +219,7 @@ def _error(failures: list[Run], unreadable: int) -> str | None:
     return f"{unreadable} unreadable record{'s' if unreadable > 1 else ''}" if unreadable else None
 
 
-def _rank(row: Row) -> tuple[str, bool, float, bool, float, str]:
+def _rank(row: CellSummary) -> tuple[str, bool, float, bool, float, str]:
     test, val = row.test_mean, row.val_best
     return (
         row.cell.task,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.formatting.values import listed, percent, plural, score, setting
-from harness.report.analysis.cell_summary import Row, rows
+from harness.report.analysis.cell_summary import CellSummary, rows
 from harness.report.analysis.row_names import name as name_of
 from harness.report.analysis.row_predictions import read_predictions
 from harness.report.analysis.settings import Settings
@@ -53,7 +53,7 @@ def moved(study: Study, anchor: Study, settings: Settings) -> list[str]:
 
 
 def _read(
-    shared: Sequence[str], before: dict[str, Row], after: dict[str, Row]
+    shared: Sequence[str], before: dict[str, CellSummary], after: dict[str, CellSummary]
 ) -> tuple[dict[str, Predictions], dict[str, Predictions], list[str]]:
     then, now, reasons = {}, {}, []
     listing = list(after.values())
@@ -85,7 +85,7 @@ def _headline(changes: Sequence[Change], anchor: Study, settings: Settings) -> s
     return f"{text}: {worse} for the worse, {len(found) - worse} for the better."
 
 
-def _told(changes: Sequence[Change], after: dict[str, Row], listing: Sequence[Row]) -> list[str]:
+def _told(changes: Sequence[Change], after: dict[str, CellSummary], listing: Sequence[CellSummary]) -> list[str]:
     found = [change for change in changes if change.moved]
     sentences = []
     for change in found[:_MOST]:
@@ -105,7 +105,7 @@ def _told(changes: Sequence[Change], after: dict[str, Row], listing: Sequence[Ro
     return sentences
 
 
-def _caveats(changes: Sequence[Change], before: dict[str, Row], after: dict[str, Row]) -> list[str]:
+def _caveats(changes: Sequence[Change], before: dict[str, CellSummary], after: dict[str, CellSummary]) -> list[str]:
     """Say what differs besides time: test rows, hyperparameters, versions."""
     sentences = []
     listing = list(after.values())
@@ -131,7 +131,7 @@ def _caveats(changes: Sequence[Change], before: dict[str, Row], after: dict[str,
     return sentences
 
 
-def _provenance(cells: Sequence[Row]) -> dict[str, set[str]]:
+def _provenance(cells: Sequence[CellSummary]) -> dict[str, set[str]]:
     values: dict[str, set[str]] = {}
     for row in cells:
         for record in row.evaluated:

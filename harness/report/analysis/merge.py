@@ -10,11 +10,11 @@ from typing import Any
 from harness.config.kinds import named
 from harness.errors import HarnessError
 from harness.records.signature import digest
-from harness.report.analysis.cell_summary import Row, facts, rows
+from harness.report.analysis.cell_summary import CellSummary, facts, rows
 from harness.report.reading.study import Cell, Study, flat, run_config
 
 
-def merge(studies: Sequence[Study], title: str | None = None) -> tuple[Study, list[Row]]:
+def merge(studies: Sequence[Study], title: str | None = None) -> tuple[Study, list[CellSummary]]:
     """Put studies together.
 
     Args:
@@ -157,7 +157,7 @@ def _strings(values: dict[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
-def _rank(row: Row) -> tuple[str, str, bool, float]:
+def _rank(row: CellSummary) -> tuple[str, str, bool, float]:
     """Order rows as those of one study: by question, best first, then those without a test score."""
     task, axes, metric = row.question
     scored = row.test_mean if row.test_mean is not None else row.val_best

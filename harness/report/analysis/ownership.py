@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from harness import formatting
 from harness.report.analysis import row_names
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.recommendation import ownership
 from harness.report.analysis.settings import Settings
-from harness.report.analysis.verdicts import Evidence, Question
+from harness.report.analysis.verdicts import ComparisonGroup, Evidence
 from harness.statistics.ownership import break_even
 
 
@@ -23,7 +23,7 @@ def owning(evidence: Evidence) -> list[str]:
     return [text for question in evidence.questions for text in _question(question, evidence.settings)]
 
 
-def _question(question: Question, settings: Settings) -> list[str]:
+def _question(question: ComparisonGroup, settings: Settings) -> list[str]:
     chosen, best = question.recommended, question.best
     row = chosen or best
     if row is None:
@@ -40,16 +40,16 @@ def _question(question: Question, settings: Settings) -> list[str]:
         f"With {served}, {row_names.name(row, question.rows)} costs {_worded(total, unit)} in all: "
         f"{_parts(row, unit, settings)}."
     ]
-    rivals = (
+    possible_cells = (
         [best]
         if chosen is not None and best is not None and best is not chosen
         else _cheapest(question, row, unit, settings)
     )
-    said += [text for rival in rivals if (text := _between(row, rival, question.rows, unit, settings))]
+    said += [text for rival in possible_cells if (text := _between(row, rival, question.rows, unit, settings))]
     return said
 
 
-def _between(row: Row, rival: Row, rows: Sequence[Row], unit: str, settings: Settings) -> str:
+def _between(row: CellSummary, rival: CellSummary, rows: Sequence[CellSummary], unit: str, settings: Settings) -> str:
     one, other = ownership(row, unit), ownership(rival, unit)
     if one.once is None or other.once is None or one.request is None or other.request is None:
         return ""
@@ -64,21 +64,21 @@ def _between(row: Row, rival: Row, rows: Sequence[Row], unit: str, settings: Set
     return f"{made} is cheaper up to {even.requests:,.0f} requests{months}, {served} above."
 
 
-def _cheapest(question: Question, row: Row, unit: str, settings: Settings) -> list[Row]:
+def _cheapest(question: ComparisonGroup, row: CellSummary, unit: str, settings: Settings) -> list[CellSummary]:
     """Give the row that costs least in all, if it is another one."""
     totals = [(total, i) for i, each in enumerate(question.rows) if (total := _total(each, unit, settings)) is not None]
     least = question.rows[min(totals)[1]] if totals else row
     return [least] if least is not row else []
 
 
-def _parts(row: Row, unit: str, settings: Settings) -> str:
+def _parts(row: CellSummary, unit: str, settings: Settings) -> str:
     known = ownership(row, unit)
     serving = (known.request or 0.0) * (settings.requests_per_month or 0.0) * settings.months
     parts = (("tuning", known.tuning), ("training", known.training), ("serving", serving))
     return ", ".join(f"{name} {_worded(value or 0.0, unit)}" for name, value in parts)
 
 
-def _total(row: Row, unit: str, settings: Settings) -> float | None:
+def _total(row: CellSummary, unit: str, settings: Settings) -> float | None:
     return ownership(row, unit).total(settings.requests_per_month or 0.0, settings.months)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import formatting
-from harness.records.ranking import keeps
+from harness.records.ranking import satisfies
 from harness.records.record import Record
 from harness.report.analysis import row_names
-from harness.report.analysis.cell_summary import Row, metric, number
+from harness.report.analysis.cell_summary import CellSummary, metric, number
 
 MOST = 200  # points of a set that are shown
 
@@ -53,7 +53,7 @@ class Front:
     points: list[Point]
 
 
-def front(rows: Sequence[Row], sweep: Mapping[str, Any]) -> Front | None:
+def front(rows: Sequence[CellSummary], sweep: Mapping[str, Any]) -> Front | None:
     """Find the Pareto set among the tuning runs of a question; None if tuning went by the metric alone.
 
     Args:
@@ -73,7 +73,7 @@ def front(rows: Sequence[Row], sweep: Mapping[str, Any]) -> Front | None:
                 continue
             record = run.record
             values = _values(row, record, costs)
-            if values is not None and keeps(record.cost, limits):
+            if values is not None and satisfies(record.cost, limits):
                 found.append((values, row, record))
     best = [one for one in found if not any(_beats(other[0], one[0]) for other in found)]
     best.sort(key=lambda one: one[0])
@@ -92,7 +92,7 @@ def front(rows: Sequence[Row], sweep: Mapping[str, Any]) -> Front | None:
     return Front(title, rows[0].cell.metric, costs, len(found), points)
 
 
-def _values(row: Row, record: Record, costs: Sequence[str]) -> tuple[float, ...] | None:
+def _values(row: CellSummary, record: Record, costs: Sequence[str]) -> tuple[float, ...] | None:
     """What is lowered: the score, turned round, and the costs; None if one is not known."""
     score = metric(record, "val", row.cell.metric)
     known = [number(record.cost.get(cost)) for cost in costs]

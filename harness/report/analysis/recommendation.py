@@ -6,17 +6,17 @@ from collections.abc import Iterable, Sequence
 
 from harness.formatting.escape import plain
 from harness.formatting.values import cost, listed, metric_name, percent, plural, score
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.row_names import name
 from harness.report.analysis.settings import COST_NAMES, Settings
 from harness.statistics import Verdict
 from harness.statistics.ownership import Ownership
 
 GOOD = ("better", "not worse")  # the verdicts that a choice may rest on
-Judged = Sequence[tuple[Row, Verdict | None]]
+Judged = Sequence[tuple[CellSummary, Verdict | None]]
 
 
-def cost_of(row: Row, settings: Settings) -> float | None:
+def cost_of(row: CellSummary, settings: Settings) -> float | None:
     """Give what a row costs, in the unit of `Settings.cost`; None if that is not known."""
     owned = {"ownership_dollars": "dollars", "ownership_seconds": "seconds"}.get(settings.cost)
     if owned is not None:
@@ -26,7 +26,7 @@ def cost_of(row: Row, settings: Settings) -> float | None:
     return None if known is None else float(known)
 
 
-def ownership(row: Row, unit: str) -> Ownership:
+def ownership(row: CellSummary, unit: str) -> Ownership:
     """Give what a row's tuning, training and each request cost, in dollars or in seconds of the machine.
 
     A request is one text at the median latency of the confirmed runs, on the device and cores that they had.
@@ -40,7 +40,7 @@ def ownership(row: Row, unit: str) -> Ownership:
     return Ownership(row.tune_costs.get("dollars"), training, request)
 
 
-def cheapest(judged: Judged, settings: Settings) -> Row | None:
+def cheapest(judged: Judged, settings: Settings) -> CellSummary | None:
     """Choose the cheapest row with a good verdict; of equals the better one. None if there is none of known cost."""
     good = [(row, cost_of(row, settings)) for row, verdict in judged if verdict and verdict.word in GOOD]
     order = [
@@ -51,7 +51,7 @@ def cheapest(judged: Judged, settings: Settings) -> Row | None:
     return good[min(order)[2]][0] if order else None
 
 
-def rivals_missing(judged: Judged) -> list[Row]:
+def rivals_missing(judged: Judged) -> list[CellSummary]:
     """Give the rows that could be the best and were not compared: while there are any, nothing is shown."""
     compared = [row.better(row.test_mean) for row, verdict in judged if verdict and row.test_mean is not None]
     return [
@@ -61,7 +61,7 @@ def rivals_missing(judged: Judged) -> list[Row]:
     ]
 
 
-def recommendation(judged: Judged, top: Row | None, chosen: Row | None, settings: Settings) -> str:
+def recommendation(judged: Judged, top: CellSummary | None, chosen: CellSummary | None, settings: Settings) -> str:
     """Say which cell to choose and why, or what is missing for that."""
     group = [row for row, _ in judged]
     where = _where(group[0])
@@ -113,7 +113,7 @@ def recommendation(judged: Judged, top: Row | None, chosen: Row | None, settings
     return plain(text + _open(unresolved, group, verdicts) + _scope(verdicts.values()))
 
 
-def _open(unresolved: Sequence[Row], group: Sequence[Row], verdicts: dict[int, Verdict]) -> str:
+def _open(unresolved: Sequence[CellSummary], group: Sequence[CellSummary], verdicts: dict[int, Verdict]) -> str:
     """End a sentence with what is not resolved, and what would resolve it."""
     if not unresolved:
         return "."
@@ -132,25 +132,25 @@ def _scope(verdicts: Iterable[Verdict]) -> str:
     return " With one seed this holds for these trained models, not for the methods." if models else ""
 
 
-def _where(row: Row) -> str:
+def _where(row: CellSummary) -> str:
     task, axes, _ = row.question
     return f"On {task}{f' ({axes})' if axes else ''}" if task else "Here"
 
 
-def _score(row: Row) -> str:
+def _score(row: CellSummary) -> str:
     return f"{score(row.test_mean, row.cell.metric, unit=True)} test {metric_name(row.cell.metric)}"
 
 
-def _points(row: Row) -> str:
+def _points(row: CellSummary) -> str:
     return " points" if percent(row.cell.metric) else ""
 
 
-def _margin(row: Row, settings: Settings) -> str:
+def _margin(row: CellSummary, settings: Settings) -> str:
     size = score(settings.margin, row.cell.metric)
     return f"{size} {'point' if size == '1.0' else 'points'}" if percent(row.cell.metric) else size
 
 
-def _without_test(group: Sequence[Row], where: str) -> str:
+def _without_test(group: Sequence[CellSummary], where: str) -> str:
     scored = [row for row in group if row.val_best is not None]
     if not scored:
         return f"{where}, nothing has been measured yet."

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from harness.formatting.escape import plain
 from harness.formatting.values import percent, plural, score, settings
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 
 
-def mean_and_spread(row: Row, unit: bool = False) -> str:
+def mean_and_spread(row: CellSummary, unit: bool = False) -> str:
     """Write a row's test score with its standard deviation over seeds, `86.5 ± 0.4`; "" without a test score."""
     mean = score(row.test_mean, row.cell.metric)
     if not mean:
@@ -18,7 +18,7 @@ def mean_and_spread(row: Row, unit: bool = False) -> str:
     return f"{mean}{spread}{' %' if unit and percent(row.cell.metric) else ''}"
 
 
-def name(row: Row, among: Sequence[Row]) -> str:
+def name(row: CellSummary, among: Sequence[CellSummary]) -> str:
     """Name a row among others by what tells it from them: the method, and model, task or axes where they differ."""
     cell = row.cell
     parts = [cell.method or cell.id]
@@ -32,14 +32,14 @@ def name(row: Row, among: Sequence[Row]) -> str:
     return " ".join(plain(part, 60) for part in parts)
 
 
-def margin(value: float, rows: Sequence[Row]) -> str:
+def margin(value: float, rows: Sequence[CellSummary]) -> str:
     """Write a margin in the unit of the rows' metric: `1 point`, or a plain number."""
     if rows and all(percent(row.cell.metric) for row in rows):
         return f"{100 * value:.3g} point{'' if value == 0.01 else 's'}"
     return f"{value:.3g}"
 
 
-def status(row: Row) -> str:
+def status(row: CellSummary) -> str:
     """Word a row's status for people, with the number of runs that go on or failed."""
     halted = stopped(row)
     going = [f"{number} {word}" for number, word in ((row.running - halted, "running"), (halted, "stopped")) if number]
@@ -49,22 +49,22 @@ def status(row: Row) -> str:
     return "; ".join(parts)
 
 
-def stopped(row: Row) -> int:
+def stopped(row: CellSummary) -> int:
     """Count runs that a budget stopped: their records say `running` and why they do not go on."""
     return sum(bool(run.record.error) for run in row.cell.runs if run.status == "running") if row.running else 0
 
 
-def state(row: Row) -> str:
+def state(row: CellSummary) -> str:
     """Give a row's status, or `stopped` where all that would still run was stopped."""
     return "stopped" if row.status == "running" and stopped(row) == row.running else row.status
 
 
-def outcome(row: Row) -> str:
+def outcome(row: CellSummary) -> str:
     """Word a row's status; that of a failed cell with its reason."""
     return f"failed: {plain(row.error or 'no message', 200)}" if row.status == "failed" else status(row)
 
 
-def study(row: Row) -> str:
+def study(row: CellSummary) -> str:
     """Name the study that a row is of; "" where neither its axes nor its runs tell."""
     given = row.cell.variant.get("study")
     return str(given) if given else next((run.record.study for run in row.cell.runs), "")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.record import Record
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.reading.predictions import Predictions, read_files
 
 
-def read_predictions(row: Row) -> Predictions:
+def read_predictions(row: CellSummary) -> Predictions:
     """Read the predictions behind a row's test scores.
 
     Raises:
@@ -20,7 +20,7 @@ def read_predictions(row: Row) -> Predictions:
     return read_files(list(_paths(row)), [record.seed for record in row.evaluated], row.cell.metric, row.minimise)
 
 
-def _paths(row: Row) -> Iterator[Path]:
+def _paths(row: CellSummary) -> Iterator[Path]:
     """Give the predictions file of each confirmed run, in the order of `row.evaluated`."""
 
     def key(record: Record) -> tuple[Any, ...]:

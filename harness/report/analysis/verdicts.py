@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.formatting.escape import plain
 from harness.formatting.values import listed, plural
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.recommendation import cheapest, cost_of, recommendation, rivals_missing
 from harness.report.analysis.row_names import name, state
 from harness.report.analysis.row_predictions import read_predictions
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class CellVerdict:
     """What is known of one row.
 
     Attributes:
@@ -39,7 +39,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Question:
+class ComparisonGroup:
     """Rows that answer the same question: they share task, the task's axes and metric.
 
     Attributes:
@@ -54,12 +54,12 @@ class Question:
     """
 
     key: tuple[str, str, str]
-    rows: tuple[Row, ...]
-    judgements: tuple[Judgement, ...]
-    compared: tuple[Row, ...]
+    rows: tuple[CellSummary, ...]
+    judgements: tuple[CellVerdict, ...]
+    compared: tuple[CellSummary, ...]
     comparison: Comparison | None
-    best: Row | None
-    recommended: Row | None
+    best: CellSummary | None
+    recommended: CellSummary | None
     recommendation: str
     looks: str = ""
 
@@ -76,39 +76,39 @@ class Evidence:
     """
 
     settings: Settings
-    questions: tuple[Question, ...]
+    questions: tuple[ComparisonGroup, ...]
     summary: list[str]
     notes: list[str]
     predictions: Mapping[int, Predictions]
 
-    def of(self, row: Row) -> Judgement:
+    def of(self, row: CellSummary) -> CellVerdict:
         """Give what is known of a row."""
         for question in self.questions:
             for other, judgement in zip(question.rows, question.judgements, strict=True):
                 if other is row:
                     return judgement
-        return Judgement()
+        return CellVerdict()
 
-    def scores_of(self, row: Row) -> Predictions | None:
+    def scores_of(self, row: CellSummary) -> Predictions | None:
         """Give a row's predictions; None if they could not be read."""
         return self.predictions.get(id(row))
 
 
-def groups(rows: Sequence[Row]) -> list[list[Row]]:
-    """Part rows into those that answer the same question (see `Row.question`); their order stays."""
-    found: dict[tuple[str, str, str], list[Row]] = {}
+def groups(rows: Sequence[CellSummary]) -> list[list[CellSummary]]:
+    """Part rows into those that answer the same question (see `CellSummary.question`); their order stays."""
+    found: dict[tuple[str, str, str], list[CellSummary]] = {}
     for row in rows:
         found.setdefault(row.question, []).append(row)
     return list(found.values())
 
 
-def best(rows: Sequence[Row]) -> Row | None:
+def best(rows: Sequence[CellSummary]) -> CellSummary | None:
     """Give the row with the best mean test score; None if there is none yet."""
     scored = [row for row in rows if row.test_mean is not None]
     return max(scored, key=lambda row: row.better(row.test_mean or 0.0), default=None)
 
 
-def evidence(study: Study, rows: Sequence[Row], settings: Settings) -> Evidence:
+def evidence(study: Study, rows: Sequence[CellSummary], settings: Settings) -> Evidence:
     """Judge every question of a study.
 
     Args:
@@ -131,8 +131,12 @@ def evidence(study: Study, rows: Sequence[Row], settings: Settings) -> Evidence:
 
 
 def _judge(
-    group: Sequence[Row], predictions: Mapping[int, Predictions], study: Study, settings: Settings, notes: list[str]
-) -> Question:
+    group: Sequence[CellSummary],
+    predictions: Mapping[int, Predictions],
+    study: Study,
+    settings: Settings,
+    notes: list[str],
+) -> ComparisonGroup:
     from harness.statistics import compare, scale_of, sequential
 
     compared = _comparable(group, predictions, notes)
@@ -160,8 +164,8 @@ def _judge(
     for row, verdict in judged:
         known = predictions.get(id(row))
         spread = None if known is None else _interval(row, known, settings)
-        judgements.append(Judgement(spread, verdict, row is chosen, cost_of(row, settings)))
-    return Question(
+        judgements.append(CellVerdict(spread, verdict, row is chosen, cost_of(row, settings)))
+    return ComparisonGroup(
         key=group[0].question,
         rows=tuple(group),
         judgements=tuple(judgements),
@@ -174,7 +178,7 @@ def _judge(
     )
 
 
-def _interval(row: Row, known: Predictions, settings: Settings) -> Interval:
+def _interval(row: CellSummary, known: Predictions, settings: Settings) -> Interval:
     """Interval of a row's mean in the metric's own orientation, on the metric's scale."""
     import numpy as np
 
@@ -186,9 +190,11 @@ def _interval(row: Row, known: Predictions, settings: Settings) -> Interval:
     return interval(scores, settings.confidence, scale_of(metric), informative_rows(metric, classes))
 
 
-def _comparable(group: Sequence[Row], predictions: Mapping[int, Predictions], notes: list[str]) -> list[Row]:
+def _comparable(
+    group: Sequence[CellSummary], predictions: Mapping[int, Predictions], notes: list[str]
+) -> list[CellSummary]:
     """Choose the rows that met the same test rows; the most, if there are several kinds."""
-    kinds: list[list[Row]] = []
+    kinds: list[list[CellSummary]] = []
     for row in group:
         known = predictions.get(id(row))
         if known is None:
@@ -233,7 +239,7 @@ def _looks(replay: Sequential, plan: Sequence[int]) -> str:
     )
 
 
-def _unfinished(rows: Sequence[Row]) -> list[str]:
+def _unfinished(rows: Sequence[CellSummary]) -> list[str]:
     sentences = []
     for status, one, many in (
         ("failed", "failed", "failed"),

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.formatting.escape import plain
 from harness.formatting.values import metric_name, percent, settings
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.row_names import name
-from harness.report.analysis.verdicts import Evidence, Judgement, Question
+from harness.report.analysis.verdicts import CellVerdict, ComparisonGroup, Evidence
 from harness.report.reading.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ class Subject:
 
     slug: str
     where: str
-    rows: tuple[Row, ...]
+    rows: tuple[CellSummary, ...]
     looks: Mapping[str, Look]
     evidence: Evidence
-    question: Question
+    question: ComparisonGroup
 
     @property
-    def recommended(self) -> Row | None:
+    def recommended(self) -> CellSummary | None:
         """The cell to choose; None if there is none."""
         return self.question.recommended
 
@@ -79,23 +79,23 @@ class Subject:
         """The confidence of intervals, `95 %`."""
         return f"{100 * self.evidence.settings.confidence:.4g} %"
 
-    def judgement(self, row: Row) -> Judgement:
+    def judgement(self, row: CellSummary) -> CellVerdict:
         """Give what is known of a row."""
         return self.question.judgements[next(i for i, other in enumerate(self.question.rows) if other is row)]
 
-    def predictions(self, row: Row) -> Predictions | None:
+    def predictions(self, row: CellSummary) -> Predictions | None:
         """Give what a row's runs predicted; None if that cannot be read."""
         return self.evidence.scores_of(row)
 
-    def label(self, row: Row, limit: int = 32) -> str:
+    def label(self, row: CellSummary, limit: int = 32) -> str:
         """Name a row among the question's."""
         return plain(name(row, self.rows), limit)
 
-    def look(self, row: Row) -> Look:
+    def look(self, row: CellSummary) -> Look:
         """Give a row's colour and marker."""
         return self.looks[identity(row)]
 
-    def interval(self, row: Row) -> tuple[float, float] | None:
+    def interval(self, row: CellSummary) -> tuple[float, float] | None:
         """Give the interval of a row's mean test score as the axis shows it, lower end first; None without one."""
         found = self.judgement(row).interval
         return None if found is None else (self.shown(found.low), self.shown(found.high))
@@ -110,13 +110,13 @@ class Subject:
         return f"{split} {metric_name(metric)}{', %' if percent(metric) else ''}"
 
 
-def identity(row: Row) -> str:
+def identity(row: CellSummary) -> str:
     """Name what adapts a task, whatever the task: model, method and the axes that are not the task's."""
     axes = {key: value for key, value in row.cell.variant.items() if not key.startswith("task.")}
     return " ".join(filter(None, (row.cell.method or row.cell.id, row.cell.model, settings(axes))))
 
 
-def short(rows: Sequence[Row]) -> dict[str, str]:
+def short(rows: Sequence[CellSummary]) -> dict[str, str]:
     """Name rows by `identity` for people: a model that all share is not named."""
     models = len({row.cell.model for row in rows}) > 1
     return {
@@ -125,7 +125,7 @@ def short(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def looks(rows: Sequence[Row]) -> dict[str, Look]:
+def looks(rows: Sequence[CellSummary]) -> dict[str, Look]:
     """Deal out colours and markers; 36 combinations differ."""
     names = sorted({identity(row) for row in rows})
     return {
@@ -134,7 +134,7 @@ def looks(rows: Sequence[Row]) -> dict[str, Look]:
     }
 
 
-def capped(rows: Sequence[Row], limit: int = MOST) -> tuple[list[Row], str]:
+def capped(rows: Sequence[CellSummary], limit: int = MOST) -> tuple[list[CellSummary], str]:
     """Take as many rows as are drawn, and say so if there are more."""
     kept = list(rows[:limit])
     return kept, f" The {limit} best of {len(rows)} are shown." if len(rows) > limit else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.formatting.values import duration
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.figures.axes import around, beyond, focus, legend, log_axis, whole_numbers
 from harness.report.figures.base import BRIGHT, RULE, Drawing, Subject, capped, render
 from harness.statistics.best_of_budget import Curve, expected_best, running_best
@@ -37,7 +37,7 @@ def budget(subject: Subject) -> list[Drawing]:
     return [*drawings, _render(subject, timed, True, note)] if timed else drawings
 
 
-def _render(subject: Subject, curves: list[tuple[Row, Curve, Curve]], by_time: bool, note: str) -> Drawing:
+def _render(subject: Subject, curves: list[tuple[CellSummary, Curve, Curve]], by_time: bool, note: str) -> Drawing:
     rows = [row for row, _, _ in curves]
     ends = [subject.shown(row.better(expected.best[-1])) for row, expected, _ in curves]
     shown = focus(ends, rows[0].minimise)
@@ -82,7 +82,7 @@ def _render(subject: Subject, curves: list[tuple[Row, Curve, Curve]], by_time: b
 
 
 def _line(
-    axes: Axes, subject: Subject, row: Row, curve: Curve, by_time: bool, bright: bool, band: bool
+    axes: Axes, subject: Subject, row: CellSummary, curve: Curve, by_time: bool, bright: bool, band: bool
 ) -> None:  # fmt: skip
     x = _x(curve, by_time)
     best, low, high = ([subject.shown(row.better(v)) for v in values] for values in (curve.best, curve.low, curve.high))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.verdicts import Evidence
 from harness.report.figures.base import Drawing, Subject, looks
 from harness.report.figures.best_of_budget import budget
@@ -24,7 +24,7 @@ _ONE: tuple[Callable[[Subject], Drawing | list[Drawing] | None], ...] = (
 )  # fmt: skip
 
 
-def draw(rows: Sequence[Row], evidence: Evidence) -> list[Drawing]:
+def draw(rows: Sequence[CellSummary], evidence: Evidence) -> list[Drawing]:
     """Draw every figure that there is data for: those of each question, then those across questions.
 
     Args:
@@ -41,7 +41,7 @@ def draw(rows: Sequence[Row], evidence: Evidence) -> list[Drawing]:
     return [*drawings, *([across] if across is not None else []), *profiles(subjects)]
 
 
-def _subjects(rows: Sequence[Row], evidence: Evidence) -> list[Subject]:
+def _subjects(rows: Sequence[CellSummary], evidence: Evidence) -> list[Subject]:
     shown = {id(row) for row in rows}
     used: set[str] = set()
     shared = looks(rows)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.formatting.escape import plain
 from harness.formatting.values import listed
-from harness.report.analysis.cell_summary import Row, number
+from harness.report.analysis.cell_summary import CellSummary, number
 from harness.report.figures.base import INK, RULE, WIDTH, Drawing, Subject, capped, render
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _short(key: str, keys: list[str]) -> str:
     return key if sum(other.rsplit(".", maxsplit=1)[-1] == last for other in keys) > 1 else last
 
 
-def _read(row: Row) -> dict[str, float]:
+def _read(row: CellSummary) -> dict[str, float]:
     """Read a cell's entry; {} where there is none, or none that can be read."""
     if not row.cell.runs:
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.records.files import read_jsonl
-from harness.report.analysis.cell_summary import Row, number
+from harness.report.analysis.cell_summary import CellSummary, number
 from harness.report.figures.axes import around, beyond, focus, legend, whole_numbers
 from harness.report.figures.base import BRIGHT, RULE, Drawing, Subject, capped, render
 
@@ -51,7 +51,7 @@ def learning(subject: Subject) -> Drawing | None:
     return render(f"learning-{subject.slug}", plot, caption + beyond(outside) + note)
 
 
-def _points(row: Row) -> Points:
+def _points(row: CellSummary) -> Points:
     """Read the curve of a row's best trial (without tuning: of its first run); mean over folds, as far as all went."""
     record = row.best_trial or row.evaluated[0]
     alike = (

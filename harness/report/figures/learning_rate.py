@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from harness.report.analysis.cell_summary import Row, number
+from harness.report.analysis.cell_summary import CellSummary, number
 from harness.report.figures.axes import Range, focus
 from harness.report.figures.base import INK, WIDTH, Drawing, Subject, capped, render
 
@@ -71,7 +71,7 @@ def rate(subject: Subject) -> Drawing | None:
     return render(f"rate-{subject.slug}", plot, caption + note)
 
 
-def _panel(axes: Axes, subject: Subject, row: Row, trials: Points, shown: Range) -> None:
+def _panel(axes: Axes, subject: Subject, row: CellSummary, trials: Points, shown: Range) -> None:
     color, marker = subject.look(row)
     points = [(x, subject.shown(value)) for x, value in trials if value is not None]
     axes.scatter([x for x, _ in points], [y for _, y in points], color=color, marker=marker, s=22, lw=0, zorder=3)
@@ -91,7 +91,7 @@ def _written(rate: float, every: bool) -> str:
     return f"{digit}e{exponent}" if every or exponent % 2 else ""
 
 
-def _points(row: Row) -> Points:
+def _points(row: CellSummary) -> Points:
     points: Points = []
     for run in row.cell.runs:
         if run.phase != "tune" or run.status == "running":

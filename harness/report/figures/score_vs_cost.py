@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.formatting.values import cost as worded
 from harness.formatting.values import listed, score
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.settings import COST_NAMES
 from harness.report.figures.axes import focus, log_axis
 from harness.report.figures.base import INK, RULE, Drawing, Subject, capped, render
@@ -23,7 +23,7 @@ _PLACES = (
     (8, 0, "left", "center"), (-8, 0, "right", "center"), (0, 9, "center", "bottom"), (0, -9, "center", "top"),
 )  # fmt: skip
 _NAMED = 20  # cells whose names a place is sought for
-Point = tuple[float, float, Row]
+Point = tuple[float, float, CellSummary]
 
 
 def cost(subject: Subject) -> Drawing | None:
@@ -95,7 +95,7 @@ def _front(points: Sequence[Point]) -> list[Point]:
 
 
 def _annotate(
-    figure: Figure, axes: Axes, points: Sequence[Point], texts: Mapping[int, str], recommended: Row | None
+    figure: Figure, axes: Axes, points: Sequence[Point], texts: Mapping[int, str], recommended: CellSummary | None
 ) -> None:
     """Write names beside points, the first ones first; a name that finds no free place is left out."""
     figure.draw_without_rendering()  # lays out, so that the extents below are the final ones

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import formatting
-from harness.report.analysis.cell_summary import Row, mean_std, metric, number
+from harness.report.analysis.cell_summary import CellSummary, mean_std, metric, number
 from harness.report.reading.study import flat
 
 WIDTH, HEIGHT = 320.0, 72.0  # of the tuning trace, in user units
@@ -14,7 +14,7 @@ DOTS = 1000  # at most drawn in a trace; more hide one another
 LOOKED_AT = 100  # runs of a cell that none was confirmed of, whose provenance is told
 
 
-def trace(row: Row) -> dict[str, Any] | None:
+def trace(row: CellSummary) -> dict[str, Any] | None:
     """Place validation scores by trial in a box; None below two.
 
     Returns:
@@ -56,7 +56,7 @@ def trace(row: Row) -> dict[str, Any] | None:
     }
 
 
-def metrics(row: Row) -> list[tuple[str, str, str]]:
+def metrics(row: CellSummary) -> list[tuple[str, str, str]]:
     """Give every metric of a cell: name, validation (of the best trial), test (mean and spread over seeds)."""
     names = dict.fromkeys(
         name
@@ -75,7 +75,7 @@ def metrics(row: Row) -> list[tuple[str, str, str]]:
     return found
 
 
-def costs(row: Row) -> list[tuple[str, str]]:
+def costs(row: CellSummary) -> list[tuple[str, str]]:
     """Give what a confirmed run costs: means over the confirmed runs, else of the best trial."""
     records = row.evaluated or ((row.best_trial,) if row.best_trial else ())
     found = []
@@ -88,7 +88,7 @@ def costs(row: Row) -> list[tuple[str, str]]:
     return found
 
 
-def provenance(row: Row) -> list[tuple[str, str]]:
+def provenance(row: CellSummary) -> list[tuple[str, str]]:
     """Give where and with what a cell's runs were made; a key on which runs differ names all its values."""
     values: dict[str, dict[str, None]] = {}
     for record in row.evaluated or [run.record for run in row.cell.runs[:LOOKED_AT]]:

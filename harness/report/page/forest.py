@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.tables.columns import Case
+from harness.report.tables.columns import TableRow
 
 WIDTH, HEIGHT = 110.0, 14.0
 _PAD = 4.0
@@ -31,13 +31,13 @@ class Mark:
     best: float
 
 
-def marks(cases: Sequence[Case]) -> dict[int, Mark]:
+def marks(cases: Sequence[TableRow]) -> dict[int, Mark]:
     """Place every interval, by the id of its row.
 
     The scale spans the better three quarters of a question's rows, so that one cell that failed to learn does not
     flatten the rest; what lies beyond is drawn at the edge.
     """
-    groups: dict[tuple[str, str, str], list[Case]] = {}
+    groups: dict[tuple[str, str, str], list[TableRow]] = {}
     for case in cases:
         if case.judgement.interval is not None:
             groups.setdefault(case.question.key, []).append(case)
@@ -56,7 +56,7 @@ def marks(cases: Sequence[Case]) -> dict[int, Mark]:
 
 
 class _Scale:
-    def __init__(self, members: Sequence[Case]) -> None:
+    def __init__(self, members: Sequence[TableRow]) -> None:
         ordered = sorted(members, key=lambda case: -case.row.better(case.row.test_mean or 0.0))
         kept = [case.judgement.interval for case in ordered[: max(3, math.ceil(0.75 * len(ordered)))]]
         self.low = min(interval.low for interval in kept if interval is not None)
@@ -68,5 +68,5 @@ class _Scale:
         return round(_PAD + (WIDTH - 2 * _PAD) * min(1.0, max(0.0, share)), 1)
 
 
-def _mean(case: Case) -> float:
+def _mean(case: TableRow) -> float:
     return case.row.test_mean if case.row.test_mean is not None else 0.0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.report.analysis.cell_summary import Row
-from harness.report.analysis.verdicts import Evidence, Question
+from harness.report.analysis.cell_summary import CellSummary
+from harness.report.analysis.verdicts import ComparisonGroup, Evidence
 from harness.report.reading.predictions import Predictions
 
 EXAMPLES = 20  # at most shown
@@ -44,8 +44,8 @@ class Hardest:
         everywhere: test rows that every run of every cell gets wrong; their labels may be.
     """
 
-    question: Question
-    row: Row
+    question: ComparisonGroup
+    row: CellSummary
     runs: int
     examples: list[Example]
     everywhere: int
@@ -68,7 +68,7 @@ def hardest(evidence: Evidence) -> list[Hardest]:
     return found
 
 
-def _hardest(question: Question, row: Row, known: Predictions, others: Sequence[Predictions]) -> Hardest:
+def _hardest(question: ComparisonGroup, row: CellSummary, known: Predictions, others: Sequence[Predictions]) -> Hardest:
     wrong = known.predicted != known.labels  # (S, n)
     missed = wrong.sum(axis=0)
     beside = np.sum([(each.predicted != each.labels).sum(axis=0) for each in others], axis=0) if others else missed * 0

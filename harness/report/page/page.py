@@ -15,7 +15,7 @@ from harness import formatting
 from harness.formatting.escape import json_text, plain
 from harness.report.analysis import row_names
 from harness.report.analysis.caveats import latest, notes
-from harness.report.analysis.cell_summary import Row, facts
+from harness.report.analysis.cell_summary import CellSummary, facts
 from harness.report.analysis.ownership import owning
 from harness.report.analysis.pareto import front
 from harness.report.analysis.plan_outcome import planned
@@ -25,7 +25,7 @@ from harness.report.page.forest import HEIGHT, WIDTH, marks
 from harness.report.page.hard_examples import hardest
 from harness.report.page.page_data import details
 from harness.report.reading.study import Study, flat
-from harness.report.tables.columns import FIELDS, VERDICTS, Case, Field
+from harness.report.tables.columns import FIELDS, VERDICTS, Column, TableRow
 from harness.report.tables.pivot import grid
 from harness.report.tables.pivot import title as pivot_title
 from harness.report.tables.report import Report
@@ -149,7 +149,7 @@ def _inline(svg: str) -> str:
     return f'<svg viewBox="{view}" xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true">{rest}'
 
 
-def _columns(report: Report) -> list[Field]:
+def _columns(report: Report) -> list[Column]:
     """Choose the columns of the page's table: costs that do not decide stand in a table of their own."""
     if report.columns:
         return fields(report)
@@ -163,7 +163,7 @@ def _columns(report: Report) -> list[Field]:
     return [field for field in fields(report) if field.name not in elsewhere]
 
 
-def _text(field: Field, case: Case) -> str:
+def _text(field: Column, case: TableRow) -> str:
     """Write a cell of the page's table, which has room for a failed row's error where its hyperparameters would be."""
     row = case.row
     if field.name == "status":
@@ -173,7 +173,7 @@ def _text(field: Field, case: Case) -> str:
     return field.text(case)
 
 
-def _sort_value(field: Field, case: Case) -> Any:
+def _sort_value(field: Column, case: TableRow) -> Any:
     """Give what a column sorts by; verdicts from what one hopes for to what one fears."""
     value = field.value(case)
     if field.name == "verdict" and value in VERDICTS:
@@ -185,7 +185,7 @@ def _sort_value(field: Field, case: Case) -> Any:
     return value if isinstance(value, int) else plain(str(value), 80)
 
 
-def _hint(field: Field, case: Case) -> str:
+def _hint(field: Column, case: TableRow) -> str:
     """Say more of a value, for those who point at it."""
     verdict, metric = case.judgement.verdict, case.row.cell.metric
     if field.name == "verdict" and verdict is not None:
@@ -202,12 +202,12 @@ def _hint(field: Field, case: Case) -> str:
     return ""
 
 
-def _cost_fields(shown: Sequence[Case]) -> list[Field]:
+def _cost_fields(shown: Sequence[TableRow]) -> list[Column]:
     """Choose the costs that are known of any row."""
     return [FIELDS[name] for name in _COSTS if any(FIELDS[name].value(case) is not None for case in shown)]
 
 
-def _data(rows: Sequence[Row]) -> list[tuple[dict[str, Any], list[int]]]:
+def _data(rows: Sequence[CellSummary]) -> list[tuple[dict[str, Any], list[int]]]:
     """Give each distinct set of facts about data once, with the numbers of the rows that it belongs to."""
     found: list[tuple[dict[str, Any], list[int]]] = []
     for index, row in enumerate(rows, start=1):
@@ -223,7 +223,7 @@ def _data(rows: Sequence[Row]) -> list[tuple[dict[str, Any], list[int]]]:
     return found
 
 
-def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _provenance(rows: Sequence[CellSummary]) -> list[tuple[str, str]]:
     """Give where and with what all runs were made; what differs from cell to cell stands with each cell."""
     values: dict[str, dict[str, None]] = {}
     for row in rows:
@@ -239,7 +239,7 @@ def _asked(study: Study) -> list[tuple[str, str]]:
     return [(key, formatting.setting(value)) for key, value in asked.items()]
 
 
-def _place(row: Row) -> str:
+def _place(row: CellSummary) -> str:
     """Tell where a cell's runs lie, from the directory that holds the studies."""
     if not row.cell.runs:
         return ""

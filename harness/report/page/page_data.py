@@ -15,7 +15,7 @@ from typing import Any
 
 from harness import formatting
 from harness.formatting.escape import json_text, lines, plain
-from harness.report.analysis.cell_summary import Row, metric, number
+from harness.report.analysis.cell_summary import CellSummary, metric, number
 from harness.report.page import cell_details as inside
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Cell
@@ -40,7 +40,7 @@ class Details:
     left_out: list[str] = field(default_factory=list)
 
 
-def details(rows: Sequence[Row], budget: int = BYTES) -> Details:
+def details(rows: Sequence[CellSummary], budget: int = BYTES) -> Details:
     """Collect what is told of each row's cell and its runs.
 
     Args:
@@ -100,7 +100,7 @@ def _size(cell: Mapping[str, Any]) -> int:
     return len(json_text(cell["runs"]).encode())
 
 
-def _telling(row: Row) -> list[int]:
+def _telling(row: CellSummary) -> list[int]:
     """Order a cell's runs by what a reader would miss most: confirmations, failures, then trials by their score."""
     name = row.cell.metric
 
@@ -113,7 +113,7 @@ def _telling(row: Row) -> list[int]:
     return sorted(range(len(row.cell.runs)), key=rank)
 
 
-def _cell(row: Row, most: int, texts: _Texts, errors: _Pool, provenance: _Pool) -> dict[str, Any]:
+def _cell(row: CellSummary, most: int, texts: _Texts, errors: _Pool, provenance: _Pool) -> dict[str, Any]:
     cell = row.cell
     chosen = _telling(row)[:most]
     runs = [cell.runs[index] for index in chosen]

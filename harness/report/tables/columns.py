@@ -8,51 +8,51 @@ from typing import Any
 
 from harness import formatting
 from harness.report.analysis import row_names
-from harness.report.analysis.cell_summary import Row, mean_std, metric
+from harness.report.analysis.cell_summary import CellSummary, mean_std, metric
 from harness.report.analysis.recommendation import ownership
 from harness.report.analysis.settings import Settings
-from harness.report.analysis.verdicts import Evidence, Judgement, Question
+from harness.report.analysis.verdicts import CellVerdict, ComparisonGroup, Evidence
 
 VERDICTS = ("better", "not worse", "unresolved", "worse")  # from what one hopes for to what one fears
 
 
 @dataclass(frozen=True)
-class Case:
+class TableRow:
     """A row and what is known of it.
 
     Attributes:
         units: whether each score carries its unit, since the rows differ in their metric.
     """
 
-    row: Row
-    judgement: Judgement
-    question: Question
+    row: CellSummary
+    judgement: CellVerdict
+    question: ComparisonGroup
     settings: Settings
     units: bool = False
 
     @classmethod
-    def unjudged(cls, row: Row) -> Case:
+    def unjudged(cls, row: CellSummary) -> TableRow:
         """Make the case of a row before it was compared."""
-        alone = Question(row.question, (row,), (Judgement(),), (), None, None, None, "")
-        return cls(row, Judgement(), alone, Settings())
+        alone = ComparisonGroup(row.question, (row,), (CellVerdict(),), (), None, None, None, "")
+        return cls(row, CellVerdict(), alone, Settings())
 
 
-def cases(rows: Sequence[Row], evidence: Evidence) -> list[Case]:
+def cases(rows: Sequence[CellSummary], evidence: Evidence) -> list[TableRow]:
     """Give each row with what is known of it."""
     units = len({row.cell.metric for row in rows}) > 1
     known = {
-        id(row): Case(row, judgement, question, evidence.settings, units)
+        id(row): TableRow(row, judgement, question, evidence.settings, units)
         for question in evidence.questions
         for row, judgement in zip(question.rows, question.judgements, strict=True)
     }
     return [known[id(row)] for row in rows]
 
 
-Value = Callable[[Case], Any]
+Value = Callable[[TableRow], Any]
 
 
 @dataclass(frozen=True)
-class Field:
+class Column:
     """One thing that can be said of a row.
 
     Attributes:
@@ -68,31 +68,31 @@ class Field:
     name: str
     head: str
     value: Value
-    text: Callable[[Case], str]
+    text: Callable[[TableRow], str]
     numeric: bool = True
     falling: bool = False
     outcome: bool = True
 
 
-def _score(name: str, head: str, value: Value) -> Field:
-    return Field(
+def _score(name: str, head: str, value: Value) -> Column:
+    return Column(
         name, head, value, lambda case: formatting.score(value(case), case.row.cell.metric, case.units), falling=True
     )
 
 
-def _cost(name: str, head: str, value: Value) -> Field:
-    return Field(name, head, value, lambda case: formatting.cost(name, value(case)))
+def _cost(name: str, head: str, value: Value) -> Column:
+    return Column(name, head, value, lambda case: formatting.cost(name, value(case)))
 
 
-def _large(name: str, head: str, value: Value) -> Field:
-    return Field(name, head, value, lambda case: formatting.count(value(case)))
+def _large(name: str, head: str, value: Value) -> Column:
+    return Column(name, head, value, lambda case: formatting.count(value(case)))
 
 
-def _count(name: str, head: str, value: Value) -> Field:
-    return Field(name, head, value, lambda case: str(value(case) or ""))
+def _count(name: str, head: str, value: Value) -> Column:
+    return Column(name, head, value, lambda case: str(value(case) or ""))
 
 
-def _mean(name: str, head: str) -> Field:
+def _mean(name: str, head: str) -> Column:
     return _cost(name, head, lambda case: case.row.costs.get(name))
 
 
@@ -104,7 +104,7 @@ def _interval(name: str) -> Value:
     return lambda case: getattr(case.judgement.interval, name, None)
 
 
-def ahead(case: Case) -> float | None:
+def ahead(case: TableRow) -> float | None:
     """How far a row's mean lies above the best of the others, as a fraction; oriented so that more is better."""
     row, compared = case.row, case.question.compared
     others = [row.better(each.test_mean) for each in compared if each is not row and each.test_mean is not None]
@@ -113,7 +113,7 @@ def ahead(case: Case) -> float | None:
     return row.better(row.test_mean) - max(others)
 
 
-def _interval_text(case: Case) -> str:
+def _interval_text(case: TableRow) -> str:
     known = case.judgement.interval
     if known is None:
         return ""
@@ -121,7 +121,7 @@ def _interval_text(case: Case) -> str:
     return f"{low} to {high}"
 
 
-def _gap_text(case: Case) -> str:
+def _gap_text(case: TableRow) -> str:
     value, verdict = ahead(case), case.judgement.verdict
     if value is None or verdict is None:
         return ""
@@ -130,32 +130,32 @@ def _gap_text(case: Case) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _by_seed(case: Case) -> str:
+def _by_seed(case: TableRow) -> str:
     return " ".join(formatting.score(value, case.row.cell.metric) for value in case.row.test_values)
 
 
-def _share_text(case: Case) -> str:
+def _share_text(case: TableRow) -> str:
     share = case.row.evaluate_share
     return "" if share is None else f"{100 * share:.0f} %"
 
 
-def _owned(case: Case, unit: str) -> float | None:
+def _owned(case: TableRow, unit: str) -> float | None:
     requests = case.settings.requests_per_month
     return None if requests is None else ownership(case.row, unit).total(requests, case.settings.months)
 
 
-def _words(name: str, head: str, value: Value, text: Callable[[Case], str] | None = None) -> Field:
+def _words(name: str, head: str, value: Value, text: Callable[[TableRow], str] | None = None) -> Column:
     """Make a field of words that are known once runs have ended."""
-    return Field(name, head, value, text or (lambda case: str(value(case) or "")), numeric=False)
+    return Column(name, head, value, text or (lambda case: str(value(case) or "")), numeric=False)
 
 
-def _design(name: str, value: Callable[[Row], str], text: Callable[[Row], str] | None = None) -> Field:
+def _design(name: str, value: Callable[[CellSummary], str], text: Callable[[CellSummary], str] | None = None) -> Column:
     """Make a field of words that says what was asked."""
     write = text or value
-    return Field(name, name, lambda case: value(case.row), lambda case: write(case.row), numeric=False, outcome=False)
+    return Column(name, name, lambda case: value(case.row), lambda case: write(case.row), numeric=False, outcome=False)
 
 
-FIELDS: dict[str, Field] = {
+FIELDS: dict[str, Column] = {
     field.name: field
     for field in (
         _design("task", lambda row: row.cell.task),
@@ -169,7 +169,7 @@ FIELDS: dict[str, Field] = {
         _design("metric", lambda row: row.cell.metric, lambda row: formatting.metric_name(row.cell.metric)),
         _design("cell", lambda row: row.cell.id),
         _design("study", row_names.study),
-        Field(
+        Column(
             "test_mean",
             "test",
             lambda case: case.row.test_mean,
@@ -177,11 +177,11 @@ FIELDS: dict[str, Field] = {
             falling=True,
         ),
         _score("test_std", "± over seeds", lambda case: case.row.test_std),
-        Field("interval", "interval", _interval("low"), _interval_text, falling=True),
+        Column("interval", "interval", _interval("low"), _interval_text, falling=True),
         _score("ci_low", "interval from", _interval("low")),
         _score("ci_high", "interval to", _interval("high")),
         _words("verdict", "verdict", _verdict("word")),
-        Field("ahead", "against the best other", ahead, _gap_text, falling=True),
+        Column("ahead", "against the best other", ahead, _gap_text, falling=True),
         _score("gap", "below the best", _verdict("gap")),
         _score("gap_low", "against the best, from", _verdict("low")),
         _score("gap_high", "against the best, to", _verdict("high")),
@@ -202,7 +202,7 @@ FIELDS: dict[str, Field] = {
         _mean("accelerator_seconds", "accelerator"),
         _mean("core_seconds", "core time"),
         _mean("total_seconds", "whole run"),
-        Field("evaluate_share", "evaluating", lambda case: case.row.evaluate_share, _share_text),
+        Column("evaluate_share", "evaluating", lambda case: case.row.evaluate_share, _share_text),
         _mean("dollars", "dollars"),
         _cost("tune_dollars", "tuning dollars", lambda case: case.row.tune_costs.get("dollars")),
         _cost("ownership_dollars", "total cost", lambda case: _owned(case, "dollars")),
@@ -220,7 +220,7 @@ FIELDS: dict[str, Field] = {
 }
 
 
-def extra_names(rows: Sequence[Row]) -> list[str]:
+def extra_names(rows: Sequence[CellSummary]) -> list[str]:
     """Name what only these rows have: their axes, their hyperparameters and their metrics."""
     found = dict.fromkeys(key for row in rows for key in (*row.cell.variant, *row.hyperparameters))
     metrics = {
@@ -233,18 +233,18 @@ def extra_names(rows: Sequence[Row]) -> list[str]:
     return [name for name in (*found, *metrics) if name not in FIELDS]
 
 
-def _metric_field(name: str) -> Field:
+def _metric_field(name: str) -> Column:
     """Make the field of a metric, `test.macro_f1`: the mean over the confirmed runs."""
     split, _, key = name.partition(".")
 
-    def value(case: Case) -> float | None:
+    def value(case: TableRow) -> float | None:
         return mean_std(known for record in case.row.evaluated if (known := metric(record, split, key)) is not None)[0]
 
     head = f"{split} {formatting.metric_name(key)}"
-    return Field(name, head, value, lambda case: formatting.score(value(case), key, unit=True), falling=True)
+    return Column(name, head, value, lambda case: formatting.score(value(case), key, unit=True), falling=True)
 
 
-def field_of(name: str, rows: Sequence[Row]) -> Field | None:
+def field_of(name: str, rows: Sequence[CellSummary]) -> Column | None:
     """Look up a field by name: one of `FIELDS`, an axis, a hyperparameter or a metric of these rows."""
     if name in FIELDS:
         return FIELDS[name]
@@ -255,11 +255,11 @@ def field_of(name: str, rows: Sequence[Row]) -> Field | None:
     if not axis and not any(name in row.hyperparameters for row in rows):
         return None
 
-    def value(case: Case) -> Any:
+    def value(case: TableRow) -> Any:
         own = case.row.cell.variant
         return own[name] if name in own else case.row.hyperparameters.get(name)
 
-    def text(case: Case) -> str:
+    def text(case: TableRow) -> str:
         return "" if value(case) is None else formatting.setting(value(case))
 
     numbers = all(
@@ -267,4 +267,4 @@ def field_of(name: str, rows: Sequence[Row]) -> Field | None:
         for row in rows
         if (known := row.cell.variant.get(name, row.hyperparameters.get(name))) is not None
     )
-    return Field(name, name, value, text, numeric=numbers, outcome=not axis)
+    return Column(name, name, value, text, numeric=numbers, outcome=not axis)

@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError, Problems, nearest
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.settings import Settings
 from harness.report.reading.study import Study
-from harness.report.tables.columns import FIELDS, Case, Field, extra_names, field_of
+from harness.report.tables.columns import FIELDS, Column, TableRow, extra_names, field_of
 from harness.report.tables.filters import ORDER, Condition
 from harness.report.tables.report import Pivot
 
@@ -46,7 +46,7 @@ class Definition:
     settings: Mapping[str, Any] = field(default_factory=dict)
     source: str = "the report's definition"
 
-    def compared(self, rows: Sequence[Row]) -> list[Row]:
+    def compared(self, rows: Sequence[CellSummary]) -> list[CellSummary]:
         """Choose the rows that are compared: those that meet the conditions on what was asked.
 
         Conditions on outcomes hide rows later: leaving out what did badly would make the rest look surer than it is.
@@ -62,7 +62,7 @@ class Definition:
             raise HarnessError(f"{self.source}: no row meets `{said}`, of {len(rows)}. Loosen rows.")
         return kept
 
-    def shown(self, cases: Sequence[Case]) -> list[Case]:
+    def shown(self, cases: Sequence[TableRow]) -> list[TableRow]:
         """Choose and order the rows that are shown.
 
         Raises:
@@ -80,11 +80,11 @@ class Definition:
                 kept = _sorted(kept, known, falling=name.startswith("-"))
         return kept
 
-    def _conditions(self, rows: Sequence[Row]) -> list[tuple[Condition, Field]]:
+    def _conditions(self, rows: Sequence[CellSummary]) -> list[tuple[Condition, Column]]:
         found = ((condition, field_of(condition.name, rows)) for condition in self.rows)
         return [(condition, known) for condition, known in found if known is not None]
 
-    def _check(self, rows: Sequence[Row]) -> None:
+    def _check(self, rows: Sequence[CellSummary]) -> None:
         problems = Problems()
         named = [("rows", each.name) for each in self.rows] + [("columns", name) for name in self.columns]
         named += [("sort", name.removeprefix("-")) for name in self.sort]
@@ -158,7 +158,7 @@ def judged_by(study: Study, definition: Definition) -> Settings:
     return settings
 
 
-def _alternatives(name: str, rows: Sequence[Row]) -> str:
+def _alternatives(name: str, rows: Sequence[CellSummary]) -> str:
     """Name what is meant, else what only these rows have; the names of all fields would be a page."""
     own = extra_names(rows)
     close = difflib.get_close_matches(name, [*FIELDS, *own], n=3, cutoff=0.6)
@@ -236,17 +236,17 @@ def _fits(value: Any, default: Any) -> bool:
     return number or (value is None and default is None)
 
 
-def _design(row: Row, known: Field) -> Any:
+def _design(row: CellSummary, known: Column) -> Any:
     """Look up what is known of a row before it is compared."""
-    return known.value(Case.unjudged(row))
+    return known.value(TableRow.unjudged(row))
 
 
-def _numeric(name: str, rows: Sequence[Row]) -> bool:
+def _numeric(name: str, rows: Sequence[CellSummary]) -> bool:
     known = field_of(name, rows)
     return known is not None and known.numeric
 
 
-def _sorted(cases: Sequence[Case], known: Field, falling: bool) -> list[Case]:
+def _sorted(cases: Sequence[TableRow], known: Column, falling: bool) -> list[TableRow]:
     """Sort by a field; what is not known comes last either way."""
     with_value = [case for case in cases if known.value(case) is not None]
     numbers = all(isinstance(known.value(case), int | float) for case in with_value)

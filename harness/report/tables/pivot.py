@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.formatting.escape import csv_text, latex, markdown, plain
-from harness.report.tables.columns import Case, Field, field_of
+from harness.report.tables.columns import Column, TableRow, field_of
 from harness.report.tables.report import Report
 
 
@@ -23,14 +23,14 @@ class Grid:
         cells: [down][across], the cases that meet there; several where rows differ in more than the two fields.
     """
 
-    rows: Field
-    columns: Field
-    value: Field
+    rows: Column
+    columns: Column
+    value: Column
     down: list[str]
     across: list[str]
-    cells: list[list[list[Case]]]
+    cells: list[list[list[TableRow]]]
 
-    def text(self, cases: Sequence[Case]) -> str:
+    def text(self, cases: Sequence[TableRow]) -> str:
         """Write the cases of a cell: the values, each with what sets it apart if there are several."""
         return "; ".join(filter(None, (self.value.text(case) for case in cases)))
 
@@ -41,7 +41,7 @@ def grid(report: Report) -> Grid:
     names = (report.pivot.rows, report.pivot.columns, report.pivot.value)
     rows, columns, value = (_field(name, report) for name in names)
     down, across = _heads(rows, report.cases, ordered=rows.numeric), _heads(columns, report.cases, ordered=True)
-    cells: list[list[list[Case]]] = [[[] for _ in across] for _ in down]
+    cells: list[list[list[TableRow]]] = [[[] for _ in across] for _ in down]
     for case in report.cases:
         cells[down.index(rows.text(case))][across.index(columns.text(case))].append(case)
     return Grid(rows, columns, value, down, across, cells)
@@ -96,13 +96,13 @@ def title(report: Report) -> str:
     return f"{filled.value.head} by {filled.rows.head} and {filled.columns.head}"
 
 
-def _field(name: str, report: Report) -> Field:
+def _field(name: str, report: Report) -> Column:
     known = field_of(name, report.rows)
     assert known is not None  # the definition was checked against all rows
     return known
 
 
-def _heads(known: Field, cases: Sequence[Case], ordered: bool) -> list[str]:
+def _heads(known: Column, cases: Sequence[TableRow], ordered: bool) -> list[str]:
     values = {known.text(case): known.value(case) for case in cases}
     if not ordered:
         return list(values)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import Evidence
 from harness.report.reading.study import Study
-from harness.report.tables.columns import Case
+from harness.report.tables.columns import TableRow
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Report:
 
     study: Study
     studies: list[Study]
-    rows: list[Row]
+    rows: list[CellSummary]
     summary: list[str]
     output: Path
     evidence: Evidence
-    cases: list[Case]
+    cases: list[TableRow]
     columns: tuple[str, ...] = ()
     pivot: Pivot | None = None
     hidden: int = 0

@@ -10,9 +10,9 @@ from typing import Any
 
 from harness.formatting.escape import csv_text, latex, markdown, plain
 from harness.formatting.values import metric_name, percent, settings
-from harness.report.analysis.cell_summary import Row
+from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.settings import OWNED
-from harness.report.tables.columns import FIELDS, Case, Field, field_of
+from harness.report.tables.columns import FIELDS, Column, TableRow, field_of
 from harness.report.tables.report import Report
 
 COLUMNS = (
@@ -78,7 +78,7 @@ def to_latex(report: Report) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def fields(report: Report) -> list[Field]:
+def fields(report: Report) -> list[Column]:
     """Choose the columns of the tables for people: those asked for, or else those that say something of these rows."""
     if report.columns:
         return [field for name in report.columns if (field := field_of(name, report.rows)) is not None]
@@ -101,7 +101,7 @@ def fields(report: Report) -> list[Field]:
     return shown
 
 
-def head(field: Field, report: Report, short: bool = False) -> str:
+def head(field: Column, report: Report, short: bool = False) -> str:
     """Write the header of a column; that of the test score with its metric and unit, where there is one for all."""
     if field.name == "interval":
         return f"{100 * report.settings.confidence:.4g} % {field.head}"
@@ -114,12 +114,12 @@ def head(field: Field, report: Report, short: bool = False) -> str:
     return f"{field.head}{'' if short else ' ' + metric_name(metric)}{', %' if percent(metric) else ''}"
 
 
-def bold(field: Field, case: Case) -> bool:
+def bold(field: Column, case: TableRow) -> bool:
     """Tell whether a cell of the table is set in bold: name and score of the best of each question."""
     return case.row is case.question.best and field.name in ("method", "test_mean")
 
 
-def constants(rows: Sequence[Row]) -> list[str]:
+def constants(rows: Sequence[CellSummary]) -> list[str]:
     """Say once what is the same in every row, so that the table needs no column for it."""
     same = [
         f"{what} {getattr(rows[0].cell, what)}"
@@ -131,12 +131,12 @@ def constants(rows: Sequence[Row]) -> list[str]:
     return [f"In every row: {', '.join(same)}."] if same else []
 
 
-def varies(rows: Sequence[Row], what: str) -> bool:
+def varies(rows: Sequence[CellSummary], what: str) -> bool:
     """Tell whether a column of the cells' own attributes says anything."""
     return len({str(getattr(row.cell, what)) for row in rows}) > 1
 
 
-def _csv_row(case: Case) -> dict[str, Any]:
+def _csv_row(case: TableRow) -> dict[str, Any]:
     row = case.row
     special = {
         "variant": _json(row.cell.variant) if row.cell.variant else None,

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.formatting.escape import plain
 from harness.report.analysis.row_names import outcome
-from harness.report.tables.columns import Case, Field
+from harness.report.tables.columns import Column, TableRow
 from harness.report.tables.report import Report
 from harness.report.tables.table import constants, fields, head
 
@@ -56,7 +56,7 @@ def text_table(report: Report, width: int = WIDTH) -> Group:
     return Group(table, *_errors(report))
 
 
-def _text(field: Field, case: Case) -> str:
+def _text(field: Column, case: TableRow) -> str:
     """A field in the table, where an error has no room."""
     return "failed" if field.name == "status" and case.row.status == "failed" else field.text(case)
 
@@ -67,7 +67,7 @@ def _errors(report: Report) -> list[Text]:
     return [Text(f"{plain(row.cell.id)} {outcome(row)}", style="red") for row in rows]
 
 
-def _fitting(report: Report, room: int, shown: Sequence[Field]) -> list[Field]:
+def _fitting(report: Report, room: int, shown: Sequence[Column]) -> list[Column]:
     """Leave columns out until the rest fits; a field that was asked for stays."""
     kept = list(shown)
     for name in () if report.columns else (name for name in _DROPPED if name != report.settings.cost):
@@ -77,7 +77,7 @@ def _fitting(report: Report, room: int, shown: Sequence[Field]) -> list[Field]:
     return kept
 
 
-def _width(field: Field, report: Report) -> int:
+def _width(field: Column, report: Report) -> int:
     if field.name == "status":
         return 12
     return max([len(head(field, report)), *(len(plain(field.text(case))) for case in report.cases)])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.models.cpu_kernels import kernel
-from harness.training.fused.shared_pass import Step
+from harness.training.fused.shared_pass import SharedPass
 
 NAME = "packed"
 
@@ -53,7 +53,7 @@ def attend(
     return layout.tokens(found.transpose(1, 2))[None], None
 
 
-def know(packed: nn.Module, own: Sequence[nn.Module], step: Step) -> None:
+def know(packed: nn.Module, own: Sequence[nn.Module], step: SharedPass) -> None:
     """Tell the attention layers of a packed backbone which pass they are in, and each member's dropout there.
 
     Args:
@@ -82,7 +82,7 @@ def register() -> None:
     AttentionInterface.register(NAME, attend)
 
 
-class PackedDropout(nn.Module):
+class FusedDropout(nn.Module):
     """Dropout at each member's own rate, from its own stream.
 
     Args:
@@ -90,7 +90,7 @@ class PackedDropout(nn.Module):
         chances: K probabilities, by the member's index.
     """
 
-    def __init__(self, step: Step, chances: dict[int, float]) -> None:
+    def __init__(self, step: SharedPass, chances: dict[int, float]) -> None:
         super().__init__()
         self.step, self.chances = step, chances
         self.p = max(chances.values())  # what an attention layer passes on, and `attend` does not need

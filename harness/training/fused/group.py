@@ -16,16 +16,16 @@ from harness.methods.base import Hooks
 from harness.models.architectures import FIRST_POSITION
 from harness.models.inference import autocast
 from harness.models.pooling import pool, widened
-from harness.training.fused.attention import NAME, PackedDropout, know, register
-from harness.training.fused.layers import LOW_RANK, PackedLayer, base, treatment
+from harness.training.fused.attention import NAME, FusedDropout, know, register
+from harness.training.fused.layers import LOW_RANK, FusedLayer, base, treatment
 from harness.training.fused.layout import Layout
 from harness.training.fused.memory import most_tokens
-from harness.training.fused.shared_pass import Step
-from harness.training.fused.speed_check import Probe
-from harness.training.session import Member
+from harness.training.fused.shared_pass import SharedPass
+from harness.training.fused.speed_check import SpeedCheck
+from harness.training.session import TrainingSession
 
 
-class Crew:
+class FusedGroup:
     """Members whose next batches go through one backbone together.
 
     Their own classifiers stay what they are: the shared pass reads their adapters and heads where they lie, and leaves
@@ -36,11 +36,11 @@ class Crew:
         probe: says which way the first rounds go; None shares them all.
     """
 
-    def __init__(self, members: Sequence[Member], probe: Probe | None) -> None:
+    def __init__(self, members: Sequence[TrainingSession], probe: SpeedCheck | None) -> None:
         self.members = members
         self.probe = probe
         self.broken = False
-        self.step = Step(members)
+        self.step = SharedPass(members)
         self.backbone = _packed([bare(member) for member in members], self.step)
 
     @property
@@ -93,7 +93,7 @@ class Crew:
         return losses
 
 
-def packs(member: Member) -> bool:
+def packs(member: TrainingSession) -> bool:
     """Whether a member can share passes: its loss is that of one pass, through layers that pack."""
     from peft.utils.other import AuxiliaryTrainingWrapper
 
@@ -114,7 +114,7 @@ def packs(member: Member) -> bool:
 
 
 @torch.no_grad()
-def share(member: Member, pretrained: nn.Module) -> None:
+def share(member: TrainingSession, pretrained: nn.Module) -> None:
     """Let a member that can share passes hold what it leaves frozen where it was loaded, and not as a copy.
 
     Args:
@@ -133,7 +133,9 @@ def share(member: Member, pretrained: nn.Module) -> None:
                 member.shares = True
 
 
-def crews(members: Sequence[Member], probe: bool = False, neighbours: int = 1) -> list[Crew | Member]:
+def crews(
+    members: Sequence[TrainingSession], probe: bool = False, neighbours: int = 1
+) -> list[FusedGroup | TrainingSession]:
     """Sort members into crews that share passes, and those that compute alone.
 
     Args:
@@ -141,8 +143,8 @@ def crews(members: Sequence[Member], probe: bool = False, neighbours: int = 1) -
         probe: whether crews find out first if sharing is faster.
         neighbours: how many processes share the memory, this one included.
     """
-    alone: list[Crew | Member] = []
-    trunks: list[tuple[list[Member], _Trunk]] = []
+    alone: list[FusedGroup | TrainingSession] = []
+    trunks: list[tuple[list[TrainingSession], _Trunk]] = []
     for member in members:
         if not packs(member):
             alone.append(member)
@@ -154,20 +156,20 @@ def crews(members: Sequence[Member], probe: bool = False, neighbours: int = 1) -
                 break
         else:
             trunks.append(([member], own))
-    found: list[Crew | Member] = []
+    found: list[FusedGroup | TrainingSession] = []
     for group, _ in trunks:
         # Those that are treated alike stand together, so that one product serves them.
         parts = _that_fit(sorted(group, key=_low_rank, reverse=True), neighbours)
-        found += [Crew(part, Probe(part) if probe else None) if len(part) > 1 else part[0] for part in parts]
+        found += [FusedGroup(part, SpeedCheck(part) if probe else None) if len(part) > 1 else part[0] for part in parts]
     return [*found, *alone]
 
 
-def _that_fit(members: Sequence[Member], neighbours: int) -> Iterator[list[Member]]:
+def _that_fit(members: Sequence[TrainingSession], neighbours: int) -> Iterator[list[TrainingSession]]:
     """Cut members of one trunk into parts whose passes fit into memory."""
     first = members[0]
     longest = max(int(member.train.tokens.lengths.max()) for member in members)
     limit = most_tokens(bare(first).config, first.device, first.config.precision, longest) / neighbours
-    part: list[Member] = []
+    part: list[TrainingSession] = []
     size = 0
     for member in members:
         own = member.config.batch_size * int(member.train.tokens.lengths.max())
@@ -192,7 +194,7 @@ class _Trunk:
     places: dict[str, int]
 
     @classmethod
-    def of(cls, member: Member) -> _Trunk:
+    def of(cls, member: TrainingSession) -> _Trunk:
         layers = leaves(bare(member))
         names = tuple(name for name, _ in layers)
         places = {
@@ -211,11 +213,11 @@ class _Trunk:
         return True
 
 
-def _low_rank(member: Member) -> bool:
+def _low_rank(member: TrainingSession) -> bool:
     return any(treatment(layer) == LOW_RANK for _, layer in leaves(bare(member)))
 
 
-def bare(member: Member) -> Any:
+def bare(member: TrainingSession) -> Any:
     """The backbone without PEFT's wrapper around it; adapted layers stay in it."""
     backbone: Any = member.classifier.backbone
     return backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
@@ -235,7 +237,7 @@ def leaves(backbone: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]
     return found
 
 
-def _packed(backbones: Sequence[Any], step: Step) -> Any:
+def _packed(backbones: Sequence[Any], step: SharedPass) -> Any:
     """A backbone of the same tensors, whose layers know all members.
 
     Args:
@@ -251,11 +253,11 @@ def _packed(backbones: Sequence[Any], step: Step) -> Any:
     for name, _ in leaves(first):
         layers = [backbone.get_submodule(name) for backbone in backbones]
         if any(treatment(layer) != "shared" for layer in layers):
-            _put(packed, name, PackedLayer(step, layers))
+            _put(packed, name, FusedLayer(step, layers))
     for name, module in first.named_modules():
         if isinstance(module, nn.Dropout) and _has(packed, name):
             own = [backbone.get_submodule(name) for backbone in backbones]
-            _put(packed, name, PackedDropout(step, {k: each.p if each.training else 0.0 for k, each in enumerate(own)}))
+            _put(packed, name, FusedDropout(step, {k: each.p if each.training else 0.0 for k, each in enumerate(own)}))
     know(packed, backbones, step)
     packed.config.use_cache = False
     if getattr(packed, "pooler", None) is not None:

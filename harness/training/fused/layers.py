@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.training.fused.shared_pass import Step
+from harness.training.fused.shared_pass import SharedPass
 
 SHARED, LOW_RANK, OWN = "shared", "low_rank", "own"
 
@@ -61,7 +61,7 @@ def base(layer: Any) -> nn.Module:
     return found
 
 
-class PackedLayer(nn.Module):
+class FusedLayer(nn.Module):
     """One place of the backbone where members differ.
 
     Args:
@@ -69,7 +69,7 @@ class PackedLayer(nn.Module):
         layers: K, what each member has there.
     """
 
-    def __init__(self, step: Step, layers: Sequence[nn.Module]) -> None:
+    def __init__(self, step: SharedPass, layers: Sequence[nn.Module]) -> None:
         super().__init__()
         self.step = step
         self.runs: list[tuple[slice, Any]] = []  # neighbours that are treated alike, and what treats them
@@ -117,7 +117,7 @@ class LowRank(nn.Module):
         layers: what each of them has in its place; some may have nothing beside it.
     """
 
-    def __init__(self, step: Step, shared: nn.Module, first: int, layers: Sequence[Any]) -> None:
+    def __init__(self, step: SharedPass, shared: nn.Module, first: int, layers: Sequence[Any]) -> None:
         super().__init__()
         self.step, self.shared, self.members = step, shared, range(first, first + len(layers))
         self.factors = {first + i: _factors(layer) for i, layer in enumerate(layers) if treatment(layer) == LOW_RANK}

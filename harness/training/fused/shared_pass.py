@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from harness.training.fused.layout import Layout
-from harness.training.session import Member
+from harness.training.session import TrainingSession
 
 
-class Step:
+class SharedPass:
     """The pass under way.
 
     Each member draws what it draws alone: from its own stream, in the order of the layers, at the shape of its own
@@ -23,7 +23,7 @@ class Step:
         members: K of them.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[TrainingSession]) -> None:
         self.members = members
         self.layout: Layout
         device = members[0].device

@@ -7,21 +7,21 @@ from typing import Any
 
 import torch
 
-from harness.training.session import Member
+from harness.training.session import TrainingSession
 
 ROUNDS = 3  # of each kind, in turn; the first does not count: buffers are made and kernels picked
 
 VERDICTS: dict[tuple[object, ...], bool] = {}  # of this process, by what decides: model, machine, number, size of steps
 
 
-class Probe:
+class SpeedCheck:
     """Takes the first rounds of a crew one way and the other, and then keeps to the faster.
 
     Args:
         members: of the crew, all on one backbone.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[TrainingSession]) -> None:
         first = members[0]
         settings: Any = first.classifier.backbone.config
         tokens = sum(float(member.train.tokens.lengths.mean()) * member.config.batch_size for member in members)

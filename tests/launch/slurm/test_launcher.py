@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.config.schema import LaunchConfig, SlurmConfig
-from harness.launch.slurm.array_task import SlurmJob
+from harness.launch.slurm.array_task import ArrayTask
 from harness.launch.slurm.launcher import SlurmLauncher
 from harness.launch.slurm.submissions import Marker
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from tests.helpers.small_dataset import ROOT, config, spec
 
 
@@ -22,8 +22,8 @@ def test_runs_that_come_to_a_rung_in_shared_passes_are_told_together(
     launcher = SlurmLauncher(LaunchConfig(kind="slurm"), SlurmConfig(), tmp_path, ROOT, pytest.fail)
     composed = config(tmp_path, cache)
     runs = tuple(spec(composed, tmp_path / f"trial{n}", phase="tune", trial=n, rungs=(1, 2), until=1) for n in range(2))
-    submission = launcher.jobs.intend([Pack(runs, together)], {}, tmp_path, threads=1, max_requeues=5)
-    launcher._live.append(SlurmJob(Pack(runs, together), submission, 0, {0, 1}))
+    submission = launcher.jobs.intend([RunBatch(runs, together)], {}, tmp_path, threads=1, max_requeues=5)
+    launcher._live.append(ArrayTask(RunBatch(runs, together), submission, 0, {0, 1}))
     told = []
     for number in range(2):
         launcher.jobs.mark(Marker(submission.token, 0, "run", number))

@@ -10,7 +10,7 @@ import pytest
 from harness.config.schema import SlurmConfig
 from harness.errors import Problems
 from harness.launch.slurm.batch_scripts import Script, coordinator_script, job_script
-from harness.launch.slurm.commands import Cluster, Refused, outside
+from harness.launch.slurm.commands import Refused, SlurmCommands, outside
 from harness.launch.slurm.resources import coordinator, describe, merge
 from harness.launch.slurm.submissions import Jobs, Submission
 
@@ -141,7 +141,7 @@ def test_the_environment_of_slurm_s_commands_redirects_nothing(monkeypatch: pyte
 def test_several_nodes_are_those_that_a_job_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slurm would give each job all of them. One node is itself; one that is not there is told."""
     answers = {"n[1-2]": "n1\nn2\n", "n3": "n3\n", "n1,x": "n1\nx\n"}
-    cluster = Cluster(1)
+    cluster = SlurmCommands(1)
     monkeypatch.setattr(cluster, "_call", lambda *words: answers.get(words[-1], "n1\nn1\nn2\nn3\nn4\n"))
     assert cluster.only("n[1-2]", "n2") == (None, "n2,n3,n4")
     assert cluster.only("n3", "n4") == ("n3", "n4")

@@ -13,19 +13,19 @@ from harness.errors import Problems
 from harness.launch.slurm.node_health import Nodes
 from harness.launch.slurm.resources import describe, merge
 from harness.launch.slurm.submissions import Jobs, Marker, belongs, claim, grant, holds, revoke
-from harness.launch.slurm.worker import Task
-from harness.records.run_spec import Pack
+from harness.launch.slurm.worker import TaskStart
+from harness.records.run_spec import RunBatch
 from tests.helpers.small_dataset import config, spec
 
 
 def test_a_submission_reads_back_whole_until_it_is_closed(jobs: Jobs, tmp_path: Path, cache: Path) -> None:
     """Its packs come back equal; what only it needed goes with it."""
     run = spec(config(tmp_path, cache), tmp_path / "run", phase="tune", trial=3)
-    submission = jobs.intend([Pack((run,))], {"mem_gb": 2}, tmp_path, threads=1, max_requeues=5)
+    submission = jobs.intend([RunBatch((run,))], {"mem_gb": 2}, tmp_path, threads=1, max_requeues=5)
     assert jobs.open() == [submission]
     assert submission.state == "intended"
     assert submission.job_id is None
-    assert jobs.packs(submission.token) == [Pack((run,))]
+    assert jobs.packs(submission.token) == [RunBatch((run,))]
     jobs.mark(Marker(submission.token, 0, "run", 0))
     jobs.close(submission)
     assert jobs.open() == []
@@ -61,7 +61,7 @@ def test_a_lease_is_revoked_unless_it_is_another_s_already(tmp_path: Path) -> No
 def test_an_overtaken_start_leaves_no_marker(jobs: Jobs, tmp_path: Path) -> None:
     """The coordinator would take it for the end of the start that goes on."""
     grant(tmp_path, "one")
-    task = Task(jobs, "one", 0, restart=0)
+    task = TaskStart(jobs, "one", 0, restart=0)
     assert claim(tmp_path, "one", 0)
     done = tmp_path / "done"  # nobody claims again what is done
     done.mkdir()
@@ -71,7 +71,7 @@ def test_an_overtaken_start_leaves_no_marker(jobs: Jobs, tmp_path: Path) -> None
     assert claim(tmp_path, "one", 1)
     task.mark("stopped")
     assert jobs.markers() == {}
-    later = Task(jobs, "one", 0, restart=1)
+    later = TaskStart(jobs, "one", 0, restart=1)
     later._claimed = {tmp_path}
     later.mark("error", "why")
     assert [marker.what for marker in jobs.markers()] == ["error"]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from harness.launch.slurm.submissions import Jobs, grant
-from harness.launch.slurm.worker import Task, Warned
-from harness.records.run_spec import Pack, RunSpec
+from harness.launch.slurm.worker import EndSignals, TaskStart
+from harness.records.run_spec import RunBatch, RunSpec
 from tests.helpers.small_dataset import record, spec
 from tests.helpers.small_dataset import short_config as config
 
@@ -27,9 +27,9 @@ def test_a_job_of_a_cluster_goes_on_with_its_next_run_when_one_pauses(jobs: Jobs
         replace(spec(config(tmp_path, cache, method), tmp_path / method, phase="tune"), rungs=(1,), until=1)
         for method in ("lora", "nearest_mean")
     )
-    submission = jobs.intend([Pack(runs)], {}, tmp_path, threads=1, max_requeues=5)
+    submission = jobs.intend([RunBatch(runs)], {}, tmp_path, threads=1, max_requeues=5)
     for restart in (0, 1):
-        assert Task(jobs, submission.token, 0, restart).execute(Quiet(), threads=1)
+        assert TaskStart(jobs, submission.token, 0, restart).execute(Quiet(), threads=1)
         assert sorted(str(marker).split(".", 2)[2] for marker in jobs.markers()) == ["run.0", "run.1"]
     assert [record(run).status for run in runs] == ["running", "ok"]
     assert runs[0].paths.log.read_text().count("Paused at 1 epochs.") == 1
@@ -41,19 +41,19 @@ def test_runs_of_a_job_share_passes_and_go_on_together_after_a_warning(jobs: Job
         replace(spec(config(tmp_path, cache, train__epochs=epochs, seed=seed), tmp_path / f"{seed}"), rungs=())
         for seed, epochs in enumerate((1, 3, 3))
     )
-    submission = jobs.intend([Pack(runs, together=3)], {}, tmp_path, threads=1, max_requeues=5)
+    submission = jobs.intend([RunBatch(runs, together=3)], {}, tmp_path, threads=1, max_requeues=5)
     warning = Quiet()
     warning.after(lambda: bool(jobs.markers()))
-    assert not Task(jobs, submission.token, 0, 0).execute(warning, threads=1)
+    assert not TaskStart(jobs, submission.token, 0, 0).execute(warning, threads=1)
     assert [str(marker).split(".", 2)[2] for marker in jobs.markers()] == ["run.0"]
     assert [record(run).status for run in runs] == ["ok", "running", "running"]
-    assert Task(jobs, submission.token, 0, 1).execute(Quiet(), threads=1)
+    assert TaskStart(jobs, submission.token, 0, 1).execute(Quiet(), threads=1)
     assert sorted(str(marker).split(".", 2)[2] for marker in jobs.markers()) == ["run.0", "run.1", "run.2"]
     assert [record(run).cost["pack_size"] for run in runs] == [3, 2, 2]
     for run in runs:
         alone = replace(run, directory=f"{run.directory}-alone")
-        submission = jobs.intend([Pack((alone,))], {}, tmp_path, threads=1, max_requeues=5)
-        assert Task(jobs, submission.token, 0, 0).execute(Quiet(), threads=1)
+        submission = jobs.intend([RunBatch((alone,))], {}, tmp_path, threads=1, max_requeues=5)
+        assert TaskStart(jobs, submission.token, 0, 0).execute(Quiet(), threads=1)
         for name, value in record(alone).metrics["val"].items():
             assert record(run).metrics["val"][name] == pytest.approx(value, abs=1e-4)
 
@@ -61,9 +61,9 @@ def test_runs_of_a_job_share_passes_and_go_on_together_after_a_warning(jobs: Job
 def test_a_run_that_was_given_to_another_job_is_left_out(jobs: Jobs, tmp_path: Path, cache: Path) -> None:
     """The others of its pack are executed; nothing is written of it."""
     runs = tuple(spec(config(tmp_path, cache, seed=seed), tmp_path / f"{seed}") for seed in range(3))
-    submission = jobs.intend([Pack(runs, together=2)], {}, tmp_path, threads=1, max_requeues=5)
+    submission = jobs.intend([RunBatch(runs, together=2)], {}, tmp_path, threads=1, max_requeues=5)
     grant(runs[1].paths.directory, "another")
-    assert Task(jobs, submission.token, 0, 0).execute(Quiet(), threads=1)
+    assert TaskStart(jobs, submission.token, 0, 0).execute(Quiet(), threads=1)
     assert sorted(str(marker).split(".", 2)[2] for marker in jobs.markers()) == ["run.0", "run.2"]
     assert not runs[1].paths.record.exists()
 
@@ -71,14 +71,14 @@ def test_a_run_that_was_given_to_another_job_is_left_out(jobs: Jobs, tmp_path: P
 def test_a_run_that_is_asked_to_stop_ends_its_job(jobs: Jobs, tmp_path: Path, cache: Path) -> None:
     """What is not done is placed anew by the coordinator."""
     runs: tuple[RunSpec, ...] = tuple(spec(config(tmp_path, cache, seed=n), tmp_path / f"{n}") for n in range(2))
-    submission = jobs.intend([Pack(runs, together=2)], {}, tmp_path, threads=1, max_requeues=5)
+    submission = jobs.intend([RunBatch(runs, together=2)], {}, tmp_path, threads=1, max_requeues=5)
     for run in runs:
         run.paths.ask("checkpoint")
-    assert Task(jobs, submission.token, 0, 0).execute(Quiet(), threads=1)
+    assert TaskStart(jobs, submission.token, 0, 0).execute(Quiet(), threads=1)
     assert [str(marker).split(".", 2)[2] for marker in jobs.markers()] == ["stopped.0"]
 
 
-class Quiet(Warned):
+class Quiet(EndSignals):
     """No signals: this process is the test's own."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.methods import NeighbourHead
 from harness.methods.closed_form.knn import Knn
 from harness.models.heads import SCALE
-from harness.records.run_spec import Pack
+from harness.records.run_spec import RunBatch
 from harness.runs.closed_form import head_module
 from harness.runs.execute import execute
 from harness.serving.predict import load
@@ -64,14 +64,14 @@ def test_more_neighbours_than_rows_are_all_rows() -> None:
 def test_a_run_keeps_its_rows_and_loads_again(tmp_path: Path, cache: Path) -> None:
     """The saved head holds a vector a training row, nothing of their texts, and says so; folds count what they fit."""
     planned = spec(config(tmp_path, cache, "knn", method__k=3), tmp_path / "knn")
-    execute(Pack((planned,)))
+    execute(RunBatch((planned,)))
     facts = read_description(planned.paths.model)
     assert facts["neighbours"] == {"rows": 30, "k": 3, "temperature": 0.07}
     assert record(planned).cost["params_trainable"] == 30 * (384 + 1)
     assert load(planned.paths.model, "cpu", cache).predict(["the courier never arrived"]) == ["delivery"]
     task = {"validation_path": None, "validation": "kfold", "folds": 5}
     folded = spec(config(tmp_path, cache, "knn", task=task), tmp_path / "folds", phase="tune")
-    execute(Pack((folded,)))
+    execute(RunBatch((folded,)))
     assert record(folded).error is None and record(folded).cost["params_trainable"] == 24 * (384 + 1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.report import Report, Row, load, rows, write
+from harness.report import CellSummary, Report, load, rows, write
 from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import evidence
 from harness.report.tables.table import COLUMNS, to_csv
@@ -23,7 +23,7 @@ def said(study: Builder) -> list[str]:
     return evidence(loaded, rows(loaded), Settings()).summary
 
 
-def only(study: Builder) -> Row:
+def only(study: Builder) -> CellSummary:
     table = rows(load(study.directory))
     assert len(table) == 1
     return table[0]

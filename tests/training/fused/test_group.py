@@ -15,10 +15,10 @@ import torch
 from harness.config.instantiate import build
 from harness.methods import GradientTrained
 from harness.methods.catalogue import catalogue
-from harness.training.fused import Crew, crews
+from harness.training.fused import FusedGroup, crews
 from harness.training.fused.speed_check import VERDICTS
 from harness.training.loop import fit
-from harness.training.session import Member
+from harness.training.session import TrainingSession
 from tests.helpers.small_dataset import ROOT
 from tests.helpers.training_sessions import CPU, Setting, distance, make, pretrained
 from tests.methods.test_matrix import SETTINGS
@@ -36,7 +36,7 @@ def trains(overlay: dict[str, Any]) -> bool:
     return isinstance(build(overlay["method"]), GradientTrained)
 
 
-def finished(setting: Setting) -> Member:
+def finished(setting: Setting) -> TrainingSession:
     """Train a member alone."""
     member = make(setting, pretrained())
     fit([member])
@@ -58,7 +58,7 @@ def test_member_that_fails_leaves_and_the_others_end_as_alone() -> None:
 def test_members_go_on_from_their_checkpoints_in_another_crew(tmp_path: Path) -> None:
     """Stopped within an epoch, members go on in other company, or alone, and end as without a stop."""
 
-    def built(k: int) -> Member:
+    def built(k: int) -> TrainingSession:
         member = make(THREE[k], pretrained())
         member.checkpoint_path = tmp_path / f"{k}.safetensors"
         return member
@@ -83,7 +83,7 @@ def test_methods_that_can_share_passes_say_so(method: str) -> None:
     one, other = (
         make(Setting(method, SETTINGS.get(method, {}), seed=n), pretrained(dtype=torch.float32)) for n in (1, 2)
     )
-    assert any(isinstance(unit, Crew) for unit in crews([one, other])) == told
+    assert any(isinstance(unit, FusedGroup) for unit in crews([one, other])) == told
 
 
 def test_who_ends_is_followed_at_once() -> None:
@@ -123,7 +123,7 @@ def test_biases_that_train_beside_factors_are_each_members_own(dropout: float) -
 def test_a_layer_that_is_trained_whole_beside_the_adapter_computes_alone() -> None:
     """PEFT's `modules_to_save` puts a copy in its place."""
     member = make(Setting("lora", {"modules_to_save": ["LayerNorm"]}), pretrained())
-    assert all(isinstance(unit, Member) for unit in crews([member, make(THREE[0], pretrained())]))
+    assert all(isinstance(unit, TrainingSession) for unit in crews([member, make(THREE[0], pretrained())]))
     fit([member])
     assert member.failure is None
 
@@ -135,7 +135,7 @@ def test_who_has_ended_is_let_go_before_the_next_is_made(sharing: str | None) ->
     successors = [make(Setting("lora", seed=seed), backbone) for seed in (3, 4)]
     held = []
 
-    def ended(member: Member) -> Member | None:
+    def ended(member: TrainingSession) -> TrainingSession | None:
         ghost = weakref.ref(member.parameters[0])
         del member
         held.append(ghost() is not None)
@@ -158,7 +158,7 @@ def test_what_does_not_pack_computes_alone() -> None:
     backbone = pretrained(dtype=torch.float32)
     members = [make(setting, backbone) for setting in settings]
     bf16 = make(Setting("lora", train={"precision": "bf16"}), backbone)
-    assert all(isinstance(unit, Member) for unit in crews([*members, bf16]))
+    assert all(isinstance(unit, TrainingSession) for unit in crews([*members, bf16]))
 
 
 def test_adapter_of_a_crew_loads_into_the_library(tmp_path: Path) -> None:
@@ -194,10 +194,10 @@ def test_pass_that_fails_is_told_and_computed_alone(monkeypatch: pytest.MonkeyPa
     together = [make(setting, pretrained()) for setting in THREE[:2]]
     together[0].say = lines.append
 
-    def out_of_memory(self: Crew) -> list[torch.Tensor]:
+    def out_of_memory(self: FusedGroup) -> list[torch.Tensor]:
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(Crew, "losses", out_of_memory)
+    monkeypatch.setattr(FusedGroup, "losses", out_of_memory)
     fit(together, sharing="always")
     assert "no room" in lines[0]
     assert all(
@@ -209,9 +209,9 @@ def test_pass_that_fails_is_let_go_before_members_compute_alone(monkeypatch: pyt
     """Its graph is not in memory any more, which ran out perhaps; gradients that it left halfway are gone."""
     together = [make(setting, pretrained()) for setting in THREE[:2]]
     held: list[weakref.ref[torch.Tensor]] = []
-    losses, backward = Crew.losses, torch.autograd.backward
+    losses, backward = FusedGroup.losses, torch.autograd.backward
 
-    def noted(self: Crew) -> list[torch.Tensor]:
+    def noted(self: FusedGroup) -> list[torch.Tensor]:
         found = losses(self)
         held.extend(map(weakref.ref, found))
         return found
@@ -225,7 +225,7 @@ def test_pass_that_fails_is_let_go_before_members_compute_alone(monkeypatch: pyt
         assert len(held) == 2 and all(loss() is None for loss in held)
         backward(total)
 
-    monkeypatch.setattr(Crew, "losses", noted)
+    monkeypatch.setattr(FusedGroup, "losses", noted)
     monkeypatch.setattr(torch.autograd, "backward", out_of_memory)
     fit(together, sharing="always")
     monkeypatch.setattr(torch.autograd, "backward", backward)

@@ -18,9 +18,9 @@ from torch.nn import functional
 from harness.data.examples import Batch, Examples, Rows
 from harness.data.tokenization import Tokens
 from harness.models.cpu_kernels import use_fast_products
-from harness.runs.context import Experiment, Result
+from harness.runs.context import RunContext, RunResult
 from harness.training.loop import fit, predict
-from harness.training.session import Member
+from harness.training.session import TrainingSession
 from tests.helpers.small_dataset import short_config as config
 from tests.helpers.small_dataset import spec
 from tests.helpers.training_sessions import CPU, Setting, distance, make
@@ -47,7 +47,7 @@ class Banking(NamedTuple):
 
     def members(
         self, settings: Sequence[Setting], rows: int = 40, kind: type[Examples] = Examples, judged: int = 10
-    ) -> list[Member]:
+    ) -> list[TrainingSession]:
         """Members with some of the shorter training rows each, by their seeds, and the same rows for validation."""
         made = []
         short = np.argsort(self.train.tokens.lengths, kind="stable")[: len(self.train) // 2]
@@ -59,7 +59,7 @@ class Banking(NamedTuple):
             made.append(make(setting, self.backbone, (some(self.train, drawn, kind), validation), CLASSES))
         return made
 
-    def predictions(self, member: Member) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def predictions(self, member: TrainingSession) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Classes that a member predicts for 200 test rows."""
         rows = some(self.test, np.arange(0, 3000, 15))
         found: np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -89,7 +89,7 @@ def banking(tmp_path: Path, cache: Path, data: Path) -> Banking:
     }  # fmt: skip
     planned = spec(config(tmp_path, cache, task=task), tmp_path / "run", phase="tune")
     planned.paths.directory.mkdir()
-    found = Experiment.load(planned, Result(), lambda line: None, lambda: None, lambda: False)
+    found = RunContext.load(planned, RunResult(), lambda line: None, lambda: None, lambda: False)
     encoder, loaded = found.encoder, found.data
     return Banking(encoder.backbone, encoder.examples(loaded.train), encoder.examples(loaded.test))
 

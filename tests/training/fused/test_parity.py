@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from harness.training.fused import Crew, crews
+from harness.training.fused import FusedGroup, crews
 from harness.training.loop import fit
 from tests.helpers.training_sessions import Setting, distance, make, pretrained
 
@@ -63,7 +63,7 @@ def test_every_family_packs_with_lora(architecture: str, method: str) -> None:
     backbone = pretrained(architecture)
     together = [make(setting, backbone) for setting in settings]
     (crew,) = crews(together)
-    assert isinstance(crew, Crew) and len(crew.members) == 3
+    assert isinstance(crew, FusedGroup) and len(crew.members) == 3
     fit(together, sharing="always")
     for setting, member in zip(settings, together, strict=True):
         alone = make(setting, backbone)

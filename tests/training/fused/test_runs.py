@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.records.run_spec import Pack, RunSpec
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.execute import execute
 from tests.helpers.small_dataset import record, spec
 from tests.helpers.small_dataset import short_config as config
@@ -31,7 +31,7 @@ def runs(tmp_path: Path, cache: Path, *methods: str, epochs: int = 1) -> list[Ru
 def test_runs_that_cannot_share_a_backbone_follow_one_another(tmp_path: Path, cache: Path) -> None:
     """Whatever the pack says, a second model is not held in memory for a run that would take turns."""
     pack = runs(tmp_path, cache, "last_layers", "last_layers", "last_layers")
-    execute(Pack(tuple(pack), together=3))
+    execute(RunBatch(tuple(pack), together=3))
     found = [record(run) for run in pack]
     assert [each.status for each in found] == ["ok"] * 3
     for before, after in itertools.pairwise(found):
@@ -46,9 +46,9 @@ def test_memory_and_energy_are_told_only_of_runs_that_had_the_process_alone(
     monkeypatch.setattr("harness.runs.measurements.Energy.joules", lambda self: 5.0)
     pack = [replace(run, rungs=(1,)) for run in runs(tmp_path, cache, "lora", "lora", epochs=2)]
     alone = replace(pack[0], directory=str(tmp_path / "alone"))
-    execute(Pack(tuple(replace(run, until=1) for run in pack), together=2))
+    execute(RunBatch(tuple(replace(run, until=1) for run in pack), together=2))
     for run in (*pack, replace(alone, until=1), alone):
-        execute(Pack((run,)))
+        execute(RunBatch((run,)))
     for run in pack:
         assert record(run).status == "ok"
         assert record(run).cost["peak_memory_mb"] is None and record(run).cost["energy_joules"] is None
