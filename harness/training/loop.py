@@ -1,8 +1,8 @@
 """One training loop, read top to bottom, for K members; a solo run is K = 1.
 
 Members share nothing but the process, and maybe one frozen backbone (see harness/training/fused): each has its own
-weights, optimizer, schedule, order of rows, random stream, early stop and end. So K members trained in turns equal K solo runs,
-bit for bit on a CPU, and K members that share passes equal them up to rounding.
+weights, optimizer, schedule, order of rows, random stream, early stop and end. So K members trained in turns equal K
+solo runs, bit for bit on a CPU, and K members that share passes equal them up to rounding.
 """
 
 from __future__ import annotations
