@@ -143,12 +143,10 @@ def _takes(config: DictConfig, parent: str, leaf: str) -> str | None:
     if parent in ("slurm.environment", "slurm.additional_parameters", "slurm.coordinator"):
         return f"{parent} takes keys of your own, each added with a +."
     node = OmegaConf.select(config, parent) if parent else None
-    if not OmegaConf.is_dict(node) or "_target_" not in node:
-        return None
+    target = str(node.get("_target_") or "") if isinstance(node, DictConfig) else ""
     with suppress(Exception):  # a target that cannot be imported is told of where it is built
-        names = inspect.signature(get_object(str(node["_target_"]))).parameters
-        if leaf in names:
-            return f"the configuration leaves this to the default of {str(node['_target_']).rpartition('.')[2]}."
+        if target and leaf in inspect.signature(get_object(target)).parameters:
+            return f"the configuration leaves this to the default of {target.rpartition('.')[2]}."
     return None
 
 
