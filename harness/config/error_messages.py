@@ -73,9 +73,11 @@ def _type(match: re.Match[str], config: DictConfig | None) -> str:
 
 
 def _missing(match: re.Match[str], config: DictConfig | None) -> str:
-    if match[1].startswith("hydra."):
-        return f"{match[1]}: {hydra_answer(match[1], '')}"
-    return unknown_key(match[1], config)
+    key = match[1]
+    within = re.search(r"full_key: (\S+)", match.string)
+    if within and within[1].startswith(f"{key}."):  # of a mapping, a key within it
+        key = within[1]
+    return f"{key}: {hydra_answer(key, '')}" if key.startswith("hydra.") else unknown_key(key, config)
 
 
 def _interpolated(match: re.Match[str], config: DictConfig | None) -> str:

@@ -66,6 +66,10 @@ def test_names_come_from_the_composition_that_failed(main: Main) -> None:
     code, printed = main("slurm.environment.A=x")
     assert code == 2
     assert "Write +slurm.environment.A=<value>" in printed
+    code, printed = main("slurm.environment={B:x}", "train={lrr:1}")
+    assert code == 2
+    assert "Write +slurm.environment.B=<value>" in printed
+    assert "train.lrr: the configuration has no such key. Did you mean train.lr?" in printed
     code, printed = main("-m", "method=lora", "+method.config.use_doora=true", *PLAN)
     assert code == 2
     assert "LoraConfig takes no use_doora. Did you mean use_dora" in printed
@@ -126,3 +130,20 @@ def test_a_habit_of_a_neighbor_gets_a_sentence(main: Main, arguments: tuple[str,
     assert code == 2, printed
     assert re.search(message, printed), printed
     assert "Traceback" not in printed
+
+
+def test_the_examples_of_slurms_readme_are_typed(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they stand there, with a profile that exists, each composes."""
+    from harness import app
+
+    text = (app.config_root() / "slurm/README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^python -m harness -m slurm=mycluster plan=true (.*)$", text, re.MULTILINE)
+    assert len(examples) == 5
+    for example in examples:
+        monkeypatch.setattr("sys.argv", ["harness", "--cfg", "job", "slurm=gpu", *shlex.split(example)])
+        app.main()
+    shown = capfd.readouterr().out
+    for value in ("node[01-04]", "node1,node2", "source ~/.bashrc", "TMPDIR: /scratch", "comment: mine, again"):
+        assert value in shown
