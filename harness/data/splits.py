@@ -76,7 +76,7 @@ def hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> t
 
     counts = frame["label"].value_counts()
     if small := [str(label) for label in sorted(counts.index) if counts[label] < 2]:
-        doubt = " Is task.label the column of the labels?" if len(small) > len(counts) / 2 else ""
+        doubt = " Is task.label the column of the labels?" if len(small) > max(10, len(counts) / 2) else ""
         raise HarnessError(
             f"Holding out {purpose} rows needs at least 2 rows of every class, equal texts counted once; one has "
             f"{_list(small)}. Add rows, or give a {purpose} split of your own (task.{purpose}_path).{doubt}"

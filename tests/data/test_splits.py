@@ -93,14 +93,20 @@ def test_no_pool_beyond_the_shots(write: Write) -> None:
 def test_classes_too_small_to_split(write: Write) -> None:
     """A class of one row cannot be held out, nor can fewer rows than there are classes, nor fewer rows than folds."""
     lonely = write("lonely.csv", rows_csv([*many(10, ("a", "b")), ("alone", "c")]))
-    assert "Holding out test rows needs at least 2 rows of every class; one has c." in problems(own(lonely))
+    assert (
+        "Holding out test rows needs at least 2 rows of every class, equal texts counted once; one has c."
+        in problems(own(lonely))
+    )
     path = write("rows.csv", rows_csv(many(10)))
     message = problems(own(path, test_fraction=0.05))
     assert "task.test_fraction=0.05 of 30 rows leaves 2 for test and 28 for training" in message
     assert "at least one for each of the 3 classes" in message
     test = str(write("test.csv", rows_csv([("t", "a")])))
     shots = own(path, test_path=test, shots=1, validation="split")
-    assert "Holding out validation rows needs at least 2 rows of every class; one has a, b, c." in problems(shots)
+    assert (
+        "Holding out validation rows needs at least 2 rows of every class, equal texts counted once; one has a, b, c."
+        in problems(shots)
+    )
     small = write("small.csv", rows_csv([*many(10, ("a", "b")), *many(3, ("c",))]))
     message = problems(own(small, test_path=test, validation="kfold"))
     assert "task.folds=5 needs 5 training rows of every class; fewer have c (3). Set task.folds to at most 3" in message

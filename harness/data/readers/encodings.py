@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from harness.errors import HarnessError
 from harness.formatting.examples import MOST, short
@@ -144,12 +145,17 @@ def _rank(content: bytes, read: dict[str, str]) -> list[str]:
     start = content.rfind(b"\n", 0, start) + 1
     end = content.rfind(b"\n", start, start + SAMPLE) + 1 if len(content) - start > SAMPLE else len(content)
     sample = content[start : end or start + SAMPLE]
+    # Bytes beyond ASCII that stand alone are European accents; of East Asian characters they come in runs.
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    alone = 0.3 if sum(len(run) == 1 for run in runs) > 0.7 * len(runs) else 0.0
     order: dict[str, float] = {}
     for each in from_bytes(sample, cp_isolation=list(read), threshold=0.6, enable_fallback=False):
         name = next(name for name in read if name in each.could_be_from_charset)  # of equal texts, the commonest name
-        order[name] = each.chaos - _kana(name, read)
+        order[name] = each.chaos + (alone if name in EAST_ASIAN else 0) - _kana(name, read)
     ranked = sorted(order, key=lambda name: (round(order[name], 2), list(read).index(name)))
-    return ranked or [name for name in ("cp1252",) if name in read]
+    if (alone or not ranked) and "cp1252" in read and "cp1252" not in ranked[:MOST]:
+        ranked = [*ranked[: MOST - 1], "cp1252"]  # a lone sign (a pound, a quote) looks less likely than a letter
+    return ranked
 
 
 def _kana(name: str, read: dict[str, str]) -> float:

@@ -97,7 +97,7 @@ class TextClassification(TextTask):
         texts = _listed(self.text)
         problems.check(
             len(texts) in (1, 2) and all(_is_name(name) for name in texts) and len(set(texts)) == len(texts),
-            f"task.text names one column, or two different ones for text pairs, not {shown(self.text)}.",
+            f"task.text names one column, or two for text pairs, not {shown(self.text)}.",
         )
         problems.check(
             _is_name(self.label), f"task.label names one column, that of the labels, not {shown(self.label)}."

@@ -49,6 +49,13 @@ def test_the_likeliest_candidate_is_the_right_one(encoding: str) -> None:
     assert "latin-1" not in message  # it decodes everything
 
 
+@pytest.mark.parametrize("text", ["für", "f\xfcr alle", "café", "niño y señora", "smørrebrød"])
+def test_a_few_accents_are_european(text: str) -> None:
+    """One accent among ASCII letters is no East Asian character, although those encodings decode it."""
+    assert "It can be read as cp1252" in complaint(f"text\n{text}\n".encode("cp1252"))
+    assert "cp1252 (there: '£5')" in complaint("text\n£5\n".encode("cp1252"))
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("text", ["text,label\ngood,x\n", "text,label\ncafé,x\n", "text,label\n好看，喜欢,x\n"])
 def test_utf_16_and_32_with_and_without_a_mark(encoding: str, text: str) -> None:

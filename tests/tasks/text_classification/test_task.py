@@ -163,7 +163,9 @@ def test_labels_unseen_in_training(write: Write) -> None:
 
 def test_labels_that_differ_in_case_are_pointed_out(write: Write) -> None:
     """They stay apart, with a warning."""
-    data = own(write("rows.csv", rows_csv(many(labels=("Spam", "spam", "ham"))))).load()
+    rows = [(f"text {number} of class {place}", label) for place, label in enumerate(("Spam", "spam", "ham"))
+            for number in range(10)]  # fmt: skip
+    data = own(write("rows.csv", rows_csv(rows))).load()
     assert "The classes 'Spam' and 'spam' differ only in case or punctuation: are they one?" in data.warnings
 
 
