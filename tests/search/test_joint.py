@@ -51,9 +51,13 @@ def race(directory: Path, trials: int = 20, gave_up: Callable[[str], bool] = lam
     return made
 
 
+def parts(made: JointTrials) -> list[MethodTrials]:
+    return [MethodTrials(made, each) for each in CELLS]
+
+
 def turn(made: JointTrials) -> tuple[MethodTrials, Any] | None:
     """What the coordinator does: ask the cells in turn until one has something to start."""
-    for lane in made.lanes:
+    for lane in parts(made):
         if (found := lane.pending() or lane.ask()) is not None:
             return lane, found
     return None
@@ -79,21 +83,21 @@ def test_each_method_begins_with_its_default_and_the_best_gets_most_of_the_rest(
     assert seen[2][1] == {"train.lr": 1e-3, "method.r": 8}
     assert made.tried == 24
     methods = [method for method, _ in seen]
-    assert made.lanes[1].tried == 1
+    assert parts(made)[1].tried == 1
     assert methods[12:].count("good") > methods[12:].count("bad")
     assert made.finalists()[0] == "good"
     assert len(made.finalists()) == 2
-    assert [lane.is_finalist for lane in made.lanes].count(True) == 2
+    assert [lane.is_finalist for lane in parts(made)].count(True) == 2
 
 
 def test_each_cell_sees_its_own_keys_and_trials_only(tmp_path: Path) -> None:
     """Numbers are those of the whole race."""
     made, _ = run(tmp_path)
-    good = made.lanes[2]
+    good = parts(made)[2]
     assert good.all()[0].number == 2
     assert all(set(trial.params) == {"train.lr", "method.r"} for trial in good.all())
     assert good.trial(2).params == good.suggestion(2).values
-    assert sum(len(lane.all()) for lane in made.lanes) == len(made.all())
+    assert sum(len(lane.all()) for lane in parts(made)) == len(made.all())
     assert good.complete()[0].values[0] == made.complete()[0].values[0]
 
 
@@ -140,7 +144,7 @@ def test_a_repetition_of_a_paused_trial_does_not_keep_a_race_from_its_end(tmp_pa
 def test_a_trial_that_no_budget_was_left_for_waits_for_a_larger_one(tmp_path: Path) -> None:
     """Its method is priced before it starts, and not started where that is too much; what was tried is confirmed."""
     made = race(tmp_path)
-    good, bad = made.lanes[2], made.lanes[0]
+    good, bad = parts(made)[2], parts(made)[0]
     assert good.ask() is None  # the turn is another method's: its trial waits
     good.close()
     assert bad.pending() is None
