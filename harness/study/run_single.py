@@ -19,8 +19,8 @@ from harness.formatting.console import new_console
 from harness.launch import use_threads
 from harness.records.record import Record
 from harness.records.run_spec import RunBatch
-from harness.study.coordinator import StopRequests
 from harness.study.live_view import tell
+from harness.study.stop_requests import StopRequests
 from harness.track import Following
 
 STUDY = "single"

@@ -39,12 +39,13 @@ from harness.search.storage import lock, open_storage
 from harness.search.trial_result import check_costs
 from harness.study.budget import Budget, check_dollars
 from harness.study.cell_scheduler import CellScheduler
-from harness.study.coordinator import Coordinator, StopRequests
+from harness.study.coordinator import Coordinator
 from harness.study.importance import write_importances
 from harness.study.live_view import LiveView, clock, tell
 from harness.study.replication import Replication, plan_looks
 from harness.study.selection import write_choices
 from harness.study.spending import Spending, settle
+from harness.study.stop_requests import StopRequests
 from harness.study.warm_start import Start, warm_starts
 from harness.system import code_snapshot
 from harness.system.machine import restarts

@@ -23,9 +23,10 @@ from harness.search.joint import make_trials
 from harness.search.storage import open_storage
 from harness.study.budget import Budget
 from harness.study.cell_scheduler import CellScheduler
-from harness.study.coordinator import Coordinator, StopRequests
+from harness.study.coordinator import Coordinator
 from harness.study.live_view import LiveView
 from harness.study.replication import Replication
+from harness.study.stop_requests import StopRequests
 
 Score = Callable[[RunSpec], float]
 
