@@ -1,1 +1,1 @@
-"""The sweep: cells, tuning, confirmation. `study.run_study` is the way in."""
+"""Running a study: cells, tuning, confirmation. The entry point is `study.run_study`."""

@@ -1,7 +1,8 @@
-"""The cap on what a whole study may cost, and how the study ends under it.
+"""The budget of a whole study, and how the study ends under it.
 
-Tuning ends while there is still enough left to confirm the best of every cell, and for all cells after the same number
-of trials, so that the comparison stays fair. At the cap itself, runs under way write a checkpoint and end.
+Tuning ends while the budget still suffices to confirm the best configuration of every cell, and after the same number
+of trials for all cells, so that the comparison stays fair. When the budget is spent, runs under way write a checkpoint
+and end.
 """
 
 from __future__ import annotations
@@ -17,22 +18,23 @@ from harness.study.cell_scheduler import CellScheduler
 from harness.study.live_view import clock
 from harness.study.spending import Spending
 
-MARGIN = 1.2  # of the time that is kept for confirmation: runs differ
-CONFIRM = 1.3  # a confirmation against a trial, before one was seen: it also meets the test split and is measured
+MARGIN = 1.2  # safety factor on the time reserved for confirmation, as run times differ
+# Time of a confirmation relative to a trial, before one was seen: it also evaluates the test split and measures costs.
+CONFIRM = 1.3
 
 
 class Budget:
-    """Says whether another trial may start and whether the study must end.
+    """Decides whether another trial may start and whether the study must end.
 
     Args:
         limits: the `budget` section.
-        meter: what was spent.
+        meter: the spending so far.
         records: of the study.
         capacity: runs that execute at once.
-        say: takes a line for the user.
+        say: prints a line for the user.
 
     Attributes:
-        closed: whether it ended the tuning.
+        closed: whether the budget ended the tuning.
     """
 
     def __init__(
@@ -40,22 +42,22 @@ class Budget:
     ) -> None:
         self._limits, self._meter, self._records, self._capacity, self._say = limits, meter, records, capacity, say
         self._contests: Sequence[CellScheduler] = ()
-        self._rounds = 1  # trials that every cell may start; before the first nothing is known of their length
+        self._rounds = 1  # trials that every cell may start; 1, as durations are unknown before the first
         self._jobs: Mapping[str, Hashable] = {}  # by directory of a run under way
-        # By job with runs under way: when it began, and how many of its runs have left it.
+        # By job with runs under way: when it began, and how many of its runs have ended.
         self._began: dict[Hashable, float] = {}
         self._left: dict[Hashable, int] = {}
         self.closed = False
 
     def watch(self, contests: Sequence[CellScheduler]) -> None:
-        """Take the cells that share the budget."""
+        """Set the cells that share the budget."""
         self._contests = contests
 
     def exhausted(self, under_way: Mapping[str, Hashable] | None = None) -> bool:
-        """Whether the cap is reached.
+        """Return whether the budget is spent.
 
         Args:
-            under_way: by directory of each run under way its job, where the caller knows them.
+            under_way: the job of each run under way, by the run's directory; None if the caller does not know them.
         """
         if under_way is not None:
             self._follow(under_way)
@@ -64,7 +66,7 @@ class Budget:
         return self.room() <= 0
 
     def room(self) -> float:
-        """Wall seconds that are left, at the price of now; infinite without a budget."""
+        """Return the wall seconds that are left, at the present price; infinite without a budget."""
         limits, meter = self._limits, self._meter
         room = float("inf") if limits.seconds is None else limits.seconds - meter.seconds
         if limits.dollars is not None and (spent := meter.dollars) is not None and meter.slot_rate:
@@ -72,20 +74,20 @@ class Budget:
         return room
 
     def fits(self, seconds: float) -> bool:
-        """Whether runs that take so many seconds in all still fit beside what is under way."""
+        """Return whether runs of this total duration in seconds fit into the budget besides the runs under way."""
         return seconds / self._capacity + self._under_way() <= self.room()
 
     @property
     def blind(self) -> bool:
-        """Whether there is a cap, and no trial has told yet how long one takes: each is then a job of its own."""
+        """Whether there is a budget but no trial duration is known yet: each trial is then a job of its own."""
         lengths = (self._records.tally.lengths(each.id, "tune").runs for each in self._contests)
         return self.room() != float("inf") and not any(lengths)
 
     def before(self, contest: CellScheduler) -> bool:
-        """End the tuning of all cells if a cell would now begin a trial that leaves too little to confirm.
+        """End the tuning of all cells if the cell's next trial would leave too little for confirmation.
 
         Cells that are tuned for a number of trials all get the same number: a round of trials, one a cell, starts only
-        if it can be paid for whole. Before the length of any is known, no more start than execute at once.
+        if the budget pays for all of it. Before any duration is known, no more trials start than execute at once.
 
         Returns:
             Whether the cell may start a run now; otherwise it waits for one that is under way.
@@ -97,7 +99,7 @@ class Budget:
             return False
         counted = contest.planned is not None
         if counted and contest.trials.tried < self._rounds:
-            return True  # of a round that was paid for
+            return True  # the trial belongs to a round that the budget pays for
         going = [each for each in self._contests if not each.tuning_over] if counted else [contest]
         tried = contest.trials.tried
         trials = [self._trial(each) for each in going for _ in range(tried + 1 - min(tried, each.trials.tried))]
@@ -116,13 +118,13 @@ class Budget:
 
     @property
     def described(self) -> str:
-        """The cap as the user wrote it."""
+        """The budget as the user wrote it."""
         limits = self._limits
         parts = [] if limits.seconds is None else [f"budget.seconds={limits.seconds:g}"]
         return " and ".join([*parts, *([] if limits.dollars is None else [f"budget.dollars={limits.dollars:g}"])])
 
     def summary(self) -> str:
-        """What was spent, and what is missing because the budget was: sentences."""
+        """Return sentences that say what was spent, and what is missing because the budget ended."""
         spent = self._meter.dollars
         after = clock(self._meter.seconds) + (
             "" if spent is None else f" and ${spent:.2f}" if spent >= 0.01 else f" and ${spent:.2g}"
@@ -131,14 +133,14 @@ class Budget:
         return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'further trials'}."
 
     def end(self, finished: bool, interrupted: bool) -> tuple[str, str]:
-        """Close the account of the study.
+        """Write the final spending of the study.
 
         Args:
             finished: whether nothing is left to run.
             interrupted: whether the user ended it.
 
         Returns:
-            How it ended, done | budget | interrupted, and what a budget left undone, a sentence or "".
+            How it ended (done | budget | interrupted), and a sentence on what the budget left undone, or "".
         """
         ended = "done" if finished and not self.closed else "interrupted" if interrupted else "budget"
         note = ""
@@ -149,7 +151,7 @@ class Budget:
         return ended, note
 
     def _mark(self) -> None:
-        """Say in the records of runs that were stopped, or wait, why they do not go on; they still say `running`."""
+        """Write to the records of stopped and paused runs, whose status stays `running`, why they do not continue."""
         for contest in self._contests:
             for spec in (*contest.waiting, *contest.paused):
                 record = self._records.refresh(spec.paths)
@@ -158,11 +160,11 @@ class Budget:
                     record.write(spec.paths.record)
 
     def _wall(self, seconds: Sequence[float]) -> float:
-        """Wall seconds of runs that share the launcher."""
+        """Return the wall seconds of runs that share the launcher, given the seconds of each."""
         return max(sum(seconds) / self._capacity, *seconds) if seconds else 0.0
 
     def _follow(self, under_way: Mapping[str, Hashable]) -> None:
-        """Take note of the jobs under way, and of the runs that have left one."""
+        """Update the jobs under way, and the number of runs of each that have ended."""
         now, jobs = time.monotonic(), set(under_way.values())
         gone = Counter(job for directory, job in self._jobs.items() if under_way.get(directory) != job)
         self._began = {job: self._began.get(job, now) for job in jobs}
@@ -170,8 +172,8 @@ class Budget:
         self._jobs = dict(under_way)
 
     def _under_way(self) -> float:
-        """Wall seconds until what has begun has ended. The runs of a job have its time together, in whatever order."""
-        expected: dict[Hashable, list[float]] = defaultdict(list)  # by job, of its runs that have not ended
+        """Return the wall seconds until the begun runs have ended. The runs of a job share its time in any order."""
+        expected: dict[Hashable, list[float]] = defaultdict(list)  # by job, the seconds of its runs that have not ended
         for contest in self._contests:
             for spec in (*contest.active.values(), *contest.waiting):
                 seconds = self._trial(contest) if spec.phase == "tune" else self._confirmed(contest)
@@ -183,14 +185,17 @@ class Budget:
         return self._wall(left)
 
     def _confirmation(self) -> float:
-        """Wall seconds that confirming every cell takes from now on."""
+        """Return the wall seconds of all confirmations that have not begun."""
         runs: list[float] = []
         for contest in self._contests:
             runs += [self._confirmed(contest)] * contest.unconfirmed
         return self._wall(runs)
 
     def _trial(self, contest: CellScheduler) -> float:
-        """Seconds of a trial of a cell: the mean of those that ended or pause; before, those of the longest known."""
+        """Return the expected seconds of a cell's trial: the mean of its ended and paused trials.
+
+        Before there are any, the longest duration known, be it of another cell's trial or of one under way.
+        """
         tally = self._records.tally
         if (own := tally.lengths(contest.id, "tune")).runs:
             return own.mean + self._once
@@ -201,7 +206,10 @@ class Budget:
         return max(longest + so_far, default=0.0)
 
     def _confirmed(self, contest: CellScheduler) -> float:
-        """Seconds of a confirmation of a cell; before there was one, by its trials that came to their end, or would."""
+        """Return the expected seconds of a cell's confirmation: the mean of those that ended.
+
+        Before there are any, it follows from the cell's complete trials, or else from partial ones, extrapolated.
+        """
         tally = self._records.tally
         if (own := tally.lengths(contest.id, "confirm")).runs:
             return own.mean + self._once
@@ -213,21 +221,21 @@ class Budget:
 
     @property
     def _once(self) -> float:
-        """Seconds that even a warm worker pays of what others pay once."""
+        """Seconds of start-up work that even a warm worker takes for each run."""
         tally = self._records.tally
-        # Before as many have ended as execute at once, each may have been its worker's first.
+        # Until as many runs have ended as execute at once, each may have been its worker's first.
         return sum(tally.least.values()) if tally.ended > self._capacity else 0.0
 
 
 def check_dollars(config: Config, slot_rates: Sequence[float | None]) -> None:
-    """Refuse a budget in dollars that cannot be counted.
+    """Refuse a budget in dollars if the dollars of a run cannot be computed.
 
     Args:
         config: the study's configuration.
         slot_rates: of each cell, see `harness.planning.capacity.slot_rate`.
 
     Raises:
-        HarnessError: says why, and what to set.
+        HarnessError: a rate is unknown; says why, and what to set.
     """
     if config.budget.dollars is None or None not in slot_rates:
         return
@@ -241,7 +249,7 @@ def check_dollars(config: Config, slot_rates: Sequence[float | None]) -> None:
 
 
 def _missing(contest: CellScheduler) -> str:
-    """What a cell still lacks: `demo.minilm.lora 2 of 4 trials, 3 of 3 confirmations`."""
+    """Return what a cell still lacks: `demo.minilm.lora 2 of 4 trials, 3 of 3 confirmations`."""
     left = contest.waiting
     tuned = contest.trials.tried - sum(spec.phase == "tune" for spec in left)
     parts = []

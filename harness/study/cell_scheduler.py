@@ -1,4 +1,4 @@
-"""One cell's way through a study: tune, choose, confirm."""
+"""The scheduler of one cell: it tunes, selects the best configuration, and confirms it."""
 
 from __future__ import annotations
 
@@ -27,16 +27,22 @@ from harness.study.selection import Selection
 
 
 class CellScheduler:
-    """A cell being tuned and confirmed. It decides which run comes next; the coordinator decides when.
+    """Decides which run of a cell starts next; the coordinator decides when it starts.
 
     Args:
         ready: the cell.
-        trials: its Optuna study.
+        trials: its trials, in an Optuna study of its own or of a joint study.
         config: the study's configuration.
         seeds: of the confirmation.
         study: the study's name.
         directory: the study's directory of runs.
         records: of the study.
+
+    Attributes:
+        active: the runs under way, by directory.
+        choice: the configuration that tuning selected; None before.
+        gave_up: why nothing more is tried or confirmed; None while the cell goes on.
+        started: number of runs that were started.
     """
 
     def __init__(
@@ -55,7 +61,7 @@ class CellScheduler:
         self.choice: Selection | None = None
         self.gave_up: str | None = None
         self.started = 0
-        self._worked = False  # whether a tuning run came to a usable end
+        self._worked = False  # whether a tuning run ended with a usable result
         self._closed = False  # whether the study's budget ended the tuning
         self._todo: deque[RunSpec] = deque()
         self._waiting: dict[int, list[int]] = {}  # trial under way -> duplicates of it that wait for its value
@@ -68,7 +74,7 @@ class CellScheduler:
         return self.ready.cell.id
 
     def _reconcile(self) -> None:
-        """Tell what finished while nobody listened; start again what did not finish."""
+        """Report trials that ended without a coordinator; requeue those that did not end."""
         for trial in self.trials.all():
             suggestion = self.trials.suggestion(trial.number)
             if suggestion.duplicate_of is not None:
@@ -88,7 +94,7 @@ class CellScheduler:
             self._choose()
 
     def next(self) -> RunSpec | None:
-        """The run to start now; None if there is none, for now or for ever."""
+        """Return the run to start now; None if there is none, for now or at all."""
         while True:
             spec = self._todo.popleft() if self._todo else self._new()
             if spec is None:
@@ -98,10 +104,10 @@ class CellScheduler:
                 self.active[spec.directory] = spec
                 self.started += 1
                 return spec
-            self.settle(spec, record)  # its signature has an answer already
+            self.settle(spec, record)  # a run with this signature has ended already
 
     def _uncomposed(self, spec: RunSpec) -> Record | None:
-        """The record of a run whose configuration cannot be composed: it fails, and others go on. None if it can."""
+        """Record a run whose configuration cannot be composed as failed, and return the record; None if it can be."""
         if (found := spec.config.get(UNCOMPOSED)) is None:
             return None
         record = spec.new_record("failed", f"Its configuration cannot be composed: {found['why']}")
@@ -111,7 +117,7 @@ class CellScheduler:
         return record
 
     def adopt(self, found: RunSpec) -> bool:
-        """Take note that a run is under way already; False if this study does not want it (any more), or further on."""
+        """Take over a run that is under way already. Return False if the study does not need it up to that limit."""
         confirmations = self.choice.specs if self.choice is not None else ()
         wanted = found.directory, found.signature, found.until
         for spec in (*self._todo, *confirmations):
@@ -126,21 +132,21 @@ class CellScheduler:
         return False
 
     def again(self, spec: RunSpec) -> None:
-        """Put a run back: it was lost, or stopped to be gone on with."""
+        """Requeue a run that was lost, or that was stopped and continues later."""
         self.active.pop(spec.directory, None)
         self._todo.append(spec)
 
     def settle(self, spec: RunSpec, record: Record) -> None:
-        """Take note of a run that finished."""
+        """Process a run that ended."""
         self.active.pop(spec.directory, None)
         if spec.phase == "tune" and spec.trial is not None and not self.trials.told(spec.trial):
             self._report(spec, spec.trial)
             self._tell(spec.trial, record)
 
     def pause(self, spec: RunSpec) -> bool:
-        """Take note of what a run was judged by so far; whether it waits at its limit, which ends its job."""
+        """Report a run's scores at rungs so far. Return whether it is paused at its limit, which ends its job."""
         if spec.trial is None or spec.until is None or spec.result() is None:
-            return False  # one that was judged may have been lost before its checkpoint and its record were written
+            return False  # a run may be evaluated at a rung, and lost before it wrote its checkpoint and record
         self._report(spec, spec.trial)
         if spec.trial not in self.trials.paused():
             return False
@@ -148,52 +154,52 @@ class CellScheduler:
         return True
 
     def _report(self, spec: RunSpec, number: int) -> None:
-        """Note what a run that ended or waits was judged by on its way: others are compared with it."""
+        """Report the scores at rungs of a run that ended or is paused: other trials are compared with them."""
         if spec.rungs and (found := rung_scores(spec, self.ready.cell.metric)):
             for rung, value in found.items():
                 self.trials.report(number, rung, value)
-            self.trials.should_prune(number)  # asked, a pruner notes that it has come so far
+            self.trials.should_prune(number)  # a pruner stores the rung that a trial has reached only when asked
 
     @property
     def waiting(self) -> tuple[RunSpec, ...]:
-        """Runs that were begun and will be gone on with."""
+        """Runs that were begun and are queued to continue."""
         return tuple(self._todo)
 
     @property
     def paused(self) -> tuple[RunSpec, ...]:
-        """Trials that wait at a rung and may be gone on with."""
+        """Trials that are paused at a rung and may be promoted."""
         return tuple(self._tune_spec(number, self.trials.suggestion(number).values) for number in self.trials.paused())
 
     @property
     def startable_now(self) -> int:
-        """Runs that could start now, whatever others find, as far as can be said."""
+        """Estimated number of runs that could start now, whatever the results of others."""
         return len(self._todo) + (self.unconfirmed if self.tuning_over else self.trials.startable_now)
 
     @property
     def startable_without_feedback(self) -> int:
-        """Runs that could start now without a sampler missing what those before them find."""
+        """Number of runs that could start now without the sampler missing the results of earlier ones."""
         return len(self._todo) + (self.unconfirmed if self.tuning_over else self.trials.startable_without_feedback)
 
     @property
     def possible_cells(self) -> tuple[str, ...]:
-        """Ids of the cells that a run which it could start anew may turn out to be of; this one's is among them."""
+        """Ids of the cells to which a new run may belong, this one included (several in a joint study)."""
         return (self.id,) if self.tuning_over else self.trials.group or (self.id,)
 
     @property
     def planned(self) -> int | None:
-        """Configurations to try; None: as many as the seconds allow."""
+        """Number of configurations to try; None: as many as the seconds allow."""
         return self.trials.planned
 
     @property
     def unconfirmed(self) -> int:
-        """Confirmations that have not begun."""
+        """Number of confirmations that have not begun."""
         if self.choice is None:
             return 0 if self._give_up() or not self.trials.is_finalist else len(self.seeds)
         begun = {*self.active, *(spec.directory for spec in self._todo)}
         return sum(s.directory not in begun and self._records.finished(s) is None for s in self.choice.specs)
 
     def close(self) -> None:
-        """Try no further configuration: what is left of the study's budget is for confirming."""
+        """Try no further configuration: the rest of the study's budget is for confirmation."""
         self._closed = True
         self.trials.close()
 
@@ -204,7 +210,7 @@ class CellScheduler:
 
     @property
     def tuned(self) -> bool:
-        """Whether as much was tried as was asked."""
+        """Whether the cell's own tuning budget is used up."""
         tune = self._config.tune
         if self._give_up() is not None or self.trials.over:
             return True
@@ -216,12 +222,12 @@ class CellScheduler:
         if self.active or self._todo or not self.tuning_over:
             return False
         if self.choice is None:
-            # Nothing worked, or others are better, so there is nothing to confirm.
+            # Nothing is confirmed if no trial worked, or if other cells are the finalists.
             return self.trials.settled and not (self.trials.complete() and self.trials.is_finalist)
         return all(self._records.finished(spec) for spec in self.choice.specs)
 
     def left(self) -> float:
-        """Runs still to be done, as far as can be said; infinite while nothing but time ends the tuning."""
+        """Return the estimated number of runs still to do; infinite while only time ends the tuning."""
         if self._give_up():
             return 0
         if self.trials.endless and not self.tuning_over:
@@ -233,7 +239,7 @@ class CellScheduler:
         return tune + len(self._todo) + sum(spec.phase == "tune" for spec in self.active.values()) + confirm
 
     def view(self) -> CellView:
-        """The cell's line in the live table."""
+        """Return the cell's line in the live table."""
         records = self._records.of_cell(self.id).values()
         confirmed = sum(self._records.finished(spec) is not None for spec in self.choice.specs) if self.choice else 0
         best = self.trials.complete()
@@ -241,7 +247,7 @@ class CellScheduler:
         phases = {spec.phase for spec in self.active.values()}
         state = "waiting"
         if self.done:
-            # One that worked and is not confirmed was passed over for others.
+            # A cell with a usable trial and no confirmation is no finalist of its joint study.
             state = "done" if self.choice is not None or self.trials.complete() else "failed"
         elif phases or records:
             state = "confirming" if self.choice is not None else "tuning"
@@ -263,7 +269,7 @@ class CellScheduler:
                 return self._tune_spec(suggestion.number, suggestion.values)
             self._answer_duplicate(suggestion.number, suggestion.duplicate_of)
             if not (self.trials.told(suggestion.number) or suggestion.duplicate_of in self.trials.paused()):
-                return None  # what it repeats is still under way
+                return None  # the trial that it duplicates is still under way
             suggestion = None
         if self.choice is None and not any(spec.phase == "tune" for spec in self.active.values()):
             if (last := self.trials.last()) is not None:
@@ -286,7 +292,7 @@ class CellScheduler:
         values = self.trials.suggestion(best.number).values
         stop_epoch = None
         if self.ready.facts.get("validation") == "kfold":
-            # All shots train now, and nothing is left to choose an epoch with: the folds' median says when to stop.
+            # Confirmations train on all rows, so none are left to select an epoch: the median of the folds decides.
             record = self._records.finished(self._tune_spec(best.number, values))
             stop_epoch = record.cost.get("best_epoch") if record else None
         specs = self._confirmations(values, stop_epoch)
@@ -309,12 +315,12 @@ class CellScheduler:
             self.choice = replace(choice, specs=self._confirmations(choice.hyperparameters, choice.stop_epoch))
 
     def confirmed(self) -> list[tuple[RunSpec, Record]]:
-        """The confirmations that ended, in the order of their seeds."""
+        """Return the confirmations that ended, in the order of their seeds."""
         specs = self.choice.specs if self.choice is not None else ()
         return [(spec, record) for spec in specs if (record := self._records.finished(spec)) is not None]
 
     def _best(self) -> FrozenTrial | None:
-        """The best trial; only of those that are equal by the metric are the records looked at."""
+        """Return the best trial; records are read only to break ties in the metric."""
         done = self.trials.complete()
         equals = [trial for trial in done if trial.values[0] == done[0].values[0]]
 
@@ -340,8 +346,11 @@ class CellScheduler:
         )
 
     def _end_paused(self) -> None:
-        """Prune what waits at a rung and is not needed any more; a larger study budget goes on with it."""
-        late = self.trials.over  # otherwise tune.seconds ended the tuning, and some may have been about to go on
+        """Prune paused trials that are not needed anymore, unless the study's budget ended the tuning.
+
+        In that case they stay paused, so that a larger budget can continue them.
+        """
+        late = self.trials.over  # otherwise tune.seconds ended the tuning, and some may have been promotable
         for spec in self.paused if not self._closed else ():
             why = "others were better" if late else "tune.seconds was spent"
             record = prune(spec, f"Paused at {spec.until} {spec.resource}, and {why}.")
@@ -360,24 +369,27 @@ class CellScheduler:
     def _answer_duplicate(self, number: int, original: int) -> None:
         trial = self.trials.trial(original)
         if trial.state.is_finished():
-            # One that was pruned has the score that it was last judged by, which is none of a whole run.
+            # The value of a pruned trial is its score at the last rung, not that of a whole run.
             value, *costs = (trial.values if trial.state == TrialState.COMPLETE else None) or [None]
             self._answer(number, TrialResult(value, tuple(costs), trial.constraints))
         else:
             self._waiting.setdefault(original, []).append(number)
 
     def _explain(self) -> None:
-        """Say why there is nothing to confirm although runs have ended."""
+        """Set `gave_up` to the reason why nothing is confirmed although runs have ended."""
         ended = [r for r in self._records.of_cell(self.id).values() if r.phase == "tune" and r.status == "ok"]
         if ended:
             self.gave_up = f"{self.id}: nothing is confirmed, {why_none(ended, self._config.tune)}"
 
     def _give_up(self) -> str | None:
-        """Why no more is tried of a cell that never worked: another failure would cost as much and tell nothing new."""
+        """Return why the cell is given up: its first runs all failed. None while it goes on.
+
+        Another failure would cost as much and bring no new information.
+        """
         if self.gave_up is None and not self._worked:
             tried = [record for record in self._records.of_cell(self.id).values() if record.phase == "tune"]
             failed = [record for record in tried if record.status in ("failed", "lost")]
-            # One that has paused, and may go on by now, has costs before its end.
+            # A trial that was paused before has costs although its status is `running`.
             self._worked = any(r.status in ("ok", "pruned") or (r.status == "running" and r.cost) for r in tried)
             if len(failed) >= self._config.tune.max_failures and not self._worked:
                 self.gave_up = (

@@ -1,6 +1,7 @@
-"""The coordinator: the one process that asks, packs, submits and tells. There is no batch barrier.
+"""The coordinator: the one process that proposes trials, batches and submits runs, and tells Optuna their results.
 
-It holds the study's lock, is the only one that opens the Optuna storage, and believes nothing but records on disk.
+A new run starts as soon as there is capacity; there is no batch barrier. The coordinator holds the study's lock, is the
+only process that opens the Optuna storage, and takes results only from records on disk.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ from harness.study.stop_requests import POLL_SECONDS, StopRequests
 
 
 class Coordinator:
-    """Runs the contests of a study to their end, or until it is interrupted.
+    """Runs the cells of a study until all are done, or until the study is interrupted.
 
     Args:
-        contests: the cells.
-        launcher: where their runs execute.
+        contests: the schedulers of the cells.
+        launcher: starts their runs.
         records: of the study.
-        launch: how often a lost run is tried again, and how many share passes.
-        prune: whether runs under way that do worse than others are ended.
-        progress: the user's view.
-        interrupt: asked to stop.
+        launch: how often a lost run is retried, and how many runs share passes.
+        prune: whether running trials that do worse than others are ended.
+        progress: the live view for the user.
+        interrupt: the requests to stop.
         budget: of the study; it may end the tuning, and the study.
-        replication: gives more seeds to the cells that need them.
+        replication: gives more seeds to the cells whose verdict is open.
     """
 
     def __init__(
@@ -57,8 +58,8 @@ class Coordinator:
         self._losers = RunningTrialPruner() if prune else None
         self._budget, self._replication = budget, replication
         self._under_way: dict[str, tuple[CellScheduler, Job]] = {}  # by the run's directory
-        self._held: list[tuple[CellScheduler, RunSpec]] = []  # asked for, though not in the pack that was being made
-        self._pack_limits: dict[str, int] = {}  # by the directory of a run that was lost with others
+        self._held: list[tuple[CellScheduler, RunSpec]] = []  # already drawn from a cell, but unfit for the last batch
+        self._pack_limits: dict[str, int] = {}  # by the directory of a run that was lost together with others
         self._seconds: list[float] = []
         self._stopping = False
         self._told_given_up: set[str] = set()
@@ -70,9 +71,9 @@ class Coordinator:
         }
 
     def run(self) -> bool:
-        """Run until nothing is left. Return False if it was interrupted, or its budget spent, first."""
+        """Run until nothing is left. Return False if the study was interrupted, or its budget was spent, before."""
         self._budget.watch(self._contests)
-        self._replicate()  # what was granted before may be under way
+        self._replicate()  # seeds granted before a restart may have runs under way
         self._recover()
         while True:
             if self._interrupt.leaving is not None:
@@ -91,7 +92,7 @@ class Coordinator:
             if self._losers is not None and not self._stopping:
                 self._losers.prune(self._under_way)
             self._show()
-        if self._stopping or self._must_stop():  # where runs execute within `submit`, nothing else may have noticed
+        if self._stopping or self._must_stop():  # an inline launcher executes runs within `submit`, so it may end here
             self._replicate()
             if not all(contest.done for contest in self._contests):
                 return False
@@ -100,7 +101,7 @@ class Coordinator:
         return True
 
     def _replicate(self) -> bool:
-        """Take the looks that are due, one after another; return whether a cell got more seeds."""
+        """Take all looks that are due. Return whether a cell got more seeds."""
         granted = False
         while self._replication.advance():
             granted = True
@@ -127,7 +128,7 @@ class Coordinator:
             self._progress.say(f"{found} runs of an earlier coordinator are under way; they are taken over.")
 
     def _fill(self) -> None:
-        """Keep the launcher full, the cell that has had the fewest runs first."""
+        """Submit runs until the launcher is full; the cell with the fewest started runs comes first."""
         while self._jobs() < self._launcher.capacity and not self._must_stop():
             if not (chosen := self._next_pack()):
                 return
@@ -137,7 +138,7 @@ class Coordinator:
             for contest, spec in chosen:
                 self._under_way[spec.directory] = contest, job
             self._show()
-            if self._launcher.immediate:  # the result is there already; whoever comes next should know it
+            if self._launcher.immediate:  # the result is there already; the next suggestion should use it
                 for outcome in self._launcher.wait(0):
                     self._settle(outcome)
 
@@ -146,11 +147,11 @@ class Coordinator:
 
     @property
     def _jobs_of_runs(self) -> dict[str, Hashable]:
-        """What stands for the job of each run under way, by the run's directory."""
+        """The identity of the job of each run under way, by the run's directory."""
         return {directory: id(job) for directory, (_, job) in self._under_way.items()}
 
     def _next_pack(self) -> list[tuple[CellScheduler, RunSpec]]:
-        """The runs that start next, together: as many as may share a job, or passes through one backbone."""
+        """Return the runs that start next as one batch: as many as may share a job, or passes through one backbone."""
         found = self._held.pop(0) if self._held else self._next(self._contests)
         if found is None:
             return []
@@ -159,7 +160,7 @@ class Coordinator:
         most_runs = 1 if self._budget.blind else self._launcher.runs_per_job or self._abreast(kind)
         while len(chosen) < min(self._pack_limits.get(spec.directory, most_runs) for _, spec in chosen):
             if self._budget.exhausted(self._jobs_of_runs | {spec.directory: "next" for _, spec in chosen}):
-                break  # what was chosen counts as begun, so that the budget pays for it before it pays for more
+                break  # chosen runs count as begun: the budget must pay for them before further ones
             following = self._held.pop(0) if self._held else self._next(self._able(kind, found[1].cell))
             if following is None:
                 break
@@ -171,7 +172,7 @@ class Coordinator:
         return chosen
 
     def _kind(self, spec: RunSpec) -> str | None:
-        """What a run must have in common with others to share passes with them; None if it cannot, or should not."""
+        """Return the key that runs which share passes have in common; None if this run cannot, or should not, share."""
         return self._kind_of(spec.cell, spec.config, spec.phase)
 
     def _kind_of(self, cell: str, config: Mapping[str, Any], phase: str) -> str | None:
@@ -180,38 +181,39 @@ class Coordinator:
         return batch_key(config, self._architectures[cell], phase)
 
     def _alike(self, one: RunSpec, other: RunSpec) -> bool:
-        """Whether two runs may share a job. Those that share passes pause at the same rung: none waits for another."""
+        """Return whether two runs may share a job. Fused runs pause at the same rung, so none waits for another."""
         if self._launcher.packs and (self._kind(one), one.until) != (self._kind(other), other.until):
             return False
         return self._launcher.group(one) == self._launcher.group(other)
 
     def _able(self, kind: str | None, cell: str = "") -> list[CellScheduler]:
-        """The cells whose next run may join a job that has a run of this kind, and of this cell."""
+        """Return the cells whose next run may join a job that has a run of this kind and of this cell."""
         if not self._launcher.packs:
             return list(self._contests)
-        if self._launcher.runs_per_job is not None:  # beside each other or in one job: nobody waits for another
+        if self._launcher.runs_per_job is not None:  # runs of one job execute independently, so none waits for another
             return [each for each in self._contests if each.id == cell or self._kind_next(each) == kind]
         return [each for each in self._contests if self._kind_next(each) == kind and self._ready(each) > 0]
 
     def _kind_next(self, contest: CellScheduler) -> str | None:
-        """The kind of a cell's next run, but for what it tunes."""
+        """Return the kind of a cell's next run at the cell's base configuration."""
         return self._kinds[contest.id, "confirm" if contest.tuning_over else "tune"]
 
     def _ready(self, contest: CellScheduler) -> int:
-        """How many of a cell's runs may join packs now."""
+        """Return how many of a cell's runs may join batches now."""
         return contest.startable_without_feedback if self._launch.pack == "auto" else contest.startable_now
 
     def _abreast(self, kind: str | None) -> int:
-        """How many runs of a kind share passes: no more than a worker's part of all that waits or is under way."""
+        """Return how many runs of a kind share passes: at most one worker's part of the runs waiting or under way."""
         if kind is None:
             return 1
         able = self._able(kind)
-        new = {each.possible_cells: self._ready(each) - len(each.waiting) for each in able}  # rivals have the same ones
+        # Keyed by possible cells, so that the trials of a joint study count once.
+        new = {each.possible_cells: self._ready(each) - len(each.waiting) for each in able}
         waiting = 1 + sum(len(each.waiting) for each in able) + sum(new.values())
         return min(max_fused(self._launch), math.ceil((waiting + len(self._under_way)) / self._launcher.capacity))
 
     def _pack(self, runs: Sequence[RunSpec]) -> RunBatch:
-        """A pack of runs; those that can share passes are under way at a time."""
+        """Make a batch of runs; those that can share passes are under way at the same time."""
         together = 1 if self._kind(runs[0]) is None else min(len(runs), max_fused(self._launch))
         return RunBatch(tuple(runs), together, self._launch.pack == "auto", self._launcher.neighbours)
 
@@ -233,7 +235,7 @@ class Coordinator:
         for spec in runs:
             contest, job = self._under_way.get(spec.directory, (None, None))
             if contest is None or job is not outcome.job:
-                continue  # of a job that was taken over, and not wanted: it may go on in another
+                continue  # an unwanted run of a job that was taken over; another job may execute it
             del self._under_way[spec.directory]
             record = self._records.refresh(spec.paths)
             if record is None or record.signature != spec.signature:
@@ -245,7 +247,7 @@ class Coordinator:
                 self._say(spec, record, contest)
             else:
                 unfinished.append((contest, spec, record))
-        # A loss concerns the runs that had begun, if some had; mostly they execute one after another.
+        # Runs of a job mostly execute one after another, so a loss counts against those that had begun, if any had.
         begun = [
             spec
             for _, spec, record in unfinished
@@ -260,13 +262,13 @@ class Coordinator:
                 self._unfinished(contest, spec, outcome, suspects)
 
     def _limit(self, spec: RunSpec, outcome: Outcome, suspects: int) -> bool:
-        """After a loss that others in the job may have caused, let a run share its next job with fewer.
+        """After a loss that other runs of the job may have caused, let a run share its next job with fewer runs.
 
-        For want of memory with half as many. After another loss of runs that were under way together each goes on
-        alone: whose fault it was shows then, and counts against that run only.
+        After a lack of memory, the run shares with half as many. After another loss of runs that were under way
+        together, each goes on alone: this shows which run was at fault, and the failure counts against that run only.
 
         Returns:
-            Whether it shares with fewer; False if nobody else can have caused the loss.
+            Whether the run shares with fewer; False if no other run can have caused the loss.
         """
         size = len(outcome.job.pack.runs)
         if outcome.blame == "memory" and size > 1:
@@ -278,7 +280,7 @@ class Coordinator:
         return False
 
     def _unfinished(self, contest: CellScheduler, spec: RunSpec, outcome: Outcome, suspects: int) -> None:
-        """A run ended without a finished record: it was asked to stop, or it was lost.
+        """Handle a run that ended without a finished record: it was asked to stop, or it was lost.
 
         Args:
             contest: its cell.

@@ -1,7 +1,8 @@
-"""Which hyperparameters decided the tuning of each cell: PED-ANOVA over its finished trials.
+"""Hyperparameter importance in the tuning of each cell: PED-ANOVA over its finished trials.
 
 Watanabe, Bansal & Hutter 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces"
-(IJCAI), as Optuna has it: how differently the best trials and all trials are spread over a hyperparameter's range.
+(IJCAI), as implemented in Optuna. It measures how much the distribution of the best trials over a hyperparameter's
+range differs from that of all trials.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from harness.records.files import write_json
 from harness.study.cell_scheduler import CellScheduler
 
 FILE = "importances.json"  # per cell {hyperparameter: importance}, which sum to 1, or why there are none
-_BEST = 5  # best trials that a distribution can be estimated from; Optuna's documentation asks for as many
-# In simulated tunings of three hyperparameters, the one that decides alone came first in 82 % with 10 trials, in 95 %
-# with 16 and in 98 % with 20.
+_BEST = 5  # best trials needed to estimate a distribution, as Optuna's documentation recommends
+# In simulated tuning of three hyperparameters, of which one decides alone, that one came first in 82 % of cases with 10
+# trials, in 95 % with 16 and in 98 % with 20.
 _FEWEST = 15
 
 
@@ -39,12 +40,12 @@ def importances(trials: Sequence[FrozenTrial], keys: Sequence[str], maximize: bo
     """Measure how much each hyperparameter decides whether a trial is among the best tenth, or the best five.
 
     Args:
-        trials: that have a score, each configuration once; values after the first are costs, and do not count.
+        trials: those with a score, each configuration once; values after the first are costs and are ignored.
         keys: the tuned hyperparameters.
-        maximize: whether more is better.
+        maximize: whether a larger score is better.
 
     Returns:
-        Shares that sum to 1, the largest first; or, in a sentence, why they cannot be measured.
+        Shares that sum to 1, the largest first; or a sentence that says why they cannot be measured.
     """
     if len(keys) < 2:
         return f"{'One hyperparameter was' if keys else 'Nothing was'} tuned, so there is nothing to compare."
@@ -52,7 +53,7 @@ def importances(trials: Sequence[FrozenTrial], keys: Sequence[str], maximize: bo
         return f"Only {len(trials)} trials have a score; it takes {_FEWEST}."
     if len({trial.values[0] for trial in trials}) == 1:
         return "All trials have the same score."
-    # Imports scikit-learn, a second that a study without importances need not spend.
+    # Imported here because it imports scikit-learn, which takes a second.
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     study = optuna.create_study(direction="maximize" if maximize else "minimize")

@@ -1,4 +1,4 @@
-"""What a user sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+"""The display of a running study: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 
 def tell(console: Console, kind: str, line: str) -> None:
-    """Print a line of a tracker; its kind, `Note: ` or `Warning: `, stands out."""
+    """Print a tracker's line, with its kind (`Note: ` or `Warning: `) highlighted."""
     console.print(f"[yellow]{kind.strip()}[/yellow] {escape(line)}", soft_wrap=True)
 
 
@@ -35,10 +35,10 @@ class CellView:
 
 
 class LiveView:
-    """Shows a study under way.
+    """Shows the progress of a running study.
 
     Args:
-        console: where to.
+        console: where to print.
     """
 
     def __init__(self, console: Console) -> None:
@@ -66,7 +66,7 @@ class LiveView:
 
     @property
     def due(self) -> bool:
-        """Whether there is a live table, and it was drawn long enough ago to be drawn again."""
+        """Whether there is a live table that should be redrawn by now."""
         return self._live is not None and time.monotonic() - self._shown >= 0.2
 
     def show(self, cells: Sequence[CellView], left: float | None) -> None:
@@ -102,7 +102,7 @@ def _footer(cells: Sequence[CellView], elapsed: float, left: float | None) -> Te
 
 
 def clock(seconds: float) -> str:
-    """A duration for people: `3:07`, `2:10:00`."""
+    """Format a duration in seconds: `3:07`, `2:10:00`."""
     whole = int(seconds)
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

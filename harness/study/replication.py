@@ -1,7 +1,7 @@
-"""Adaptive replication: more seeds only for the cells whose verdict is open, at planned looks.
+"""Adaptive replication: at planned looks, cells whose verdict is open get more seeds.
 
 Which cells get more is a function of the records alone (`harness.statistics.sequential`), so a study that was killed
-decides as the uninterrupted one would have.
+decides as an uninterrupted one would have.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from harness.report.reading.predictions import Unreadable, read_files
 from harness.statistics import Sequential, sequential
 from harness.study.cell_scheduler import CellScheduler
 
-GROWTH = 1.5  # seeds from one look to the next: 3, 5, 8, 12, 15; each look costs a share of the error rate
-MOST_FAILURES = 3  # failed confirmations of a cell that are made up for by other seeds
+GROWTH = 1.5  # growth of seeds from one look to the next: 3, 5, 8, 12, 15; each look spends a share of the error rate
+MOST_FAILURES = 3  # failed confirmations of a cell that are replaced by other seeds
 
 Key = tuple[str, tuple[tuple[str, str], ...], str]
 
 
 def plan_looks(confirm: ConfirmConfig, begun: int) -> list[int]:
-    """Plan the numbers of seeds a cell at which the verdicts are looked at; [] where seeds are fixed.
+    """Plan the looks: the numbers of seeds per cell at which verdicts are computed; [] if the seeds are fixed.
 
     Args:
-        confirm: what was asked.
+        confirm: the `confirm` section.
         begun: seeds that every cell begins with.
 
     Raises:
-        HarnessError: the looks that were asked for begin elsewhere, or the cap is below what every cell begins with.
+        HarnessError: the requested looks begin at another number of seeds, or the maximum is below the number that
+            every cell begins with.
     """
     if confirm.looks:
         if confirm.looks[0] != begun:
@@ -54,14 +55,14 @@ def plan_looks(confirm: ConfirmConfig, begun: int) -> list[int]:
 
 
 class Replication:
-    """Gives seeds to the cells of a study until every verdict is reached or the plan is used up.
+    """Gives seeds to the cells of a study until every verdict is reached or the planned looks are used up.
 
     Args:
-        contests: the cells.
-        looks: see `plan_looks`; [] gives none.
-        tuning_seed: never used for confirming.
+        contests: the schedulers of the cells.
+        looks: see `plan_looks`; [] gives no seeds.
+        tuning_seed: never used for confirmation.
         report: the margin and the confidence.
-        say: told what each look saw.
+        say: prints the result of each look.
         granted: called when a cell got more seeds.
     """
 
@@ -79,11 +80,11 @@ class Replication:
         self._groups: dict[Key, list[CellScheduler]] = {}
         for contest in contests:
             self._groups.setdefault(_key(contest), []).append(contest)
-        self._seen: dict[Key, tuple[int, ...]] = {}  # confirmations that a group had when it was last looked at
+        self._seen: dict[Key, tuple[int, ...]] = {}  # confirmations of each cell of a group at its last look
         self._told: dict[Key, int] = {}
 
     def advance(self) -> bool:
-        """Look where every run of a question has ended; return whether a cell got more seeds."""
+        """Take a look at each group of comparable cells whose runs have all ended. Return whether a cell got seeds."""
         if len(self._looks) < 2:
             return False
         granted = False

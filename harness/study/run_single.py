@@ -1,4 +1,4 @@
-"""One run from the command line, as a study of one: same configuration, same code, same record."""
+"""One run from the command line: a study of one run, with the same configuration, code and record."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ STUDY = "single"
 
 
 def run_single(config: DictConfig) -> int:
-    """Train, evaluate on validation and test data, save the model. Return the exit code.
+    """Train, evaluate on validation and test data, and save the model. Return the exit code.
 
     Raises:
-        HarnessError: what was asked cannot be done; nothing was started.
+        HarnessError: the request cannot be carried out and nothing was started, or the run failed.
     """
     if config.launch.kind == "slurm" or config.launch.detach:
         raise HarnessError(
@@ -79,7 +79,7 @@ def run_single(config: DictConfig) -> int:
 
 
 def _check_choices() -> None:
-    """Refuse a list of several tasks, models or methods, and say how a study has a cell each."""
+    """Refuse a list of several tasks, models or methods, and say how to write a study with one cell for each."""
     if not HydraConfig.initialized():
         return
     hydra = HydraConfig.get()

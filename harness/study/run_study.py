@@ -1,4 +1,4 @@
-"""A study from the command line to its report."""
+"""Run a study, from the command line to its report."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
         loader, master, arguments: see `harness.design.cells.compose`.
 
     Raises:
-        HarnessError: what was asked cannot be done; nothing was started.
+        HarnessError: the request cannot be carried out; nothing was started.
     """
     with Following() as trackers:
         return _run_study(loader, master, arguments, trackers)
@@ -68,7 +68,7 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
 def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], trackers: Following) -> int:
     began, console = time.monotonic(), new_console()
     asked = compose(loader, master, arguments)
-    if asked.config.launch.kind == "slurm":  # jobs inherit it; models are fetched here, to where they look for them
+    if asked.config.launch.kind == "slurm":  # jobs inherit it, and find the models that are downloaded here
         os.environ.update({name: str(value) for name, value in asked.config.slurm.environment.items()})
     config = _common(asked)
     ready = prepare_cells(asked.cells, asked.config)
@@ -86,7 +86,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     check_dollars(config, [slot_rate(config, each.base, 1.0) for each in ready])
     open_jobs = Jobs(directory).open()
     if config.launch.kind == "slurm":
-        # A coordinator that comes back to its jobs waits for a silent controller instead.
+        # A coordinator that returns to its jobs waits for an unreachable Slurm controller instead.
         if not open_jobs and not restarts():
             from harness.launch.slurm.preflight import check
 
@@ -148,7 +148,7 @@ def _tell_notes(console: Console, notes: Iterable[str]) -> None:
 
 
 def _larger(command: str, config: Config) -> str:
-    """The same command with its budget doubled."""
+    """Return the same command with its budget doubled."""
     for key, limit in (("seconds", config.budget.seconds), ("dollars", config.budget.dollars)):
         if limit is not None:
             command = re.sub(rf" '?budget\.{key}=[^ ]*", "", command) + f" budget.{key}={2 * limit:g}"
@@ -156,7 +156,7 @@ def _larger(command: str, config: Config) -> str:
 
 
 def _leave(console: Console, number: int) -> int:
-    """End the coordinator's own job; at its time limit ask Slurm to start it again. After SIGTERM Slurm decides."""
+    """End the coordinator's own job; at its time limit (SIGUSR2) requeue it. After SIGTERM Slurm decides."""
     console.print("The coordinator leaves; jobs under way go on, and it takes them over when it is back.")
     from harness.launch.slurm.worker import requeue
 
@@ -173,7 +173,7 @@ def _coordinate(
     warm: Mapping[str, Sequence[Start]],
     began: float,
 ) -> tuple[list[CellScheduler], str, str]:
-    """Run the study: its cells, how it ended (done | budget | interrupted), and what a budget left undone."""
+    """Run the study. Return its cells, how it ended (done | budget | interrupted), and what a budget left undone."""
 
     def warn(message: str) -> None:
         console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
@@ -189,17 +189,17 @@ def _coordinate(
     trials = make_trials(ready, config.tune, name, storage, {cell: [s.encoded for s in w] for cell, w in warm.items()})
     contests = [CellScheduler(each, trials[each.cell.id], config, seeds, name, runs, records) for each in ready]
     stop_file = directory / STOP
-    if not restarts():  # one that is back obeys what was asked meanwhile
+    if not restarts():  # a restarted coordinator obeys a stop that was requested meanwhile
         stop_file.unlink(missing_ok=True)
-    # A coordinator that is a job itself goes when Slurm wants its place, and comes back; its jobs need not notice.
+    # A coordinator that is a Slurm job itself leaves on Slurm's signal and is restarted; its jobs go on.
     in_job = "SLURM_JOB_ID" in os.environ and not sys.stdout.isatty()
     interrupt = StopRequests(stop_file, leaves=in_job and config.launch.kind == "slurm")
     progress = LiveView(console)
-    _write_choices(directory, contests)  # runs that a larger study adds to a choice belong to it from now on
+    _write_choices(directory, contests)  # includes confirmations that an extended study adds to a selection
     replication = Replication(
         contests, looks, config.seed, config.report, progress.say, lambda: _write_choices(directory, contests)
     )
-    while replication.advance():  # what was granted before counts as work, and may be done already
+    while replication.advance():  # seeds granted before a restart count as work, and may be done already
         pass
     work = sum(contest.left() for contest in contests)
     if all(contest.done for contest in contests):
@@ -241,26 +241,26 @@ def _coordinate(
 
 
 def _warm_up() -> None:
-    """Import what the report needs, in time that the coordinator waits in."""
-    with suppress(Exception):  # the report itself says what is wrong
+    """Import what the report needs while the coordinator waits for runs."""
+    with suppress(Exception):  # the report shows the error itself
         importlib.import_module("harness.report.preload")
 
 
 def _detach(console: Console, config: Config, name: str, directory: Path) -> int:
-    """Hand the study to a coordinator that is a Slurm job, and return."""
+    """Submit the coordinator of the study as a Slurm job, and return the exit code."""
     from harness.launch.slurm.commands import NoAnswer
     from harness.launch.slurm.detached_coordinator import detach
 
     with lock(directory):
-        pass  # an error if somebody coordinates it already
+        pass  # raises if another coordinator holds the study
     code = code_snapshot.take(directory, config.packages)
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith(("launch.detach=", "study="))]
-    for place, argument in enumerate(arguments):  # the user's own configs, as they are now
+    for place, argument in enumerate(arguments):  # copy the user's own configs as they are now
         option, equals, value = argument.partition("=")
         if option in ("--config-dir", "-cd") and (value or place + 1 < len(arguments)):
             copy = code_snapshot.take_configs(directory.resolve(), Path(value or arguments[place + 1]))
             arguments[place + (not equals)] = f"{option}={copy}" if equals else str(copy)
-    named = f'study="{name}"'  # quoted, it is a name to Hydra also where it looks like a number or has accents
+    named = f'study="{name}"'  # quoted, so that Hydra reads it as text even if it looks like a number or has accents
     try:
         job_id, new = detach(directory, code, config.slurm, [*arguments, named, "launch.detach=false"])
     except NoAnswer as error:
@@ -278,7 +278,7 @@ def _detach(console: Console, config: Config, name: str, directory: Path) -> int
 
 
 class Leaving(Exception):
-    """The coordinator's own job is about to end; the study goes on without it until it is back."""
+    """Raised when the coordinator's own job is about to end; the study's jobs go on until it is restarted."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -297,7 +297,7 @@ def _conclude(
     contests: Sequence[CellScheduler],
     trackers: Following,
 ) -> int:
-    """Print what a finished study leaves: the table, the page, the best model and how to load it."""
+    """Write the report; print the table, its path, and the best model of each task and how to load it."""
     from harness.report import text_table, write
 
     write_importances(directory, contests)
@@ -325,7 +325,7 @@ def _conclude(
 
 
 def _common(asked: StudyRequest) -> Config:
-    """The schema's part of the configuration as the schema's own classes."""
+    """Return the keys of the common schema as an object of the schema's classes."""
     own = OmegaConf.masked_copy(asked.config, [field.name for field in fields(Config)])
     return Config(**cast(dict[str, Any], OmegaConf.to_object(own)))
 

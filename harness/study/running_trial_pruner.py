@@ -1,4 +1,4 @@
-"""Ending trials that do worse than others while they run, by one of Optuna's pruners."""
+"""Pruning of running trials by one of Optuna's pruners."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from harness.study.cell_scheduler import CellScheduler
 
 
 class RunningTrialPruner:
-    """Reports what runs under way were judged by, and asks those to end that a pruner gives up."""
+    """Reports the scores of running trials at rungs, and asks those runs to end that the pruner prunes."""
 
     def __init__(self) -> None:
         self._files = JsonlTail()
-        self._judged: dict[str, int] = {}  # by directory, the rung at which a run was judged last
+        self._judged: dict[str, int] = {}  # by the run's directory, the last rung at which the pruner decided
 
     def prune(self, under_way: Mapping[str, tuple[CellScheduler, Job]]) -> None:
-        """Look at all runs, then judge: a run of a job when the others in it have come as far.
+        """Report the new scores of all runs, then decide on each run once the others of its job have come as far.
 
-        Where they are not all under way at once, one that has reached no rung may begin only after others have ended,
-        and is not waited for.
+        If the runs of a job are not all under way at once, a run that has reached no rung may begin only after others
+        have ended, so it is not waited for.
 
         Args:
-            under_way: by the run's directory, its cell and its job.
+            under_way: the cell and the job of each run, by the run's directory.
         """
         runs = [
             (contest, job, spec)
@@ -56,11 +56,11 @@ class RunningTrialPruner:
 
 
 def _seen(contest: CellScheduler, spec: RunSpec) -> Iterable[int]:
-    """The rungs at which a run has been judged."""
+    """Return the rungs at which a run has a score."""
     steps: Mapping[int, float] = contest.trials.trial(spec.trial or 0).intermediate_values
     return steps
 
 
 def _goes_on(spec: RunSpec) -> bool:
-    """Whether a run may still come to a rung that it has not reached."""
+    """Return whether a run may still reach further rungs."""
     return not spec.paths.stop.exists() and spec.result() is None

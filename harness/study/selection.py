@@ -1,4 +1,4 @@
-"""What tuning chose for a cell, and where a study keeps it."""
+"""The configuration that tuning selects for a cell, and the file that holds it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from harness.records.files import write_json
 from harness.records.run_spec import RunSpec
 
-CHOICES = "choices.json"  # per cell, the configuration that tuning chose and the runs that confirm it
+CHOICES = "choices.json"  # per cell, the selected configuration and the runs that confirm it
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The configuration that tuning chose for a cell, and the runs that confirm it.
+    """The configuration that tuning selected for a cell, and the runs that confirm it.
 
     Attributes:
-        trial, val: the trial and its validation metric.
+        trial, val: the trial's number and its validation metric.
         hyperparameters: the tuned values.
-        stop_epoch: after which the confirmations stop; None leaves that to them.
-        specs: a run a seed.
+        stop_epoch: the epoch after which the confirmations stop; None leaves `train.stop_epoch` as configured.
+        specs: the confirmation runs, one a seed.
     """
 
     trial: int
@@ -33,11 +33,11 @@ class Selection:
 
 
 def write_choices(directory: Path, choices: Mapping[str, Selection | None]) -> None:
-    """Write what is chosen so far; cells of the study that this command does not name keep theirs.
+    """Write the selections so far; cells of the study that this command does not name keep theirs.
 
     Args:
         directory: of the study.
-        choices: by cell.
+        choices: the selection of each cell; None if there is none yet.
     """
     path = directory / CHOICES
     try:

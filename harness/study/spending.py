@@ -1,4 +1,4 @@
-"""What a study has spent, over all its coordinators: outcome.json."""
+"""The spending of a study over all its coordinators, kept in outcome.json."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunPaths
 
 OUTCOME = "outcome.json"
-WRITE_SECONDS = 10.0  # a coordinator that is killed loses at most this much of its account
-LOOK_SECONDS = 5.0  # how often the records of runs under way are read for what they have cost
+WRITE_SECONDS = 10.0  # a coordinator that is killed loses at most this much of its spending
+LOOK_SECONDS = 5.0  # interval at which the records of runs under way are read for their cost
 
 
 class Spending:
     """Counts the wall seconds and the dollars of a study.
 
-    Processes of this machine are paid for as long as the study holds them, whether they work or wait; jobs of a cluster
-    while they run.
+    Local processes cost as long as the study holds them, whether they work or wait; Slurm jobs cost while they run.
 
     Args:
         directory: of the study.
@@ -38,8 +37,8 @@ class Spending:
         began: `time.monotonic()` when the command began.
 
     Attributes:
-        slot_rate: dollars a second of one run; None where no price is known.
-        under_way: by directory of each run under way what stands for its job; jobs of a cluster are paid for.
+        slot_rate: dollars per second of one run; None if no price is known.
+        under_way: the identity of the job of each run under way, by the run's directory; used for Slurm jobs.
     """
 
     def __init__(
@@ -61,20 +60,21 @@ class Spending:
         self._dollars_before = float(before.get("dollars") or 0.0)
         self._written = time.monotonic()
         self.under_way: Mapping[str, Hashable] = {}
-        self._looked: tuple[float, float] = (float("-inf"), 0.0)  # when, and what the runs under way had cost
-        self._seen: Mapping[str, Hashable] = {}  # what was under way then
-        # By job under way: when the first of its runs began, and the seconds of those that have left it.
+        # When the records of the runs under way were read last, and the dollars of those runs then.
+        self._looked: tuple[float, float] = (float("-inf"), 0.0)
+        self._seen: Mapping[str, Hashable] = {}  # the runs that were under way then, as in `under_way`
+        # By job under way: when the first of its runs began, and the seconds of its runs that have ended.
         self._started: dict[Hashable, float] = {}
         self._settled: dict[Hashable, float] = {}
 
     @property
     def seconds(self) -> float:
-        """Wall seconds while somebody coordinated the study."""
+        """Wall seconds during which a coordinator ran, over all restarts."""
         return self._seconds_before + time.monotonic() - self._began
 
     @property
     def dollars(self) -> float | None:
-        """Dollars so far; None without a price."""
+        """Dollars so far; None if no price is known."""
         if self.slot_rate is None:
             return None
         if self._rate is not None:
@@ -88,7 +88,7 @@ class Spending:
         return sum(dollars(cost, self._hardware) or 0.0 for cost in finished) + so_far
 
     def _under_way_seconds(self) -> float:
-        """Seconds of the jobs that have runs under way, less what runs that have left them took: those are counted."""
+        """Return the seconds of the jobs with runs under way, less those of their ended runs, which records count."""
         jobs = set(self.under_way.values())
         for directory, job in self._seen.items():
             if job in jobs and self.under_way.get(directory) != job:
@@ -104,7 +104,7 @@ class Spending:
         return sum(max(0.0, now - began - self._settled.get(job, 0.0)) for job, began in self._started.items())
 
     def tick(self) -> None:
-        """Write the account now and then, so that a coordinator that is killed leaves it."""
+        """Write the spending at intervals, so that little is lost if the coordinator is killed."""
         if time.monotonic() - self._written >= WRITE_SECONDS:
             self.write(None)
 
@@ -112,9 +112,9 @@ class Spending:
         """Write outcome.json.
 
         Args:
-            ended: done | budget | interrupted; None while the study goes on.
-            note: what a budget that ended the study left undone.
-            disk: whether to add up the study's files, which takes a moment.
+            ended: done | budget | interrupted; None while the study runs.
+            note: what the budget left undone, if it ended the study.
+            disk: whether to sum the sizes of the study's files, which takes a moment.
         """
         self._written = time.monotonic()
         tally, spent = self._records.tally, self.dollars
@@ -135,25 +135,25 @@ class Spending:
 
 
 def settle(directory: Path) -> None:
-    """Say in outcome.json that a study is done whose coordinator ended before it could."""
+    """Mark a study as done in outcome.json, if its coordinator ended before it did so."""
     before = _read(directory / OUTCOME)
     if before and before.get("ended") != "done":
         write_json(directory / OUTCOME, before | {"ended": "done", "note": ""})
 
 
 def disk_bytes(directory: Path) -> int:
-    """Bytes of all files of a study."""
+    """Return the bytes of all files of a study."""
     return sum((Path(folder) / name).lstat().st_size for folder, _, names in os.walk(directory) for name in names)
 
 
 def _began(directory: Path) -> float | None:
-    """When a run that has begun, and not ended, began its present attempt; None if it has not, or waits at a rung."""
+    """Return the Unix time at which a running run began its present attempt; None if it is not running or is paused."""
     path = RunPaths(directory).record
     content = _read(path)
     cost = content.get("cost") or {}
     if content.get("status") != "running" or not content.get("started") or PAUSED in cost:
         return None
-    # What a run took before it paused is among its costs; going on, it has written its record anew.
+    # The costs of a promoted run include the time before its pause; it rewrote its record when it continued.
     return path.stat().st_mtime if cost.get("total_seconds") else datetime.fromisoformat(content["started"]).timestamp()
 
 

@@ -9,26 +9,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-POLL_SECONDS = 0.5  # how often pruning and the live view look; results are seen at once
+POLL_SECONDS = 0.5  # interval at which the stop file, pruning and the live view are checked; results are seen at once
 
 
 class StopRequests:
-    """Ctrl-C, once to stop cleanly, twice to stop now. SIGTERM is taken as the first, and so is a file.
+    """Ctrl-C once stops cleanly, twice stops now. SIGTERM and the stop file count as the first Ctrl-C.
 
     Args:
-        stop_file: a file whose appearance asks for a stop (`python -m harness.stop`).
-        leaves: whether SIGTERM and SIGUSR2 mean that only the coordinator goes, and comes back: it is a job itself, and
-            the jobs that it has submitted need not stop for it.
+        stop_file: a file whose appearance requests a stop (`python -m harness.stop`).
+        leaves: whether SIGTERM and SIGUSR2 end only the coordinator, which comes back later: it is a Slurm job itself,
+            and the jobs that it has submitted go on without it.
+
+    Attributes:
+        leaving: number of the signal that makes the coordinator leave; None without one.
     """
 
     def __init__(self, stop_file: Path | None = None, leaves: bool = False) -> None:
-        self.leaving: int | None = None  # the signal that the coordinator goes for
+        self.leaving: int | None = None
         self._asked = False
         self._stop_file, self._leaves = stop_file, leaves
         self._next = 0.0
 
     def __call__(self) -> bool:
-        """Whether a stop was asked for."""
+        """Return whether a stop was requested."""
         if not self._asked and self._stop_file is not None and time.monotonic() >= self._next:
             self._next = time.monotonic() + POLL_SECONDS
             self._asked = self._stop_file.exists()
@@ -36,7 +39,7 @@ class StopRequests:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Listen to the signals within the block."""
+        """Handle the signals within the block."""
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self._leaves and number != signal.SIGINT:

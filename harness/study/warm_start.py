@@ -1,7 +1,7 @@
 """`tune.warm_start=[runs/<study>, ...]`: the best configurations of earlier studies are tried first, after the default.
 
-What did well on one task is a good place to start on another (Feurer et al. 2015, "Initializing Bayesian Hyperparameter
-Optimization via Meta-Learning", AAAI). They only come first: the search is as free as without them.
+Configurations that did well on one task are good starting points on another (Feurer et al. 2015, "Initializing Bayesian
+Hyperparameter Optimization via Meta-Learning", AAAI). They are only tried first; the search space stays the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.search.joint import groups
 
-SHARE = 0.5  # of a cell's trials that earlier studies may fill: the search must be able to leave them behind
+SHARE = 0.5  # share of a cell's trials that earlier studies may fill, so that the search can move away from them
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Start:
 
     Attributes:
         study, cell, trial: where it was the best.
-        metric, value: with which validation score.
-        values: the tuned keys.
+        metric, value: its validation metric there.
+        values: the values of the tuned keys.
         encoded: their sampled form in the cell's space.
     """
 
@@ -50,7 +50,7 @@ class Start:
 
     @property
     def described(self) -> dict[str, Any]:
-        """For sweep.yaml."""
+        """The entry in sweep.yaml."""
         return {
             "study": self.study, "cell": self.cell, "trial": self.trial, "metric": self.metric, "val": self.value,
             "hyperparameters": dict(self.values),
@@ -71,20 +71,20 @@ class _Best:
 def warm_starts(
     ready: Sequence[PreparedCell], config: Config, directory: Path
 ) -> tuple[dict[str, list[Start]], list[str]]:
-    """Choose what each cell begins with, from the records of earlier studies.
+    """Choose the configurations that each cell begins with, from the records of earlier studies.
 
-    Those on the same model come first, then those on the same task, then in the order of the studies.
+    Those of the same model come first, then those of the same task, then the order of the studies decides.
 
     Args:
         ready: the cells.
-        config: names the studies: directories, or names in `runs_dir`.
-        directory: of this study; one that was begun keeps what it began with.
+        config: names the studies, as directories or as names in `runs_dir`.
+        directory: of this study; cells that were begun keep the configurations that they began with.
 
     Returns:
-        By cell, its first trials; and in sentences what was found and cannot be used.
+        The first trials by cell; and sentences on configurations that were found and cannot be used.
 
     Raises:
-        HarnessError: a study is not there, or holds nothing that could be used.
+        HarnessError: a study does not exist, or has no usable trial.
     """
     if not config.tune.warm_start:
         return {}, []
@@ -93,7 +93,7 @@ def warm_starts(
     }
     problems = Problems()
     best: list[_Best] = []
-    # A study that goes on does not need the earlier ones any more.
+    # A study that continues does not need the earlier studies anymore.
     for name in config.tune.warm_start if any(each.cell.id not in began for each in ready) else ():
         own = Path(config.runs_dir) / name
         best += _best_of(own if own.is_dir() else Path(name), name, problems)
@@ -106,7 +106,7 @@ def warm_starts(
         cell = each.cell
         possible_cells = (
             sharing[cell.id] if config.tune.mode == "joint" else 1
-        )  # cells with which it shares tune.trials
+        )  # number of cells that share tune.trials
         most = max(1, int(SHARE * trials) // possible_cells) if trials is not None else len(best)
         if cell.id in began:
             found[cell.id] = [_again(cell, start, directory) for start in began[cell.id]]
@@ -141,7 +141,7 @@ def _again(cell: Cell, start: Mapping[str, Any], directory: Path) -> Start:
 
 
 def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
-    """The best trial of each cell of a study."""
+    """Return the best trial of each cell of a study."""
     if not problems.check(
         (directory / "runs").is_dir(), f"tune.warm_start: there is no study {name}: name a directory of runs_dir."
     ):
@@ -165,10 +165,10 @@ def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
 
 
 def _fit(cell: Cell, best: _Best) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The configuration in a cell's space: its values, and their sampled form.
+    """Fit an earlier configuration into a cell's space. Return its values and their sampled form.
 
     Raises:
-        HarnessError: the space excludes it.
+        HarnessError: the space excludes the configuration.
     """
     earlier = best.record.hyperparameters
     for key, value in earlier.items():
