@@ -1,1 +1,1 @@
-"""The search of each cell. The only package that imports Optuna."""
+"""The hyperparameter search of each cell, with Optuna."""

@@ -1,11 +1,13 @@
-"""Asynchronous successive halving that pauses trials and promotes them; it decides, and does nothing else.
+"""Asynchronous successive halving (ASHA) that pauses and promotes trials: pure decisions, without side effects.
 
 Li et al. 2020, "A system for massively parallel hyperparameter tuning" (MLSys; arXiv:1810.05934), algorithm 2. A trial
-runs up to the lowest rung and pauses there. Whoever is free goes on with the best trial that is among the top 1/factor
-of a rung and paused there, from the highest rung down; where there is none, with a new trial. Nobody waits for a rung
-to fill. With the last new trial the paper's search has no end; ours ends when nothing runs and nothing is among the top
-of its rung. Should no trial have reached its end by then, as in small studies, the best of the highest rung is promoted
-until one has.
+runs up to the lowest rung and pauses there. A free worker promotes the best trial that is paused at a rung and among
+the top 1/factor of it, from the highest rung down; if there is none, it starts a new trial. No worker waits for a rung
+to fill.
+
+The paper's search has no end after the last new trial; this one ends when no trial runs and no paused trial is among
+the top of its rung. If no trial is complete by then, as in small studies, the best trial of the highest rung is
+promoted until one is.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TrialStanding:
-    """How far a trial is.
+    """The progress of a trial.
 
     Attributes:
         number: of the trial.
-        values: its score at the rungs that it has reached, by rung.
-        level: index of the rung up to which it may run; the number of rungs stands for its end.
-        over: whether it has ended: complete, failed or pruned. It is compared with others, and goes on no more.
+        values: its score at each rung that it has reached, by rung.
+        level: index of the rung up to which it may run; equal to the number of rungs, it may run to its end.
+        over: whether it has ended: complete, failed or pruned. Its scores still count, but it is not promoted.
     """
 
     number: int
@@ -33,27 +35,27 @@ class TrialStanding:
 
 
 class PromotionRule:
-    """The rungs of a study and the rule of promotion.
+    """The rule by which paused trials are promoted to the next rung.
 
     Args:
         rungs: rising amounts of the resource, all below a full run.
-        factor: one in so many trials is promoted.
-        maximize: whether more of the score is better.
+        factor: the reduction factor: one in this many trials is promoted.
+        maximize: whether a larger score is better.
     """
 
     def __init__(self, rungs: Sequence[int], factor: int, maximize: bool) -> None:
         self.rungs, self._factor, self._maximize = tuple(rungs), factor, maximize
 
     def limit(self, trial: TrialStanding) -> int | None:
-        """The amount up to which a trial may run; None to its end."""
+        """Return the amount of the resource up to which a trial may run; None if to its end."""
         return self.rungs[trial.level] if trial.level < len(self.rungs) else None
 
     def paused(self, trial: TrialStanding) -> bool:
-        """Whether a trial waits at its limit."""
+        """Return whether a trial is paused at its limit."""
         return not trial.over and self.limit(trial) in trial.values
 
     def promotable(self, trials: Sequence[TrialStanding]) -> list[int]:
-        """The numbers of the paused trials that are among the top of their rung, in the order in which they go on."""
+        """Return the numbers of the paused trials that are among the top of their rung, in the order of promotion."""
         found = []
         for rung in reversed(self.rungs):
             seen = self._ranked(trials, rung)
@@ -62,9 +64,9 @@ class PromotionRule:
         return found
 
     def last(self, trials: Sequence[TrialStanding]) -> int | None:
-        """The trial that goes on although it is not among the top of its rung, for one must come to its end.
+        """Return the best paused trial of the highest rung, though not among its top, as one trial must be completed.
 
-        To be asked where no trial has come to a usable end and no new one is tried. None as long as a trial runs.
+        Call this only if no trial is complete with a usable score and no new one is tried. None while a trial runs.
         """
         if any(not (trial.over or self.paused(trial)) for trial in trials):
             return None
@@ -75,7 +77,7 @@ class PromotionRule:
         return None
 
     def _ranked(self, trials: Sequence[TrialStanding], rung: int) -> list[TrialStanding]:
-        """The trials that have reached a rung, best first; what is no number is worst, of equals the earlier first."""
+        """Return the trials that have reached a rung, best first; NaN is worst, and ties go to the earlier trial."""
 
         def rank(trial: TrialStanding) -> tuple[float, int]:
             value = trial.values[rung]

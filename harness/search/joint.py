@@ -1,8 +1,8 @@
 """`tune.mode=joint`: one Optuna study over several methods of a task and model; the method itself is a parameter.
 
-Combined selection of an algorithm and its hyperparameters (Thornton et al. 2013, "Auto-WEKA", KDD): each method's keys
-are conditional on the method, so the search spends its trials where they pay. It answers which configuration is best,
-not how methods compare when each is tuned alike: for that, `tune.mode=fair`.
+Combined algorithm selection and hyperparameter optimization (CASH; Thornton et al. 2013, "Auto-WEKA", KDD): the keys of
+each method are conditional on the method, so the search spends its trials on the promising methods. It answers which
+configuration is best, not how methods compare when each is tuned alike; for that use `tune.mode=fair`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from harness.search.trials import Trials
 
 
 def groups(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """The cells that compete in one study: of the same task, model and other axes."""
+    """Group the cells by joint study: cells of the same task, model and other axes."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
         found.setdefault(joint_group_key(cell.task, cell.model, cell.variant), []).append(cell)
-    # Which methods there are is part of the space; in which order they were named is not.
+    # Sorted, because the order in which methods are named must not change the search space.
     return [sorted(group, key=lambda cell: cell.method) for group in found.values()]
 
 
@@ -36,7 +36,7 @@ def check_joint(cells: Sequence[Cell], tune: TuneConfig) -> None:
     """Refuse a budget that would leave methods untried.
 
     Raises:
-        HarnessError: says how many trials it takes.
+        HarnessError: `tune.trials` is too small; says how many trials are needed.
     """
     most = max(len(group) for group in groups(cells))
     if tune.mode == "joint" and tune.trials is not None and tune.trials < most:
@@ -53,17 +53,17 @@ def make_trials(
     storage: BaseStorage,
     warm: Mapping[str, Sequence[dict[str, Any]]],
 ) -> dict[str, Trials | MethodTrials]:
-    """Make the studies of all cells.
+    """Make the Optuna studies of all cells.
 
     Args:
         ready: the cells.
         tune: how they are tuned.
         name: of the study.
         storage: of the trials.
-        warm: by cell, what is tried after the default, sampled form.
+        warm: the configurations that each cell tries after the default, in sampled form, by cell.
 
     Returns:
-        By cell, its own trials, or its part of a race.
+        The trials of each cell: in an Optuna study of its own, or in a joint study.
     """
     cells = [each.cell for each in ready]
     by_id = {each.cell.id: each for each in ready}

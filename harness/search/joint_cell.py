@@ -1,4 +1,4 @@
-"""One cell's part of a joint study, to be used like the trials of a cell that has a study of its own."""
+"""The trials of one cell (one method) in a joint study."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from harness.search.trials import DUPLICATE, SKIPPED, Suggestion
 
 
 class MethodTrials:
-    """One cell's part of a race, to be used like its `Trials`; numbers of trials are those of the race."""
+    """The trials of one method in a joint study, with the interface of `Trials`.
+
+    Trial numbers are those of the joint study.
+
+    Args:
+        race: the joint study.
+        cell: the method's cell.
+    """
 
     def __init__(self, race: JointTrials, cell: Cell) -> None:
         self._race, self._cell = race, cell
@@ -22,7 +29,7 @@ class MethodTrials:
         self.limit = race.limit
 
     def all(self) -> list[FrozenTrial]:
-        """Every trial of this cell that is run."""
+        """Return the trials of this cell, without the skipped ones."""
         return [
             self._own(trial)
             for trial in self._race.all()
@@ -30,7 +37,7 @@ class MethodTrials:
         ]
 
     def trial(self, number: int) -> FrozenTrial:
-        """A trial by its number."""
+        """Return a trial by its number."""
         return self._own(self._race.trial(number))
 
     def paused(self) -> list[int]:
@@ -42,13 +49,13 @@ class MethodTrials:
         return [self._own(trial) for trial in self._race.complete() if method_of(trial) == self._cell.method]
 
     def suggestion(self, number: int) -> Suggestion:
-        """The configuration of a trial that exists."""
+        """Return the configuration of an existing trial."""
         trial = self.trial(number)
         values = {key: self._cell.space[key].decode(value) for key, value in trial.params.items()}
         return Suggestion(number, values, trial.user_attrs.get(DUPLICATE))
 
     def ask(self) -> Suggestion | None:
-        """The next configuration, if it is for this cell."""
+        """Suggest the next configuration of the joint study; None if it is for another cell."""
         return self._decoded(self._race.ask_for(self._cell.method))
 
     def last(self) -> Suggestion | None:
@@ -60,12 +67,12 @@ class MethodTrials:
         return self._decoded(self._race.take(self._cell.method))
 
     def watch(self, gave_up: Callable[[], bool]) -> None:
-        """Take a way to ask whether the cell was given up."""
+        """Set the function that returns whether the cell was given up."""
         self._race.watch_cell(self._cell.method, gave_up)
 
     @property
     def tried(self) -> int:
-        """Configurations of this cell that were tried or are."""
+        """Number of configurations of this cell that were tried or are being tried."""
         return sum(DUPLICATE not in trial.user_attrs for trial in self.all())
 
     @property
@@ -76,55 +83,55 @@ class MethodTrials:
 
     @property
     def over(self) -> bool:
-        """Whether the race asks no more."""
+        """See `Trials.over`, of the joint study."""
         return self._race.over
 
     @property
     def planned(self) -> int | None:
-        """How many of the race's trials are this cell's cannot be said beforehand."""
+        """None: how many trials of the joint study go to this cell is unknown beforehand."""
         return None
 
     @property
     def left(self) -> int:
-        """The race's trials to come, counted with its first cell that was not given up."""
+        """The remaining trials of the joint study, attributed to its first cell that was not given up; else 0."""
         return self._race.left if self._race.first_open_method == self._cell.method else 0
 
     @property
     def endless(self) -> bool:
-        """See `Trials.endless`: the race."""
+        """See `Trials.endless`, of the joint study."""
         return self._race.endless
 
     @property
     def startable_now(self) -> int:
-        """See `Trials.startable_now`: those of the race, any of which may turn out to be this cell's."""
+        """See `Trials.startable_now`; any trial of the joint study may turn out to be this cell's."""
         return self._race.left
 
     @property
     def startable_without_feedback(self) -> int:
-        """See `Trials.startable_without_feedback`: those of the race, any of which may turn out to be this cell's."""
+        """See `Trials.startable_without_feedback`; any trial of the joint study may turn out to be this cell's."""
         return self._race.startable_without_feedback
 
     @property
     def settled(self) -> bool:
-        """Whether it can be said what is confirmed."""
+        """Whether it is decided which methods are confirmed."""
         return self._race.settled
 
     @property
     def is_finalist(self) -> bool:
-        """Whether the cell is among the best so far that are confirmed; before the first score, the first cells are."""
+        """Whether the method is among the finalists so far; before the first score, the first methods are."""
         found = self._race.finalists() or list(self._race.cells)[: self._race.most_finalists]
         return self._cell.method in found
 
     @property
     def group(self) -> tuple[str, ...]:
-        """The ids of the race's cells, which share its budget."""
+        """The ids of the cells of the joint study, which share its budget."""
         return tuple(cell.id for cell in self._race.cells.values())
 
     def _decoded(self, found: Suggestion | None) -> Suggestion | None:
         return None if found is None else self.suggestion(found.number)
 
     def _own(self, trial: FrozenTrial) -> FrozenTrial:
-        """The trial as this cell's own study would hold it."""
+        """Convert a trial to the form that an Optuna study of this cell alone would have."""
         names = {own_key(self._cell, key): key for key in self._cell.space}
         mine = create_trial(
             state=trial.state,

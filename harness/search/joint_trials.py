@@ -21,26 +21,26 @@ from harness.search.trials import DUPLICATE, SKIPPED, Suggestion, Trials
 
 
 def own_key(cell: Cell, key: str) -> str:
-    """What a cell's key is called in the joint study, where each method has its own."""
+    """Return the name of a cell's key in the joint study, where each method has its own keys."""
     return f"{cell.method}: {key}"
 
 
 def method_of(trial: FrozenTrial) -> str:
-    """The method that a trial of a joint study is of."""
+    """Return the method of a trial of a joint study."""
     return str(trial.params[METHOD])
 
 
-METHOD = "method"  # the parameter of a joint study that says which cell a trial is of
+METHOD = "method"  # the parameter of a joint study that selects the method, and so the cell
 
 
 class JointTrials(Trials):
-    """The study of a group.
+    """The trials of a joint study over the methods of a task and model.
 
     Args:
-        name: of the study.
-        cells: the group.
+        name: of the Optuna study.
+        cells: one for each method.
         tune: see `Trials`; `trials` is the budget of all cells together.
-        first: by cell, what its first trials try, the default before others.
+        first: the configurations of each cell's first trials, the default before others.
         storage, rungs: see `Trials`.
     """
 
@@ -60,7 +60,7 @@ class JointTrials(Trials):
                 when = {own_key(cell, other): values for other, values in entry.when.items()}
                 space[own_key(cell, key)] = replace(entry, when={METHOD: (cell.method,), **when})
         deepest = max(map(len, first))
-        # Every method's default, then every method's second, ...: a small budget has seen them all.
+        # Every method's default, then every method's second, ..., so that a small budget tries every method.
         queue = [
             {METHOD: cell.method} | {own_key(cell, key): value for key, value in own[place].items()}
             for place in range(deepest)
@@ -73,11 +73,11 @@ class JointTrials(Trials):
         self.cells = {cell.method: cell for cell in cells}
         self._gave_up: dict[str, Callable[[], bool]] = {}
         self._pending: Suggestion | None = None
-        self._aside: set[int] = set()  # trials that no budget was left for; a larger one begins with them
+        self._aside: set[int] = set()  # trials that the budget did not reach; a larger budget begins with them
 
     @property
     def full(self) -> bool:
-        """Whether the group's budget is used up, or nothing new is left that is worth trying."""
+        """Whether the joint budget is used up, or no method has untried configurations."""
         return super().full or not self._open()
 
     @property
@@ -87,19 +87,19 @@ class JointTrials(Trials):
 
     @property
     def left(self) -> int:
-        """See `Trials.left`; one that was suggested and waits for its cell is among them."""
+        """See `Trials.left`; includes a suggestion not yet claimed by its cell."""
         return super().left + (self._pending is not None)
 
     @property
     def startable_without_feedback(self) -> int:
-        """See `Trials.startable_without_feedback`; what was suggested already misses nothing more."""
+        """See `Trials.startable_without_feedback`; an existing suggestion needs no more feedback."""
         return max(super().startable_without_feedback, int(self._pending is not None))
 
     @property
     def settled(self) -> bool:
-        """Whether every trial has ended or waits for good, but for those that the budget did not reach.
+        """Whether every trial has ended or stays paused, except those that the budget did not reach.
 
-        A trial that repeats another is answered with that one.
+        Duplicates are ignored: they get the result of the trial that they repeat.
         """
         waiting = self.paused()
         return (
@@ -115,17 +115,17 @@ class JointTrials(Trials):
         )
 
     def close(self) -> None:
-        """Set the suggestion aside that waits for its cell: it stays running in the storage, for a larger budget."""
+        """Set the unclaimed suggestion aside: it keeps the state RUNNING in the storage, for a larger budget."""
         if self._pending is not None:
             self._aside.add(self._pending.number)
             self._pending = None
 
     def watch_cell(self, method: str, gave_up: Callable[[], bool]) -> None:
-        """Take a way to ask whether a cell was given up."""
+        """Set the function that returns whether a method's cell was given up."""
         self._gave_up[method] = gave_up
 
     def ask_for(self, method: str) -> Suggestion | None:
-        """Suggest the next configuration; it waits for its cell if that is another one."""
+        """Suggest the next configuration if it is for this method; otherwise keep it for its cell and return None."""
         while self._pending is None and not self.over:
             found = self.ask()
             whose = method_of(self.trial(found.number))
@@ -136,7 +136,7 @@ class JointTrials(Trials):
         return self.take(method)
 
     def take(self, method: str) -> Suggestion | None:
-        """The suggestion that waits, if it is for this cell."""
+        """Return the unclaimed suggestion if it is for this method; otherwise None."""
         found = self._pending
         if found is None or method_of(self.trial(found.number)) != method:
             return None
@@ -149,25 +149,25 @@ class JointTrials(Trials):
         return self._promote(number) if number is not None and method_of(self.trial(number)) == method else None
 
     def finalists(self) -> list[str]:
-        """The methods that are confirmed, best first."""
+        """Return the methods that are confirmed, best first."""
         found = dict.fromkeys(method_of(trial) for trial in self.complete())
         return list(found)[: self.most_finalists]
 
     @property
     def most_finalists(self) -> int:
-        """How many methods are confirmed."""
+        """Number of methods that are confirmed (`tune.finalists`)."""
         return self._tune.finalists
 
     @property
     def first_open_method(self) -> str | None:
-        """The method of the first cell that was not given up; None if all were."""
+        """The first method that was not given up; None if all were."""
         return next((method for method in self.cells if not self._gave_up[method]()), None)
 
     def _standings(self) -> list[TrialStanding]:
         return [trial for trial in super()._standings() if trial.number not in self._aside]
 
     def _open(self) -> list[Cell]:
-        """Cells that were not given up and have something new to try."""
+        """Return the cells that were not given up and have untried configurations."""
         tried: dict[str, int] = {}
         for key in self._keys:
             method = dict(key)[METHOD]
@@ -185,7 +185,7 @@ class JointTrials(Trials):
         last = self.trial(number - 1).user_attrs
         if DUPLICATE not in last and SKIPPED not in last:
             return None
-        # The sampler asks for what has nothing new to give: another method gets the trial.
+        # The sampler repeated itself or suggested a method that was given up: draw a method that is open instead.
         drawn = random.Random(seed_of(self._tune.seed, self._name, number)).choice(self._open())
         if size(drawn.space) is None:
             return {METHOD: drawn.method}

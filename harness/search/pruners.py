@@ -1,4 +1,4 @@
-"""Optuna's pruners, which end trials that do worse than others; `harness.search.asha` pauses them."""
+"""Optuna's pruners, which end trials that do worse than others; `harness.search.asha` pauses trials instead."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from harness.config.schema import TuneConfig
 from harness.search.rungs import Rungs
 from harness.search.samplers import startup_trials
 
-LEAST = 4  # curves without which their median says little
+LEAST = 4  # learning curves needed for a meaningful median
 
 
 def make_pruner(tune: TuneConfig, rungs: Rungs) -> optuna.pruners.BasePruner:
-    """Make the pruner of a study; trials are reported at its rungs only.
+    """Make the pruner of an Optuna study; scores are reported at its rungs only.
 
     Args:
-        tune: which, and its settings.
-        rungs: where trials are judged.
+        tune: the name of the pruner, and its settings.
+        rungs: where trials are compared.
     """
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # patience has been for years
+    # PatientPruner has been experimental for years.
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     if not rungs.at:
         return optuna.pruners.NopPruner()
 

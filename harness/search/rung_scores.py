@@ -1,4 +1,4 @@
-"""What runs were judged by on the way, read from their metrics.jsonl; of a file that grows only what is new."""
+"""The scores of runs at rungs, read from metrics.jsonl; of a growing file only the new lines are read."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from harness.records.run_spec import RunSpec
 
 
 def rung_scores(spec: RunSpec, metric: str) -> dict[int, float]:
-    """The scores of a run at the rungs that it has reached, by rung.
+    """Return the scores of a run at the rungs that it has reached, by rung.
 
     Args:
-        spec: the run, which has ended or waits.
-        metric: the score. One that is undefined is no number, the worst there is.
+        spec: the run, which has ended or is paused.
+        metric: the metric that is the score. An undefined value is NaN, which ranks worst.
     """
     return scores(read_jsonl(spec.paths.metrics), spec.rungs, metric)
 
 
 def scores(lines: Iterable[Mapping[str, Any]], rungs: Iterable[int], metric: str) -> dict[int, float]:
-    """The scores at rungs. A step may reach several at once, and its line names the highest.
+    """Return the scores at rungs, by rung. A step may reach several rungs at once; its line names the highest.
 
     Args:
-        lines: of metrics.jsonl. With folds all runs are compared on the first, for epochs start again with each.
-        rungs: rising.
-        metric: the score.
+        lines: of metrics.jsonl. With folds, runs are compared on the first fold, as epochs start again with each.
+        rungs: the rungs in rising order.
+        metric: the metric that is the score.
     """
     marked = [line for line in lines if line.get("rung") is not None and line.get("fold", 0) == 0]
     found: dict[int, float] = {}
@@ -42,13 +42,13 @@ def scores(lines: Iterable[Mapping[str, Any]], rungs: Iterable[int], metric: str
 
 
 class JsonlTail:
-    """Reads the lines that were appended to files since the last look."""
+    """Reads the lines that were appended to files since they were read last."""
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[int, int]] = {}  # inode and bytes read so far
 
     def lines(self, path: Path) -> list[dict[str, Any]]:
-        """The new whole lines of a JSONL file; all of them again where the file was replaced by another."""
+        """Return the new complete lines of a JSONL file; all lines if the file was replaced by another."""
         try:
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -69,5 +69,5 @@ class JsonlTail:
         return lines
 
     def keep(self, directories: Container[str]) -> None:
-        """Let go of the files of runs that are not in these directories."""
+        """Forget the files of runs that are not in these directories."""
         self._read = {path: known for path, known in self._read.items() if str(path.parent) in directories}

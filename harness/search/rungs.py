@@ -1,4 +1,4 @@
-"""Where trials are judged on the way: rungs, amounts of a resource that a run has trained with."""
+"""Rungs: the amounts of a training resource at which running trials are compared."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from harness.errors import Problems
 
 @dataclass(frozen=True)
 class Rungs:
-    """Where the trials of a study are judged.
+    """The rungs at which the trials of an Optuna study are compared.
 
     Attributes:
-        resource: what is counted: epochs | steps | examples.
-        at: the amounts, rising, all below a full run; empty judges nobody on the way.
-        total: of a full run at the documented defaults; the largest where epochs are tuned.
+        resource: the unit: epochs | steps | examples.
+        at: the amounts, rising, all below a full run; empty if trials are not compared before their end.
+        total: the amount of a full run at the documented defaults; the largest if epochs are tuned.
     """
 
     resource: str = "epochs"
@@ -31,15 +31,15 @@ NO_RUNGS = Rungs()
 
 
 def rungs_of(cells: Sequence[PreparedCell], tune: TuneConfig) -> Rungs:
-    """The rungs of cells that compete in one study; those of the longest runs among them.
+    """Return the rungs of the cells of one Optuna study; the longest runs among them decide.
 
-    Successive halving goes up by powers of `tune.reduction_factor`, and no rung lies beyond half of a full run: a pause
-    so near the end would save less than it costs. The median looks at every epoch, or at every multiple of the first
-    rung. Where no first rung is named it is at a share of a full run (for a reduction factor of 3, a ninth), and at
-    least one epoch, step or example: what is seen earlier is mostly noise.
+    For successive halving the rungs are powers of `tune.reduction_factor`, and no rung lies beyond half of a full run:
+    a pause so near the end would save less than it costs. For the median they are every epoch, or every multiple of the
+    first rung. Without `tune.min_resource` the first rung is a share of a full run (a ninth for a reduction factor of
+    3), but at least one epoch, step or example: earlier scores are mostly noise.
 
     Args:
-        cells: of which those that nothing is trained of run whole.
+        cells: the cells; those whose method is not trained have no rungs and are ignored.
         tune: the pruner and its settings.
     """
     total = max((_total(cell, tune.resource) for cell in cells if trains(cell.base)), default=0)
@@ -53,7 +53,7 @@ def rungs_of(cells: Sequence[PreparedCell], tune: TuneConfig) -> Rungs:
 
 
 def halving(first: int, factor: int, total: int) -> tuple[int, ...]:
-    """The rungs of successive halving: powers of the factor, no more than half of a full run."""
+    """Return the rungs of successive halving: `first` times powers of the factor, at most half of a full run."""
     at = [first]
     while 2 * at[-1] <= total:
         at.append(at[-1] * factor)
@@ -61,19 +61,19 @@ def halving(first: int, factor: int, total: int) -> tuple[int, ...]:
 
 
 def trains(config: Mapping[str, Any]) -> bool:
-    """Whether the method of a configuration is trained; closed-form ones have no rungs."""
+    """Return whether the method of a configuration is trained; closed-form methods have no rungs."""
     return "train" not in (config["method"].get("ignores") or ())
 
 
 def check_pruner(groups: Sequence[Sequence[PreparedCell]], tune: TuneConfig) -> None:
-    """Refuse a pruner that would have nothing to judge, or nothing to go on from.
+    """Refuse a pruner that would have no rungs to compare trials at, or that cannot pause with k-fold validation.
 
     Args:
-        groups: the cells that compete in one study each.
+        groups: the cells of each Optuna study.
         tune: the pruner and its settings.
 
     Raises:
-        HarnessError: everything that is in its way.
+        HarnessError: all reasons at once.
     """
     problems = Problems()
     for group in groups if tune.pruner != "none" else ():
@@ -97,7 +97,7 @@ def check_pruner(groups: Sequence[Sequence[PreparedCell]], tune: TuneConfig) -> 
 
 
 def _total(ready: PreparedCell, resource: str) -> int:
-    """How long a full run of a cell is, by its data; copies by augmentation come on top."""
+    """Return the amount of a full run of a cell, from the rows of its data; augmented copies are not counted."""
     train = ready.base["train"]
     epochs = _largest(ready.cell.space.get("train.epochs"), int(train["epochs"]))
     if train.get("stop_epoch") and "train.stop_epoch" not in ready.cell.space:

@@ -1,4 +1,4 @@
-"""The samplers of a study, each made anew for every trial."""
+"""The samplers; a new one is made for every trial."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def make_sampler(
     """Make the sampler of one trial.
 
     Args:
+        tune: the name of the sampler.
         seed: of this trial.
         startup: see `startup_trials`.
-        study_seed: of the cell. A quasi-random sequence must be the same one for all trials to cover the space.
-        conditional: whether the space is. TPE then models keys together only where the same trials have them.
+        study_seed: of the cell. All trials must draw from the same quasi-random sequence to cover the space.
+        conditional: whether the space is conditional. TPE then models keys jointly only if the same trials have them.
     """
-    warnings.filterwarnings(
-        "ignore", category=optuna.exceptions.ExperimentalWarning
-    )  # qmc and `group` have been for years
+    # QMCSampler and `group` have been experimental for years.
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     if conditional and tune.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, group=True)
     kinds: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
@@ -34,7 +34,7 @@ def make_sampler(
         "qmc": lambda: optuna.samplers.QMCSampler(seed=study_seed, scramble=True, warn_independent_sampling=False),
         "gp": lambda: optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup),
         "grid": Unused,  # every trial is fixed by `Trials._unseen`
-        # Optuna's generations of 50 are more than most budgets.
+        # Optuna's default generation of 50 exceeds most budgets.
         "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed, population_size=max(4, startup)),
         "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup),
     }
@@ -42,26 +42,29 @@ def make_sampler(
 
 
 def startup_trials(tune: TuneConfig) -> int:
-    """Trials before a model-based sampler starts: a third of the budget, at least 4 and at most Optuna's own 10."""
+    """Return the number of random trials before a model-based sampler starts.
+
+    Unless `tune.startup_trials` sets it, a third of the budget, at least 4 and at most 10, Optuna's default.
+    """
     if tune.startup_trials is not None:
         return tune.startup_trials
     return min(10, max(4, (tune.trials or 30) // 3))
 
 
 def seed_of(seed: int, name: str, number: int) -> int:
-    """The seed of a trial: a function of what it is, never of what came before."""
+    """Return the seed of a trial, a function of its identity alone and not of earlier trials."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{number}".encode()).digest()[:4])
 
 
 class Sampled(optuna.Study):  # type: ignore[misc] # Optuna publishes no types here
-    """A study whose sampler sees trials that pause and go on as pruned at their last rung.
+    """An Optuna study that shows its sampler unfinished trials with scores at rungs as pruned at their last rung.
 
-    TPE learns from pruned trials. Otherwise it would take all of these for the worst, as it takes trials under way, and
-    draw at random until some have come to their end. That is what gp and nsga2 would do all the same, for they learn
-    from complete trials alone; so `harness.config.validation.check_search` refuses them with pauses.
+    TPE learns from pruned trials. Otherwise it would rank all paused and promoted trials worst, as it does with running
+    trials, and draw at random until some are complete. gp and nsga2 learn from complete trials only and would draw at
+    random anyway, so `harness.config.validation.check_search` refuses them together with pauses.
 
     Attributes:
-        judged: numbers of the trials that are shown so; set only while a trial is sampled.
+        judged: numbers of the trials that are shown as pruned; set only while a trial is sampled.
     """
 
     judged: frozenset[int] = frozenset()
@@ -85,7 +88,7 @@ def _ended(trial: FrozenTrial) -> FrozenTrial:
 
 
 class Unused(optuna.samplers.RandomSampler):  # type: ignore[misc] # Optuna publishes no types here
-    """Stands where no trial is sampled, so that making a study draws no random numbers from elsewhere."""
+    """Placeholder where no trial is sampled; seeded, so that making a study draws no other random numbers."""
 
     def __init__(self) -> None:
         super().__init__(seed=0)

@@ -1,4 +1,4 @@
-"""The Optuna storage of a study: one writer, a lock that names its holder, a journal that survives a torn last line."""
+"""The Optuna storage of a study: a single writer, a lock that names its holder, repair of a truncated journal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.records.files import now, write_json
 
 @contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Hold a study. The lock is the operating system's, so it is free as soon as its holder is dead.
+    """Hold the lock of a study. It is a lock of the operating system, so it is released when its holder dies.
 
     Raises:
         HarnessError: another coordinator holds the study; names it.
@@ -29,7 +29,7 @@ def lock(directory: Path) -> Iterator[None]:
     holder = directory / "holder.json"
     held = FileLock(directory / "study.lock")
     try:
-        held.acquire(timeout=0.3)  # `harness.status` holds it for a moment to see whether it is free
+        held.acquire(timeout=0.3)  # `harness.status` holds the lock for a moment to test whether it is free
     except Timeout:
         try:
             who = json.loads(holder.read_text(encoding="utf-8"))
@@ -49,12 +49,12 @@ def lock(directory: Path) -> Iterator[None]:
 
 
 def open_storage(url: str | None, directory: Path, warn: Callable[[str], None]) -> BaseStorage:
-    """Open the storage; call only while holding the lock.
+    """Open the storage; call this only while holding the lock.
 
     Args:
         url: any Optuna storage URL; None for the study's own journal.
         directory: of the study.
-        warn: told when a journal had to be mended.
+        warn: called with a message if the journal was repaired.
 
     Raises:
         HarnessError: the storage cannot be opened.
@@ -74,16 +74,17 @@ def open_storage(url: str | None, directory: Path, warn: Callable[[str], None]) 
 
 
 class _SingleWriterJournal(JournalFileBackend):  # type: ignore[misc] # Optuna publishes no types here
-    """Optuna's journal file with the cheaper of its locks: the study's own lock keeps other writers away already."""
+    """Optuna's journal file with the cheaper of its locks, as the study's own lock already excludes other writers."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, lock_obj=JournalFileOpenLock(path))
 
 
 def mend(journal: Path, warn: Callable[[str], None]) -> None:
-    """Cut a journal to its last complete line: one that was torn by a crash or a full disk swallows the next entry.
+    """Truncate a journal to its last complete line.
 
-    The file as it was stays beside it.
+    A last line that is incomplete, after a crash or on a full disk, would corrupt the next entry. A copy of the
+    original file is kept beside it.
     """
     try:
         content = journal.read_bytes()
@@ -91,7 +92,7 @@ def mend(journal: Path, warn: Callable[[str], None]) -> None:
         return
     end = content.rfind(b"\n") + 1
     whole = end == len(content)
-    while whole and end:  # a complete last line that is no JSON is torn, too
+    while whole and end:  # a complete last line that is not valid JSON is cut, too
         start = content.rfind(b"\n", 0, end - 1) + 1
         try:
             json.loads(content[start:end])

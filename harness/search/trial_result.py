@@ -1,4 +1,4 @@
-"""What a tuning run's record says to the search: the metric, costs that count beside it, limits that it keeps."""
+"""The result of a tuning run that Optuna is told: the metric, further objectives (costs), and constraints."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from harness.design.prepared_cell import PreparedCell
 from harness.errors import HarnessError
 from harness.records.record import Record
 
-# Costs of the model that a run ends with; a tuning run that is judged by folds ends with none.
+# Costs of the trained model. A tuning run with k-fold validation ends without one.
 OF_A_MODEL = ("latency_p50_seconds", "latency_p95_seconds", "saved_bytes")
 
 
 def check_costs(cells: Sequence[PreparedCell], tune: TuneConfig) -> None:
-    """Refuse costs that no tuning run of a cell would have.
+    """Refuse objectives and constraints on costs that the tuning runs of a cell do not measure.
 
     Raises:
-        HarnessError: names them.
+        HarnessError: names the costs.
     """
     asked = [cost for cost in (*tune.objectives, *tune.constraints.given) if cost in OF_A_MODEL]
     folded = [each.cell.id for each in cells if each.facts.get("validation") == "kfold"]
@@ -32,12 +32,13 @@ def check_costs(cells: Sequence[PreparedCell], tune: TuneConfig) -> None:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """An answer to a trial.
+    """The result of a trial.
 
     Attributes:
-        value: the validation metric; None if there is none, or a cost that counts was not measured.
-        costs: those of `tune.objectives`.
-        excess: by cost of `tune.constraints`, how far it is above its limit as a share of that: 0 or less keeps it.
+        value: the validation metric; None if there is none, or if an objective or constraint was not measured.
+        costs: the values of `tune.objectives`.
+        excess: by cost of `tune.constraints`, its excess over the limit as a share of the limit; 0 or less satisfies
+            the constraint.
     """
 
     value: float | None
@@ -46,7 +47,7 @@ class TrialResult:
 
 
 def trial_result(record: Record, metric: str, tune: TuneConfig) -> TrialResult:
-    """Read the answer from a record."""
+    """Read the result of a trial from a record."""
     if record.status != "ok" or missing(record, tune):
         return TrialResult(None)
     return TrialResult(
@@ -57,14 +58,14 @@ def trial_result(record: Record, metric: str, tune: TuneConfig) -> TrialResult:
 
 
 def missing(record: Record, tune: TuneConfig) -> list[str]:
-    """Costs that the search goes by and the record does not have."""
+    """Return the costs of objectives and constraints that the record does not have."""
     return [
         cost for cost in {**dict.fromkeys(tune.objectives), **tune.constraints.given} if record.cost.get(cost) is None
     ]
 
 
 def why_none(records: Sequence[Record], tune: TuneConfig) -> str:
-    """Say why none of the runs that ended well can be chosen: the end of a sentence."""
+    """Return why none of these `ok` runs can be selected, as the end of a sentence."""
     if unknown := dict.fromkeys(cost for record in records for cost in missing(record, tune)):
         return f"for {', '.join(unknown)} could not be measured (the log of a run says why)."
     least = [

@@ -1,8 +1,8 @@
-"""The trials of one cell: its own Optuna study, deterministic whatever happens to the process.
+"""The trials of one cell: an Optuna study of its own that stays deterministic if the process is killed.
 
-Every trial is sampled in a study in memory and then written to the storage in one entry, state RUNNING, with all its
-parameters. So a crash leaves either no trial or a whole one, never half of one; and since the sampler is seeded from
-(seed, cell, trial number), a resumed study goes on as the uninterrupted one would have.
+Every trial is sampled in an Optuna study in memory and then written to the storage in one entry, state RUNNING, with
+all its parameters. So a crash leaves either no trial or a complete entry, never half of one. The sampler is seeded from
+(seed, cell, trial number), so a resumed study continues as an uninterrupted one would have.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from harness.search.samplers import Sampled, Unused, make_sampler, seed_of, star
 
 DUPLICATE = "duplicate_of"  # user attribute: number of the trial with the same configuration
 SKIPPED = "skipped"  # user attribute: why the trial was never run
-LEVEL = "level"  # user attribute: index of the rung up to which the trial may run, where it was promoted
-FIRST = "first"  # user attribute of a study: the configurations that it begins with, where it is not the default alone
-# Repeated suggestions in a row after which a sampler on a finite space is handed a configuration that is new.
+LEVEL = "level"  # user attribute: index of the rung up to which the trial may run, if it was promoted
+FIRST = "first"  # user attribute of the Optuna study: its first configurations, if there are more than the default
+# Repeated suggestions in a row after which a trial of a finite space gets an untried configuration.
 REPEATS = 3
 
 
@@ -39,8 +39,8 @@ class Suggestion:
 
     Attributes:
         number: of the trial.
-        values: decoded, by override key.
-        duplicate_of: number of an earlier trial with the same configuration, whose value answers this one, too.
+        values: decoded values, by override key.
+        duplicate_of: number of an earlier trial with the same configuration, whose result this one gets, too.
     """
 
     number: int
@@ -49,16 +49,16 @@ class Suggestion:
 
 
 class Trials:
-    """One cell's study.
+    """The trials of one cell, in an Optuna study of its own.
 
     Args:
         name: of the Optuna study in the storage.
         space: the tuned keys.
         tune: sampler, pruner, seed and budget.
-        maximize: direction of the metric. `tune.objectives` are further objectives, all minimised.
-        first: what the first trials try, sampled form: trial 0 the documented default, then what a warm start brings.
-        storage: written to after each step in memory.
-        rungs: where the trials are judged on the way.
+        maximize: direction of the metric. `tune.objectives` are further objectives, all minimized.
+        first: the first configurations, in sampled form: trial 0 is the documented default, then those of a warm start.
+        storage: written to after each change in memory.
+        rungs: where running trials are compared.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Trials:
             study_name=name, storage=storage, directions=directions, load_if_exists=True, sampler=Unused()
         )
         attributes = self._stored.user_attrs
-        # An extended study keeps what it was begun with.
+        # An extended study keeps the value that it began with.
         self.startup: int = attributes.get("startup_trials") or startup_trials(tune)
         if "startup_trials" not in attributes:
             self._stored.set_user_attr("startup_trials", self.startup)
@@ -94,126 +94,126 @@ class Trials:
         self._copy_attributes(self._stored, self._memory)
         self._handles: dict[int, optuna.Trial] = {}
         self._keys: dict[tuple[Any, ...], int] = {}
-        # What was counted over all trials: `tried` and `complete`; None after one of them has changed.
+        # Caches of `tried` and `complete`; None after a trial has changed.
         self._tried: int | None = None
         self._best_first: list[FrozenTrial] | None = None
         for trial in self.all():
             self._keys.setdefault(self._key(trial.params), trial.number)
 
     def all(self) -> list[FrozenTrial]:
-        """Every trial."""
+        """Return every trial."""
         trials: list[FrozenTrial] = self._memory.get_trials(deepcopy=False)
         return trials
 
     def suggestion(self, number: int) -> Suggestion:
-        """The configuration of a trial that exists."""
+        """Return the configuration of an existing trial."""
         trial = self.trial(number)
         values = {key: self._space[key].decode(value) for key, value in trial.params.items()}
         return Suggestion(trial.number, values, trial.user_attrs.get(DUPLICATE))
 
     @property
     def tried(self) -> int:
-        """Configurations tried or being tried; duplicates cost nothing and do not count."""
+        """Number of configurations tried or being tried; duplicates and skipped trials do not count."""
         if self._tried is None:
             self._tried = sum(not {DUPLICATE, SKIPPED} & trial.user_attrs.keys() for trial in self.all())
         return self._tried
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing new can be suggested: an empty space after one trial, a finite one when all was tried."""
+        """Whether no untried configuration is left: after one trial of an empty space, or all of a finite one."""
         return self._size is not None and len(self._keys) >= self._size
 
     @property
     def full(self) -> bool:
-        """Whether as many configurations are tried as asked, or as there are."""
+        """Whether no new configuration is tried: the budget of trials or the space is used up."""
         return self.exhausted or (self._tune.trials is not None and self.tried >= self._tune.trials)
 
     @property
     def over(self) -> bool:
-        """Whether, besides, no paused one may go on, as things stand."""
+        """Whether, besides, no paused trial can be promoted at present."""
         return self.full and not self._promotable()
 
     @property
     def planned(self) -> int | None:
-        """Configurations that this cell will have tried; None: as many as other limits allow."""
+        """Number of configurations that this cell tries in total; None: as many as other limits allow."""
         return planned_trials(self._space, self._tune)
 
     @property
     def endless(self) -> bool:
-        """Whether nothing but time ends it."""
+        """Whether only a time limit ends the search."""
         return self.planned is None and not self.full
 
     @property
     def left(self) -> int:
-        """Configurations still to try; paused ones that go on count once more, and what only time limits does not."""
+        """Number of runs still to start: promotions and new configurations. Without `planned`, promotions only."""
         return self.promotable + (0 if self.full else max(0, (self.planned or 0) - self.tried))
 
     @property
     def promotable(self) -> int:
-        """How many paused configurations go on before a new one is tried."""
+        """Number of paused trials that are promoted before a new one is tried."""
         return len(self._promotable())
 
     @property
     def startable_now(self) -> int:
-        """Trials that could start now, whatever others find, as far as can be said."""
+        """Estimated number of trials that could start now, whatever the results of others."""
         return self.left
 
     @property
     def startable_without_feedback(self) -> int:
-        """Trials that could start now without the sampler missing what those before them find.
+        """Number of trials that could start now without the sampler missing the results of earlier ones.
 
-        A sampler that learns draws its first trials at random, so those can start at once; then each waits for the
-        last.
+        A model-based sampler draws its first trials at random, so those can start at once; each later one waits for the
+        trial before it.
         """
         if self._tune.sampler in ("random", "qmc", "grid"):
             return self.startable_now
         going, left = self.promotable, self.left
-        # A repeated trial teaches the sampler like any other.
+        # Duplicates count: the sampler learns from them like from any other trial.
         return going + min(left - going, max(self.startup - len(self.all()), 0 if self._under_way else 1))
 
     @property
     def _under_way(self) -> bool:
-        """Whether a trial is to be waited for."""
+        """Whether any trial is still running."""
         return any(not trial.state.is_finished() and not self._ladder.paused(_standing(trial)) for trial in self.all())
 
     @property
     def settled(self) -> bool:
-        """Whether it can be said what is confirmed once this cell's own trials have ended."""
+        """Whether no paused trial has to be continued before the best one can be confirmed."""
         return self._last() is None
 
     @property
     def is_finalist(self) -> bool:
-        """Whether the best configuration of this cell is confirmed, as far as is known."""
+        """Whether the best configuration of this cell is confirmed, as far as is known; always, without rivals."""
         return True
 
     @property
     def group(self) -> tuple[str, ...]:
-        """Ids of the cells with which this one shares its budget, itself included; empty: with none."""
+        """Ids of the cells that share a budget with this one, itself included; empty if there are none."""
         return ()
 
     def watch(self, gave_up: Callable[[], bool]) -> None:
-        """Take a way to ask whether the cell was given up."""
+        """Set the function that returns whether the cell was given up; used by joint studies only."""
 
     def close(self) -> None:
-        """Take note that nothing more is tried, for now."""
+        """End the search for now; used by joint studies only."""
 
     def ask(self) -> Suggestion:
-        """Suggest the next configuration and write it down. One that is paused and may go on comes before a new one."""
+        """Suggest the next configuration and store it. A paused trial that is promoted comes before a new one."""
         return self._promote(waiting[0]) if (waiting := self._promotable()) else self._ask()
 
     def last(self) -> Suggestion | None:
-        """A paused configuration that goes on after all was tried, for none has come to a usable end; None if one has.
+        """Promote a paused trial after all were tried, because none is complete with a usable score.
 
-        None, too, while others run, or if it is another cell's.
+        None if one is, while others run, or if the trial belongs to another cell.
         """
         return None if (number := self._last()) is None else self._promote(number)
 
     def limit(self, number: int) -> int | None:
-        """The amount of the resource up to which a trial may run; None to its end."""
+        """Return the amount of the resource up to which a trial may run; None if to its end."""
         return self._ladder.limit(_standing(self.trial(number)))
 
     def paused(self) -> list[int]:
-        """The numbers of the trials that wait at their limit."""
+        """Return the numbers of the trials that are paused at their limit."""
         return [standing.number for standing in self._standings() if self._ladder.paused(standing)]
 
     def _standings(self) -> list[TrialStanding]:
@@ -231,13 +231,13 @@ class Trials:
         return self.suggestion(number)
 
     def _note(self, number: int, name: str, value: Any) -> None:
-        """Write a trial's attribute down."""
+        """Store a user attribute of a trial."""
         for study in (self._memory, self._stored):
             trial_id = study.get_trials(deepcopy=False)[number]._trial_id
             study._storage.set_trial_user_attr(trial_id, name, value)
 
     def pending(self) -> Suggestion | None:
-        """A configuration that was suggested for this cell while another one asked."""
+        """Return a configuration that was suggested for this cell when another cell asked; joint studies only."""
         return None
 
     def _ask(self) -> Suggestion:
@@ -269,7 +269,7 @@ class Trials:
                 params=handle.params,
                 distributions=distributions,
                 user_attrs=attributes,
-                # An evolutionary sampler notes with each trial which generation it is of.
+                # The evolutionary sampler stores the generation of each trial.
                 system_attrs=dict(self.all()[number].system_attrs) if self._tune.sampler == "nsga2" else None,
             )
         )
@@ -286,7 +286,7 @@ class Trials:
         return handle
 
     def _fixed(self, number: int) -> dict[str, Any] | None:
-        """What a trial must be, wholly or in part; None leaves all to the sampler."""
+        """Return the values that are fixed for a trial, all or some of its keys; None leaves all to the sampler."""
         if number < len(self._first):
             return self._first[number]
         if self._tune.sampler == "grid" or self._repeats() >= REPEATS:
@@ -294,20 +294,20 @@ class Trials:
         return None
 
     def _unseen(self, space: Mapping[str, Parameter]) -> dict[str, Any]:
-        """A configuration of a finite space that was not suggested yet, in an order that only the seed decides."""
+        """Return an untried configuration of a finite space, in an order that depends on the seed alone."""
         grid = list(configurations(space))
         random.Random(seed_of(self._tune.seed, self._name, 0)).shuffle(grid)
         return next(values for values in grid if self._key(values) not in self._keys)
 
     def _repeats(self) -> int:
-        """How many suggestions in a row, up to the last, repeated an earlier one; 0 in a space that has no end."""
+        """Return how many of the latest suggestions in a row were duplicates; 0 for an infinite space."""
         if self._size is None:
             return 0
         return sum(1 for _ in itertools.takewhile(lambda trial: DUPLICATE in trial.user_attrs, reversed(self.all())))
 
     @staticmethod
     def _copy_attributes(source: optuna.Study, target: optuna.Study) -> None:
-        """Carry over what a sampler notes about the whole study (the quasi-random one, its place in the sequence)."""
+        """Copy what a sampler stores about the whole study (QMCSampler: its position in the sequence)."""
         old = target._storage.get_study_system_attrs(target._study_id)
         for key, value in source._storage.get_study_system_attrs(source._study_id).items():
             if old.get(key) != value:
@@ -321,14 +321,14 @@ class Trials:
         costs: Sequence[float] = (),
         excess: Mapping[str, float] | None = None,
     ) -> None:
-        """Say how a trial ended.
+        """Tell Optuna the result of a trial.
 
         Args:
             number: of the trial.
-            value: its validation metric, None for a failure.
+            value: its validation metric; None for a failure.
             pruned: whether it was ended early.
-            costs: those of `tune.objectives`, in that order.
-            excess: by constraint, how far it is above its limit; 0 or less keeps it.
+            costs: the values of `tune.objectives`, in that order.
+            excess: by constraint, the excess over its limit; 0 or less satisfies it.
         """
         values = None if value is None else [value, *costs]
         if values is not None and not all(map(math.isfinite, values)):
@@ -343,16 +343,16 @@ class Trials:
         self._tried = self._best_first = None
 
     def report(self, number: int, step: int, value: float) -> None:
-        """Note a score on the way; what is known of that step stays."""
+        """Report an intermediate score; one that was reported for the same step before is kept."""
         if step not in (known := self.all()[number].intermediate_values):
-            if known:  # for what a pruner notes at each step; its answer is none yet, for others may have to report
+            if known:  # pruners store state at each step; the decision is ignored, as other trials may report first
                 self.should_prune(number)
             self._handle(number).report(value, step)
             stored = self._stored.get_trials(deepcopy=False)[number]
             self._stored._storage.set_trial_intermediate_value(stored._trial_id, step, value)
 
     def should_prune(self, number: int) -> bool:
-        """Whether a trial should be ended, by what was reported; what a pruner notes of it, such as its rung, stays."""
+        """Return whether a trial should be ended. What the pruner stores of it, such as its rung, is written, too."""
         should_prune = bool(self._handle(number).should_prune())
         stored = self._stored.get_trials(deepcopy=False)[number]
         for key, value in self.all()[number].system_attrs.items():
@@ -366,11 +366,11 @@ class Trials:
         return self._handles[number]
 
     def told(self, number: int) -> bool:
-        """Whether the trial has ended."""
+        """Return whether the trial has ended."""
         return bool(self.trial(number).state.is_finished())
 
     def complete(self) -> list[FrozenTrial]:
-        """Trials with a value that keep every constraint, best first; among equals the earliest."""
+        """Return the complete trials that satisfy every constraint, best first; ties go to the earlier trial."""
         if self._best_first is not None:
             return self._best_first
         done = [
@@ -385,7 +385,7 @@ class Trials:
         return self._best_first
 
     def trial(self, number: int) -> FrozenTrial:
-        """A trial by its number."""
+        """Return a trial by its number."""
         return self.all()[number]
 
     @staticmethod
