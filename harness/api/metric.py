@@ -1,6 +1,6 @@
-"""One table of metrics: name, function, direction, format. Imports no torch.
+"""Metrics: name, function, direction and format of each. Imports no torch.
 
-A metric is a function of labels (n,) int and class probabilities (n, C); adding one is adding one entry to `METRICS`.
+A metric is a function of labels (n,) int and class probabilities (n, C). To add one, add an entry to `METRICS`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.floating[Any]]
-Values = dict[str, float | None]  # of one split, by metric, with its loss; None where one is undefined
+Values = dict[str, float | None]  # metrics of one split by name, loss included; None if undefined
 
 
 class Undefined(ValueError):
-    """A metric has no value for this data, such as AUROC with more than two classes: None in a record."""
+    """The metric has no value for this data, such as AUROC with more than two classes. Recorded as None."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: the key in records and in `task.metric`.
-        short: the name in the line that an epoch prints.
-        function: labels (n,), probabilities (n, C) -> a number; raises `Undefined` where there is none.
+        name: key in records and in `task.metric`.
+        short: name in the line that is printed after an epoch.
+        function: (labels (n,), probabilities (n, C)) -> value; raises `Undefined` if there is none.
         direction: maximize | minimize.
-        format: how a page writes the value; fractions become percentages.
-        classes: how many classes a split must hold rows of, for the metric to tell models apart on it.
+        format: format string of the value on a page; fractions are written as percentages.
+        classes: number of classes that must occur in a split for the metric to distinguish models on it.
     """
 
     name: str
@@ -44,24 +44,24 @@ class Metric:
     classes: int = 1
 
     def better(self, value: float, than: float) -> bool:
-        """Whether `value` is strictly better than another."""
+        """Return whether `value` is strictly better than `than`."""
         return value > than if self.direction == "maximize" else value < than
 
 
 def accuracy(labels: Labels, probabilities: Probabilities) -> float:
-    """Share of rows whose most probable class is the right one."""
+    """Fraction of rows whose most probable class is correct."""
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
 def macro_f1(labels: Labels, probabilities: Probabilities) -> float:
-    """F1 averaged over the classes that occur as label or prediction, each counting the same."""
+    """F1 averaged over the classes that occur as label or prediction, with equal weights."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, probabilities.argmax(axis=1), average="macro", zero_division=0))
 
 
 def weighted_f1(labels: Labels, probabilities: Probabilities) -> float:
-    """F1 averaged over classes, each counting by its number of rows."""
+    """F1 averaged over classes, weighted by their number of rows."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, probabilities.argmax(axis=1), average="weighted", zero_division=0))
@@ -78,7 +78,7 @@ def mcc(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def auroc(labels: Labels, probabilities: Probabilities) -> float:
-    """Area under the ROC curve of a binary task; the positive class is the last one."""
+    """Area under the ROC curve of a binary task; the last class is the positive one."""
     from sklearn.metrics import roc_auc_score
 
     if probabilities.shape[1] != 2:
@@ -89,7 +89,7 @@ def auroc(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def loss(labels: Labels, probabilities: Probabilities) -> float:
-    """Mean cross entropy in nats; a probability of 0 counts as the smallest positive float32."""
+    """Mean cross-entropy in nats; a probability of 0 counts as the smallest positive float32."""
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))
 
@@ -98,7 +98,7 @@ def ece(labels: Labels, probabilities: Probabilities, bins: int = 15) -> float:
     """Expected calibration error over equal-width bins of the largest probability (Guo et al. 2017, eq. 3)."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    # Bins are open on the left: a confidence that equals an edge belongs to the bin below it.
+    # Bins include their right edge: a confidence equal to an edge belongs to the bin below it.
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(labels))
@@ -119,14 +119,14 @@ METRICS: dict[str, Metric] = {
 
 
 def evaluate(labels: Labels, probabilities: Probabilities) -> Values:
-    """All metrics of predictions.
+    """Compute all metrics of predictions.
 
     Args:
-        labels: (n,) class indices, n above 0.
+        labels: (n,) class indices, n > 0.
         probabilities: (n, C); rows sum to 1.
 
     Returns:
-        A value a metric; None where it is not defined, and everywhere when a probability is not finite.
+        One value per metric; None if it is undefined, and for every metric if a probability is not finite.
     """
     values: dict[str, float | None] = dict.fromkeys(METRICS)
     if not np.isfinite(probabilities).all():
@@ -138,7 +138,7 @@ def evaluate(labels: Labels, probabilities: Probabilities) -> Values:
 
 
 def better(metric: Metric, values: Values, than: Values) -> bool:
-    """Whether an epoch is better than another: by the metric, of equals by the lower loss. No value is worst."""
+    """Return whether an epoch is better: by the metric, ties by the lower loss; a missing value is worst."""
     new, old = values[metric.name], than[metric.name]
     if new != old:
         return old is None or (new is not None and metric.better(new, old))
@@ -147,6 +147,6 @@ def better(metric: Metric, values: Values, than: Values) -> bool:
 
 
 def score(metric: Metric, values: Values, split: str) -> str:
-    """`dev acc: 0.871`."""
+    """Format the metric of a split: `dev acc: 0.871`."""
     value = values[metric.name]
     return f"{split} {metric.short}: {'undefined' if value is None else f'{value:.3f}'}"

@@ -1,1 +1,1 @@
-"""What is computed once and kept: on disk, in shared memory, in the process."""
+"""Caches: on disk, in shared memory, and in a process."""

@@ -1,6 +1,6 @@
-"""The cache of a machine: what runs have computed and share; above a cap what was not used for longest goes.
+"""The disk cache of a machine: results that runs share; above a size limit the least recently used are dropped.
 
-Whatever lies in it can be made anew, and nothing that a run computes depends on whether it was there.
+Every entry can be computed again, and no result of a run depends on whether an entry exists.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = ("tokens", "features", "states")  # what the cap is about; digests, plans and written copies are small
+FOLDERS = ("tokens", "features", "states")  # the size limit counts these; digests, plans and written copies are small
 GIGABYTE = 10**9
-ABANDONED = 24 * 3600.0  # seconds after which a file that somebody began to write counts as left behind
+ABANDONED = 24 * 3600.0  # age in seconds at which an unfinished file counts as abandoned
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Where it lies, and how large it may grow.
+    """Directory and size limit of the cache.
 
     Attributes:
-        directory: entries lie in folders in it.
-        gigabytes: the cap on tokens, features and states together; 0 keeps none.
+        directory: parent directory of the folders with the entries.
+        gigabytes: limit on tokens, features and states together; 0 disables the cache.
     """
 
     directory: Path
     gigabytes: float
 
     def folder(self, name: str) -> Path:
-        """One of `FOLDERS`."""
+        """Return the path of one of `FOLDERS`."""
         return self.directory.expanduser() / name
 
     def make_room(self, size: int) -> bool:
-        """Drop entries until another one fits below the cap; False, and nothing is dropped, if it never will.
+        """Drop entries until a new one fits below the limit; return False, and drop nothing, if it can never fit.
 
-        A process that reads an entry goes on reading it: the file is mapped, and gone only when nobody has it open.
+        Processes that read a dropped entry can go on: its file is mapped, and disappears only when nobody has it open.
 
         Args:
             size: bytes of the new entry.
@@ -51,7 +51,7 @@ class Cache:
         root = self.directory.expanduser()
         root.mkdir(parents=True, exist_ok=True)
         with (root / "cap.lock").open("a") as lock:
-            with suppress(OSError):  # a file system without locks: two may drop the same entry, which harms neither
+            with suppress(OSError):  # a file system without locks: two may drop the same entry, which is harmless
                 fcntl.flock(lock, fcntl.LOCK_EX)
             found = sorted(self._entries(), key=lambda entry: entry.used)
             total = sum(entry.size for entry in found) + size
@@ -75,8 +75,8 @@ class Cache:
 
 
 def use(note: Path) -> None:
-    """Mark an entry, by the file that describes it, as used now."""
-    with suppress(OSError):  # a cache that others own is read all the same
+    """Mark an entry, given by its description file, as just used."""
+    with suppress(OSError):  # a cache owned by another user is still read
         os.utime(note)
 
 
@@ -89,7 +89,7 @@ class _Entry:
 
     @classmethod
     def of(cls, paths: list[Path]) -> _Entry | None:
-        """The entry that some files make; None if they are gone by now."""
+        """Return the entry that consists of these files; None if they are gone."""
         found = []
         for path in paths:
             with suppress(OSError):
@@ -101,7 +101,7 @@ class _Entry:
         return cls(paths, sum(stat.st_size for stat in found), used, growing)
 
     def drop(self) -> None:
-        # What describes the entry goes first: without it the rest counts as damaged.
+        # Delete the description first: without it the other files count as damaged.
         for path in sorted(self.paths, key=lambda path: path.suffix != ".json"):
             path.unlink(missing_ok=True)
         if (folder := self.paths[0].parent).name not in FOLDERS:

@@ -1,7 +1,7 @@
-"""What a frozen backbone makes of every row, computed once on a machine and shared by all runs.
+"""Cached outputs of a frozen backbone, computed once per machine and shared by all runs.
 
-Features are the pooled, normalised vectors of rows; states are what the first trained block of a partly frozen backbone
-reads, a vector for every token.
+Features are the pooled, normalized vectors of the examples. Hidden states are the inputs of the first trained block of
+a partly frozen backbone, one vector per token.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from harness.cache.shared_array import ArrayJob, SharedArray, in_memory, on_disk
 from harness.errors import HarnessError
 from harness.records.signature import digest
 
-FORMAT = 2  # raised when the cached values or files change
+FORMAT = 2  # increased when the cached values or files change
 
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """What frozen features depend on; so draws and shots of one data set share those of its test rows.
+    """Cache key of frozen features. Draws and shots of one data set share the test features, whose key is the same.
 
     Attributes:
-        tokens: digest of the rows' tokens.
+        tokens: digest of the tokenized examples.
         model: digest of the pretrained files.
-        pooling: how token vectors become one.
+        pooling: how token vectors are pooled into one.
         precision: fp32 | bf16.
     """
 
@@ -34,18 +34,18 @@ class FeatureKey:
     precision: str
 
     def path(self, cache: Cache) -> Path:
-        """Where the features lie."""
+        """Return the path of the features."""
         parts = [FORMAT, self.tokens, self.model, self.pooling, self.precision]
         return cache.folder("features") / f"{digest(parts)[:32]}.npy"
 
 
 @dataclass(frozen=True)
 class StatesKey:
-    """What states depend on.
+    """Cache key of hidden states.
 
     Attributes:
         tokens, model, precision: see `FeatureKey`.
-        frozen: how many blocks lie below.
+        frozen: number of frozen blocks below them.
     """
 
     tokens: str
@@ -54,37 +54,37 @@ class StatesKey:
     frozen: int
 
     def path(self, cache: Cache) -> Path:
-        """Where the states lie."""
+        """Return the path of the hidden states."""
         parts = [FORMAT, "states", self.tokens, self.model, self.precision, self.frozen]
         return cache.folder("states") / f"{digest(parts)[:32]}.npy"
 
 
 def cached_states(key: StatesKey, cache: Cache, work: ArrayJob) -> SharedArray | None:
-    """Map states from the cache, or compute and cache them; None where the cap leaves no room.
+    """Map hidden states from the cache, or compute and cache them; None if they exceed the size limit.
 
     Args:
-        key: what they depend on.
-        cache: where they are kept.
-        work: gives (tokens, d).
+        key: cache key.
+        cache: the disk cache.
+        work: computes an array of shape (tokens, d).
 
     Raises:
-        HarnessError: a state is not finite, or the cache cannot be written.
+        HarnessError: a value is not finite, or the cache cannot be written.
     """
     return _cached("States", key.path(cache), cache, work)
 
 
 def cached_features(key: FeatureKey, cache: Cache, work: ArrayJob) -> SharedArray:
-    """Map the features from the cache, or compute and cache them; where it has no room for them, in memory.
+    """Map features from the cache, or compute and cache them; in memory if they exceed the size limit.
 
-    An entry that is damaged is made anew; processes that need the same entry at once share the work.
+    A damaged entry is computed again; processes that need the same entry at the same time share the work.
 
     Args:
-        key: what they depend on.
-        cache: where they are kept.
-        work: gives (n, d), L2-normalised.
+        key: cache key.
+        cache: the disk cache.
+        work: computes an array of shape (n, d), L2-normalized.
 
     Raises:
-        HarnessError: a feature is not finite, or the cache cannot be written.
+        HarnessError: a value is not finite, or the cache cannot be written.
     """
     return _cached("Features", key.path(cache), cache, work) or in_memory(work)
 

@@ -1,4 +1,4 @@
-"""A cache in the memory of a process."""
+"""In-memory LRU cache of a process."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class ProcessCache:
-    """The last few values by key, least recently used first out."""
+    """The most recently used values by key; the least recently used is evicted first."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.values: OrderedDict[Hashable, Any] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Give the value of a key; make it if there is none."""
+        """Return the value of a key; compute it with `make` if it is missing."""
         if key not in self.values:
             value = make()  # a failure stores nothing
             self.values[key] = value

@@ -1,7 +1,7 @@
-"""Arrays with a block of numbers a row, on disk: computed once, by all processes together that need them at once.
+"""Arrays on disk with a variable-length block per row, computed once, jointly by all processes that need them.
 
-The file is an ordinary .npy with a note beside it. While it is made, processes share the work part by part: locks of
-the operating system say who computes what, so a process that dies leaves its part to the others.
+An array is an ordinary .npy file with a JSON description beside it. While it is computed, processes divide its parts
+by operating-system locks, so the parts of a process that dies are computed by the others.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from harness.records.files import atomic, write_json
 
 Rows = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float32]
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system that has none
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # the file system has no locks
 SECONDS = struct.Struct("d")
 
 
 @dataclass(frozen=True)
 class ArrayJob:
-    """What is to be computed, in parts.
+    """Specification of an array to be computed in parts.
 
     Attributes:
         offsets: (n + 1,) int64; row i is the block `[offsets[i], offsets[i + 1])` of the array.
-        width: numbers in a line of a block.
-        parts: row indices, which together hold each row once.
-        compute: gives a part's blocks one after another: (lines, width).
+        width: number of values in a line of a block.
+        parts: row indices of each part; together they contain each row once.
+        compute: returns the blocks of a part, concatenated: (lines, width).
     """
 
     offsets: Rows
@@ -51,16 +51,16 @@ class ArrayJob:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the array."""
+        """Shape of the array."""
         return int(self.offsets[-1]), self.width
 
     @property
     def bytes(self) -> int:
-        """Of the array."""
+        """Size of the array in bytes."""
         return 4 * self.shape[0] * self.shape[1]
 
     def blocks(self, rows: Rows) -> list[tuple[int, Values]]:
-        """Compute a part: where each of its blocks begins, and the block."""
+        """Compute a part; return the first line of each block in the array, and the block."""
         values = np.ascontiguousarray(self.compute(rows), dtype=np.float32)
         if not np.isfinite(values).all():
             raise HarnessError("The frozen backbone gives numbers that are not finite: try train.precision=fp32.")
@@ -74,11 +74,11 @@ class ArrayJob:
 
 @dataclass(frozen=True)
 class SharedArray:
-    """The array.
+    """A computed array.
 
     Attributes:
-        values: as `ArrayJob.shape` says, float32.
-        seconds: what computing it took, whoever did.
+        values: float32, of shape `ArrayJob.shape`.
+        seconds: computation time, summed over all processes that took part.
     """
 
     values: Values
@@ -86,7 +86,7 @@ class SharedArray:
 
 
 def in_memory(work: ArrayJob) -> SharedArray:
-    """Compute it here, for this process alone."""
+    """Compute the array in memory, for this process only."""
     start = time.perf_counter()
     values = np.empty(work.shape, dtype=np.float32)
     for rows in work.parts:
@@ -96,15 +96,15 @@ def in_memory(work: ArrayJob) -> SharedArray:
 
 
 def on_disk(path: Path, work: ArrayJob) -> SharedArray:
-    """Map the array, computing it first if it is not there or damaged.
+    """Map the array; compute it first if it is missing or damaged.
 
     Args:
-        path: of the .npy file; the same path always stands for the same work.
-        work: what to compute.
+        path: path of the .npy file, which must be unique to the work.
+        work: specification of the array.
 
     Raises:
-        OSError: it cannot be written.
-        HarnessError: a number is not finite.
+        OSError: the file cannot be written.
+        HarnessError: a value is not finite.
     """
     while (found := read(path, work.shape)) is None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def on_disk(path: Path, work: ArrayJob) -> SharedArray:
 
 
 def read(path: Path, shape: tuple[int, int]) -> SharedArray | None:
-    """Map a whole array; None if there is none."""
+    """Map a complete array; None if it is missing or damaged."""
     note = path.with_suffix(".json")
     try:
         entry: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
@@ -136,20 +136,21 @@ def read(path: Path, shape: tuple[int, int]) -> SharedArray | None:
 
 
 def _note(path: Path, values: Values, seconds: float) -> None:
-    # Last, so that an array with this file is whole.
+    # Written last, so that an array with a description is complete.
     write_json(path.with_suffix(".json"), {"seconds": seconds, "crc32": zlib.crc32(values.data)})
 
 
 class _ArrayBuilder:
-    """A file that is being made.
+    """Computes an array file jointly with other processes.
 
-    Beside it lies one with the seconds that each part took, 0 while it is not done. Of that file byte 0 is locked by
-    everybody who works here, byte 1 + i by who computes part i, and the one after all parts by who finishes.
+    A progress file beside it holds the seconds that each part took, 0 while it is not done. Locks on bytes of the
+    progress file coordinate the processes: byte 0 is locked by every participant (shared), byte 1 + i by the process
+    that computes part i, and the byte after all parts by the process that finishes the file.
     """
 
     def __init__(self, path: Path, work: ArrayJob) -> None:
         self.path, self.work = path, work
-        # Parts are cut by the size of a batch, which is the user's to choose.
+        # The batch size, which the user sets, determines the parts, so it is part of the file name.
         stem = path.with_suffix(f".building{len(work.parts[0])}")
         self.progress, self.array = stem, stem.with_name(f"{stem.name}.npy")
         header = io.BytesIO()
@@ -158,10 +159,10 @@ class _ArrayBuilder:
         self.header = header.getvalue()
 
     def build(self) -> None:
-        """Take part until the file is there; return at once where another process has just finished it."""
+        """Participate until the file is finished; return at once if another process has just finished it."""
         self.file = os.open(self.progress, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            # Whoever is alone here begins anew: what was left behind may have been lost half-way to the disk.
+            # The only participant starts from scratch: files that others left may not have reached the disk completely.
             alone = self._lock(0, fcntl.LOCK_EX, wait=False)
             if not alone:
                 self._lock(0, fcntl.LOCK_SH)
@@ -170,17 +171,17 @@ class _ArrayBuilder:
             if alone:
                 self._lay_out()
                 self._lock(0, fcntl.LOCK_SH)
-            elif not self._laid_out():  # whoever was alone has died at it
+            elif not self._laid_out():  # the participant that laid out the file has died
                 return
             with suppress(FileNotFoundError):  # another process has finished it meanwhile
                 self._compute(wait=False)
                 self._compute(wait=True)
             self._lock(1 + len(self.work.parts), fcntl.LOCK_EX)
-            # Without its array it was left behind by one that died as it finished, and one alone must begin anew.
+            # If the array is gone, a process died while it finished; then a single participant must start from scratch.
             if self._stands() and self.array.exists():
                 self._finish()
         finally:
-            os.close(self.file)  # and every lock is free
+            os.close(self.file)  # releases all locks
 
     def _lock(self, byte: int, kind: int, wait: bool = True) -> bool:
         try:
@@ -190,7 +191,7 @@ class _ArrayBuilder:
         return True
 
     def _stands(self) -> bool:
-        """Whether the file that is locked is still the one that others find."""
+        """Return whether the locked file is still the one at its path."""
         try:
             return os.path.samestat(self.progress.stat(), os.fstat(self.file))
         except FileNotFoundError:
@@ -201,7 +202,7 @@ class _ArrayBuilder:
         with self.array.open("wb") as file:
             file.write(self.header)
             file.truncate(len(self.header) + self.work.bytes)
-        # Last, so that with this length the array is laid out.
+        # Last, so that a progress file of this length implies that the array is laid out.
         os.ftruncate(self.file, SECONDS.size * len(self.work.parts))
 
     def _laid_out(self) -> bool:
@@ -212,7 +213,7 @@ class _ArrayBuilder:
         return seconds
 
     def _compute(self, wait: bool) -> None:
-        """Compute the parts that nobody has; with `wait`, those whose process died, too."""
+        """Compute the parts that no process works on; with `wait`, also those whose process died."""
         with self.array.open("r+b") as array:
             for part, rows in enumerate(self.work.parts):
                 if self._seconds(part) or not self._lock(1 + part, fcntl.LOCK_EX, wait):

@@ -1,1 +1,1 @@
-"""The command line: one file a subcommand."""
+"""The command line: its arguments and its entry point."""

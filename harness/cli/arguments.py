@@ -1,4 +1,4 @@
-"""The command line before Hydra reads it: flags in front, every override in a form that Hydra reads as it was meant."""
+"""Parsing of the command line before Hydra: flags first, and overrides normalized so that Hydra reads them as meant."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _WITH_VALUE = (
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line that was read.
+    """A parsed command line.
 
     Attributes:
-        typed: the arguments as they were typed.
+        typed: the original arguments.
         flags: Hydra's options, with their values.
-        overrides: as Hydra reads them.
-        of_cells: of a study, those whose keys some cells may have and others not: they meet each cell's configuration,
-            never the one that all cells have in common.
+        overrides: overrides, normalized for Hydra.
+        of_cells: for a study, overrides of keys that only some cells may have. They are applied to each cell's
+            configuration, never to the common one.
     """
 
     typed: tuple[str, ...]
@@ -46,16 +46,16 @@ class CommandLine:
         return _value(self.flags, "--config-dir", "-cd")
 
     def hand_over(self) -> None:
-        """Let Hydra find in `sys.argv` what it composes the common configuration from."""
+        """Set `sys.argv` to the arguments from which Hydra composes the common configuration."""
         _handed.append(self)
         sys.argv[1:] = [*self.flags, *self.overrides]
 
 
-_handed: list[CommandLine] = []  # the one that Hydra is composing from, if any
+_handed: list[CommandLine] = []  # the command line that Hydra is composing, if any
 
 
 def take_back(arguments: Sequence[str]) -> list[str]:
-    """All overrides of a study, given those that Hydra knows; `sys.argv` is again what was typed."""
+    """Return all overrides of a study, given those that Hydra knows; restore the original `sys.argv`."""
     if not _handed:
         return list(arguments)
     given = _handed.pop()
@@ -65,14 +65,14 @@ def take_back(arguments: Sequence[str]) -> list[str]:
 
 
 def read(arguments: Sequence[str], root: Path) -> CommandLine:
-    """Read a command line.
+    """Parse a command line.
 
     Args:
         arguments: without the program's name.
-        root: the directory that holds conf/, sweeps/ and slurm/.
+        root: the directory that contains conf/, sweeps/ and slurm/.
 
     Raises:
-        HarnessError: everything that is no flag and no override, and every override that nobody would read.
+        HarnessError: lists every argument that is neither flag nor override, and every override that has no effect.
     """
     problems = Problems()
     flags, lines = _split(arguments, problems)
@@ -97,7 +97,7 @@ def read(arguments: Sequence[str], root: Path) -> CommandLine:
 
 
 def _split(arguments: Sequence[str], problems: Problems) -> tuple[list[str], list[str]]:
-    """Flags with their values, and overrides: Hydra wants them one behind the other, people put them anywhere."""
+    """Split the arguments into flags with their values, and overrides; users may mix them, Hydra does not allow it."""
     flags: list[str] = []
     lines: list[str] = []
     rest = list(arguments)
@@ -124,7 +124,7 @@ def _split(arguments: Sequence[str], problems: Problems) -> tuple[list[str], lis
 
 
 def _no_flag(word: str, key: str, value: str) -> str:
-    """What is meant by `--train.lr=1e-3` or `--method lora`."""
+    """Return a hint for `--train.lr=1e-3` or `--method lora`."""
     known = key_kind(key) != "unknown"
     if known:
         return f"{word}: an override is written without dashes: {typed(key, value) if value else f'{key}=<value>'}"

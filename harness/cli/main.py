@@ -1,4 +1,4 @@
-"""The command line: Hydra's entry, one run, and errors in plain words."""
+"""Entry point of the command line: Hydra's main, single runs, and readable errors."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from harness.errors import HarnessError, is_disk_full, quoted
 
 
 def config_root() -> Path:
-    """The directory that holds conf/, sweeps/ and slurm/: the package in an installed wheel, else the repository."""
+    """Return the directory that contains conf/, sweeps/ and slurm/: the package of a wheel, else the repository."""
     package = Path(__file__).resolve().parents[1]
     return package if (package / "conf").is_dir() else package.parent
 
 
 def main() -> None:
-    """Run the command line; leave with 2 and a plain message for a user's mistake."""
+    """Run the command line; on a user's mistake, print a readable message and exit with code 2."""
     with quiet_when_closed():
         _main()
 
@@ -41,7 +41,7 @@ def _main() -> None:
 
         print(f"harness {__version__}")  # noqa: T201 - the answer to --version
         return
-    # Hydra prints its errors itself unless this is set; then they reach us and are put in the configuration's words.
+    # Without this Hydra prints its errors itself; with it they are raised, and explained in terms of the configuration.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     given = None
     try:
@@ -82,7 +82,7 @@ def _names(group: str) -> list[str]:
 
 
 def _without_choice(arguments: list[str]) -> tuple[str, ...]:
-    """What to write instead of <group>=null; where no argument is that, it was written in sweeps/*.yaml."""
+    """Return what to write instead of <group>=null; if no argument is that, it is in sweeps/*.yaml."""
     groups = [match[1] for each in arguments if (match := re.fullmatch(r"\+*([\w/]+)=null", each, re.IGNORECASE))]
     return tuple(
         f"{group}=null: this key takes a name: {', '.join(_names(group)) or 'that of a file in its directory'}. "
@@ -92,20 +92,20 @@ def _without_choice(arguments: list[str]) -> tuple[str, ...]:
 
 
 def _single(config: DictConfig) -> None:
-    """One run, in this process."""
+    """Execute a single run in this process."""
     take_back([])
     from harness.study.run_single import run_single
 
     try:
         code = run_single(config)
     except HarnessError as error:
-        _fail(error.problems)  # here, since Hydra prints a line of its own about an exception that leaves a job
+        _fail(error.problems)  # handled here, because Hydra adds a line of its own to an exception that leaves a job
     if code:
         sys.exit(code)
 
 
 def _every_problem(error: Exception, given: CommandLine | None) -> list[str]:
-    """Everything that keeps a configuration from being composed: what was told is left out, and it is tried again."""
+    """Return all problems that prevent composing a configuration, by repeatedly composing without the ones found."""
     from harness.config.error_messages import culprit, explain
 
     errors, config = [error], None
@@ -132,4 +132,4 @@ def _fail(problems: tuple[str, ...]) -> NoReturn:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201 - the command line's own words
+    print(line, file=sys.stderr)  # noqa: T201 - output of the command line

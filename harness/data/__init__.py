@@ -1,4 +1,4 @@
-"""Labelled data with its splits: what a run trains on, is chosen by, and is judged by."""
+"""Labeled data sets with their training, validation and test splits."""
 
 from harness.data.dataset import Split, TextData
 

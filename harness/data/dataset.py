@@ -1,4 +1,4 @@
-"""What every task hands to training: splits of examples, their labels, and facts counted about them."""
+"""The output of tasks and input of training: splits of examples with labels, and facts about them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Split:
-    """Examples of one part of a data set.
+    """The examples of one split of a data set.
 
     Attributes:
         name: `train`, `validation` or `test` (folds: `train0`, `validation0`, ...).
         texts: n texts.
-        pairs: n second texts, or None for a task over single texts.
+        pairs: n second texts, or None for a task on single texts.
         labels: (n,) int64 class indices.
         ids: (n,) int64 row numbers in the source, counted from 0; unique within a data set's source file.
-        augmentation: digest of copies that lie behind the rows, each with its row's id; "" without any.
+        augmentation: digest of the augmented copies, which follow the rows and share their ids; "" without copies.
     """
 
     name: str
@@ -38,16 +38,16 @@ class TextData:
     """A loaded, checked and split text classification data set.
 
     Attributes:
-        labels: the C class names, in the order of the class indices. For a binary task the last one is the
-            positive class.
-        descriptions: a plain-language description a class (zero_shot compares texts with these).
-        train: the rows that a run trains on.
-        validation: the rows that choose; None with `kfold`, where `folds` choose.
-        test: the rows that only a confirmation or a single run meets.
+        labels: the C class names, in the order of the class indices. In a binary task the last one is the positive
+            class.
+        descriptions: one plain-language description per class, with which zero_shot compares texts.
+        train: the training split.
+        validation: the split for model selection; None with `kfold`, which uses `folds`.
+        test: the test split, used only by confirmation and single runs.
         folds: (train, validation) pairs within the shots; empty unless `task.validation=kfold`.
-        fingerprint: hex digest of everything above: rows, order, split membership, labels, descriptions.
-        facts: counted and shown, JSON-able; recorded under `data` in every record.
-        warnings: sentences for the user; also recorded.
+        fingerprint: hex digest of all of the above: rows, order, split membership, labels, descriptions.
+        facts: counts and other statistics, JSON-able; stored under `data` in every record.
+        warnings: sentences for the user; also stored.
     """
 
     labels: tuple[str, ...]

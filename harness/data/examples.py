@@ -1,4 +1,4 @@
-"""Tokenized rows, and batches of them."""
+"""Tokenized examples, and batches of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from harness.data.tokenization import Tokens
 
-Batch = dict[str, Tensor]  # input_ids, attention_mask, maybe token_type_ids: each (n, length) int64; maybe STATES
+Batch = dict[str, Tensor]  # input_ids, attention_mask, optional token_type_ids: each (n, length) int64; optional STATES
 
 
-BUCKET = 16  # batches whose rows are sorted by length together: less padding, and still a shuffled order
+BUCKET = 16  # number of batches whose rows are sorted by length together: less padding, but still shuffled
 
 
 Rows = npt.NDArray[np.int64]
@@ -23,13 +23,14 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Examples:
-    """Tokenised rows with their labels.
+    """Tokenized rows with their labels.
 
     Attributes:
         tokens: n rows.
         labels: (n,) class indices.
-        padding: token id that fills short rows.
-        states: (total, d), for each token what the first trained block reads; None: passes begin with the tokens.
+        padding: padding token id.
+        states: (total, d) hidden states, the inputs of the first trained block for each token; None: forward passes
+            start from the tokens.
     """
 
     tokens: Tokens
@@ -41,7 +42,7 @@ class Examples:
         return len(self.labels)
 
     def digest(self) -> str:
-        """SHA-256 of the tokens: hex."""
+        """Return the SHA-256 of the tokens as hex digits."""
         content = hashlib.sha256(self.tokens.offsets.tobytes())
         content.update(self.tokens.ids.tobytes())
         if self.tokens.types is not None:
@@ -49,7 +50,7 @@ class Examples:
         return content.hexdigest()
 
     def batch(self, rows: Rows, device: torch.device) -> Batch:
-        """Pad some rows, on the right, to the longest among them."""
+        """Return the given rows as a batch, padded on the right to the longest of them."""
         lengths = self.tokens.lengths[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]
         taken = np.concatenate([np.arange(self.tokens.offsets[row], self.tokens.offsets[row + 1]) for row in rows])
@@ -68,9 +69,9 @@ class Examples:
 
 
 def by_length(lengths: npt.NDArray[np.int64], batch_size: int) -> list[Rows]:
-    """Cut rows into batches of similar length, the longest first: memory runs out at once or never."""
+    """Split rows into batches of similar length, longest first, so that a lack of memory shows at once."""
     order = np.argsort(-lengths, kind="stable")
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-STATES = "states"  # of a batch: (n, length, d), what the first trained block reads
+STATES = "states"  # key of a batch: (n, length, d) hidden states, the inputs of the first trained block

@@ -1,4 +1,4 @@
-"""Class names: one spelling for one class over all splits, and what each means in plain language."""
+"""Class names: a consistent spelling over all splits, and plain-language descriptions."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from harness.data.text_values import WORDS, as_number, match
 from harness.errors import HarnessError
 from harness.formatting.examples import MOST, alternatives, examples, short
 
-FEW_ROWS = 5  # a class, on average, under which numbers are values that were measured rather than classes
-MANY_VALUES = 20  # different numbers that are more than a scale has
+FEW_ROWS = 5  # mean rows per class below which numeric labels are considered measured values, not classes
+MANY_VALUES = 20  # more distinct numbers than this are not a rating scale
 
 
 def one_spelling(frames: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Give labels that files of different types spell differently the spelling of the training rows.
+    """Convert labels that files of different types spell differently to the spelling of the training rows.
 
-    A column of numbers becomes `1.0` where a value is missing in it, and truth values are `True` in a CSV file and
-    `true` in others. Only the same number and the same truth value count as the same label.
+    A column of numbers becomes `1.0` if one of its values is missing, and booleans are `True` in CSV files and `true`
+    in others. Only equal numbers and equal booleans count as the same label.
 
     Args:
         frames: rows (see `harness.data.readers.rows.to_rows`) by split.
 
     Returns:
-        The rows, and a sentence for each split whose labels were read so.
+        The rows, and one sentence for each split whose labels were converted.
     """
     done, told = dict(frames), []
     for split in ("train", *(name for name in frames if name != "train")):
@@ -48,7 +48,7 @@ def one_spelling(frames: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataF
 
 
 def _without_fractions(labels: set[str]) -> set[str]:
-    """Of labels that are all numbers, those that are not another one with `.0` behind it."""
+    """If all labels are numbers, return those that are not another label followed by `.0`; else all labels."""
     if not all(isinstance(as_number(label), float) for label in labels):
         return labels
     return {
@@ -68,17 +68,17 @@ def _same(label: str, known: set[str]) -> str | None:
 
 
 def check_classes(labels: pd.Series[str], task: str) -> list[str]:
-    """Tell labels that are measured values from classes.
+    """Check whether labels are classes rather than measured values.
 
     Args:
-        labels: of the training rows.
-        task: its name.
+        labels: labels of the training rows.
+        task: name of the task.
 
     Returns:
-        Sentences for the user about labels that may be none.
+        Sentences for the user about labels that may not be classes.
 
     Raises:
-        HarnessError: they are plainly none.
+        HarnessError: the labels are clearly not classes.
     """
     different = sorted(set(labels))
     numbers = [as_number(label) for label in different]
@@ -100,7 +100,7 @@ def check_classes(labels: pd.Series[str], task: str) -> list[str]:
 
 
 def describe(label: str) -> str:
-    """Turn a class name into plain language.
+    """Convert a class name to plain language.
 
     `Refund_not_showing_up?` becomes `refund not showing up`, `AddToPlaylist` becomes `add to playlist`, `HTTPError404`
     becomes `http error 404`; `iPhone`, `PDFs`, `mp3` and `2nd` stay one word.
@@ -110,7 +110,7 @@ def describe(label: str) -> str:
 
 
 def _words(token: str) -> str:
-    """Put spaces where the case of letters, or a number, begins another word."""
+    """Insert spaces where a change of case or a number starts a new word."""
     starts = [place for place in range(1, len(token)) if _begins(token, place)]
     return " ".join(token[start:end] for start, end in zip([0, *starts], [*starts, len(token)], strict=True))
 
@@ -128,14 +128,14 @@ def _begins(token: str, place: int) -> bool:
 
 
 def described(labels: Sequence[str], given: Mapping[Any, Any] | None) -> tuple[dict[str, str], list[Any]]:
-    """Bring given descriptions to labels.
+    """Match given descriptions to labels.
 
     Args:
         labels: the class names.
-        given: {label as configured: description}; None as a description leaves the default.
+        given: {label as configured: description}; a description of None keeps the default.
 
     Returns:
-        Descriptions by class name, and keys that are no class.
+        Descriptions by class name, and keys that are not classes.
     """
     found: dict[str, str] = {}
     unknown = []
@@ -149,7 +149,7 @@ def described(labels: Sequence[str], given: Mapping[Any, Any] | None) -> tuple[d
 
 
 def unseen(split: str, frame: pd.DataFrame, labels: Sequence[str]) -> list[str]:
-    """Sentences about labels of a split that training lacks."""
+    """Return sentences about labels of a split that do not occur in training."""
     found = sorted(set(frame["label"]) - set(labels))
     counts = frame["label"].value_counts()
     told = [

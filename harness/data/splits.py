@@ -1,8 +1,7 @@
-"""Deduplicate, draw shots, hold out validation and test rows: all by row frames, all fixed by their own seeds.
+"""Deduplication, few-shot sampling, and splits of data frames; all with seeds of their own.
 
-A frame has the columns of `harness.data.readers.rows.to_rows`. Every function keeps the order of the source unless it
-says
-otherwise, and none depends on a run's seed.
+Frames have the columns of `harness.data.readers.rows.to_rows`. All functions keep the order of the source unless they
+say otherwise, and none depends on a run's seed.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from harness.formatting.examples import LONGEST, MOST, short
 
 
 def normal_form(frame: pd.DataFrame) -> pd.Series[str]:
-    """Return the form in which two texts count as the same: lower case, spaces folded; both texts of a pair."""
+    """Return the form by which texts are compared: lower case, single spaces; both texts of a pair."""
     columns = [name for name in ("text", "pair") if name in frame]
     folded = [[" ".join(text.lower().split()) for text in frame[name]] for name in columns]
     return pd.Series([" \t ".join(row) for row in zip(*folded, strict=True)], index=frame.index, dtype=object)
@@ -26,7 +25,7 @@ def deduplicate(frame: pd.DataFrame) -> tuple[pd.DataFrame, int, int]:
     """Keep the first row of each normal form.
 
     Returns:
-        The kept rows, the number of dropped rows, and how many texts occurred with more than one label.
+        The kept rows, the number of dropped rows, and the number of texts with more than one label.
     """
     form = normal_form(frame)
     conflicts = int((frame["label"].groupby(form).nunique() > 1).sum())
@@ -40,10 +39,10 @@ def overlap(frame: pd.DataFrame, other: pd.DataFrame) -> int:
 
 
 def draw_shots(frame: pd.DataFrame, shots: int, draw: int) -> pd.DataFrame:
-    """Draw `shots` rows a class, ordered by class.
+    """Draw `shots` rows per class, ordered by class.
 
-    The draw of DNNC's published few-shot rows of BANKING77 is this one with shots 10 and draw 0 (Zhang et al. 2020,
-    arXiv:2010.13009), so its results can be compared.
+    DNNC's published few-shot rows of BANKING77 (Zhang et al. 2020, arXiv:2010.13009) equal this draw with shots 10 and
+    draw 0, so its results can be compared.
 
     Raises:
         HarnessError: a class has fewer rows than `shots`.
@@ -58,16 +57,16 @@ def draw_shots(frame: pd.DataFrame, shots: int, draw: int) -> pd.DataFrame:
 
 
 def hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split off a stratified share of the rows.
+    """Hold out a stratified fraction of the rows.
 
     Args:
         frame: the rows.
-        fraction: the share to hold out.
-        seed: of the split.
+        fraction: the fraction to hold out.
+        seed: seed of the split.
         purpose: `validation` or `test`, for messages.
 
     Returns:
-        The rest and the rows held out.
+        The remaining rows and the held-out rows.
 
     Raises:
         HarnessError: a class has a single row, or a part would have fewer rows than there are classes.
@@ -93,17 +92,17 @@ def hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> t
 
 
 def draw_pool(frame: pd.DataFrame, shots: pd.DataFrame, test: pd.DataFrame, per_class: int, draw: int) -> pd.DataFrame:
-    """Draw validation rows from the training file's rows beyond the shots.
+    """Draw validation rows from the rows of the training file that are not shots.
 
     Args:
         frame: all rows of the training file.
-        shots: the rows that train.
-        test: the test rows; texts that occur in them or in the shots are left out.
-        per_class: the most rows a class.
+        shots: the training rows.
+        test: the test rows; texts that occur in them or in the shots are excluded.
+        per_class: maximum number of rows per class.
         draw: the seed.
 
     Raises:
-        HarnessError: nothing is left beyond the shots.
+        HarnessError: no rows remain.
     """
     form = normal_form(frame)
     taken = {*normal_form(shots), *normal_form(test)}
@@ -117,7 +116,7 @@ def draw_pool(frame: pd.DataFrame, shots: pd.DataFrame, test: pd.DataFrame, per_
 
 
 def make_folds(frame: pd.DataFrame, folds: int, seed: int) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Make stratified (train, validation) pairs in which every row validates once.
+    """Make stratified (train, validation) pairs; each row is in exactly one validation part.
 
     Raises:
         HarnessError: a class has fewer rows than there are folds.

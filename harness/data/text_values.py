@@ -1,7 +1,7 @@
-"""Texts that Hydra and YAML read as something else: `1`, `true`, `no`, `null`, read as the text that was meant.
+"""Recovery of texts that Hydra and YAML parse as other types: `1`, `true`, `no`, `null`.
 
-A number is the text of its digits. A truth value has lost its spelling (YAML reads no, off and false alike): where it
-names something in the data, the spelling there decides; elsewhere it has to be quoted.
+A number is converted to the text of its digits. A boolean has lost its spelling (YAML parses no, off and false alike):
+if it names something in the data, the spelling there is used; otherwise it must be quoted.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import Any
 from harness.errors import Problems
 from harness.formatting.examples import short
 
-WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}  # what YAML 1.1 reads as truth values
+WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}  # booleans of YAML 1.1
 DIGITS = {True: "1", False: "0"}
 
 
 def as_text(value: Any) -> Any:
-    """The text of a number; everything else as it is, truth values included."""
+    """Return the text of a number; other values, booleans included, unchanged."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def plain(value: Any) -> Any:
-    """The text of a number or truth value; everything else as it is."""
+    """Return the text of a number or boolean; other values unchanged."""
     return str(value).lower() if isinstance(value, bool) else as_text(value)
 
 
 def match(value: Any, options: Collection[str]) -> str | None:
-    """Find the one of some texts that a configuration's value means.
+    """Find the option that a configuration value means.
 
     Args:
-        value: a text, or what became of one: `1` or `1.0` for "1", `true` for "Yes".
-        options: the texts at hand.
+        value: a text, or its parsed form: `1` or `1.0` for "1", `true` for "Yes".
+        options: the possible texts.
 
     Returns:
-        The text among `options`; None where none or several are meant.
+        The matching option; None if none or several match.
     """
     text = as_text(value)
     if isinstance(text, str):
@@ -51,31 +51,31 @@ def match(value: Any, options: Collection[str]) -> str | None:
 
 
 def as_number(text: str) -> float | str | None:
-    """The number that a text spells, "nan" for not a number (which equals itself here), None for other texts."""
+    """Return the number that a text spells; "nan" for not-a-number (so that it equals itself); None for other texts."""
     try:
         number = float(text)
     except ValueError:
         return None
-    return number if number == number else "nan"  # noqa: PLR0124 - NaN alone differs from itself
+    return number if number == number else "nan"  # noqa: PLR0124 - only NaN differs from itself
 
 
 def shown(value: Any) -> str:
-    """A configuration's value as it is typed."""
+    """Format a configuration value as a user would type it."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else short(value)
 
 
 def check_text(problems: Problems, key: str, value: Any, needed: str, optional: bool = False) -> bool:
-    """Note a value that is no text.
+    """Report a value that is not a text.
 
     Args:
-        problems: takes the sentence.
+        problems: collects the message.
         key: the override key.
         value: after `as_text` or `plain`.
-        needed: what the key takes, for the sentence: "the name of a column".
-        optional: whether null is a value.
+        needed: what the key takes, for the message: "the name of a column".
+        optional: whether null is allowed.
 
     Returns:
-        Whether it is a text, or null where that is a value.
+        Whether the value is a text, or an allowed null.
     """
     if value is None:
         return problems.check(optional, f"{key}=null: {needed} is needed.")
@@ -83,16 +83,16 @@ def check_text(problems: Problems, key: str, value: Any, needed: str, optional: 
 
 
 def check_mapping(problems: Problems, key: str, value: Any, needed: str, null: bool = False) -> bool:
-    """Note a value that is no mapping to texts.
+    """Report a value that is not a mapping to texts.
 
     Args:
         problems, key: see `check_text`.
-        value: null is one; keys may be of any simple type, values are texts or numbers.
+        value: null is allowed; keys may have any simple type, values are texts or numbers.
         needed: what its values are: "the name of the class".
         null: whether a value of the mapping may be null.
 
     Returns:
-        Whether it is one.
+        Whether the value is such a mapping.
     """
     if value is None:
         return True

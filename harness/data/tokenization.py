@@ -1,4 +1,4 @@
-"""Tokenise a split once per (data, tokenizer, length) on a machine, and share the result between runs and processes."""
+"""Tokenization of splits, cached per (data, tokenizer, length) and shared between runs and processes of a machine."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from harness.errors import HarnessError
 from harness.records.files import atomic, write_json
 from harness.records.signature import digest
 
-FORMAT = 1  # of the cache's files; raised when they change
+FORMAT = 1  # of the cache's files; increased when they change
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The token ids of a split's n texts (or pairs), special tokens included, one row after the other.
+    """Token ids of a split's n texts (or pairs), special tokens included, concatenated.
 
     Attributes:
         ids: (total,) int32 token ids.
         offsets: (n + 1,) int64; row i is `ids[offsets[i]:offsets[i + 1]]`.
-        types: (total,) int8, which text of a pair a token belongs to; None for single texts, and for tokenizers whose
-            models take no token types.
-        truncated: how many rows were cut to the maximum length.
+        types: (total,) int8, index of the text within its pair; None for single texts, and for tokenizers whose models
+            take no token types.
+        truncated: number of rows that were truncated to the maximum length.
     """
 
     ids: npt.NDArray[np.int32]
@@ -42,30 +42,30 @@ class Tokens:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """(n,) int64 tokens a row."""
+        """Return the number of tokens per row: (n,) int64."""
         return np.diff(self.offsets)
 
 
 def tokenise(
     split: Split, fingerprint: str, tokenizer: Any, tokenizer_digest: str, max_length: int, cache: Cache
 ) -> Tokens:
-    """Tokenise a split, or map it from the cache if this was done before.
+    """Tokenize a split, or map it from the cache.
 
-    Several processes may do so at once: the content is a function of its key, and every file is renamed into place.
-    An entry that is damaged, or only half there, is made anew.
+    Several processes may do so at the same time: the content depends only on its key, and files are renamed into place.
+    A damaged or incomplete entry is computed again.
 
     Args:
         split: the texts.
-        fingerprint: of the data set that the split belongs to.
+        fingerprint: fingerprint of the split's data set.
         tokenizer: a `transformers` tokenizer.
-        tokenizer_digest: of the tokenizer's files.
-        max_length: tokens a row, special ones included; longer rows are cut, a pair's longer text first.
-        cache: tokens lie in `tokens/` in it.
+        tokenizer_digest: digest of the tokenizer's files.
+        max_length: maximum tokens per row, including special ones; longer rows are truncated (pairs: the longer text).
+        cache: the disk cache; tokens are in its folder `tokens/`.
 
     Raises:
         HarnessError: the cache cannot be written.
     """
-    # Rows that are not augmented keep the entries that they had before there was augmentation.
+    # The key without augmentation must not change, so that entries from before augmentation was added stay valid.
     copies = [split.augmentation] if split.augmentation else []
     key = digest([FORMAT, fingerprint, split.name, tokenizer_digest, max_length, *copies])
     folder = cache.folder("tokens") / key[:32]
@@ -82,11 +82,11 @@ def tokenise(
             f"Tokenised data cannot be cached in {folder}: {error.strerror or error}. Make room there, or set "
             "cache_dir=FOLDER."
         ) from error
-    return _read(folder, len(split)) or made  # mapped, so that the processes of a machine share the memory
+    return _read(folder, len(split)) or made  # mapped, so that processes share the memory
 
 
 def encode(split: Split, tokenizer: Any, max_length: int) -> Tokens:
-    """Tokenise a split without a cache: `tokenise` for texts that are seen once."""
+    """Tokenize a split without the cache, for texts that are used once."""
     types_needed = split.pairs is not None and "token_type_ids" in tokenizer.model_input_names
     encoded = tokenizer(
         split.texts,
@@ -97,7 +97,7 @@ def encode(split: Split, tokenizer: Any, max_length: int) -> Tokens:
         return_token_type_ids=types_needed,
     )
     rows: list[list[int]] = encoded["input_ids"]
-    # Only rows of exactly the maximum length can have been cut; those are measured again, uncut.
+    # Only rows of exactly the maximum length can be truncated; these are tokenized again without truncation.
     full = [index for index, row in enumerate(rows) if len(row) >= max_length]
     truncated = 0
     if full:
@@ -123,7 +123,7 @@ def _write(folder: Path, tokens: Tokens) -> None:
     for name, array in arrays.items():
         with atomic(folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
             np.save(file, array)
-    # Last, so that an entry with this file is whole.
+    # Written last, so that an entry with this file is complete.
     checksums = {name: zlib.crc32(array.data) for name, array in arrays.items()}
     write_json(folder / "entry.json", {"truncated": tokens.truncated, "crc32": checksums})
 

@@ -1,4 +1,4 @@
-"""Numbers, durations and names for people."""
+"""Human-readable numbers, durations and names."""
 
 from harness.formatting.values import (
     cost,

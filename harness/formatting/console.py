@@ -1,4 +1,4 @@
-"""The terminal that people look at."""
+"""Consoles for human-readable output."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from rich.console import Console
 
-FALLBACK = 80  # columns, where a terminal does not say how many it has
-NARROWEST = 20  # what says less is no width of a terminal: COLUMNS=0 or 1 comes from programs without one
+FALLBACK = 80  # columns, if the terminal does not report its width
+NARROWEST = 20  # smaller widths are ignored: COLUMNS=0 or 1 comes from programs without a terminal
 
 
 def new_console(**options: Any) -> Console:
-    """A terminal to print on; one that names no usable width has 80 columns.
+    """Create a console; it has 80 columns if the terminal reports no usable width.
 
     Args:
-        options: of `rich.console.Console`.
+        options: passed to `rich.console.Console`.
     """
     said = os.environ.get("COLUMNS", "").strip()
     if said.lstrip("-").isdecimal() and int(said) < NARROWEST:

@@ -1,4 +1,4 @@
-"""Short examples for messages: a few of many values, long ones cut."""
+"""Short examples for messages: the first few of many values, with long ones truncated."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from harness.errors import nearest
 
 MOST = 3  # examples in a message
 LONGEST = 40  # characters of an example
-ALTERNATIVES = 20  # names that a message lists whole
+ALTERNATIVES = 20  # longest list of names that a message gives in full
 
 
 def short(value: object) -> str:
-    """Write a value as Python does, cut to `LONGEST` characters."""
+    """Return `repr(value)`, truncated to `LONGEST` characters."""
     text = repr(value[: LONGEST + 1] if isinstance(value, str) else value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def some(values: Sequence[object]) -> str:
-    """List the first few of many values, as they are."""
+    """Join the first few values, unquoted."""
     return ", ".join(map(str, values[:MOST])) + (", ..." if len(values) > MOST else "")
 
 
 def examples(values: Sequence[object]) -> str:
-    """List the first few of many values, quoted and cut, and count the rest."""
+    """Join the first few values, quoted and truncated, and count the rest."""
     more = f" and {len(values) - MOST} more" if len(values) > MOST else ""
     return ", ".join(map(short, values[:MOST])) + more
 
 
 def alternatives(name: object, options: Iterable[str]) -> str:
-    """Name the alternatives to an unknown name, as `nearest` does; of many, or of long ones, the first few."""
+    """List the alternatives to an unknown name, as `nearest` does; if they are many or long, only a few of them."""
     known = list(options)
     if len(known) <= ALTERNATIVES and all(len(each) <= LONGEST for each in known):
         return nearest(str(name), known)

@@ -1,4 +1,4 @@
-"""Metrics, costs, durations and sizes as text for people."""
+"""Format metrics, costs, durations and sizes as text."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from harness.api.metric import METRICS
 _MINUS = "\u2212"  # as wide as a plus
 
 
-_PLAIN = "{:.3f}"  # how a metric is written that this version does not know
+_PLAIN = "{:.3f}"  # format of a metric that this version does not know
 
 
 def percent(metric: str) -> bool:
-    """Tell whether a metric is a fraction that pages write as a percentage."""
+    """Return whether a metric is a fraction that pages write as a percentage."""
     return metric in METRICS and METRICS[metric].format.endswith("%}")
 
 
 def metric_name(metric: str) -> str:
-    """Write a metric's name as a word: `macro_f1` -> `macro F1`."""
+    """Format a metric's name for display: `macro_f1` -> `macro F1`."""
     return metric.replace("_f1", " F1").replace("_", " ") if metric not in ("mcc", "auroc", "ece") else metric.upper()
 
 
 def score(value: float | None, metric: str, unit: bool = False) -> str:
-    """Write a metric, `86.5` or with its unit `86.5 %`; "" if it is not known."""
+    """Format a metric, `86.5` or with its unit `86.5 %`; "" if it is unknown."""
     if value is None:
         return ""
     if not percent(metric):
@@ -34,7 +34,7 @@ def score(value: float | None, metric: str, unit: bool = False) -> str:
 
 
 def signed(value: float | None, metric: str) -> str:
-    """Write a difference of two scores with its sign, without a unit: `+0.9`."""
+    """Format a difference of two scores with its sign, without a unit: `+0.9`."""
     if value is None:
         return ""
     shown = 100 * value if percent(metric) else value
@@ -43,7 +43,7 @@ def signed(value: float | None, metric: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Write a duration with two to three digits: `0.42 s`, `24 s`, `9.1 min`, `3.4 h`."""
+    """Format a duration with two to three digits: `0.42 s`, `24 s`, `9.1 min`, `3.4 h`."""
     if seconds is None:
         return ""
     if 0 < seconds < 0.005:
@@ -58,7 +58,7 @@ def duration(seconds: float | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """Write a large count with a prefix: `985`, `296 k`, `22.7 M`."""
+    """Format a large count with a prefix: `985`, `296 k`, `22.7 M`."""
     if number is None:
         return ""
     for size, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
@@ -69,7 +69,7 @@ def count(number: float | None) -> str:
 
 
 def memory(megabytes: float | None) -> str:
-    """Write memory: `640 MB`, `1.6 GB`."""
+    """Format memory: `640 MB`, `1.6 GB`."""
     if megabytes is None:
         return ""
     if megabytes >= 1000:
@@ -78,14 +78,14 @@ def memory(megabytes: float | None) -> str:
 
 
 def cost_name(key: str) -> str:
-    """Write a cost's name as words, without the unit that its value carries: `latency_p50_seconds` -> `latency p50`."""
+    """Format a cost's name without its unit, which the value shows: `latency_p50_seconds` -> `latency p50`."""
     for unit, _ in _COSTS[:-1]:
         key = key.removesuffix(unit)
     return key.removesuffix("_per_second").replace("_", " ") + ("/s" if key.endswith("_per_second") else "")
 
 
 def cost(key: str, value: float | None) -> str:
-    """Write a cost with its unit, which its name tells: `24 s`, `13 ms`, `708 kB`, `1.6 GB`, `920 J`, `$0.04`."""
+    """Format a cost with the unit that its name implies: `24 s`, `13 ms`, `708 kB`, `1.6 GB`, `920 J`, `$0.04`."""
     if value is None:
         return ""
     if key.startswith("latency") and value < 1:
@@ -97,7 +97,7 @@ def cost(key: str, value: float | None) -> str:
 
 
 def size(number: float) -> str:
-    """Write a size on disk: `0 B`, `708 kB`, `91 MB`."""
+    """Format a size on disk: `0 B`, `708 kB`, `91 MB`."""
     for unit, prefix in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if number >= unit:
             return f"{number / unit:.3g} {prefix}"
@@ -105,14 +105,14 @@ def size(number: float) -> str:
 
 
 def dollars(value: float) -> str:
-    """Write a price: cents where they count, else two digits: `$3.20`, `$0.0042`, `<$0.0001`."""
+    """Format a price, from 10 cents on to the cent, else with two digits: `$3.20`, `$0.0042`, `<$0.0001`."""
     if 0 < value < 1e-4:
         return "<$0.0001"
     return f"${value:,.2f}" if value >= 0.1 or not value else f"${float(f'{value:.2g}'):.10f}".rstrip("0")
 
 
 def energy(joules: float) -> str:
-    """Write energy: `920 J`, `12.3 kJ`, `2.5 kWh`."""
+    """Format energy: `920 J`, `12.3 kJ`, `2.5 kWh`."""
     factor, unit = (3.6e6, "kWh") if joules >= 3.6e6 else (1000, "kJ") if joules >= 1000 else (1, "J")
     return f"{joules / factor:.3g} {unit}"
 
@@ -123,7 +123,7 @@ _COSTS: tuple[tuple[str, Callable[[float], str]], ...] = (
 
 
 def setting(value: Any) -> str:
-    """Write a hyperparameter's value: numbers short, the rest as JSON or as it is."""
+    """Format a hyperparameter's value: floats with three digits, text unchanged, the rest as JSON."""
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, float):
@@ -132,17 +132,17 @@ def setting(value: Any) -> str:
 
 
 def settings(values: Mapping[str, Any], separator: str = ", ") -> str:
-    """Write hyperparameters or axes: `train.lr=0.000314, train.epochs=3`."""
+    """Format hyperparameters or axes: `train.lr=0.000314, train.epochs=3`."""
     return separator.join(f"{key}={setting(value)}" for key, value in values.items())
 
 
 def listed(names: Sequence[str], limit: int = 6) -> str:
-    """Join names to a phrase: `a, b and c`; beyond the limit the rest is counted."""
+    """Join names to a phrase: `a, b and c`; names beyond the limit are counted."""
     if len(names) > limit:
         return f"{', '.join(names[: limit - 1])} and {len(names) - limit + 1} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
 
 
 def plural(number: int, noun: str) -> str:
-    """Count a noun: `1 seed`, `3 seeds`."""
+    """Format a count with its noun: `1 seed`, `3 seeds`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Where packs execute: inline, a pool of warm local processes, jobs of a Slurm cluster."""
+"""Launchers: execute run batches inline, in a pool of warm local processes, or as jobs of a Slurm cluster."""
 
 from harness.launch.base import Job, Launcher, Outcome, use_threads
 from harness.launch.factory import begin, make_launcher

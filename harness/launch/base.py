@@ -1,7 +1,7 @@
-"""The three nouns of every launcher: `Launcher` takes packs, `Job` is one pack under way, `Outcome` says how it ended.
+"""Interface of all launchers: a `Launcher` takes run batches, a `Job` is a submitted batch, an `Outcome` its end.
 
-What a run computed is never passed back: it lies in the run's record, which the coordinator reads. An outcome only says
-whether the process that executed the pack lived to the end. So a launcher can be a function call, a pool or a cluster.
+Results are never passed back: a run writes them to its record, which the coordinator reads. An outcome only says
+whether the process that executed the batch survived. So a launcher can be a function call, a pool or a cluster.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from harness.records.run_spec import RunBatch, RunSpec
 
 @dataclass(eq=False)
 class Job:
-    """A pack under way."""
+    """A submitted run batch."""
 
     pack: RunBatch
 
     @property
     def runs(self) -> tuple[RunSpec, ...]:
-        """The runs that have not ended yet, as far as the launcher itself knows."""
+        """Return the runs that have not ended yet, as far as the launcher itself knows."""
         return self.pack.runs
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job, or some runs of it, ended.
+    """How a job, or some of its runs, ended.
 
     Attributes:
         job: the job.
-        lost: None if the process lived to the end (whatever the runs' records say), else why it did not.
-        runs: the runs that ended; None: all that the job had left.
-        blame: what a loss says something about. run: it counts against the runs' retries | place: a node, a queue or a
-            person ended it, and the runs are tried elsewhere | memory: the pack was too large, or its run was.
-        begun: directories of the runs that the job had begun; None: tell by their records.
+        lost: None if the process survived (whatever the runs' records say), else the reason why it did not.
+        runs: the runs that ended; None: all remaining runs of the job.
+        blame: what caused a loss. run: the run, so the loss counts against its retries | place: a node, a queue or a
+            person, so the runs are tried elsewhere | memory: the batch, or its only run, needed too much memory.
+        begun: directories of the runs that the job had started; None: the runs' records say which had.
     """
 
     job: Job
@@ -46,15 +46,15 @@ class Outcome:
 
 
 class Launcher(ABC):
-    """Where packs execute.
+    """Executes run batches.
 
     Attributes:
-        capacity: how many jobs it can have under way at once; the coordinator keeps that many there.
-        runs_per_job: runs that share a job; None: as many as share passes.
-        places: times a run is placed anew after losses that were not its own.
-        immediate: whether `submit` returns only when the pack has been executed.
-        packs: whether the runs of a job share passes, where they can; only those that can then share a job.
-        neighbours: how many jobs at once share the memory that one computes in, itself included.
+        capacity: number of jobs that it can hold at once; the coordinator keeps that many submitted.
+        runs_per_job: number of runs in a job; None: as many as may be fused.
+        places: how often a run is started again after losses that it did not cause.
+        immediate: whether `submit` returns only after the batch has been executed.
+        packs: whether runs of a job are fused where they can be. If so, only runs that can be fused share a job.
+        neighbours: number of concurrent jobs that share the memory of a GPU or of the host, each job included.
     """
 
     capacity: int
@@ -66,7 +66,7 @@ class Launcher(ABC):
 
     @abstractmethod
     def submit(self, pack: RunBatch) -> Job:
-        """Start a pack, or queue it; return at once unless there is nowhere else to execute it."""
+        """Start or queue a run batch. Return at once, unless only the calling process can execute it."""
 
     @abstractmethod
     def wait(self, seconds: float) -> list[Outcome]:
@@ -74,31 +74,31 @@ class Launcher(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go. Processes of this machine end at once; whoever wants their work checkpointed asks the runs to stop
-        first. Jobs of a cluster go on, for the next coordinator to find.
+        """Release the launcher. Local processes are killed at once; to keep their work, first ask the runs to stop with
+        a checkpoint. Cluster jobs go on, and the next coordinator recovers them.
         """
 
     def group(self, spec: RunSpec) -> str:
-        """Runs share a job only if this is the same for them."""
+        """Return a key; only runs with the same key share a job."""
         return ""
 
     def recover(self) -> list[Job]:
-        """The jobs that an earlier coordinator of the study left under way."""
+        """Return the jobs of an earlier coordinator of the study that have not ended."""
         return []
 
     def forget(self, job: Job) -> None:
-        """End a recovered job whose runs nobody needs."""
-        return  # a launcher that recovers none has none
+        """Cancel a recovered job whose runs are no longer needed."""
+        return  # launchers without recovery have no such jobs
 
     def withdraw(self, everything: bool = False) -> None:
-        """Take back jobs that have not started, or all; `wait` then reports them as ended."""
-        return  # a launcher without a queue of its own has none
+        """Cancel the jobs that have not started, or all of them; `wait` then reports them as ended."""
+        return  # launchers without a queue have nothing to cancel
 
 
 def use_threads(count: int) -> None:
-    """Limit torch, BLAS, OpenMP and the tokenizers in this process to `count` CPU threads: results on CPU depend on it.
+    """Limit torch, BLAS, OpenMP and the tokenizers in this process to `count` CPU threads: CPU results depend on it.
 
-    The tokenizers heed it only if they have not computed yet.
+    The limit applies to the tokenizers only if they have not been used yet.
     """
     os.environ.setdefault("RAYON_NUM_THREADS", str(count))
     import torch

@@ -1,4 +1,4 @@
-"""CPU cores and GPUs of this machine, divided among workers."""
+"""Division of this machine's CPU cores and GPUs among workers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from harness.system.resources import usable_threads
 
 
 def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:
-    """Divide a machine: (workers, CPU threads of each).
+    """Divide a machine: return (number of workers, CPU threads of each).
 
-    One worker a GPU (times `workers_per_gpu`). Without a GPU one worker a core up to four, then one for every two
-    cores: a small encoder gains little from a second thread, but each worker needs memory of its own.
+    With GPUs: one worker per GPU, times `workers_per_gpu`. Without: one worker per core up to four, then one per two
+    cores, because a small encoder gains little from a second thread, but each worker needs memory of its own.
     """
     on_cpu = max(min(cores, 4), cores // 2)
     workers = config.workers or (gpus * config.workers_per_gpu if gpus else on_cpu)
@@ -23,7 +23,7 @@ def divide(config: LaunchConfig, gpus: int, cores: int) -> tuple[int, int]:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """The CUDA devices this process may use, without loading CUDA into it."""
+    """Return the CUDA devices that this process may use, without loading CUDA."""
     if (listed := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return tuple(part.strip() for part in listed.split(",") if part.strip() not in ("", "-1"))
     if (program := shutil.which("nvidia-smi")) is None:

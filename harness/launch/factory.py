@@ -1,4 +1,4 @@
-"""The launcher that a configuration asks for."""
+"""Construction of the launcher that a configuration selects."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ def make_launcher(config: LaunchConfig, device: str, work: float, interrupted: C
 
     Args:
         config: the `launch` section.
-        device: auto | cpu | cuda | mps: the GPUs are counted unless the runs stay on the CPU.
-        work: the most jobs that could ever be under way at once, infinite where that is not known; no more workers than
-            that are started.
+        device: auto | cpu | cuda | mps. GPUs are counted only for auto and cuda.
+        work: the most jobs that could ever run at once; infinite if unknown. It limits the number of workers.
         interrupted: see `InlineLauncher`.
     """
     if config.kind == "inline":
@@ -31,7 +30,7 @@ def make_launcher(config: LaunchConfig, device: str, work: float, interrupted: C
 
 
 def begin(launch: LaunchConfig, device: str) -> None:
-    """Begin, beside the caller, what takes longest about a launcher that will be made: the imports of local workers.
+    """Start the slowest part of the later `make_launcher` in the background: the imports of local workers.
 
     Args:
         launch, device: as for `make_launcher`.

@@ -1,4 +1,4 @@
-"""Packs execute in the coordinator's own process, one after another: the reference that every other launcher equals."""
+"""Execution in the coordinator's own process, one batch after another. Reference for all other launchers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from harness.system.resources import usable_cores, usable_threads
 
 
 class InlineLauncher(Launcher):
-    """Execute each pack within `submit`.
+    """Executes each batch within `submit`.
 
-    Nothing protects the coordinator from a run that kills or hangs its process; the local launcher does.
+    A run that kills or hangs its process takes the coordinator with it; the local launcher protects from this.
 
     Args:
-        threads: CPU threads; None: as many as this process may use.
-        interrupted: asked by runs between steps whether to checkpoint and return.
+        threads: CPU threads; None: all that this process may use.
+        interrupted: called by runs between steps; True means: write a checkpoint and return.
     """
 
     capacity = 1
@@ -29,7 +29,7 @@ class InlineLauncher(Launcher):
         self._ended: list[Outcome] = []
 
     def submit(self, pack: RunBatch) -> Job:
-        """Execute the pack, to its end."""
+        """Execute the batch to its end."""
         from harness.runs.execute import execute
 
         job = Job(pack)
@@ -38,9 +38,9 @@ class InlineLauncher(Launcher):
         return job
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """Return what ended; nothing is under way."""
+        """Return the outcomes since the last call; there is nothing to wait for."""
         ended, self._ended = self._ended, []
         return ended
 
     def close(self) -> None:
-        """Nothing is left to end."""
+        """Do nothing: no job is running."""

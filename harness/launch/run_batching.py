@@ -1,6 +1,6 @@
-"""Which runs can share passes through one frozen backbone, and how many do at once. Imports no torch.
+"""Rules for which runs can be fused on one frozen backbone, and how many at once. Does not import torch.
 
-The coordinator forms packs of runs by this. Which of them share passes is decided where they compute
+The coordinator forms run batches with these rules. The worker decides which runs of a batch really share passes
 (harness/training/fused).
 """
 
@@ -14,40 +14,40 @@ from harness.models.architectures import FIRST_POSITION
 from harness.records.ranking import searched_costs
 from harness.records.signature import digest
 
-AUTO = 8  # runs at most where `auto` decides: beyond, a pass gains little and a pack waits long for its slowest member
-OF_A_PROCESS = ("peak_memory_mb", "energy_joules")  # costs that a run has only if it had a process alone
-# Costs that a run has whatever else its process does; others are measured, and a study may go by those.
+AUTO = 8  # maximum for `auto`: a larger shared pass gains little, and a batch waits long for its slowest run
+OF_A_PROCESS = ("peak_memory_mb", "energy_joules")  # costs measured only for a run alone in its process
+# Costs that do not depend on other work in the process. All others are measured, and a study may optimize for them.
 COUNTED = ("params_trainable", "saved_bytes")
 
 
 def max_fused(launch: LaunchConfig) -> int:
-    """How many runs may share passes."""
+    """Return the maximum number of fused runs."""
     return {"auto": AUTO, "off": 1}.get(str(launch.pack)) or int(launch.pack)
 
 
 def runs_per_job(launch: LaunchConfig) -> int:
-    """How many runs share a Slurm job."""
+    """Return the number of runs in a Slurm job."""
     return max(launch.runs_per_job, int(launch.pack) if launch.pack.isdigit() else 1)
 
 
 def batch_key(config: Mapping[str, Any], architecture: str | None, phase: str = "tune") -> str | None:
-    """What a run has in common with those that it can share passes with; None if it computes alone.
+    """Return the key that a run shares with all runs it can be fused with; None if it cannot be fused.
 
     Args:
         config: the resolved configuration.
-        architecture: of its model, see `ResolvedModel.architecture`.
-        phase: of the run; see `RunSpec`.
+        architecture: architecture of its model, see `ResolvedModel.architecture`.
+        phase: phase of the run, see `RunSpec`.
     """
     method, model, train, tune = (config.get(section) or {} for section in ("method", "model", "train", "tune"))
     if (
         not (method.get("about") or {}).get("packs")
         or architecture not in FIRST_POSITION
-        or any(train.get(key) for key in LOSSES)  # which need passes of their own
+        or any(train.get(key) for key in LOSSES)  # these losses need passes of their own
         or train.get("accumulate", 1) > 1
         or model.get("pooling") == "model"
         or model.get("quantise")
         or any(cost not in COUNTED for cost in searched_costs(tune))
-        or (phase != "tune" and (config.get("report") or {}).get("cost") in OF_A_PROCESS)  # the report goes by it
+        or (phase != "tune" and (config.get("report") or {}).get("cost") in OF_A_PROCESS)  # needed by the report
     ):
         return None
     return digest([config["task"], model, config.get("augment"), train.get("precision"), config.get("device")])

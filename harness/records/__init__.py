@@ -1,1 +1,1 @@
-"""What runs leave on disk, and the rules over it. Imports neither torch nor Optuna."""
+"""Files that runs write, and rules over them. Imports neither torch nor Optuna."""

@@ -13,13 +13,13 @@ from typing import Any
 
 
 def now() -> str:
-    """The time, UTC, ISO 8601 with milliseconds."""
+    """Return the current UTC time, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; rename it over `path` if the block succeeds, else remove it."""
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, else remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -30,7 +30,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically; numbers that JSON does not know (NaN, infinities) become null."""
+    """Write JSON atomically; NaN and infinities, which JSON lacks, become null."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(_finite(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -42,7 +42,7 @@ def append_jsonl(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read the whole lines of a JSONL file that may still be growing; a torn one is passed over. [] without a file."""
+    """Read the complete lines of a JSONL file that may still be growing; skip torn lines. [] if there is no file."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -55,7 +55,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def last_changed(path: Path) -> float:
-    """When a file last changed, in seconds since the epoch by its file system's clock; 0 without one."""
+    """Return a file's modification time in seconds since the epoch, by its file system's clock; 0 if it is missing."""
     try:
         return path.stat().st_mtime
     except OSError:

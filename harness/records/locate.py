@@ -1,4 +1,4 @@
-"""Studies and saved models as a command line names them: by a name in the directory of studies, or by a path."""
+"""Resolution of studies and saved models given on the command line: by name in the studies directory, or by path."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from harness.errors import HarnessError, nearest
 
-# Any of them makes a directory a study. The last is harness.launch.slurm.submissions.COORDINATOR, of a submitted study.
+# Any of these files marks a study. The last is harness.launch.slurm.submissions.COORDINATOR, of a submitted study.
 MARKS = ("sweep.yaml", "study.lock", "records.parquet", "coordinator.json")
-RUNS = "runs"  # of a study: its runs; of a project: its studies
+RUNS = "runs"  # in a study: its runs; in a project: its studies
 ARCHIVE = ".zip"
-MODEL, DESCRIPTION = "model", "harness.json"  # of a run: its saved model, and what makes a directory one
-LISTED = 8  # names that an error shows
+MODEL, DESCRIPTION = "model", "harness.json"  # a run's saved model; the file that marks a saved model
+LISTED = 8  # maximum number of names in an error
 
 
 def names(runs_dir: Path) -> list[str]:
-    """The studies in a directory of studies."""
+    """Return the names of the studies in a directory of studies."""
     try:
         with os.scandir(runs_dir) as entries:
             found = [entry.name for entry in entries if entry.is_dir() and is_study(Path(entry.path))]
@@ -28,24 +28,24 @@ def names(runs_dir: Path) -> list[str]:
 
 
 def is_study(directory: Path) -> bool:
-    """Whether a directory holds a study, begun or submitted."""
+    """Return whether a directory holds a study, started or submitted."""
     if any((directory / mark).exists() for mark in MARKS):
         return True
-    # A project's `runs` holds studies. A study of single runs has nothing but `runs/<cell>/<run>`.
+    # A project's `runs` directory holds studies. A study of single runs has only `runs/<cell>/<run>`.
     runs = directory / RUNS
     return runs.is_dir() and not any(_is_marked(path) for path in _directories(runs))
 
 
 def find(study: str | Path, runs_dir: Path, archives: bool = False) -> Path:
-    """The directory of a study, or its archive.
+    """Return the directory of a study, or its archive.
 
     Args:
-        study: its name in `runs_dir`, or a path. A name wins over a path that is spelt alike: `./name` is the path.
+        study: its name in `runs_dir`, or a path. A name wins over an equal path; `./name` is always a path.
         runs_dir: the directory of studies.
-        archives: whether the file of an archive will do.
+        archives: whether an archive file is accepted.
 
     Raises:
-        HarnessError: there is none; says what is there instead, and names the nearest.
+        HarnessError: there is no such study; the message lists what exists and the nearest names.
     """
     text = str(study)
     places = list(_places(text, runs_dir))
@@ -70,14 +70,14 @@ def find(study: str | Path, runs_dir: Path, archives: bool = False) -> Path:
 
 
 def find_model(model: str | Path, runs_dir: Path) -> Path:
-    """The directory of a saved model; the path as it was given where nothing is found.
+    """Return the directory of a saved model, or the given path if nothing is found.
 
     Args:
-        model: the path of a model's or a run's directory, or `<study>/<cell>/<run>`.
+        model: path of a model's or a run's directory, or `<study>/<cell>/<run>`.
         runs_dir: the directory of studies.
 
     Raises:
-        HarnessError: a study is named, which may hold many models.
+        HarnessError: `model` names a study, which may hold many models.
     """
     text = str(model)
     for place in _places(text, runs_dir):
@@ -97,7 +97,7 @@ def find_model(model: str | Path, runs_dir: Path) -> Path:
 
 
 def _places(text: str, runs_dir: Path) -> Iterator[Path]:
-    """Where a name or path may lead, in the order in which they count."""
+    """Yield the paths that a name or path may mean, in order of precedence."""
     if not text:
         return
     path = Path(text)
@@ -117,7 +117,7 @@ def _directories(directory: Path) -> Iterator[Path]:
 
 
 def _known(text: str, runs_dir: Path) -> str:
-    """The studies that could have been meant: those beside a path that was given, else those of `runs_dir`."""
+    """Describe the studies that may have been meant: those beside the given path, else those of `runs_dir`."""
     parent = Path(text).parent
     where = next((place for place in (runs_dir / parent, parent) if parent != Path() and names(place)), runs_dir)
     known = names(where)

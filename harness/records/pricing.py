@@ -1,4 +1,4 @@
-"""What time on a machine costs, from `hardware` in the configuration. Prices change, so records hold seconds only."""
+"""Price of compute time, from the `hardware` section. Prices change, so records hold seconds only."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 
 def dollars(cost: Mapping[str, Any], hardware: Mapping[str, Any] | None) -> float | None:
-    """Dollars of one run.
+    """Return the dollars that one run costs.
 
-    A run on a GPU pays for its share of the GPU's time, one on a CPU for its threads' share of the machine's.
+    A run on a GPU pays for its share of the GPU's time, a run on CPU for its threads' share of the machine's time.
 
     Args:
-        cost: of a record: `accelerator_seconds`, or `core_seconds` where that is null.
-        hardware: see `described`.
+        cost: `cost` of a record: `accelerator_seconds`, or `core_seconds` if that is null.
+        hardware: the price (`dollars_per_hour`), `gpu_name` and `cores`; None if unknown.
 
     Returns:
-        None where it cannot be told: no price, no seconds, a CPU run at the price of a GPU.
+        None if unknown: no price, no seconds, or a CPU run with the price of a GPU.
     """
     if hardware is None or hardware.get("dollars_per_hour") is None:
         return None

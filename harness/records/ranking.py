@@ -1,4 +1,4 @@
-"""Which trial is the best, and costs that tuning can go by besides the metric: as objectives, or as limits to keep."""
+"""Ranking of trials, and costs that a search uses besides the metric: as objectives or as constraints."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 
 def satisfies(cost: Mapping[str, Any], limits: Mapping[str, float]) -> bool:
-    """Whether a run with the costs of its record keeps `tune.constraints`; a cost that is not known does not."""
+    """Return whether a record's costs satisfy `tune.constraints`; an unknown cost does not."""
     return all((known := cost.get(key)) is not None and known <= limit for key, limit in limits.items())
 
 
 def searched_costs(tune: Mapping[str, Any]) -> tuple[str, ...]:
-    """Costs that a search goes by, from the `tune` section of a resolved configuration."""
+    """Return the costs that a search uses, from the `tune` section of a resolved configuration."""
     limits = tune.get("constraints") or {}
     return (*(tune.get("objectives") or ()), *(cost for cost, limit in limits.items() if limit is not None))
 
 
 def rank(value: float, loss: float | None, trial: int, minimise: bool) -> tuple[float, float, int]:
-    """What the best trial has the least of: the metric decides, of equals the lower validation loss, then the number.
+    """Return a sort key; the best trial has the smallest: by metric, then validation loss, then trial number.
 
     Args:
-        value, loss: of the validation rows.
-        trial: its number.
-        minimise: whether less of the metric is better.
+        value, loss: metric and loss on the validation split.
+        trial: number of the trial.
+        minimise: whether a smaller metric is better.
     """
     return value if minimise else -value, math.inf if loss is None else loss, trial

@@ -1,6 +1,6 @@
-"""The immutable facts that runs leave: Record, the paths of a run, signatures, atomic writes.
+"""`Record`: the immutable facts about a run.
 
-Layout of a study and the keys of a record: docs/files.md. Nothing here imports torch, Optuna or Hydra.
+docs/files.md describes the files of a study and the keys of a record. Does not import torch, Optuna or Hydra.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 from harness.records.files import write_json
 
-SCHEMA = 1  # of record.json; raised when a key changes its meaning
+SCHEMA = 1  # of record.json; increased when the meaning of a key changes
 
 STATUSES = ("running", "ok", "failed", "pruned", "lost")
-RESULTS = ("ok", "failed", "pruned")  # the statuses that a run itself ends with
+RESULTS = ("ok", "failed", "pruned")  # the statuses that a run itself can end with
 PHASES = ("single", "tune", "confirm")
 
 
-PAUSED = "paused_at"  # the cost that only a run has which waits at a rung: the amount of the resource
+PAUSED = "paused_at"  # cost key of runs that are paused at a rung: the amount of the resource
 
 
 class CorruptRecord(Exception):
@@ -28,20 +28,20 @@ class CorruptRecord(Exception):
 
 @dataclass
 class Record:
-    """One run, whatever became of it. A missing value is None, never a placeholder number; metrics are fractions.
+    """One run and its outcome. A missing value is None, never a placeholder number; metrics are fractions.
 
     Attributes:
-        signature: what the run computes (see `signature`).
+        signature: hash of what the run computes (see `signature`).
         status: running | ok | failed | pruned | lost.
-        error: why it failed, in one message; None otherwise.
-        study, cell: the study's name and the cell's (`task.model.method` and the other axes).
-        variant: the values of the other axes, by override key.
+        error: why it failed, as one message; None otherwise.
+        study, cell: names of the study and of the cell (`task.model.method` and the values of the other axes).
+        variant: values of the other axes, by override key.
         phase: single | tune | confirm.
         trial: number of the trial in the cell's Optuna study; None outside tuning.
-        hyperparameters: the tuned values by override key, e.g. `train.lr`.
-        metrics: `val` and `test`, each {metric: value}; `test` is empty in tuning.
+        hyperparameters: tuned values by override key, e.g. `train.lr`.
+        metrics: `val` and `test`, each {metric: value}; `test` is empty for tuning runs.
         cost: seconds by phase, throughput, parameter counts, bytes, memory.
-        data: the data set's fingerprint and the facts counted about it.
+        data: fingerprint of the data set and counted facts about it.
         provenance: versions, commit, device, threads, model digest.
         started, ended: ISO 8601, UTC.
     """
@@ -68,7 +68,7 @@ class Record:
     schema: int = SCHEMA
 
     def write(self, path: Path) -> None:
-        """Write the record whole or not at all; a reader never sees half of it."""
+        """Write the record atomically: a reader never sees a part of it."""
         write_json(path, asdict(self))
 
     @classmethod
@@ -76,7 +76,7 @@ class Record:
         """Read a record; None if there is none.
 
         Raises:
-            CorruptRecord: the file is not a whole record.
+            CorruptRecord: the file is not a complete record.
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))

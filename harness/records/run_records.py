@@ -1,8 +1,8 @@
-"""What became of the runs that were started: the one place that knows how a study goes on.
+"""State of the runs that were started: the only module that knows how a study is resumed.
 
-For every run, tuning or confirmation: first its finished record, then a live job, then a checkpoint to go on from. The
-launchers of this machine end their processes with the coordinator, so there a run without a finished record is never
-live; a Slurm launcher names the jobs that still are (`Launcher.recover`). What is not is started again in its own
+For each run, tuning or confirmation, it looks for a finished record, then for a live job, then for a checkpoint.
+Local launchers kill their processes with the coordinator, so a local run without a finished record is never live; a
+Slurm launcher lists the jobs that still are (`Launcher.recover`). All other runs are started again in their own
 directory, where the run itself finds its checkpoint.
 """
 
@@ -27,11 +27,11 @@ class RunRecords:
 
     Args:
         directory: the study's directory of runs.
-        warn: told about records that cannot be read.
-        keep: whether such records stay as they are; otherwise they go, and their runs are executed again.
+        warn: called with a message for each unreadable record.
+        keep: whether unreadable records are kept; otherwise they are deleted, and their runs executed again.
 
     Attributes:
-        tally: what they add up to.
+        tally: totals over the records.
     """
 
     def __init__(self, directory: Path, warn: Callable[[str], None], keep: bool = False) -> None:
@@ -44,7 +44,7 @@ class RunRecords:
             self.refresh(RunPaths(path.parent))
 
     def refresh(self, paths: RunPaths) -> Record | None:
-        """Read a run's record anew; None if there is none, or none that can be read."""
+        """Read a run's record again; return None if it is missing or unreadable."""
         old = self._by_directory.pop(str(paths.directory), None)
         if old is not None:
             self._by_cell[old.cell].pop(str(paths.directory))
@@ -68,28 +68,28 @@ class RunRecords:
         return record
 
     def finished(self, spec: RunSpec) -> Record | None:
-        """The finished record that answers a run: its own, or an `ok` one of the same signature."""
+        """Return the finished record of a run: its own, or an `ok` record with the same signature."""
         own = self._by_directory.get(spec.directory)
         if own is not None and own.signature == spec.signature and own.status in FINISHED:
             return own
         return self._ok.get(spec.signature)
 
     def seconds(self, directory: str) -> float:
-        """Seconds that a run has taken; 0 where that is not known."""
+        """Return the seconds that a run took; 0 if unknown."""
         record = self._by_directory.get(directory)
         return float(record.cost.get("total_seconds") or 0.0) if record is not None else 0.0
 
     def all(self) -> list[Record]:
-        """Every record that can be read."""
+        """Return all readable records."""
         return list(self._by_directory.values())
 
     def of_cell(self, cell: str) -> dict[str, Record]:
-        """The records of a cell, by directory."""
+        """Return the records of a cell, by directory."""
         return self._by_cell.get(cell, {})
 
 
 def _light(record: Record) -> Record:
-    """What a coordinator keeps of a record that nobody writes any more: a study may have very many."""
+    """Return the part of a final record that the coordinator keeps in memory; a study may have very many records."""
     return replace(
         record,
         data={},
@@ -100,10 +100,10 @@ def _light(record: Record) -> Record:
 
 
 def note_failure(paths: RunPaths, reason: str, elsewhere: bool = False) -> int:
-    """Note that a run's worker was lost while its coordinator lived; return how often that happened by now.
+    """Log that a run's worker was lost while its coordinator lived; return the number of such losses so far.
 
-    A coordinator that dies notes nothing, so its death never counts against `launch.retries`. Losses that were not the
-    run's own doing (`elsewhere`: a node, the queue, a person) are counted apart.
+    A coordinator that dies logs nothing, so its death never counts against `launch.retries`. Losses that the run did
+    not cause (`elsewhere`: a node, the queue, a person) are counted separately.
     """
     paths.directory.mkdir(parents=True, exist_ok=True)
     append_jsonl(paths.failures, {"reason": reason, "at": now(), "elsewhere": elsewhere})
@@ -111,9 +111,9 @@ def note_failure(paths: RunPaths, reason: str, elsewhere: bool = False) -> int:
 
 
 def close_unfinished(records: RunRecords, cell: str, reason: str) -> None:
-    """End the records of a cell that still say `running` although nothing needs those runs any more.
+    """Mark the cell's records that still say `running` as pruned, once those runs are no longer needed.
 
-    Runs that wait at a rung stay: a budget ended the tuning, and a larger one goes on with them.
+    Runs that are paused at a rung stay: a budget ended the tuning, and a larger budget resumes them.
     """
     for directory, record in list(records.of_cell(cell).items()):
         if record.status == "running" and PAUSED not in record.cost:
@@ -123,7 +123,7 @@ def close_unfinished(records: RunRecords, cell: str, reason: str) -> None:
 
 
 def prune(spec: RunSpec, reason: str) -> Record:
-    """End a run that waits at a rung: its record says `pruned`, and its checkpoint goes."""
+    """End a run that is paused at a rung: set its record to `pruned` and delete its checkpoint."""
     record = _prune(spec.result() or spec.new_record("running"), spec.paths, reason)
     shutil.rmtree(spec.paths.checkpoint, ignore_errors=True)
     return record

@@ -1,4 +1,4 @@
-"""What one run is asked to do, and where its files are."""
+"""The specification of a run, and the paths of its files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.records.record import PAUSED, RESULTS, CorruptRecord, Record
 
-STOP = "stop"  # a file that asks: in a run's directory the run, in a study's its coordinator
+STOP = "stop"  # name of the stop file, in the directory of a run or of a study (for its coordinator)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RunPaths:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line, a line an epoch."""
+        """Metrics, one JSON object per line and epoch."""
         return self.directory / "metrics.jsonl"
 
     @property
@@ -41,12 +41,12 @@ class RunPaths:
 
     @property
     def log(self) -> Path:
-        """What the run printed."""
+        """The output that the run printed."""
         return self.directory / "log.txt"
 
     @property
     def checkpoint(self) -> Path:
-        """Where an interrupted run goes on from; removed when the run ends."""
+        """The checkpoint from which an interrupted run resumes; deleted when the run ends."""
         return self.directory / "checkpoint"
 
     @property
@@ -56,7 +56,7 @@ class RunPaths:
 
     @property
     def stop(self) -> Path:
-        """A file that asks the run to stop: it holds `checkpoint` (go on later) or `prune`."""
+        """The stop file. Its content says how to stop: `checkpoint` (resume later) or `prune`."""
         return self.directory / STOP
 
     def ask(self, what: str) -> None:
@@ -66,23 +66,23 @@ class RunPaths:
 
     @property
     def failures(self) -> Path:
-        """One JSON object a line: each time the run's worker was lost while a coordinator watched."""
+        """Losses of the run's worker while a coordinator lived, one JSON object per line."""
         return self.directory / "failures.jsonl"
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What a worker needs to execute one run. JSON-able, so that every launcher can hand it over.
+    """All that a worker needs to execute one run. Serializable as JSON, so that every launcher can send it.
 
     Attributes:
         directory: the run's own directory.
         config: the resolved configuration (harness.config.schema.Config as a plain dict).
         study, cell, variant, phase, trial, hyperparameters: as in `Record`.
         signature: as in `Record`.
-        save_model: whether the adapted model is written.
-        rungs: amounts of `resource` at which the run is judged on the way. Like `until`, no part of what it computes.
+        save_model: whether the adapted model is saved.
+        rungs: amounts of `resource` at which the run is evaluated. Not part of the signature; neither is `until`.
         resource: epochs | steps | examples.
-        until: the rung at which the run writes a checkpoint and waits; None goes to its end.
+        until: the rung at which the run writes a checkpoint and pauses; None: train to the end.
     """
 
     directory: str
@@ -100,7 +100,7 @@ class RunSpec:
     until: int | None = None
 
     def __post_init__(self) -> None:
-        """Rungs read from JSON are a list."""
+        """Convert rungs, which JSON reads as a list, to a tuple."""
         object.__setattr__(self, "rungs", tuple(self.rungs))
 
     @property
@@ -109,7 +109,7 @@ class RunSpec:
         return RunPaths(Path(self.directory))
 
     def result(self) -> Record | None:
-        """The run's own record once what was asked is done: it has ended, or waits at `until`. Else None."""
+        """Return the run's own record if it has ended or is paused at `until`, else None."""
         with suppress(CorruptRecord, OSError):
             record = Record.read(self.paths.record)
             if record is not None and record.signature == self.signature:
@@ -118,7 +118,7 @@ class RunSpec:
         return None
 
     def new_record(self, status: str, error: str | None = None) -> Record:
-        """Begin a record with what is known before the run starts."""
+        """Create a record of what is known before the run starts."""
         return Record(
             signature=self.signature, status=status, error=error, study=self.study, cell=self.cell, phase=self.phase,
             task=str(self.config["task"]["name"]), model=self.config["model"]["name"], seed=self.config["seed"],
@@ -129,13 +129,13 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class RunBatch:
-    """Runs executed in one process, on whatever that has warm.
+    """Runs to be executed in one process, which may be warm.
 
     Attributes:
-        runs: in the order in which they start.
-        together: how many are under way at a time; those that can then share passes through one frozen backbone.
-        probe: whether that has to show first that it is faster.
-        neighbours: how many packs at once share the memory that this one computes in, itself included.
+        runs: the runs, in starting order.
+        together: number of concurrent runs; those of them that can be fused share passes through one frozen backbone.
+        probe: whether shared passes are used only after a speed check (see `SpeedCheck`).
+        neighbours: number of concurrent batches that share the memory of its GPU or of the host, this batch included.
     """
 
     runs: tuple[RunSpec, ...]
@@ -145,5 +145,5 @@ class RunBatch:
 
 
 def study_argument(directory: Path) -> str:
-    """How a command line names a study: by its name where it lies in the default directory, else by its path."""
+    """Return the shell-quoted argument that names a study: its name if in the default directory, else its path."""
     return shlex.quote(directory.name if directory.parent == Path("runs") else str(directory))

@@ -1,4 +1,4 @@
-"""What the records of a study add up to, kept as they come: a coordinator asks at every turn, however many they are."""
+"""Totals over the records of a study, updated incrementally: the coordinator reads them in every iteration."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ ONCE = ("data_seconds", "model_seconds", "head_seconds", "features_seconds")  # 
 
 @dataclass
 class DurationStats:
-    """Seconds of runs that ended or wait at a rung, less what each paid once.
+    """Durations, in seconds, of runs that ended or are paused at a rung, without the one-time costs that they paid.
 
     Attributes:
-        runs: how many.
-        total: their seconds together.
-        longest: those of the longest.
+        runs: number of runs.
+        total: sum of their durations.
+        longest: the longest duration.
     """
 
     runs: int = 0
@@ -26,11 +26,11 @@ class DurationStats:
 
     @property
     def mean(self) -> float:
-        """Their mean."""
+        """Return the mean duration."""
         return self.total / self.runs
 
     def count(self, sign: int, seconds: float) -> None:
-        """Count a run, or with -1 no more; the longest stays."""
+        """Add a run (sign 1) or remove it (sign -1); `longest` is not reduced."""
         self.runs += sign
         self.total += sign * seconds
         if sign > 0:
@@ -41,12 +41,12 @@ class RunTotals:
     """Sums over records.
 
     Attributes:
-        statuses: how many have which.
-        seconds: of all runs.
-        accelerator_seconds, core_seconds: what they are paid by: a run has either (see `harness.records.pricing`).
-        peak_memory_mb: the largest; None before there is one.
-        ended: runs that a length is known of.
-        least: by cost that is paid once, the least that such a run paid.
+        statuses: number of records by status.
+        seconds: total seconds of all runs.
+        accelerator_seconds, core_seconds: billed time; a run has one of the two (see `harness.records.pricing`).
+        peak_memory_mb: the largest peak; None if no record has one.
+        ended: number of runs with a known duration.
+        least: by one-time cost: the smallest that any of these runs paid.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class RunTotals:
         self._spent: dict[tuple[str, str], float] = defaultdict(float)
 
     def add(self, record: Record) -> None:
-        """Count a record."""
+        """Add a record."""
         self._count(record, 1)
         if (peak := record.cost.get("peak_memory_mb")) is not None:
             self.peak_memory_mb = max(self.peak_memory_mb or 0.0, float(peak))
@@ -71,23 +71,23 @@ class RunTotals:
                 self.least[name] = min(self.least.get(name, paid), paid)
 
     def remove(self, record: Record) -> None:
-        """Count a record no more, for another takes its place; extremes stay."""
+        """Remove a record that is about to be replaced; extremes are not reduced."""
         self._count(record, -1)
 
     def lengths(self, cell: str, phase: str) -> DurationStats:
-        """Lengths of the runs of a cell in a phase, tune or confirm."""
+        """Return the durations of a cell's runs in a phase, tune or confirm."""
         return self._lengths[cell, phase]
 
     def whole(self, cell: str) -> DurationStats:
-        """Lengths of the trials of a cell that came to their end."""
+        """Return the durations of a cell's completed trials."""
         return self._whole[cell]
 
     def pace(self, cell: str) -> DurationStats:
-        """Of the trials of a cell that wait at a rung, or did to their end: seconds a unit of the resource."""
+        """Return seconds per unit of the resource, over the cell's trials that are or ended paused at a rung."""
         return self._paces[cell]
 
     def spent(self, cell: str, phase: str) -> float:
-        """Seconds of all runs of a cell in a phase."""
+        """Return the total seconds of a cell's runs in a phase."""
         return self._spent[cell, phase]
 
     def _count(self, record: Record, sign: int) -> None:

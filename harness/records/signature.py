@@ -1,4 +1,4 @@
-"""The signature of a run: a hash of what determines its result."""
+"""The signature of a run: a hash of everything that determines its result."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from harness.config.kinds import kind_of, signed
 from harness.config.schema import later_keys
 
-NUMERICS_VERSION = 2  # raised when training gives other results, so that old records are not taken for new ones
+NUMERICS_VERSION = 2  # increased when training gives other results, so that old records are not reused
 
 
-# Likewise, of methods whose results alone have changed since: by kind, or by the path of a class of the user's own.
-METHOD_NUMERICS = {"last_layers": 1}  # 1: what does not train no longer drops out
+# The same for single methods, by kind or by the import path of a user's class.
+METHOD_NUMERICS = {"last_layers": 1}  # 1: dropout is off in blocks that are not trained
 
 
-# What says where and how a run executes, not what it computes. Everything else is part of a run's signature.
+# Keys that say where and how a run executes, not what it computes. All other keys are part of a run's signature.
 OPERATIONAL = (
     "tune", "confirm", "report", "launch", "slurm", "budget", "hardware", "sweep", "axes", "study", "plan", "calibrate",
     "rerun", "keep", "runs_dir", "reports_dir", "cache_dir", "cache_gb", "packages", "device", "method.space",
     "method.resources", "method.about", "model.resources", "tracker", "train.checkpoint_seconds",
     "train.eval_batch_size",
-    # The data's fingerprint and the model's digest stand for where they were read from.
+    # The data's fingerprint and the model's digest represent the sources they were read from.
     "task.path", "task.validation_path", "task.test_path", "task.folder", "task.files", "task.hub",
     "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",
     "task.label_names",
@@ -33,23 +33,24 @@ OPERATIONAL = (
 )  # fmt: skip
 
 
-# Keys that came after runs had been signed: left out of signatures at these values, which change nothing. Those of the
-# schema are declared where they stand (`harness.config.schema.later`); those of a task, a model or a method are added
-# here.
+# Keys that were added after runs had been signed. At these defaults, which change nothing, they are left out of
+# signatures, so earlier records stay valid. Keys of the schema are declared with `harness.config.schema.later`; keys
+# of a task, a model or a method are added here.
 DEFAULTS_OF_LATER_KEYS: dict[str, Any] = later_keys()
 
 
-SHARED = ("train.precision",)  # what changes frozen features, so no method can ignore it
+SHARED = ("train.precision",)  # changes frozen features, so it matters for every method
 
 
 def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_digest: str) -> str:
-    """Hash what a run computes: 16 hex digits.
+    """Hash what a run computes; 16 hex digits.
 
     Args:
-        config: the resolved configuration; neither keys in `OPERATIONAL` count nor where a class lies.
-        phase: tuning never sees the test split, so a tuning run and a confirmation of one configuration differ.
-        fingerprint: of the data.
-        model_digest: of the pretrained weights, and of the models that augment (see `models_digest`).
+        config: the resolved configuration; keys in `OPERATIONAL` and the location of built-in classes do not count.
+        phase: phase of the run. Tuning never sees the test split, so tuning and confirmation runs of one configuration
+            differ.
+        fingerprint: fingerprint of the data.
+        model_digest: digest of the pretrained weights and of the models used for augmentation (see `models_digest`).
     """
     content = {
         "config": without(signed(config), (*OPERATIONAL, *ignored_keys(config))),
@@ -64,20 +65,21 @@ def signature(config: Mapping[str, Any], phase: str, fingerprint: str, model_dig
 
 
 def models_digest(model: str, others: Iterable[str]) -> str:
-    """One digest of all models that a run reads: the pretrained one's own where there is no other."""
+    """Return one digest of all models that a run reads; the pretrained model's own digest if it is the only one."""
     found = list(others)
     return digest([model, *found]) if found else model
 
 
 def joint_group_key(task: Any, model: Any, variant: Any) -> str:
-    """What the cells share that a joint study tunes together, in whichever order their axes were named."""
+    """Return the key of the cells that one joint study tunes, independent of the order of their axes."""
     return json.dumps([task, model, variant], sort_keys=True, default=str)
 
 
 def ignored_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The keys that change nothing in this configuration.
+    """Return the keys that have no effect in this configuration.
 
-    What is off, and the sections that a method ignores, less what reaches every method through frozen features.
+    These are later keys at their defaults, and the sections that the method ignores, except keys in `SHARED`, which
+    affect every method through frozen features.
     """
     sections = (config.get("method") or {}).get("ignores") or ()
     keys = [f"{section}.{key}" for section in sections for key in config.get(section) or {}]
@@ -93,13 +95,13 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 
 
 def digest(content: Any) -> str:
-    """SHA-256 of JSON-able content, independent of the order of keys: hex."""
+    """Return the SHA-256 of JSON-able content, independent of the order of keys, as hex digits."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
-    """A configuration less some keys, named by their dotted path; a section goes with all that is in it."""
+    """Return a configuration without some keys, named by dotted path; a section is removed with all its keys."""
     kept: dict[str, Any] = {}
     for key, value in config.items():
         path = f"{prefix}{key}"
@@ -109,15 +111,15 @@ def without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") 
 
 
 def published(config: Mapping[str, Any], kept: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A configuration less what says where and how a run executes, which is nobody's business.
+    """Return a configuration without the private keys that say where and how a run executes.
 
     Args:
-        config: resolved.
+        config: the resolved configuration.
         kept: keys of `OPERATIONAL` that stay.
     """
     found = without(config, tuple(key for key in OPERATIONAL if key not in kept))
     if isinstance(augmentations := found.get("augment"), Mapping):
-        # Their folders are part of signatures, so OPERATIONAL does not hold them.
+        # Their paths are part of signatures, so OPERATIONAL does not contain them.
         found["augment"] = {
             name: {key: value for key, value in node.items() if not key.endswith("path")}
             if isinstance(node, Mapping)

@@ -1,4 +1,4 @@
-"""A query over records, rendered: the table, the figures and the page of a study. Imports no torch."""
+"""Reports of studies: table, figures and page. Imports no torch."""
 
 from harness.report.analysis.cell_summary import CellSummary, rows
 from harness.report.reading.dataframe import records

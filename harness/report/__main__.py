@@ -1,4 +1,4 @@
-"""python -m harness.report <study>: the report of a study that is named by its name or path."""
+"""`python -m harness.report <study>`: write the report of a study, given by name or path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @command
 def main(arguments: list[str] | None = None) -> int:
-    """Write a report and print its table; the exit status is 0, or 2 where there is nothing to report."""
+    """Write a report and print its table; return 0, or 2 if there is nothing to report."""
     parser = _parser()
     options = parser.parse_args(arguments)
 
@@ -98,7 +98,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _name(studies: list[Path], definition: Definition) -> str:
-    """Name the report's directory: after its one study, else after its definition."""
+    """Name the report's directory after the study if there is only one, else after the definition."""
     if len(studies) == 1:
         return studies[0].resolve().name.removesuffix(".zip")
     named = Path(definition.source).stem if definition.source.endswith(".yaml") else ""

@@ -1,4 +1,4 @@
-"""What a report imports when it is first made. A study imports it while its workers begin, not when all is done."""
+"""Imports of a report. A study loads them while its workers start, instead of at its end."""
 
 import matplotlib.backends.backend_agg
 import matplotlib.backends.backend_svg

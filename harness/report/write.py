@@ -1,4 +1,4 @@
-"""From a study's directory to its report: the table in four formats, the page and the figures."""
+"""Write a study's report: the table in four formats, the page and the figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.report.tables.pivot import pivot_csv, pivot_latex, pivot_markdown
 from harness.report.tables.report import Report
 from harness.report.tables.table import to_csv, to_latex, to_markdown
 
-# What the names of all figures begin with: only these are ever removed.
+# Prefixes of all figure names: only such files are ever removed.
 FIGURES = (
     "scores", "cost", "pairs", "trials", "seconds", "learning", "rate", "importance", "confusion", "ranks", "profile",
 )  # fmt: skip
@@ -32,17 +32,17 @@ def write(
     definition: Definition | None = None,
     anchor: Path | None = None,
 ) -> Report:
-    """Write a report of one study or of several, replacing an earlier one file by file.
+    """Write a report of one or more studies, replacing an earlier one file by file.
 
     Args:
-        studies: `runs/<study>` or an archive of it, one or several; a study may still run.
-        output: `reports/<study>`; made if it is missing.
-        settings: how to judge; as the definition says, else as the study was asked, if None.
-        definition: which rows and columns to show; everything if None.
-        anchor: an earlier study, to say which cells moved against it.
+        studies: `runs/<study>` or its archive, one or several; a study may still be running.
+        output: `reports/<study>`; created if missing.
+        settings: how cells are compared; None takes the definition's settings, else the study's.
+        definition: rows and columns to show; everything if None.
+        anchor: an earlier study to test for drift against.
 
     Raises:
-        HarnessError: there is no study, nothing in it yet, the definition does not fit it, or the report cannot be
+        HarnessError: a study does not exist or is still empty, the definition does not fit it, or the report cannot be
             written.
     """
     definition = definition or Definition()
@@ -100,7 +100,7 @@ def _drift(study: Study, anchor: Path | None, settings: Settings) -> list[str]:
 
 
 def _remove_stale(output: Path, kept: set[str]) -> None:
-    """Remove what an earlier report to the same directory has left: figures whose question is gone, a pivot."""
+    """Remove outdated files of an earlier report in this directory: figures of groups that are gone, a pivot."""
     for pattern in (*(f"figures/{kind}-*" for kind in FIGURES), "pivot.*"):
         for path in output.glob(pattern):
             if str(path.relative_to(output)) not in kept and path.suffix in (".svg", ".png", ".csv", ".md", ".tex"):

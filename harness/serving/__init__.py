@@ -1,1 +1,1 @@
-"""Saved models, and predictions with them."""
+"""Saved models, and prediction with them."""

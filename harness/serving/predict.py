@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 CACHE = "~/.cache/harness"
-OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")  # suffixes of what is written
+OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")  # suffixes of output files
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A saved model, ready to use.
+    """A loaded model.
 
     Attributes:
         labels: the C class names.
-        pairs: whether it was trained on pairs of texts.
-        classifier, tokenizer, max_length, device: what it computes with.
+        pairs: whether the model was trained on text pairs.
+        classifier, tokenizer, max_length, device: inputs of the prediction.
     """
 
     labels: tuple[str, ...]
@@ -40,11 +40,11 @@ class Predictor:
     device: str
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[str]:
-        """Give the most probable label of each text."""
+        """Return the most probable label of each text."""
         return [self.labels[index] for index in self.probabilities(texts, pairs).argmax(axis=1)]
 
     def probabilities(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
-        """Give the probability of each class: (n, C), columns in the order of `labels`.
+        """Return the probability of each class: (n, C), columns in the order of `labels`.
 
         Args:
             texts: n texts.
@@ -85,14 +85,14 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
     """Load a saved model.
 
     Args:
-        directory: the folder `model` of a run.
+        directory: the `model` directory of a run.
         device: auto | cpu | cuda | mps.
-        cache_dir: where digests of large files are remembered.
+        cache_dir: cache directory for the digests of large files.
 
     Raises:
         HarnessError: it is not a saved model, or its backbone is not found or not the one that was adapted.
     """
-    # Descriptions are read first: a wrong directory is told before torch is imported.
+    # The description is read first, so that a wrong directory is reported before torch is imported.
     from harness.serving.saved_model import load_classifier, read_description
 
     directory = Path(directory)
@@ -109,7 +109,7 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; give its exit code."""
+    """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.predict", description="Label the texts of a file with a saved model."
     )
@@ -164,25 +164,25 @@ def predict_file(
     cache_dir: str | Path = CACHE,
     how: Mapping[str, Any] | None = None,
 ) -> int:
-    """Label the rows of a file: its columns, then `prediction` and a `probability: <label>` column a class.
+    """Label the rows of a file: write its columns, `prediction`, and a `probability: <label>` column per class.
 
     Rows keep their number and order, and values are written as they were read. In CSV and TSV files, a text that a
-    spreadsheet would take for a formula begins with an apostrophe; a number does not.
+    spreadsheet would interpret as a formula is prefixed with an apostrophe; numbers are not.
 
     Args:
-        directory: of the saved model.
-        file: the texts, in a format that training reads as well.
-        columns: names of the text column, or of two.
-        output: where to write, in the format of its suffix.
+        directory: the saved model.
+        file: the texts, in any format that training reads.
+        columns: name of the text column, or names of two.
+        output: output file; its suffix determines the format.
         device: auto | cpu | cuda | mps.
-        cache_dir: where digests of large files are remembered.
-        how: fields of `harness.data.readers.file_formats.FileFormat`, where they are not the defaults.
+        cache_dir: cache directory for the digests of large files.
+        how: fields of `harness.data.readers.file_formats.FileFormat` that differ from the defaults.
 
     Returns:
         The number of rows.
 
     Raises:
-        HarnessError: anything about the model, the file or its columns.
+        HarnessError: a problem with the model, the file or its columns.
     """
     from harness.data.readers.whole_table import read_texts, write_table
     from harness.serving.saved_model import read_description
@@ -219,7 +219,7 @@ def predict_file(
 
 
 def _beside(file: Path) -> Path:
-    """`texts.csv.gz` -> `texts.predictions.csv`."""
+    """Return the default output path: `texts.csv.gz` -> `texts.predictions.csv`."""
     from harness.data.readers.containers import SUFFIXES
 
     name = file.with_suffix("") if file.suffix.lower() in SUFFIXES else file
@@ -229,6 +229,6 @@ def _beside(file: Path) -> Path:
 if __name__ == "__main__":
     from harness.system.resources import usable_cores
 
-    # Read by torch when it loads, which by itself sees no CPU quota.
+    # Read by torch when it loads; torch itself ignores CPU quotas.
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     sys.exit(main())

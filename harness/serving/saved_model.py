@@ -1,14 +1,14 @@
-"""An adapted model on disk: what a run writes and `harness.predict` loads.
+"""Storage of adapted models: written by runs, loaded by `harness.predict`.
 
     model/
-      harness.json         labels, pooling, longest input, which backbone (with its digest), which method and which
-                           files of weights; where a method put layers into the backbone or keeps training rows, how
-                           many and where
+      harness.json         labels, pooling, maximum input length, the backbone and its digest, the method, and the list
+                           of weight files; for methods that insert layers or store training examples, also their
+                           number and position
       head.safetensors     the classification head
-      adapter/             PEFT's own format, for methods that adapt by an adapter
+      adapter/             in PEFT's format, for adapter methods
       backbone.safetensors the changed tensors, for methods that change the backbone itself
       tokenizer files
-The pretrained backbone itself is not copied: it is found again by name or path, and its digest must match.
+The pretrained backbone itself is not stored: it is located by name or path, and its digest must match.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from harness.records.files import write_json
 if TYPE_CHECKING:
     from harness.models.classifier import Classifier
 
-FORMAT = 1  # of harness.json; raised when a key changes its meaning
+FORMAT = 1  # of harness.json; increased when the meaning of a key changes
 DESCRIPTION = "harness.json"
 
 
 def save_model(directory: Path, classifier: Classifier, hooks: Hooks, tokenizer: Any, facts: dict[str, Any]) -> int:
-    """Write an adapted model, whole or not at all.
+    """Write an adapted model atomically.
 
     Args:
         directory: `model/` of a run; replaced if it exists.
         classifier: the trained classifier.
-        hooks: knows the method's own format.
-        tokenizer: what goes with the backbone.
-        facts: the rest of harness.json, see `describe`.
+        hooks: the method's hooks, which define its own format.
+        tokenizer: the backbone's tokenizer.
+        facts: the other keys of harness.json, see `describe`.
 
     Returns:
-        Bytes of what the method added: head, adapter, changed tensors; the tokenizer does not count.
+        Size in bytes of what the method added: head, adapter, changed tensors; without the tokenizer.
     """
     from safetensors.torch import save_file
 
@@ -85,7 +85,7 @@ def describe(
     task: str,
     method: str,
 ) -> dict[str, Any]:
-    """Gather what harness.json says besides its format."""
+    """Return the keys of harness.json that describe task, method and backbone."""
     return {
         "task": task,
         "method": method,
@@ -122,12 +122,12 @@ def read_description(directory: Path) -> dict[str, Any]:
 
 
 def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Path) -> Classifier:
-    """Rebuild a saved classifier, in eval mode, on the CPU.
+    """Load a saved classifier, in eval mode, on the CPU.
 
     Args:
-        directory: of the saved model.
+        directory: the saved model.
         facts: from `read_description`.
-        cache_dir: where digests are remembered.
+        cache_dir: cache directory for digests.
 
     Raises:
         HarnessError: the backbone is not found or is not the one that was adapted, or files are missing.
@@ -162,7 +162,7 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
     if (directory / "adapter").is_dir():
         from peft import PeftModel
 
-        # Among others PEFT takes AdaLoRA's pattern of ranks, which it applies, for one of LoRA's, which it ignores.
+        # Some warnings are false: e.g. PEFT takes AdaLoRA's rank pattern, which it applies, for an ignored one of LoRA.
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             try:

@@ -1,4 +1,4 @@
-"""Statistics of small comparisons. Scores are oriented so that more is better. Imports no torch."""
+"""Statistics of small comparisons. Scores are oriented so that higher is better. Imports no torch."""
 
 from harness.statistics.alpha_spending import spend
 from harness.statistics.comparison import Comparison, Difference, Verdict, compare

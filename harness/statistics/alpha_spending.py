@@ -1,4 +1,4 @@
-"""How much of the error rate each planned look at growing data may use."""
+"""Alpha spending: the part of the error rate that each planned look at growing data may use."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from harness.errors import HarnessError
 
 
 def spend(alpha: float, fractions: Sequence[float]) -> list[float]:
-    """Share of alpha for each planned look, by a linear spending function (Lan & DeMets 1983; Kim & DeMets 1987).
+    """Split alpha over the planned looks by a linear spending function (Lan & DeMets 1983; Kim & DeMets 1987).
 
-    The shares sum to alpha, so that tests at these levels together err at most at alpha however the looks depend on
-    each other, and whichever of them was the last. Against Pocock's function it keeps more for the last look, at
-    the same number of runs in replays.
+    The levels sum to alpha, so all tests at these levels together have an error rate of at most alpha, however the
+    looks depend on each other and whichever look is the last. Compared with Pocock's function, more of alpha is left
+    for the last look, at the same number of runs in replays.
 
     Args:
-        alpha: what all looks together may use.
-        fractions: information at each look as a fraction of the last's, rising to 1.
+        alpha: error rate of all looks together.
+        fractions: information at each look as a fraction of that at the last look, rising to 1.
 
     Raises:
         HarnessError: the fractions do not rise from above 0 to 1.

@@ -1,4 +1,4 @@
-"""Best of a budget: how good the best of k trials is expected to be, and how good it was.
+"""Best of a budget: expected and observed best score of k trials.
 
 Dodge et al. 2019, "Show Your Work: Improved Reporting of Experimental Results" (EMNLP), section 3.
 """
@@ -19,10 +19,10 @@ class Curve:
 
     Attributes:
         trials: numbers of trials, ascending.
-        seconds: what that many trials cost; None where no trial's time is known.
-        best: the best score; more is better.
-        low, high: one standard deviation of the best around it, cut at the worst and best score seen; `best` itself
-            where the curve was observed, not estimated.
+        seconds: cost of that many trials; None if no trial's duration is known.
+        best: the best score; higher is better.
+        low, high: `best` minus and plus one standard deviation of the best, clipped to the worst and best observed
+            score; `best` itself if the curve was observed, not estimated.
     """
 
     trials: tuple[int, ...]
@@ -36,15 +36,16 @@ def expected_best(scores: Sequence[float | None], seconds: Sequence[float | None
     """Estimate the expected best score of k = 1 ... N trials (Dodge et al. 2019).
 
     It is the mean maximum of k draws, with replacement, from the N scores. A trial without a score (failed, lost,
-    pruned) is a draw that is spent and wins nothing; the mean is over the draws that hold at least one score.
-    k trials cost k times the mean seconds of a trial; a trial of unknown duration counts as the mean of the others.
+    pruned) uses up a draw and contributes nothing; the mean is over the sets of draws that contain a score. k trials
+    cost k times the mean seconds of a trial; a trial of unknown duration counts as the mean of the others.
 
-    The estimate takes trials as independent and alike. Those of a model-based sampler (TPE, GP) are neither: later ones
-    are better, so for it the curve says too much about small budgets. `running_best` has what happened.
+    The estimate assumes that trials are independent and identically distributed. Those of a model-based sampler (TPE,
+    GP) are not: later trials are better, so the curve is too optimistic about small budgets. `running_best` returns the
+    observed curve.
 
     Args:
-        scores: of the trials, more is better; None for a trial without one.
-        seconds: of the same trials; None where it is not known.
+        scores: one per trial, higher is better; None for a trial without a score.
+        seconds: of the same trials; None if unknown.
 
     Returns:
         None if no trial has a score.
@@ -59,7 +60,7 @@ def expected_best(scores: Sequence[float | None], seconds: Sequence[float | None
     total = len(scores)
     k = np.arange(1, total + 1)[:, None]
     failed = total - len(known)
-    # P(best of k draws <= i-th smallest score), with the draws that score nothing below all others.
+    # P(best of k draws <= i-th smallest score); trials without a score rank below all others.
     at_most = (np.arange(failed, total + 1) / total) ** k
     share = np.diff(at_most, axis=1) / (1 - at_most[:, :1])
     mean = share @ known
@@ -75,7 +76,7 @@ def expected_best(scores: Sequence[float | None], seconds: Sequence[float | None
 
 
 def running_best(scores: Sequence[float | None], seconds: Sequence[float | None]) -> Curve | None:
-    """Give the best score so far after each trial, in the order of the trials, from the first score on.
+    """Return the best score so far after each trial, in trial order, starting at the first score.
 
     Args, Returns, Raises: as for `expected_best`.
     """

@@ -1,4 +1,4 @@
-"""Which differences between cells are real: all pairs at once, on the same examples, with independent seeds."""
+"""Test which differences between cells are real: all pairs at once, on the same examples, with independent seeds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Difference:
-    """Cell a minus cell b; positive where a is better.
+    """Cell a minus cell b; positive if a is better.
 
     Attributes:
-        mean, low, high: the limits hold simultaneously over all pairs.
+        mean, low, high: the difference and its limits, which hold simultaneously over all pairs.
         error, df: standard error of the mean and its degrees of freedom.
-        least: a closer lower limit, which holds simultaneously over all cells a where b is the true best.
+        least: a tighter lower limit, which holds simultaneously over all cells a where b is the true best.
     """
 
     mean: float
@@ -41,16 +41,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A cell against the true best of the others.
+    """A cell compared with the true best of the others.
 
     Attributes:
-        word: "better": surely above every other; "not worse": surely less than the margin below every other; "worse":
-            surely below some other, and not shown to lie within the margin; "unresolved": none of these. At most a
-            share alpha of studies has any wrong "better" or "worse", and at most alpha any wrong "not worse".
+        word: "better": significantly above every other cell; "not worse": significantly less than the margin below
+            every other cell; "worse": significantly below another cell, and not shown to lie within the margin;
+            "unresolved": none of these. At most a fraction alpha of studies has any wrong "better" or "worse", and at
+            most alpha any wrong "not worse".
         gap: the best mean minus this cell's; 0 for the best.
         low, high: limits of this cell minus the true best of the others, each simultaneous over all cells.
-        detectable: the smallest true gap to the best of the others that such data resolve with 80 % power.
-        scope: "models" where the verdict rests on a cell of one seed: it then concerns trained models, not methods.
+        detectable: the smallest true gap to the best of the others that such data resolves with 80 % power.
+        scope: "models" if the verdict rests on a cell with one seed: it then concerns trained models, not methods.
     """
 
     word: Word
@@ -67,9 +68,9 @@ class Comparison:
 
     Attributes:
         differences: K x K, [a][b] for cell a minus cell b; None on the diagonal.
-        verdicts: one a cell.
-        alpha: chance that any of the limits `low` and `high` of the differences misses.
-        margin: what counts as no worse, in the unit of the scores.
+        verdicts: one per cell.
+        alpha: probability that any of the limits `low` and `high` of the differences is wrong.
+        margin: non-inferiority margin, in the unit of the scores.
     """
 
     differences: tuple[tuple[Difference | None, ...], ...]
@@ -85,27 +86,27 @@ def compare(
     earlier: Comparison | None = None,
     span: float = math.inf,
 ) -> Comparison:
-    """Compare cells pairwise; the limits hold at once for all pairs, so also for a best that these data selected.
+    """Compare cells pairwise. All limits hold simultaneously, so also for a best cell that these data selected.
 
     Within a cell the scores follow a two-way crossed random-effects model (see `interval`). The cells share the
-    examples and not the seeds, so the variance of a difference is that of the examples' paired differences plus each
-    cell's seed variance. Seed variances are moderated across cells (Smyth 2004), except of cells whose seeds gave
-    identical scores: these have none. The limits use the quantile of the studentized range with each pair's own
-    degrees of freedom (Games & Howell 1976).
+    examples but not the seeds, so the variance of a difference is that of the examples' paired differences plus each
+    cell's seed variance. Seed variances are moderated across cells (Smyth 2004), except in cells whose seeds gave
+    identical scores: theirs is 0. The limits use the quantile of the studentized range with each pair's own degrees of
+    freedom (Games & Howell 1976).
 
-    To be within the margin of the best is asked of each cell against one unknown cell only, the true best, so K - 1
-    one-sided statements are enough whichever cell that is (Hsu 1981): Bonferroni's quantile of Student's t.
+    Whether a cell is within the margin of the best concerns one unknown other cell only, the true best. So K - 1
+    one-sided statements suffice, whichever cell that is (Hsu 1981), with Bonferroni's quantile of Student's t.
 
     Args:
-        cells: K arrays (S_k, n) of scores, more being better; S_k may differ, the examples and their order may not.
-        margin: in the unit of the scores, at least 0.
+        cells: K arrays (S_k, n) of scores, higher is better; S_k may differ, the examples and their order may not.
+        margin: non-inferiority margin in the unit of the scores, at least 0.
         alpha: family-wise error rate.
-        earlier: a comparison of the same cells with fewer seeds, which had an error rate of its own. Its limits hold
-            too, so what it excluded stays excluded, and each limit is the tighter one of both.
-        span: the largest difference that there can be (`Scale.span`): no limit lies beyond.
+        earlier: a comparison of the same cells with fewer seeds, which had an error rate of its own. Its limits hold,
+            too, so what it excluded stays excluded, and each limit is the tighter of the two.
+        span: the largest possible difference (`Scale.span`); limits are clipped to it.
 
     Raises:
-        HarnessError: no cells, cells of different examples, or what `components` refuses.
+        HarnessError: no cells, cells with different examples, or what `components` refuses.
     """
     if not cells:
         raise HarnessError("A comparison needs at least 1 cell.")
@@ -123,7 +124,7 @@ def judge(
     earlier: Comparison | None = None,
     span: float = math.inf,
 ) -> Comparison:
-    """Compare cells whose variance has been analysed: see `compare`."""
+    """Compare cells whose variance components are known; see `compare`."""
     from scipy.special import stdtrit
 
     if len(found) == 1:
@@ -153,7 +154,7 @@ def _tighter(limits: Limits, earlier: Comparison) -> Limits:
         for name in ("low", "high", "least")
     )
     low, high = np.maximum(low, limits.low), np.minimum(high, limits.high)
-    crossed = low > high  # one of the two looks erred, and nobody knows which: the later one has more seeds
+    crossed = low > high  # one of the two looks is wrong, unknown which: use the later one, it has more seeds
     return limits._replace(
         low=np.where(crossed, limits.low, low),
         high=np.where(crossed, limits.high, high),
@@ -162,7 +163,7 @@ def _tighter(limits: Limits, earlier: Comparison) -> Limits:
 
 
 class Limits(NamedTuple):
-    """Per pair (K, K): what `Difference` and `Verdict` tell."""
+    """Limits per pair (K, K), from which `Difference` and `Verdict` are made."""
 
     low: Array
     high: Array
@@ -171,10 +172,10 @@ class Limits(NamedTuple):
 
 
 def pairs(found: Sequence[Components]) -> tuple[Array, Array, Array]:
-    """Difference, standard error and degrees of freedom of every pair, each (K, K), row minus column."""
+    """Return difference, standard error and degrees of freedom of every pair, each (K, K), row minus column."""
     examples = found[0].examples
     residual = np.array([each.residual_of_mean for each in found])
-    # Variance over the examples of the paired difference of the seeds' means; the residuals' part is in the seeds' too.
+    # Variance over the examples of the paired difference of seed means; the seed variance already has the residuals.
     covariance = np.cov(np.stack([each.example_means for each in found])) / examples
     own = np.diag(covariance)
     spread = np.maximum(own[:, None] + own[None, :] - 2 * covariance - _sums(residual), found[0].floor)
@@ -185,7 +186,7 @@ def pairs(found: Sequence[Components]) -> tuple[Array, Array, Array]:
 
 
 def _seed_parts(found: Sequence[Components]) -> tuple[Array, Array]:
-    """What the seeds add to the variance of each pair's difference, and Welch's (1938) degrees of freedom."""
+    """Return the seeds' part of the variance of each pair's difference, and Welch's (1938) degrees of freedom."""
     variance, squares = np.zeros(len(found)), np.zeros(len(found))
     pool = 1.0
     estimated = [k for k, each in enumerate(found) if each.seeds > 1 and not each.deterministic]
@@ -198,7 +199,7 @@ def _seed_parts(found: Sequence[Components]) -> tuple[Array, Array]:
         pool = float(raw_df.sum())
     both = _sums(variance)
     df = np.divide(both**2, _sums(squares), out=np.ones_like(both), where=both > 0)
-    # Two moderated variances lean on the same pool: together they know no more than it does.
+    # Two moderated variances share one pool, so together they have at most its degrees of freedom.
     return both, np.minimum(df, pool)
 
 
@@ -211,12 +212,12 @@ def _verdicts(found: Sequence[Components], limits: Limits, margin: float) -> tup
     means = np.array([each.mean for each in found])
     single = np.array([each.seeds == 1 for each in found])
     count = len(found)
-    beaten = limits.high < 0  # [a][b]: a is surely below b
+    beaten = limits.high < 0  # [a][b]: a is significantly below b
     np.fill_diagonal(beaten, False)
     verdicts = []
     for k in range(count):
         others = np.arange(count) != k
-        # A cell that is surely below a third one is not the best of the others, whatever it is to this cell.
+        # A cell significantly below a third one is not the best of the others, however it compares with this cell.
         contenders = others & ~beaten[:, others].any(axis=1)
         contenders = contenders if contenders.any() else others
         lower, upper = float(limits.least[k, contenders].min()), float(limits.high[k, others].min())
@@ -229,7 +230,7 @@ def _verdicts(found: Sequence[Components], limits: Limits, margin: float) -> tup
             word = "worse"
         best = int(np.flatnonzero(others)[means[others].argmax()])
         rests_on = single[beaten[k]] if word == "worse" else single[others]
-        # One proof by cells of several seeds is enough to be worse; the other words concern all cells.
+        # One better cell with several seeds suffices for "worse"; the other verdicts concern all cells.
         models = bool(single[k] or (rests_on.all() if word == "worse" else rests_on.any()))
         verdicts.append(
             Verdict(

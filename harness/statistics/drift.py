@@ -1,4 +1,4 @@
-"""Which cells of a study that was run again moved more than chance allows."""
+"""Find the cells of a repeated study whose scores changed by more than chance allows."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from harness.statistics.variance_components import Scores
 
 @dataclass(frozen=True)
 class Change:
-    """A cell, then and now.
+    """Scores of a cell before and after.
 
     Attributes:
         cell: its name.
         before, after: mean scores.
         low, high: limits of after minus before, simultaneous over all cells (Bonferroni).
-        p: of no change, adjusted for all cells (Holm 1979).
-        moved: whether the cell moved more than chance allows.
-        paired: whether both met the same test rows.
-        scope: "models" where one of the two has a single seed: the change is then of these trained models.
+        p: p value of no change, adjusted for all cells (Holm 1979).
+        moved: whether the change is significant.
+        paired: whether both used the same test rows.
+        scope: "models" if one of the two has a single seed: the change then concerns these trained models.
     """
 
     cell: str
@@ -51,21 +51,21 @@ def drift(
 ) -> list[Change]:
     """Test every cell that both studies have.
 
-    The standard error counts seeds and examples, as in `compare`; on the same test rows the examples are paired, else
-    both samples count. The runs are taken as independent, so that the same seeds in both make the test cautious, not
-    wrong. Any of the verdicts `moved` is false with a chance of at most alpha.
+    The standard error includes seeds and examples, as in `compare`. On the same test rows the examples are paired;
+    otherwise both samples contribute. The runs are taken as independent, so using the same seeds in both makes the test
+    conservative, not wrong. The probability that any `moved` is false is at most alpha.
 
     Args:
-        before, after: scores (S, n) by cell, more being better; S and, unless paired, n may differ.
+        before, after: scores (S, n) by cell, higher is better; S and, unless paired, n may differ.
         alpha: family-wise error rate.
         paired: cells whose examples are the same in both, in the same order.
-        spans: the largest change that there can be, by cell (`Scale.span`): no limit lies beyond.
+        spans: the largest possible change by cell (`Scale.span`); limits are clipped to it.
 
     Returns:
-        A change a cell, the surest first.
+        One change per cell, the most significant first.
 
     Raises:
-        HarnessError: a paired cell whose numbers of examples differ, or what `components` refuses.
+        HarnessError: a paired cell with different numbers of examples, or what `components` refuses.
     """
     from scipy import stats
 
@@ -88,7 +88,7 @@ def drift(
 
 
 def _test(cell: str, before: Scores, after: Scores, paired: bool) -> tuple[float, float, float, float]:
-    """Give difference, standard error, degrees of freedom and unadjusted two-sided p."""
+    """Return difference, standard error, degrees of freedom and unadjusted two-sided p value."""
     from scipy import stats
 
     if paired:
@@ -111,7 +111,7 @@ def _test(cell: str, before: Scores, after: Scores, paired: bool) -> tuple[float
 
 
 def _holm(values: Sequence[float]) -> list[float]:
-    """Adjust p values step-down (Holm 1979)."""
+    """Adjust p values by the step-down method (Holm 1979)."""
     order = sorted(range(len(values)), key=lambda index: values[index])
     adjusted, largest = [0.0] * len(values), 0.0
     for rank, index in enumerate(order):

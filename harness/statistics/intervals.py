@@ -1,4 +1,4 @@
-"""The interval of a mean that counts both seeds and test examples."""
+"""Confidence interval of a mean that accounts for both seeds and test examples."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from harness.statistics.variance_components import Scores, components
 Values = npt.NDArray[np.float64]
 Scope = Literal["seeds", "models"]
 
-# Of 1, 1.25, 1.5 and 2, the one whose coverage is closest to the nominal in tests/benchmarks/statistics.
+# Of 1, 1.25, 1.5 and 2, the power with coverage closest to the nominal in tests/benchmarks/statistics.
 SHARE_POWER = 1.25
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and what is known of it.
+    """A mean and its confidence interval.
 
     Attributes:
         mean, low, high: in the unit of the scores.
         error: standard error of the mean.
         df: degrees of freedom of that error.
-        seed_std: estimated standard deviation between seeds, the examples' noise removed; None with one seed.
-        seeds, examples: what the mean is over.
+        seed_std: estimated standard deviation between seeds, without the examples' noise; None with one seed.
+        seeds, examples: numbers of seeds and examples in the mean.
         scope: "seeds": holds for the method, whatever the seed; "models": holds for this one trained model only.
     """
 
@@ -43,14 +43,15 @@ class Interval:
 
 
 def weighted_df(seed: Values, seed_df: Values, spread: Values, spread_df: float) -> Values:
-    """Degrees of freedom of seed + spread: reciprocals of theirs, weighted by a power of each one's share of the sum.
+    """Return the degrees of freedom of seed + spread.
 
-    The power 2 is Satterthwaite's (1946), which covers too little where a part of few degrees of freedom is about as
-    large as one of many; 1 is Cochran's (1964) weighting, on the reciprocals instead of the quantiles, and covers a
-    little too much. `SHARE_POWER` lies between.
+    Their reciprocal is the sum of the parts' reciprocals, each weighted by a power of the part's share of the sum. The
+    power 2 is Satterthwaite's (1946), whose coverage is too low if a part with few degrees of freedom is about as large
+    as one with many; 1 is Cochran's (1964) weighting, applied to the reciprocals instead of the quantiles, whose
+    coverage is a little too high. `SHARE_POWER` lies between.
 
     Args:
-        seed, spread: independent estimates of variances, any shape, at least 0.
+        seed, spread: independent variance estimates, any shape, at least 0.
         seed_df, spread_df: their degrees of freedom.
     """
     total = seed + spread
@@ -60,16 +61,16 @@ def weighted_df(seed: Values, seed_df: Values, spread: Values, spread_df: float)
 
 
 def interval(scores: Scores, confidence: float = 0.95, scale: Scale = OPEN, rows: float | None = None) -> Interval:
-    """Interval of the mean over seeds and over the population that the examples were drawn from.
+    """Return the interval of the mean over seeds and over the population that the examples were drawn from.
 
-    The scores follow a two-way crossed random-effects model without replication; the variance of the mean is
-    (MS_seed + MS_example - MS_residual) / (S n) (Burdick & Graybill 1992, section 6.3), the quantile Student's with the
-    degrees of freedom of `weighted_df`.
+    The scores follow a two-way crossed random-effects model without replication. The variance of the mean is (MS_seed +
+    MS_example - MS_residual) / (S n) (Burdick & Graybill 1992, section 6.3); the quantile is Student's with the degrees
+    of freedom of `weighted_df`.
 
     Args:
-        scores: (S, n), one row a seed; every row on the same examples.
+        scores: (S, n), one row per seed, all on the same examples.
         confidence: coverage over repeated studies, 0 to 1.
-        scale: where the scores' mean can lie, in the orientation of the scores; the limits lie there, too.
+        scale: range of the mean, in the orientation of the scores; the limits stay within it.
         rows: see `Scale.limits`; n if None.
 
     Raises:
@@ -80,7 +81,7 @@ def interval(scores: Scores, confidence: float = 0.95, scale: Scale = OPEN, rows
     found = components(scores)
     floor = 0.0 if scale.score else found.floor
     spread = max(found.example_variance, floor)
-    # Where the examples' part is estimated as none, the seeds' part must hold at least the residuals.
+    # If the examples' part is estimated as zero, the seeds' part must contain at least the residuals.
     seed = (found.seed_variance or 0.0 if spread > floor else found.bounded_seed_variance) / found.seeds
     rows = found.examples if rows is None else rows
     spread += scale.unseen(found.mean, seed + spread, found.examples, rows)

@@ -1,6 +1,6 @@
-"""Total cost of ownership: what a cell costs from its first trial to its last request.
+"""Total cost of ownership: the cost of a cell from its first trial to its last request.
 
-Any one unit will do (seconds, dollars), the same for every number.
+Any unit works (seconds, dollars) if all numbers share it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from harness.errors import HarnessError
 
 @dataclass(frozen=True)
 class Ownership:
-    """What a cell costs; None is not known.
+    """Costs of a cell; None if unknown.
 
     Attributes:
-        tuning: of all its trials.
-        training: of the one model that is used.
-        request: of one request.
+        tuning: cost of all its trials.
+        training: cost of the one model that is used.
+        request: cost of one request.
     """
 
     tuning: float | None
@@ -26,11 +26,11 @@ class Ownership:
 
     @property
     def once(self) -> float | None:
-        """What is paid before the first request."""
+        """Cost before the first request."""
         return None if self.tuning is None or self.training is None else self.tuning + self.training
 
     def total(self, requests_per_month: float, months: float) -> float | None:
-        """Give tuning, training and serving together; None if any of them is not known."""
+        """Return the cost of tuning, training and serving together; None if any of them is unknown."""
         if requests_per_month < 0 or months < 0:
             raise HarnessError(f"Requests and months are 0 or more, not {requests_per_month} and {months}.")
         if self.once is None or self.request is None:
@@ -40,11 +40,11 @@ class Ownership:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Where two cells have cost the same.
+    """The point at which two cells have the same total cost.
 
     Attributes:
-        requests: number of requests; above it the one that serves cheaper is cheaper in all.
-        months: the same in months; None without requests a month.
+        requests: number of requests; above it the cell with cheaper requests has the lower total cost.
+        months: the same in months; None without a number of requests per month.
     """
 
     requests: float
@@ -52,11 +52,10 @@ class BreakEven:
 
 
 def break_even(one: Ownership, other: Ownership, requests_per_month: float | None = None) -> BreakEven | None:
-    """Find where two cells have cost the same.
+    """Find the point at which two cells have the same total cost.
 
     Returns:
-        None where one of them is cheaper from the start and stays so, where both cost the same, or where a cost is not
-        known.
+        None if one of them is cheaper at any number of requests, if both always cost the same, or if a cost is unknown.
     """
     if one.once is None or other.once is None or one.request is None or other.request is None:
         return None

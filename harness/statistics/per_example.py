@@ -1,4 +1,4 @@
-"""Every metric as a mean of per-example values, so that one machinery serves all metrics."""
+"""Per-example values whose mean is the metric, so that the same statistics serve all metrics."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Values = npt.NDArray[np.float64]
 
 
 def per_example(metric: str, labels: Labels, probabilities: Probabilities) -> Values:
-    """Values whose mean is the metric and whose spread over examples gives the metric's sampling variance.
+    """Return values whose mean is the metric and whose variance over examples gives the metric's sampling variance.
 
-    Accuracy, loss and calibration error are such means by definition. A metric f of counts or ranks becomes
-    f + influence of the example, centred: the infinitesimal jackknife (Efron 1982, chapter 6), which for AUROC is the
-    placements of DeLong et al. (1988). The spread of `ece` is too large for a model that is nearly calibrated, where an
-    absolute value has no derivative.
+    Accuracy, loss and calibration error are such means by definition. For a metric f of counts or ranks, the values are
+    f + the centered influence of the example: the infinitesimal jackknife (Efron 1982, chapter 6), which for AUROC
+    gives the placements of DeLong et al. (1988). The variance of `ece` is too large for a nearly calibrated model,
+    where an absolute value has no derivative.
 
     Args:
         metric: a name in `METRICS`.
@@ -27,10 +27,10 @@ def per_example(metric: str, labels: Labels, probabilities: Probabilities) -> Va
         probabilities: (n, C).
 
     Returns:
-        (n,) values in the metric's own direction: not negated where less is better.
+        (n,) values in the metric's own direction: not negated if lower is better.
 
     Raises:
-        KeyError: the metric is not known.
+        KeyError: the metric is unknown.
         Undefined: the metric has no value for this data, or a probability is not finite.
     """
     if metric not in PER_EXAMPLE:
@@ -52,7 +52,7 @@ def _loss(labels: Labels, probabilities: Probabilities) -> Values:
 
 
 def _counts(labels: Labels, probabilities: Probabilities) -> tuple[Labels, Values, Values, Values]:
-    """Predictions (n,), and per class (C,): hits, rows of that label, rows of that prediction."""
+    """Return predictions (n,) and, per class (C,), the numbers of hits, of labels and of predictions."""
     predictions = probabilities.argmax(axis=1)
     classes = max(probabilities.shape[1], int(labels.max()) + 1)
     hits = np.bincount(labels[labels == predictions], minlength=classes).astype(np.float64)
@@ -69,7 +69,7 @@ def _macro_f1(labels: Labels, probabilities: Probabilities) -> Values:
     predictions, hits, actual, predicted = _counts(labels, probabilities)
     sizes = actual + predicted
     f1 = _f1(hits, sizes)
-    # F1 = 2 hits / sizes. A row adds to the hits of its class if right, to the sizes of its label and its prediction.
+    # F1 = 2 hits / sizes. A row adds to the sizes of its label and its prediction and, if correct, to its class's hits.
     step = len(labels) / np.count_nonzero(sizes)
     right = labels == predictions
     change = 2 * right / sizes[labels] - f1[labels] / sizes[labels] - f1[predictions] / sizes[predictions]
@@ -83,7 +83,7 @@ def _weighted_f1(labels: Labels, probabilities: Probabilities) -> Values:
     f1 = _f1(hits, sizes)
     share = np.divide(actual, sizes, out=np.zeros_like(actual), where=sizes > 0)
     right = labels == predictions
-    # Besides changing F1, a row gives its own class more weight: hence F1 of its label.
+    # Besides changing F1, a row increases the weight of its own class: hence the term with F1 of its label.
     change = 2 * right * share[labels] - f1[labels] * share[labels] - f1[predictions] * share[predictions]
     values: Values = f1[labels] + change
     return values
@@ -94,11 +94,11 @@ def _mcc(labels: Labels, probabilities: Probabilities) -> Values:
     n = float(len(labels))
     spread_predicted, spread_actual = n**2 - predicted @ predicted, n**2 - actual @ actual
     if spread_predicted == 0 or spread_actual == 0:
-        return np.zeros(len(labels))  # a constant: 0 by definition, whatever the example
+        return np.zeros(len(labels))  # constant labels or predictions: 0 by definition
     scale = np.sqrt(spread_predicted * spread_actual)
     covariance = hits.sum() * n - actual @ predicted
     value = covariance / scale
-    # Derivatives of Gorodkin's (2004) ratio in the weight of a row with this label and this prediction.
+    # Derivatives of Gorodkin's (2004) ratio with respect to the weight of a row with this label and this prediction.
     change = (labels == predictions) * n + hits.sum() - actual[predictions] - predicted[labels]
     relative = (n - predicted[predictions]) / spread_predicted + (n - actual[labels]) / spread_actual
     values: Values = value + n * (change / scale - value * relative)
@@ -108,13 +108,13 @@ def _mcc(labels: Labels, probabilities: Probabilities) -> Values:
 def _auroc(labels: Labels, probabilities: Probabilities) -> Values:
     from scipy.stats import rankdata
 
-    value = METRICS["auroc"].function(labels, probabilities)  # raises where there is none
+    value = METRICS["auroc"].function(labels, probabilities)  # raises `Undefined` if there is none
     positive = labels == 1
     score = probabilities[:, 1]
     ranks = rankdata(score)
     n, positives = len(labels), int(positive.sum())
     negatives = n - positives
-    # Share of the other class that a row is ranked right against, ties counting half.
+    # Fraction of the other class relative to which a row is ranked correctly; ties count half.
     above = (ranks[positive] - rankdata(score[positive])) / negatives
     below = 1 - (ranks[~positive] - rankdata(score[~positive])) / positives
     values = np.full(n, value)

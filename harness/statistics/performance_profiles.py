@@ -1,10 +1,10 @@
 """Methods across tasks that share a metric: interquartile mean and performance profile, with bootstrap intervals.
 
 Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS), sections 4.1 to
-4.3 (the package rliable). Every task counts the same, whatever its number of seeds.
+4.3 (the package rliable). Every task has the same weight, whatever its number of seeds.
 
-The bootstrap resamples seeds within each task, so an interval says how the result would vary over training runs on
-these very tasks and test rows. With fewer than about ten seeds it is too narrow (3 seeds: about 85 % for a nominal 95).
+The bootstrap resamples seeds within each task, so an interval describes the variation over training runs on these very
+tasks and test rows. With fewer than about ten seeds it is too narrow (3 seeds: about 85 % for a nominal 95).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from harness.errors import HarnessError
 
 Array = npt.NDArray[np.floating[Any]]
-Runs = Sequence[Sequence[float]]  # of one method: per task the scores of its seeds, more is better
+Runs = Sequence[Sequence[float]]  # of one method: per task the scores of its seeds, higher is better
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Profile:
-    """Share of a method's runs that score at least each threshold.
+    """Fraction of a method's runs that score at least each threshold.
 
     Attributes:
         thresholds: (T,).
-        share: (T,), tasks counting the same.
+        share: (T,), tasks weighted equally.
         low, high: (T,), pointwise bootstrap percentile interval.
     """
 
@@ -48,17 +48,17 @@ class Profile:
 
 
 def behind_best(scores: Mapping[str, Runs], metrics: Sequence[str]) -> dict[str, list[list[float]]]:
-    """Put tasks on one scale: each score less the best method's mean on that task.
+    """Put tasks on one scale: subtract the best method's mean on a task from its scores.
 
     Args:
-        scores: per method, per task, the scores of the seeds; more is better, every method on every task.
+        scores: per method, per task, the scores of the seeds; higher is better, every method on every task.
         metrics: of the tasks.
 
     Returns:
-        The same shape, in the metric's units; around 0 for the best method of a task.
+        The same structure, in the metric's unit; around 0 for the best method of a task.
 
     Raises:
-        HarnessError: tasks have different metrics, whose differences are no common scale; or a run is missing.
+        HarnessError: tasks have different metrics, whose differences have no common scale; or a run is missing.
     """
     if len(set(metrics)) > 1:
         raise HarnessError(
@@ -79,9 +79,9 @@ def behind_best(scores: Mapping[str, Runs], metrics: Sequence[str]) -> dict[str,
 
 
 def interquartile_mean(runs: Runs, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Estimate:
-    """Average the middle half of all runs: robust like the median, but it uses more of the runs.
+    """Average the middle half of all runs: robust like the median, but based on more of the runs.
 
-    Where a quarter of the runs is no whole number, runs at the border count in part.
+    If a quarter of the runs is not a whole number, runs at the border count partially.
     """
     values = np.concatenate([np.asarray(seeds, dtype=float) for seeds in runs])
     order = np.argsort(values)
@@ -98,7 +98,7 @@ def interquartile_mean(runs: Runs, confidence: float = 0.95, resamples: int = 20
 def performance_profile(
     runs: Runs, thresholds: Sequence[float], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Profile:
-    """Give the share of runs at or above each threshold."""
+    """Return the fraction of runs at or above each threshold."""
     values = np.concatenate([np.asarray(seeds, dtype=float) for seeds in runs])
     levels = np.asarray(thresholds, dtype=float)
     reached = (values[:, None] >= levels).astype(float)
@@ -107,12 +107,12 @@ def performance_profile(
 
 
 def _weights(runs: Runs) -> Array:
-    """Weigh runs so that every task counts the same: (runs,), sum 1."""
+    """Return run weights (runs,) that sum to 1 and give every task the same weight."""
     return np.concatenate([np.full(len(seeds), 1 / len(seeds) / len(runs)) for seeds in runs])
 
 
 def _resampled(runs: Runs, resamples: int, seed: int) -> Array:
-    """Weights of runs in bootstrap samples that are stratified by task: (resamples, runs)."""
+    """Return run weights (resamples, runs) of bootstrap samples that are stratified by task."""
     random = np.random.default_rng(seed)
     counts = [random.multinomial(len(s), np.full(len(s), 1 / len(s)), resamples) / len(s) / len(runs) for s in runs]
     return np.concatenate(counts, axis=1)

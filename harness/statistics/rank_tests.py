@@ -20,17 +20,19 @@ class Ranking:
     """Mean ranks over tasks.
 
     Attributes:
-        methods: those with a score on every task, best mean rank first.
-        mean_ranks: theirs; 1 is best, ties share the mean of their places.
+        methods: methods with a score on every task, best mean rank first.
+        mean_ranks: their mean ranks; 1 is best, ties share the mean of their ranks.
         tasks: the tasks.
-        left_out: methods that lack a task.
-        chi_square, chi_square_p: Friedman's test, corrected for ties; None for two methods, which it is not made for.
-        f, f_p: Iman and Davenport's correction of it. Where all tasks agree wholly, f is infinite and its p, 0, would
-            claim too much: then `f_p` is `chi_square_p`.
-        alpha: of the critical difference.
-        critical_difference: mean ranks that lie further apart differ at level alpha, all pairs counted (Nemenyi).
-        groups: methods that cannot be told apart: each largest run of neighbours within the critical difference, of two
-            and more.
+        left_out: methods without a score on some task.
+        chi_square, chi_square_p: Friedman's test, corrected for ties; None for two methods, for which it is not
+            designed.
+        f, f_p: Iman and Davenport's correction of it. If all tasks agree completely, f is infinite and its p value of 0
+            would claim too much: `f_p` is then `chi_square_p`.
+        alpha: level of the critical difference.
+        critical_difference: mean ranks further apart than this differ at level alpha, simultaneously over all pairs
+            (Nemenyi).
+        groups: methods that cannot be distinguished: each maximal run of two or more methods, adjacent in rank, within
+            the critical difference.
     """
 
     methods: tuple[str, ...]
@@ -50,7 +52,7 @@ def rank(scores: Mapping[str, Mapping[str, float]], alpha: float = 0.05) -> Rank
     """Rank methods over tasks.
 
     Args:
-        scores: score by method and task; within a task more is better. A task counts if any method has it.
+        scores: score by method and task; within a task higher is better. A task counts if any method has it.
         alpha: level of the critical difference, above 0 and below 1.
 
     Raises:
@@ -80,9 +82,9 @@ def rank(scores: Mapping[str, Mapping[str, float]], alpha: float = 0.05) -> Rank
 
 
 def critical_difference(methods: int, tasks: int, alpha: float = 0.05) -> float:
-    """Give Nemenyi's critical difference of mean ranks (Demšar 2006, section 3.2.2).
+    """Return Nemenyi's critical difference of mean ranks (Demšar 2006, section 3.2.2).
 
-    The quantile is of the studentized range with infinite degrees of freedom, divided by the root of 2.
+    The quantile is that of the studentized range with infinite degrees of freedom, divided by the square root of 2.
     """
     from scipy import stats
 
@@ -96,7 +98,7 @@ def _friedman(table: np.ndarray) -> tuple[float | None, float | None, float | No
     tasks, methods = table.shape
     if methods < 3:
         return None, None, None, None
-    if (table == table[:, :1]).all():  # every task is one tie, where the statistic is 0/0
+    if (table == table[:, :1]).all():  # all methods tie on every task: the statistic would be 0/0
         return 0.0, 1.0, 0.0, 1.0
     chi_square, p = map(float, stats.friedmanchisquare(*table.T))
     rest = tasks * (methods - 1) - chi_square
@@ -107,7 +109,7 @@ def _friedman(table: np.ndarray) -> tuple[float | None, float | None, float | No
 
 
 def _runs(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Give the largest runs [start, end) of ascending ranks that span at most the difference, none within another."""
+    """Return the maximal runs [start, end) of ascending ranks that span at most the difference, none nested."""
     runs: list[tuple[int, int]] = []
     for start, rank in enumerate(ranks):
         end = sum(other <= rank + difference for other in ranks)

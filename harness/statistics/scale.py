@@ -1,4 +1,4 @@
-"""The scale of a metric: where it ends, and intervals of means that stay between its ends."""
+"""Scales of metrics: their ends, and intervals of means that stay between these ends."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# Wrong rows from which an estimated variance counts as much as that of independent rows.
+# Number of wrong rows at which an estimated variance has the same weight as that of independent rows (`Scale.unseen`).
 FEW_WRONG = 4.0
-ROUNDING = 1e-12  # a mean this near to an end is at the end
+ROUNDING = 1e-12  # a mean this close to an end is at the end
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Where the values of a metric can lie.
+    """Range of a metric's values.
 
     Attributes:
-        low, high: its ends, infinite where there is none.
-        score: whether a mean's interval is a score interval, which needs both ends; else it is cut at the ends.
+        low, high: its ends, infinite if there is none.
+        score: whether the interval of a mean is a score interval, which needs both ends; otherwise it is clipped at the
+            ends.
     """
 
     low: float = -math.inf
@@ -32,19 +33,19 @@ class Scale:
         return self.high - self.low
 
     def cut(self, value: float) -> float:
-        """The nearest value on the scale."""
+        """Clip a value to the scale."""
         return min(max(value, self.low), self.high)
 
     def unseen(self, mean: float, variance: float, examples: int, rows: float) -> float:
-        """What the variance of a mean lacks where few rows are wrong, so that their variance is hardly known.
+        """Return what to add to the variance of a mean if few rows are wrong, so that it is poorly estimated.
 
-        Kish's (1965) design effect, the variance over that of as many independent rows, is drawn towards that of
-        independent rows, as if these had been seen to be wrong `FEW_WRONG` times; one that is larger stays.
+        Kish's (1965) design effect, the ratio of the variance to that of as many independent rows, is shrunk towards
+        that of `rows` independent rows, as if `FEW_WRONG` of these had been seen to be wrong. A larger one stays.
 
         Args:
             mean, variance: a mean over examples and its estimated variance.
             examples: n.
-            rows: of these, how many independent ones tell as much; see `informative_rows`.
+            rows: number of independent rows with the same information; see `informative_rows`.
         """
         if not self.score or (share := self._share(mean)) in (0, 1):
             return 0.0
@@ -54,10 +55,10 @@ class Scale:
         return max(drawn - variance, 0.0)
 
     def limits(self, mean: float, error: float, quantile: float, rows: float) -> tuple[float, float]:
-        """Limits of the interval of a mean, which hold the mean and lie on the scale.
+        """Return the limits of the interval of a mean, which contain the mean and lie on the scale.
 
         The score interval (Wilson 1927) of a fraction: all p with |mean - p| <= t sqrt(p (1 - p) / n), where n is the
-        number of independent rows that would give this standard error; `rows` where all are right or all are wrong.
+        number of independent rows that would give this standard error; `rows` if all are right or all are wrong.
 
         Args:
             mean, error: a mean and its standard error.
@@ -71,7 +72,7 @@ class Scale:
         ratio = quantile**2 * ((error / self.span) ** 2 / single if single > 0 else 1 / rows)
         half = math.sqrt(ratio * (single + ratio / 4))
         low, high = ((share + ratio / 2 + sign * half) / (1 + ratio) for sign in (-1, 1))
-        # Exact at the ends, whatever the rounding.
+        # Clipping keeps the ends exact despite rounding.
         return self.low + self.span * max(min(low, share), 0.0), self.low + self.span * min(max(high, share), 1.0)
 
     def _share(self, value: float) -> float:
@@ -87,18 +88,20 @@ SCALES = {
     "weighted_f1": _FRACTION,
     "auroc": _FRACTION,
     "mcc": Scale(-1.0, 1.0, score=True),
-    "ece": Scale(0.0, 1.0),  # a mean of absolute gaps, no share of rows
+    "ece": Scale(0.0, 1.0),  # a mean of absolute gaps, not a fraction of rows
     "loss": Scale(0.0),
 }
 
 
 def scale_of(metric: str) -> Scale:
-    """The scale of a metric; one without ends if the metric is not known."""
+    """Return the scale of a metric; one without ends if the metric is unknown."""
     return SCALES.get(metric, OPEN)
 
 
 def informative_rows(metric: str, classes: npt.NDArray[np.int64]) -> float:
-    """How many independent rows tell as much as the test rows do of a metric whose classes weigh otherwise than rows.
+    """Return how many independent rows carry as much information about a metric as the test rows.
+
+    The number differs from that of the test rows for metrics that weight classes otherwise than by their rows.
 
     Args:
         metric: a metric's name.
@@ -107,5 +110,5 @@ def informative_rows(metric: str, classes: npt.NDArray[np.int64]) -> float:
     if metric == "auroc":
         return float(classes.min())  # ranks of the rarer class: Birnbaum & Klose (1957)
     if metric in ("macro_f1", "mcc"):
-        return float(len(classes) ** 2 / np.sum(1 / classes))  # a mean of classes, each with its own rows
+        return float(len(classes) ** 2 / np.sum(1 / classes))  # a mean over classes, each estimated from its own rows
     return float(classes.sum())

@@ -1,4 +1,4 @@
-"""Seeds only where the ranking is unresolved: the planned looks, replayed over what there is."""
+"""Adaptive replication: replay the planned looks, and add seeds only while verdicts are unresolved."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Look:
     Attributes:
         seeds: number of seeds that it used of each cell.
         alpha: the error rate that it may use.
-        comparison: what it saw.
+        comparison: its result.
     """
 
     seeds: tuple[int, ...]
@@ -35,14 +35,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Sequential:
-    """Where adaptive replication stands.
+    """State of adaptive replication.
 
     Attributes:
-        looks: those that were taken.
-        verdicts: one a cell: from the look that reached it, else from the last; all unresolved before the first look.
-        wanted: seeds that each cell should have for the next look; what it has where nothing is to be added.
-        state: "resolved": every cell has its verdict; "more": `wanted` says what the next look needs; "cap": no planned
-            look is left, or none could add anything.
+        looks: the looks taken so far.
+        verdicts: one per cell: from the look that reached it, else from the last; all unresolved before the first look.
+        wanted: seeds that each cell should have for the next look; its present number if none are to be added.
+        state: "resolved": every cell has its verdict; "more": the next look needs the seeds in `wanted`; "cap": no
+            planned look is left, or none could add seeds.
     """
 
     looks: tuple[Look, ...]
@@ -59,21 +59,21 @@ def sequential(
     capped: Sequence[bool] | None = None,
     span: float = math.inf,
 ) -> Sequential:
-    """Replay the planned looks: a function of the scores alone, so a resumed study decides as the first did.
+    """Replay the planned looks. The result depends on the scores only, so a resumed study decides as the first did.
 
-    Look j sees the first plan[j] seeds of the cells that are still in question and, of the others, what they had when
-    their question was settled. It tests at its share of alpha (`spend`), so the looks together err at most at alpha
-    although seeds are added until the verdicts are reached (Lan & DeMets 1983). The limits of all looks hold together,
-    so each look goes on from those before it, and a verdict that was reached stands, or becomes surer.
+    Look j uses the first plan[j] seeds of the cells that are still open and, for the others, the seeds they had when
+    they were closed. It tests at its share of alpha (`spend`), so all looks together have an error rate of at most
+    alpha although seeds are added until the verdicts are reached (Lan & DeMets 1983). The limits of all looks hold
+    simultaneously, so each look builds on those before it, and a verdict that was reached stands, or becomes stronger.
     After a look, more seeds go to the unresolved cells and to those that keep them unresolved; never to a cell whose
     seeds gave identical scores.
 
     Args:
-        cells: K arrays (S_k, n) of scores, seeds in the order in which they were planned.
-        plan: seeds of a cell at each look, rising; at least 1 look.
+        cells: K arrays (S_k, n) of scores, seeds in planned order.
+        plan: seeds per cell at each look, rising; at least 1 look.
         margin, alpha, span: see `compare`.
-        capped: cells that get no more seeds whatever is wanted, because theirs failed or the study has ended; they take
-            part with what they have. None: no cell.
+        capped: cells that get no more seeds in any case, because theirs failed or the study has ended; they take part
+            with the seeds they have. None: no cell.
 
     Raises:
         HarnessError: the plan does not rise from at least 1, or what `compare` refuses.
@@ -83,7 +83,7 @@ def sequential(
     have = np.array([len(scores) for scores in cells])
     if len(cells) == 1:  # nothing to compare with
         return Sequential((), compare(cells, margin, alpha).verdicts, _ints(have), "resolved")
-    # Judged by the first look's seeds alone, so that later ones change nothing that was decided.
+    # Determined by the first look's seeds alone, so that later seeds cannot change earlier decisions.
     fixed = np.array([_identical(scores[: max(plan[0], 2)]) for scores in cells])
     ended = np.array(capped if capped is not None else [False] * len(cells), dtype=bool)
     alphas = spend(alpha, [each / plan[-1] for each in plan])
@@ -93,7 +93,7 @@ def sequential(
     active = np.ones(len(cells), dtype=bool)
     for target, share in zip(plan, alphas, strict=True):
         wanted = np.where(active, np.maximum(used, target), used)
-        # Identical seeds tell no more by being many; a first look needs them only to be there.
+        # More seeds of a deterministic cell add no information, so no look waits for them.
         short = (have < wanted) & ~fixed & ~ended
         if short.any():
             verdicts = verdicts or _unresolved(cells, margin, share, span)
@@ -114,13 +114,13 @@ def sequential(
 
 
 def _standing(old: Verdict, new: Verdict) -> Verdict:
-    """Keep what was reached; what holds can become surer: a cell that is not worse may turn out to be better."""
+    """Return the new verdict, but keep a word that was reached; only "not worse" can still become "better"."""
     surer = old.word == "unresolved" or (old.word, new.word) == ("not worse", "better")
     return new if surer else replace(new, word=old.word)
 
 
 def _contenders(comparison: Comparison, open_cells: np.ndarray, verdicts: Sequence[Verdict]) -> np.ndarray:
-    """Unresolved cells, and the cells that could still be better than one of them by the margin or more."""
+    """Return the unresolved cells, and the cells that could still be better than one of them by the margin or more."""
     found = open_cells.copy()
     for k in np.flatnonzero(open_cells):
         for other, difference in enumerate(comparison.differences[k]):

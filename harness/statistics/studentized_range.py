@@ -1,6 +1,6 @@
-"""Quantiles of the studentized range, fast enough for every pair of many cells.
+"""Quantiles of the studentized range, fast enough for all pairs of many cells.
 
-`scipy.stats.studentized_range.ppf` takes a tenth of a second a value, and a comparison needs hundreds.
+`scipy.stats.studentized_range.ppf` takes a tenth of a second per value, and a comparison needs hundreds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 
 @lru_cache(maxsize=64)
 def _range_cdf(groups: int) -> tuple[Array, Array]:
-    """Distribution function of the range of standard normal draws: values at points from 0 to 14."""
+    """Tabulate the distribution function of the range of standard normal draws at points from 0 to 14."""
     from scipy.special import ndtr
 
     points = np.linspace(0, 14, 1401)
@@ -28,7 +28,7 @@ def _range_cdf(groups: int) -> tuple[Array, Array]:
 
 
 def _exceeds(q: Array, groups: int, scales: Array, weights: Array) -> Array:
-    """P(studentized range > q) for each row of scales, the nodes of its standard-deviation estimate."""
+    """Return P(studentized range > q) for each row of scales, the nodes of its standard deviation estimate."""
     points, values = _range_cdf(groups)
     tail: Array = (1 - np.interp(q[:, None] * scales, points, values)) @ weights
     return tail
@@ -36,14 +36,14 @@ def _exceeds(q: Array, groups: int, scales: Array, weights: Array) -> Array:
 
 @lru_cache(maxsize=256)
 def _quantiles(groups: int, alpha: float) -> Any:
-    """Interpolator of log(1 + quantile) in the reciprocal of the degrees of freedom, from infinity to 1."""
+    """Return an interpolator of log(1 + quantile) in the reciprocal of the degrees of freedom, from infinity to 1."""
     from scipy.interpolate import PchipInterpolator
     from scipy.special import gammaincinv
 
     inverse = np.concatenate([[1e-6], np.linspace(0, 1, 41)[1:]])
     df = 1 / inverse
     nodes, weights = np.polynomial.legendre.leggauss(200)
-    # Few degrees of freedom reach far out when the estimated deviation is small: the nodes crowd there.
+    # With few degrees of freedom the tail comes from small estimated deviations, so nodes are dense there.
     u = ((nodes + 1) / 2) ** 3
     weights = weights / 2 * 3 * ((nodes + 1) / 2) ** 2
     scales = np.sqrt(2 * gammaincinv(df[:, None] / 2, u) / df[:, None])
@@ -56,7 +56,9 @@ def _quantiles(groups: int, alpha: float) -> Any:
 
 
 def studentized_range(groups: int, alpha: float, df: npt.ArrayLike) -> Array:
-    """Upper alpha quantile of the studentized range (Tukey 1953): `scipy.stats.studentized_range.ppf(1 - alpha, ...)`.
+    """Return the upper alpha quantile of the studentized range (Tukey 1953).
+
+    Fast equivalent of `scipy.stats.studentized_range.ppf(1 - alpha, ...)`.
 
     Args:
         groups: number of means, at least 2.

@@ -1,4 +1,4 @@
-"""Variance components of scores of seeds x examples, which intervals and comparisons share."""
+"""Variance components of scores (seeds x examples), shared by intervals and comparisons."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ Scores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Components:
-    """What the crossed random-effects analysis of variance gives (Searle, Casella & McCulloch 1992, chapter 4).
+    """Results of the crossed random-effects analysis of variance (Searle, Casella & McCulloch 1992, chapter 4).
 
-    score(seed, example) = mean + seed effect + example effect + residual, one observation a combination.
+    score(seed, example) = mean + seed effect + example effect + residual, with one observation per combination.
 
     Attributes:
         seeds, examples: S and n.
-        mean: mean over all.
+        mean: mean over all scores.
         example_means: (n,) mean over the seeds.
-        seed_variance: variance of the seeds' means (S,), the residuals' part included; None with one seed.
-        residual_variance: mean square of the residuals; 0 with one seed, where it is not told from the examples'.
+        seed_variance: variance of the seed means (S,), including the residuals' part; None with one seed.
+        residual_variance: mean square of the residuals; 0 with one seed, which cannot separate it from the examples'
+            variance.
     """
 
     seeds: int
@@ -35,7 +36,7 @@ class Components:
 
     @property
     def deterministic(self) -> bool:
-        """Whether all seeds gave identical scores, of which there is more than one."""
+        """True if there are several seeds and all of them gave identical scores."""
         return self.seed_variance == 0 and self.residual_variance == 0
 
     @property
@@ -45,21 +46,21 @@ class Components:
 
     @property
     def example_variance(self) -> float:
-        """What the examples add to the variance of the mean, as estimated: may be negative."""
+        """The examples' part of the variance of the mean, as estimated; may be negative."""
         return float(np.var(self.example_means, ddof=1)) / self.examples - self.residual_of_mean
 
     @property
     def floor(self) -> float:
-        """Variance of a mean that one example of n sways: rows that all agree are no proof that all rows would.
+        """Variance of a mean if one example of n differs: rows that all agree do not prove that all rows would.
 
-        A 95 % limit then lies 2 / n away, about where the rule of three (Hanley & Lippman-Hand 1983) puts it, for
-        scores whose unit is 1.
+        A 95 % limit is then 2 / n away, about where the rule of three (Hanley & Lippman-Hand 1983) puts it, for scores
+        whose unit is 1.
         """
         return 1.0 / self.examples**2
 
     @property
     def residual_of_mean(self) -> float:
-        """What the residuals add to the variance of the mean."""
+        """The residuals' part of the variance of the mean."""
         return self.residual_variance / (self.seeds * self.examples)
 
     @property
@@ -71,7 +72,7 @@ class Components:
 
 
 def components(scores: Scores) -> Components:
-    """Analyse the variance of scores (S, n).
+    """Estimate the variance components of scores (S, n).
 
     Raises:
         HarnessError: the scores are not two-dimensional, too few, or not finite.

@@ -1,4 +1,4 @@
-"""Variances of few seeds, steadied by those of the other cells."""
+"""Shrink the variances of cells with few seeds towards those of the other cells."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-# Weight of the common variance, in degrees of freedom. Estimating it, as limma does, trusts the pool too much where few
-# seeds cannot show that the variances differ; without a pool three seeds resolve nothing. Measured in
+# Weight of the common variance, in degrees of freedom. Estimating it, as limma does, trusts the pool too much if few
+# seeds cannot show that the variances differ; without a pool, three seeds resolve nothing. Measured in
 # docs/decisions/pooled-seed-variances.md.
 PRIOR_DF = 2.0
 
 
 def moderate(variances: Array, df: Array) -> tuple[Array, Array]:
-    """Estimates of several variances, each drawn towards their mean (Smyth 2004, equation 1, with a fixed prior).
+    """Shrink variances towards their mean (Smyth 2004, equation 1, with a fixed prior).
 
     Args:
         variances: (K,) estimates, above 0.

@@ -1,1 +1,1 @@
-"""How far studies are, read from their files. Imports neither torch nor Optuna nor Hydra."""
+"""Progress of studies, read from their files. Imports neither torch nor Optuna nor Hydra."""

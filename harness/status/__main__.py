@@ -1,4 +1,4 @@
-"""python -m harness.status [study]: how far it is, what runs where, what failed, at any time and from any machine."""
+"""python -m harness.status [study]: progress, running jobs and failures of a study, at any time, from any machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WATCH_SECONDS = 2.0
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, or 2 where there is no such study."""
+    """Run the command line; return 0, or 2 if the study does not exist."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.status",
         description="How far a study is: its cells, its jobs, what failed. Without a name: one line a study.",
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         console = new_console()
         for part in show(look()):
-            console.print(part, soft_wrap=isinstance(part, Text))  # a command must stay whole where it is copied
+            console.print(part, soft_wrap=isinstance(part, Text))  # a command must stay on one line to be copied
     return 0
 
 
@@ -79,7 +79,7 @@ def _watch(
                 found = look()
                 live.update(Group(*show(found)), refresh=True)
     except KeyboardInterrupt:
-        pass  # the way to leave a live view
+        pass  # the usual way to end a live view
 
 
 def _content(found: StudyStatus) -> dict[str, Any]:

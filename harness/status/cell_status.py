@@ -1,4 +1,4 @@
-"""How far a cell of a study is, counted from sweep.yaml, choices.json and the records of its runs."""
+"""Progress of a study's cells, counted from sweep.yaml, choices.json and the records of the runs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from harness.records.signature import joint_group_key
 
 @dataclass(frozen=True)
 class CellStatus:
-    """How far a cell is. Counts are of runs.
+    """Progress of a cell. All counts are numbers of runs.
 
     Attributes:
-        state: waiting | tuning | confirming | done | failed; `failed` is a cell that was given up.
+        state: waiting | tuning | confirming | done | failed; a failed cell was given up.
         tuned: trials that have ended.
-        trials: how many there will be; None as many as the seconds allow.
-        confirmed: confirmation runs of the chosen configuration that have ended; of single runs, those that have.
-        seeds: how many there will be.
-        paused: runs that wait at a rung until it is decided who goes on.
-        interrupted: runs that nobody executes now; they go on from their checkpoints.
-        best: the best validation score so far, a fraction.
+        trials: planned number of trials; None: as many as the time budget allows.
+        confirmed: ended confirmation runs of the chosen configuration; for single runs: ended runs.
+        seeds: planned number of confirmation runs.
+        paused: runs that wait at a rung for a promotion decision.
+        interrupted: runs that no process executes now; they resume from their checkpoints.
+        best: best validation score so far, a fraction.
     """
 
     id: str
@@ -46,13 +46,13 @@ class CellStatus:
 def cells(
     asked: Mapping[str, Any], choices: Mapping[str, Any], records: Mapping[str, Record], doing: Mapping[str, str]
 ) -> list[CellStatus]:
-    """Count each cell of a study, in the order in which they were asked.
+    """Count the runs of each cell of a study, in the order of sweep.yaml.
 
     Args:
-        asked: sweep.yaml; {} for single runs.
-        choices: choices.json.
+        asked: content of sweep.yaml; {} for single runs.
+        choices: content of choices.json.
         records: by `<cell>/<run>`.
-        doing: of the runs that have not ended, by `<cell>/<run>`: running | queued | paused | interrupted.
+        doing: state of each run that has not ended, by `<cell>/<run>`: running | queued | paused | interrupted.
     """
     by_cell: dict[str, dict[str, Record]] = {}
     for name, record in records.items():
@@ -76,7 +76,7 @@ def cells(
 
 
 def _group(entry: Mapping[str, Any]) -> str:
-    """What cells share that a joint study tunes together."""
+    """Return the key of the joint study that a cell belongs to."""
     return joint_group_key(entry.get("task"), entry.get("model"), entry.get("variant"))
 
 
@@ -90,11 +90,11 @@ def _cell(
     shared: list[Record] | None,
     passed: bool,
 ) -> CellStatus:
-    """Count one cell.
+    """Count the runs of one cell.
 
     Args:
         shared: tuning runs of all cells that share its budget; None if it has its own.
-        passed: whether such a cell was chosen, so that one without a choice was passed over.
+        passed: whether the joint study has chosen its finalists, so that a cell without a choice is not one.
     """
     ended = [record for name, record in records.items() if name not in doing]
     tuned = [record for record in ended if record.phase == "tune"]
@@ -104,7 +104,7 @@ def _cell(
     best = _best(
         [record for record in tuned if satisfies(record.cost, limits)], metric, entry.get("direction") == "minimize"
     )
-    if not entry:  # single runs: no budget, nothing to confirm
+    if not entry:  # single runs: no budget and no confirmation
         trials: int | None = 0
         chosen = ended
         seeds = len(records)
@@ -114,7 +114,7 @@ def _cell(
         over = over or bool(choice) or passed
         chosen = _confirmed(ended, best, choice)
         begun = choice.get("signatures") or _mapping(asked.get("confirm")).get("seeds") or []
-        seeds = max(len(begun), len(chosen))  # adaptive replication may have added some
+        seeds = max(len(begun), len(chosen))  # adaptive replication may have added seeds
         if passed and not choice:
             chosen, seeds = [], 0
     nothing_worked = over and best is None and bool(entry) and not now
@@ -136,10 +136,10 @@ def _cell(
 def _budget(
     entry: Mapping[str, Any], asked: Mapping[str, Any], tuned: list[Record], shared: list[Record] | None
 ) -> tuple[int | None, bool]:
-    """How many trials a cell gets (None: as many as the seconds allow), and whether its tuning is over."""
+    """Return the number of trials of a cell (None: as many as time allows), and whether its tuning is over."""
     tune = _mapping(asked.get("tune"))
     trials, limit = tune.get("trials"), tune.get("seconds")
-    if shared is not None:  # how much of it goes to one cell cannot be said
+    if shared is not None:  # the budget is shared, so the number per cell is unknown
         spent = sum(record.cost.get("total_seconds") or 0.0 for record in shared)
         return None, (trials is not None and len(shared) >= trials) or (limit is not None and spent >= limit)
     finite = _size(_mapping(_mapping(entry.get("question")).get("space")))
@@ -154,7 +154,7 @@ def _budget(
 
 
 def _size(space: Mapping[str, Any]) -> int | None:
-    """How many configurations a space holds, from its distributions as text; None if they cannot be counted."""
+    """Return the number of configurations in a space, given as Optuna's JSON; None if it is not finite."""
     total = 1
     for text in space.values():
         try:
@@ -172,7 +172,7 @@ def _size(space: Mapping[str, Any]) -> int | None:
 
 
 def _best(tuned: list[Record], metric: str, minimise: bool) -> Record | None:
-    """The best trial as the study chooses it."""
+    """Return the best trial by the study's own ranking."""
     scored = ((r, value) for r in tuned if r.status == "ok" and (value := _value(r, metric)) is not None)
     found = min(
         scored, key=lambda each: rank(each[1], _value(each[0], "loss"), each[0].trial or 0, minimise), default=None
@@ -181,7 +181,7 @@ def _best(tuned: list[Record], metric: str, minimise: bool) -> Record | None:
 
 
 def _confirmed(ended: list[Record], best: Record | None, choice: Mapping[str, Any]) -> list[Record]:
-    """The confirmation runs that belong to the chosen configuration, or without a choice to the best so far."""
+    """Return the confirmation runs of the chosen configuration, or of the best one so far if none is chosen."""
     done = [record for record in ended if record.phase == "confirm"]
     if choice:
         return [record for record in done if record.signature in (choice.get("signatures") or [])]

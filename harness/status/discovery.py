@@ -1,6 +1,6 @@
-"""Studies seen from outside: whether someone coordinates them, and their jobs on a cluster.
+"""External view of a study: whether it has a live coordinator, and its jobs on a cluster.
 
-Reads files only, so it works beside a coordinator that runs, on any machine that sees the directory.
+Only reads files, so it works while a coordinator runs, on any machine that sees the directory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEM
 
 
 def held(directory: Path) -> bool:
-    """Whether a coordinator holds the study now."""
+    """Return whether a live coordinator holds the study's lock."""
     path = directory / "study.lock"
     if not path.exists():
         return False
@@ -32,14 +32,14 @@ def held(directory: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
-    except OSError:  # another user's, which cannot be opened for writing: believe what stands beside it
+    except OSError:  # another user's lock, which cannot be opened for writing: rely on holder.json
         return (directory / "holder.json").exists()
     lock.release()
     return False
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; {} where there is none or it cannot be read."""
+    """Read a JSON object; {} if it is missing or unreadable."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -49,14 +49,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ClusterTask:
-    """One job of a cluster: a pack of runs, one after another.
+    """One array task on a cluster: a batch of runs.
 
     Attributes:
-        id: as the scheduler calls it, `<job>_<index>`; "" before it was submitted.
-        name: of the submission.
-        job: the id of the whole submission.
-        closed: whether the coordinator expects nothing of it any more.
-        state, reason, node: at the coordinator's last look; "" if it has not looked yet.
+        id: the scheduler's id, `<job>_<index>`; "" before it is submitted.
+        name: name of the submission.
+        job: job id of the whole submission.
+        closed: whether the coordinator has closed the submission.
+        state, reason, node: as last seen by the coordinator; "" if never seen.
         runs: `<cell>/<run>` of each run, in order.
     """
 
@@ -71,26 +71,26 @@ class ClusterTask:
 
     @property
     def waiting(self) -> bool:
-        """Whether it has not begun, or not begun again."""
+        """Return whether the task has not started, or not restarted."""
         return self.state in ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "PREEMPTED", "CONFIGURING", "")
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Return whether the task has ended for good."""
         return self.closed or self.state in ENDED
 
 
 def looked_at(directory: Path) -> str | None:
-    """When the coordinator last asked for the states of its jobs; None if it never did."""
+    """Return when the coordinator last queried the states of its jobs; None if it never did."""
     asked = read_json(directory / "jobs" / "state.json").get("asked")
     return str(asked) if asked else None
 
 
 def tasks(directory: Path) -> list[ClusterTask]:
-    """The jobs that a study submitted to a cluster, in the order of their submission."""
+    """Return the array tasks that a study submitted, in order of submission."""
     folder = directory / "jobs"
     states = _mapping(read_json(folder / "state.json").get("jobs"))
-    # `<token>.packs.json` beside each holds the same runs whole, which is much to read and not needed here.
+    # `<token>.packs.json` beside each submission holds complete specifications, which are large and not needed here.
     paths = [path for path in sorted(folder.glob("*.json")) if "." not in path.stem and path.name != "state.json"]
     submissions = [read_json(path) for path in paths]
     submissions.sort(key=lambda submission: str(submission.get("created") or ""))
@@ -108,7 +108,7 @@ def _tasks(submission: dict[str, Any], states: dict[str, Any]) -> Iterator[Clust
             name=str(submission.get("name") or submission.get("token") or ""),
             job=job,
             closed=submission.get("state") == "closed",
-            state=str(seen.get("state") or "").split(" ")[0],  # `CANCELLED by 1000`
+            state=str(seen.get("state") or "").split(" ")[0],  # e.g. `CANCELLED by 1000`
             reason=_reason(seen.get("reason")),
             node=str(seen.get("node") or ""),
             runs=tuple(run_name(Path(str(run.get("directory", "")))) for run in pack if isinstance(run, dict)),
@@ -116,29 +116,29 @@ def _tasks(submission: dict[str, Any], states: dict[str, Any]) -> Iterator[Clust
 
 
 def run_name(directory: Path) -> str:
-    """Name a run within its study: `<cell>/<run>`."""
+    """Return a run's name within its study: `<cell>/<run>`."""
     return f"{directory.parent.name}/{directory.name}"
 
 
 def coordinator_job(directory: Path) -> dict[str, Any] | None:
-    """The job that coordinates a detached study: {job_id, submitted, command, state, node, reason}; None without one.
+    """Return the job of a detached coordinator: {job_id, submitted, command, state, node, reason}; or None.
 
-    Its `state` is the scheduler's word, `ENDED` once it is over, and "" if that cannot be told.
+    `state` is the scheduler's, `ENDED` once the job is over, and "" if unknown.
     """
     content = read_json(directory / COORDINATOR)
     if not content.get("job_id"):
         return None
     job = str(content["job_id"])
     known = _ask(job)
-    if known is None:  # no scheduler here to be asked
-        # It began, and whoever asks here knows that nobody holds the study; else nothing can be told.
+    if known is None:  # no scheduler on this machine
+        # Callers ask when no process holds the study: a job that has started has ended. Otherwise nothing is known.
         begun = _has_begun(directory, str(content.get("submitted") or ""))
         known = {"state": "ENDED" if begun else "", "node": "", "reason": ""}
     return {**content, "job_id": job, **known}
 
 
 def _has_begun(directory: Path, submitted: str) -> bool:
-    """Whether a coordinator has opened the study since its job was submitted."""
+    """Return whether a coordinator has opened the study since its job was submitted."""
     journal = directory / "study.journal"
     since = seconds(submitted)
     return since is not None and journal.exists() and journal.stat().st_mtime > since
@@ -146,7 +146,7 @@ def _has_begun(directory: Path, submitted: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _queue(half_minute: int) -> dict[str, JobState] | None:
-    """The scheduler's queue, asked at most once every half minute; None if there is none, or it does not answer."""
+    """Return the scheduler's queue, cached for half a minute; None if there is no scheduler or no answer."""
     try:
         return SlurmCommands(interval=0, seconds=10).queue()
     except (NoAnswer, Refused):
@@ -154,7 +154,7 @@ def _queue(half_minute: int) -> dict[str, JobState] | None:
 
 
 def _ask(job: str) -> dict[str, str] | None:
-    """The state of a job; None if there is no scheduler to be asked."""
+    """Return the state of a job; None if there is no scheduler."""
     if (queue := _queue(int(time.monotonic() // 30))) is None:
         return None
     if (found := queue.get(job)) is None:
@@ -163,7 +163,7 @@ def _ask(job: str) -> dict[str, str] | None:
 
 
 def seconds(stamp: str | None) -> float | None:
-    """An ISO 8601 time as seconds since the epoch; None if it is none."""
+    """Convert an ISO 8601 time to seconds since the epoch; None if it is invalid."""
     try:
         return datetime.fromisoformat(stamp or "").timestamp()
     except ValueError:
@@ -171,7 +171,7 @@ def seconds(stamp: str | None) -> float | None:
 
 
 def _reason(said: Any) -> str:
-    return "" if said in (None, "None") else str(said)  # Slurm says `None` of a job that runs
+    return "" if said in (None, "None") else str(said)  # Slurm reports `None` for running jobs
 
 
 def _mapping(value: Any) -> dict[str, Any]:

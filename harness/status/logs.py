@@ -1,4 +1,4 @@
-"""python -m harness.logs <study> <run>: what a run printed, why it failed, and what its job on a cluster said."""
+"""python -m harness.logs <study> <run>: the output of a run, why it failed, and the output of its cluster job."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from harness.records.record import CorruptRecord, Record
 from harness.records.run_spec import RunPaths
 from harness.status import discovery
 
-TAIL_LINES = 40  # of each file of a job
+TAIL_LINES = 40  # of each output file of a job
 TAIL_BYTES = 2**16
 POLL_SECONDS = 0.5
-LISTED = 8  # names of an ambiguous run that are shown
+LISTED = 8  # maximum number of candidates shown for an ambiguous name
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")  # colours and what else moves a cursor
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")  # colors and other terminal controls
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, or 2 where there is no such study or run."""
+    """Run the command line; return 0, or 2 if the study or run does not exist."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.logs", description="Show what a run of a study printed, and why it failed."
     )
@@ -43,13 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def choose(directory: Path, part: str) -> str:
-    """The one run of a study that is meant, `<cell>/<run>`.
+    """Return the run of a study, `<cell>/<run>`, that a part of its name identifies.
 
-    Its whole name wins over a part at the borders of its words, and that over any other part: `lora/trial0001` is not
+    The full name wins over a match at word boundaries, which wins over any other match: `lora/trial0001` does not mean
     `adalora/trial0001`.
 
     Raises:
-        HarnessError: no run is meant, or more than one; names the nearest.
+        HarnessError: no run matches, or several do; the message lists the nearest names.
     """
     known = sorted(
         {discovery.run_name(path) for path in (directory / "runs").glob("*/*") if path.is_dir()}
@@ -78,7 +78,7 @@ def choose(directory: Path, part: str) -> str:
 
 
 def show(directory: Path, name: str, slurm: bool, follow: bool) -> None:
-    """Print everything about a run: its state, its log, its losses, its error and, where it helps, its jobs' output."""
+    """Print a run's state, log, worker losses and error, and its jobs' output if requested, failed or without a log."""
     paths = RunPaths(directory / "runs" / name)
     jobs = [task for task in discovery.tasks(directory) if name in task.runs]
     record = _read(paths)
@@ -114,7 +114,7 @@ def _state(record: Record | None, jobs: Sequence[discovery.ClusterTask]) -> str:
 
 
 def _follow(directory: Path, name: str, paths: RunPaths, seen: int, record: Record | None) -> tuple[int, Record | None]:
-    """Print what is added to the log until the run has ended, or nobody is left to end it."""
+    """Print new log lines until the run has ended, or no process executes it."""
     quiet = 0
     while record is None or record.status == "running":
         time.sleep(POLL_SECONDS)
@@ -130,14 +130,14 @@ def _follow(directory: Path, name: str, paths: RunPaths, seen: int, record: Reco
 
 def _is_alive(directory: Path, name: str) -> bool:
     if not (directory / "sweep.yaml").exists():
-        return True  # a run of its own: only its end will tell
+        return True  # a single run: only its record shows its end
     if discovery.held(directory):
         return True
     return any(name in task.runs and not task.over for task in discovery.tasks(directory))
 
 
 def _print_from(path: Path, start: int) -> int:
-    """Print a file from a byte on; return where it ends. One that was begun anew is printed from its start."""
+    """Print a file from a byte offset; return the new offset. A file that was truncated is printed from its start."""
     try:
         with path.open("rb") as file:
             if path.stat().st_size < start:
@@ -146,7 +146,7 @@ def _print_from(path: Path, start: int) -> int:
             content = file.read()
     except OSError:
         return start
-    # A line or a character that is being written comes with the next look.
+    # Incomplete lines and characters are printed by the next call.
     whole = content.rfind(b"\n") + 1
     sys.stdout.write(_clean(content[:whole].decode("utf-8", errors="replace")))
     sys.stdout.flush()
@@ -154,7 +154,7 @@ def _print_from(path: Path, start: int) -> int:
 
 
 def _outputs(directory: Path, task: discovery.ClusterTask) -> list[Path]:
-    """The files that a job's own output went to."""
+    """Return the output files of a job."""
     if not task.id:
         return []
     logs = directory / "jobs" / "logs"
@@ -162,7 +162,7 @@ def _outputs(directory: Path, task: discovery.ClusterTask) -> list[Path]:
 
 
 def _tail(path: Path) -> None:
-    """Print the last lines of a file, under its name."""
+    """Print the last lines of a file, below its name."""
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
@@ -178,7 +178,7 @@ def _tail(path: Path) -> None:
 
 
 def _clean(text: str) -> str:
-    """Text as it would stand on a screen in the end: of a progress bar the last state, and no control characters."""
+    """Return the text as a terminal would finally show it: last state of progress bars, no control characters."""
     lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
     return "\n".join(_CONTROL.sub("", line) for line in lines)
 

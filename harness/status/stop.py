@@ -1,4 +1,4 @@
-"""python -m harness.stop <study>: end it so that nothing is lost, from any machine that sees its directory."""
+"""python -m harness.stop <study>: stop a study without loss, from any machine that sees its directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POLL_SECONDS = 0.25
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, 1 if the study was still stopping, 2 where there is no such study."""
+    """Run the command line; return 0, 1 if the study is still stopping, or 2 if it does not exist."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.stop",
         description="Stop a study: runs under way write checkpoints, waiting jobs are cancelled. Nothing is lost.",
@@ -45,8 +45,8 @@ def stop(directory: Path, wait: float) -> int:
     """Stop a study; return the exit code.
 
     Args:
-        directory: of the study.
-        wait: seconds to wait for its coordinator to leave.
+        directory: the study's directory.
+        wait: maximum number of seconds to wait for its coordinator to exit.
     """
     if not discovery.held(directory):
         return _stop_jobs(directory)
@@ -65,14 +65,14 @@ def stop(directory: Path, wait: float) -> int:
             f"can write a checkpoint. Look again: python -m harness.status {study_argument(directory)}"
         )
         return 1
-    path.unlink(missing_ok=True)  # had the study ended by itself meanwhile, the file would stop the next one
+    path.unlink(missing_ok=True)  # if the study ended by itself meanwhile, the file would stop the next coordinator
     _say(f"{directory.name} has stopped. {_kept(directory)}")
     return 0
 
 
 def _stop_jobs(directory: Path) -> int:
-    """Stop what a study without a coordinator may still have in a cluster's queue."""
-    (directory / STOP).unlink(missing_ok=True)  # of an earlier command that did not wait for the end
+    """Cancel the cluster jobs of a study without a coordinator."""
+    (directory / STOP).unlink(missing_ok=True)  # left by an earlier command that did not wait for the end
     if (directory / "jobs").is_dir() or (directory / COORDINATOR).exists():
         from harness.launch.slurm.cancel import cancel_study
 
@@ -89,7 +89,7 @@ def _stop_jobs(directory: Path) -> int:
 
 
 def _wait(directory: Path, seconds: float) -> bool:
-    """Wait until nobody holds the study; whether that came."""
+    """Wait until no process holds the study; return False on timeout."""
     from harness.formatting.console import new_console
 
     console = new_console(stderr=True)
@@ -105,7 +105,7 @@ def _wait(directory: Path, seconds: float) -> bool:
 
 
 def _kept(directory: Path) -> str:
-    """What is kept, and how to go on."""
+    """Describe what is kept, and how to resume."""
     from harness.status.study_status import survey
 
     found = survey(directory)

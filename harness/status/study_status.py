@@ -1,4 +1,4 @@
-"""How far a study is, counted from its files: what `python -m harness.status` shows.
+"""Progress of a study, counted from its files: the data behind `python -m harness.status`.
 
 Imports neither torch nor Optuna, so that it answers at once.
 """
@@ -20,26 +20,26 @@ from harness.records.record import PAUSED, CorruptRecord, Record
 from harness.status import discovery
 from harness.status.cell_status import CellStatus, cells
 
-SINGLE_QUIET = 600  # seconds without a sign of life after which a single run counts as stopped
+SINGLE_QUIET = 600  # seconds without a file change after which a single run counts as stopped
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """A study at one moment.
+    """Status of a study at one moment.
 
     Attributes:
         state: running | queued | done | stopped.
-        holder: who coordinates it, or died doing so: {pid, host, since}; None if nobody does.
+        holder: its coordinator, alive or crashed: {pid, host, since}; None if there is none.
         coordinator: see `harness.status.discovery.coordinator_job`.
-        runs: number of runs by `ok`, `pruned`, `failed` (lost ones are), `running`, `queued`, `paused` (at a
-            rung, until it is decided who goes on), `interrupted`.
-        looked_at: when the states of `tasks` were asked.
-        failures: the runs that failed, latest first: {run, status, error, ended}.
-        unreadable: runs whose record cannot be read.
-        activity: when a file of it last changed, seconds since the epoch.
-        outcome: outcome.json; None without one.
+        runs: number of runs by `ok`, `pruned`, `failed` (includes lost ones), `running`, `queued`, `paused` (at a rung,
+            until the promotion decision), `interrupted`.
+        looked_at: when the states of `tasks` were queried.
+        failures: failed runs, latest first: {run, status, error, ended}.
+        unreadable: runs with an unreadable record.
+        activity: last change of any of its files, seconds since the epoch.
+        outcome: content of outcome.json; None if it is missing.
     """
 
     name: str
@@ -59,7 +59,7 @@ class StudyStatus:
 
 @dataclass
 class _Runs:
-    """The runs of a study, by `<cell>/<run>`: their records, and what each does now."""
+    """The runs of a study, by `<cell>/<run>`: records, and states of those that have not ended."""
 
     records: dict[str, Record] = field(default_factory=dict)
     doing: dict[str, str] = field(default_factory=dict)  # running | queued | paused | interrupted
@@ -68,7 +68,7 @@ class _Runs:
 
 
 def survey(directory: Path) -> StudyStatus:
-    """Look at a study, whatever state it is in."""
+    """Return the status of a study."""
     asked = _asked(directory / "sweep.yaml", last_changed(directory / "sweep.yaml"))
     held = discovery.held(directory)
     holder = discovery.read_json(directory / "holder.json") or None
@@ -82,7 +82,7 @@ def survey(directory: Path) -> StudyStatus:
         state = "running"
     elif queued:
         state = "queued"
-    elif not asked:  # runs of their own, which nobody coordinates
+    elif not asked:  # single runs have no coordinator
         doing = set(runs.doing.values())
         state = "running" if "running" in doing else "stopped" if doing or not runs.records else "done"
     else:
@@ -129,7 +129,7 @@ def _read(root: Path) -> _Runs:
 
 @lru_cache(maxsize=20_000)
 def _record(path: Path, changed: float) -> Record | None:
-    """Read a record once for each time it changes, so that a live view costs little."""
+    """Read a record, cached by its modification time, so that a live view is cheap."""
     return Record.read(path)
 
 
@@ -150,7 +150,7 @@ def _say_what_runs(
     holder: dict[str, Any] | None,
     single: bool,
 ) -> None:
-    """Tell the runs that are under way from those that wait in a job and those that nobody executes."""
+    """Set the state of each run that has not ended: paused, running, queued in a job, or interrupted."""
     since = discovery.seconds(str((holder or {}).get("since"))) or 0.0
     now = time.time()
     for name, record in runs.records.items():
@@ -162,7 +162,7 @@ def _say_what_runs(
         if single:
             alive = now - runs.changed[name] < SINGLE_QUIET
         else:
-            # A record that says `running` and is older than the coordinator was left by an earlier one.
+            # A `running` record that is older than the coordinator was left by an earlier one.
             alive = held and last_changed(directory / "runs" / name / "record.json") >= since - 1
         runs.doing[name] = "running" if alive else "interrupted"
     for task in tasks:
@@ -177,12 +177,12 @@ def _say_what_runs(
 
 
 def _choices(directory: Path) -> dict[str, Any]:
-    """The choices of the last command; those of an earlier one do not count, for this one may have more trials."""
+    """Return the choices of the last command; older ones do not count, because it may have added trials."""
     path = directory / "choices.json"
     return discovery.read_json(path) if last_changed(path) >= last_changed(directory / "sweep.yaml") else {}
 
 
 def _came_after(holder: dict[str, Any] | None, job: dict[str, Any]) -> bool:
-    """Whether a coordinator took the study after its job was submitted; an earlier one may have died in its place."""
+    """Return whether a coordinator has started since its job was submitted; holder.json may be of an earlier one."""
     taken, submitted = (discovery.seconds(str(value)) for value in ((holder or {}).get("since"), job.get("submitted")))
     return holder is not None and (taken is None or submitted is None or taken >= submitted)

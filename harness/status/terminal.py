@@ -1,4 +1,4 @@
-"""What `python -m harness.status` shows in a terminal."""
+"""Terminal output of `python -m harness.status`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from harness.records.run_spec import study_argument
 from harness.status import discovery
 from harness.status.study_status import StudyStatus
 
-FAILURES = 5  # shown; the rest is counted
-JOBS = 20  # rows of jobs shown; the rest is counted
+FAILURES = 5  # maximum number of errors shown; the others are counted
+JOBS = 20  # maximum number of rows shown; the others are counted
 
 _STYLES = {
     "running": "green", "queued": "cyan", "stopped": "yellow", "failed": "red", "waiting": "dim", "done": "green",
@@ -28,7 +28,7 @@ _STYLES = {
 
 
 def overview(found: Sequence[StudyStatus], runs_dir: Path) -> list[RenderableType]:
-    """One line a study, the latest first."""
+    """Return a table with one row per study, latest first."""
     if not found:
         return [Text(f"There are no studies in {runs_dir}.")]
     table = _new_table(
@@ -44,7 +44,7 @@ def overview(found: Sequence[StudyStatus], runs_dir: Path) -> list[RenderableTyp
 
 
 def detail(found: StudyStatus) -> list[RenderableType]:
-    """Everything about one study, part by part: what is text may be wrapped by the terminal, tables may not."""
+    """Return the parts of the view of one study; the terminal may wrap texts, but not tables."""
     parts: list[RenderableType] = [_headline(found)]
     if found.cells:
         parts += [Text(), _cell_table(found)]
@@ -103,7 +103,7 @@ def _cell_table(found: StudyStatus) -> Table:
 
 
 def _job_table(found: StudyStatus) -> Table | None:
-    """The jobs that are not over, those of one submission in one state together."""
+    """Return a table of the jobs that are not over, grouped by submission and state."""
     groups: dict[tuple[str, ...], list[discovery.ClusterTask]] = {}
     for task in found.tasks:
         if not task.over:
@@ -125,7 +125,7 @@ def _job_table(found: StudyStatus) -> Table | None:
 
 
 def _job(tasks: Sequence[discovery.ClusterTask]) -> str:
-    """Name tasks of one submission as the scheduler does: `17_3`, `17_[0-2,5]`; before it was submitted by its name."""
+    """Name tasks of one submission as the scheduler does: `17_3`, `17_[0-2,5]`; before submission, by its name."""
     if not tasks[0].id:
         return tasks[0].name
     numbers = sorted(int(task.id.rsplit("_", 1)[1]) for task in tasks)
@@ -140,7 +140,7 @@ def _job(tasks: Sequence[discovery.ClusterTask]) -> str:
 
 
 def _failures(found: StudyStatus) -> list[Text]:
-    """The failures, latest first; those of a cell with the same error on one line."""
+    """Return the failures, latest first; runs of a cell with the same error share a line."""
     groups: dict[tuple[str, str], list[str]] = {}
     for failure in found.failures:
         error = plain(str(failure["error"] or "without a message"), 300)
@@ -155,7 +155,7 @@ def _failures(found: StudyStatus) -> list[Text]:
 
 
 def _spent(found: StudyStatus) -> str:
-    """What its budget left undone, a sentence; "" if that did not end it."""
+    """Return a sentence on what the budget left undone; "" if the budget did not end the study."""
     outcome = found.outcome or {}
     return plain(str(outcome.get("note") or "Stopped by its budget.")) if outcome.get("ended") == "budget" else ""
 
@@ -189,7 +189,7 @@ def _state(state: str) -> Text:
 
 
 def _plain(text: str, limit: int | None = None) -> Text:
-    return Text(plain(text, limit))  # text, not str: names may hold what the terminal library takes for markup
+    return Text(plain(text, limit))  # Text, not str: rich would interpret markup in names
 
 
 def _duration(stamp: Any) -> str:
@@ -198,7 +198,7 @@ def _duration(stamp: Any) -> str:
 
 
 def ago(moment: float | None) -> str:
-    """A moment for people: `12 s ago`, `3 h ago`; "" if it is not known."""
+    """Format a time relative to now: `12 s ago`, `3 h ago`; "" if it is unknown."""
     return "" if moment is None else f"{_span(time.time() - moment)} ago"
 
 

@@ -1,1 +1,1 @@
-"""The machine and the copy of the code that runs use."""
+"""Facts about the machine, and the snapshot of the code that runs use."""

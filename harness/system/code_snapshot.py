@@ -1,7 +1,7 @@
-"""The code that a study runs, copied into the study: a run that starts tomorrow computes what was asked today.
+"""Snapshots of the code: a study runs a copy, so that later edits of the program do not change it.
 
-The copy stands first on the path of the runs (`PYTHONPATH=<snapshot> python -P -m harness`), so that editing the
-program does not change a study under way. What it is a copy of (commit, difference, versions) lies beside it.
+The copy stands first on the import path of the runs (`PYTHONPATH=<snapshot> python -P -m harness`). Its origin
+(commit, diff, versions) is stored beside it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from harness.config.instantiate import TRUSTED
 from harness.records.files import atomic, now, write_json
 from harness.system.machine import SNAPSHOT, snapshot_facts, versions
 
-CODE = "code"  # the folder of a study that holds its snapshots
+CODE = "code"  # subdirectory of a study that contains its snapshots
 PATCH = "diff.patch"
 CONFIGS = ("conf", "sweeps", "slurm")
 
 _SUFFIXES = (".py", ".yaml", ".yml", ".json", ".toml", ".html", ".css", ".js", ".txt", ".j2", ".jinja", ".sh")
-_LARGEST = 5 * 2**20  # bytes of a file; what is larger is data
-_LARGEST_BARE = 2**16  # bytes of a file without a suffix: a script or a licence, not a binary
-_RESULTS = ("runs", "reports", "outputs", "multirun", "wandb")  # left out, unless Python code is what they hold
+_LARGEST = 5 * 2**20  # bytes; larger files are data
+_LARGEST_BARE = 2**16  # bytes; larger files without a suffix are binaries, not scripts or licenses
+_RESULTS = ("runs", "reports", "outputs", "multirun", "wandb")  # skipped unless they are Python packages
 
 
 def take_configs(study_dir: Path, directory: Path) -> Path:
-    """Copy a directory of the user's configs into `<study_dir>/code/configs-<digest>/`; give the copy."""
+    """Copy a directory of the user's configs to `<study_dir>/code/configs-<digest>/`; return the copy."""
     files = {path.relative_to(directory): path.read_bytes() for path in sorted(directory.rglob("*.yaml"))}
     known = hashlib.sha256(repr(files).encode()).hexdigest()[:12]
     target = study_dir / CODE / f"configs-{known}"
@@ -44,15 +44,15 @@ def take_configs(study_dir: Path, directory: Path) -> Path:
 
 
 def take(study_dir: Path, packages: Sequence[str]) -> Path:
-    """Copy the code into `<study_dir>/code/<digest of the content>/`, whole or not at all; reuse a copy that is there.
+    """Copy the code to `<study_dir>/code/<digest of the content>/`, atomically; reuse an existing copy.
 
     Args:
-        study_dir: of the study.
-        packages: the user's own (`packages=[...]`); those installed in site-packages stay there, and so do those that
-            cannot be found: whoever needs them says so.
+        study_dir: the study's directory.
+        packages: the user's own packages (`packages=[...]`). Those in site-packages are not copied. Missing ones are
+            ignored here and reported where they are used.
 
     Returns:
-        The directory to put first on the path.
+        The directory to put first on the import path.
     """
     package = Path(harness.__file__).resolve().parent
     root = package.parent
@@ -74,11 +74,11 @@ def take(study_dir: Path, packages: Sequence[str]) -> Path:
         if patch:
             (temporary / PATCH).write_bytes(patch)
         write_json(temporary / SNAPSHOT, {"code": code, **facts, "versions": _versions(), "taken": now()})
-        temporary.chmod(0o755)  # a temporary directory is closed to the other members of a group
+        temporary.chmod(0o755)  # mkdtemp denies access to other members of the group
         try:
             temporary.rename(snapshot)
         except OSError:
-            if not snapshot.is_dir():  # else another process was faster, with the same content
+            if not snapshot.is_dir():  # otherwise another process has written the same content first
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -86,10 +86,10 @@ def take(study_dir: Path, packages: Sequence[str]) -> Path:
 
 
 def _sources(package: Path, packages: Sequence[str]) -> dict[str, Path]:
-    """What is copied: its place in the snapshot, and where it lies now."""
+    """Return what is copied: path in the snapshot -> source path."""
     root = package.parent
     sources = {"harness": package, "hydra_plugins/harness_sweeper": root / "hydra_plugins" / "harness_sweeper"}
-    if not (package / "conf").is_dir():  # an installed package carries its configs in itself
+    if not (package / "conf").is_dir():  # an installed package contains its configs
         sources |= {name: root / name for name in CONFIGS}
     for name in dict.fromkeys(entry.split(".")[0] for entry in packages):
         if name not in TRUSTED:
@@ -98,7 +98,7 @@ def _sources(package: Path, packages: Sequence[str]) -> dict[str, Path]:
 
 
 def _locate(name: str) -> list[Path]:
-    """Where a package or module lies, without importing it; [] if it is installed or cannot be found."""
+    """Return the paths of a package or module without importing it; [] if it is installed or not found."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -160,7 +160,7 @@ def _digest(content: dict[str, bytes]) -> str:
 
 
 def _origin(root: Path, paths: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
-    """The commit that the code is of, and how it differs from it; of a snapshot, what that one was taken from."""
+    """Return the commit of the code and the diff to it; for a snapshot, those of its source."""
     if before := snapshot_facts():
         kept = root / PATCH
         facts = {key: before.get(key) for key in ("commit", "dirty", "diff_sha256")}
@@ -170,7 +170,7 @@ def _origin(root: Path, paths: Sequence[Path]) -> tuple[dict[str, Any], bytes]:
         return unknown, b""
     try:
         commit = _git(root, "rev-parse", "HEAD").decode().strip()
-        # Settings of the user's own must not change what the patch says, or whether it can be applied.
+        # These options keep the user's git settings from changing the patch, or whether it can be applied.
         patch = _git(
             root, "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--", *map(str, paths)
         )

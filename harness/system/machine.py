@@ -1,4 +1,4 @@
-"""The machine a run is on: its device, its memory, and the versions that belong to a result."""
+"""The machine of a run: device, memory, and the versions recorded with a result."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import harness
 from harness.errors import HarnessError
 from harness.records.signature import NUMERICS_VERSION
 
-SNAPSHOT = "snapshot.json"  # beside a package that is a study's copy of the code: what it was copied from
+SNAPSHOT = "snapshot.json"  # beside a package that is a study's snapshot: facts about its origin
 
 
 def check_device(name: str) -> str:
-    """Give the device that a `device` setting means here: cpu | cuda | mps. Imports torch only if that must be asked.
+    """Return the device that a `device` setting selects: cpu | cuda | mps. Imports torch only if necessary.
 
     Raises:
-        HarnessError: the device is not there.
+        HarnessError: the device is not available.
     """
     if name == "cpu":
         return name
@@ -44,7 +44,7 @@ def check_device(name: str) -> str:
 
 
 class PeakMemory:
-    """Largest memory in use since it was made: of the GPU on cuda, else the process's resident memory."""
+    """Peak memory since construction: of the GPU on cuda, else the resident memory of the process."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -54,13 +54,13 @@ class PeakMemory:
 
             torch.cuda.reset_peak_memory_stats()
             return
-        # Linux forgets the high-water mark when 5 is written here; where that is refused, the process's mark counts.
+        # On Linux, writing 5 resets the peak (VmHWM); if that is refused, the peak of the whole process is used.
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
             self.resettable = True
 
     def megabytes(self) -> float:
-        """The peak so far, in MiB."""
+        """Return the peak so far, in MiB."""
         if self.device == "cuda":
             import torch
 
@@ -75,11 +75,10 @@ class PeakMemory:
 
 @cache
 def versions() -> dict[str, Any]:
-    """Versions of what computes, and the commit of the program's checkout if it runs from one.
+    """Return the versions of the libraries, and the commit of the program's checkout if it runs from one.
 
-    From a study's copy of the code (see harness.system.code_snapshot) the commit is the one that was copied;
-    `diff_sha256` names
-    the difference from it, which lies beside the copy, and `code` the copy's content.
+    In a study's snapshot (see harness.system.code_snapshot) the commit is that of its source; `diff_sha256` is the
+    digest of the diff to that commit, which is stored beside the snapshot, and `code` that of the snapshot's content.
     """
     copied = snapshot_facts()
     return {
@@ -94,7 +93,7 @@ def versions() -> dict[str, Any]:
 
 
 def snapshot_facts() -> dict[str, Any] | None:
-    """What the running copy of the code was copied from; None if the program is no study's copy."""
+    """Return the facts about the origin of the running snapshot; None if the program is not a snapshot."""
     path = Path(harness.__file__).resolve().parent.parent / SNAPSHOT
     with contextlib.suppress(OSError, ValueError):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -103,7 +102,7 @@ def snapshot_facts() -> dict[str, Any] | None:
 
 
 def scheduler() -> dict[str, Any]:
-    """What a cluster's scheduler says of this process, for the record's provenance; {} outside of one."""
+    """Return the Slurm facts of this process for the record's provenance; {} outside of a job."""
     if not (job := os.environ.get("SLURM_JOB_ID")):
         return {}
     return {
@@ -120,14 +119,14 @@ def scheduler() -> dict[str, Any]:
 
 
 def restarts() -> int:
-    """How often Slurm has started this job again; 0 outside of one."""
+    """Return how often Slurm has restarted this job; 0 outside of a job."""
     said = os.environ.get("SLURM_RESTART_COUNT", "")
     return int(said) if said.isdecimal() else 0
 
 
 @cache
 def device_name(device: str) -> str:
-    """What the device calls itself."""
+    """Return the name that the device reports."""
     if device == "cuda":
         import torch
 
@@ -147,7 +146,7 @@ def _commit() -> str | None:
     root = Path(harness.__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
-    # With `-dirty` where files differ from the commit.
+    # The output ends in `-dirty` if files differ from the commit.
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: CPU cores and memory, within its affinity, control groups and Slurm job."""
+"""CPU cores and memory available to this process, within its affinity, control groups and Slurm job."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-GROUPS = Path("/sys/fs/cgroup")  # where control groups are mounted
-PROCESS = Path("/proc/self/cgroup")  # says which of them this process is in
-# The user's own limit, as it was when the program started: the local launcher sets the variable for its workers.
+GROUPS = Path("/sys/fs/cgroup")  # mount point of the control groups
+PROCESS = Path("/proc/self/cgroup")  # lists the control groups of this process
+# The user's own limit, read at program start because the local launcher sets the variable for its workers.
 _THREADS = os.environ.get("OMP_NUM_THREADS", "")
 
 
 def usable_cores(root: Path = GROUPS, process: Path = PROCESS) -> int:
-    """CPU cores that this process may keep busy at once; 1 or more.
+    """Return the number of CPU cores that this process may keep busy at once; 1 or more.
 
-    The least of: the cores it may be scheduled on (`taskset`, cpusets, Slurm's binding), the CPU quota of each control
-    group that it is in (containers), and the CPUs of its Slurm allocation on this node where Slurm binds nothing. A
-    quota of a part of a core counts as a whole one, as joblib and the JVM count it: rounded down, paid time would lie
-    idle.
+    It is the minimum of: the cores that it may be scheduled on (`taskset`, cpusets, Slurm's binding), the CPU quota of
+    each of its control groups (containers), and the CPUs of its Slurm allocation on this node, which matters if Slurm
+    does not bind. Fractional quotas are rounded up, as in joblib and the JVM: rounding down would waste paid time.
 
     Args:
         root, process: as for `memory_groups`.
@@ -35,13 +34,13 @@ def usable_cores(root: Path = GROUPS, process: Path = PROCESS) -> int:
 
 
 def usable_threads(cores: int) -> int:
-    """CPU threads for a process that has so many cores: no more than OMP_NUM_THREADS says, where the user set it."""
-    first = _THREADS.split(",")[0].strip()  # a list has one number for each level of nesting
+    """Return the CPU threads for a process with `cores` cores: at most OMP_NUM_THREADS if the user has set it."""
+    first = _THREADS.split(",")[0].strip()  # a list has one number per nesting level
     return max(1, min(cores, int(first))) if first.isdigit() and int(first) > 0 else max(1, cores)
 
 
 def usable_memory(root: Path = GROUPS, process: Path = PROCESS) -> float | None:
-    """Memory in bytes: the machine's, or that of a control group of this process where that is less; None if unknown.
+    """Return the available memory in bytes: the machine's, or the limit of a control group if less; None if unknown.
 
     Args:
         root, process: as for `memory_groups`.
@@ -53,28 +52,28 @@ def usable_memory(root: Path = GROUPS, process: Path = PROCESS) -> float | None:
 
 
 def memory_groups(root: Path = GROUPS, process: Path = PROCESS) -> list[tuple[float, float]]:
-    """Limit and use, in bytes, of each control group that this process is in and that limits memory; a job is one.
+    """Return (limit, use) in bytes of each memory-limiting control group of this process; a Slurm job is one.
 
-    Cached pages of files that were not touched lately count as free: the kernel drops them before it refuses memory.
+    Inactive pages of the file cache count as free: the kernel drops them before it refuses memory.
 
     Args:
-        root: where the groups lie; those of version 1 for memory in `memory`.
-        process: says which are this process's: `0::/path`, or `4:memory:/path` in version 1.
+        root: mount point of the groups; in version 1 its subdirectory `memory` contains the memory groups.
+        process: lists the groups of this process: `0::/path`, or `4:memory:/path` in version 1.
     """
     found = []
     for group, version_1 in _groups("memory", root, process):
         names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version_1 else ("memory.max", "memory.current")
-        with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+        with contextlib.suppress(OSError, ValueError):  # "max" means no limit
             limit, used = (float((group / name).read_text("ascii")) for name in names)
             found.append((limit, used - _idle_cache(group, "total_inactive_file" if version_1 else "inactive_file")))
     return found
 
 
 def _quotas(root: Path, process: Path) -> list[float]:
-    """Cores' worth of time that each control group of this process may take, where that is limited."""
+    """Return the CPU quota, in cores, of each control group of this process that has one."""
     found = []
     for group, version_1 in _groups("cpu", root, process):
-        with contextlib.suppress(OSError, ValueError):  # "max" is no limit, and neither is -1 in version 1
+        with contextlib.suppress(OSError, ValueError):  # "max" means no limit, as does -1 in version 1
             if version_1:
                 quota, period = (
                     float((group / f"cpu.cfs_{name}_us").read_text("ascii")) for name in ("quota", "period")
@@ -87,19 +86,19 @@ def _quotas(root: Path, process: Path) -> list[float]:
 
 
 def _allocated() -> list[int]:
-    """CPUs that Slurm gave this job, or step, on this node; [] outside of a job."""
+    """Return the CPUs that Slurm allocated to this job or step on this node; [] outside of a job."""
     if "SLURM_JOB_ID" not in os.environ:
         return []
-    for name in ("SLURM_CPUS_ON_NODE", "SLURM_JOB_CPUS_PER_NODE"):  # salloc's own shell has the second alone: `4(x2)`
+    for name in ("SLURM_CPUS_ON_NODE", "SLURM_JOB_CPUS_PER_NODE"):  # only the second exists in salloc's shell: `4(x2)`
         if found := re.match(r"[1-9]\d*", os.environ.get(name, "")):
             return [int(found.group())]
     return []
 
 
 def _groups(controller: str, root: Path, process: Path) -> Iterator[tuple[Path, bool]]:
-    """The process's control groups for a controller, from its own to the root, and whether each is of version 1.
+    """Yield this process's control groups of a controller, from its own to the root, and whether each is version 1.
 
-    In a container the path that the process is told may be the host's; then only the root is there, which is its own.
+    In a container the listed path may be the host's; then only the root exists, which is the container's own group.
     """
     try:
         lines = process.read_text(encoding="utf-8").splitlines()
@@ -110,7 +109,7 @@ def _groups(controller: str, root: Path, process: Path) -> Iterator[tuple[Path, 
         version_1 = controller in kinds.split(",")
         if kinds and not version_1:
             continue
-        # Controllers that are mounted together lie in `cpu,cpuacct`; mostly there is a link `cpu`, too.
+        # Controllers mounted together lie in e.g. `cpu,cpuacct`; usually there is a link `cpu`, too.
         top = next((root / name for name in (controller, kinds) if (root / name).is_dir()), root) if version_1 else root
         own = top / path.lstrip("/")
         for group in (own, *own.parents):
@@ -120,7 +119,7 @@ def _groups(controller: str, root: Path, process: Path) -> Iterator[tuple[Path, 
 
 
 def _idle_cache(group: Path, name: str) -> float:
-    """Bytes of a control group that cache files and were not touched lately; 0 where it does not say."""
+    """Return the bytes of a control group's inactive file cache; 0 if unknown."""
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = (group / "memory.stat").read_text("ascii").splitlines()
         return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])

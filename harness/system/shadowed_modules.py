@@ -1,6 +1,6 @@
-"""Files in the current directory that hide modules: `python -m` looks there first, before the standard library.
+"""Detection of files in the current directory that shadow modules: `python -m` searches it before all others.
 
-It is asked before anything else is imported, so it imports only what Python itself has loaded by then.
+This check runs before all other imports, so it imports only modules that Python itself has loaded.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import sys
 from importlib.machinery import PathFinder
 
-# Modules of the standard library that nothing imports, and that people name files after.
+# Standard library modules that nothing imports, and that people may name files after.
 _HARMLESS = {
     "aifc", "antigravity", "audioop", "cgi", "cgitb", "chunk", "crypt", "ensurepip", "idlelib", "imghdr", "lib2to3",
     "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "sndhdr", "spwd", "sunau", "telnetlib", "test",
@@ -19,10 +19,10 @@ _OWN = {"harness", "hydra_plugins", "conf", "tests"}
 
 
 def hidden(directory: str | None = None) -> list[str]:
-    """Say of each file in a directory which module it hides from this program, a sentence each.
+    """Return a message for each file in a directory that shadows a module which this program needs.
 
     Args:
-        directory: None: the current one.
+        directory: None: the current directory.
     """
     try:
         directory = os.path.realpath(directory or os.getcwd())  # noqa: PTH109 - pathlib may be what is hidden
@@ -39,7 +39,7 @@ def hidden(directory: str | None = None) -> list[str]:
 
 
 def refuse() -> None:
-    """Leave with 2 where a file hides a module, if the current directory is one where modules are looked for."""
+    """Exit with code 2 if a file shadows a module, unless Python does not search the current directory."""
     if sys.flags.safe_path:
         return
     if found := hidden():
@@ -54,7 +54,7 @@ def _is_module(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_needed(name: str, directory: str) -> bool:
-    """Whether a module of this name belongs to Python or to what is installed with this program."""
+    """Return whether a module of this name belongs to Python or to the dependencies of this program."""
     if name in sys.stdlib_module_names:
         return name not in _HARMLESS and name not in sys.builtin_module_names
     elsewhere = [path for path in sys.path if path and os.path.realpath(path) != directory]
@@ -62,7 +62,7 @@ def _is_needed(name: str, directory: str) -> bool:
 
 
 def _dependencies(directory: str) -> set[str]:
-    """The modules of the packages that this program needs, and of those that they need."""
+    """Return the top-level modules of the direct and indirect dependencies of this program."""
     at_first = sys.path[:]
     sys.path[:] = [path for path in sys.path if path and os.path.realpath(path) != directory]
     try:

@@ -1,1 +1,1 @@
-"""Task families, one folder each."""
+"""Task families, one package each."""

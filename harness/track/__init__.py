@@ -1,4 +1,4 @@
-"""Trackers: W&B, TensorBoard. Each follows a study's files from a process of its own, so that no run can notice it."""
+"""Trackers: W&B and TensorBoard. Each reads a study's files in its own process, so that it cannot affect the runs."""
 
 from harness.track.base import Tracked, Tracker
 from harness.track.processes import Following

@@ -1,4 +1,4 @@
-"""python -m harness.track <study> <tracker> [key=value ...]: tell a tracker of a study, afterwards or again."""
+"""python -m harness.track <study> <tracker> [key=value ...]: send a study to a tracker, afterwards or again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness.track.tensorboard import FOLDER, TensorBoard
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, or 2 where something was asked that cannot be done."""
+    """Run the command line; return 0, or 2 on an invalid request or a failure of the tracker."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.track",
         description="Tell a tracker of a study's runs and report: what it has been told before is not told again.",
@@ -52,14 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except HarnessError:
         raise
-    except Exception as error:  # noqa: BLE001 -- whatever a tracker's library raises, in one line
+    except Exception as error:  # noqa: BLE001 -- any error of a tracker's library is reported in one line
         sys.stderr.write(f"Error: {options.tracker}: {type(error).__name__}: {error}\n")
         return 2
     return 0
 
 
 def _forget(study: Path, tracker: Tracker) -> None:
-    """Take away what it was told, and the event files that its curves would else be added to."""
+    """Delete the log of what was sent, and TensorBoard's event files, to which new points would be appended."""
     account = stem(study, tracker.name)
     for path in (Path(f"{account}.json"), *account.rglob("*.json")):
         path.unlink(missing_ok=True)

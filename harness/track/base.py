@@ -1,4 +1,4 @@
-"""What a tracker is told. A new one is a class like these and a YAML in conf/tracker."""
+"""Interface of trackers. To add one, write a subclass of `Tracker` and a YAML in conf/tracker."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harness.errors import HarnessError
 
 @dataclass(frozen=True)
 class Tracked:
-    """A run as a tracker sees it.
+    """A run as trackers see it.
 
     Attributes:
-        id: 16 hex digits; the same however often the run is interrupted, another when it is made anew (rerun=true).
+        id: 16 hex digits; stays the same when the run is interrupted, changes when it is executed again (rerun=true).
         name: `<cell>/<run>`.
-        record: record.json, as it is now; of its error only what comes before a path.
-        config: what the run computes: its configuration without where and how it executes.
+        record: present content of record.json; its error is cut before the first path.
+        config: the configuration without the keys that say where and how the run executes.
     """
 
     id: str
@@ -29,17 +29,17 @@ class Tracked:
 
 
 class Tracker:
-    """Takes what a study's files say, run by run. It may raise and may hang: only its own process suffers.
+    """Receives a study's runs, one by one. It may raise or hang: it runs in its own process.
 
-    A run is begun, given its epochs and ended; one that did not end before `close` is begun again by the next process,
-    and then given only the epochs that are new.
+    For each run it gets `begin`, `epoch` for each epoch, and `end`. If a run has not ended at `close`, the next process
+    calls `begin` for it again, and then `epoch` for new epochs only.
 
     Attributes:
-        name: as in conf/tracker.
-        wait_seconds: that a study waits for it at its end.
+        name: name in conf/tracker.
+        wait_seconds: how long a study waits for the tracker at its end.
         packages: modules that it needs.
-        extra: the extra of this program that installs them; None where the program itself brings them.
-        surely: options with which `python -m harness.track` makes up for a failure wherever it is typed.
+        extra: extra of this program that installs them; None if the program always installs them.
+        surely: options that let `python -m harness.track` make up for a failure on any machine.
     """
 
     name: str = ""
@@ -49,10 +49,10 @@ class Tracker:
     surely: ClassVar[Mapping[str, Any]] = {}
 
     def check(self) -> None:
-        """See whether it could work at all; imports nothing.
+        """Check that the tracker's packages are installed, without importing them.
 
         Raises:
-            HarnessError: what it needs is not installed.
+            HarnessError: a package is not installed.
         """
         if missing := [package for package in self.packages if importlib.util.find_spec(package) is None]:
             what = f"'harness[{self.extra}]'" if self.extra else " ".join(missing)
@@ -61,25 +61,32 @@ class Tracker:
             )
 
     def open(self, study: Path) -> None:
-        """Begin, before anything else is told. `study` is its directory, absolute."""
+        """Start. Called first; `study` is the study's absolute directory."""
 
     def begin(self, run: Tracked) -> None:
-        """A run has started, or goes on."""
+        """Handle the start or resumption of a run."""
 
     def epoch(self, run: Tracked, number: int, values: Mapping[str, float], seconds: float) -> None:
-        """An epoch has ended: `values` by name, e.g. `val/accuracy`; `seconds` of training and evaluation so far."""
+        """Handle the end of an epoch.
+
+        Args:
+            run: the run.
+            number: number of the epoch.
+            values: metrics by name, e.g. `val/accuracy`.
+            seconds: time of training and evaluation so far.
+        """
 
     def end(self, run: Tracked, results: Mapping[str, float]) -> None:
-        """A run has its result, which `run.record` holds; `results` are its metrics and costs by name."""
+        """Handle the end of a run; `run.record` is its final record, and `results` its metrics and costs by name."""
 
     def report(self, directory: Path, digest: str) -> None:
-        """The study's report has been written: index.html, table.csv and more; `digest` is of its table."""
+        """Handle the study's report: index.html, table.csv and others; `digest` is the digest of its table."""
 
     def close(self) -> list[str]:
-        """End, in good order; give sentences for the user."""
+        """Shut down; return sentences for the user."""
         return []
 
 
 def shown(path: Path) -> str:
-    """A path as a person would give it."""
+    """Return a path as shown to the user: relative to the working directory if it lies below it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

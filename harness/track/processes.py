@@ -1,4 +1,4 @@
-"""The trackers of one command: started beside it, ended with it, and never waited for in between."""
+"""Tracker processes of one command: started and ended with it, and never waited for in between."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from harness.track.base import Tracker
 from harness.track.registry import later
 from harness.track.study_follower import stem
 
-WARNING, NOTE = "Warning: ", "Note: "  # how a tracker's process marks what the user should see in its log
+WARNING, NOTE = "Warning: ", "Note: "  # prefixes of the lines in a tracker's log that are shown to the user
 
 
 class Following:
-    """The trackers of one command. Use as a context: it ends them, and what goes wrong with one is a warning.
+    """Context manager that ends the trackers of one command; their errors become warnings.
 
     Attributes:
-        report: the directory of the report, once there is one.
+        report: directory of the report, once it exists.
     """
 
     def __init__(self) -> None:
@@ -45,10 +45,10 @@ class Following:
 
     @staticmethod
     def check(nodes: Mapping[str, Mapping[str, Any]], packages: Sequence[str]) -> None:
-        """See that every tracker that is named can be made, before anything starts.
+        """Check that every configured tracker can be constructed, before anything starts.
 
         Raises:
-            HarnessError: a class or a key of a node does not exist, or a value breaks its rule.
+            HarnessError: a class or key does not exist, or a value is invalid.
         """
         for name, node in nodes.items():
             if not isinstance(node, Mapping):
@@ -68,14 +68,14 @@ class Following:
         show: Callable[[str, str], None],
         only: str | None = None,
     ) -> None:
-        """Start a process a tracker; returns at once.
+        """Start one process per tracker, without waiting for it.
 
         Args:
-            nodes: `tracker` of the configuration: by name, a node that names the class.
+            nodes: the `tracker` section of the configuration: name -> node with the class.
             packages: the user's own packages that a node may name.
             study: the study's directory.
-            show: prints a line for the user; its kind, `Note: ` or `Warning: `, comes first.
-            only: the one run that is followed, `<cell>/<run>`; None for all.
+            show: prints a line for the user; the first argument is its kind, `Note: ` or `Warning: `.
+            only: the single run to follow, `<cell>/<run>`; None: all runs.
         """
         self.study, self.packages, self.print = study, tuple(packages), show
         for name, node in nodes.items():
@@ -89,7 +89,7 @@ class Following:
                 self.print(WARNING, f"{error} It goes on without. {later(study, node)}".rstrip())
 
     def end(self) -> None:
-        """Tell the trackers that nothing more will come, and wait for each until its time is up."""
+        """Tell the trackers that the command ends, and wait for each up to its time limit."""
         children, self.children = self.children, []
         for child in children:
             child.tell(self.report)
@@ -109,11 +109,11 @@ class Following:
                 elif code and not any(line.startswith(WARNING) for line in said):
                     died = f"tracker={child.name} died ({code}); see {child.log}. {child.later}"
                     self.print(WARNING, died.rstrip())
-            except Exception as error:  # noqa: BLE001 -- likewise
+            except Exception as error:  # noqa: BLE001 -- a tracker must not end a study
                 self.print(WARNING, f"tracker={child.name}: {type(error).__name__}: {error}")
 
     def log(self, name: str, only: str | None = None) -> Path:
-        """What a tracker's process printed, over all commands."""
+        """Return the path of the log of a tracker's processes, of all commands."""
         return Path(f"{stem(self.study, name, only)}.log")
 
     def _popen(self, name: str, node: Mapping[str, Any], only: str | None) -> subprocess.Popen[str]:
@@ -121,7 +121,7 @@ class Following:
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m", "harness.track.worker"]
         with log.open("a", encoding="utf-8") as file:
-            # A session of its own: Ctrl-C is the study's business, which then ends its trackers in good order.
+            # A session of its own, so that Ctrl-C reaches only the study, which then ends its trackers properly.
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=file, stderr=file, text=True, start_new_session=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
@@ -137,22 +137,22 @@ class Following:
 
 
 class Child:
-    """A tracker's process.
+    """The process of a tracker.
 
     Args:
-        name: of the tracker.
-        seconds: that are waited for it at the end.
-        process: just started.
-        log: what it prints to, which may hold what earlier ones printed.
-        later: says how to make up for what it misses.
+        name: name of the tracker.
+        seconds: how long to wait for it at the end.
+        process: the process, just started.
+        log: its log file, which may also contain output of earlier processes.
+        later: sentence that says how to make up for what it misses.
     """
 
     def __init__(self, name: str, seconds: float, process: subprocess.Popen[str], log: Path, later: str = "") -> None:
         self.name, self.seconds, self.process, self.log, self.later = name, seconds, process, log, later
-        self.mark = f"--- {process.pid} "  # the process begins its part of the log with it
+        self.mark = f"--- {process.pid} "  # the process starts its part of the log with this
 
     def tell(self, report: Path | None) -> None:
-        """Say that the end has come, and where the report is."""
+        """Tell the process that the command ends, and where the report is."""
         assert self.process.stdin is not None
         with suppress(OSError, ValueError):
             if report is not None:
@@ -160,7 +160,7 @@ class Child:
             self.process.stdin.close()
 
     def wait(self, began: float) -> int | None:
-        """Wait until it has ended or its seconds since `began` are up, and then kill it: its exit code, or None."""
+        """Wait for its exit and return the exit code; kill it `seconds` after `began` and return None."""
         try:
             return self.process.wait(max(0.0, began + self.seconds - time.monotonic()))
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -170,7 +170,7 @@ class Child:
             return None
 
     def said(self) -> list[str]:
-        """The lines of its log that are for the user."""
+        """Return the lines of its log that are meant for the user."""
         try:
             printed = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:

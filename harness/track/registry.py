@@ -1,4 +1,4 @@
-"""The trackers that `python -m harness.track` knows by name, and the command that makes up for one."""
+"""Trackers known to `python -m harness.track`, and the command that sends what a tracker missed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ KNOWN: dict[str, type[Tracker]] = {"wandb": WeightsAndBiases, "tensorboard": Ten
 
 
 def defaults(kind: type[Any]) -> dict[str, Any]:
-    """The keys that a known tracker takes, each with its default."""
+    """Return the keys of a known tracker, with their defaults."""
     return {each.name: each.default for each in fields(kind) if each.init}
 
 
 def later(study: Path, node: Mapping[str, Any]) -> str:
-    """How to make up for what a tracker missed, as a sentence; empty where the command line does not know its class."""
+    """Return a sentence with the command that sends what a tracker missed; "" if its class is not a known one."""
     for name, kind in KNOWN.items():
         if kind_of(node) == name:
             values = {**node, **kind.surely}
@@ -40,5 +40,5 @@ def later(study: Path, node: Mapping[str, Any]) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """A value as the command line reads it back: a project named 123 is no number."""
+    """Format a value so that the command line parses it back: a project named 123 must stay a string."""
     return str(value) if yaml.safe_load(str(value)) == value else json.dumps(value)

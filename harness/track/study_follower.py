@@ -1,4 +1,4 @@
-"""From a study's files to a tracker: what is new since the last look, each thing once, over any number of processes."""
+"""Transfer of new content from a study's files to a tracker: everything exactly once, across processes."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from harness.records.run_spec import RunPaths
 from harness.records.signature import digest, published
 from harness.track.base import Tracked, Tracker
 
-ERROR_CHARACTERS = 200  # of a run's error that a tracker is told
-TRACK = "track"  # the folder of a study that holds what trackers have been told, and their logs
+ERROR_CHARACTERS = 200  # maximum length of a run's error
+TRACK = "track"  # subdirectory of a study with the logs of what trackers have got, and of their output
 
 
 class Follow:
-    """Tells one tracker about one study, and keeps account of it in `<study>/track/<tracker>`, run by run.
+    """Sends one study to one tracker, and logs what was sent in `<study>/track/<tracker>`, by run.
 
-    Single runs share a study and may run at the same time: the process of each holds the lock of its run, and one that
-    follows all leaves those runs alone.
+    Single runs share a study and may run at the same time. The process that follows a single run locks that run, and a
+    process that follows all runs skips locked ones.
 
     Args:
-        study: its directory.
-        tracker: opened here.
-        only: the one run that is followed, `<cell>/<run>`; None for all.
+        study: the study's directory.
+        tracker: the tracker, which is opened here.
+        only: the single run to follow, `<cell>/<run>`; None: all runs.
     """
 
     def __init__(self, study: Path, tracker: Tracker, only: str | None = None) -> None:
         self.study, self.tracker = study.resolve(), tracker
         self.pattern = f"{only or '*/*'}/record.json"
         self.only = only
-        self.open: dict[str, str] = {}  # ids of the runs that this process has begun and not ended, by name
-        self.stamps: dict[str, tuple[int, ...]] = {}  # files that have not changed need no second look
+        self.open: dict[str, str] = {}  # name -> id of the runs that this process has begun and not ended
+        self.stamps: dict[str, tuple[int, ...]] = {}  # by run: its files as last read; unchanged ones are skipped
         tracker.open(self.study)
 
     def look(self) -> None:
-        """Tell what is new."""
+        """Send everything new."""
         for path in sorted((self.study / "runs").glob(self.pattern)):
             paths = RunPaths(path.parent)
             stamp = (*_stamp(paths.record), *_stamp(paths.metrics))
@@ -56,7 +56,7 @@ class Follow:
                     self.stamps[name] = stamp
 
     def report(self, directory: Path) -> None:
-        """Tell of the study's report, unless this very table was told of."""
+        """Send the study's report, unless its present table was already sent."""
         table = directory / "table.csv"
         if not table.is_file():
             return
@@ -67,14 +67,14 @@ class Follow:
             write_json(self._account(), {"report": now})
 
     def close(self) -> list[str]:
-        """End the tracker; give its sentences for the user."""
+        """Close the tracker; return its sentences for the user."""
         return self.tracker.close()
 
     def _account(self, name: str | None = None) -> Path:
         return Path(f"{stem(self.study, self.tracker.name, name)}.json")
 
     def _told(self, name: str | None = None) -> dict[str, Any]:
-        """The account of a run, or that of the report."""
+        """Read the log of what was sent of a run, or of the report."""
         with suppress(OSError, ValueError):
             found = json.loads(self._account(name).read_text(encoding="utf-8"))
             if isinstance(found, dict):
@@ -82,14 +82,14 @@ class Follow:
         return {}
 
     def _alone(self, name: str) -> AbstractContextManager[Any]:
-        """Hold a run, unless a process that follows it alone holds it; only such a process makes the file."""
+        """Lock a run, unless a process that follows only this run holds it; only such processes create locks."""
         lock = Path(f"{stem(self.study, self.tracker.name, name)}.lock")
         if self.only is not None or not lock.exists():
             return nullcontext()
         return FileLock(lock).acquire(timeout=0)
 
     def _tell(self, name: str, paths: RunPaths) -> None:
-        """Tell what is new of one run."""
+        """Send everything new of one run."""
         with suppress(CorruptRecord, OSError):
             record = Record.read(paths.record)
             if record is None:
@@ -98,7 +98,7 @@ class Follow:
             told = self._told(name)
             if told.get("id") != key:
                 told = {"id": key, "epochs": [], "ended": None}
-            # A run that was lost may still be tried again, so a record that changed is told of anew.
+            # A lost run may be tried again, so a record that has changed is sent again.
             over = record.status != "running"
             state = f"{record.status} {record.ended}"
             if told["ended"] == state:
@@ -107,7 +107,7 @@ class Follow:
             run = Tracked(key, name, values, _config(paths.config))
             written = [
                 line for line in read_jsonl(paths.metrics) if isinstance(line["epoch"], int)
-            ]  # at the end of one
+            ]  # lines written at the end of an epoch
             lines = [line for line in written if _key(line) not in told["epochs"]]
             if self.open.get(name) != run.id:
                 self.tracker.begin(run)
@@ -125,17 +125,17 @@ class Follow:
 
 
 def stem(study: Path, tracker: str, only: str | None = None) -> Path:
-    """Where the files of a tracker lie, less their suffix: .json, .lock, .log; those of one run that it follows."""
+    """Return the path, without suffix, of a tracker's files (.json, .lock, .log), for a study or a single run."""
     return study / TRACK / tracker / only if only else study / TRACK / tracker
 
 
 def identity(name: str, record: Record) -> str:
-    """What names a run in a tracker: 16 hex digits."""
+    """Return the id of a run in a tracker: 16 hex digits."""
     return digest([record.study, name, record.signature, record.started])[:16]
 
 
 def results(record: Record) -> dict[str, float]:
-    """A record's numbers by name: `test/accuracy`, `cost/train_seconds`."""
+    """Return a record's numbers by name: `test/accuracy`, `cost/train_seconds`."""
     groups: dict[str, Mapping[str, Any]] = {**record.metrics, "cost": record.cost}
     return {
         f"{group}/{key}": float(value)
@@ -146,7 +146,7 @@ def results(record: Record) -> dict[str, float]:
 
 
 def _key(line: Mapping[str, Any]) -> str:
-    """What tells an epoch's line from the others of its run: with folds, each has its own."""
+    """Return the key of an epoch's line within its run; with cross-validation each fold has its own epochs."""
     return f"{line.get('fold', '')}/{line.get('epoch')}"
 
 
@@ -157,7 +157,7 @@ def _values(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """A run's configuration less what says where and how it executes: folders of a machine are nobody's business."""
+    """Read a run's configuration without the private keys that say where and how it executes."""
     with suppress(OSError, yaml.YAMLError):
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
@@ -166,7 +166,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _reason(error: str | None) -> str | None:
-    """The beginning of an error, up to the first path that it names."""
+    """Return the beginning of an error, up to the first path in it."""
     words = re.split(r"\S*[/\\]", (error or "").strip().partition("\n")[0], maxsplit=1)[0]
     return words[:ERROR_CHARACTERS].rstrip(" '\"(:") or None
 

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, written with TensorBoard's own package and without torch."""
+"""TensorBoard event files, written with TensorBoard's own package and without torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER = "tensorboard"
 
 @dataclass
 class TensorBoard(Tracker):
-    """Curves, results and hyperparameters of every run in `<study>/tensorboard/<cell>/<run>`.
+    """Writes curves, results and hyperparameters of every run to `<study>/tensorboard/<cell>/<run>`.
 
     Attributes:
         name, wait_seconds: as in `Tracker`.
@@ -31,19 +31,19 @@ class TensorBoard(Tracker):
     writers: dict[str, Any] = field(init=False, default_factory=dict)
 
     def open(self, study: Path) -> None:
-        """Take the study's folder.
+        """Set the output directory.
 
         Raises:
-            HarnessError: something else has its name.
+            HarnessError: a file has its name.
         """
-        from tensorboard.summary.writer import event_file_writer  # noqa: F401 -- fails here and at once, or never
+        from tensorboard.summary.writer import event_file_writer  # noqa: F401 -- fails early if broken
 
         self.folder = study / FOLDER
         if self.folder.exists() and not self.folder.is_dir():
             raise HarnessError(f"{self.folder} is a file, where TensorBoard's directory belongs: move it away.")
 
     def begin(self, run: Tracked) -> None:
-        """Open the run's event file; what an earlier run of this name left makes room for it."""
+        """Open the run's event file; delete files of an earlier run with this name."""
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         folder, mark = self.folder / run.name, self.folder / run.name / "id"
@@ -55,12 +55,12 @@ class TensorBoard(Tracker):
         mark.write_text(run.id, encoding="utf-8")
 
     def epoch(self, run: Tracked, number: int, values: Mapping[str, float], seconds: float) -> None:
-        """Write a point of each curve, at the time of training."""
+        """Write a point of each curve, with the time of training."""
         self._scalars(run, number, values, _seconds(run.record["started"]) + seconds)
         self.writers[run.name].flush()
 
     def end(self, run: Tracked, results: Mapping[str, float]) -> None:
-        """Write the hyperparameters and the results."""
+        """Write hyperparameters and results."""
         from tensorboard.plugins.hparams.api_pb2 import Status
         from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
@@ -78,13 +78,13 @@ class TensorBoard(Tracker):
             status=Status.STATUS_FAILURE if failed else Status.STATUS_SUCCESS, end_time_secs=ended
         )  # fmt: skip
         self._summary(run, "session_start_info", HParamsPluginData(session_start_info=start, version=0), ended)
-        # Under names of their own: at the end stands the best epoch, which is not the last point of the curve.
+        # Named differently from the curves: results are of the best epoch, which may not be a curve's last point.
         self._scalars(run, 0, {f"result/{name}": value for name, value in results.items()}, ended)
         self._summary(run, "session_end_info", HParamsPluginData(session_end_info=end, version=0), ended)
         self.writers.pop(run.name).close()
 
     def close(self) -> list[str]:
-        """Close what runs that have not ended have open, and say how to look."""
+        """Close the files of runs that have not ended; return the command that shows the results."""
         for writer in self.writers.values():
             writer.close()
         self.writers = {}
@@ -98,7 +98,7 @@ class TensorBoard(Tracker):
         self.writers[run.name].add_event(Event(wall_time=at, step=step, summary=Summary(value=points)))
 
     def _summary(self, run: Tracked, what: str, content: Any, at: float) -> None:
-        """Write what the HParams tab reads: its content lies in the metadata of an empty value."""
+        """Write a message for the HParams tab, which lies in the metadata of an empty value."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 
@@ -108,7 +108,10 @@ class TensorBoard(Tracker):
 
 
 def hparams(run: Tracked) -> dict[str, Any]:
-    """What the HParams tab compares: the cell's parts, the seed and what was tuned; untuned, the training's rates."""
+    """Return the columns of the HParams tab: task, model, method, phase, seed, other axes, and tuned values.
+
+    A run without tuned values has its learning rate, batch size and number of epochs instead.
+    """
     record = run.record
     tuned = dict(record["hyperparameters"])
     train = run.config.get("train") or {}

@@ -1,4 +1,4 @@
-"""Weights & Biases: one of its runs for each of ours, grouped by study; the table and the report as artifacts."""
+"""Weights & Biases: one W&B run per run, grouped by study; the table and the report as artifacts."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from harness.records.signature import digest
 from harness.track.base import Tracked, Tracker, shown
 
 MODES = (None, "online", "offline")
-WANDB_MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")  # that WANDB_MODE takes
-NAME_CHARACTERS, TAG_CHARACTERS = 128, 64  # that W&B takes of a project, a group and a name, and of a tag
-ARTIFACT_CHARACTERS = 120  # of the 128 of an artifact's name, which has a suffix
-PROJECT = "harness"  # where neither the configuration nor W&B's own settings name one
+WANDB_MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")  # valid values of WANDB_MODE
+NAME_CHARACTERS, TAG_CHARACTERS = 128, 64  # W&B's limits for projects, groups and names, and for tags
+ARTIFACT_CHARACTERS = 120  # of 128 in an artifact's name; the rest is for a suffix
+PROJECT = "harness"  # default, if neither the configuration nor W&B's settings name a project
 NOT_IN_PROJECT = "/\\#?%:"
-INIT_SECONDS = 10.0  # that a server may take to answer before the rest is written offline
-FINISH_SECONDS = 20.0  # likewise, to take the rest of a run
-TEARDOWN_SECONDS = 5.0  # that a service that cannot send may take to end; it then ends by itself
-LISTED = 8  # directories that a command names one by one
+INIT_SECONDS = 10.0  # time limit for the server's answer, after which the rest is written offline
+FINISH_SECONDS = 20.0  # likewise, for the upload of the rest of a run
+TEARDOWN_SECONDS = 5.0  # how long to wait for a service that cannot send; it then ends by itself
+LISTED = 8  # maximum number of directories that a command lists one by one
 REPORT_SUFFIXES = (".html", ".csv", ".md", ".tex", ".svg", ".png")
 
 
 @dataclass
 class WeightsAndBiases(Tracker):
-    """Group = study, job type = phase (tune, confirm, single; report for the table and the page).
+    """Sends runs to Weights & Biases. Group = study, job type = phase (tune, confirm, single; report for the report).
 
-    What W&B's variables and settings files say holds wherever the configuration says nothing: WANDB_PROJECT,
-    WANDB_ENTITY, WANDB_MODE, WANDB_DIR, WANDB_NOTES; WANDB_RUN_GROUP in place of the study's name; WANDB_NAME before
-    the name of every run; WANDB_TAGS beside the tags of task, model and method.
+    W&B's environment variables and settings files apply where the configuration sets nothing: WANDB_PROJECT,
+    WANDB_ENTITY, WANDB_MODE, WANDB_DIR, WANDB_NOTES; WANDB_RUN_GROUP replaces the study's name; WANDB_NAME is a prefix
+    of every run's name; WANDB_TAGS are added to the tags of task, model and method.
 
     Attributes:
         name, wait_seconds: as in `Tracker`.
-        project, entity: where the runs go; None: what W&B is set to, else `harness` and the account's default.
-        mode: online | offline; None: what WANDB_MODE or `wandb offline` says, else online where an account is known.
+        project, entity: destination of the runs; None: W&B's settings, else `harness` and the account's default.
+        mode: online | offline; None: WANDB_MODE or `wandb offline`, else online if an account is known.
     """
 
     name: str = "wandb"
@@ -56,15 +56,15 @@ class WeightsAndBiases(Tracker):
     study: Path = field(init=False, default=Path())
     runs: dict[str, Any] = field(init=False, default_factory=dict)
     offline: bool = field(init=False, default=False)
-    known: bool = field(init=False, default=False)  # whether there is an account
-    written: list[Path] = field(init=False, default_factory=list)  # folders of runs that wait to be sent
+    known: bool = field(init=False, default=False)  # whether credentials were found
+    written: list[Path] = field(init=False, default_factory=list)  # directories of runs that were not sent
     why: str = field(init=False, default="")
     group: str | None = field(init=False, default=None)
     prefix: str = field(init=False, default="")
     tags: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        """Check what W&B would refuse: the configuration, and the environment where that is what counts."""
+        """Check the rules of W&B for the configuration and, where it sets nothing, for the environment."""
         problems = Problems()
         problems.check(
             self.mode in MODES, f"tracker.wandb.mode must be one of online, offline or null, not {self.mode}."
@@ -91,10 +91,10 @@ class WeightsAndBiases(Tracker):
         problems.raise_any()
 
     def open(self, study: Path) -> None:
-        """Take the study's folder, and see whether there is an account.
+        """Read W&B's settings, and check whether there is an account.
 
         Raises:
-            HarnessError: the user has switched W&B off.
+            HarnessError: the user has disabled W&B, or its environment variables or files are invalid.
         """
         import wandb
 
@@ -102,14 +102,14 @@ class WeightsAndBiases(Tracker):
         self._take_environment()
         try:
             settings = wandb.setup().settings
-        except ValueError as error:  # a variable that breaks W&B's rules, such as its URL
+        except ValueError as error:  # a variable that breaks W&B's rules, such as an invalid URL
             reason = " ".join(str(error).split())
             raise HarnessError(f"W&B does not take what its environment variables or files say ({reason}).") from error
-        # What the environment and W&B's own settings file (of `wandb offline`) say; without either it is `online`.
+        # The mode from the environment or W&B's settings file (written by `wandb offline`); the default is `online`.
         mode = self.mode or str(settings.mode)
         asked = self.mode or os.environ.get("WANDB_MODE")
         if mode == "disabled":
-            # As an error, nothing counts as told: it can all be sent later.
+            # By raising, nothing counts as sent, so everything can be sent later.
             raise HarnessError("W&B is switched off (mode disabled), so nothing is written or sent.")
         self.project = self.project or settings.project or PROJECT
         self.entity = self.entity or settings.entity or None
@@ -122,7 +122,7 @@ class WeightsAndBiases(Tracker):
         self.why = "offline was asked for" if offline else "nobody is logged in"
 
     def _take_environment(self) -> None:
-        """Read what W&B would refuse or misread in this process; its service of an outer process is not ours to use."""
+        """Remove variables that W&B would refuse or misread in this process, and the service of an outer process."""
         if tags := os.environ.pop("WANDB_TAGS", ""):
             self.tags = [tag.strip() for tag in tags.split(",") if tag.strip()]
         os.environ.pop("WANDB_SERVICE", None)
@@ -131,7 +131,7 @@ class WeightsAndBiases(Tracker):
                 os.environ.pop(name, None)
 
     def begin(self, run: Tracked) -> None:
-        """Begin a run of the same identity, or go on with it."""
+        """Start a W&B run with the run's id, or resume it."""
         if (earlier := self.runs.pop(run.name, None)) is not None:
             earlier.finish(exit_code=1)
         record = run.record
@@ -151,14 +151,14 @@ class WeightsAndBiases(Tracker):
         self._begun(run).log({"epoch": number, "seconds": seconds, **values})
 
     def end(self, run: Tracked, results: Mapping[str, float]) -> None:
-        """Write the summary and end the run: one that failed or was lost is marked as failed."""
+        """Write the summary and finish the run; a failed or lost run is marked as failed."""
         begun, record = self._begun(run), run.record
         del self.runs[run.name]
         begun.summary.update({**results, "status": record["status"], "error": record["error"]})
         self._finish(begun, int(record["status"] in ("failed", "lost")))
 
     def report(self, directory: Path, digest: str) -> None:
-        """Log the table and the whole report in a run of its own."""
+        """Log the table and the whole report as a separate W&B run."""
         import wandb
 
         run = self._init(digest, f"{self.study.name} report", "report", {}, [])
@@ -176,10 +176,10 @@ class WeightsAndBiases(Tracker):
         run.finish()
 
     def close(self) -> list[str]:
-        """Leave what has not ended as it is, and say where everything is."""
+        """Finish the open runs, which can be resumed; return a sentence with the command that sends the rest."""
         while self.runs:
             self._finish(self.runs.pop(next(iter(self.runs))), 1)
-        _end_service()  # which writes what it still holds
+        _end_service()  # which writes its remaining data
         if not self.written:
             return []
         count = "1 run waits" if len(self.written) == 1 else f"{len(self.written)} runs wait"
@@ -194,24 +194,24 @@ class WeightsAndBiases(Tracker):
         return [f"W&B: {self.why}, so {count} on this disk. {how}: {login}wandb sync {self._unsent()}"]
 
     def _unsent(self) -> str:
-        """What waits to be sent, as a shell takes it."""
+        """Return shell patterns for the directories of the runs that were not sent."""
         own = self.study / "wandb"
         offline = [path for path in self.written if path.name.startswith("offline-run-")]
         rest = [path for path in self.written if path not in offline]
-        # Where W&B keeps the runs of others, too, ours are named.
+        # If the directory also contains runs of others, list ours one by one.
         globbed = {path.parent for path in offline if path.parent == own or len(offline) > LISTED}
         rest += [path for path in offline if path.parent not in globbed]
         patterns = [f"{shlex.quote(shown(path))}/offline-run-*" for path in sorted(globbed)]
         return " ".join([*patterns, *(shlex.quote(shown(path)) for path in rest)])
 
     def _begun(self, run: Tracked) -> Any:
-        """A run's handle; begun again offline where the server was lost."""
+        """Return a run's handle; start it again, offline, if the connection to the server was lost."""
         if run.name not in self.runs:
             self.begin(run)
         return self.runs[run.name]
 
     def _finish(self, begun: Any, code: int) -> None:
-        """End a run; what the server does not take in time waits on the disk."""
+        """Finish a run; if the server does not receive it in time, it stays on disk."""
         try:
             begun.finish(exit_code=code)
         except TimeoutError:
@@ -222,7 +222,7 @@ class WeightsAndBiases(Tracker):
         if not self.offline:
             try:
                 return self._start(key, name, kind, config, tags)
-            except Exception as error:  # noqa: BLE001 -- of any kind: offline, it is all written none the less
+            except Exception as error:  # noqa: BLE001 -- whatever the error, everything can be written offline
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 self._go_offline(f"the server did not take it ({reason})")
         run = self._start(key, name, kind, config, tags)
@@ -230,9 +230,9 @@ class WeightsAndBiases(Tracker):
         return run
 
     def _go_offline(self, why: str) -> None:
-        """Go on in a new service: the one that failed keeps the ids of its runs, and may go on trying to send."""
+        """Switch to a new, offline service: the failed one keeps the ids of its runs, and may go on trying to send."""
         self.offline, self.why = True, why
-        # What these runs have been told lies on the disk; they are begun again when there is more to tell.
+        # The data of these runs is on disk; they are started again when there is new data.
         self.written += [Path(run.dir).parent for run in self.runs.values()]
         self.runs = {}
         _end_service()
@@ -240,8 +240,8 @@ class WeightsAndBiases(Tracker):
     def _start(self, key: str, name: str, kind: str, config: dict[str, Any], tags: list[str]) -> Any:
         import wandb
 
-        # Nothing of the machine or the checkout: the process that W&B sees is not the one that computes.
-        # The study waits for the report, which is large, as long as it waits for its tracker.
+        # No facts about machine or checkout: this process is not the one that trains.
+        # There is no time limit for the report, which is large, except that the study stops waiting for its tracker.
         settings = wandb.Settings(
             mode="offline" if self.offline else "online", root_dir=os.environ.get("WANDB_DIR") or str(self.study),
             init_timeout=INIT_SECONDS,
@@ -259,7 +259,7 @@ class WeightsAndBiases(Tracker):
 
 
 def _end_service() -> None:
-    """End W&B's service, for which it is not waited long: what it could not send lies on the disk."""
+    """End W&B's service, waiting only a short time: unsent data is on disk."""
     import wandb
 
     ending = threading.Thread(target=wandb.teardown, daemon=True)
@@ -268,12 +268,12 @@ def _end_service() -> None:
 
 
 def cut(name: str, characters: int) -> str:
-    """A name in so many characters; two that differ only beyond them stay apart by a hash."""
+    """Shorten a name to a maximum length; a hash keeps names apart that differ only in what is cut off."""
     return name if len(name) <= characters else f"{name[: characters - 9]}-{digest(name)[:8]}"
 
 
 def _has_account(url: str) -> bool:
-    """Whether `wandb login` or the environment has left credentials; their content is not read here."""
+    """Return whether `wandb login` or the environment provides credentials; their content is not read."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlparse(url).hostname or ""

@@ -1,4 +1,4 @@
-"""The process of one tracker: told by its standard input what to follow, and by the end of it when to end."""
+"""The process of one tracker. Its standard input says what to follow, and closes when the command ends."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from harness.track.processes import NOTE, WARNING
 from harness.track.registry import later
 from harness.track.study_follower import Follow, stem
 
-LOOK_SECONDS = 2.0  # between two looks at the study's files
-NICE = 10  # runs come first
+LOOK_SECONDS = 2.0  # interval between two readings of the study's files
+NICE = 10  # lower priority than runs
 
 
 class Orders:
-    """What the study's command says: a line of JSON at the start, a line with the report, then the end."""
+    """Messages of the study's command: one JSON line at the start, optionally one with the report, then end of file."""
 
     def __init__(self) -> None:
         self.first: dict[str, Any] = json.loads(sys.stdin.readline())
@@ -40,12 +40,15 @@ class Orders:
         self.over.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait; whether the end has come. A command that was killed may leave the other end open in its workers."""
+        """Wait up to `seconds`; return whether the command has ended.
+
+        The parent process is checked, too: if it was killed, its workers may still hold the other end of the pipe.
+        """
         return self.over.wait(seconds) or os.getppid() != self.first["parent"]
 
 
 def main() -> int:
-    """Follow until told to end."""
+    """Follow the study until the command ends."""
     with suppress(OSError):
         os.nice(NICE)
     orders = Orders()
@@ -74,7 +77,7 @@ def main() -> int:
 
 
 def _alone(path: Path, orders: Orders) -> FileLock:
-    """Hold the tracker's account: the process of a command that was killed may still be ending."""
+    """Lock the tracker's log of what was sent; the process of a killed command may still hold it."""
     held = FileLock(path)
     while True:
         try:
@@ -95,4 +98,4 @@ def _print(line: str) -> None:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    os._exit(code)  # whatever a tracker's library left running
+    os._exit(code)  # regardless of threads that a tracker's library left running

@@ -124,8 +124,9 @@ def test_a_coordinator_killed_at_ten_random_moments_ends_with_the_table_of_an_un
     moments = random.Random(0)
     for _ in range(10):
         process = killed.begin()
-        time.sleep(whole * moments.uniform(0.02, 0.4))
-        os.killpg(process.pid, signal.SIGKILL)
+        wait(process, whole * moments.uniform(0.02, 0.4))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     code, printed = killed.finish()
     assert code == 0, printed
@@ -260,6 +261,13 @@ def test_a_finished_study_trains_nothing_again_and_an_edited_row_makes_a_new_one
     code, printed = study.finish()
     assert code == 0, printed
     assert len(list((tmp_path / "study/runs").iterdir())) == 2
+
+
+def wait(process: Started, seconds: float) -> None:
+    """Wait so long, or until the process has ended."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        time.sleep(0.05)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:

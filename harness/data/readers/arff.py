@@ -1,4 +1,4 @@
-"""Read dense ARFF (Weka's attribute-relation file format), string attributes included, which SciPy's reader refuses."""
+"""Reader of dense ARFF (Weka's attribute-relation file format) with string attributes, which SciPy's reader refuses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.data.readers.encodings import split_lines
 from harness.errors import HarnessError
 
 _NAME = re.compile(r"""@attribute\s+('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\S+)""", re.IGNORECASE)
-# Spaces and tabs alone surround values: U+0085 and its kind are characters of texts.
+# Values are surrounded by spaces and tabs only: U+0085 and similar characters belong to texts.
 _VALUE = re.compile(r"""[ \t]*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,'"]*?))[ \t]*(?:,|$)""", re.DOTALL)
 
 

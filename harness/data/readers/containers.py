@@ -1,4 +1,4 @@
-"""What a file really is, by its first bytes: compressed, a container of tables, or none that can be read."""
+"""Detection of a file's real type by its first bytes: compressed, a container of tables, or unreadable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXPORT = "Export its table as CSV (UTF-8), and name that file."
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd",
               b"\x04\x22\x4d\x18": "lz4"}  # fmt: skip
 SUFFIXES = (".gz", ".gzip", ".bz2", ".xz", ".zst", ".zstd", ".lz4", ".zip")
-BINARY = {  # first bytes of formats that are named, not read: what it is
+BINARY = {  # first bytes of unsupported formats -> what the file is
     b"SQLite format 3\x00": "an SQLite database",
     b"%PDF-": "a PDF document",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Office document (.xls or .doc)",
@@ -37,7 +37,7 @@ BINARY = {  # first bytes of formats that are named, not read: what it is
     b"\x7fELF": "a program",
     b"PK\x05\x06": "an empty ZIP archive",
 }
-NO_DATA = {  # beginnings of texts that stand in place of data: what it is and what to do
+NO_DATA = {  # beginnings of texts that are not data -> what the file is and what to do
     b"version https://git-lfs": (
         "a Git LFS pointer, not the file itself. Fetch it: git lfs pull"
     ),
@@ -48,20 +48,20 @@ NO_DATA = {  # beginnings of texts that stand in place of data: what it is and w
 
 
 def unpack(content: bytes, where: str) -> tuple[bytes, str]:
-    """Decompress a file's content, if it is compressed.
+    """Decompress a file's content if it is compressed.
 
     Args:
         content: the file's bytes.
         where: its name, for messages.
 
     Returns:
-        The bytes within, and a name whose suffix says their format: without `.gz`, or the name of a ZIP's one member.
+        The decompressed bytes, and a name whose suffix gives their format: without `.gz`, or of a ZIP's only member.
 
     Raises:
-        HarnessError: the file is damaged, or a ZIP that is no single data file.
+        HarnessError: the file is damaged, or a ZIP that does not contain exactly one data file.
     """
     name = where
-    for _ in range(4):  # compressed twice by mistake happens; more does not
+    for _ in range(4):  # files may be compressed twice by mistake, but hardly more often
         kind = next((kind for mark, kind in COMPRESSED.items() if content.startswith(mark)), None)
         if content.startswith(b"PK\x03\x04"):
             content, name = _member(content, where)
@@ -97,7 +97,7 @@ def _by_arrow(content: bytes, kind: str) -> bytes:
 
 
 def _member(content: bytes, where: str) -> tuple[bytes, str]:
-    """The one data file of a ZIP archive and its name."""
+    """Return the only data file of a ZIP archive, and its name."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = [
@@ -117,14 +117,14 @@ def _member(content: bytes, where: str) -> tuple[bytes, str]:
                 )
             return archive.read(names[0]), PurePath(names[0]).name
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
-        # RuntimeError: a password is needed.
+        # RuntimeError: the archive needs a password.
         raise HarnessError(
             f"{where} is a ZIP archive that cannot be unpacked ({error}). Unpack it yourself."
         ) from error
 
 
 def tables(content: bytes) -> str | None:
-    """Tell Parquet and Arrow by their bytes: `parquet`, `arrow`, or None for anything else."""
+    """Return the table format by the content: `parquet`, `arrow`, or None for any other."""
     if content.startswith(b"PAR1") and content.endswith((b"PAR1", b"PARE")):
         return "parquet"
     if content.startswith((b"ARROW1\x00\x00", b"FEA1", b"\xff\xff\xff\xff")):
@@ -133,7 +133,7 @@ def tables(content: bytes) -> str | None:
 
 
 def refuse_foreign(content: bytes, where: str) -> None:
-    """Raise a `HarnessError` for a file of a kind that is known and cannot be read."""
+    """Raise a `HarnessError` if the file has a known but unsupported type."""
     for mark, name in BINARY.items():
         if content.startswith(mark) and not (len(mark) < 5 and _is_text(content)):
             raise HarnessError(f"{where} is {name}, which cannot be read. {EXPORT}")

@@ -1,4 +1,4 @@
-"""Delimited text: CSV and TSV with quoting, and lines of a text and a label without."""
+"""Reader of delimited text: CSV and TSV with quoting, and lines of a text and a label without quoting."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from harness.data.text_values import match
 from harness.errors import HarnessError
 from harness.formatting.examples import some
 
-TAB = ("\\t", "tab")  # ways to type a tab that survive a shell
-DIRECTIVE = re.compile(r'"?sep=(?P<mark>[^\r\n])"?,*(\r\n|\n|\r)', re.IGNORECASE)  # a first line that Excel writes
+TAB = ("\\t", "tab")  # spellings of a tab that survive a shell
+DIRECTIVE = re.compile(r'"?sep=(?P<mark>[^\r\n])"?,*(\r\n|\n|\r)', re.IGNORECASE)  # optional first line, from Excel
 ODD = {"\n": "a line end", "\r": "a line end", '"': "the quote"}
 
 
 class Ragged(HarnessError):
-    """Rows of a delimited file do not have the fields that they should, or quotes do not fit."""
+    """Rows of a delimited file have the wrong number of fields, or its quotes are unbalanced."""
 
 
 def separator_of(given: str | None, kind: str) -> str:
-    """The separator of a file, as a character.
+    """Return the separator of a file, as a character.
 
     Args:
-        given: as configured; None is a tab for `tsv` and `lines`, else a comma.
+        given: as configured; None: a tab for `tsv` and `lines`, else a comma.
         kind: the file's format.
 
     Raises:
-        HarnessError: it is not one character (`lines`: one or more), or one that separates nothing.
+        HarnessError: it is not one character (`lines`: one or more), or cannot be a separator.
     """
     if given is None:
         return "," if kind == "csv" else "\t"
@@ -53,25 +53,25 @@ def read_delimited(
     Args:
         text: the file's content.
         kind: csv | tsv.
-        separator: as configured; None takes that of a line `sep=;` at the file's beginning, else the format's.
+        separator: as configured; None: from a first line `sep=;`, else the format's default.
         quoting: whether double quotes enclose fields.
-        header: whether the first row holds names, which are stripped of spaces.
-        width: fields a row; None is that of the first row.
+        header: whether the first row contains names, which are stripped.
+        width: fields per row; None: as in the first row.
         where: the file's name, for messages.
 
     Returns:
-        At least one row, all equally long. Spaces after separators belong to the fields, except in a file that has
-        them after all of them.
+        At least one row, all of equal length. Spaces after separators belong to the fields, except in a file that has
+        them after every separator.
 
     Raises:
-        HarnessError: rows are not equally long, or quotes do not fit.
+        HarnessError: rows have different lengths, or quotes are unbalanced.
     """
     skipped = 0
     if directive := DIRECTIVE.match(text):
         separator = separator or directive["mark"]
         text, skipped = text[directive.end() :], 1
     mark = separator_of(separator, kind)
-    csv.field_size_limit(sys.maxsize)  # the default of 128 KiB is less than a long document
+    csv.field_size_limit(sys.maxsize)  # the default of 128 KiB is too small for long documents
 
     def parsed(spaced: bool) -> list[list[str]]:
         return _parse(text, kind, mark, quoting, header, width, where, spaced, skipped)
@@ -82,7 +82,7 @@ def read_delimited(
         if mark == " " or f"{mark} " not in text:
             raise
         try:
-            return parsed(True)  # `a, "b, c"`: a quote after a space encloses nothing unless the space is skipped
+            return parsed(True)  # `a, "b, c"`: a quote after a space encloses the field only if the space is skipped
         except Ragged:
             pass
         raise
@@ -90,7 +90,7 @@ def read_delimited(
 
 
 def _spaced(rows: list[list[str]], header: bool, quoting: bool) -> bool:
-    """Whether a space after each separator is the file's habit: then it belongs to no field."""
+    """Return whether the file has a space after every separator; it then belongs to no field."""
     body = rows[1:] if header else rows
     return any(
         all(row[column].startswith(" ") for row in body)
@@ -115,7 +115,7 @@ def _parse(
     try:
         for row in reader:
             if not row:
-                continue  # a blank line
+                continue  # blank line
             expected = width or (len(rows[0]) if rows else len(row))
             if len(row) != expected:
                 advice = " A field that holds the separator must be enclosed in double quotes." if quoting else ""
@@ -137,13 +137,13 @@ def _parse(
 def read_lines(
     text: str, separator: str | None, columns: Sequence[str] | None, label: object, where: str
 ) -> list[list[str]]:
-    """Split lines of two fields, of which the text may hold the separator; with one column, a line is a text.
+    """Split lines into two fields; the text may contain the separator. With one column, each line is a text.
 
     Args:
         text: the file's content.
-        separator: as configured; None is a tab.
+        separator: as configured; None: a tab.
         columns: names of the fields.
-        label: which of them is the label.
+        label: name of the label field.
         where: the file's name, for messages.
 
     Raises:
@@ -164,6 +164,6 @@ def read_lines(
             f"{where}: {len(bad)} of {len(numbered)} lines lack the separator {mark!r}: line {some(bad)}. Set "
             "task.separator, or mend them."
         )
-    # A text may hold the separator, a label does not: the label is cut off at the end or at the beginning.
+    # A text may contain the separator, a label may not: split off the label at the end or the beginning of the line.
     label_last = match(label, names) == names[1]
     return [line.rsplit(mark, 1) if label_last else line.split(mark, 1) for _, line in numbered]

@@ -1,4 +1,4 @@
-"""Decode a text file, and say what its bytes can be where they are not what was declared."""
+"""Decoding of text files, and suggestion of likely encodings if the declared one is wrong."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from harness.errors import HarnessError
 from harness.formatting.examples import MOST, short
 
 USUAL = "utf-8, utf-16, cp1252, gb18030, shift_jis"
-NO_FILES = ("punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape")  # of Python's text encodings
+NO_FILES = ("punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape")  # codecs that are not for files
 EAST_ASIAN = {"gb18030": "gb18030", "big5": "big5", "cp932": "shift_jis", "euc_jp": "euc-jp", "cp949": "euc-kr"}
 ONE_BYTE = ("cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "koi8_r", "iso8859_2", "mac_roman", "cp850")
 WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
-MARKS = {  # longest first: UTF-16's little-endian mark begins UTF-32's
+MARKS = {  # longest first, since UTF-16's little-endian mark is a prefix of UTF-32's
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-SAMPLE = 1 << 18  # bytes by which candidates are ranked
+SAMPLE = 1 << 18  # number of bytes by which candidates are ranked
 
 
 def encoding_problem(encoding: str) -> str | None:
-    """Say what is wrong with the name of an encoding, None if nothing is."""
+    """Return what is wrong with the name of an encoding; None if it is valid."""
     try:
         found = codecs.lookup(encoding)
-    except (LookupError, ValueError):  # ValueError: characters that no name has
+    except (LookupError, ValueError):  # ValueError: the name contains invalid characters
         return f"Unknown task.encoding {encoding}. Usual ones: {USUAL}."
-    # The flag is what bytes.decode itself goes by; `base64` and its kind turn bytes into bytes.
+    # bytes.decode checks the same flag; `base64` and similar codecs convert bytes to bytes.
     if not getattr(found, "_is_text_encoding", True) or found.name.replace("-", "_") in NO_FILES:
         return f"task.encoding={encoding} is no encoding of text files. Usual ones: {USUAL}."
     return None
@@ -39,23 +39,23 @@ def decode(content: bytes, encoding: str, where: str) -> str:
 
     Args:
         content: the bytes.
-        encoding: as declared.
+        encoding: the declared encoding.
         where: the file's name, for messages.
 
     Returns:
         The text, without a byte order mark.
 
     Raises:
-        HarnessError: the bytes are not of this encoding: at how many places, and what else they can be.
+        HarnessError: the bytes do not have this encoding; the message gives the places and likely encodings.
     """
     if problem := encoding_problem(encoding):
         raise HarnessError(problem)
     name = codecs.lookup(encoding).name
     try:
-        text = content.decode(encoding).removeprefix("\ufeff")  # spreadsheets begin UTF-8 files with a mark
+        text = content.decode(encoding).removeprefix("\ufeff")  # spreadsheets start UTF-8 files with a byte order mark
     except UnicodeDecodeError:
         raise HarnessError(_not_decodable(content, encoding, where)) from None
-    except UnicodeError as error:  # UTF-16 and UTF-32 of a length that none has
+    except UnicodeError as error:  # invalid length for UTF-16 or UTF-32
         raise HarnessError(f"{where} is not {encoding}: {error}. {_advice(content, name)}") from None
     if name.startswith(("utf-16", "utf-32")):
         _check_wide(content, text, encoding, where)
@@ -65,7 +65,7 @@ def decode(content: bytes, encoding: str, where: str) -> str:
 
 
 def _not_decodable(content: bytes, encoding: str, where: str) -> str:
-    """Where decoding fails, and what the bytes can be."""
+    """Return a message with the places where decoding fails, and likely encodings."""
     places: list[int] = []
     skipped = 0
 
@@ -112,14 +112,14 @@ def _advice(content: bytes, declared: str) -> str:
 
 
 def candidates(content: bytes, declared: str = "") -> dict[str, str]:
-    """Encodings that the bytes can be of, the likeliest first.
+    """Return encodings that the bytes may have, most likely first.
 
     Args:
         content: the bytes.
-        declared: an encoding that they are not of.
+        declared: an encoding that was tried and failed.
 
     Returns:
-        At most three, each with an excerpt of what is not ASCII when read so (empty where there is no doubt).
+        At most three, each with an excerpt of non-ASCII text decoded by it (empty if there is no doubt).
     """
     for mark, name in MARKS.items():
         if content.startswith(mark) and _try(content, name) is not None:
@@ -135,31 +135,31 @@ def candidates(content: bytes, declared: str = "") -> dict[str, str]:
 
 
 def _rank(content: bytes, read: dict[str, str]) -> list[str]:
-    """Names of encodings, the most plausible text first; those whose text is plainly none are left out."""
+    """Return names of encodings, the most plausible text first; encodings that give implausible text are left out."""
     from charset_normalizer import from_bytes
 
     if not read:
         return []
-    # The sample starts where text stops being ASCII, and is cut at line ends, so that no character is cut.
+    # The sample starts at the first line with non-ASCII bytes, and is cut at line ends, so that no character is cut.
     start = next((place for place, byte in enumerate(content) if byte > 127), 0)
     start = content.rfind(b"\n", 0, start) + 1
     end = content.rfind(b"\n", start, start + SAMPLE) + 1 if len(content) - start > SAMPLE else len(content)
     sample = content[start : end or start + SAMPLE]
-    # Bytes beyond ASCII that stand alone are European accents; of East Asian characters they come in runs.
+    # Isolated non-ASCII bytes are European accents; East Asian characters come in runs.
     runs = re.findall(rb"[\x80-\xff]+", sample)
     alone = 0.3 if sum(len(run) == 1 for run in runs) > 0.7 * len(runs) else 0.0
     order: dict[str, float] = {}
     for each in from_bytes(sample, cp_isolation=list(read), threshold=0.6, enable_fallback=False):
-        name = next(name for name in read if name in each.could_be_from_charset)  # of equal texts, the commonest name
+        name = next(name for name in read if name in each.could_be_from_charset)  # most common name of equal texts
         order[name] = each.chaos + (alone if name in EAST_ASIAN else 0) - _kana(name, read)
     ranked = sorted(order, key=lambda name: (round(order[name], 2), list(read).index(name)))
     if (alone or not ranked) and "cp1252" in read and "cp1252" not in ranked[:MOST]:
-        ranked = [*ranked[: MOST - 1], "cp1252"]  # a lone sign (a pound, a quote) looks less likely than a letter
+        ranked = [*ranked[: MOST - 1], "cp1252"]  # a single symbol (pound, quote) looks less likely than a letter
     return ranked
 
 
 def _kana(name: str, read: dict[str, str]) -> float:
-    """A bonus for what reads as Japanese: other encodings show its kana as plausible-looking Hangul."""
+    """Return a bonus for Japanese text: other encodings decode kana as plausible Hangul."""
     if name not in ("cp932", "euc_jp"):
         return 0.0
     others = [character for character in read[name][:SAMPLE] if ord(character) > 127]
@@ -176,7 +176,7 @@ def _excerpt(text: str) -> str:
 
 
 def _controls(text: str) -> bool:
-    """Whether a text holds control characters that no text has: C1, which decoding by a wrong table leaves."""
+    """Return whether a text contains C1 control characters, which result from decoding with a wrong table."""
     return any("\x80" <= character <= "\x9f" for character in text)
 
 
@@ -188,12 +188,12 @@ def _try(content: bytes, encoding: str) -> str | None:
 
 
 def _wide(content: bytes) -> str | None:
-    """The UTF-16 or UTF-32 without a mark that the zeros of the bytes show."""
+    """Return the UTF-16 or UTF-32 variant (without a mark) that the zero bytes suggest; None if none does."""
     best, fewest = None, 1.0
     for name in WIDE:
         text = _try(content, name)
         if text:
-            # Of a right reading no character is NUL, and most are of few blocks; a wrong one spreads them.
+            # Correctly decoded text has no NUL and few blocks of characters; wrongly decoded text is spread over many.
             odd = sum(not (character.isprintable() or character in "\r\n\t\ufeff") for character in text[:SAMPLE])
             plain = sum(character < "\u0250" for character in text[:SAMPLE])
             share = (odd + (plain == 0) * len(text)) / min(len(text), SAMPLE)
@@ -203,7 +203,7 @@ def _wide(content: bytes) -> str | None:
 
 
 def _check_wide(content: bytes, text: str, encoding: str, where: str) -> None:
-    """Refuse what decodes as UTF-16 or UTF-32 and is none: almost any bytes of even length do."""
+    """Refuse text wrongly decoded as UTF-16 or UTF-32: almost any bytes of even length decode without error."""
     marked = content.startswith(tuple(MARKS))
     if text.startswith("\ufffe") or "\x00" in text or (not marked and b"\x00" not in content):
         told = "its bytes are in the other order" if text.startswith("\ufffe") else "its text makes no sense so"
@@ -224,8 +224,8 @@ def _with_nulls(content: bytes, text: str, where: str, declared: str) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    r"""Split at line ends as files have them: `\n`, `\r\n`, or `\r` where that is the only one.
+    r"""Split text at line ends of files: `\n`, `\r\n`, or `\r` if it is the only one.
 
-    Never at the other characters that Unicode counts as line ends (U+0085, U+2028): texts hold them.
+    Other Unicode line separators (U+0085, U+2028) occur within texts and do not split.
     """
     return [line.removesuffix("\r") for line in text.split("\n")] if "\n" in text else text.split("\r")

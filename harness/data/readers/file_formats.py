@@ -1,4 +1,4 @@
-"""Read the named columns of one file of labelled rows: delimited text, lines, JSON, Parquet, Arrow, ARFF."""
+"""Reader of named columns from a file: delimited text, lines, JSON, Parquet, Arrow, ARFF."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SUFFIXES = {f".{name}": name for name in FORMATS if name != "lines"} | {
 
 @dataclass(frozen=True, kw_only=True)
 class FileFormat:
-    """How a file is read.
+    """How to read a file.
 
     Attributes:
-        format: one of `FORMATS`; None goes by the file's suffix, and by its content for Parquet and Arrow.
-        encoding: of text files.
-        separator: between fields; None is a comma (csv) or a tab (tsv, lines), or what a first line `sep=;` says.
-        columns: names of the columns of a file without a header; None takes them from the header.
-        quoting: whether a double quote encloses fields (csv, tsv).
+        format: one of `FORMATS`; None: by the file's suffix, and for Parquet and Arrow by its content.
+        encoding: encoding of text files.
+        separator: field separator; None: from a first line `sep=;`, else a comma (csv) or a tab (tsv, lines).
+        columns: column names of a file without a header; None: from the header.
+        quoting: whether double quotes enclose fields (csv, tsv).
     """
 
     format: str | None = None
@@ -45,11 +45,11 @@ class FileFormat:
 
 @dataclass(frozen=True)
 class Table:
-    """A file's columns in their order, as many values each.
+    """The columns of a file, in order and of equal length.
 
     Attributes:
-        names: of the columns; one may occur twice.
-        columns: lists of str, int, float, bool, None or what else a file of that format holds.
+        names: column names; may contain duplicates.
+        columns: lists of str, int, float, bool, None or other types of the file's format.
     """
 
     names: list[str]
@@ -57,7 +57,7 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         return len(self.columns[0]) if self.columns else 0
 
 
@@ -66,11 +66,11 @@ def read_file(path: Path, wanted: Sequence[Any], how: FileFormat) -> Columns:
 
     Args:
         path: the file.
-        wanted: names of the columns to read, the label's last, as configured (see `harness.data.text_values`).
+        wanted: names of the columns, the label's last, as configured (see `harness.data.text_values`).
         how: the file's format.
 
     Returns:
-        The wanted columns, by their names as texts: lists of equal length of str, int, float, bool or None.
+        The wanted columns by name: lists of equal length of str, int, float, bool or None.
 
     Raises:
         HarnessError: the file is missing, empty, of unknown format, in another encoding, damaged, or lacks a column.
@@ -90,12 +90,12 @@ def read_table(
     Args:
         path: the file.
         how: its format.
-        wanted: names of columns that are needed; they tell keys of JSON that name columns from those that name rows.
-        label: the name of the label's column, which a file of format `lines` is cut by; None where there is none.
-        every: whether columns that are not wanted are read from Parquet as well.
+        wanted: names of the needed columns; they decide whether keys of JSON objects name columns or rows.
+        label: name of the label column, needed to split `lines`; None if there is none.
+        every: whether unneeded columns are read from Parquet, too.
 
     Raises:
-        HarnessError: see `read_file`. A file without rows is none.
+        HarnessError: see `read_file`. A file without rows is no error.
     """
     if path.is_dir():
         raise HarnessError(f"{path} is a folder, and a file is needed. {neighbours(path / 'train.csv')}")
@@ -118,7 +118,7 @@ def read_table(
 
 
 def _kind(content: bytes, name: str, where: str, how: FileFormat) -> str:
-    """The format of a file: as configured, by its content, or by its suffix."""
+    """Return the format of a file: by its content, the configuration, or its suffix."""
     found, suffix = tables(content), SUFFIXES.get(Path(name).suffix.lower())
     declared = how.format
     if declared is not None and declared not in FORMATS:
@@ -138,19 +138,19 @@ def _kind(content: bytes, name: str, where: str, how: FileFormat) -> str:
 
 
 def require_columns(wanted: Sequence[Any], available: Sequence[str], where: str, section: str = "task") -> list[int]:
-    """Find columns by their names.
+    """Find columns by name.
 
     Args:
         wanted: names of columns, as configured (see `harness.data.text_values`).
-        available: the names at hand.
-        where: the source's name.
-        section: of the configuration, in which they are chosen.
+        available: the available names.
+        where: name of the source.
+        section: configuration section that selects the columns.
 
     Returns:
-        The place of each wanted column.
+        The index of each wanted column.
 
     Raises:
-        HarnessError: a wanted column is not among them, or twice.
+        HarnessError: a wanted column is missing or occurs twice.
     """
     hint = ""
     if len(available) == 1 and (found := [mark for mark in (";", "\t", "|", ",") if mark in available[0]]):
@@ -178,7 +178,7 @@ def require_columns(wanted: Sequence[Any], available: Sequence[str], where: str,
 
 
 def _looks_like_data(name: str) -> bool:
-    return len(name.split()) > 4 or (isinstance(as_number(name), float) and "." in name)  # no name of a column is that
+    return len(name.split()) > 4 or (isinstance(as_number(name), float) and "." in name)  # unlikely as a column name
 
 
 def _read_text(content: bytes, kind: str, wanted: Sequence[Any], label: Any, how: FileFormat, where: str) -> Table:
@@ -219,16 +219,16 @@ def _read_arrow(content: bytes, kind: str, wanted: Sequence[Any], where: str) ->
             table = pyarrow.feather.read_table(source)
         elif content.startswith(b"ARROW1"):
             table = pa.ipc.open_file(source).read_all()
-        else:  # the stream format, which `datasets` writes
+        else:  # stream format, written by `datasets`
             table = pa.ipc.open_stream(source).read_all()
         return Table(list(table.column_names), [column.to_pylist() for column in table.columns])
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:  # ValueError: texts that are no UTF-8
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:  # ValueError: strings that are not UTF-8
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HarnessError(f"{where} is not a readable {kind} file: {reason}") from error
 
 
 def neighbours(path: Path) -> str:
-    """Say which files lie where one was looked for, the nearest name first."""
+    """Describe the files in the directory of a missing file, the most similar name first."""
     import difflib
 
     folder = path.parent

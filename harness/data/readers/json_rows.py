@@ -1,4 +1,4 @@
-"""Rows of a JSON file: an object a line, a list of them, or one of the shapes that pandas writes."""
+"""Reader of JSON rows: one object per line, a list of objects, or one of the layouts that pandas writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.data.text_values import match
 from harness.errors import HarnessError
 from harness.formatting.examples import examples, short, some
 
-Rows = list[Any]  # objects, or lists of values where names come from elsewhere
+Rows = list[Any]  # objects, or lists of values if the names come from elsewhere
 SHAPES = (
     "A JSON object a line, one list of objects, columns as lists ({\"text\": [...], \"label\": [...]}), or what "
     "pandas.DataFrame.to_json writes is needed."
@@ -26,15 +26,15 @@ def read_json(
     Args:
         text: the file's content.
         kind: json | jsonl.
-        columns: names for rows that are lists; None where there are none.
-        wanted: columns that are looked for; they tell whether an object's keys name columns or rows.
+        columns: names of the values of rows that are lists; None if not given.
+        wanted: names of the needed columns; they decide whether an object's keys name columns or rows.
         where: the file's name, for messages.
 
     Returns:
-        Names and columns, all equally long; a value that an object lacks is None.
+        Names and columns of equal length; a key that an object lacks gives None.
 
     Raises:
-        HarnessError: it is no JSON, nested too deeply, or holds no rows.
+        HarnessError: the text is not JSON, nested too deeply, or without rows.
     """
     try:
         rows = _rows(text, kind, columns, wanted, where)
@@ -57,7 +57,7 @@ def read_json(
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that remembers names that occur twice in it."""
+    """A JSON object that records its duplicate keys."""
 
     twice: tuple[str, ...] = ()
 
@@ -82,16 +82,16 @@ def _rows(text: str, kind: str, columns: Sequence[str] | None, wanted: Sequence[
             whole = _load(text)
         except ValueError as error:
             if kind == "json" and text.lstrip().startswith("{") and _first_line_is_whole(text):
-                return _named(_by_line(text, where), columns, where)  # JSON lines under the name .json
+                return _named(_by_line(text, where), columns, where)  # JSON lines in a file named .json
             if kind == "jsonl" and _first_line_is_whole(text):
-                return _named(_by_line(text, where), columns, where)  # a list a line
+                return _named(_by_line(text, where), columns, where)  # one list per line
             raise HarnessError(f"{where} is not valid JSON: {error}.") from error
         if kind == "jsonl" and isinstance(whole, list) and not all(isinstance(row, dict | list) for row in whole):
             return _named([whole], columns, where)
         return _named(_shape(whole, wanted, where), columns, where)
     if sum(bool(line.strip()) for line in split_lines(text)) == 1 or not _first_line_is_whole(text):
         try:
-            whole = _load(text)  # one document, over one line or several
+            whole = _load(text)  # one document, on one or several lines
         except ValueError:
             pass
         else:
@@ -119,7 +119,7 @@ def _by_line(text: str, where: str) -> Rows:
 
 
 def _named(rows: Rows, columns: Sequence[str] | None, where: str) -> Rows:
-    """Give rows that are lists their names, if there are some."""
+    """Convert rows that are lists to objects with the given names, if any."""
     if columns is None or not rows or not all(isinstance(row, list) for row in rows):
         return rows
     if bad := [number for number, row in enumerate(rows, start=1) if len(row) != len(columns)]:
@@ -131,7 +131,7 @@ def _named(rows: Rows, columns: Sequence[str] | None, where: str) -> Rows:
 
 
 def _shape(whole: Any, wanted: Sequence[object], where: str) -> Rows:
-    """The rows of one JSON document, whichever shape they have."""
+    """Return the rows of one JSON document, whatever its layout."""
     if isinstance(whole, list):
         return whole
     if not isinstance(whole, dict):
@@ -148,7 +148,7 @@ def _shape(whole: Any, wanted: Sequence[object], where: str) -> Rows:
 
 
 def _lists(whole: dict[str, Any], named: bool, where: str) -> Rows:
-    """The rows of an object that holds columns as lists, or one list of rows; else the object is a row."""
+    """Return the rows of an object that contains columns as lists, or one list of rows; else the object is a row."""
     lists = [key for key, value in whole.items() if _are_rows(value)]
     if len(lists) > 1 and not named:
         raise HarnessError(
@@ -178,7 +178,7 @@ def _columns(whole: Mapping[str, list[Any]], where: str) -> Rows:
 
 
 def _nested(whole: Mapping[str, dict[str, Any]], by_column: bool) -> Rows:
-    """Rows of {column: {row: value}} or {row: {column: value}}."""
+    """Return the rows of {column: {row: value}} or {row: {column: value}}."""
     if not by_column:
         return list(whole.values())
     order = dict.fromkeys(row for values in whole.values() for row in values)

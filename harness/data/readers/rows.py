@@ -1,4 +1,4 @@
-"""Where labelled rows come from: files that the user names, a folder of $HARNESS_DATA, or a hub data set."""
+"""Sources of labeled rows: the user's files, a directory in $HARNESS_DATA, or a Hugging Face hub data set."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Hub:
     Attributes:
         id: `owner/name`, or a local directory that `datasets` can load.
         revision: commit, tag or branch; a commit keeps results reproducible.
-        config: the data set's configuration.
-        text, label: its column names, where they differ from the task's.
-        label_names: {raw label: name}, for a label column of numbers that carries no names.
-        splits: {train | validation | test: the hub's name}; None takes the splits of these names.
+        config: configuration name of the data set.
+        text, label: its column names, if they differ from the task's.
+        label_names: {raw label: name}, for a numeric label column without names.
+        splits: {train | validation | test: the hub's name}; None: splits with these names.
     """
 
     id: str
@@ -42,10 +42,10 @@ class Hub:
 
 
 def data_folder(folder: str | None) -> Path | None:
-    """Return `$HARNESS_DATA/<folder>` if there is one, else None.
+    """Return `$HARNESS_DATA/<folder>` if it exists, else None.
 
     Raises:
-        HarnessError: HARNESS_DATA is set to something that is not a folder.
+        HarnessError: HARNESS_DATA is set to something that is not a directory.
     """
     root = os.environ.get("HARNESS_DATA")
     if not root or not folder:
@@ -59,7 +59,7 @@ def data_folder(folder: str | None) -> Path | None:
 def read_rows(
     path: Path, text: Sequence[Any], label: Any, how: FileFormat, label_names: Mapping[Any, Any]
 ) -> pd.DataFrame:
-    """Read and check the rows of one file; see `to_rows` for what comes back."""
+    """Read and check the rows of one file; see `to_rows` for the result."""
     columns = read_file(path, [*text, label], how)
     return to_rows(columns, [str(plain(name)) for name in text], str(plain(label)), label_names, path.name)
 
@@ -69,15 +69,15 @@ def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str) -> dict[str, 
 
     Args:
         hub: the data set.
-        text: the task's text columns, used where `hub` gives none.
+        text: the task's text columns, used if `hub` has none.
         label: the task's label column, likewise.
-        name: the task's, for messages.
+        name: name of the task, for messages.
 
     Returns:
-        Rows (see `to_rows`) by split: train, and validation and test where the hub has them.
+        Rows (see `to_rows`) by split: train, and validation and test if the hub has them.
 
     Raises:
-        HarnessError: `datasets` is not installed, the hub is out of reach, or the data set is not as described.
+        HarnessError: `datasets` is not installed, the hub is not reachable, or the data set does not fit `hub`.
     """
     ways = (
         f"Ways out: set HARNESS_DATA to a folder with the data of {name}, or name your own file with "
@@ -135,12 +135,12 @@ def to_rows(
         columns: raw values by column name.
         text: names of the one or two text columns.
         label: name of the label column.
-        label_names: {raw label: class name}; empty takes the labels as they are.
-        where: the source's name, for messages.
-        section: of the configuration, in which they are chosen; likewise.
+        label_names: {raw label: class name}; empty: raw labels are the class names.
+        where: name of the source, for messages.
+        section: configuration section that selects the columns, for messages.
 
     Returns:
-        Columns `text`, `pair` (with two text columns only), `label` (the class name) and `id` (row number from 0).
+        Columns `text`, `pair` (only with two text columns), `label` (the class name) and `id` (row number from 0).
 
     Raises:
         HarnessError: a text or label is missing, empty or of the wrong type, or a label has no name.
@@ -157,12 +157,12 @@ def to_rows(
 
 
 def check_texts(values: Sequence[Any], column: str, where: str, problems: Problems, empty: bool = False) -> None:
-    """Note values that are no texts.
+    """Report values that are not texts.
 
     Args:
-        values: of the column.
-        column, where: its name and its source's, for messages.
-        problems: takes the sentences.
+        values: values of the column.
+        column, where: names of the column and of its source, for messages.
+        problems: collects the messages.
         empty: whether a text may be missing or empty.
     """
     missing = [] if empty else [row for row, value in enumerate(values, 1) if _is_missing(value)]
@@ -213,13 +213,13 @@ def _name_labels(
 
 
 def _name_of(value: str, label_names: Mapping[Any, Any]) -> str | None:
-    """The name of a raw label; of a key that spells it and one that means it, the first counts."""
+    """Return the name of a raw label. A key with the same spelling wins over a key with the same meaning."""
     keys = [key for key in label_names if plain(key) == value] or [key for key in label_names if match(key, [value])]
     return str(label_names[keys[0]]) if keys else None
 
 
 def label_text(value: Any) -> str:
-    """Write a raw label as text: `true`, `3` (also for 3.0), surrounding spaces removed; missing is empty."""
+    """Convert a raw label to text: `true`, `3` (also for 3.0), stripped; a missing label is empty."""
     if _is_missing(value):
         return ""
     if isinstance(value, bool):

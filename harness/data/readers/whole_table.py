@@ -1,4 +1,4 @@
-"""Whole files: texts that are to be labelled with all columns of their file, and what is written of them."""
+"""Input and output of prediction: texts with all columns of their file, and the file written from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.data.readers.rows import check_texts
 from harness.errors import HarnessError, Problems
 from harness.records.files import atomic
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula at the start of a cell
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell starting with these is a formula to spreadsheets
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)([eE][+-]?\d+)?\s*%?")
 
 
@@ -26,13 +26,13 @@ def read_texts(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tu
     Args:
         file: its path.
         columns: names of the one or two text columns.
-        how: the fields of `FileFormat`.
+        how: fields of `FileFormat`.
 
     Returns:
-        All of its columns, and the texts, a list a text column; a missing one is "".
+        All of its columns, and the texts, one list per text column; a missing text is "".
 
     Raises:
-        HarnessError: the file cannot be read, or has no such column, no rows, or rows without text.
+        HarnessError: the file cannot be read, has no such column, no rows, or values that are not texts.
     """
     try:
         return _read(file, columns, how)
@@ -58,7 +58,7 @@ def _read(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tuple[T
 
 
 def as_options(message: str) -> str:
-    """A message about a task's settings, in the options of the command line."""
+    """Rewrite a message about a task's settings in terms of the command-line options."""
     message = message.replace("Choose with task.text and task.label.", "Choose with --text COLUMN.")
     message = re.sub(r"'task\.separator=\"(.)\"'", r"--separator '\1'", message)
     message = re.sub(r"task\.columns=\[([^\]]*)\]", r"--columns \1", message)
@@ -68,15 +68,15 @@ def as_options(message: str) -> str:
 
 
 def write_table(file: Path, names: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
-    """Write columns in the format of a file's suffix: .csv, .tsv, .jsonl or .parquet; whole or not at all.
+    """Write columns atomically, in the format of the file's suffix: .csv, .tsv, .jsonl or .parquet.
 
     Args:
         file: its path.
-        names: of the columns.
-        columns: as many values each; texts, numbers, or whatever the file they come from held.
+        names: names of the columns.
+        columns: columns of equal length; strings, numbers, or other values read from a file.
 
     Raises:
-        HarnessError: the file cannot be written, or a column holds values that the format has no type for.
+        HarnessError: the file cannot be written, or the format has no type for the values of a column.
     """
     kind = file.suffix.lower()
     try:
@@ -115,7 +115,7 @@ def _write_parquet(file: Path, names: Sequence[str], columns: Sequence[Sequence[
 
 
 def _cell(value: Any) -> str:
-    """A value as a field of a CSV file: a text that a spreadsheet would take for a formula is defused."""
+    """Format a value as a CSV field; text that a spreadsheet would interpret as a formula is escaped."""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA) and not NUMBER.fullmatch(value) else value
     if isinstance(value, list | dict):
@@ -124,5 +124,5 @@ def _cell(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON has no type for."""
+    """Convert a value that JSON has no type for."""
     return value.hex() if isinstance(value, bytes) else value if isinstance(value, int | float) else str(value)

@@ -1,9 +1,9 @@
 """A pool of warm worker processes on this machine.
 
-Each worker imports the heavy libraries once and executes pack after pack. A worker that dies or hangs costs the runs
-of its pack only: it is replaced. Built on multiprocessing's forkserver (the imports are then paid once for all workers
-and their replacements) and `connection.wait`, which sees a result, a death and a time-out without polling;
-docs/decisions/local-pool-on-multiprocessing.md says what else was tried.
+Each worker imports the heavy libraries once and executes batch after batch. A worker that dies or hangs is replaced,
+and only the runs of its batch are lost. Uses multiprocessing's forkserver (all workers and replacements share one
+import) and `connection.wait`, which reports results, deaths and timeouts without polling. For the alternatives that
+were tried see docs/decisions/local-pool-on-multiprocessing.md.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from harness.records.run_spec import RunBatch
 
 @dataclass
 class _Worker:
-    """One slot of the pool: the process that fills it now, and what it does."""
+    """A slot of the pool: its current process and job."""
 
     process: BaseProcess
     connection: Connection
     job: Job | None = None
     deadline: float = field(default=float("inf"))
-    heard: float = 0.0  # when a run of the job last wrote a file, by the clock of the file system
+    heard: float = 0.0  # time of the last file that a run of the job wrote, by the clock of the file system
 
 
 class LocalLauncher(Launcher):
-    """Warm processes.
+    """Executes run batches in warm worker processes.
 
     Args:
         workers: number of processes.
         threads: CPU threads of each.
-        timeout_min: minutes that a run may take before its worker counts as hung and is killed; None never. Where
-            several share a worker, minutes in which none of them writes a record or a score.
-        gpus: CUDA device ids; worker i sees only `gpus[i % len(gpus)]`. Empty: devices are left as they are.
-        module: whose `execute` takes the packs.
+        timeout_min: minutes after which a run's worker counts as hung and is killed; None: never. For a batch of
+            several runs: minutes in which none of them writes a record or a metric.
+        gpus: CUDA device ids; worker i sees only `gpus[i % len(gpus)]`. Empty: device visibility is not changed.
+        module: module whose `execute` function gets the batches.
     """
 
     packs = True
@@ -72,7 +72,7 @@ class LocalLauncher(Launcher):
         self._workers = [self._start(slot) for slot in range(workers)]
 
     def submit(self, pack: RunBatch) -> Job:
-        """Hand the pack to an idle worker, or queue it until one is."""
+        """Send the batch to an idle worker, or queue it until one is idle."""
         job = Job(pack)
         self._waiting.append(job)
         self._dispatch()
@@ -84,7 +84,7 @@ class LocalLauncher(Launcher):
         busy = [worker for worker in self._workers if worker.job]
         nearest = min((worker.deadline for worker in busy), default=float("inf"))
         seconds = max(0.0, min(seconds, nearest - now))
-        # A worker's connection becomes readable when it answers and when it dies.
+        # A worker's connection becomes readable when the worker answers and when it dies.
         ready = set(wait([worker.connection for worker in self._workers], seconds))
         outcomes: list[Outcome] = []
         for slot, worker in enumerate(self._workers):
@@ -131,11 +131,11 @@ class LocalLauncher(Launcher):
                 try:
                     worker.connection.send(job.pack)
                 except OSError:
-                    # It died while idle; `wait` sees that, reports the job as lost and replaces the worker.
+                    # The worker died while idle; `wait` detects that, reports the job as lost and replaces the worker.
                     continue
 
     def _goes_on(self, worker: _Worker) -> bool:
-        """Give a worker that several runs share more time if one of them wrote something since it was given time."""
+        """Extend the deadline of a batch of several runs if one has written something since it was set."""
         job, timeout = worker.job, self._timeout
         if job is None or timeout is None or len(job.pack.runs) == 1 or (last := _last_written(job)) <= worker.heard:
             return False
@@ -164,12 +164,12 @@ class LocalLauncher(Launcher):
 
 
 def _last_written(job: Job) -> float:
-    """When a run of a job last wrote its record or a score; 0 if none has."""
+    """Return when a run of the job last wrote its record or a metric; 0 if none did."""
     return max(last_changed(path) for run in job.pack.runs for path in (run.paths.record, run.paths.metrics))
 
 
 def start_server(threads: int) -> None:
-    """Let the workers' imports begin now, beside what the caller does until it makes the launcher.
+    """Start the workers' imports in the background, before the launcher is made.
 
     Args:
         threads: CPU threads of a worker.
@@ -179,7 +179,7 @@ def start_server(threads: int) -> None:
 
 
 def _context(threads: int) -> ForkServerContext | SpawnContext:
-    # Read by OpenMP, BLAS and the tokenizers when they load, that is in the workers or their fork server.
+    # OpenMP, BLAS and the tokenizers read these when they load, which happens in the workers or their fork server.
     os.environ.update(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="false")
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
@@ -195,15 +195,15 @@ def _end(worker: _Worker) -> None:
 
 
 def _work(connection: Connection, threads: int, gpu: str | None, module: str) -> None:
-    """Be a worker: execute what arrives, answer None, or a sentence if the pack itself could not be executed."""
+    """Run a worker: execute each batch received and answer None, or a message if the batch could not be executed."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # both reach the whole group; the coordinator decides what they mean
+        signal.signal(number, signal.SIG_IGN)  # both reach the whole group; the coordinator decides what to do
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     packs: queue.SimpleQueue[RunBatch] = queue.SimpleQueue()
 
     def listen() -> None:
-        # The coordinator holds the other end: when it dies, however it dies, so does this process.
+        # The coordinator holds the other end, so this process exits when the coordinator dies for whatever reason.
         try:
             while True:
                 packs.put(connection.recv())
@@ -219,6 +219,6 @@ def _work(connection: Connection, threads: int, gpu: str | None, module: str) ->
         answer = None
         try:
             execute(pack, interrupted=lambda: False)
-        except Exception as error:  # noqa: BLE001 - whatever escapes `execute` is told, not lost with the worker
+        except Exception as error:  # noqa: BLE001 - whatever escapes `execute` is reported, not lost with the worker
             answer = f"Its worker could not go on: {type(error).__name__}: {error}"
         connection.send(answer)

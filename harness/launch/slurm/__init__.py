@@ -1,1 +1,1 @@
-"""Slurm: submission, job states, the worker inside a job."""
+"""Slurm launcher: submission, job states, and the worker inside a job."""

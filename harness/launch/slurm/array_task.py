@@ -1,4 +1,4 @@
-"""One task of a job array, as the coordinator follows it."""
+"""An array task, as the coordinator tracks it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from harness.launch.base import Job
 from harness.launch.slurm.submissions import Submission, belongs
 from harness.records.run_spec import RunSpec
 
-UNSENT = Submission("", "", "", {}, "", 1, 0, [])  # of a job that is not written down yet
+UNSENT = Submission("", "", "", {}, "", 1, 0, [])  # placeholder of a task whose submission has not been written to disk
 
 
 @dataclass(eq=False)
 class ArrayTask(Job):
-    """One task of a submission, as its coordinator follows it.
+    """One task of a job array, as its coordinator tracks it.
 
     Attributes:
-        submission, task: which.
-        left: numbers of the runs in the pack that have not ended yet.
-        seen: how often Slurm said in a row that it is gone, or in a state that passes.
-        gone: whether the queue has forgotten it.
-        waits: since when it has been seen waiting.
+        submission, task: the submission, and the task's index in it.
+        left: indices of the runs in the batch that have not ended yet.
+        seen: how often in a row Slurm reported it as missing or in a transient state.
+        gone: whether the queue no longer lists it.
+        waits: time since which it has been seen pending.
         withdrawn: whether it is being cancelled because the study stops.
     """
 
@@ -34,19 +34,19 @@ class ArrayTask(Job):
 
     @property
     def id(self) -> str | None:
-        """Slurm's id of the task."""
+        """Return Slurm's id of the task."""
         return None if self.submission.job_id is None else f"{self.submission.job_id}_{self.task}"
 
     @property
     def runs(self) -> tuple[RunSpec, ...]:
-        """The runs that have not ended yet."""
+        """Return the runs that have not ended yet."""
         return tuple(self.pack.runs[number] for number in sorted(self.left))
 
     def take_back(self) -> None:
-        """Forget the submission: what is left of the pack goes out anew, in another."""
+        """Detach the task from its submission; its remaining runs are submitted again in another."""
         self.pack = replace(self.pack, runs=self.runs)
         self.submission, self.task, self.left = UNSENT, 0, set(range(len(self.pack.runs)))
 
     def has_begun(self, run: RunSpec) -> bool:
-        """Whether this very job has claimed a run."""
+        """Return whether this task, and not another, has claimed the run."""
         return belongs(run.paths.directory).get(self.submission.token, -1) >= 0

@@ -1,4 +1,4 @@
-"""Batch scripts: submitit's, around commands of our own."""
+"""Batch scripts: submitit's template with our own commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.launch.slurm.commands import NoCluster, Refused, defaults
 from harness.launch.slurm.resources import coordinator
 from harness.launch.slurm.submissions import Jobs, Submission
 
-SIGNAL_SECONDS = 600  # before its time limit a coordinator leaves, and is requeued: time to outwait a controller
+SIGNAL_SECONDS = 600  # a coordinator exits this long before its time limit and is requeued; leaves time for an outage
 
 
 def job_script(
@@ -26,19 +26,19 @@ def job_script(
     nodelist: str | None = None,
     folder: Path | None = None,
 ) -> str:
-    """The batch script of a submission.
+    """Return the batch script of a submission.
 
     Args:
-        jobs, submission: of the study.
+        jobs, submission: the study's jobs, and the submission.
         python: see `slurm.python`.
         exclude: nodes to avoid.
-        nodelist: the one node to run on, if there is only one.
-        folder: where the output goes; by default to the study's.
+        nodelist: the node to run on, if there is only one.
+        folder: directory of the output; None: the study's.
     """
     prologue = [
         "export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONUNBUFFERED=1",
         f"export OMP_NUM_THREADS={submission.threads}",
-        'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',  # since 22.05 srun does not take it from the job itself
+        'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',  # since Slurm 22.05 srun does not inherit this from the job
         _path(submission.code),
     ]
     parameters = {
@@ -65,14 +65,14 @@ def coordinator_script(
     nodelist: str | None,
     exclude: str | None,
 ) -> str:
-    """The batch script of a coordinator.
+    """Return the batch script of a coordinator.
 
     Args:
-        jobs: of the study.
-        name: of the job.
-        code: the snapshot that it runs.
+        jobs: the study's jobs.
+        name: name of the Slurm job.
+        code: code snapshot that it runs.
         slurm: the profile.
-        arguments: of `python -m harness`.
+        arguments: arguments of `python -m harness`.
         nodelist, exclude: as for `job_script`.
     """
     parameters = coordinator(slurm)
@@ -91,30 +91,30 @@ def coordinator_script(
         ],
         "additional_parameters": {**slurm.additional_parameters, "requeue": True, "signal": f"B:USR2@{seconds}"},
     }
-    # `exec`: the signals for the batch shell then reach the coordinator.
+    # With `exec`, signals for the batch shell reach the coordinator.
     command = "exec " + " ".join([_python(slurm.python), "-P", "-m", "harness", *map(shlex.quote, arguments)])
     return script(jobs.logs, parameters, command, None)
 
 
 def _python(given: str | None) -> str:
-    """The command that starts Python, as the shell reads it; the path of a program may hold spaces."""
+    """Return the shell command that starts Python; quoted if it is a path, which may contain spaces."""
     return given if given and not Path(given).is_file() else shlex.quote(given or sys.executable)
 
 
 def _path(code: str) -> str:
-    """Put the snapshot first; what the user has there stays behind it."""
+    """Put the snapshot first on PYTHONPATH, before the user's entries."""
     return f'export PYTHONPATH={shlex.quote(code)}"${{PYTHONPATH:+:$PYTHONPATH}}"'
 
 
 class Script(submitit.SlurmExecutor):  # type: ignore[misc] # submitit publishes no types here
-    """submitit's batch script around a command of our own: nothing is pickled.
+    """submitit's batch script with our own command; nothing is pickled.
 
-    submitit's own jobs hand over a pickled function and pick up a pickled result, one file each a task, and poll sacct
-    for every job; ours read their runs from JSON and leave records.
+    submitit's own jobs exchange a pickled function and a pickled result, one file each per task, and poll sacct for
+    every job. Our jobs read their runs from JSON and write records.
     """
 
     def text(self, command: str, tasks: int | None) -> str:
-        """The script of an array of `tasks` tasks, None for a single job; its batch shell executes the command."""
+        """Return the script of an array of `tasks` tasks (None: a single job); its batch shell runs the command."""
         if tasks is not None:
             self.parameters["map_count"] = tasks
         self.parameters["use_srun"] = False
@@ -125,13 +125,14 @@ def script(folder: Path, parameters: Mapping[str, Any], command: str, tasks: int
     """Make a batch script.
 
     Args:
-        folder: where the job's output goes.
-        parameters: submitit's names (timeout_min, mem_gb, ...); None values are left out.
-        command: a shell command that takes no more quoting.
-        tasks: of the array, which run it by srun; None for a single job, which runs it in the batch shell.
+        folder: directory of the job's output.
+        parameters: by submitit's names (timeout_min, mem_gb, ...); None values are left out.
+        command: a shell command, already quoted.
+        tasks: number of tasks of an array, which run the command with srun; None: a single job, which runs it in the
+            batch shell.
 
     Raises:
-        Refused: a parameter that submitit does not know, or no Slurm on this machine.
+        Refused: submitit does not know a parameter, or this machine has no Slurm.
     """
     try:
         made = Script(Path())
@@ -142,7 +143,7 @@ def script(folder: Path, parameters: Mapping[str, Any], command: str, tasks: int
         options = {name: value for name, value in given.get("additional_parameters", {}).items() if _is_set(value)}
         arguments = given.pop("srun_args", [])
         logs, number = str(folder).replace("%", "%%"), "%j" if tasks is None else "%A_%a"
-        # Slurm would replace what looks like its own signs in the directory's name, submitit as well.
+        # Slurm and submitit would both expand % patterns in the directory's name.
         batch, steps = (
             {kind: f"{logs}/{number}_{task}_log.{end}" for kind, end in (("output", "out"), ("error", "err"))}
             for task in ("0", "%t")
@@ -153,12 +154,12 @@ def script(folder: Path, parameters: Mapping[str, Any], command: str, tasks: int
     except ValueError as error:
         raise Refused(f"A Slurm parameter is not known: {error}") from error
     if tasks is not None:
-        # srun has no way to write a % that is no sign of its own; without a file its output goes to the batch shell's.
+        # srun cannot escape a literal %; without --output its output goes to the batch shell's file.
         files = () if "%" in str(folder) else (f"--{kind}={path}" for kind, path in steps.items())
         command = f"{shlex.join(['srun', '--unbuffered', *files, *arguments])} {command}"
     return made.text(command, tasks)
 
 
 def _is_set(value: Any) -> bool:
-    """Whether an option is to stand in the script; submitit would write `--hold=False`."""
+    """Return whether an option is written to the script; submitit would write `--hold=False`."""
     return value is not None and value is not False

@@ -1,4 +1,4 @@
-"""Ending a study that no coordinator watches."""
+"""Cancellation of a study that no coordinator is running."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from harness.launch.slurm.commands import ALIVE, NoAnswer, SlurmCommands
 from harness.launch.slurm.submissions import COORDINATOR, Jobs
 from harness.records.run_spec import RunPaths
 
-TRIES, TRY_SECONDS = 6, 3.0  # how long running jobs are given to write their checkpoints
+TRIES, TRY_SECONDS = 6, 3.0  # how long running jobs get to write their checkpoints
 
 
 def cancel_study(study: Path) -> int:
-    """Stop the jobs of a study that no coordinator watches: what runs checkpoints, what waits is cancelled.
+    """Stop the jobs of a study without a coordinator: running ones write a checkpoint, pending ones are cancelled.
 
     Returns:
-        The number of jobs that were under way.
+        The number of jobs that were not closed.
 
     Raises:
-        HarnessError: Slurm does not answer, or refuses.
+        HarnessError: Slurm does not answer, or refuses the command.
     """
     cluster = SlurmCommands(interval=0)
     jobs = Jobs(study.resolve())
@@ -45,7 +45,7 @@ def cancel_study(study: Path) -> int:
 
 
 def _close_ended(cluster: SlurmCommands, jobs: Jobs) -> None:
-    """Cancel what waits, also what Slurm took without being heard; close the submissions of which nothing is left."""
+    """Cancel pending jobs, also those whose submission was not confirmed; close submissions without live jobs."""
     for _ in range(TRIES):
         queue = cluster.queue()
         for submission in jobs.open():
@@ -60,7 +60,7 @@ def _close_ended(cluster: SlurmCommands, jobs: Jobs) -> None:
 
 
 def _coordinator(study: Path) -> str | None:
-    """The job id of a detached coordinator; None without one."""
+    """Return the job id of a detached coordinator; None if there is none."""
     with suppress(OSError, ValueError, KeyError):
         return str(json.loads((study / COORDINATOR).read_text(encoding="utf-8"))["job_id"])
     return None

@@ -1,4 +1,4 @@
-"""Slurm's commands: sbatch, squeue, sacct, scancel, scontrol. Only this file starts them and reads what they print."""
+"""Slurm's commands: sbatch, squeue, sacct, scancel, scontrol. Only this module runs them and parses their output."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 
 from harness.errors import HarnessError
 
-# What says that the controller or the network did not answer, or that a limit will lift by itself: wait, ask again.
+# Errors that say that the controller or network did not answer, or that a limit is temporary: wait and try again.
 TRANSIENT = re.compile(
     r"unable to contact slurm controller|socket timed out|connection (refused|timed out|reset)|communication|"
     r"zero bytes were transmitted|resource temporarily unavailable|transport endpoint|controller.*(not|respond)|"
     r"slurm_load|slurm_persist|protocol authentication|munge|temporarily|in standby|timed out",
     re.IGNORECASE,
 )
-# Options that users may give sbatch by SBATCH_* for what the profile leaves open.
+# sbatch options that users may set by SBATCH_* variables if the profile does not set them.
 DEFAULTS = ("ACCOUNT", "PARTITION", "QOS", "CONSTRAINT", "RESERVATION")
 FULL = re.compile(
     r"submit ?job ?limit|MaxSubmitJob|job submit limit|maximum (number of )?jobs|MaxJobCount", re.IGNORECASE
@@ -30,24 +30,24 @@ ALIVE = {
     "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_FED", "SIGNALING", "STAGE_OUT",
     "RESIZING", "STOPPED",
 }  # fmt: skip
-# A job that is requeued is seen in these for some seconds, so they count only when they are seen twice.
+# Transient states of a job that is being requeued, for some seconds; they count only when seen twice in a row.
 PASSING = {"NODE_FAIL", "PREEMPTED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
 
 
 class NoAnswer(Exception):
-    """Slurm did not answer. What was asked may or may not have happened."""
+    """Slurm did not answer. The command may or may not have been executed."""
 
 
 class Full(NoAnswer):
-    """Slurm takes no more jobs, or none so large, for now: it has not taken these."""
+    """Slurm accepts no more jobs, or none of this size, for now. These jobs were not accepted."""
 
 
 class Refused(HarnessError):
-    """Slurm refused, in its own words."""
+    """Slurm refused a command; the message is Slurm's own."""
 
 
 class NoCluster(Refused):
-    """No Slurm is found from this machine, or from this shell."""
+    """No Slurm cluster is reachable from this machine, or from this shell."""
 
     def __init__(self, said: str) -> None:
         super().__init__(
@@ -59,13 +59,13 @@ class NoCluster(Refused):
 
 @dataclass(frozen=True)
 class JobState:
-    """What Slurm says of one task of an array.
+    """State of an array task, as reported by Slurm.
 
     Attributes:
-        name: of the job.
+        name: name of the job.
         state: PENDING, RUNNING, FAILED, ...
-        reason: why it waits, or how it ended.
-        node: where it runs or ran; empty while it waits.
+        reason: why it is pending, or how it ended.
+        node: node that it runs or ran on; empty while it is pending.
     """
 
     name: str
@@ -76,26 +76,26 @@ class JobState:
 
 @dataclass
 class SlurmCommands:
-    """The cluster as this user sees it.
+    """The cluster as seen by this user.
 
     Attributes:
-        interval: seconds between two questions (squeue or sacct) at least.
-        seconds: a command that takes longer is taken for a controller that does not answer.
-        calls: how often each command was started.
+        interval: minimum number of seconds between two queries (squeue or sacct).
+        seconds: timeout of a command; a slower one counts as no answer from the controller.
+        calls: number of calls of each command.
     """
 
     interval: float
     seconds: float = 20.0
     calls: dict[str, int] = field(default_factory=dict)
     _asked: float = -1e9
-    _nodes: dict[str, frozenset[str]] = field(default_factory=dict)  # by list; "" all of the cluster
+    _nodes: dict[str, frozenset[str]] = field(default_factory=dict)  # by node list; "" all nodes of the cluster
 
     def due(self) -> float:
-        """Seconds until the next question may be asked; 0 now."""
+        """Return the seconds until the next query is allowed; 0 if it is allowed now."""
         return max(0.0, self._asked + self.interval - time.monotonic())
 
     def queue(self) -> dict[str, JobState]:
-        """All jobs of this user that Slurm remembers, array tasks one by one, by id (`123_4`).
+        """Return all jobs of this user that the queue lists, each array task separately, by id (`123_4`).
 
         Raises:
             NoAnswer: the controller does not answer.
@@ -112,7 +112,7 @@ class SlurmCommands:
         return found
 
     def history(self, job_ids: Iterable[str]) -> dict[str, JobState]:
-        """What accounting says of jobs that the queue has forgotten; {} where a cluster has no accounting."""
+        """Return what accounting knows about jobs that left the queue; {} on a cluster without accounting."""
         self._asked = time.monotonic()
         ids = ",".join(sorted(set(job_ids)))
         try:
@@ -126,18 +126,19 @@ class SlurmCommands:
         for line in out.splitlines():
             parts = line.split("|", 4)
             if len(parts) == 5:
-                # `CANCELLED by 0` names the user.
+                # `CANCELLED by 0` includes the user id.
                 found[parts[0]] = JobState(parts[4], parts[1].split()[0], f"exit code {parts[2]}", parts[3])
         return found
 
     def only(self, nodelist: str | None, exclude: str | None) -> tuple[str | None, str | None]:
-        """What says that a job of one node runs on one of several: (nodelist, exclude) for sbatch.
+        """Return the (nodelist, exclude) options of sbatch that let each single-node job run on one of several nodes.
 
-        Its own `--nodelist` would want all of them for each job. So more than one are said by excluding the others.
+        sbatch's own `--nodelist` requests all listed nodes for each job. So several nodes are expressed by excluding
+        all others.
 
         Raises:
             NoAnswer: the controller does not answer.
-            Refused: the list cannot be read.
+            Refused: Slurm cannot parse the list, or the cluster has no such node.
         """
         if not nodelist:
             return None, exclude
@@ -152,12 +153,12 @@ class SlurmCommands:
         return None, ",".join([*([exclude] if exclude else []), *sorted(self._nodes[""] - wanted)]) or None
 
     def submit(self, script: str) -> str:
-        """Submit a script; give the job's id.
+        """Submit a script; return the job's id.
 
         Raises:
-            Full: Slurm takes no more for now.
-            NoAnswer: the controller does not answer; the job may have been taken or not.
-            Refused: it refused.
+            Full: Slurm accepts no more jobs for now.
+            NoAnswer: the controller does not answer; the job may or may not have been accepted.
+            Refused: Slurm refused the job.
         """
         out = self._sbatch(script, "--parsable")
         return out.strip().split(";")[0]  # the name of the cluster may follow
@@ -167,16 +168,16 @@ class SlurmCommands:
 
         Raises:
             NoAnswer: the controller does not answer.
-            Refused: it would refuse.
+            Refused: Slurm would refuse the job.
         """
         self._sbatch(script, "--test-only")
 
     def cancel(self, job_ids: Iterable[str], pending_only: bool = False) -> None:
-        """Cancel jobs or tasks; those that ended already do not matter.
+        """Cancel jobs or tasks; ones that have already ended are ignored.
 
         Raises:
             NoAnswer: the controller does not answer.
-            Refused: it refused.
+            Refused: Slurm refused.
         """
         ids = list(dict.fromkeys(job_ids))
         for start in range(0, len(ids), 100):
@@ -187,16 +188,16 @@ class SlurmCommands:
 
         Raises:
             NoAnswer: the controller does not answer.
-            Refused: it refused.
+            Refused: Slurm refused.
         """
         self._call("scontrol", "requeue", job_id)
 
     def max_array(self) -> int:
-        """Tasks that one array may have.
+        """Return the largest allowed number of tasks in an array.
 
         Raises:
             NoAnswer: the controller does not answer.
-            Refused: it refused.
+            Refused: Slurm refused.
         """
         out = self._call("scontrol", "show", "config")
         found = re.search(r"MaxArraySize\s*=\s*(\d+)", out)
@@ -206,7 +207,7 @@ class SlurmCommands:
         with tempfile.NamedTemporaryFile("w", suffix=".sh", prefix="harness-", encoding="utf-8") as file:
             file.write(script)
             file.flush()
-            # An option in the environment would win over the same one in the script.
+            # Environment variables override options in the script, so those that the script sets are removed.
             taken = {f"SBATCH_{name}" for name in DEFAULTS if f"\n#SBATCH --{name.lower()}=" in script}
             return self._call("sbatch", *options, file.name, without=taken)
 
@@ -235,15 +236,15 @@ class SlurmCommands:
 
 
 def defaults() -> dict[str, str]:
-    """The defaults of sbatch that the user has set in the environment, as far as they choose where jobs go."""
+    """Return the sbatch defaults in the user's environment that choose where jobs run."""
     return {name: os.environ[name] for option in DEFAULTS if (name := f"SBATCH_{option}") in os.environ}
 
 
 def outside() -> dict[str, str]:
-    """The environment without what belongs to a job that this process itself may run in, and what changes answers.
+    """Return the environment without variables of an enclosing Slurm job, and without those that change command output.
 
-    Other defaults than those of `DEFAULTS` would make sbatch wait for the job, rename it or hide the environment from
-    it, and those of squeue and scancel hide jobs.
+    SBATCH_* variables outside `DEFAULTS` could make sbatch wait for the job, rename it or hide the environment from it;
+    those of squeue and scancel hide jobs.
     """
     prefixes = ("SLURM_", "SRUN_", "SALLOC_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_", "SINFO_")
     kept = {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith(prefixes)}

@@ -1,4 +1,4 @@
-"""The coordinator as a Slurm job of its own."""
+"""Submission of the coordinator as a Slurm job."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]
 
     Args:
         study: the study's directory.
-        code: the snapshot it runs.
-        slurm: the profile; `slurm.coordinator` says what differs for this job.
-        arguments: of `python -m harness`.
+        code: code snapshot that it runs.
+        slurm: the profile; `slurm.coordinator` overrides it for this job.
+        arguments: arguments of `python -m harness`.
 
     Returns:
-        Its job id, and whether it is new; False: an earlier one still waits or runs.
+        Its job id, and whether the job is new; False: an earlier one is still pending or running.
 
     Raises:
         NoAnswer: Slurm does not answer.
@@ -32,7 +32,7 @@ def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]
     """
     study = study.resolve()
     cluster = SlurmCommands(slurm.poll_s)
-    # Studies of one name in two places are two.
+    # Studies with the same name in two directories are different studies.
     name = f"harness-coordinator-{study.name}-{digest(str(study))[:6]}"
     for key, state in cluster.queue().items():
         if state.name == name and state.state in ALIVE:

@@ -1,4 +1,4 @@
-"""What the state of a job that did not finish its runs says about them."""
+"""Causes of failed jobs, derived from their state in Slurm."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 from harness.launch.slurm.commands import JobState
 
-# Why a job waits although waiting changes nothing: what it asks for cannot be had, or it failed to start somewhere.
+# Pending reasons that never resolve: the request cannot be satisfied, or the job failed to start on some node.
 IMPOSSIBLE = re.compile(
     r"BadConstraints|PartitionConfig|DependencyNeverSatisfied|InvalidAccount|InvalidQOS",
     re.IGNORECASE,
 )
 HELD = re.compile(r"launch.?failed|JobHeldAdmin|requeued.?held", re.IGNORECASE)
 MEMORY = re.compile(r"oom.?kill|out.of.memory|exceeded .*memory limit|memory limit .*exceed", re.IGNORECASE)
-# Ended by a node, the queue or a person.
+# States caused by a node, the queue or a person.
 ELSEWHERE = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "CANCELLED", "REVOKED", "REQUEUE_HOLD")
 
 
 @dataclass(frozen=True)
 class FailureCause:
-    """Why a job is over, and what that says.
+    """Why a job ended, and what caused it.
 
     Attributes:
-        reason: what becomes of a sentence that begins `Its job 12_3`.
+        reason: predicate of a sentence that begins with `Its job 12_3`.
         blame: as in `Outcome`.
-        node: the node that is at fault; empty if none is.
+        node: the faulty node; empty if no node is at fault.
     """
 
     reason: str
@@ -34,11 +34,11 @@ class FailureCause:
 
 
 def of_waiting(state: JobState, minutes: float, limit: float | None) -> FailureCause | None:
-    """Whether a job is worth waiting for: None if it is.
+    """Return why a pending job should be given up; None if it should be waited for.
 
     Args:
-        state: of the job.
-        minutes: it has waited.
+        state: state of the job.
+        minutes: how long it has been pending.
         limit: `slurm.pending_min`.
     """
     impossible, held = IMPOSSIBLE.search(state.reason), HELD.search(state.reason)
@@ -52,13 +52,13 @@ def of_waiting(state: JobState, minutes: float, limit: float | None) -> FailureC
 
 
 def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | None) -> FailureCause:
-    """Why a job ended without finishing its runs.
+    """Return why a job ended without finishing its runs.
 
     Args:
-        state: what Slurm last said; None if it knows the job no more.
-        begun: whether the job came as far as a run.
-        output: the end of what it printed.
-        mem_gb: the memory that it had.
+        state: the last state reported by Slurm; None if Slurm no longer knows the job.
+        begun: whether the job had started a run.
+        output: the end of its output.
+        mem_gb: its memory limit.
     """
     if state is None:
         return FailureCause("is no longer known to Slurm.", "place")
@@ -71,7 +71,7 @@ def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | No
         return FailureCause(f"{reason}.", "place")
     if begun:
         return FailureCause(f"{reason}.", "run")
-    # It never came as far as a run, so the node or the set-up commands are at fault.
+    # The job never started a run, so the node or the setup commands are at fault.
     lines = [line for line in output.splitlines() if line and not line.startswith("srun: ")]
     last = f" Its last words: {lines[-1][:300]}" if lines else ""
     return FailureCause(f"{reason}, before a run began.{last}", "place", state.node)

@@ -1,9 +1,9 @@
-"""Packs as Slurm job arrays.
+"""Execution of run batches as Slurm job arrays.
 
-Slurm is the queue, the lease and the retry policy. This launcher writes down what it submits before it does, learns
-from markers on the shared file system what ended, and asks Slurm itself only about what the markers do not tell: at
-most once in `slurm.poll_s` seconds, however many jobs there are. A coordinator that dies leaves its jobs running; the
-next one finds them here.
+Slurm provides queue, lease and retry policy. The launcher writes each submission to disk before it submits it, and
+learns from markers on the shared file system which runs ended. It queries Slurm only for what the markers do not
+tell: at most once in `slurm.poll_s` seconds for all jobs together. If a coordinator dies, its jobs go on, and the next
+coordinator recovers them from disk.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from harness.records.files import now, write_json
 from harness.records.run_spec import RunBatch, RunSpec
 from harness.records.signature import digest
 
-LOOK_SECONDS = 0.5  # how often the markers are listed
-SETTLE_SECONDS = 3.0  # how long a shared file system may take to show what a job wrote last
+LOOK_SECONDS = 0.5  # interval between listings of the markers
+SETTLE_SECONDS = 3.0  # how long a shared file system may take to show a job's last writes
 
 
 class SlurmLauncher(Launcher):
-    """Job arrays.
+    """Executes run batches as job arrays.
 
     Args:
         launch, slurm: the configuration.
         study: the study's directory, on a file system that all nodes share.
-        code: the snapshot that jobs run.
-        say: takes what the user should know: a node that is avoided, a controller that does not answer.
+        code: code snapshot that the jobs run.
+        say: called with messages to the user, e.g. a node that is avoided, or a controller that does not answer.
     """
 
     def __init__(
@@ -52,33 +52,33 @@ class SlurmLauncher(Launcher):
         self.jobs = Jobs(study.resolve())
         self.jobs.make()
         self.nodes = Nodes(self.jobs.directory / "nodes.json", slurm.bad_node_failures)
-        self._live: list[ArrayTask] = []  # written down, or submitted, and not ended
+        self._live: list[ArrayTask] = []  # submissions on disk, submitted or not, that have not ended
         self._withdrawing = False
         self._told: set[str] = set()
         self._silent_since: float | None = None
-        self._queue: Mapping[str, JobState] = {}  # as it was last seen
-        # Slurm is asked beside: one command at a time, while the coordinator goes on.
+        self._queue: Mapping[str, JobState] = {}  # as last reported
+        # Slurm commands run in a background thread, one at a time, so that they do not block the coordinator.
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="slurm")
         self._submitter = Submitter(
             launch, slurm, code, self.jobs, self.cluster, self.nodes, self._beside, self._no_answer, self._tell
         )
-        # A question under way with who hears the answer, and verdicts with the time at which they are given.
+        # A pending query with the callback for its answer, and outcomes to be decided with the time at which to do it.
         self._question: tuple[Future[dict[str, JobState]], Callable[[dict[str, JobState]], None]] | None = None
         self._verdicts: tuple[float, Callable[[], list[Outcome]]] | None = None
         self._cancelling: list[tuple[Future[None], list[str], bool]] = []
 
     def group(self, spec: RunSpec) -> str:
-        """Runs share a job, and jobs an array, if they get the same resources."""
+        """Return a key of the resources: runs share a job, and jobs an array, only if they request the same."""
         return digest(merge(self._slurm, spec.config))
 
     def submit(self, pack: RunBatch) -> Job:
-        """Queue the pack; packs of one moment become one array at the next `wait`."""
+        """Queue the batch; the next `wait` submits the queued batches with equal resources as one array."""
         job = ArrayTask(pack, UNSENT, 0, set(range(len(pack.runs))))
         self._submitter.add(job)
         return job
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """Return what ended since the last call, waiting up to `seconds` for something."""
+        """Return the outcomes since the last call, waiting up to `seconds` for one."""
         deadline = time.monotonic() + seconds
         while True:
             written = self._submitter.step(alone=not any(state.state in ALIVE for state in self._queue.values()))
@@ -93,13 +93,13 @@ class SlurmLauncher(Launcher):
             time.sleep(min(LOOK_SECONDS, left))
 
     def close(self) -> None:
-        """Leave the jobs as they are."""
+        """Release the launcher; the jobs go on."""
         self._beside.shutdown(wait=False, cancel_futures=True)
-        with suppress(OSError):  # a full disk ends a study; this must not hide why
+        with suppress(OSError):  # a full disk ends a study; an error here must not hide the cause
             self._note()
 
     def recover(self) -> list[Job]:
-        """Take over the jobs that an earlier coordinator submitted, or was about to."""
+        """Take over the jobs that an earlier coordinator submitted or was about to submit."""
         for submission in self.jobs.open():
             try:
                 packs = self.jobs.packs(submission.token)
@@ -111,7 +111,7 @@ class SlurmLauncher(Launcher):
                 continue
             found = []
             for task, pack in enumerate(packs):
-                # What an earlier coordinator has given to another job, or taken back, is not this one's any more.
+                # Runs that an earlier coordinator gave to another job, or withdrew, no longer belong to this task.
                 left = {n for n, run in enumerate(pack.runs) if submission.token in belongs(run.paths.directory)}
                 found.append(ArrayTask(pack, submission, task, left))
             if submission.state == "intended":
@@ -120,26 +120,26 @@ class SlurmLauncher(Launcher):
         return [job for job in self._live if job.left]
 
     def withdraw(self, everything: bool = False) -> None:
-        """Cancel what waits in the queue, or everything."""
+        """Cancel all pending jobs, or all jobs."""
         self._withdrawing = True
         ids = [job.submission.job_id for job in self._live if job.submission.job_id is not None and job.left]
-        self.cluster.interval = min(self.cluster.interval, 2.0)  # few questions are left to ask, and somebody waits
+        self.cluster.interval = min(self.cluster.interval, 2.0)  # few queries remain, and a person waits for them
         for job in self._live:
             job.withdrawn = True
-        if everything:  # nobody will be there to do it later
+        if everything:  # synchronously, because the coordinator exits after this
             with suppress(NoAnswer, Refused):
                 self.cluster.cancel(ids)
         else:
             self._cancel(ids, pending_only=True)
 
     def forget(self, job: Job) -> None:
-        """Cancel a job whose runs nobody needs."""
+        """Cancel a job whose runs are no longer needed."""
         assert isinstance(job, ArrayTask)
         job.left.clear()
         if job.id is not None:
             self._cancel([job.id])
 
-    # -- what ended
+    # -- outcomes
 
     def _look(self) -> list[Outcome]:
         """Read the markers."""
@@ -179,9 +179,9 @@ class SlurmLauncher(Launcher):
         return Outcome(job, lost, runs, blame, begun)
 
     def _ask(self) -> list[Outcome]:
-        """Ask Slurm, if it may be asked again and there is something that it could tell; judge what it has answered.
+        """Query Slurm if a query is allowed and useful; return the outcomes derived from its last answer.
 
-        It is asked beside: a controller that does not answer holds nothing up.
+        The query runs in the background, so that a controller that does not answer blocks nothing.
         """
         if self._verdicts is not None and time.monotonic() >= self._verdicts[0]:
             (_, judge), self._verdicts = self._verdicts, None
@@ -200,7 +200,7 @@ class SlurmLauncher(Launcher):
         if not (live or self._submitter.busy) or self._verdicts is not None or self.cluster.due() > 0:
             return []
         if gone := [job for job in live if job.gone]:
-            # Only accounting remembers them; one question for all of them.
+            # The queue no longer lists these jobs, so query accounting, once for all of them.
             ids = [job.submission.job_id for job in gone if job.submission.job_id]
             self._question = (
                 self._beside.submit(self.cluster.history, ids),
@@ -227,12 +227,12 @@ class SlurmLauncher(Launcher):
             judged = [self._judge(job, state) for job, state in states.items() if job.left]
             return [outcome for outcome in judged if outcome is not None]
 
-        # What a job wrote last must arrive before its runs are called unfinished.
+        # A job's last writes must become visible before its runs count as unfinished.
         wait = any(_has_ended(state) and not job.withdrawn for job, state in states.items())
         self._verdicts = time.monotonic() + (SETTLE_SECONDS if wait else 0.0), judge
 
     def _note(self) -> None:
-        """Write down what Slurm last said, for `harness.status`."""
+        """Write the last reported job states to disk, for `harness.status`."""
         ids = {job.id for job in self._live if job.left}
         states = {
             key: {"state": state.state, "reason": state.reason, "node": state.node}
@@ -242,11 +242,11 @@ class SlurmLauncher(Launcher):
         write_json(self.jobs.state, {"asked": now(), "calls": self.cluster.calls, "jobs": states})
 
     def _judge(self, job: ArrayTask, state: JobState | None) -> Outcome | None:
-        """What one job's state in the queue means."""
+        """Return the outcome implied by a job's state in the queue, if any."""
         if state is not None and state.state in ALIVE:
             job.seen = 0
             if job.withdrawn and state.state == "PENDING" and job.id is not None:
-                self._cancel([job.id], pending_only=True)  # requeued, or not heard when it was withdrawn
+                self._cancel([job.id], pending_only=True)  # it was requeued, or the first cancellation was lost
             elif state.state == "PENDING":
                 return self._judge_waiting(job, state)
             else:
@@ -257,7 +257,7 @@ class SlurmLauncher(Launcher):
         job.seen += 1
         if _has_ended(state):
             return self._lost(job, state)
-        if job.seen >= 2:  # seen once, it may be on its way to another node, or not in the queue yet
+        if job.seen >= 2:  # a job seen only once may be moving to another node, or may not be in the queue yet
             if state is not None:
                 return self._lost(job, state)
             job.gone = True
@@ -277,7 +277,7 @@ class SlurmLauncher(Launcher):
     def _lost(self, job: ArrayTask, state: JobState | None) -> Outcome:
         """End a job that Slurm ended before its runs were finished."""
         if state is not None and state.state in PASSING and job.id is not None:
-            self._cancel([job.id])  # given up here, it must not come back
+            self._cancel([job.id])  # given up here, so Slurm must not start it again
         begun = any(job.has_begun(run) for run in job.runs)
         verdict = failure_causes.of_loss(state, begun, self._output(job), job.submission.resources.get("mem_gb"))
         if verdict.node and self.nodes.failed(verdict.node):
@@ -288,7 +288,7 @@ class SlurmLauncher(Launcher):
         return self._end(job, f"Its job {job.id} {verdict.reason}", verdict.blame)
 
     def _output(self, job: ArrayTask) -> str:
-        """The end of what a job's shell and Python printed to stderr."""
+        """Return the end of what the job's shell and Python printed to stderr."""
         text = ""
         for path in sorted(self.jobs.logs.glob(f"{job.submission.job_id}_{job.task}_*.err")):
             text += _read(path)[-4000:]
@@ -306,7 +306,7 @@ class SlurmLauncher(Launcher):
             self._cancelling.append((self._beside.submit(self.cluster.cancel, ids, pending_only), ids, pending_only))
 
     def _cancel_again(self) -> None:
-        """Repeat what Slurm did not hear."""
+        """Repeat cancellations that Slurm did not confirm."""
         pending, self._cancelling = self._cancelling, []
         for done, ids, pending_only in pending:
             if not done.done():
@@ -315,7 +315,7 @@ class SlurmLauncher(Launcher):
                 self._cancel(ids, pending_only)
 
     def _no_answer(self, said: str) -> None:
-        """Slurm did not answer to a submission: what was asked before says nothing about it."""
+        """Handle a submission without an answer: drop the pending query, which was sent before it."""
         self._question = None
         self._silent(said)
 
@@ -331,7 +331,7 @@ class SlurmLauncher(Launcher):
 
 
 def _has_ended(state: JobState | None) -> bool:
-    """Whether Slurm says that a job is over for good."""
+    """Return whether Slurm reports that a job has finally ended."""
     return state is not None and state.state not in ALIVE and state.state not in PASSING
 
 
@@ -342,9 +342,9 @@ def _read(path: Path) -> str:
 
 
 def _pauses_together(pack: RunBatch) -> bool:
-    """Whether runs come to a rung in shared passes; they are judged when all are there, and not the first by itself.
+    """Return whether the batch's runs reach a rung together; if so, their results are reported together.
 
-    Where they are not all under way at once, the first would wait for those that begin after it.
+    This is so only if all runs are concurrent; otherwise the first would wait for those that start after it.
     """
     return 1 < len(pack.runs) <= pack.together and any(run.until is not None for run in pack.runs)
 

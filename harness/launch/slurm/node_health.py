@@ -1,4 +1,4 @@
-"""Nodes that end every job at once are avoided."""
+"""Detection of nodes on which every job fails at its start."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from harness.records.files import write_json
 
 
 class Nodes:
-    """How the nodes of a cluster treat a study's jobs.
+    """Counts of failed starts by node, for one study.
 
     Args:
-        path: where it is remembered.
-        limit: jobs in a row that die before a run begins.
+        path: file that stores the counts.
+        limit: number of consecutive jobs that die before a run starts, after which the node is avoided.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -25,7 +25,7 @@ class Nodes:
             self._failures = json.loads(path.read_text(encoding="utf-8"))
 
     def failed(self, node: str) -> bool:
-        """Note a job that died at once; True if the node is avoided from now on."""
+        """Count a job that died at its start; return True if the node is avoided from now on."""
         if not node:
             return False
         self._failures[node] = self._failures.get(node, 0) + 1
@@ -33,12 +33,12 @@ class Nodes:
         return self._failures[node] == self.limit
 
     def worked(self, node: str) -> None:
-        """Note a run that ended well there."""
+        """Reset the count of a node on which a run succeeded, unless the node is already avoided."""
         if node in self._failures and self._failures[node] < self.limit:
             del self._failures[node]
             write_json(self.path, self._failures)
 
     def excluded(self, given: str | None) -> str | None:
-        """What sbatch is to exclude: what the profile says and the bad nodes."""
+        """Return the value of sbatch's --exclude: the profile's nodes and the bad nodes."""
         bad = [node for node, failures in sorted(self._failures.items()) if failures >= self.limit]
         return ",".join([*([given] if given else []), *bad]) or None

@@ -1,4 +1,4 @@
-"""What a cluster would refuse, in its own words, before anything is submitted."""
+"""Checks of what the cluster would refuse, before anything is submitted."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from harness.records.signature import digest
 
 
 def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]], problems: Problems) -> None:
-    """Let Slurm itself judge what the cells' jobs would ask for, before anything is submitted.
+    """Let Slurm check the resources that the cells' jobs request, before anything is submitted.
 
     Args:
         slurm: the profile.
         study: the study's directory; need not exist.
-        configs: the cells' resolved configurations.
-        problems: takes Slurm's words.
+        configs: resolved configurations of the cells.
+        problems: collects Slurm's messages.
     """
     _check_directory(study.resolve(), problems)
     coordinator(slurm, problems)
@@ -33,7 +33,7 @@ def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]],
     wrong = Problems()
     asked = [merge(slurm, config, wrong) for config in configs]
     if wrong.messages:
-        problems.messages += dict.fromkeys(wrong.messages)  # cells share what they declare
+        problems.messages += dict.fromkeys(wrong.messages)  # cells share declarations
         return
     for resources in asked:
         if (key := digest(resources)) in seen:
@@ -61,7 +61,7 @@ def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]],
 
 
 def _check_directory(study: Path, problems: Problems) -> None:
-    """Refuse a directory that jobs could not be told of."""
+    """Report characters in the directory's path that Slurm or Python's search path would interpret."""
     if found := re.search(r"[\\:\n\r]", str(study)):
         problems.add(
             f"The study would lie in {str(study)!r}, and Slurm jobs cannot be sent there: {found.group()!r} in a path "

@@ -1,4 +1,4 @@
-"""What the jobs of a cell get: the profile's, raised to what its model and method declare."""
+"""Resources of a cell's jobs: those of the profile, raised to what its model and method declare."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from harness.config.schema import SlurmConfig
 from harness.errors import Problems
 
-# Handed to submitit's script, nearly all under these names (`harness.launch.slurm.batch_scripts`).
+# Passed to submitit's script, nearly all under these names (`harness.launch.slurm.batch_scripts`).
 PASSED = (
     "partition", "account", "qos", "constraint", "exclude", "nodelist", "timeout_min", "gpus_per_node", "gres",
     "cpus_per_task", "mem_gb", "signal_delay_s", "array_parallelism", "setup", "srun_args", "additional_parameters",
 )  # fmt: skip
-RAISED = ("timeout_min", "gpus_per_node", "cpus_per_task", "mem_gb")  # the largest counts
-NAMED = ("partition", "qos", "constraint", "gres")  # the method's wins over the model's, and that over the profile's
+RAISED = ("timeout_min", "gpus_per_node", "cpus_per_task", "mem_gb")  # the largest value wins
+NAMED = ("partition", "qos", "constraint", "gres")  # precedence: method, model, profile
 COORDINATOR = ("partition", "account", "qos", "constraint", "exclude", "nodelist", *RAISED, "gres")
 
-# Options of sbatch that a key of the profile stands for, by that key. A second one beside it would win or lose in
-# silence: sbatch takes the last of two equal ones, and of GPUs all that are named.
+# sbatch options that a key of the profile sets, by key. Giving such an option a second time would silently win or
+# lose: sbatch takes the last of two equal options, but adds up GPU requests.
 KEYS = {
     "partition": ("partition", "p"), "account": ("account", "A"), "qos": ("qos", "q"),
     "constraint": ("constraint", "C"), "exclude": ("exclude", "x"), "nodelist": ("nodelist", "w"),
@@ -26,7 +26,7 @@ KEYS = {
     "gpus_per_node": ("gpus-per-node",), "gres": ("gres",), "signal_delay_s": ("signal", "signal-delay-s"),
     "array_parallelism": ("array", "a", "array-parallelism"), "setup": ("setup",), "srun_args": ("srun-args",),
 }  # fmt: skip
-# What stands in place of a key, once that is unset: option -> (keys, what unsets them).
+# Options that may replace a key if it is unset: option -> (keys, how to unset them).
 INSTEAD = {
     "mem-per-cpu": (("mem_gb",), "slurm.mem_gb=null"),
     "mem-per-gpu": (("mem_gb",), "slurm.mem_gb=null"),
@@ -34,7 +34,7 @@ INSTEAD = {
     "gpus-per-task": (("gpus_per_node", "gres"), "slurm.gpus_per_node=0 slurm.gres=null"),
     "G": (("gpus_per_node", "gres"), "slurm.gpus_per_node=0 slurm.gres=null"),
 }
-# What the launcher itself sets, or counts on.
+# Options that the launcher sets or relies on.
 FIXED = {
     "job-name", "J", "output", "o", "error", "e", "input", "i", "open-mode", "chdir", "D", "requeue", "no-requeue",
     "nodes", "N", "ntasks", "n", "ntasks-per-node", "export", "export-file", "clusters", "cluster", "M", "wait", "W",
@@ -43,17 +43,17 @@ FIXED = {
 
 
 def merge(slurm: SlurmConfig, config: Mapping[str, Any], problems: Problems | None = None) -> dict[str, Any]:
-    """The sbatch parameters of a cell's jobs, submitit's names.
+    """Return the sbatch parameters of a cell's jobs, by submitit's names.
 
-    GPUs that `gres` names are asked for by it alone: it replaces `gpus_per_node`.
+    If `gres` names GPUs, it replaces `gpus_per_node`.
 
     Args:
         slurm: the profile.
-        config: the cell's resolved configuration; its `model.resources` and `method.resources` count.
-        problems: takes what is declared but cannot be.
+        config: the cell's resolved configuration; uses `model.resources` and `method.resources`.
+        problems: collects invalid declarations.
     """
     merged = {name: getattr(slurm, name) for name in PASSED}
-    gpus = 0.0  # that the cell itself needs, and that no `gres` of its own names
+    gpus = 0.0  # declared by the cell, unless its own `gres` names them
     for section in ("model", "method"):
         for name, value in (config[section].get("resources") or {}).items():
             if name in RAISED and isinstance(value, int | float) and not isinstance(value, bool):
@@ -79,11 +79,11 @@ def merge(slurm: SlurmConfig, config: Mapping[str, Any], problems: Problems | No
 
 
 def coordinator(slurm: SlurmConfig, problems: Problems | None = None) -> dict[str, Any]:
-    """The sbatch parameters of a coordinator's own job: the profile's, but for what `slurm.coordinator` says.
+    """Return the sbatch parameters of a coordinator's job: the profile's, with the overrides of `slurm.coordinator`.
 
     Args:
         slurm: the profile.
-        problems: takes keys that a coordinator's job does not have.
+        problems: collects keys that a coordinator's job does not have.
     """
     own = slurm.coordinator
     if problems is not None:
@@ -100,12 +100,12 @@ def coordinator(slurm: SlurmConfig, problems: Problems | None = None) -> dict[st
 
 
 def asks_for_gpus(gres: str | None) -> bool:
-    """Whether a `gres` names GPUs, or shares of one; others (`nvme:100`) may stand beside `gpus_per_node`."""
+    """Return whether a `gres` names GPUs or shares of one; others (`nvme:100`) may be combined with `gpus_per_node`."""
     return any(_kind(entry) in ("gpu", "shard", "mps") for entry in (gres or "").split(","))
 
 
 def describe(resources: Mapping[str, Any]) -> str:
-    """What a plan shows: `partition main, 2 cpus_per_task, ...`."""
+    """Return the resources as text, for plans and messages: `partition=main, cpus_per_task=2, ...`."""
     shown = (
         "partition", "account", "qos", "constraint", "nodelist", "exclude", "gres", "gpus_per_node", "cpus_per_task",
         "mem_gb", "timeout_min",
@@ -114,13 +114,13 @@ def describe(resources: Mapping[str, Any]) -> str:
 
 
 def _kind(entry: str) -> str:
-    """The first name of an entry of `gres`: gpu of `gpu:a100:2` and of `gres:gpu:2`."""
+    """Return the first name of a `gres` entry: gpu for `gpu:a100:2` and for `gres:gpu:2`."""
     words = entry.strip().removeprefix("gres/").removeprefix("gres:").split(":")
     return words[0]
 
 
 def _with_gpus(gres: str, count: int) -> str:
-    """`gres` with at least so many GPUs in its entry for them: `gpu:a100:1` -> `gpu:a100:2`."""
+    """Return `gres` with at least `count` GPUs in its GPU entry: `gpu:a100:1` -> `gpu:a100:2`."""
     entries = gres.split(",")
     for place, entry in enumerate(entries):
         if _kind(entry) == "gpu":
@@ -133,7 +133,7 @@ def _with_gpus(gres: str, count: int) -> str:
 
 
 def _check_additional(merged: Mapping[str, Any], problems: Problems) -> None:
-    """Refuse options that are set already, or that the launcher must set."""
+    """Report options that the profile sets already, or that the launcher must set."""
     named = {option: key for key, options in KEYS.items() for option in options}
     for given in merged["additional_parameters"]:
         where = f"slurm.additional_parameters.{given}"

@@ -1,14 +1,14 @@
-"""What a study has submitted to Slurm, on disk: written before it is submitted, so that nothing is submitted twice.
+"""A study's Slurm submissions on disk. Each is written before it is submitted, so that nothing is submitted twice.
 
-    <study>/jobs/<token>.json         a Submission: one job array; its name in Slurm carries the token
-    <study>/jobs/<token>.packs.json   the runs of each of its tasks, whole
-    <study>/jobs/ended/               one empty or small file for each thing that ended (see `Marker`)
-    <study>/jobs/state.json           what Slurm last said of the jobs
-    <study>/jobs/logs/                what the jobs printed
-    <run>/lease.json                  who may write into the run's directory
+    <study>/jobs/<token>.json         a Submission: one job array; its Slurm job name contains the token
+    <study>/jobs/<token>.packs.json   the complete run specifications of each task
+    <study>/jobs/ended/               one file, empty or small, for each event (see `Marker`)
+    <study>/jobs/state.json           job states last reported by Slurm
+    <study>/jobs/logs/                output of the jobs
+    <run>/lease.json                  which task may write to the run's directory
 
-Jobs talk to the coordinator by these files alone. All markers lie in one directory, so that a look at any number of
-jobs lists one directory.
+Jobs communicate with the coordinator only by these files. All markers lie in one directory, so that polling any number
+of jobs lists one directory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.records.files import atomic, now, write_json
 from harness.records.run_spec import RunBatch, RunSpec
 
 LEASE = "lease.json"
-COORDINATOR = "coordinator.json"  # of a detached study: which job coordinates it
+COORDINATOR = "coordinator.json"  # of a detached study: the job of its coordinator
 
 
 @dataclass
@@ -34,16 +34,16 @@ class Submission:
     """One job array.
 
     Attributes:
-        token: names it, in its files and in Slurm.
-        name: of the job in Slurm.
-        created: when, ISO 8601.
-        resources: sbatch parameters, submitit's names.
-        code: the snapshot that its jobs run.
-        threads: CPU threads of a run.
-        max_requeues: times a task may be requeued.
-        packs: what each task executes: directory, cell, phase, trial and seed of each run.
-        job_id: Slurm's; None until it is known.
-        state: intended (not known to Slurm yet) | submitted | closed (nothing of it is under way any more).
+        token: unique id, used in its files and in Slurm.
+        name: name of the Slurm job.
+        created: creation time, ISO 8601.
+        resources: sbatch parameters, by submitit's names.
+        code: code snapshot that its jobs run.
+        threads: CPU threads per run.
+        max_requeues: how often a task may be requeued.
+        packs: runs of each task: directory, cell, phase, trial and seed.
+        job_id: Slurm's job id; None until it is known.
+        state: intended (not yet known to Slurm) | submitted | closed (none of its jobs is live).
     """
 
     token: str
@@ -62,8 +62,8 @@ class Submission:
 class Marker:
     """The name of a file in `ended/`: `<token>.<task>.<what>.<number>`.
 
-    `run.<k>`: the k-th run of the task's pack has ended, or waits at a rung. `error.<restart>`: the task could not go
-    on; the file says why. `stopped.<restart>`: a stop file asked it to end, or it could not be requeued.
+    `run.<k>`: the k-th run of the task's batch has ended, or is paused at a rung. `error.<restart>`: the task failed;
+    the file contains the reason. `stopped.<restart>`: a stop file ended the task, or it could not be requeued.
     """
 
     token: str
@@ -73,7 +73,7 @@ class Marker:
 
     @classmethod
     def parse(cls, name: str) -> Marker | None:
-        """Read a file name; None if it is no marker (a temporary file)."""
+        """Parse a file name; return None if it is not a marker (e.g. a temporary file)."""
         parts = name.split(".")
         if len(parts) != 4 or not (parts[1].isdigit() and parts[3].isdigit()):
             return None
@@ -99,28 +99,28 @@ class Jobs:
 
     @property
     def ended(self) -> Path:
-        """Where jobs leave their markers."""
+        """The directory of the markers."""
         return self.directory / "ended"
 
     @property
     def logs(self) -> Path:
-        """What jobs print."""
+        """The directory of the jobs' output."""
         return self.directory / "logs"
 
     @property
     def state(self) -> Path:
-        """What Slurm last said."""
+        """The file with the job states last reported by Slurm."""
         return self.directory / "state.json"
 
     def make(self) -> None:
-        """Make the directories."""
+        """Create the directories."""
         for directory in (self.ended, self.logs):
             directory.mkdir(parents=True, exist_ok=True)
 
     def intend(
         self, packs: Iterable[RunBatch], resources: dict[str, Any], code: Path, threads: int, max_requeues: int
     ) -> Submission:
-        """Write a new submission to the disk for good, and leases in its name, before Slurm hears of it."""
+        """Write a new submission durably to disk, and leases for its token, before it is sent to Slurm."""
         packs = list(packs)
         token = secrets.token_hex(6)
         short = [
@@ -141,7 +141,7 @@ class Jobs:
         return submission
 
     def write(self, submission: Submission) -> None:
-        """Write a submission as it is now."""
+        """Write the present state of a submission."""
         _durable(self.directory / f"{submission.token}.json", asdict(submission))
 
     def read(self, token: str) -> Submission:
@@ -149,7 +149,7 @@ class Jobs:
         return Submission(**json.loads((self.directory / f"{token}.json").read_text(encoding="utf-8")))
 
     def open(self) -> list[Submission]:
-        """The submissions that are not closed, oldest first."""
+        """Return the submissions that are not closed, oldest first."""
         found = []
         for path in self.directory.glob("*.json"):
             if path.name in (self.state.name, "nodes.json") or path.name.endswith(".packs.json"):
@@ -161,12 +161,12 @@ class Jobs:
         return sorted(found, key=lambda submission: submission.created)
 
     def packs(self, token: str) -> list[RunBatch]:
-        """The runs of each task of a submission."""
+        """Return the run batch of each task of a submission."""
         content = json.loads((self.directory / f"{token}.packs.json").read_text(encoding="utf-8"))
         return [RunBatch(**pack | {"runs": tuple(RunSpec(**run) for run in pack["runs"])}) for pack in content]
 
     def close(self, submission: Submission) -> None:
-        """Note that nothing of a submission is under way any more, and clear away what only it needed."""
+        """Mark a submission as closed (it has no live jobs), and delete its other files."""
         submission.state = "closed"
         self.write(submission)
         (self.directory / f"{submission.token}.packs.json").unlink(missing_ok=True)
@@ -174,13 +174,13 @@ class Jobs:
             path.unlink(missing_ok=True)
 
     def mark(self, marker: Marker, text: str = "") -> None:
-        """Leave a marker."""
+        """Write a marker."""
         with atomic(self.ended / str(marker)) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def markers(self) -> dict[Marker, Path]:
-        """All markers there are."""
-        # A network file system may answer a listing from its cache; a change by this very client makes it look.
+        """Return all markers, with their paths."""
+        # A network file system may serve a listing from its cache; a change by this client forces a fresh one.
         with suppress(OSError):
             os.utime(self.ended)
         found: dict[Marker, Path] = {}
@@ -191,12 +191,12 @@ class Jobs:
 
 
 def grant(directory: Path, token: str) -> None:
-    """Let a submission's job write into a run's directory, and nobody before it any more."""
+    """Grant a submission's task the right to write to a run's directory, and revoke all earlier rights."""
     write_json(directory / LEASE, {"token": token, "restart": -1})
 
 
 def claim(directory: Path, token: str, restart: int) -> bool:
-    """Take a run's directory for one start of a job; False if it belongs to another job or a later start."""
+    """Claim a run's directory for one start of a task; False if it belongs to another task or a later start."""
     held = _lease(directory)
     if held is None or held[0] != token or held[1] > restart:
         return False
@@ -205,19 +205,19 @@ def claim(directory: Path, token: str, restart: int) -> bool:
 
 
 def revoke(directory: Path, token: str) -> None:
-    """Let a submission's job not write into a run's directory any more, unless it is another's already."""
+    """Revoke a submission's right to write to a run's directory, unless another submission has it by now."""
     if token in belongs(directory):
         grant(directory, "")
 
 
 def belongs(directory: Path) -> dict[str, int]:
-    """Whose a run's directory is: {token: restart}, restart -1 as long as no job has claimed it; {} nobody's."""
+    """Return the owner of a run's directory: {token: restart}, restart -1 while unclaimed; {} if it has none."""
     held = _lease(directory)
     return {} if held is None or not held[0] else {held[0]: held[1]}
 
 
 def holds(directory: Path, token: str, restart: int) -> bool:
-    """Whether a run's directory still belongs to this start of this job."""
+    """Return whether a run's directory still belongs to this start of this task."""
     return _lease(directory) == (token, restart)
 
 
@@ -230,7 +230,7 @@ def _lease(directory: Path) -> tuple[str, int] | None:
 
 
 def _durable(path: Path, content: Any) -> None:
-    """Write JSON so that it is on the disk when this returns."""
+    """Write JSON and sync it to disk."""
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         json.dump(content, file, ensure_ascii=False)
         file.flush()

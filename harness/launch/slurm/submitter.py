@@ -1,4 +1,4 @@
-"""Taking packs to Slurm: as arrays, each written down before, none twice, while the coordinator goes on."""
+"""Submission of run batches to Slurm as arrays: on disk first, never twice, and in the background."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from harness.launch.slurm.resources import merge
 from harness.launch.slurm.submissions import Jobs, Submission
 from harness.records.signature import digest
 
-LOOKS = 2  # looks at the queue that do not show a submission before it counts as not taken: a request can be slow
+LOOKS = 2  # queue listings without a submission after which it counts as not accepted: a request can be slow
 
 
 class Submitter:
-    """What is on its way to Slurm.
+    """Queue of the submissions that Slurm has not confirmed yet.
 
     Args:
         launch, slurm: the configuration.
-        code: the snapshot that jobs run.
+        code: code snapshot that the jobs run.
         jobs: the study's submissions.
-        cluster: takes them.
-        nodes: to be avoided.
-        beside: where commands run that may take long.
-        silent: told what Slurm said when it did not answer.
-        tell: takes what the user should know once.
+        cluster: the cluster's commands.
+        nodes: health of the nodes; bad ones are avoided.
+        beside: executor for commands that may be slow.
+        silent: called with Slurm's message when it did not answer.
+        tell: called with messages that the user gets once.
     """
 
     def __init__(
@@ -47,32 +47,32 @@ class Submitter:
     ) -> None:
         self._launch, self._slurm, self._code, self._tell = launch, slurm, code, tell
         self._jobs, self._cluster, self._nodes, self._beside, self._silent = jobs, cluster, nodes, beside, silent
-        self._waiting: list[ArrayTask] = []  # not written down yet
-        self._intended: dict[str, list[ArrayTask]] = {}  # by token: written down, not known to be taken
-        self._unsure: dict[str, int] = {}  # by token: looks that did not show what Slurm may have taken
+        self._waiting: list[ArrayTask] = []  # not on disk yet
+        self._intended: dict[str, list[ArrayTask]] = {}  # by token: on disk, not confirmed by Slurm
+        self._unsure: dict[str, int] = {}  # by token: queue listings without a submission that Slurm may have accepted
         self._sending: tuple[Future[str], Submission] | None = None
         self._size: int | None = None  # largest array
         self._not_before = 0.0
-        self._refused = 0  # times in a row that Slurm had no room for one job although the user had none
-        self._open = True  # until the study stops
+        self._refused = 0  # consecutive times that Slurm had no room for one job although the user had no other
+        self._open = True  # False once the study stops
 
     @property
     def busy(self) -> bool:
-        """Whether something is still to be submitted."""
+        """Return whether something is still to be submitted."""
         return bool(self._waiting or self._intended)
 
     def add(self, job: ArrayTask) -> None:
-        """Take a job that is to be submitted; those of one moment become one array."""
+        """Add a job; jobs with equal resources that are added before the next `step` form one array."""
         self._waiting.append(job)
 
     def take_over(self, jobs: list[ArrayTask]) -> None:
-        """Take a submission of which an earlier coordinator may not have heard whether Slurm took it."""
+        """Take over a submission of an earlier coordinator that may or may not have been accepted by Slurm."""
         token = jobs[0].submission.token
         self._intended[token] = jobs
         self._unsure[token] = 0
 
     def withdraw(self) -> list[ArrayTask]:
-        """Submit nothing more; give the jobs that are not written down (any more)."""
+        """Stop submitting; return the jobs that have no submission on disk."""
         self._open = False
         waiting, self._waiting = self._waiting, []
         sending = self._sending[1].token if self._sending is not None else None
@@ -81,13 +81,13 @@ class Submitter:
         return waiting
 
     def step(self, alone: bool) -> list[ArrayTask]:
-        """Do what can be done now; give the jobs that were written down.
+        """Do what can be done without waiting; return the jobs whose submission was written to disk.
 
         Args:
-            alone: whether no job of the user waits or runs, so that no room will be made by waiting.
+            alone: whether the user has no pending or running job, so that waiting would not free a slot.
 
         Raises:
-            Refused: by Slurm, in its words.
+            Refused: Slurm refused the submission.
         """
         if self._sending is not None and self._sending[0].done():
             (answer, submission), self._sending = self._sending, None
@@ -102,14 +102,14 @@ class Submitter:
         return written
 
     def _send(self, submission: Submission) -> str:
-        """Submit; give the job's id. It runs beside the coordinator."""
+        """Submit, in the background thread; return the job's id."""
         resources = submission.resources
         nodelist, exclude = self._cluster.only(resources.get("nodelist"), resources.get("exclude"))
         text = job_script(self._jobs, submission, self._slurm.python, self._nodes.excluded(exclude), nodelist)
         return self._cluster.submit(text)
 
     def heard(self, queue: Mapping[str, JobState]) -> None:
-        """Find in the queue what Slurm took without being heard; what it did not take goes out under another token."""
+        """Confirm submissions that the queue lists; submit missing ones again, with a new token."""
         ids = {state.name: key.split("_")[0] for key, state in queue.items()}
         for token in list(self._unsure):
             submission = self._intended[token][0].submission
@@ -120,7 +120,7 @@ class Submitter:
             self._unsure[token] += 1
             if self._unsure[token] >= LOOKS:
                 del self._unsure[token]
-                self._take_back(submission)  # should it come after all, its token is stale
+                self._take_back(submission)  # should it start after all, its token is stale
 
     def _write_down(self) -> list[ArrayTask]:
         if not self._waiting:
@@ -188,6 +188,6 @@ class Submitter:
     def _take_back(self, submission: Submission) -> None:
         self._jobs.close(submission)
         for job in self._intended.pop(submission.token, []):
-            if job.left:  # its runs may all have an answer by now
+            if job.left:  # all its runs may have ended by now
                 job.take_back()
                 self._waiting.append(job)

@@ -1,8 +1,8 @@
 """One task of a Slurm array: `python -m harness.launch.slurm.worker <study's directory> <token>`.
 
-It claims the runs of its pack as it begins them, executes them on one warm process, and leaves a marker for each. When
-it is warned of its time limit or of preemption, what is under way checkpoints between two steps and the task asks Slurm
-to be requeued; started again, it goes on where it was. A task whose runs belong to somebody else by now writes nothing.
+The task claims each run of its batch when it starts it, executes all runs in one warm process, and writes a marker for
+each. On a warning of its time limit or of preemption, the active runs write a checkpoint between two steps, and the
+task asks Slurm to requeue it; the next start resumes them. A task that no longer owns its runs writes nothing.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from harness.records.run_spec import RunSpec
 
 FULL_SECONDS = 1800.0  # how long a job waits for space on a full disk
-REFUSALS = 3  # what a controller in trouble says is not always what it means
-REQUEUE_SECONDS = 3600.0  # how long a controller that does not answer is asked to requeue the task
+REFUSALS = 3  # refusals after which requeueing is given up: a controller in trouble may refuse by mistake
+REQUEUE_SECONDS = 3600.0  # how long to retry requeueing while the controller does not answer
 
 
 class EndSignals:
-    """The signals that end a task before its time."""
+    """Flags for the signals that announce the end of a task."""
 
     def __init__(self) -> None:
-        self.limit = False  # SIGUSR2: the time limit is near, or preemption where it sends the user's signal
+        self.limit = False  # SIGUSR2: the time limit is near, or preemption on clusters that send the user's signal
         self.ending = False  # SIGTERM: cancelled, preempted or requeued; Slurm decides what follows
         signal.signal(signal.SIGUSR2, self._on_limit)
         signal.signal(signal.SIGTERM, self._on_end)
 
     def __call__(self) -> bool:
-        """Whether a checkpoint is wanted."""
+        """Return whether to write a checkpoint and stop."""
         return self.limit or self.ending
 
     def _on_limit(self, number: int, frame: FrameType | None) -> None:
@@ -49,8 +49,8 @@ class EndSignals:
 
 
 def main() -> int:
-    """Execute the task that SLURM_ARRAY_TASK_ID names; give the exit code."""
-    warned = EndSignals()  # before the slow imports: by default these signals would end the process
+    """Execute the task given by SLURM_ARRAY_TASK_ID; return the exit code."""
+    warned = EndSignals()  # installed before the slow imports: by default these signals end the process
     from harness.launch.slurm.submissions import Jobs
     from harness.system.machine import restarts
 
@@ -76,7 +76,7 @@ def main() -> int:
         task.mark("error", f"It was requeued {task.restart} times without an end.")
         return 1
     if code := requeue():
-        task.mark("stopped")  # its runs are placed anew, from their checkpoints
+        task.mark("stopped")  # its runs are started elsewhere, from their checkpoints
     return code
 
 
@@ -85,12 +85,12 @@ T = TypeVar("T")
 
 @dataclass
 class TaskStart:
-    """One start of one task of a submission.
+    """One start of one array task.
 
     Attributes:
-        jobs: the study's.
-        token: of the submission.
-        number: of the task.
+        jobs: the study's submissions.
+        token: token of the submission.
+        number: index of the task.
         restart: how often Slurm has requeued it.
     """
 
@@ -102,7 +102,7 @@ class TaskStart:
     _refused: set[Path] = field(default_factory=set)
 
     def execute(self, warned: EndSignals, threads: int) -> bool:
-        """Execute the runs of the pack; whether there is nothing more to do, False if it was warned before."""
+        """Execute the runs of the batch; return True when nothing is left to do, False if a signal came first."""
         from harness.launch.base import use_threads
         from harness.launch.slurm.submissions import Marker
         from harness.runs.execute import execute
@@ -116,14 +116,14 @@ class TaskStart:
                 self._patiently(partial(self.jobs.mark, Marker(self.token, self.number, "run", index)), warned)
                 marked.add(index)
 
-        for spec in pack.runs:  # of an earlier start
+        for spec in pack.runs:  # finished by an earlier start
             settled(spec)
         while left := tuple(spec for spec in pack.runs if not spec.result() and self._may_take(spec)):
             if warned():
                 return False
 
             def rest(runs: tuple[RunSpec, ...] = left) -> None:
-                # After a full disk, some have ended by now.
+                # After a wait for disk space, some have already ended.
                 todo = replace(pack, runs=tuple(spec for spec in runs if not spec.result()))
                 execute(todo, warned, _say, lambda run: self._takes(run, warned), settled)
 
@@ -134,9 +134,9 @@ class TaskStart:
         return True
 
     def _takes(self, spec: RunSpec, warned: EndSignals) -> bool:
-        """Claim a run, if that was not done yet; whether it is this start's.
+        """Claim a run unless that is already done; return whether this start owns it.
 
-        A later start of this very task may have taken over, or the run may have been given to another job.
+        A later start of this task may have taken over, or the run may have been given to another job.
         """
         from harness.launch.slurm.submissions import claim
 
@@ -156,7 +156,7 @@ class TaskStart:
         return directory not in self._refused and (directory not in self._claimed or self._holds(directory))
 
     def _patiently(self, action: Callable[[], T], warned: EndSignals) -> T:
-        """Do something; where a full disk is in its way, wait for space and do it again."""
+        """Call `action`; while the disk is full, wait for space and retry."""
         from harness.errors import is_disk_full
 
         until = time.monotonic() + FULL_SECONDS
@@ -170,7 +170,7 @@ class TaskStart:
                 time.sleep(5)
 
     def mark(self, what: str, text: str = "") -> None:
-        """Tell the coordinator how this start ended, unless a later one goes on already."""
+        """Report to the coordinator how this start ended, unless a later one has taken over."""
         from harness.launch.slurm.submissions import Marker
 
         if all(self._holds(directory) for directory in self._claimed):
@@ -183,7 +183,7 @@ class TaskStart:
 
 
 def requeue() -> int:
-    """Ask Slurm, until it answers, to start the job of this process again; it ends this process when it does."""
+    """Ask Slurm to requeue this process's job until it answers; when it does, it ends this process."""
     from harness.launch.slurm.commands import NoAnswer, Refused, SlurmCommands
 
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
@@ -197,20 +197,20 @@ def requeue() -> int:
         except NoAnswer as error:
             _say(f"scontrol requeue {job}: {error}")
             time.sleep(3)
-        except Refused as error:  # also where there is no scontrol, such as in a container without Slurm's commands
+        except Refused as error:  # also if there is no scontrol, as in a container without Slurm's commands
             _say(f"scontrol requeue {job}: {error}")
             refused += 1
             if refused == REFUSALS:
                 return 1
             time.sleep(3)
         else:
-            time.sleep(30)  # not to be seen as ended before it is requeued
+            time.sleep(30)  # do not exit before Slurm requeues the job, or it would count as ended
             return 0
     return 1
 
 
 def _say(line: str) -> None:
-    with suppress(OSError):  # its file may lie on a full disk
+    with suppress(OSError):  # the output file may lie on a full disk
         print(line, flush=True)  # noqa: T201 - goes to the job's output
 
 

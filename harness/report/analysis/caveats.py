@@ -1,4 +1,4 @@
-"""What a reader must know before the numbers: how configurations were chosen, and what may mislead."""
+"""Caveats that a reader must know before the numbers: how configurations were chosen, and what may mislead."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness.report.analysis.verdicts import ComparisonGroup, Evidence
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Study
 
-MOST = 40  # a disk that was full leaves many unreadable records
-FEW = 3  # seeds below which a spread over seeds says little
-LONGER = 10  # times the tuning seconds of another cell from which a reader is told
-TRUNCATED = 0.01  # share of texts that were cut, from which a reader is told
+MOST = 40  # notes shown: a full disk, for example, leaves many unreadable records
+FEW = 3  # seeds below which the spread over seeds says little
+LONGER = 10  # ratio of tuning seconds between two cells from which a note is written
+TRUNCATED = 0.01  # fraction of truncated texts from which a note is written
 _DIVERGED = re.compile(r"not finite|non-finite|diverge|\bnan\b", re.IGNORECASE)
 
 
@@ -27,7 +27,7 @@ class Note:
     """A warning.
 
     Attributes:
-        kind: one word, said before it.
+        kind: one word, shown before the text.
     """
 
     kind: str
@@ -35,7 +35,7 @@ class Note:
 
 
 def notes(study: Study, rows: Sequence[CellSummary], evidence: Evidence, hidden: int = 0) -> list[Note]:
-    """Collect the notes, each once; a long listing is cut and its rest counted."""
+    """Collect the notes without duplicates; a long list is cut and the rest counted."""
     found: dict[Note, None] = {}
     for note in (
         *_ended(rows),
@@ -57,7 +57,7 @@ def notes(study: Study, rows: Sequence[CellSummary], evidence: Evidence, hidden:
 
 
 def searched(sweep: Mapping[str, Any]) -> Iterator[Note]:
-    """Say how configurations were searched for, where that is not each cell for itself from its defaults."""
+    """Describe the search, unless each cell was tuned separately and from its defaults."""
     tune, cells = sweep.get("tune"), sweep.get("cells")
     tune, cells = tune if isinstance(tune, Mapping) else {}, cells if isinstance(cells, list) else []
     if _joint(sweep):
@@ -86,7 +86,7 @@ def _joint(sweep: Mapping[str, Any]) -> bool:
 
 
 def _ended(rows: Sequence[CellSummary]) -> Iterator[Note]:
-    """Say what became of runs that left no score."""
+    """Count the runs that left no score, by reason."""
     halted = sum(map(row_names.stopped, rows))
     counts = (
         (sum(row.failed - row.lost for row in rows), "failed"),
@@ -114,7 +114,7 @@ def _diverged(run: Run) -> bool:
 
 
 def _seeds(question: ComparisonGroup) -> Iterator[Note]:
-    """Say where too few seeds were confirmed."""
+    """Warn of cells with too few confirmed seeds."""
     scored = [row for row in question.rows if row.test_mean is not None]
     one = [row_names.name(row, question.rows) for row in scored if len(row.seeds) == 1]
     few = [row_names.name(row, question.rows) for row in scored if 1 < len(row.seeds) < FEW]
@@ -130,7 +130,7 @@ def _seeds(question: ComparisonGroup) -> Iterator[Note]:
 
 
 def _budget(question: ComparisonGroup) -> Iterator[Note]:
-    """Say where cells of one question were not tuned alike."""
+    """Warn of cells in one comparison group that were tuned unequally."""
     tuned = [row for row in question.rows if row.cell.space and row.trials]
     if len(tuned) < 2:
         return
@@ -164,7 +164,7 @@ def _extremes(
 
 
 def _data(rows: Sequence[CellSummary]) -> Iterator[Note]:
-    """Say what is known of the data, once for all tasks of which it holds."""
+    """Describe the data, once for all tasks to which a sentence applies."""
     said: dict[str, dict[str, None]] = {}
     for row in rows:
         for record in latest(row):
@@ -202,7 +202,7 @@ def _superseded(rows: Sequence[CellSummary]) -> Iterator[Note]:
 
 
 def latest(row: CellSummary) -> list[Record]:
-    """Choose the one record that speaks for a cell's data; [] if no run got as far as its data."""
+    """Return the one record that represents a cell's data, as a list; [] if no run reached its data."""
     candidates = [*row.evaluated, *([row.best_trial] if row.best_trial else [])]
     found = [record for record in candidates if record.data]
     return found[:1] or [run.record for run in row.cell.runs if run.record.data][:1]

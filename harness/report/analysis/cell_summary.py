@@ -1,4 +1,4 @@
-"""A cell's runs, aggregated to one row of the table."""
+"""Summarize a cell's runs in one row of the table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.report.reading.study import Cell, Study
 
 __all__ = ["COSTS", "TUNE_COSTS", "CellSummary", "rows", "number", "mean_std", "metric", "facts"]
 
-# The costs of a record that a row gives by name.
+# Costs of a record that a summary includes by name.
 COSTS = (
     "train_seconds", "evaluate_seconds", "total_seconds", "core_seconds", "accelerator_seconds", "energy_joules",
     "saved_bytes", "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
@@ -29,24 +29,24 @@ TUNE_COSTS = ("total_seconds", "core_seconds", "accelerator_seconds", "energy_jo
 
 @dataclass(frozen=True)
 class CellSummary:
-    """What is known of a cell. Metrics are fractions; what is not known is None.
+    """Summary of a cell. Metrics are fractions; unknown values are None.
 
     Attributes:
         seeds, test_values: the confirmed seeds and their test metric, in the order of the seeds. Single runs count as
-            confirmed: they meet the test split too.
+            confirmed, because they are evaluated on the test split, too.
         test_std: sample standard deviation over seeds (ddof 1); None below two seeds.
-        val_best: best validation metric among the tuning runs that keep `tune.constraints` (without any: mean over the
-            confirmed runs).
+        val_best: best validation metric among the tuning runs that satisfy `tune.constraints` (without any: mean over
+            the confirmed runs).
         best_trial: the run that `val_best` belongs to; None without one.
         trials: tuning runs that have ended.
-        failed: failed and lost runs of every phase; `lost` counts the lost ones of them.
-        pruned: runs that were ended early for their poor scores.
-        costs: means over the confirmed runs, by the names in `COSTS` and `dollars`; what is not known is absent.
-        tune_costs: sums over the tuning runs, by the names in `TUNE_COSTS` and `dollars`; what is not known of a run
-            that gave its seconds is absent.
+        failed: failed and lost runs of every phase; `lost` counts the lost ones among them.
+        pruned: runs that were stopped early for their poor scores.
+        costs: means over the confirmed runs, by the names in `COSTS` and `dollars`; unknown costs are absent.
+        tune_costs: sums over the tuning runs, by the names in `TUNE_COSTS` and `dollars`; a cost is absent if it is
+            unknown for any run whose seconds are known.
         status: ok | partial | failed | running | not started.
         error: most frequent error of the failed runs.
-        evaluated: records of the confirmed runs that `test_values` come from.
+        evaluated: records of the confirmed runs behind `test_values`.
         superseded: confirmed runs that do not count, because their hyperparameters are no longer the chosen ones.
     """
 
@@ -78,26 +78,26 @@ class CellSummary:
 
     @property
     def evaluate_share(self) -> float | None:
-        """Share of a confirmed run's time that went into judging it; None where that is not known."""
+        """Fraction of a confirmed run's time spent on evaluation; None if unknown."""
         judged, whole = self.costs.get("evaluate_seconds"), self.costs.get("total_seconds")
         if judged is None or not whole:
             return None
-        # What a run found computed is charged to its parts, but was not spent.
+        # Results reused from a cache are charged to the parts of a run, but their time was not spent.
         return judged / max(whole, judged + (self.costs.get("train_seconds") or 0.0))
 
     @property
     def question(self) -> tuple[str, str, str]:
-        """What rows must share to be compared: task, the task's own axes (e.g. shots), and metric."""
+        """What cells must share to be compared: task, the task's own axes (e.g. shots), and metric."""
         axes = " ".join(f"{key}={value}" for key, value in self.cell.variant.items() if key.startswith("task."))
         return self.cell.task, axes, self.cell.metric
 
     def better(self, value: float) -> float:
-        """Turn a metric into a score of which more is better."""
+        """Convert a metric to a score of which higher is better."""
         return -value if self.minimise else value
 
 
 def rows(study: Study) -> list[CellSummary]:
-    """Aggregate every cell; by task, then best first, then cells without a test score by validation score."""
+    """Summarize every cell; sorted by task, then best first, then cells without a test score by validation score."""
     seeds = _mapping(study.sweep.get("confirm")).get("seeds")
     wanted = len(seeds) if isinstance(seeds, list) else seeds if isinstance(seeds, int) else None
     hardware = _mapping(study.sweep.get("hardware"))
@@ -106,14 +106,14 @@ def rows(study: Study) -> list[CellSummary]:
 
 
 def mean_std(values: Iterable[float]) -> tuple[float | None, float | None]:
-    """Give mean and sample standard deviation; None for what too few values leave open."""
+    """Return mean and sample standard deviation, each None if there are too few values."""
     known = list(values)
     mean = statistics.fmean(known) if known else None
     return mean, statistics.stdev(known) if len(known) > 1 else None
 
 
 def facts(record: Record) -> dict[str, Any]:
-    """Give the facts counted about a run's data, warnings and fingerprint included."""
+    """Return the facts recorded about a run's data, including warnings and fingerprint."""
     nested = record.data.get("facts")
     return {**{key: value for key, value in record.data.items() if key != "facts"}, **_mapping(nested)}
 
@@ -166,7 +166,7 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
 def _best_trial(
     cell: Cell, tuned: list[Run], minimise: bool, limits: Mapping[str, Any]
 ) -> tuple[Run | None, float | None]:
-    # Without limits no record is opened: a table of many runs has its scores in columns.
+    # Without limits no record is decoded: scores of compacted runs are stored in columns.
     done = (run for run in tuned if run.status == "ok" and (not limits or satisfies(run.record.cost, limits)))
     scored = [(run, value) for run in done if (value := run.metric("val", cell.metric)) is not None]
     if not scored:
@@ -175,9 +175,9 @@ def _best_trial(
 
 
 def _evaluated(cell: Cell, best: Run | None) -> tuple[list[Run], int]:
-    """Choose the runs whose test score counts: of one configuration, each seed once (the latest).
+    """Choose the runs whose test score counts: of one configuration, the latest run of each seed.
 
-    A study that was extended may have confirmed an earlier best too. Averaging over both would describe neither.
+    An extended study may have confirmed an earlier best, too. Averaging over both would describe neither.
     """
     ended = [run for run in cell.runs if run.phase != "tune" and run.status == "ok"]
     scored = [run for run in ended if run.metric("test", cell.metric) is not None]
@@ -237,7 +237,7 @@ def _mean_costs(evaluated: list[Run], hardware: Mapping[str, Any]) -> dict[str, 
 
 
 def _tune_costs(tuned: list[Run], hardware: Mapping[str, Any]) -> dict[str, float]:
-    """Add up; a sum that misses a run's part would be taken for the whole."""
+    """Sum costs; a sum that lacks one run's part is left out, because it would be taken for the whole."""
     timed = [run for run in tuned if run.cost("total_seconds") is not None]
     values = {name: costs(timed, name) for name in TUNE_COSTS} | {"dollars": _prices(timed, hardware)}
     return {name: math.fsum(known) for name, known in values.items() if timed and len(known) == len(timed)}

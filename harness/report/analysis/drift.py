@@ -1,4 +1,4 @@
-"""What became of the cells of an earlier study when they were run again, in sentences."""
+"""Describe in sentences how the cells of an earlier study changed when they were run again."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from harness.report.reading.study import Study, flat
 from harness.statistics import scale_of
 from harness.statistics.drift import Change, drift
 
-_MOST = 8  # cells told one by one
+_MOST = 8  # cells described one by one
 _VERSIONS = ("device_name", "device", "python", "harness", "torch", "transformers", "peft", "numpy", "model_digest")
 
 
 def moved(study: Study, anchor: Study, settings: Settings) -> list[str]:
-    """Say which cells moved against an earlier study, by more than chance allows.
+    """Describe which cells changed since an earlier study by more than chance allows.
 
     Args:
-        study: the later one.
+        study: the later study.
         anchor: the earlier one.
-        settings: the confidence that all these statements have together.
+        settings: the simultaneous confidence of all these statements.
 
     Returns:
-        Sentences, what moved first; then what could not be compared, and in what the studies differ.
+        Sentences: first the cells that changed, then what could not be compared, and how the studies differ.
     """
     before = {row.cell.id: row for row in rows(anchor) if row.test_mean is not None}
     after = {row.cell.id: row for row in rows(study) if row.test_mean is not None}
@@ -106,7 +106,7 @@ def _told(changes: Sequence[Change], after: dict[str, CellSummary], listing: Seq
 
 
 def _caveats(changes: Sequence[Change], before: dict[str, CellSummary], after: dict[str, CellSummary]) -> list[str]:
-    """Say what differs besides time: test rows, hyperparameters, versions."""
+    """Describe what differs besides time: test rows, hyperparameters, versions."""
     sentences = []
     listing = list(after.values())
     other_rows = [name_of(after[change.cell], listing) for change in changes if not change.paired]

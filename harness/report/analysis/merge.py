@@ -1,4 +1,4 @@
-"""Several studies in one report: rows that would be taken for one another are told apart."""
+"""Merge several studies into one report, so that rows of different studies stay distinguishable."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from harness.report.reading.study import Cell, Study, flat, run_config
 
 
 def merge(studies: Sequence[Study], title: str | None = None) -> tuple[Study, list[CellSummary]]:
-    """Put studies together.
+    """Merge studies.
 
     Args:
         studies: as loaded, at least one.
-        title: names the result; None joins their names.
+        title: name of the result; None joins the studies' names.
 
     Returns:
-        The study that the report is of, and its rows. A cell that several studies have is a row of each, with the
-        study as an axis. Cells of one task that met different data answer different questions: the task settings that
-        differ become axes too.
+        The study of the report, and its cell summaries. A cell that occurs in several studies has a summary for each,
+        with the study as an axis. Cells of one task with different data belong to different comparison groups: the task
+        settings that differ become axes, too.
 
     Raises:
         HarnessError: a study is given twice.
@@ -57,7 +57,7 @@ def merge(studies: Sequence[Study], title: str | None = None) -> tuple[Study, li
 
 
 def _names(studies: Sequence[Study]) -> list[str]:
-    """Name studies by their directories, which may share a name: then by their parents too."""
+    """Name studies by their directories, with their parent directories if names coincide."""
     names = [study.directory.resolve().name for study in studies]
     again = Counter(names)
     return [
@@ -71,7 +71,7 @@ def _identity(cell: Cell) -> str:
 
 
 def _tell_data_apart(studies: Sequence[Study]) -> None:
-    """Make axes of the task settings on which cells of one question differ, if their data differ."""
+    """Make axes of the task settings in which cells of one comparison group differ, if their data differ."""
     questions: dict[str, list[tuple[Cell, dict[str, Any], str | None]]] = {}
     for study in studies:
         asked = {str(entry.get("id")): entry for entry in study.sweep.get("cells") or [] if isinstance(entry, dict)}
@@ -87,12 +87,12 @@ def _tell_data_apart(studies: Sequence[Study]) -> None:
         differing = [key for key in keys if len({digest(settings.get(key)) for _, settings, _ in members}) > 1]
         for cell, settings, known in members:
             told = {key: settings[key] for key in differing if key in settings}
-            # Nothing that was asked tells the data apart: a file has changed.
+            # If no setting explains the different data, a file has changed.
             cell.variant = {**cell.variant, **(told or {"task.data": (known or "unknown")[:8]})}
 
 
 def _task(cell: Cell, entry: dict[str, Any]) -> dict[str, Any]:
-    """Give the task's settings of a cell, by override key."""
+    """Return a cell's task settings, by override key."""
     question = entry.get("question")
     config = question.get("config") if isinstance(question, dict) else None
     if not isinstance(config, dict) and cell.runs:
@@ -114,7 +114,7 @@ def _fingerprint(cell: Cell, asked: dict[str, Any]) -> str | None:
 
 
 def _differing(sweeps: Sequence[dict[str, Any]]) -> list[str]:
-    """Say what the studies asked differently although a report can go by one answer only."""
+    """Warn of settings that differ between the studies although a report can use one value only."""
     used = {
         "report": "this report judges by its own settings, else by the defaults",
         "hardware": "each study's dollars are at its own price",
@@ -128,7 +128,7 @@ def _differing(sweeps: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _looks(studies: Sequence[Study]) -> dict[str, Any]:
-    """Give the looks of all studies: the verdicts on what they hold together are replayed over all of them."""
+    """Return the looks of all studies: the verdicts on all their cells are replayed over all of these looks."""
     found: set[int] = set()
     for study in studies:
         confirm = study.sweep.get("confirm")
@@ -137,7 +137,7 @@ def _looks(studies: Sequence[Study]) -> dict[str, Any]:
 
 
 def _common(sweeps: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Keep what all studies asked alike; their cells are known otherwise."""
+    """Keep the settings that all studies share, without cells, name and date of creation."""
     first = sweeps[0]
     same = {
         key
@@ -158,7 +158,7 @@ def _strings(values: dict[str, Any]) -> dict[str, str]:
 
 
 def _rank(row: CellSummary) -> tuple[str, str, bool, float]:
-    """Order rows as those of one study: by question, best first, then those without a test score."""
+    """Return a sort key: by comparison group, best first, then cells without a test score, as in one study."""
     task, axes, metric = row.question
     scored = row.test_mean if row.test_mean is not None else row.val_best
     return task, f"{axes} {metric}", row.test_mean is None, -row.better(scored) if scored is not None else float("inf")

@@ -1,4 +1,4 @@
-"""What a cell costs from its first trial to its last request, and where two cells have cost the same."""
+"""Describe the total cost of ownership of a cell, and where two cells break even."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.statistics.ownership import break_even
 
 
 def owning(evidence: Evidence) -> list[str]:
-    """Say what the recommended cell costs in all, and when the best one would be cheaper; [] without requests.
+    """Describe the total cost of the recommended cell, and when the best cell would be cheaper; [] without requests.
 
-    Dollars where a price is known (`hardware=`), else seconds of the machine.
+    In dollars if a price is known (`hardware=`), else in seconds of the machine.
     """
     if evidence.settings.requests_per_month is None:
         return []
@@ -65,7 +65,7 @@ def _between(row: CellSummary, rival: CellSummary, rows: Sequence[CellSummary], 
 
 
 def _cheapest(question: ComparisonGroup, row: CellSummary, unit: str, settings: Settings) -> list[CellSummary]:
-    """Give the row that costs least in all, if it is another one."""
+    """Return the cell with the lowest total cost, unless it is the given one."""
     totals = [(total, i) for i, each in enumerate(question.rows) if (total := _total(each, unit, settings)) is not None]
     least = question.rows[min(totals)[1]] if totals else row
     return [least] if least is not row else []

@@ -1,4 +1,4 @@
-"""The configurations that no other one beats in the metric and in every cost that tuning went by."""
+"""Pareto set: the configurations that no other one beats in the metric and in every cost that tuning optimized."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.records.record import Record
 from harness.report.analysis import row_names
 from harness.report.analysis.cell_summary import CellSummary, metric, number
 
-MOST = 200  # points of a set that are shown
+MOST = 200  # points shown of a set
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Point:
     """A configuration of the set.
 
     Attributes:
-        name: of its cell, among those it is compared with.
-        trial: of the cell.
+        name: of its cell, unique among the compared cells.
+        trial: its trial number in the cell.
         score, costs: as text.
         hyperparameters: as text.
-        chosen: whether it is what was confirmed.
+        chosen: whether it was confirmed.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Front:
-    """The Pareto set of a question.
+    """The Pareto set of a comparison group.
 
     Attributes:
-        title: the question's task and axes.
-        metric, costs: what the columns hold.
-        compared: configurations among which it was found; those above a limit of `tune.constraints` are not counted.
+        title: the group's task and axes.
+        metric, costs: names of the columns.
+        compared: number of configurations considered, without those above a limit of `tune.constraints`.
         points: best score first.
     """
 
@@ -54,11 +54,11 @@ class Front:
 
 
 def front(rows: Sequence[CellSummary], sweep: Mapping[str, Any]) -> Front | None:
-    """Find the Pareto set among the tuning runs of a question; None if tuning went by the metric alone.
+    """Find the Pareto set among the tuning runs of a comparison group; None if tuning optimized the metric alone.
 
     Args:
-        rows: of the question.
-        sweep: the study's sweep.yaml.
+        rows: the cells of the group.
+        sweep: content of the study's sweep.yaml.
     """
     tune = sweep.get("tune")
     tune = tune if isinstance(tune, Mapping) else {}
@@ -93,7 +93,7 @@ def front(rows: Sequence[CellSummary], sweep: Mapping[str, Any]) -> Front | None
 
 
 def _values(row: CellSummary, record: Record, costs: Sequence[str]) -> tuple[float, ...] | None:
-    """What is lowered: the score, turned round, and the costs; None if one is not known."""
+    """Return the values to minimize: the negated score and the costs; None if one is unknown."""
     score = metric(record, "val", row.cell.metric)
     known = [number(record.cost.get(cost)) for cost in costs]
     if score is None or None in known:

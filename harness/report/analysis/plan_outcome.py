@@ -1,4 +1,4 @@
-"""What a study was expected to cost, beside what it did: plan.json and outcome.json."""
+"""Compare a study's estimated cost with its actual cost: plan.json and outcome.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from harness import formatting
 from harness.report.analysis.cell_summary import number
 
-# Keys of both files, and how people read them.
+# Keys of both files, and their labels.
 _LINES = (
     ("wall_seconds", "wall time"), ("run_seconds", "time of all runs"), ("dollars", "dollars"), ("runs", "runs"),
     ("disk_bytes", "disk"), ("peak_memory_mb", "peak memory of a run"),
@@ -20,7 +20,7 @@ _LINES = (
 
 @dataclass(frozen=True)
 class Line:
-    """One cost: what was expected, what it was, and the outcome as a multiple of the estimate; "" is not known."""
+    """One cost: estimate, outcome, and the outcome as a multiple of the estimate; "" if unknown."""
 
     name: str
     estimate: str
@@ -30,10 +30,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Planned:
-    """How a study ended, and what it cost.
+    """Estimated and actual cost of a study.
 
     Attributes:
-        ended: how, in a sentence; "" if it is not known.
+        ended: how the study ended, in a sentence; "" if unknown.
     """
 
     lines: list[Line]
@@ -41,7 +41,7 @@ class Planned:
 
 
 def planned(directory: Path) -> Planned | None:
-    """Read a study's estimate and outcome; None if it left neither."""
+    """Read a study's estimate and outcome; None if neither exists."""
     estimate, outcome = (_read(directory / name) for name in ("plan.json", "outcome.json"))
     lines = []
     for key, name in _LINES:
@@ -69,7 +69,7 @@ def _ended(outcome: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> float | None:
-    """Give a number; of counts by status their sum."""
+    """Return a number; for counts by status, their sum."""
     if isinstance(value, Mapping):
         counts = [known for each in value.values() if (known := number(each)) is not None]
         return sum(counts) if counts else None

@@ -1,4 +1,4 @@
-"""Which cell to choose, and the sentence that says why: the cheapest that is shown to be as good as the best."""
+"""Recommend a cell, the cheapest that is shown to be as good as the best, and explain why in a sentence."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.report.analysis.settings import COST_NAMES, Settings
 from harness.statistics import Verdict
 from harness.statistics.ownership import Ownership
 
-GOOD = ("better", "not worse")  # the verdicts that a choice may rest on
+GOOD = ("better", "not worse")  # verdicts that qualify a cell for recommendation
 Judged = Sequence[tuple[CellSummary, Verdict | None]]
 
 
 def cost_of(row: CellSummary, settings: Settings) -> float | None:
-    """Give what a row costs, in the unit of `Settings.cost`; None if that is not known."""
+    """Return a cell's cost in the unit of `Settings.cost`; None if unknown."""
     owned = {"ownership_dollars": "dollars", "ownership_seconds": "seconds"}.get(settings.cost)
     if owned is not None:
         return ownership(row, owned).total(settings.requests_per_month or 0.0, settings.months)
@@ -27,7 +27,7 @@ def cost_of(row: CellSummary, settings: Settings) -> float | None:
 
 
 def ownership(row: CellSummary, unit: str) -> Ownership:
-    """Give what a row's tuning, training and each request cost, in dollars or in seconds of the machine.
+    """Return the cost of a cell's tuning, training and each request, in dollars or in seconds of the machine.
 
     A request is one text at the median latency of the confirmed runs, on the device and cores that they had.
     """
@@ -35,13 +35,13 @@ def ownership(row: CellSummary, unit: str) -> Ownership:
     if unit == "seconds":
         return Ownership(row.tune_costs.get("total_seconds"), row.costs.get("total_seconds"), latency)
     total, training = row.costs.get("total_seconds"), row.costs.get("dollars")
-    # The machine's price for a second is the same whether it trains or serves.
+    # A second of the machine has the same price for training and serving.
     request = latency * training / total if latency is not None and training is not None and total else None
     return Ownership(row.tune_costs.get("dollars"), training, request)
 
 
 def cheapest(judged: Judged, settings: Settings) -> CellSummary | None:
-    """Choose the cheapest row with a good verdict; of equals the better one. None if there is none of known cost."""
+    """Return the cheapest cell with a good verdict, ties by the better score; None if none has a known cost."""
     good = [(row, cost_of(row, settings)) for row, verdict in judged if verdict and verdict.word in GOOD]
     order = [
         (price, -row.better(row.test_mean or 0.0), index)
@@ -52,7 +52,7 @@ def cheapest(judged: Judged, settings: Settings) -> CellSummary | None:
 
 
 def rivals_missing(judged: Judged) -> list[CellSummary]:
-    """Give the rows that could be the best and were not compared: while there are any, nothing is shown."""
+    """Return cells that could be the best but were not compared: while there are any, none can be recommended."""
     compared = [row.better(row.test_mean) for row, verdict in judged if verdict and row.test_mean is not None]
     return [
         row
@@ -62,7 +62,7 @@ def rivals_missing(judged: Judged) -> list[CellSummary]:
 
 
 def recommendation(judged: Judged, top: CellSummary | None, chosen: CellSummary | None, settings: Settings) -> str:
-    """Say which cell to choose and why, or what is missing for that."""
+    """Explain which cell to choose, or what is missing for a recommendation."""
     group = [row for row, _ in judged]
     where = _where(group[0])
     if top is None:
@@ -73,7 +73,7 @@ def recommendation(judged: Judged, top: CellSummary | None, chosen: CellSummary 
         tested = sum(row.test_mean is not None for row in group)
         where += f" so far ({tested} of {plural(len(group), 'cell')} tested)"
     lead = f"{name(top, group)} has the best mean, {_score(top)}"
-    best = f"The best mean is that of {name(top, group)}, {_score(top)}"  # names are not to be capitalised
+    best = f"The best mean is that of {name(top, group)}, {_score(top)}"  # a leading name would be capitalized
     if len(scored) == 1:
         return plain(f"{where}, {name(top, group)} is the only cell with a test score: {_score(top)}.")
     if not verdicts:
@@ -114,7 +114,7 @@ def recommendation(judged: Judged, top: CellSummary | None, chosen: CellSummary 
 
 
 def _open(unresolved: Sequence[CellSummary], group: Sequence[CellSummary], verdicts: dict[int, Verdict]) -> str:
-    """End a sentence with what is not resolved, and what would resolve it."""
+    """Complete a sentence with the unresolved cells, and what would resolve them."""
     if not unresolved:
         return "."
     names = listed([name(row, group) for row in unresolved])

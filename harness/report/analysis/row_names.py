@@ -1,4 +1,4 @@
-"""Numbers and names as people read them: percentages, durations, counts."""
+"""Display names, scores and statuses of cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.report.analysis.cell_summary import CellSummary
 
 
 def mean_and_spread(row: CellSummary, unit: bool = False) -> str:
-    """Write a row's test score with its standard deviation over seeds, `86.5 ± 0.4`; "" without a test score."""
+    """Format a cell's test score with its standard deviation over seeds, `86.5 ± 0.4`; "" without a test score."""
     mean = score(row.test_mean, row.cell.metric)
     if not mean:
         return ""
@@ -19,7 +19,7 @@ def mean_and_spread(row: CellSummary, unit: bool = False) -> str:
 
 
 def name(row: CellSummary, among: Sequence[CellSummary]) -> str:
-    """Name a row among others by what tells it from them: the method, and model, task or axes where they differ."""
+    """Name a cell by what distinguishes it from others: the method, and model, task or axes if these differ."""
     cell = row.cell
     parts = [cell.method or cell.id]
     if len({other.cell.model for other in among}) > 1 and cell.model:
@@ -33,14 +33,14 @@ def name(row: CellSummary, among: Sequence[CellSummary]) -> str:
 
 
 def margin(value: float, rows: Sequence[CellSummary]) -> str:
-    """Write a margin in the unit of the rows' metric: `1 point`, or a plain number."""
+    """Format a margin in the unit of the cells' metric: `1 point`, or a plain number."""
     if rows and all(percent(row.cell.metric) for row in rows):
         return f"{100 * value:.3g} point{'' if value == 0.01 else 's'}"
     return f"{value:.3g}"
 
 
 def status(row: CellSummary) -> str:
-    """Word a row's status for people, with the number of runs that go on or failed."""
+    """Describe a cell's status, with the numbers of running, stopped and failed runs."""
     halted = stopped(row)
     going = [f"{number} {word}" for number, word in ((row.running - halted, "running"), (halted, "stopped")) if number]
     parts = going or [row.status]
@@ -50,21 +50,21 @@ def status(row: CellSummary) -> str:
 
 
 def stopped(row: CellSummary) -> int:
-    """Count runs that a budget stopped: their records say `running` and why they do not go on."""
+    """Count runs stopped by a budget: their records have status `running` and an error that says why."""
     return sum(bool(run.record.error) for run in row.cell.runs if run.status == "running") if row.running else 0
 
 
 def state(row: CellSummary) -> str:
-    """Give a row's status, or `stopped` where all that would still run was stopped."""
+    """Return a cell's status, or `stopped` if all its running runs were stopped."""
     return "stopped" if row.status == "running" and stopped(row) == row.running else row.status
 
 
 def outcome(row: CellSummary) -> str:
-    """Word a row's status; that of a failed cell with its reason."""
+    """Describe a cell's status; if it failed, with the reason."""
     return f"failed: {plain(row.error or 'no message', 200)}" if row.status == "failed" else status(row)
 
 
 def study(row: CellSummary) -> str:
-    """Name the study that a row is of; "" where neither its axes nor its runs tell."""
+    """Return the name of a cell's study; "" if neither its axes nor its runs give one."""
     given = row.cell.variant.get("study")
     return str(given) if given else next((run.record.study for run in row.cell.runs), "")

@@ -12,16 +12,16 @@ from harness.report.reading.predictions import Predictions, read_files
 
 
 def read_predictions(row: CellSummary) -> Predictions:
-    """Read the predictions behind a row's test scores.
+    """Read the predictions behind a cell's test scores.
 
     Raises:
-        Unreadable: they are not there, or do not fit together.
+        Unreadable: files are missing or do not fit together.
     """
     return read_files(list(_paths(row)), [record.seed for record in row.evaluated], row.cell.metric, row.minimise)
 
 
 def _paths(row: CellSummary) -> Iterator[Path]:
-    """Give the predictions file of each confirmed run, in the order of `row.evaluated`."""
+    """Return the predictions file of each confirmed run, in the order of `row.evaluated`."""
 
     def key(record: Record) -> tuple[Any, ...]:
         return record.signature, record.phase, record.seed, record.started

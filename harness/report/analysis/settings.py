@@ -1,4 +1,4 @@
-"""How a report judges: the margin, the cost that counts, and what is shown. Set by flags or a report definition."""
+"""Settings of a report: margin, cost, and what is shown. Set by flags or a report definition."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.errors import Problems, nearest
 
-# The costs that a recommendation may go by: how a sentence names each.
+# Costs that a recommendation may minimize, and their names in sentences.
 COST_NAMES = {
     "train_seconds": "training time",
     "tune_seconds": "tuning time",
@@ -22,25 +22,25 @@ COST_NAMES = {
     "ownership_dollars": "total cost of ownership",
     "ownership_seconds": "machine time of tuning, training and serving",
 }
-OWNED = ("ownership_dollars", "ownership_seconds")  # need a number of requests
+OWNED = ("ownership_dollars", "ownership_seconds")  # these need a number of requests
 
 
 def _points(margin: float) -> str:
-    """What somebody meant who gave a margin in points."""
+    """Return a hint for a margin that was probably given in points."""
     return f", and {margin:g} points are {margin / 100:g}" if 1 < margin < 100 else ""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a report judges.
+    """How a report compares cells.
 
     Attributes:
-        margin: how much worse than the best still counts as as good: 0.01 is 1 point of a metric in percent. Metrics
-            that are no fractions take it in their own unit.
-        confidence: of intervals, and of all verdicts of a question together.
-        cost: what the recommended cell is cheapest in; see `COST_NAMES`.
-        requests_per_month: served by the model; None leaves serving out.
-        months: that the model serves.
+        margin: non-inferiority margin, how much worse than the best still counts as as good: 0.01 is 1 point of a
+            metric in percent. Metrics that are not fractions take it in their own unit.
+        confidence: of intervals, and of all verdicts of a comparison group simultaneously.
+        cost: the cost that the recommended cell minimizes; see `COST_NAMES`.
+        requests_per_month: requests that the model serves; None leaves serving out.
+        months: number of months that the model serves.
         examples: whether labels and ids of single test rows may be shown.
     """
 
@@ -55,10 +55,11 @@ class Settings:
         """Check every value.
 
         Args:
-            metrics: that are judged by; with `loss` among them, which is no fraction, a margin may be 1 or more.
+            metrics: the metrics that are compared; if `loss` is among them, which is not a fraction, a margin may be 1
+                or more.
 
         Raises:
-            HarnessError: everything that is wrong, at once.
+            HarnessError: all problems at once.
         """
         problems = Problems()
         good = math.isfinite(self.margin) and self.margin >= 0 and (self.margin < 1 or "loss" in metrics)

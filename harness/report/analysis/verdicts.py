@@ -1,4 +1,4 @@
-"""What the test scores show: intervals, verdicts, and the cell to choose, with the sentence that justifies it."""
+"""Statistics on test scores: intervals, verdicts, and the recommended cell with the sentence that justifies it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CellVerdict:
-    """What is known of one row.
+    """Statistical results for one cell.
 
     Attributes:
-        interval: of its mean test score, oriented as the metric is; None without predictions.
-        verdict: against the others; None if it was not compared.
-        recommended: whether it is the cell to choose.
-        cost: what it costs in the unit of `Settings.cost`; None if that is not known.
+        interval: of its mean test score, in the metric's own orientation; None without predictions.
+        verdict: comparison with the other cells; None if it was not compared.
+        recommended: whether it is the recommended cell.
+        cost: its cost in the unit of `Settings.cost`; None if unknown.
     """
 
     interval: Interval | None = None
@@ -40,16 +40,16 @@ class CellVerdict:
 
 @dataclass(frozen=True)
 class ComparisonGroup:
-    """Rows that answer the same question: they share task, the task's axes and metric.
+    """Cells that are compared with each other: they share task, the task's axes and metric.
 
     Attributes:
         key: task, axes, metric.
-        rows, judgements: in the same order.
-        compared: the rows that `comparison` is of, in its order.
-        comparison: all pairs, simultaneously; None if fewer than two rows could be compared.
-        best: the row with the best mean.
-        recommended: the cheapest of those shown not to be worse than the best; None while nothing is shown.
-        recommendation: the sentence that says so, or what is missing.
+        rows, judgements: cell summaries and their results, in the same order.
+        compared: the cells in `comparison`, in its order.
+        comparison: all pairs, simultaneously; None if fewer than two cells could be compared.
+        best: the cell with the best mean.
+        recommended: the cheapest of those shown not to be worse than the best; None while there is none.
+        recommendation: the sentence that explains it, or what is missing.
         looks: what adaptive replication did; "" if the seeds were fixed.
     """
 
@@ -66,13 +66,13 @@ class ComparisonGroup:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that a report says beyond counting.
+    """Statistical results of a report.
 
     Attributes:
-        questions: in the order of the rows.
-        summary: sentences for the top: what to choose, question by question, and what did not run.
-        notes: what a reader must know before the numbers.
-        predictions: by `id()` of the row, for the rows whose predictions could be read; see `scores_of`.
+        questions: comparison groups, in the order of the rows.
+        summary: sentences for the top: what to choose in each group, and what did not run.
+        notes: caveats that a reader must know before the numbers.
+        predictions: by `id()` of the cell summary, for cells whose predictions could be read; see `scores_of`.
     """
 
     settings: Settings
@@ -82,7 +82,7 @@ class Evidence:
     predictions: Mapping[int, Predictions]
 
     def of(self, row: CellSummary) -> CellVerdict:
-        """Give what is known of a row."""
+        """Return the results for a cell."""
         for question in self.questions:
             for other, judgement in zip(question.rows, question.judgements, strict=True):
                 if other is row:
@@ -90,12 +90,12 @@ class Evidence:
         return CellVerdict()
 
     def scores_of(self, row: CellSummary) -> Predictions | None:
-        """Give a row's predictions; None if they could not be read."""
+        """Return a cell's predictions; None if they could not be read."""
         return self.predictions.get(id(row))
 
 
 def groups(rows: Sequence[CellSummary]) -> list[list[CellSummary]]:
-    """Part rows into those that answer the same question (see `CellSummary.question`); their order stays."""
+    """Split cells into comparison groups (see `CellSummary.question`), keeping their order."""
     found: dict[tuple[str, str, str], list[CellSummary]] = {}
     for row in rows:
         found.setdefault(row.question, []).append(row)
@@ -103,18 +103,18 @@ def groups(rows: Sequence[CellSummary]) -> list[list[CellSummary]]:
 
 
 def best(rows: Sequence[CellSummary]) -> CellSummary | None:
-    """Give the row with the best mean test score; None if there is none yet."""
+    """Return the cell with the best mean test score; None if there is none yet."""
     scored = [row for row in rows if row.test_mean is not None]
     return max(scored, key=lambda row: row.better(row.test_mean or 0.0), default=None)
 
 
 def evidence(study: Study, rows: Sequence[CellSummary], settings: Settings) -> Evidence:
-    """Judge every question of a study.
+    """Compare the cells of every comparison group of a study.
 
     Args:
-        study: as loaded; its `confirm` settings say at which looks seeds were added.
-        rows: its aggregated cells.
-        settings: the margin, the confidence and the cost that counts.
+        study: as loaded; its `confirm` settings list the looks at which seeds were added.
+        rows: its cell summaries.
+        settings: margin, confidence, and the cost to minimize.
     """
     settings.check({row.cell.metric for row in rows})
     notes: list[str] = []
@@ -149,7 +149,7 @@ def _judge(
         comparison = compare(scores, settings.margin, alpha, span=span)
         found = comparison.verdicts
         if plan := planned_looks(study):
-            # Where nothing is at work no seeds will come: cells take part in the looks with what they have.
+            # If nothing is running, no more seeds will come: cells take part in the looks with the seeds they have.
             at_work = any(row.running or row.status == "not started" for row in group)
             replay = sequential(scores, plan, settings.margin, alpha, [not at_work] * len(scores), span)
             found = replay.verdicts
@@ -179,7 +179,7 @@ def _judge(
 
 
 def _interval(row: CellSummary, known: Predictions, settings: Settings) -> Interval:
-    """Interval of a row's mean in the metric's own orientation, on the metric's scale."""
+    """Return the interval of a cell's mean in the metric's own orientation, on the metric's scale."""
     import numpy as np
 
     from harness.statistics import informative_rows, interval, scale_of
@@ -193,7 +193,7 @@ def _interval(row: CellSummary, known: Predictions, settings: Settings) -> Inter
 def _comparable(
     group: Sequence[CellSummary], predictions: Mapping[int, Predictions], notes: list[str]
 ) -> list[CellSummary]:
-    """Choose the rows that met the same test rows; the most, if there are several kinds."""
+    """Choose the cells that were evaluated on the same test rows; if there are several such sets, the largest."""
     kinds: list[list[CellSummary]] = []
     for row in group:
         known = predictions.get(id(row))
@@ -218,14 +218,14 @@ def _comparable(
 
 
 def planned_looks(study: Study) -> list[int]:
-    """Give the numbers of seeds at which a study planned to look; [] where the seeds were fixed."""
+    """Return the planned numbers of seeds at each look; [] if the seeds were fixed."""
     confirm = study.sweep.get("confirm")
     plan = confirm.get("looks") if isinstance(confirm, Mapping) else None
     return [int(seeds) for seeds in plan] if isinstance(plan, list) and len(plan) > 1 else []
 
 
 def _looks(replay: Sequential, plan: Sequence[int]) -> str:
-    """Say what adaptive replication did."""
+    """Describe what adaptive replication did."""
     planned = f"Seeds were added in looks planned at {listed([str(seeds) for seeds in plan])} seeds a cell"
     taken = plural(len(replay.looks), "look")
     if replay.state == "resolved":

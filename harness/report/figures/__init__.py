@@ -1,4 +1,4 @@
-"""Figures of a study, made with matplotlib without a display; one figure a file."""
+"""Figures of a study, drawn with matplotlib without a display; one file per figure."""
 
 from harness.report.figures.base import INK, PAPER, RULE, Drawing
 from harness.report.figures.draw import draw

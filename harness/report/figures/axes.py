@@ -1,4 +1,4 @@
-"""Axes of figures: which part of them is shown, their ticks, and the legend."""
+"""Axes of figures: their visible range, ticks, and the legend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Name the lines of an axes below the figure."""
+    """Place the legend of an axes below the figure."""
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
         return
@@ -28,7 +28,7 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 @dataclass(frozen=True)
 class Range:
-    """The part of an axis that is shown: where the good values are, so that one bad cell does not press the rest."""
+    """Visible part of an axis: where the good values are, so that one bad cell does not compress the rest."""
 
     low: float
     high: float
@@ -36,21 +36,21 @@ class Range:
     whole: bool
 
     def with_ends(self, ends: Sequence[float]) -> tuple[float, float]:
-        """Give its limits, made wider where the ends of intervals lie outside."""
+        """Return the limits, widened to include the ends of intervals."""
         pad = 0.02 * (self.high - self.low)
         return min([self.low, *(end - pad for end in ends)]), max([self.high, *(end + pad for end in ends)])
 
     def leaves_out(self, value: float) -> bool:
-        """Tell whether a value lies beyond the worse end."""
+        """Return whether a value lies beyond the worse end."""
         return not self.whole and (value > self.high if self.minimise else value < self.low)
 
 
 def focus(values: Sequence[float], minimise: bool) -> Range:
-    """Choose the range of an axis.
+    """Choose the visible range of an axis.
 
     Args:
-        values: one a cell or more, as the axis shows them.
-        minimise: whether less is better.
+        values: one or more per cell, in the units of the axis.
+        minimise: whether lower is better.
     """
     sign = -1 if minimise else 1
     good = sorted(sign * value for value in values)
@@ -64,7 +64,7 @@ def focus(values: Sequence[float], minimise: bool) -> Range:
 
 
 def around(values: Sequence[float]) -> tuple[float, float]:
-    """Give the limits of an axis that shows all of these values."""
+    """Return the limits of an axis that shows all of these values."""
     pad = _pad(min(values), max(values))
     return min(values) - pad, max(values) + pad
 
@@ -74,12 +74,12 @@ def _pad(low: float, high: float) -> float:
 
 
 def beyond(names: Sequence[str]) -> str:
-    """Say in a caption which cells an axis leaves out."""
+    """Name the cells beyond the axis, as a sentence of a caption."""
     return f" Beyond the axis: {listed(list(names))}." if names else ""
 
 
 def log_axis(axes: Axes, write: Callable[[float], str]) -> None:
-    """Make the x axis of what was drawn logarithmic, with numbers as people read them."""
+    """Make the x axis of what has been drawn logarithmic, with human-readable numbers."""
     from matplotlib.ticker import LogLocator
 
     axes.set_xscale("log")
@@ -91,7 +91,7 @@ def log_axis(axes: Axes, write: Callable[[float], str]) -> None:
 
 
 def whole_numbers(axes: Axes) -> None:
-    """Put the ticks of the x axis on whole numbers."""
+    """Place the ticks of the x axis at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

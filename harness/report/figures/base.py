@@ -1,6 +1,6 @@
-"""What all figures share: style, colours and markers, rendering, and the question that a figure is drawn of.
+"""Shared parts of all figures: style, colors and markers, rendering, and the comparison group that a figure shows.
 
-An SVG uses a few exact colours for text, rules and background, so that a page can make them follow its own colours.
+An SVG uses a few exact colors for text, rules and background, so that a page can replace them by its own colors.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, RULE, PAPER = "#1b1f24", "#c9cdd2", "#fefefe"  # text, rules, background
-# Okabe and Ito's palette (jfly.uni-koeln.de/color), which stays apart under the common colour deficiencies, without its
-# yellow and black, which vanish on white and on dark pages.
+# Okabe and Ito's palette (jfly.uni-koeln.de/color), distinguishable with the common color vision deficiencies, without
+# its yellow and black, which are invisible on white and on dark pages.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-BLUE, ORANGE = PALETTE[:2]  # better and worse; never without a sign or a text that says the same
+BLUE, ORANGE = PALETTE[:2]  # better and worse; always with a sign or a text that says the same
 _MARKERS = "osD^vP"
-WIDTH = 5.4  # inches: as wide as half a page, and still legible when shrunk to a phone
-MOST = 40  # cells drawn one by one
-BRIGHT = 8  # lines drawn in colour; more of them cross too often to be told apart
-Look = tuple[str, str]  # colour and marker: both differ, so that neither is needed alone
+WIDTH = 5.4  # inches: half a page wide, and still legible when shrunk to a phone
+MOST = 40  # maximum cells drawn individually
+BRIGHT = 8  # maximum lines in color; more cross too often to be distinguished
+Look = tuple[str, str]  # color and marker, which are redundant for readers who see only one of them
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Drawing:
 
     Attributes:
         name: of its file, without suffix.
-        caption: what it shows, in a sentence or two; also its text for people who do not see it.
-        svg, png: its contents.
+        caption: what it shows, in a sentence or two; also its alternative text.
+        svg, png: content of the files.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Subject:
-    """A question's cells, as its figures show them.
+    """A comparison group, as its figures show it.
 
     Attributes:
-        slug: of the files' names.
-        where: the question in words.
+        slug: part of the file names.
+        where: the group in words.
         rows: its cells, best first.
-        looks: of all cells of the report, by `identity`: a method looks the same in every figure.
-        evidence, question: what the statistics say.
+        looks: colors and markers of all cells of the report, by `identity`: a method looks the same in every figure.
+        evidence, question: statistical results, and the group.
     """
 
     slug: str
@@ -71,7 +71,7 @@ class Subject:
 
     @property
     def recommended(self) -> CellSummary | None:
-        """The cell to choose; None if there is none."""
+        """The recommended cell; None if there is none."""
         return self.question.recommended
 
     @property
@@ -80,44 +80,44 @@ class Subject:
         return f"{100 * self.evidence.settings.confidence:.4g} %"
 
     def judgement(self, row: CellSummary) -> CellVerdict:
-        """Give what is known of a row."""
+        """Return the statistical results for a cell."""
         return self.question.judgements[next(i for i, other in enumerate(self.question.rows) if other is row)]
 
     def predictions(self, row: CellSummary) -> Predictions | None:
-        """Give what a row's runs predicted; None if that cannot be read."""
+        """Return the predictions of a cell's runs; None if they cannot be read."""
         return self.evidence.scores_of(row)
 
     def label(self, row: CellSummary, limit: int = 32) -> str:
-        """Name a row among the question's."""
+        """Name a cell within its group."""
         return plain(name(row, self.rows), limit)
 
     def look(self, row: CellSummary) -> Look:
-        """Give a row's colour and marker."""
+        """Return a cell's color and marker."""
         return self.looks[identity(row)]
 
     def interval(self, row: CellSummary) -> tuple[float, float] | None:
-        """Give the interval of a row's mean test score as the axis shows it, lower end first; None without one."""
+        """Return the interval of a cell's mean test score in axis units, lower end first; None without one."""
         found = self.judgement(row).interval
         return None if found is None else (self.shown(found.low), self.shown(found.high))
 
     def shown(self, value: float) -> float:
-        """Turn a metric into the number on an axis."""
+        """Convert a metric to axis units."""
         return 100 * value if percent(self.rows[0].cell.metric) else value
 
     def axis(self, split: str) -> str:
-        """Label the axis of the question's metric."""
+        """Return the axis label of the group's metric."""
         metric = self.rows[0].cell.metric
         return f"{split} {metric_name(metric)}{', %' if percent(metric) else ''}"
 
 
 def identity(row: CellSummary) -> str:
-    """Name what adapts a task, whatever the task: model, method and the axes that are not the task's."""
+    """Identify a method across tasks: method, model, and the axes that are not the task's."""
     axes = {key: value for key, value in row.cell.variant.items() if not key.startswith("task.")}
     return " ".join(filter(None, (row.cell.method or row.cell.id, row.cell.model, settings(axes))))
 
 
 def short(rows: Sequence[CellSummary]) -> dict[str, str]:
-    """Name rows by `identity` for people: a model that all share is not named."""
+    """Return display names of cells by `identity`; a model that all share is left out."""
     models = len({row.cell.model for row in rows}) > 1
     return {
         identity(row): plain(identity(row) if models else identity(row).replace(f" {row.cell.model}", "", 1), 32)
@@ -126,7 +126,7 @@ def short(rows: Sequence[CellSummary]) -> dict[str, str]:
 
 
 def looks(rows: Sequence[CellSummary]) -> dict[str, Look]:
-    """Deal out colours and markers; 36 combinations differ."""
+    """Assign colors and markers; 36 combinations differ."""
     names = sorted({identity(row) for row in rows})
     return {
         name: (PALETTE[index % len(PALETTE)], _MARKERS[(index + index // len(PALETTE)) % len(_MARKERS)])
@@ -135,7 +135,7 @@ def looks(rows: Sequence[CellSummary]) -> dict[str, Look]:
 
 
 def capped(rows: Sequence[CellSummary], limit: int = MOST) -> tuple[list[CellSummary], str]:
-    """Take as many rows as are drawn, and say so if there are more."""
+    """Return the rows to draw, and a sentence for the caption if there are more."""
     kept = list(rows[:limit])
     return kept, f" The {limit} best of {len(rows)} are shown." if len(rows) > limit else ""
 
@@ -170,7 +170,7 @@ def _style(salt: str) -> Iterator[None]:
         "legend.fontsize": 10,
     }
     with mpl.rc_context(values), warnings.catch_warnings():
-        # A PNG lacks letters that matplotlib's font lacks; the SVG beside it leaves them to the reader's fonts.
+        # A PNG has no glyphs that matplotlib's font lacks; the SVG leaves them to the reader's fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
@@ -180,7 +180,7 @@ def render(name: str, plot: Callable[[Figure], None], caption: str) -> Drawing:
 
     Args:
         name: of its file.
-        plot: fills the figure, whose width is `WIDTH` inches if it sets no other.
+        plot: fills the figure, whose width is `WIDTH` inches unless it sets another.
         caption: see `Drawing`.
     """
     from matplotlib.figure import Figure
@@ -190,6 +190,6 @@ def render(name: str, plot: Callable[[Figure], None], caption: str) -> Drawing:
         plot(figure)
         svg, png = io.StringIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        figure.set_layout_engine("none")  # it is laid out; the second file need not do it again
+        figure.set_layout_engine("none")  # the layout is final; do not repeat it for the second file
         figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
     return Drawing(name, plain(caption), svg.getvalue(), png.getvalue())

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BANDS = 3  # methods whose bands and observed curves still leave the lines readable
+_BANDS = 3  # maximum methods drawn with bands and observed curves; more make the lines unreadable
 
 
 def budget(subject: Subject) -> list[Drawing]:
-    """Draw best-of-budget curves of the tuned cells: against trials, and against seconds where they are known."""
+    """Draw best-of-budget curves of the tuned cells: against trials, and against seconds if known."""
     curves = []
     rows, note = capped([row for row in subject.rows if row.trials])
     for row in rows:
@@ -100,7 +100,7 @@ def _x(curve: Curve, by_time: bool) -> tuple[float, ...]:
 
 
 def _seen(expected: Curve, observed: Curve, band: bool) -> list[float]:
-    """Give the values that a figure must show: a curve from a quarter of its budget on."""
+    """Return the values that a figure must show: each curve from a quarter of its budget on."""
     start = len(expected.trials) // 4
     values = [*expected.best[start:], observed.best[-1]]
     return [*values, *expected.low[start:], *expected.high[start:]] if band else values

@@ -1,4 +1,4 @@
-"""Confusion matrix of a cell; with many classes, the pairs that it confuses most."""
+"""Confusion matrix of a cell; with many classes, its most frequent confusions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from harness.report.figures.base import BLUE, INK, ORANGE, WIDTH, Drawing, Subje
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_CLASSES = 20  # up to which a matrix can be read
+_CLASSES = 20  # maximum for a readable matrix
 _PAIRS = 15
 Counts = Counter[tuple[str, str]]  # (label, prediction)
 
 
 def confusion(subject: Subject) -> Drawing | None:
-    """Draw what the recommended cell, or else the best, takes for what; None without predictions."""
+    """Draw the confusions of the recommended cell, or else of the best; None without predictions."""
     row = subject.recommended or subject.question.best
     found = subject.predictions(row) if row is not None else None
     if row is None or found is None:
@@ -58,7 +58,7 @@ def _matrix(labels: list[str], counts: Counts, totals: Counter[str]) -> Callable
         for y, x in np.argwhere(shares > 0):
             share = shares[y, x]
             color = BLUE if x == y else ORANGE
-            # A wash of colour, so that text stays readable on light and on dark pages.
+            # Translucent, so that text stays readable on light and on dark pages.
             axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, facecolor=color, alpha=0.08 + 0.6 * share, lw=0))
             if share >= 0.005:
                 size = 10 if len(labels) <= 10 else 7.5

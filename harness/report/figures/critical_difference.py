@@ -1,4 +1,4 @@
-"""Critical-difference diagram: mean ranks of methods over several questions (Demšar 2006)."""
+"""Critical-difference diagram: mean ranks of methods over several comparison groups (Demšar 2006)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LINE = 0.24  # inches a line of text
+_LINE = 0.24  # inches per line of text
 
 
 def ranks(subjects: Sequence[Subject]) -> Drawing | None:
-    """Draw mean ranks; None unless two methods have a test score on two questions or more."""
+    """Draw mean ranks; None unless two methods or more have a test score in all of two groups or more."""
     names = short([row for subject in subjects for row in subject.rows])
     scores: dict[str, dict[str, float]] = {}
     for subject in subjects:

@@ -25,11 +25,11 @@ _ONE: tuple[Callable[[Subject], Drawing | list[Drawing] | None], ...] = (
 
 
 def draw(rows: Sequence[CellSummary], evidence: Evidence) -> list[Drawing]:
-    """Draw every figure that there is data for: those of each question, then those across questions.
+    """Draw every figure for which there is data: those of each comparison group, then those across groups.
 
     Args:
-        rows: to show.
-        evidence: what the statistics say of them; it may be of more rows.
+        rows: the cells to show.
+        evidence: their statistical results; it may cover more cells.
     """
     subjects = _subjects(rows, evidence)
     drawings: list[Drawing] = []

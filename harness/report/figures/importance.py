@@ -1,4 +1,4 @@
-"""Hyperparameter importance: a bar for every cell and tuned key, from the study's importances.json."""
+"""Hyperparameter importance: one bar per cell and tuned key, from the study's importances.json."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE = "importances.json"
-_KEYS = 5  # columns that leave room for their names
+_KEYS = 5  # maximum columns; more leave no room for their names
 
 
 def importance(subject: Subject) -> Drawing | None:
-    """Draw the importance of hyperparameters; None where the study has not measured any."""
+    """Draw the importance of hyperparameters; None if the study has not measured any."""
     known = {id(row): _read(row) for row in subject.rows}
     rows, note = capped([row for row in subject.rows if known[id(row)]])
     totals: dict[str, float] = {}
@@ -64,13 +64,13 @@ def importance(subject: Subject) -> Drawing | None:
 
 
 def _short(key: str, keys: list[str]) -> str:
-    """Drop a key's section where the rest is unique."""
+    """Drop a key's section if the rest is unique."""
     last = key.rsplit(".", maxsplit=1)[-1]
     return key if sum(other.rsplit(".", maxsplit=1)[-1] == last for other in keys) > 1 else last
 
 
 def _read(row: CellSummary) -> dict[str, float]:
-    """Read a cell's entry; {} where there is none, or none that can be read."""
+    """Read a cell's entry; {} if it is missing or unreadable."""
     if not row.cell.runs:
         return {}
     study = row.cell.runs[0].paths.directory.parents[2]

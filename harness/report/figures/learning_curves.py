@@ -16,7 +16,7 @@ Points = list[tuple[int, float]]  # (epoch, metric), as in metrics.jsonl
 
 
 def learning(subject: Subject) -> Drawing | None:
-    """Draw learning curves; None where no run wrote two epochs."""
+    """Draw learning curves; None if no run wrote two epochs."""
     rows, note = capped([row for row in subject.rows if row.best_trial is not None or row.evaluated])
     curves = [(row, points) for row in rows if (points := _points(row))]
     if not any(len(points) > 1 for _, points in curves):
@@ -25,7 +25,7 @@ def learning(subject: Subject) -> Drawing | None:
     shown = focus(tops, rows[0].minimise)
     outside = [subject.label(row) for (row, _), top in zip(curves, tops, strict=True) if shown.leaves_out(top)]
     curves = [curve for curve, top in zip(curves, tops, strict=True) if not shown.leaves_out(top)]
-    # The first epoch may leave the figure: what counts is how the curves differ later.
+    # The first epoch may be cut off: the later differences between curves matter.
     seen = [subject.shown(value) for _, points in curves for _, value in (points[1:] or points)]
 
     def plot(figure: Figure) -> None:
@@ -52,7 +52,9 @@ def learning(subject: Subject) -> Drawing | None:
 
 
 def _points(row: CellSummary) -> Points:
-    """Read the curve of a row's best trial (without tuning: of its first run); mean over folds, as far as all went."""
+    """Read the curve of a cell's best trial (without tuning: of its first run); mean over folds, while all have
+    data.
+    """
     record = row.best_trial or row.evaluated[0]
     alike = (
         run for run in row.cell.runs if (run.phase, run.trial, run.seed) == (record.phase, record.trial, record.seed)
@@ -63,7 +65,7 @@ def _points(row: CellSummary) -> Points:
     for line in lines:
         epoch, val = number(line.get("epoch")), line.get("val")
         value = number(val.get(row.cell.metric)) if isinstance(val, dict) else None
-        if epoch is not None and epoch.is_integer() and value is not None:  # others were judged within an epoch
+        if epoch is not None and epoch.is_integer() and value is not None:  # fractions: evaluated within an epoch
             folds.setdefault(line.get("fold", 0), {})[int(epoch)] = value
     if not folds:
         return []

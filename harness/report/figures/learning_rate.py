@@ -1,4 +1,4 @@
-"""Sensitivity: validation score of every trial against its learning rate, a panel a cell."""
+"""Sensitivity: validation score of every trial against its learning rate, one panel per cell."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _KEY = "train.lr"
-_FEWEST = 3  # trials below which a panel shows nothing of sensitivity
+_FEWEST = 3  # minimum trials for a panel to show any sensitivity
 _PANELS = 9
 _COLUMNS = 3
 Points = list[tuple[float, float | None]]  # (learning rate, score; None for a trial without one)
 
 
 def rate(subject: Subject) -> Drawing | None:
-    """Draw score against learning rate; None where no cell's was tuned."""
+    """Draw score against learning rate; None if it was not tuned in any cell."""
     points = {id(row): _points(row) for row in subject.rows}
     rows, note = capped([row for row in subject.rows if len(points[id(row)]) >= _FEWEST], _PANELS)
     if not rows:
@@ -39,7 +39,7 @@ def rate(subject: Subject) -> Drawing | None:
 
         height = 0.9 + (1.7 if columns > 1 else 2.6) * lines
         figure.set_size_inches(WIDTH, height)
-        # Panels of equal size need no layout engine, which takes longer than all the drawing.
+        # Panels of equal size need no layout engine, which takes longer than the drawing itself.
         figure.set_layout_engine("none")
         grid = figure.subplots(
             lines, columns, sharex=True, sharey=True, squeeze=False,
@@ -85,7 +85,7 @@ def _panel(axes: Axes, subject: Subject, row: CellSummary, trials: Points, shown
 
 
 def _written(rate: float, every: bool) -> str:
-    """Write a rate short; on a long axis every other power of ten only, so that ticks keep apart."""
+    """Format a learning rate; on a long axis only every other power of ten, so that labels do not overlap."""
     exponent = math.floor(math.log10(rate) + 1e-9)
     digit = round(rate / 10**exponent)
     return f"{digit}e{exponent}" if every or exponent % 2 else ""

@@ -1,4 +1,4 @@
-"""Every pair of cells: the difference of their test scores, and whether it is more than chance allows."""
+"""Every pair of cells: the difference of their test scores, and whether it is significant."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from harness.statistics.comparison import Difference
 
-_MOST = 25  # cells whose squares can be told apart
-_TEXT = 12  # cells whose differences can be written
+_MOST = 25  # maximum cells; more squares cannot be distinguished
+_TEXT = 12  # maximum cells with room for numbers
 
 
 def pairs(subject: Subject) -> Drawing | None:
-    """Draw the comparison of a question's cells; None without one."""
+    """Draw the comparison of a group's cells; None without one."""
     if subject.question.comparison is None:
         return None
     compared, shown = subject.question.compared, {id(row) for row in subject.rows}
@@ -67,13 +67,13 @@ def pairs(subject: Subject) -> Drawing | None:
 
 
 def _squares(axes: Axes, entries: list[tuple[int, int, Difference, bool]]) -> None:
-    """Fill the squares of sure differences, the stronger the larger, and outline the others."""
+    """Fill the squares of significant differences, larger ones more opaque, and outline the others."""
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
     largest = max((abs(entry.mean) for _, _, entry, _ in entries), default=0.0) or 1.0
     sure = [
-        # A wash of colour, so that text stays readable on light and on dark pages.
+        # Translucent, so that text stays readable on light and on dark pages.
         Rectangle(
             (x - 0.47, y - 0.47), 0.94, 0.94, facecolor=BLUE if entry.mean > 0 else ORANGE, lw=0,
             alpha=0.25 + 0.45 * math.sqrt(abs(entry.mean) / largest),
@@ -86,7 +86,7 @@ def _squares(axes: Axes, entries: list[tuple[int, int, Difference, bool]]) -> No
 
 
 def _written(subject: Subject, mean: float) -> str:
-    """Write a difference as short as a square needs, with its sign."""
+    """Format a difference with its sign, as short as a square needs."""
     value = subject.shown(mean)
     if abs(value) < 0.05 and subject.shown(1.0) != 1.0:
         return "0.0"

@@ -1,4 +1,4 @@
-"""Performance profiles and interquartile means of methods over several questions with one metric (rliable)."""
+"""Performance profiles and interquartile means of methods over comparison groups with one metric (rliable)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BANDS = 4  # methods whose bands still leave the lines readable
+_BANDS = 4  # maximum methods drawn with bands; more make the lines unreadable
 
 
 def profiles(subjects: Sequence[Subject]) -> list[Drawing]:
-    """Draw a figure for every metric that two questions or more share and two methods have on all of them."""
+    """Draw a figure for every metric that two groups or more share and two methods have in all of them."""
     by_metric: dict[str, list[Subject]] = {}
     for subject in subjects:
         if any(row.test_values for row in subject.rows):

@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Where a name may stand beside its point: offset in points and alignment. Left above and right below keep clear of the
-# line, which leaves a point to the right and comes from below.
+# Positions of a name beside its point: offset in points and alignment. Upper left and lower right avoid the line, which
+# leaves a point to the right and arrives from below.
 _PLACES = (
     (-5, 5, "right", "bottom"), (6, -6, "left", "top"), (5, 5, "left", "bottom"), (-5, -5, "right", "top"),
     (8, 0, "left", "center"), (-8, 0, "right", "center"), (0, 9, "center", "bottom"), (0, -9, "center", "top"),
 )  # fmt: skip
-_NAMED = 20  # cells whose names a place is sought for
+_NAMED = 20  # maximum cells that are named
 Point = tuple[float, float, CellSummary]
 
 
 def cost(subject: Subject) -> Drawing | None:
-    """Draw test score against cost; None where no cell has both."""
+    """Draw test score against cost; None if no cell has both."""
     known = {id(row): price for row in subject.rows if (price := subject.judgement(row).cost) is not None}
     rows, note = capped([row for row in subject.rows if id(row) in known and row.test_mean is not None])
     if not rows:
         return None
     key = subject.evidence.settings.cost
-    # Where what costs nothing stands on a logarithmic axis.
+    # Position of zero cost on the logarithmic axis.
     lowest = min((price for price in known.values() if price > 0), default=1.0) / 5
     means = [subject.shown(row.test_mean or 0.0) for row in rows]
     shown = focus(means, rows[0].minimise)
     outside = {id(row) for row, mean in zip(rows, means, strict=True) if shown.leaves_out(mean)}
     ends = [end for row in rows if id(row) not in outside for end in subject.interval(row) or ()]
     low, high = shown.with_ends(ends)
-    # Where what scores too low for the figure stands.
+    # Position of scores that lie beyond the axis.
     foot = high - 0.03 * (high - low) if rows[0].minimise else low + 0.03 * (high - low)
     free = [subject.label(row) for row in rows if known[id(row)] <= 0]
 
@@ -86,7 +86,7 @@ def cost(subject: Subject) -> Drawing | None:
 
 
 def _front(points: Sequence[Point]) -> list[Point]:
-    """Give the points that no cheaper one beats, by cost."""
+    """Return the points that no cheaper one beats, sorted by cost."""
     front: list[Point] = []
     for point in sorted(points, key=lambda point: (point[0], -point[2].better(point[1]))):
         if not front or point[2].better(point[1]) > front[-1][2].better(front[-1][1]):
@@ -97,8 +97,8 @@ def _front(points: Sequence[Point]) -> list[Point]:
 def _annotate(
     figure: Figure, axes: Axes, points: Sequence[Point], texts: Mapping[int, str], recommended: CellSummary | None
 ) -> None:
-    """Write names beside points, the first ones first; a name that finds no free place is left out."""
-    figure.draw_without_rendering()  # lays out, so that the extents below are the final ones
+    """Write names beside points, in the given order; a name without free space is left out."""
+    figure.draw_without_rendering()  # computes the layout, so that the extents below are final
     figure.set_layout_engine("none")
     taken = [tuple(axes.transData.transform((x, y))) for x, y, _ in points]
     boxes: list[Any] = []

@@ -1,4 +1,4 @@
-"""Every seed's test score, and the mean with its interval."""
+"""Test score of every seed, and the mean with its interval."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def scores(subject: Subject) -> Drawing | None:
-    """Draw the test scores of a question's cells; None without any."""
+    """Draw the test scores of a group's cells; None without any."""
     rows, note = capped([row for row in subject.rows if row.test_mean is not None])
     if not rows:
         return None
@@ -39,7 +39,7 @@ def scores(subject: Subject) -> Drawing | None:
                 )  # fmt: skip
                 continue
             values = [subject.shown(value) for value in row.test_values]
-            # Seeds of a deterministic method coincide: spread a little, they stay countable.
+            # Seeds of a deterministic method coincide: a vertical offset keeps them countable.
             offsets = [0.22 * (2 * k / (len(values) - 1) - 1) if len(values) > 1 else 0.0 for k in range(len(values))]
             heights = [y + offset for offset in offsets]
             axes.scatter(values, heights, color=color, marker=marker, s=20, lw=0, alpha=0.65, zorder=5)

@@ -1,4 +1,4 @@
-"""What a page tells of one cell: its metrics, what a run costs, where it was made, and how its tuning went."""
+"""Details of one cell on the page: metrics, costs of a run, provenance, and the course of its tuning."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from harness import formatting
 from harness.report.analysis.cell_summary import CellSummary, mean_std, metric, number
 from harness.report.reading.study import flat
 
-WIDTH, HEIGHT = 320.0, 72.0  # of the tuning trace, in user units
-DOTS = 1000  # at most drawn in a trace; more hide one another
+WIDTH, HEIGHT = 320.0, 72.0  # size of the tuning trace, in SVG user units
+DOTS = 1000  # maximum number of dots in a trace; more would hide each other
 
-LOOKED_AT = 100  # runs of a cell that none was confirmed of, whose provenance is told
+LOOKED_AT = 100  # runs whose provenance is shown for a cell without confirmed runs
 
 
 def trace(row: CellSummary) -> dict[str, Any] | None:
-    """Place validation scores by trial in a box; None below two.
+    """Lay out validation scores by trial in a box; None if there are fewer than two.
 
     Returns:
-        `dots` [x, y, trial, score, status] a trial, `line` the points of the best score so far, `low` and `high` the
-        scores at the lower and upper edge, worded.
+        `dots` [x, y, trial, score, status], one per trial; `line`, the points of the best score so far; `low` and
+        `high`, the scores at the lower and upper edge, as text.
     """
     name = row.cell.metric
     scored = [
@@ -57,7 +57,7 @@ def trace(row: CellSummary) -> dict[str, Any] | None:
 
 
 def metrics(row: CellSummary) -> list[tuple[str, str, str]]:
-    """Give every metric of a cell: name, validation (of the best trial), test (mean and spread over seeds)."""
+    """Return every metric of a cell: name, validation (of the best trial), test (mean and spread over seeds)."""
     names = dict.fromkeys(
         name
         for record in (*row.evaluated, *([row.best_trial] if row.best_trial else []))
@@ -76,7 +76,7 @@ def metrics(row: CellSummary) -> list[tuple[str, str, str]]:
 
 
 def costs(row: CellSummary) -> list[tuple[str, str]]:
-    """Give what a confirmed run costs: means over the confirmed runs, else of the best trial."""
+    """Return the costs of a confirmed run: means over the confirmed runs, else those of the best trial."""
     records = row.evaluated or ((row.best_trial,) if row.best_trial else ())
     found = []
     for key in dict.fromkeys(key for record in records for key in record.cost):
@@ -89,7 +89,7 @@ def costs(row: CellSummary) -> list[tuple[str, str]]:
 
 
 def provenance(row: CellSummary) -> list[tuple[str, str]]:
-    """Give where and with what a cell's runs were made; a key on which runs differ names all its values."""
+    """Return where and with what a cell's runs were made; a key that differs between runs lists all its values."""
     values: dict[str, dict[str, None]] = {}
     for record in row.evaluated or [run.record for run in row.cell.runs[:LOOKED_AT]]:
         for key, value in flat({str(key): value for key, value in record.provenance.items()}).items():

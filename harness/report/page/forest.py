@@ -1,4 +1,4 @@
-"""A forest plot, a mark a row: an interval on a scale that all rows of a question share."""
+"""Forest plot with one mark per row: intervals on a scale that all rows of a comparison group share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _PAD = 4.0
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a row's interval is drawn, in user units.
+    """Position of a row's interval, in SVG user units.
 
     Attributes:
-        low, high, mean: across.
-        clipped: whether the interval goes beyond the scale.
+        low, high, mean: x coordinates.
+        clipped: whether the interval extends beyond the scale.
         inside: whether the mean is on the scale.
-        best: the mean of the question's best row, for comparison.
+        best: x coordinate of the mean of the group's best row, for comparison.
     """
 
     low: float
@@ -32,10 +32,10 @@ class Mark:
 
 
 def marks(cases: Sequence[TableRow]) -> dict[int, Mark]:
-    """Place every interval, by the id of its row.
+    """Lay out every interval, by the `id()` of its row.
 
-    The scale spans the better three quarters of a question's rows, so that one cell that failed to learn does not
-    flatten the rest; what lies beyond is drawn at the edge.
+    The scale spans the better three quarters of a group's rows, so that one cell that failed to learn does not compress
+    the rest; what lies beyond is drawn at the edge.
     """
     groups: dict[tuple[str, str, str], list[TableRow]] = {}
     for case in cases:

@@ -1,4 +1,4 @@
-"""Where a cell goes wrong: the test rows that its runs miss most."""
+"""Hard examples: the test rows that a cell's runs misclassify most often."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.verdicts import ComparisonGroup, Evidence
 from harness.report.reading.predictions import Predictions
 
-EXAMPLES = 20  # at most shown
-CANDIDATES = 500  # most missed test rows among which they are chosen
+EXAMPLES = 20  # maximum number shown
+CANDIDATES = 500  # most frequently missed test rows, from which they are chosen
 
 
 @dataclass(frozen=True)
 class Example:
-    """A test row that a cell gets wrong.
+    """A test row that a cell misclassifies.
 
     Attributes:
         id: its row number in the source.
-        label: the right class.
-        predicted: the wrong ones, each with the number of runs that gave it, most frequent first.
-        missed: runs of the cell that got it wrong.
-        others: runs of the other cells that got it wrong, and how many there are.
+        label: the true class.
+        predicted: the wrong classes, each with the number of runs that predicted it, most frequent first.
+        missed: number of the cell's runs that misclassify it.
+        others: number of the other cells' runs that misclassify it, and how many runs there are.
     """
 
     id: int
@@ -37,11 +37,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Hardest:
-    """What a cell gets wrong.
+    """Hard examples of a cell.
 
     Attributes:
-        runs: of the cell.
-        everywhere: test rows that every run of every cell gets wrong; their labels may be.
+        runs: number of the cell's runs.
+        everywhere: number of test rows that every run of every cell misclassifies; their labels may be wrong.
     """
 
     question: ComparisonGroup
@@ -52,7 +52,7 @@ class Hardest:
 
 
 def hardest(evidence: Evidence) -> list[Hardest]:
-    """Look at the recommended cell of each question, else the best; nothing where its predictions cannot be read."""
+    """Find the hard examples of each group's recommended cell, else of its best; none if predictions are unreadable."""
     found = []
     for question in evidence.questions:
         row = question.recommended or question.best
@@ -73,8 +73,8 @@ def _hardest(question: ComparisonGroup, row: CellSummary, known: Predictions, ot
     missed = wrong.sum(axis=0)
     beside = np.sum([(each.predicted != each.labels).sum(axis=0) for each in others], axis=0) if others else missed * 0
     total = sum(len(each.seeds) for each in others)
-    # Most missed by the cell first; of equals those that the others miss too, which are hard and not just unlucky; of
-    # these those on which all agree, where the label may be wrong.
+    # Order by misses of the cell; then by misses of the other cells, since such rows are hard and not just unlucky;
+    # then by agreement on one wrong class, since the label may be wrong.
     candidates = np.lexsort((known.ids, -beside, -missed))[:CANDIDATES].tolist()
     agreed = {index: _agreed(index, (known, *others)) for index in candidates}
     order = sorted(candidates, key=lambda index: (-missed[index], -beside[index], -agreed[index], known.ids[index]))
@@ -95,6 +95,6 @@ def _hardest(question: ComparisonGroup, row: CellSummary, known: Predictions, ot
 
 
 def _agreed(index: int, cells: Sequence[Predictions]) -> int:
-    """Count the runs, of all cells, that give a test row its most frequent wrong class."""
+    """Count the runs, of all cells, that predict the most frequent wrong class of a test row."""
     given = Counter(name for each in cells for name in each.predicted[:, index] if name != each.labels[index])
     return max(given.values(), default=0)

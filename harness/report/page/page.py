@@ -1,4 +1,4 @@
-"""The page of a study: one HTML file that needs no network, and shows what to choose, why, and every run behind it."""
+"""The page of a study: one HTML file that needs no network, with the recommendation, its reasons and every run."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from harness.report.tables.pivot import title as pivot_title
 from harness.report.tables.report import Report
 from harness.report.tables.table import bold, constants, fields, head
 
-MOST_ROWS = 1000  # rows of the page's table; more would make it slow, and nobody reads them
-FIGURE_BYTES = 3_000_000  # of figures in the page; others stand beside it as files
-_ACROSS = ("ranks-", "profile-")  # figures across tasks
+MOST_ROWS = 1000  # maximum rows of the page's table; more would make it slow, and nobody reads them
+FIGURE_BYTES = 3_000_000  # maximum size of inlined figures; the others are files beside the page
+_ACROSS = ("ranks-", "profile-")  # name prefixes of figures across tasks
 _COSTS = (
     "train_seconds", "evaluate_share", "total_seconds", "tune_seconds", "accelerator_seconds", "core_seconds",
     "energy_joules", "dollars", "tune_dollars", "peak_memory_mb", "params_trainable", "saved_bytes",
     "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second", "ownership_dollars", "ownership_seconds",
 )  # fmt: skip
-# Facts that the page words itself, or shows elsewhere.
+# Facts that the page shows in its own words or elsewhere.
 _UNLISTED = ("warnings", "selected_with")
 
 
@@ -47,8 +47,8 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
     """Render index.html.
 
     Args:
-        report: what is shown.
-        drawings: figures, shown inline.
+        report: the content.
+        drawings: figures to inline.
         written: when the report was made, ISO 8601.
     """
     environment = jinja2.Environment(
@@ -105,13 +105,13 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
         runs=sum(len(row.cell.runs) + row.cell.unreadable for row in report.rows),
         wording=row_names,
         place=_place,
-        # JSON in which nothing can end the element that holds it.
+        # JSON whose strings cannot close the script element around it.
         details=Markup(json_text(told.content)),
         left_out=told.left_out,
-        # Files of this package, not text of a study.
+        # Files of this package, not text of a study, so not escaped.
         style=Markup(style),
         script=Markup(script),
-        # Scripts other than the page's own never run, and nothing is ever loaded, whatever text a study holds.
+        # For the content security policy: only this script runs and nothing is loaded, whatever text a study has.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
@@ -126,7 +126,7 @@ def _source(environment: jinja2.Environment, name: str) -> str:
 
 
 def _figures(drawings: Sequence[Drawing]) -> list[tuple[Drawing, Markup]]:
-    """Choose the figures that the page itself holds: as many as keep it small, those across tasks before others."""
+    """Choose the figures to inline: as many as keep the page small, those across tasks first."""
     fitted = [(drawing, Markup(_inline(drawing.svg))) for drawing in drawings]
     room, kept = FIGURE_BYTES, set()
     for drawing, svg in sorted(fitted, key=lambda pair: not pair[0].name.startswith(_ACROSS)):
@@ -138,11 +138,11 @@ def _figures(drawings: Sequence[Drawing]) -> list[tuple[Drawing, Markup]]:
 
 
 def _inline(svg: str) -> str:
-    """Fit a figure into a page: its width, and the page's colours. Names in it were escaped by matplotlib's writer."""
+    """Fit a figure into the page: its width, and the page's colors. Matplotlib's writer has escaped its text."""
     body = svg[svg.index("<svg") :]
     opening, rest = body.split(">", maxsplit=1)
     view = opening[opening.index('viewBox="') :].split('"')[1]
-    # Groups are numbered from 1 in every figure, and nothing refers to them.
+    # Group ids start at 1 in every figure, so they would collide; nothing refers to them.
     rest = re.sub(r'<g id="[^"]*"', "<g", rest)
     for color, replacement in ((INK, "currentColor"), (RULE, "var(--rule)"), (PAPER, "none")):
         rest = rest.replace(f": {color}", f": {replacement}")
@@ -150,7 +150,7 @@ def _inline(svg: str) -> str:
 
 
 def _columns(report: Report) -> list[Column]:
-    """Choose the columns of the page's table: costs that do not decide stand in a table of their own."""
+    """Choose the columns of the page's table; costs that do not decide are in a separate table."""
     if report.columns:
         return fields(report)
     elsewhere = {*_COSTS} - {
@@ -164,7 +164,7 @@ def _columns(report: Report) -> list[Column]:
 
 
 def _text(field: Column, case: TableRow) -> str:
-    """Write a cell of the page's table, which has room for a failed row's error where its hyperparameters would be."""
+    """Return the text of a cell of the page's table, which shows a failed row's error instead of hyperparameters."""
     row = case.row
     if field.name == "status":
         return row_names.status(row)
@@ -174,7 +174,7 @@ def _text(field: Column, case: TableRow) -> str:
 
 
 def _sort_value(field: Column, case: TableRow) -> Any:
-    """Give what a column sorts by; verdicts from what one hopes for to what one fears."""
+    """Return the value that a column sorts by; verdicts sort from best to worst."""
     value = field.value(case)
     if field.name == "verdict" and value in VERDICTS:
         return VERDICTS.index(value)
@@ -186,7 +186,7 @@ def _sort_value(field: Column, case: TableRow) -> Any:
 
 
 def _hint(field: Column, case: TableRow) -> str:
-    """Say more of a value, for those who point at it."""
+    """Return a tooltip that says more about a value."""
     verdict, metric = case.judgement.verdict, case.row.cell.metric
     if field.name == "verdict" and verdict is not None:
         low, high = formatting.signed(verdict.low, metric), formatting.signed(verdict.high, metric)
@@ -203,12 +203,12 @@ def _hint(field: Column, case: TableRow) -> str:
 
 
 def _cost_fields(shown: Sequence[TableRow]) -> list[Column]:
-    """Choose the costs that are known of any row."""
+    """Choose the costs that are known for any row."""
     return [FIELDS[name] for name in _COSTS if any(FIELDS[name].value(case) is not None for case in shown)]
 
 
 def _data(rows: Sequence[CellSummary]) -> list[tuple[dict[str, Any], list[int]]]:
-    """Give each distinct set of facts about data once, with the numbers of the rows that it belongs to."""
+    """Return each distinct set of facts about data once, with the numbers of its rows."""
     found: list[tuple[dict[str, Any], list[int]]] = []
     for index, row in enumerate(rows, start=1):
         for record in latest(row):
@@ -224,7 +224,7 @@ def _data(rows: Sequence[CellSummary]) -> list[tuple[dict[str, Any], list[int]]]
 
 
 def _provenance(rows: Sequence[CellSummary]) -> list[tuple[str, str]]:
-    """Give where and with what all runs were made; what differs from cell to cell stands with each cell."""
+    """Return where and with what all runs were made; each cell's details show its own values."""
     values: dict[str, dict[str, None]] = {}
     for row in rows:
         for key, value in cell_details.provenance(row):
@@ -233,14 +233,14 @@ def _provenance(rows: Sequence[CellSummary]) -> list[tuple[str, str]]:
 
 
 def _asked(study: Study) -> list[tuple[str, str]]:
-    """Give what the study asked besides its cells: budget, sampler, seeds, machine."""
+    """Return what the study requested besides its cells: budget, sampler, seeds, machine."""
     keys = ("created", "harness", "tune", "confirm", "hardware")
     asked = flat({key: study.sweep[key] for key in keys if study.sweep.get(key) is not None})
     return [(key, formatting.setting(value)) for key, value in asked.items()]
 
 
 def _place(row: CellSummary) -> str:
-    """Tell where a cell's runs lie, from the directory that holds the studies."""
+    """Return where a cell's runs are, relative to the directory that holds the studies."""
     if not row.cell.runs:
         return ""
     return "/".join(row.cell.runs[0].paths.directory.parts[-4:-1])

@@ -1,6 +1,7 @@
-"""What the page tells of every run, as compact JSON that its script shows on demand: HTML a run would be ten times it.
+"""Data of every run, as compact JSON that the page's script shows on demand: HTML would be ten times as large.
 
-Configurations are kept as changes: of a cell's confirmed run to the first cell's, of a run's to its cell's.
+Configurations are stored as differences: that of a cell's confirmed run from the first cell's, that of a run from its
+cell's.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from harness.report.page import cell_details as inside
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Cell
 
-BYTES = 5_000_000  # of JSON that a page carries at most
-RUNS = 20_000  # at most looked at: more would not fit
-_CONFIG, _ERROR, _VALUE = 20_000, 4_000, 300  # characters of one text
+BYTES = 5_000_000  # maximum size of a page's JSON
+RUNS = 20_000  # maximum number considered: more would not fit
+_CONFIG, _ERROR, _VALUE = 20_000, 4_000, 300  # maximum characters of one text
 
-Edit = tuple[int, int, list[str]]  # lines from, to (exclusive), and what stands in their place
+Edit = tuple[int, int, list[str]]  # first line, last line (exclusive), and their replacement
 
 
 @dataclass
 class Details:
-    """What the page's script shows of cells and their runs.
+    """Data of cells and their runs for the page's script.
 
     Attributes:
-        content: JSON-able; its keys are documented where they are made.
-        left_out: what did not fit and where it lies, in sentences.
+        content: JSON-serializable; its keys are documented where they are made.
+        left_out: what did not fit and where it is, in sentences.
     """
 
     content: dict[str, Any]
@@ -41,7 +42,7 @@ class Details:
 
 
 def details(rows: Sequence[CellSummary], budget: int = BYTES) -> Details:
-    """Collect what is told of each row's cell and its runs.
+    """Collect the data of each row's cell and its runs.
 
     Args:
         rows: in the order of the table.
@@ -60,7 +61,7 @@ def details(rows: Sequence[CellSummary], budget: int = BYTES) -> Details:
 
 
 def _fit(cells: list[dict[str, Any]], room: int) -> list[str]:
-    """Leave out what goes beyond the room: the least telling first."""
+    """Leave out what exceeds the room, the least informative first."""
     said = []
     total = sum(map(_size, cells))
     if total > room:
@@ -78,7 +79,7 @@ def _fit(cells: list[dict[str, Any]], room: int) -> list[str]:
         total = sum(map(_size, cells))
     if total > room:
         sizes = [list(accumulate(len(json_text(run).encode()) + 1 for run in cell["runs"])) for cell in cells]
-        # The same number of runs of every cell, as many as fit.
+        # Keep the same number of runs of every cell, as many as fit.
         most = max((len(size) for size in sizes), default=0)
         kept = bisect_right(range(most), room, key=lambda n: sum(s[min(n, len(s)) - 1] for s in sizes if s and n)) - 1
         for cell in cells:
@@ -101,7 +102,7 @@ def _size(cell: Mapping[str, Any]) -> int:
 
 
 def _telling(row: CellSummary) -> list[int]:
-    """Order a cell's runs by what a reader would miss most: confirmations, failures, then trials by their score."""
+    """Order a cell's runs by their importance to a reader: confirmations, failures, then trials by score."""
     name = row.cell.metric
 
     def rank(index: int) -> tuple[int, bool, float]:
@@ -145,7 +146,7 @@ def _cell(row: CellSummary, most: int, texts: _Texts, errors: _Pool, provenance:
 def _run(
     run: Run, name: str, keys: Sequence[str], counted: Set[int], base: Sequence[str] | None, errors: _Pool
 ) -> dict[str, Any]:
-    """Tell a run; what is not known has no key."""
+    """Return a run's data; unknown values have no key."""
     record = run.record
     values = [formatting.setting(record.hyperparameters[k]) if k in record.hyperparameters else "" for k in keys]
     superseded = record.phase == "confirm" and record.status == "ok" and id(record) not in counted
@@ -168,7 +169,7 @@ def _space(cell: Cell, key: str) -> str | None:
 
 
 def _config(path: Path) -> str | None:
-    """Read config.yaml as it is; None where there is none."""
+    """Read config.yaml as text; None if it does not exist."""
     try:
         return lines(path.read_text(encoding="utf-8", errors="replace"), _CONFIG)
     except OSError:
@@ -176,7 +177,7 @@ def _config(path: Path) -> str | None:
 
 
 class _Pool:
-    """Holds each distinct item once and gives its place."""
+    """Stores each distinct item once and returns its index."""
 
     def __init__(self) -> None:
         self.items: list[Any] = []
@@ -190,7 +191,7 @@ class _Pool:
 
 
 class _Texts:
-    """Holds the first configuration whole, and tells others as changes to it."""
+    """Stores the first configuration in full, and others as differences from it."""
 
     def __init__(self) -> None:
         self.first: list[str] = []
@@ -205,7 +206,7 @@ class _Texts:
 
 
 def _edits(base: Sequence[str] | None, text: str | None) -> list[Edit] | None:
-    """Tell how a configuration differs from its cell's, line by line: fast, since runs of a cell differ in values."""
+    """Return a configuration's changed lines against its cell's; fast if both have the same number of lines."""
     if base is None or text is None:
         return None
     before, after = base, text.splitlines()

@@ -1,4 +1,4 @@
-"""A study in one file that can be published: what its report needs; no models, no texts, no paths of a machine."""
+"""Archive a study in one publishable file: all that its report needs; no models, texts or paths of a machine."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from harness.records.run_spec import RunPaths
 from harness.records.signature import published
 
 SUFFIX = ".zip"
-# Of a study's own files; of a run those that `_run_files` gives.
+# A study's own files; `_run_files` returns those of a run.
 STUDY_FILES = ("sweep.yaml", "choices.json", "importances.json", "plan.json", "outcome.json")
-MACHINE = ("platform", "slurm")  # of a record's provenance: the build of the system, names of nodes and partitions
-LARGEST = 2**30  # bytes that an archive may unfold to: a report reads files that others made
-_PATH = re.compile(r"(?<![\w.:/])/(?:[^/\s]+/)+([^/\s]*)")  # an absolute path, and its last part
-_DATE = (1980, 1, 1, 0, 0, 0)  # the same study gives the same archive
+MACHINE = ("platform", "slurm")  # provenance left out: the system's build, names of nodes and partitions
+LARGEST = 2**30  # bytes, maximum extracted size: a report may read archives made by others
+_PATH = re.compile(r"(?<![\w.:/])/(?:[^/\s]+/)+([^/\s]*)")  # an absolute path; group 1 is its last part
+_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that the same study gives the same archive
 
 
 def freeze(study_dir: Path, file: Path) -> None:
-    """Write a study to one archive, from which its report can be made anew.
+    """Write a study to one archive, from which its report can be rebuilt.
 
     It holds records, configurations, learning curves and the predictions for the test rows (ids, labels, predicted
-    classes, probabilities only where the metric needs them). Left out are models, checkpoints, logs, code, texts, and
-    from configurations and records what says where a run executed: paths, launcher, cluster, system.
+    classes, probabilities only if the metric needs them). Left out are models, checkpoints, logs, code and texts, and
+    everything in configurations and records that says where a run executed: paths, launcher, cluster, system.
 
     Raises:
         HarnessError: there is no study, or the archive cannot be written.
@@ -53,10 +53,10 @@ def freeze(study_dir: Path, file: Path) -> None:
 
 
 def thaw(file: Path) -> Path:
-    """Unfold an archive into a directory that lasts as long as the process; give the study's directory.
+    """Extract an archive to a directory that is removed when the process exits; return the study's directory.
 
     Raises:
-        HarnessError: it is no archive of a study.
+        HarnessError: it is not an archive of a study.
     """
     directory = Path(tempfile.mkdtemp(prefix="harness-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
@@ -65,7 +65,7 @@ def thaw(file: Path) -> Path:
         with zipfile.ZipFile(file) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
                 raise HarnessError(f"{file} unfolds to more than {LARGEST / 2**30:.0f} GiB: that is no study.")
-            archive.extractall(study)  # names that lead outside are kept inside
+            archive.extractall(study)  # zipfile keeps names that point outside within the directory
     except (OSError, zipfile.BadZipFile) as error:
         raise HarnessError(
             f"{file} cannot be read as an archive of a study ({error}). One is made by "
@@ -113,7 +113,7 @@ def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
 
 
 def _slim(file: Path, plain: bool) -> bytes:
-    """Give the predictions for the test rows alone; without probabilities where classes are enough."""
+    """Return the predictions of the test rows only; without probabilities if classes are enough."""
     from pyarrow import parquet
 
     columns = ["split", "id", "label", "prediction"] + ([] if plain else ["probabilities"])
@@ -140,19 +140,19 @@ def _stripped_cell(cell: Any) -> Any:
 
 
 def _stripped(config: Mapping[str, Any]) -> dict[str, Any]:
-    # Which texts and labels were read says what was computed; the metric and the search space belong to it, too.
+    # The columns of texts and labels and the search space define what was computed, so they stay, as does the metric.
     return published(config, kept=("method.space", "task.text", "task.label"))
 
 
 def _pathless(value: Any) -> Any:
-    """A record's value with nothing but the last part of every path."""
+    """Reduce every path in a record's value to its last part."""
     if isinstance(value, dict):
         return {key: _pathless(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_pathless(each) for each in value]
     if not isinstance(value, str):
         return value
-    if value.startswith("path ") and "/" in value and " " not in value[5:]:  # where a model was found
+    if value.startswith("path ") and "/" in value and " " not in value[5:]:  # source of a model
         return f"path {Path(value[5:]).name}"
     return _PATH.sub(r"\1", value)
 

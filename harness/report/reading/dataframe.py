@@ -1,4 +1,4 @@
-"""Records of studies as a pandas table, for questions that the report does not ask."""
+"""Records of studies as a pandas data frame, for analyses that the report does not cover."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ USUAL = (*FLAT, "variant", "hyperparameters", "run")
 
 
 def records(*studies: str | Path, columns: Sequence[str] = USUAL) -> pandas.DataFrame:
-    """Read the records of studies, a row a run, whatever became of it. Records are compacted on the way.
+    """Read the records of studies, one row per run, whatever its status. Also compacts the records.
 
     Args:
         studies: directories, e.g. `runs/support`.
-        columns: which to read; docs/files.md lists them. By default all but the bulky ones.
+        columns: columns to read; docs/files.md lists them. By default all but the bulky ones.
 
     Returns:
-        Metrics as fractions, costs as in the record; what is not known is missing. Runs whose record cannot be read
-        are left out, with a warning.
+        Metrics as fractions, costs as in the record; unknown values are missing. Runs with an unreadable record are
+        left out, with a warning.
 
     Raises:
-        HarnessError: a study is not there, or a column is unknown.
+        HarnessError: a study does not exist, or a column is unknown.
     """
     import pyarrow as pa
 

@@ -1,10 +1,11 @@
-"""Records compacted to Parquet, so that a report need not read the JSON of runs that ended long ago.
+"""Compact records to Parquet, so that a report need not read the JSON of runs that ended long ago.
 
 `runs/<study>/records.parquet/` is one Parquet data set of part files that are written once and never changed. New
-records make a new part, which takes the parts in that are not much larger than itself, as in a log-structured merge
+records make a new part, which also absorbs the parts that are not much larger than itself, as in a log-structured merge
 tree (O'Neil et al. 1996, https://doi.org/10.1007/s002360050048): n records lie in O(log n) parts, and each is written
-O(log n) times. record.json stays the truth: a run's row counts while time of change and size of its record are those
-noted in it, so a record that was written anew is read again and a part that is lost or damaged costs time only.
+O(log n) times. record.json stays the source of truth: a run's row is valid only while modification time and size of its
+record are those noted in the row. So a rewritten record is read again, and a part that is lost or damaged costs only
+time.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ COSTS = (
 _TEXTS = ("signature", "status", "study", "cell", "phase", "task", "model", "method", "started", "ended", "error")
 _WHOLE = ("seed", "trial", "schema")
 _NESTED = ("variant", "hyperparameters", "metrics", "cost", "data", "provenance")
-# The columns that a program asks for; `_NESTED` hold all that they leave out, as JSON.
+# Columns for programs; those in `_NESTED` hold everything else, as JSON.
 FLAT = (*_TEXTS, *_WHOLE, *SCORES, *COSTS)
-_NOTED = ("run", "modified_ns", "bytes")  # which record a row was made from
+_NOTED = ("run", "modified_ns", "bytes")  # identify the record that a row was made from
 COLUMNS = (*FLAT, *_NESTED, *_NOTED)
-_REPEATED = ("variant", "data", "provenance")  # alike in many runs, so decoded once
+_REPEATED = ("variant", "data", "provenance")  # equal in many runs, so each value is decoded once
 
-# Parts of another form are made anew.
+# Version of the format: parts of another version are rebuilt.
 FORM = digest([1, SCHEMA, [f.name for f in fields(Record)], COLUMNS])
-_GROWTH = 4  # a part is merged into a new one up to this many times its size
+_GROWTH = 4  # parts up to this many times the size of a new part are merged into it
 _PATTERN = "part-*.parquet"
 
-Key = tuple[str, int, int]  # `<cell>/<run>`, time of the record's last change in nanoseconds, bytes
+Key = tuple[str, int, int]  # `<cell>/<run>`, the record's modification time in nanoseconds, its bytes
 
 
 class _Lists(dict[str, list[Any]]):
-    """Columns of a table as lists, each made when it is first asked for; KeyError for any but the named ones."""
+    """Columns of a table as lists, each converted on first access; KeyError for other than the named columns."""
 
     def __init__(self, table: Any, names: Iterable[str]) -> None:
         super().__init__()
@@ -62,12 +63,12 @@ class _Lists(dict[str, list[Any]]):
 
 
 class Part:
-    """A part file, and its rows.
+    """A part file and its rows.
 
     Attributes:
-        path, table: the file, and all that it holds as an Arrow table.
-        facts, scores, costs: columns as lists; those of scores as `<split>_<metric>`.
-        stale: the rows that no longer count.
+        path, table: the file, and its whole content as an Arrow table.
+        facts, scores, costs: columns as lists; those of scores are named `<split>_<metric>`.
+        stale: indices of the rows that are outdated.
     """
 
     def __init__(self, path: Path, table: Any) -> None:
@@ -80,12 +81,12 @@ class Part:
         self._decoded: dict[str, dict[str, Any]] = {}
 
     def record(self, row: int) -> Record:
-        """Make the record that a row was made from."""
+        """Rebuild the record of a row."""
         values: dict[str, Any] = {name: self.facts[name][row] for name in (*_TEXTS, *_WHOLE)}
         return Record(**values | {name: self._mapping(name, row) for name in _NESTED})
 
     def counted(self) -> Any:
-        """Give the rows that count."""
+        """Return the table without stale rows."""
         if not self.stale:
             return self.table
         import pyarrow as pa
@@ -93,7 +94,7 @@ class Part:
         return self.table.filter(pa.array([row not in self.stale for row in range(self.table.num_rows)], pa.bool_()))
 
     def _mapping(self, name: str, row: int) -> dict[str, Any]:
-        if name not in self._nested:  # one piece: a row is found in it at once
+        if name not in self._nested:  # one chunk, for fast access to a row
             self._nested[name] = self.table.column(name).combine_chunks()
         text = self._nested[name][row].as_py()
         if name not in _REPEATED:
@@ -105,11 +106,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Compacted:
-    """All that is known of a study's runs.
+    """All runs of a study.
 
     Attributes:
-        runs: every run with a record, in order of its name.
-        parts, fresh: where their rows are, and the records that were read from JSON and can be rows.
+        runs: every run with a record, in order of name.
+        parts, fresh: part files with their rows, and records that were read from JSON and fit into a table.
         warnings: what could not be read, in sentences.
     """
 
@@ -119,14 +120,14 @@ class Compacted:
     warnings: tuple[str, ...]
 
     def tables(self) -> list[Any]:
-        """Make Arrow tables with a row a run."""
+        """Return Arrow tables with one row per run."""
         return [*(part.counted() for part in self.parts), table_of(self.fresh)]
 
 
 def compact(study_dir: Path) -> Compacted:
-    """Read every run of a study, and compact those that have ended since the last time.
+    """Read every run of a study, and compact those that have ended since the last call.
 
-    Several processes may do so at once. Where the study cannot be written, nothing is compacted and all is still read.
+    Several processes may do so at once. If the study cannot be written, nothing is compacted, but everything is read.
     """
     folder = study_dir / "records.parquet"
     found = scan(study_dir / "runs")
@@ -145,7 +146,7 @@ def compact(study_dir: Path) -> Compacted:
     ended = [pair for pair in fresh if pair[1].status != "running"]
     if ended or len(parts) < len(files) or any(part.stale for part in parts):
         with _writing(folder) as ours:
-            # Where the files are others, another process has compacted meanwhile: it knows what this one does.
+            # If the files differ, another process has compacted meanwhile, with the same knowledge as this one.
             if ours and _files(folder) == files:
                 _write(folder, files, parts, ended)
     known = tuple(runs[name] for name in found if name in runs)
@@ -157,7 +158,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read_parts(files: Sequence[Path]) -> tuple[list[Part], list[str]]:
-    """Read the parts that can be used, largest first."""
+    """Read the usable parts, largest first."""
     parts: list[Part] = []
     warnings: list[str] = []
     if not files:
@@ -181,7 +182,7 @@ def _read_parts(files: Sequence[Path]) -> tuple[list[Part], list[str]]:
 
 
 def _known(parts: Iterable[Part], found: dict[str, tuple[int, int] | None], root: str) -> dict[str, Run | Unreadable]:
-    """Give the runs whose row was made from the record that is there now."""
+    """Return the runs whose row matches their present record, and mark all other rows as stale."""
     runs: dict[str, Run | Unreadable] = {}
     for part in parts:
         names, *noted = (part.facts[name] for name in _NOTED)
@@ -195,7 +196,7 @@ def _known(parts: Iterable[Part], found: dict[str, tuple[int, int] | None], root
 
 
 def _fits(name: str, record: Record) -> bool:
-    """Tell whether a record can be a row: Parquet knows no lone surrogates and no whole numbers beyond 64 bits."""
+    """Return whether a record fits into a table: Parquet has no lone surrogates and no integers beyond 64 bits."""
     texts = [name, *(getattr(record, text) or "" for text in _TEXTS)]
     numbers = (record.seed, record.trial or 0, record.schema)
     with suppress(UnicodeEncodeError):
@@ -207,18 +208,18 @@ def _fits(name: str, record: Record) -> bool:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[bool]:
-    """Lock the parts; give whether they may be written."""
+    """Lock the parts; yield whether they may be written."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         folder.mkdir(exist_ok=True)
         lock.acquire()
-    except (Timeout, OSError, NotImplementedError):  # another process is at it; or nobody can be
+    except (Timeout, OSError, NotImplementedError):  # another process is writing, or locking is impossible
         yield False
         return
     try:
-        # A full disk takes the compacted copy only.
+        # A full disk costs the compacted copy only.
         with suppress(OSError):
             yield True
     finally:
@@ -226,7 +227,7 @@ def _writing(folder: Path) -> Iterator[bool]:
 
 
 def _write(folder: Path, files: Sequence[Path], parts: Sequence[Part], ended: Sequence[tuple[Key, Record]]) -> None:
-    """Write a new part of what has ended, of parts with stale rows, and of those that are not much larger."""
+    """Write a new part from ended runs, from parts with stale rows, and from parts that are not much larger."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -243,19 +244,19 @@ def _write(folder: Path, files: Sequence[Path], parts: Sequence[Part], ended: Se
         with atomic(folder / f"part-{uuid.uuid4().hex}.parquet") as temporary:
             merged = merged.replace_schema_metadata({"form": FORM})
             parquet.write_table(merged, temporary, compression="zstd", write_page_checksum=True)
-    # A crash here leaves rows twice; those of the smaller part are stale to the next report.
+    # A crash here leaves rows twice; the next report treats those of the smaller part as stale.
     for path in set(files) - {part.path for part in kept}:
         path.unlink(missing_ok=True)
 
 
 def table_of(records: Sequence[tuple[Key, Record]]) -> Any:
-    """Make an Arrow table, a row a record: `FLAT` columns, nested values as JSON, and what the row was made from."""
+    """Make an Arrow table, one row per record: `FLAT` columns, nested values as JSON, and the record's file stamp."""
     if not records:
         return schema().empty_table()
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
-    # Arrow's own reader of JSON lines: pa.array() would import pandas, which takes longer than all the rest.
+    # Arrow's own reader of JSON lines, because pa.array() would import pandas, which takes longer than everything else.
     lines = "\n".join(json.dumps(_row(key, record)) for key, record in records).encode()
     reading, parsing = arrow_json.ReadOptions(block_size=len(lines) + 1), arrow_json.ParseOptions(schema())
     return arrow_json.read_json(pa.BufferReader(lines), reading, parsing).select(COLUMNS)
@@ -273,7 +274,7 @@ def _row(key: Key, record: Record) -> dict[str, Any]:
 
 
 def schema(columns: Iterable[str] = COLUMNS) -> Any:
-    """Give the Arrow schema of columns."""
+    """Return the Arrow schema of columns."""
     import pyarrow as pa
 
     types = dict.fromkeys((*_WHOLE, *_NOTED[1:]), pa.int64()) | dict.fromkeys((*SCORES, *COSTS), pa.float64())

@@ -18,19 +18,19 @@ Names = npt.NDArray[np.object_]
 
 
 class Unreadable(Exception):
-    """A cell's predictions are missing, damaged, or not of the same rows in every run; the message says which."""
+    """A cell's predictions are missing, damaged, or cover different rows in its runs; the message says which."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the confirmed runs of a cell predicted for the test rows.
+    """Predictions of a cell's confirmed runs for the test rows.
 
     Attributes:
         seeds: of the S runs.
         ids: (n,) row numbers in the source, ascending.
-        labels: (n,) names of the right classes.
+        labels: (n,) names of the true classes.
         predicted: (S, n) names of the predicted classes.
-        scores: (S, n) values whose mean over rows is the cell's metric of a run, oriented so that more is better.
+        scores: (S, n) values whose mean over rows is a run's metric, oriented so that higher is better.
     """
 
     seeds: tuple[int, ...]
@@ -40,20 +40,20 @@ class Predictions:
     scores: npt.NDArray[np.float64]
 
     def same_rows(self, other: Predictions) -> bool:
-        """Whether both are of the same test rows with the same labels."""
+        """Return whether both cover the same test rows with the same labels."""
         return np.array_equal(self.ids, other.ids) and np.array_equal(self.labels, other.labels)
 
 
 def read_files(files: Sequence[Path], seeds: Sequence[int], metric: str, minimise: bool) -> Predictions:
-    """Read what the runs of one cell predicted for the test rows.
+    """Read the predictions of one cell's runs for the test rows.
 
     Args:
-        files: a predictions.parquet a run, at least one.
+        files: one predictions.parquet per run, at least one.
         seeds: of the same runs.
-        metric: whose scores are given; negated if `minimise`.
+        metric: the metric of the scores, which are negated if `minimise`.
 
     Raises:
-        Unreadable: they are not there, or do not fit together.
+        Unreadable: files are missing or do not fit together.
     """
     if not files:
         raise Unreadable("there is no confirmed run")
@@ -117,11 +117,11 @@ def _read(path: Path, metric: str, minimise: bool) -> _One:
 def _names(
     table: Any, labels: Names, predicted: Names, probabilities: npt.NDArray[np.float32], where: str
 ) -> list[str]:
-    """Give the class names in the order of the probabilities."""
+    """Return the class names in the order of the probabilities."""
     kept = (table.schema.metadata or {}).get(b"labels")
     if kept is not None:
         return [str(name) for name in json.loads(kept)]
-    # Files of earlier versions do not say; classes are in alphabetical order, if each of them occurs in the rows.
+    # Files of earlier versions lack names. Classes are in alphabetical order if each of them occurs in the rows.
     names = sorted({*labels, *predicted})
     if len(names) != probabilities.shape[1] or any(
         names[column] != name for column, name in zip(probabilities.argmax(axis=1), predicted, strict=True)

@@ -1,4 +1,4 @@
-"""A study's runs: where they are, and what each of them left."""
+"""A study's runs: where they are, and what they recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from harness.records.record import PHASES, STATUSES, CorruptRecord, Record
 from harness.records.run_spec import RunPaths
 
-# The shapes of a record's values that the rest of the report relies on.
+# Types of a record's values that the rest of the report relies on.
 _KINDS: tuple[tuple[tuple[str, ...], Any], ...] = (
     (("variant", "hyperparameters", "metrics", "cost", "data", "provenance"), dict),
     (("study", "cell", "phase", "status", "task", "model", "method", "signature"), str),
@@ -26,10 +26,10 @@ _KINDS: tuple[tuple[tuple[str, ...], Any], ...] = (
 
 
 class Stored(Protocol):
-    """What was compacted of runs, a row each.
+    """Compacted runs, one per row.
 
     Attributes:
-        costs: columns by name, each filled when it is first asked for; KeyError for a cost that has none.
+        costs: columns by name, each filled on first access; KeyError for a cost without a column.
         scores: likewise, by `<split>_<metric>`.
     """
 
@@ -37,16 +37,16 @@ class Stored(Protocol):
     scores: dict[str, list[float | None]]
 
     def record(self, row: int) -> Record:
-        """Make the record that a row was made from."""
+        """Rebuild the record of a row."""
 
 
 class Run:
-    """One run and the directory it lives in.
+    """One run and its directory.
 
     Args:
         directory: `runs/<study>/runs/<cell>/<run>`.
-        cell, phase, status, seed, trial, schema: as in the record, which need not be decoded for them.
-        stored, row: where the rest is looked up; the record is decoded only when it is asked for.
+        cell, phase, status, seed, trial, schema: as in the record, available without decoding it.
+        stored, row: where other values are looked up; the record is decoded on first access.
     """
 
     __slots__ = ("_record", "_row", "_stored", "cell", "directory", "phase", "schema", "seed", "status", "trial")
@@ -61,7 +61,7 @@ class Run:
 
     @classmethod
     def of(cls, directory: str, record: Record) -> Run:
-        """Make a run whose record has been read."""
+        """Create a run whose record has been read."""
         facts = record.cell, record.phase, record.status, record.seed, record.trial, record.schema
         return cls(directory, *facts, record=record)
 
@@ -72,23 +72,23 @@ class Run:
 
     @property
     def record(self) -> Record:
-        """What the run left."""
+        """The run's record."""
         if self._record is None:
             assert self._stored is not None
             self._record = self._stored.record(self._row)
         return self._record
 
     def cost(self, name: str) -> float | None:
-        """Look up a cost; None if it is not known."""
+        """Return a cost; None if unknown."""
         if self._stored is not None:
-            try:  # called for every run: suppress() takes longer than the look-up
+            try:  # called for every run, and suppress() takes longer than the lookup
                 return self._stored.costs[name][self._row]
             except KeyError:
                 pass
         return number(self.record.cost.get(name))
 
     def metric(self, split: str, name: str) -> float | None:
-        """Look up a metric; None if it is not known."""
+        """Return a metric; None if unknown."""
         if self._stored is not None:
             try:
                 return self._stored.scores[f"{split}_{name}"][self._row]
@@ -97,7 +97,7 @@ class Run:
         return metric(self.record, split, name)
 
     def __eq__(self, other: object) -> bool:
-        """Runs are equal that live in one directory and left the same record."""
+        """Runs are equal if they have the same directory and the same record."""
         return isinstance(other, Run) and self.directory == other.directory and self.record == other.record
 
     __hash__ = None  # type: ignore[assignment]  # a record can change
@@ -112,10 +112,10 @@ class Unreadable:
 
 
 def scan(root: Path) -> dict[str, tuple[int, int] | None]:
-    """Find every `<cell>/<run>` that has a record, in order of name, without reading one.
+    """Find every `<cell>/<run>` that has a record, in order of name, without reading any.
 
     Returns:
-        For each, time of the record's last change in nanoseconds and its bytes; None where they cannot be told.
+        For each, the record's modification time in nanoseconds and its size in bytes; None if these are unknown.
     """
     found: dict[str, tuple[int, int] | None] = {}
     for cell in _names(str(root)):
@@ -138,7 +138,7 @@ def _names(directory: str) -> list[str]:
 
 
 def read(directory: str) -> Run | Unreadable | None:
-    """Read a run from its record.json, and check the shapes that the rest of the report relies on; None without one."""
+    """Read a run from record.json, and check the types that the rest of the report relies on; None without a record."""
     try:
         record = Record.read(Path(directory, "record.json"))
         if record is None:
@@ -162,13 +162,13 @@ def _check(record: Record) -> None:
 
 
 def costs(runs: Iterable[Run], name: str) -> list[float]:
-    """Look up a cost of many runs, which takes less time than one by one; what is not known is left out."""
+    """Return a cost of many runs, faster than one by one; unknown values are left out."""
     found: list[float | None] = []
     for stored, members in groupby(runs, attrgetter("_stored")):
         group = list(members)
         try:
             column = stored.costs[name]
-        except (AttributeError, KeyError):  # read from JSON, or no column of its own
+        except (AttributeError, KeyError):  # read from JSON, or a cost without a column
             found += [run.cost(name) for run in group]
         else:
             found += [column[run._row] for run in group]
@@ -176,14 +176,14 @@ def costs(runs: Iterable[Run], name: str) -> list[float]:
 
 
 def metric(record: Record, split: str, name: str) -> float | None:
-    """Look up a metric of a run; None if the run has none."""
+    """Return a metric of a record; None if it has none."""
     return number(record.metrics.get(split, {}).get(name))
 
 
 def number(value: Any) -> float | None:
-    """Give a finite number as a float, anything else as None."""
+    """Return a finite number as a float, anything else as None."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    with suppress(OverflowError):  # a whole number beyond every float
+    with suppress(OverflowError):  # an integer too large for a float
         return float(value) if math.isfinite(value) else None
     return None

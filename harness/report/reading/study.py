@@ -1,4 +1,4 @@
-"""The one place that reads a study: what it asked (sweep.yaml) and what its runs left (record.json)."""
+"""The only module that reads a study: its request (sweep.yaml) and the records of its runs (record.json)."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from harness.report.reading.archive import SUFFIX, thaw
 from harness.report.reading.parquet import compact
 from harness.report.reading.runs import Run, Unreadable
 
-# The C parser reads a resolved sweep of a hundred cells in a tenth of the time; it is missing from some builds.
+# The C parser takes a tenth of the time for a resolved sweep of a hundred cells; some builds lack it.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# The parts of a configuration that say what a run computes.
+# Sections of a configuration that define what a run computes.
 _CONTENT = ("task.", "model.", "method.", "train.")
 _PHASES = {"tune": 0, "confirm": 1, "single": 2}
 
 
 @dataclass
 class Cell:
-    """One (task, model, method, other axes) combination and all of its runs, whatever became of them.
+    """A combination of task, model, method and other axes, with all of its runs, whatever their status.
 
     Attributes:
         metric: the metric that selects.
-        direction: maximize | minimize; None where no sweep.yaml tells: the metric's own.
-        space: what was tuned, by override key.
-        unreadable: runs whose record cannot be read.
-        chosen: signatures of the runs that confirm the chosen configuration; empty where choices.json does not tell.
+        direction: maximize | minimize; None without a sweep.yaml: then the metric's own direction applies.
+        space: the search space, by override key.
+        unreadable: number of runs whose record cannot be read.
+        chosen: signatures of the runs that confirm the chosen configuration; empty if choices.json has none.
     """
 
     id: str
@@ -56,10 +56,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """What a study asked and what it has found so far.
+    """A study's request and its results so far.
 
     Attributes:
-        sweep: content of sweep.yaml; {} where there is none (single runs).
+        sweep: content of sweep.yaml; {} if there is none (single runs).
         warnings: what could not be read, in sentences.
     """
 
@@ -74,10 +74,10 @@ def load(study_dir: Path) -> Study:
     """Read a study, finished or not.
 
     Args:
-        study_dir: `runs/<study>`, or an archive of it.
+        study_dir: `runs/<study>`, or its archive.
 
     Raises:
-        HarnessError: there is no study, or nothing in it yet.
+        HarnessError: the study does not exist, or is still empty.
     """
     if study_dir.suffix == SUFFIX and study_dir.is_file():
         study_dir = thaw(study_dir)
@@ -108,7 +108,7 @@ def load(study_dir: Path) -> Study:
         cells[run.cell].runs.append(run)
     for cell_id, runs in singles.items():
         for cell in _by_configuration(cell_id, runs):
-            if cell.id in cells:  # asked by the sweep, or made for a record that cannot be read
+            if cell.id in cells:  # listed in sweep.yaml, or created for an unreadable record
                 cell.unreadable = cells[cell.id].unreadable
                 cell.runs = [*cells[cell.id].runs, *cell.runs]
             cells[cell.id] = cell
@@ -130,7 +130,7 @@ def _order(run: Run) -> tuple[int, int, int, str]:
 
 
 def check_directory(study_dir: Path) -> None:
-    """Raise a `HarnessError` that names the alternatives unless there is such a directory."""
+    """Raise a `HarnessError` that names the alternatives if the directory does not exist."""
     if study_dir.is_dir():
         return
     if study_dir.exists():
@@ -142,13 +142,13 @@ def check_directory(study_dir: Path) -> None:
 
 
 def _studies_in(directory: Path) -> str:
-    """Name the studies inside a directory that is given in place of one of them."""
+    """Name the studies inside a directory that was given instead of a study."""
     names = sorted(path.parent.name for path in directory.glob("*/sweep.yaml"))
     return f", e.g. {', '.join(str(directory / name) for name in names[:5])}" if names else ", e.g. runs/<study>"
 
 
 def _read_sweep(path: Path, copy: Path, warnings: list[str]) -> dict[str, Any]:
-    """Read sweep.yaml, or the copy of it in JSON, which takes a hundredth of the time."""
+    """Read sweep.yaml, or its copy in JSON, which takes a hundredth of the time."""
     try:
         status = path.stat()
         stamp = [status.st_mtime_ns, status.st_size]
@@ -166,7 +166,7 @@ def _read_sweep(path: Path, copy: Path, warnings: list[str]) -> dict[str, Any]:
         warnings.append("sweep.yaml holds no mapping, so cells without a run are missing here.")
         return {}
     with suppress(OSError, ValueError, TypeError):
-        # YAML knows more than JSON does, e.g. dates and keys that are numbers.
+        # YAML has values that JSON lacks, e.g. dates and numeric keys.
         if copy.parent.is_dir() and json.loads(json.dumps(content)) == content:
             write_json(copy, {"stamp": stamp, "sweep": content})
     return dict(content)
@@ -185,7 +185,7 @@ def _read_choices(path: Path, warnings: list[str]) -> dict[str, Any]:
 
 
 def _asked(sweep: Mapping[str, Any]) -> Iterator[Cell]:
-    """Give the cells that sweep.yaml names."""
+    """Yield the cells listed in sweep.yaml."""
     for entry in _list(sweep.get("cells")):
         if isinstance(entry, Mapping) and "id" in entry:
             guess = _cell_of_directory(str(entry["id"]))
@@ -203,7 +203,7 @@ def _asked(sweep: Mapping[str, Any]) -> Iterator[Cell]:
 
 
 def _cell_of_directory(name: str) -> Cell:
-    """Make a cell from its name alone, `task.model.method`, where nothing better can be read."""
+    """Create a cell from its name alone, `task.model.method`, if nothing better can be read."""
     task, model, method, *_ = [*name.split("."), "", "", ""]
     return Cell(name, task, model, method)
 
@@ -217,7 +217,7 @@ def _cell_of_record(run: Run) -> Cell:
 
 
 def _by_configuration(cell_id: str, runs: list[Run]) -> Iterator[Cell]:
-    """Group single runs of a cell that differ in their seed only: others must not be averaged."""
+    """Group single runs of a cell that differ only in their seed: others must not be averaged."""
     groups: dict[str, list[Run]] = defaultdict(list)
     configs: dict[str, dict[str, Any]] = {}
     for run in runs:
@@ -226,7 +226,7 @@ def _by_configuration(cell_id: str, runs: list[Run]) -> Iterator[Cell]:
         key = digest([signature(config, "single", "", ""), *facts])
         groups[key].append(run)
         configs[key] = flat(config)
-    # What tells the groups apart becomes part of their name, as if it had been an axis.
+    # Keys that distinguish the groups become part of their variant, as if they were axes.
     values: dict[str, set[str]] = defaultdict(set)
     for name in sorted({name for config in configs.values() for name in config}):
         values[name] = {digest(config.get(name)) for config in configs.values()}
@@ -241,7 +241,7 @@ def _by_configuration(cell_id: str, runs: list[Run]) -> Iterator[Cell]:
 
 
 def run_config(run: Run) -> dict[str, Any]:
-    """Read the resolved configuration of a run, with kinds for paths of classes; {} where it is missing or damaged."""
+    """Read a run's resolved configuration, with kinds for class paths; {} if it is missing or damaged."""
     try:
         content = yaml.load(run.paths.config.read_text(encoding="utf-8"), Loader=_Loader)
         return named(_mapping(json.loads(json.dumps(content, default=str))))

@@ -1,4 +1,4 @@
-"""What can be said of a row, by name: columns of tables, and what a definition filters, sorts and pivots by."""
+"""Columns of report tables, by which definitions also filter, sort and pivot."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from harness.report.analysis.recommendation import ownership
 from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import CellVerdict, ComparisonGroup, Evidence
 
-VERDICTS = ("better", "not worse", "unresolved", "worse")  # from what one hopes for to what one fears
+VERDICTS = ("better", "not worse", "unresolved", "worse")  # from best to worst
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row and what is known of it.
+    """A cell summary with its statistical results.
 
     Attributes:
-        units: whether each score carries its unit, since the rows differ in their metric.
+        units: whether each score includes its unit, because the rows differ in their metric.
     """
 
     row: CellSummary
@@ -32,13 +32,13 @@ class TableRow:
 
     @classmethod
     def unjudged(cls, row: CellSummary) -> TableRow:
-        """Make the case of a row before it was compared."""
+        """Create the table row of a cell before it is compared."""
         alone = ComparisonGroup(row.question, (row,), (CellVerdict(),), (), None, None, None, "")
         return cls(row, CellVerdict(), alone, Settings())
 
 
 def cases(rows: Sequence[CellSummary], evidence: Evidence) -> list[TableRow]:
-    """Give each row with what is known of it."""
+    """Return a table row for each cell."""
     units = len({row.cell.metric for row in rows}) > 1
     known = {
         id(row): TableRow(row, judgement, question, evidence.settings, units)
@@ -53,15 +53,15 @@ Value = Callable[[TableRow], Any]
 
 @dataclass(frozen=True)
 class Column:
-    """One thing that can be said of a row.
+    """A column of a table.
 
     Attributes:
-        name: in `table.csv`, if it stands there, and in definitions.
-        head: of its column, for people.
-        value: as a number, a text, or None where it is not known; what a table sorts by.
-        text: for people.
-        numeric: aligned to the right.
-        falling: the first click on its column sorts from large to small.
+        name: in `table.csv`, if it is included there, and in definitions.
+        head: header for display.
+        value: as a number or text, None if unknown; tables sort by it.
+        text: for display.
+        numeric: right-aligned.
+        falling: the first click on its header sorts from large to small.
         outcome: known only once runs have ended; a definition's filter on it hides rows, and changes no comparison.
     """
 
@@ -105,7 +105,7 @@ def _interval(name: str) -> Value:
 
 
 def ahead(case: TableRow) -> float | None:
-    """How far a row's mean lies above the best of the others, as a fraction; oriented so that more is better."""
+    """Return a row's mean minus the best mean of the others, as a fraction; oriented so that higher is better."""
     row, compared = case.row, case.question.compared
     others = [row.better(each.test_mean) for each in compared if each is not row and each.test_mean is not None]
     if case.judgement.verdict is None or row.test_mean is None or not others:
@@ -145,12 +145,12 @@ def _owned(case: TableRow, unit: str) -> float | None:
 
 
 def _words(name: str, head: str, value: Value, text: Callable[[TableRow], str] | None = None) -> Column:
-    """Make a field of words that are known once runs have ended."""
+    """Create a text column that is known once runs have ended."""
     return Column(name, head, value, text or (lambda case: str(value(case) or "")), numeric=False)
 
 
 def _design(name: str, value: Callable[[CellSummary], str], text: Callable[[CellSummary], str] | None = None) -> Column:
-    """Make a field of words that says what was asked."""
+    """Create a text column of what the study requested, known from the start."""
     write = text or value
     return Column(name, name, lambda case: value(case.row), lambda case: write(case.row), numeric=False, outcome=False)
 
@@ -221,7 +221,7 @@ FIELDS: dict[str, Column] = {
 
 
 def extra_names(rows: Sequence[CellSummary]) -> list[str]:
-    """Name what only these rows have: their axes, their hyperparameters and their metrics."""
+    """Return the names that only these rows have: their axes, hyperparameters and metrics."""
     found = dict.fromkeys(key for row in rows for key in (*row.cell.variant, *row.hyperparameters))
     metrics = {
         f"{split}.{name}": None
@@ -234,7 +234,7 @@ def extra_names(rows: Sequence[CellSummary]) -> list[str]:
 
 
 def _metric_field(name: str) -> Column:
-    """Make the field of a metric, `test.macro_f1`: the mean over the confirmed runs."""
+    """Create the column of a metric, `test.macro_f1`: the mean over the confirmed runs."""
     split, _, key = name.partition(".")
 
     def value(case: TableRow) -> float | None:
@@ -245,7 +245,7 @@ def _metric_field(name: str) -> Column:
 
 
 def field_of(name: str, rows: Sequence[CellSummary]) -> Column | None:
-    """Look up a field by name: one of `FIELDS`, an axis, a hyperparameter or a metric of these rows."""
+    """Look up a column: one of `FIELDS`, or an axis, a hyperparameter or a metric of these rows; None if unknown."""
     if name in FIELDS:
         return FIELDS[name]
     split, _, key = name.partition(".")

@@ -1,4 +1,4 @@
-"""Report definitions, reports/*.yaml: what a report shows, in which order, and how it judges."""
+"""Report definitions, reports/*.yaml: what a report shows, in which order, and with which settings."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Definition:
     """What a report shows; the defaults show everything.
 
     Attributes:
-        title: of the page; None names the studies.
-        studies: their directories, where the command names none.
+        title: of the page; None joins the studies' names.
+        studies: their directories, if the command names none.
         rows: conditions, all of which must hold.
-        columns: names of fields; () chooses them by what the rows hold.
-        sort: names of fields, the first one first; a minus before a name sorts from large to small.
-        pivot: a second table.
-        settings: how the report judges, by the names of `Settings`; what is not named is as the study was asked.
+        columns: names of columns; () chooses them by what the rows contain.
+        sort: names of columns, the primary one first; a minus before a name sorts from large to small.
+        pivot: an additional table.
+        settings: report settings, by the names of `Settings`; missing ones are taken from the study.
         source: the file it came from, for messages.
     """
 
@@ -47,12 +47,13 @@ class Definition:
     source: str = "the report's definition"
 
     def compared(self, rows: Sequence[CellSummary]) -> list[CellSummary]:
-        """Choose the rows that are compared: those that meet the conditions on what was asked.
+        """Choose the rows that are compared: those that meet the conditions on what the study requested.
 
-        Conditions on outcomes hide rows later: leaving out what did badly would make the rest look surer than it is.
+        Conditions on outcomes hide rows later: leaving out poor results would overstate the certainty of the rest.
 
         Raises:
-            HarnessError: a field that no row has, an order of what has none, or no row is left; all at once.
+            HarnessError: no row has a named column, an order is applied to text, or no row is left; all problems at
+                once.
         """
         self._check(rows)
         design = [(condition, known) for condition, known in self._conditions(rows) if not known.outcome]
@@ -63,10 +64,10 @@ class Definition:
         return kept
 
     def shown(self, cases: Sequence[TableRow]) -> list[TableRow]:
-        """Choose and order the rows that are shown.
+        """Choose and sort the rows that are shown.
 
         Raises:
-            HarnessError: none is left.
+            HarnessError: no row is left.
         """
         rows = [case.row for case in cases]
         outcomes = [(condition, known) for condition, known in self._conditions(rows) if known.outcome]
@@ -107,10 +108,10 @@ def read_definition(path: Path) -> Definition:
     """Read a definition.
 
     Args:
-        path: a YAML file; a name such as `pivot` or `reports/pivot.yaml` also finds those that come with the program.
+        path: a YAML file; a name such as `pivot` or `reports/pivot.yaml` also finds those shipped with the program.
 
     Raises:
-        HarnessError: there is no such file, or everything that is wrong in it at once.
+        HarnessError: the file does not exist, or all problems in it at once.
     """
     path = _find(path)
     try:
@@ -145,7 +146,7 @@ def read_definition(path: Path) -> Definition:
 
 
 def judged_by(study: Study, definition: Definition) -> Settings:
-    """Give the settings of a report: those of the definition, else those that the study was asked with, else defaults.
+    """Return the settings of a report: those of the definition, else those of the study, else defaults.
 
     Raises:
         HarnessError: a value breaks its rule.
@@ -159,7 +160,7 @@ def judged_by(study: Study, definition: Definition) -> Settings:
 
 
 def _alternatives(name: str, rows: Sequence[CellSummary]) -> str:
-    """Name what is meant, else what only these rows have; the names of all fields would be a page."""
+    """Suggest similar names, else name the axes of these rows; the names of all columns would fill a page."""
     own = extra_names(rows)
     close = difflib.get_close_matches(name, [*FIELDS, *own], n=3, cutoff=0.6)
     if close:
@@ -221,7 +222,7 @@ def _settings(content: Any, path: Path, problems: Problems) -> dict[str, Any]:
         else:
             problems.add(f"{path}: settings.{key} must be like {_DEFAULTS[key]!r}, not {value!r}.")
     try:
-        Settings(**good).check({"loss"})  # which metric it is, a study says
+        Settings(**good).check({"loss"})  # the metric is unknown here, so a margin may be 1 or more
     except HarnessError as error:
         for message in error.problems:
             problems.add(f"{path}: settings: {message}")
@@ -229,7 +230,7 @@ def _settings(content: Any, path: Path, problems: Problems) -> dict[str, Any]:
 
 
 def _fits(value: Any, default: Any) -> bool:
-    """Whether a value is of the kind of a setting's default."""
+    """Return whether a value has the type of a setting's default."""
     if isinstance(default, bool | str):
         return type(value) is type(default)
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -237,7 +238,7 @@ def _fits(value: Any, default: Any) -> bool:
 
 
 def _design(row: CellSummary, known: Column) -> Any:
-    """Look up what is known of a row before it is compared."""
+    """Return a column's value for a row that has not been compared yet."""
     return known.value(TableRow.unjudged(row))
 
 
@@ -247,7 +248,7 @@ def _numeric(name: str, rows: Sequence[CellSummary]) -> bool:
 
 
 def _sorted(cases: Sequence[TableRow], known: Column, falling: bool) -> list[TableRow]:
-    """Sort by a field; what is not known comes last either way."""
+    """Sort by a column; unknown values come last in either direction."""
     with_value = [case for case in cases if known.value(case) is not None]
     numbers = all(isinstance(known.value(case), int | float) for case in with_value)
     with_value.sort(key=lambda case: known.value(case) if numbers else str(known.value(case)), reverse=falling)

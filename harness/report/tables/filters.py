@@ -1,4 +1,4 @@
-"""Conditions on rows, as a report definition writes them: `method in lora, full`."""
+"""Conditions on rows, as written in a report definition: `method in lora, full`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Condition:
     """A condition on a row: `method in lora, full`, `task.shots >= 5`, `cell like *minilm*`.
 
     Attributes:
-        name: of a field.
+        name: name of a column.
         sign: == != < <= > >= in, not in, like.
-        value: number, text, or for `in` a list of them.
+        value: number or text; for `in` and `not in` a list of them.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read a condition.
+        """Parse a condition.
 
         Raises:
-            HarnessError: it is none.
+            HarnessError: the text is not a condition.
         """
         found = _CONDITION.fullmatch(text)
         if found is None:
@@ -53,7 +53,7 @@ class Condition:
         return cls(name, sign, _scalar(value))
 
     def holds(self, known: Any) -> bool:
-        """Whether a field's value meets the condition; one that is not known meets only `!=` and `not in`."""
+        """Return whether a column's value meets the condition; an unknown value meets only `!=` and `not in`."""
         if self.sign in ("!=", "not in"):
             return not self._equal(known)
         if known is None:

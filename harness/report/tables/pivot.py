@@ -1,4 +1,4 @@
-"""A pivot: one value by two fields, such as the test score by method and shots."""
+"""Pivot tables: one value by two columns, such as the test score by method and shots."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from harness.report.tables.report import Report
 
 @dataclass(frozen=True)
 class Grid:
-    """A pivot that has been filled.
+    """A pivot table with its content.
 
     Attributes:
-        rows, columns, value: the fields.
-        down, across: texts of the heads.
-        cells: [down][across], the cases that meet there; several where rows differ in more than the two fields.
+        rows, columns, value: the columns that it is made of.
+        down, across: texts of the headers.
+        cells: [down][across], the table rows of that cell; several if rows differ in more than the two columns.
     """
 
     rows: Column
@@ -31,12 +31,12 @@ class Grid:
     cells: list[list[list[TableRow]]]
 
     def text(self, cases: Sequence[TableRow]) -> str:
-        """Write the cases of a cell: the values, each with what sets it apart if there are several."""
+        """Join the values of the table rows in one cell."""
         return "; ".join(filter(None, (self.value.text(case) for case in cases)))
 
 
 def grid(report: Report) -> Grid:
-    """Fill the report's pivot: heads in the order of their values, numbers as numbers."""
+    """Fill the report's pivot, with headers in the order of their values; numbers are sorted as numbers."""
     assert report.pivot is not None
     names = (report.pivot.rows, report.pivot.columns, report.pivot.value)
     rows, columns, value = (_field(name, report) for name in names)
@@ -91,7 +91,7 @@ def pivot_latex(report: Report) -> str:
 
 
 def title(report: Report) -> str:
-    """Say what the pivot shows."""
+    """Return the pivot's title."""
     filled = grid(report)
     return f"{filled.value.head} by {filled.rows.head} and {filled.columns.head}"
 

@@ -1,4 +1,4 @@
-"""What is shown of a study, and how."""
+"""Content of a report."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harness.report.tables.columns import TableRow
 
 @dataclass(frozen=True)
 class Pivot:
-    """A table of one value, by two fields.
+    """A table of one value, by two columns.
 
     Attributes:
-        rows, columns, value: names of fields.
+        rows, columns, value: names of columns.
     """
 
     rows: str
@@ -27,20 +27,20 @@ class Pivot:
 
 @dataclass(frozen=True)
 class Report:
-    """What a study has found so far, what is shown of it, and where it is written.
+    """Results of a study, what is shown of them, and where they are written.
 
     Attributes:
         study: as loaded; its `warnings` say what could not be read.
-        studies: the studies that it was put together from.
-        rows: a row per cell, in the order of the tables.
-        summary: what was found, in sentences.
+        studies: the studies that it was merged from.
+        rows: one summary per cell, in the order of the tables.
+        summary: the findings, in sentences.
         output: the directory that holds index.html, table.md, table.csv, table.tex and figures/.
         evidence: intervals, verdicts and recommendations.
-        cases: the rows, each with what is known of it.
-        columns: names of the fields to show; () chooses them by what the rows hold.
-        pivot: a second table; None for none.
-        hidden: rows that were compared and are not shown.
-        drift: what moved against an earlier study, in sentences.
+        cases: table rows: the summaries with their statistical results.
+        columns: names of the columns to show; () chooses them by what the rows contain.
+        pivot: an additional table; None for none.
+        hidden: number of rows that were compared but are not shown.
+        drift: changes since an earlier study, in sentences.
     """
 
     study: Study
@@ -57,10 +57,10 @@ class Report:
 
     @property
     def page(self) -> Path:
-        """The page to open."""
+        """Path of the page."""
         return self.output / "index.html"
 
     @property
     def settings(self) -> Settings:
-        """How it was judged."""
+        """Settings of the comparison."""
         return self.evidence.settings

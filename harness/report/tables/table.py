@@ -1,4 +1,4 @@
-"""The comparison table as CSV, Markdown and LaTeX: fractions in CSV, percentages for people."""
+"""The comparison table as CSV, Markdown and LaTeX: fractions in CSV, percentages in the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.report.tables.report import Report
 COLUMNS = (
     "task", "model", "method", "variant", "metric", "test_mean", "test_std", "n_seeds", "val_best", "trials", "failed",
     "params_trainable", "tune_seconds", "train_seconds", "peak_memory_mb", "hyperparameters",
-    # Later columns come after these; none is renamed.
+    # New columns are appended; none is ever renamed.
     "test_values", "status", "error", "cell", "seeds", "unreadable",
     "study", "ci_low", "ci_high", "verdict", "gap", "gap_low", "gap_high", "detectable", "recommended", "pruned",
     "lost", "total_seconds", "saved_bytes", "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
@@ -30,12 +30,12 @@ _AFTER = (
     "params_trainable", "train_seconds", "tune_seconds", "peak_memory_mb", "latency_p50_seconds", "saved_bytes",
     "energy_joules", "dollars", "trials", "status", "hyperparameters",
 )  # fmt: skip
-_DESIGN = ("task", "model", "variant", "metric")  # say nothing where they are the same in every row
-_UNPRINTED = ("trials", "hyperparameters")  # too wide for a paper, or of no use in one
+_DESIGN = ("task", "model", "variant", "metric")  # left out if equal in every row
+_UNPRINTED = ("trials", "hyperparameters")  # too wide for a paper, or not useful in one
 
 
 def to_csv(report: Report) -> str:
-    """Write a row per cell with the columns of `COLUMNS`: fractions, seconds, megabytes, counts; unknown is empty."""
+    """Write one row per cell with the columns of `COLUMNS`: fractions, seconds, megabytes, counts; unknown is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -44,7 +44,7 @@ def to_csv(report: Report) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """Write a table for people, the best of each question in bold, with what is constant said once above it."""
+    """Write a Markdown table, the best cell of each group in bold, with values that all rows share listed above it."""
     shown = fields(report)
     said = (*report.summary, *constants(report.rows))
     lines = [f"# {markdown(report.study.name)}", "", *(f"{markdown(sentence)}\n" for sentence in said)]
@@ -79,7 +79,7 @@ def to_latex(report: Report) -> str:
 
 
 def fields(report: Report) -> list[Column]:
-    """Choose the columns of the tables for people: those asked for, or else those that say something of these rows."""
+    """Choose the columns of display tables: the requested ones, or else those that are informative for these rows."""
     if report.columns:
         return [field for name in report.columns if (field := field_of(name, report.rows)) is not None]
     before, after = list(_BEFORE), list(_AFTER)
@@ -88,7 +88,7 @@ def fields(report: Report) -> list[Column]:
     cost = report.settings.cost
     if cost in after:
         after.remove(cost)
-    before.append(cost)  # what the recommendation goes by stands beside the verdict
+    before.append(cost)  # the cost that the recommendation minimizes, beside the verdict
     if report.settings.requests_per_month is not None:
         after = [*after[:-3], *(name for name in OWNED if name != cost), *after[-3:]]
     shown = []
@@ -102,7 +102,7 @@ def fields(report: Report) -> list[Column]:
 
 
 def head(field: Column, report: Report, short: bool = False) -> str:
-    """Write the header of a column; that of the test score with its metric and unit, where there is one for all."""
+    """Return the header of a column; for the test score with metric and unit, if all rows share the metric."""
     if field.name == "interval":
         return f"{100 * report.settings.confidence:.4g} % {field.head}"
     if field.name != "test_mean":
@@ -115,12 +115,12 @@ def head(field: Column, report: Report, short: bool = False) -> str:
 
 
 def bold(field: Column, case: TableRow) -> bool:
-    """Tell whether a cell of the table is set in bold: name and score of the best of each question."""
+    """Return whether a cell of the table is bold: name and score of the best row of each group."""
     return case.row is case.question.best and field.name in ("method", "test_mean")
 
 
 def constants(rows: Sequence[CellSummary]) -> list[str]:
-    """Say once what is the same in every row, so that the table needs no column for it."""
+    """List the values that all rows share, so that the table needs no column for them."""
     same = [
         f"{what} {getattr(rows[0].cell, what)}"
         for what in ("task", "model", "metric")
@@ -132,7 +132,7 @@ def constants(rows: Sequence[CellSummary]) -> list[str]:
 
 
 def varies(rows: Sequence[CellSummary], what: str) -> bool:
-    """Tell whether a column of the cells' own attributes says anything."""
+    """Return whether an attribute of the cells differs between rows."""
     return len({str(getattr(row.cell, what)) for row in rows}) > 1
 
 

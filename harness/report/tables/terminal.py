@@ -1,4 +1,4 @@
-"""The comparison table in the terminal."""
+"""The comparison table for the terminal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from harness.report.tables.columns import Column, TableRow
 from harness.report.tables.report import Report
 from harness.report.tables.table import constants, fields, head
 
-WIDTH = 100  # columns that the table fits
-_NAMES = ("task", "method", "model", "variant")  # columns that break only where a name is very long
+WIDTH = 100  # maximum width of the table, in columns
+_NAMES = ("task", "method", "model", "variant")  # columns that wrap only if a name is very long
 _MOST = {"task": 16, "method": 20, "model": 16, "variant": 18, "metric": 10, "status": 12}  # characters
-_LONGEST = 60  # characters of an error; the page and the files have all of it
+_LONGEST = 60  # characters of a table cell; the page and the files have the whole text
 _NEVER = ("trials", "hyperparameters")
-# What goes first where there is no room; name, score, verdict and status always stay.
+# Columns to drop if there is no room, in this order; name, score, verdict and status always stay.
 _DROPPED = (
     "ownership_seconds", "energy_joules", "saved_bytes", "latency_p50_seconds", "dollars", "ownership_dollars",
     "peak_memory_mb", "params_trainable", "tune_seconds", "n_seeds", "val_best", "train_seconds", "interval",
@@ -28,11 +28,11 @@ _DROPPED = (
 
 
 def text_table(report: Report, width: int = WIDTH) -> Group:
-    """Make the table that a study prints at its end, the best of each question in bold; errors stand below it.
+    """Make the table that a study prints at its end, the best cell of each group in bold, with errors below it.
 
     Args:
-        report: what is shown.
-        width: columns of the terminal; more than 100 are not used.
+        report: the report to show.
+        width: columns of the terminal; at most 100 are used.
     """
     room = min(width, WIDTH)
     shown = _fitting(report, room, [field for field in fields(report) if report.columns or field.name not in _NEVER])
@@ -50,25 +50,25 @@ def text_table(report: Report, width: int = WIDTH) -> Group:
             max_width=most,
         )
     for case in report.cases:
-        # Text, not str: a str may hold markup of the terminal library.
+        # Text, not str: a str may contain Rich markup.
         style = "bold" if case.row is case.question.best else ""
         table.add_row(*(Text(plain(_text(field, case), _LONGEST)) for field in shown), style=style)
     return Group(table, *_errors(report))
 
 
 def _text(field: Column, case: TableRow) -> str:
-    """A field in the table, where an error has no room."""
+    """Return the text of a table cell; an error does not fit, so a failed row shows `failed`."""
     return "failed" if field.name == "status" and case.row.status == "failed" else field.text(case)
 
 
 def _errors(report: Report) -> list[Text]:
-    """Why rows failed, each on lines of its own."""
+    """Return the errors of failed rows, each on its own lines."""
     rows = list({id(case.row): case.row for case in report.cases if case.row.status == "failed"}.values())
     return [Text(f"{plain(row.cell.id)} {outcome(row)}", style="red") for row in rows]
 
 
 def _fitting(report: Report, room: int, shown: Sequence[Column]) -> list[Column]:
-    """Leave columns out until the rest fits; a field that was asked for stays."""
+    """Drop columns until the rest fits; requested columns stay."""
     kept = list(shown)
     for name in () if report.columns else (name for name in _DROPPED if name != report.settings.cost):
         if sum(min(_width(field, report), _MOST.get(field.name, 40)) + 2 for field in kept) + 2 <= room:

@@ -1,4 +1,4 @@
-"""From the rows of a source to a data set: labels, splits, and the facts and warnings counted about them."""
+"""Construction of a data set from source rows: labels, splits, and derived facts and warnings."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from harness.errors import HarnessError, Problems
 from harness.formatting.examples import alternatives, examples, short, some
 from harness.tasks.text_classification.settings import TextSettings
 
-IMBALANCE = 10  # largest to smallest class, from which on accuracy alone misleads: worth a warning
+IMBALANCE = 10  # ratio of largest to smallest class at which to warn that accuracy alone is misleading
 
 
 def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -> TextData:
-    """Split the rows of a source as the task says.
+    """Split the rows of a source by the task's settings.
 
     Args:
-        task: the rules.
-        frames: rows (see `harness.data.readers.rows.to_rows`) by given split, `train` at least.
-        source: its name, for the facts.
+        task: the settings.
+        frames: rows (see `harness.data.readers.rows.to_rows`) by given split, at least `train`.
+        source: name of the source, for the facts.
 
     Raises:
-        HarnessError: the labels do not fit together, or the rows do not suffice for the splits.
+        HarnessError: the labels are inconsistent, or there are too few rows for the splits.
     """
     facts: dict[str, Any] = {}
     frames, notes = one_spelling(frames)
@@ -90,7 +90,7 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
     return TextData(
         labels=labels,
         descriptions=descriptions,
-        **made,  # type: ignore[arg-type]  # mypy does not see which key holds which type
+        **made,  # type: ignore[arg-type]  # mypy does not infer the type of each key
         fingerprint=_fingerprint(labels, descriptions, made),
         facts=facts,
         warnings=(*notes, *_warnings(facts, labels, validation, test)),
@@ -151,7 +151,7 @@ def _check_metric(
     test: pd.DataFrame,
     folds: Sequence[tuple[pd.DataFrame, pd.DataFrame]],
 ) -> None:
-    """Refuse splits on which the task's metric cannot tell models apart."""
+    """Refuse splits with too few classes for the task's metric to distinguish models."""
     needed = METRICS[task.metric].classes
     advice = {
         "pool": "Lower task.shots, or set task.validation=kfold",

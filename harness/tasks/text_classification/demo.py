@@ -1,10 +1,10 @@
-"""The built-in demo: messages to an online shop's customer service, generated, so that it needs no download.
+"""The built-in demo task: generated messages to an online shop's customer service; needs no download.
 
-A message is a phrasing of its intent with slots filled in, often among a greeting, some context, a second topic and a
-farewell, with typos and careless letter case. Three things keep methods apart and every score below 100 %: intents that
-are close to each other, phrasings that occur in the test split only, and mislabelled rows. With all-MiniLM-L6-v2 (mean
-pooling) accuracy on test is 54 % without training, 71 % by nearest class mean, 76 % by logistic regression on frozen
-features, 82 % with LoRA and 85 % with full fine-tuning (3 epochs, seed 0).
+A message is a phrasing of its intent with filled slots, often with a greeting, context, a second topic and a farewell,
+with typos and careless letter case. Three properties separate methods and keep every score below 100 %: similar
+intents, phrasings that occur only in the test split, and mislabeled rows. With all-MiniLM-L6-v2 (mean pooling) test
+accuracy is 54 % without training, 71 % by nearest class mean, 76 % by logistic regression on frozen features, 82 % with
+LoRA and 85 % with full fine-tuning (3 epochs, seed 0).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.data.readers.rows import SPLITS
 from harness.errors import Problems
 from harness.tasks.text_classification.task import TextTask
 
-# Of an intent's phrasings, the first seven occur everywhere; these occur in one split only, with this chance.
+# The first seven phrasings of an intent occur in all splits; those of OWN only in one, with probability OWN_SHARE.
 COMMON = slice(0, 7)
 OWN = {"train": slice(0, 0), "validation": slice(7, 9), "test": slice(9, 12)}
 OWN_SHARE = {"train": 0.0, "validation": 0.2, "test": 0.2}
@@ -31,24 +31,24 @@ CONJUNCTIONS = ("Also,", "By the way,", "One more thing:", "And another question
 
 @dataclass(kw_only=True)
 class DemoTask(TextTask):
-    """Generated messages in 30 intents. The same fields give the same rows on every machine and Python version."""
+    """Generated messages with 30 intents. The same fields give the same rows on every machine and Python version."""
 
-    train_per_class: int = 20  # training messages an intent
-    validation_per_class: int = 10  # validation messages an intent
-    test_per_class: int = 25  # test messages an intent
-    data_seed: int = 0  # of the messages
-    train_label_noise: float = 0.04  # share of training rows labelled as another intent of the same group
+    train_per_class: int = 20  # training messages per intent
+    validation_per_class: int = 10  # validation messages per intent
+    test_per_class: int = 25  # test messages per intent
+    data_seed: int = 0  # seed of the messages
+    train_label_noise: float = 0.04  # fraction of training rows labeled as another intent of the same group
     test_label_noise: float = 0.03  # the same for validation and test rows
-    second_topic: float = 0.1  # share of messages that mention a second intent after the labelled one
-    context: float = 0.2  # share of messages with a sentence of context, which says nothing about the intent
-    typos: float = 0.25  # share of messages with one to three typing errors
+    second_topic: float = 0.1  # fraction of messages that mention a second intent after the labeled one
+    context: float = 0.2  # fraction of messages with a sentence of context that is independent of the intent
+    typos: float = 0.25  # fraction of messages with one to three typing errors
 
     def check(self, problems: Problems) -> None:
-        """Note every field that breaks its rule."""
+        """Report every invalid field."""
         super().check(problems)
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
             value = getattr(self, name)
-            # Above this, the phrasings run out and drawing new messages takes long.
+            # Above this limit the phrasings run out, and drawing new messages takes long.
             holds = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 2000
             problems.check(holds, f"task.{name} must be a whole number from 1 to 2000, not {value!r}.")
         for name in ("train_label_noise", "test_label_noise", "second_topic", "context", "typos"):
@@ -65,8 +65,8 @@ class DemoTask(TextTask):
         """Generate the three splits."""
         material = yaml.safe_load(Path(__file__).with_name("demo_messages.yaml").read_text(encoding="utf-8"))
         seen: set[str] = set()
-        # Training comes last: messages that occurred are not repeated, and the test rows shall not depend on how many
-        # training rows are asked for.
+        # Training rows come last: messages are unique over all splits, and the test rows must not depend on the number
+        # of training rows.
         frames = {split: self._split(split, material, seen) for split in reversed(SPLITS)}
         return {split: frames[split] for split in SPLITS}, f"generated, seed {self.data_seed}"
 
@@ -133,7 +133,7 @@ def _sentence(phrasing: str) -> str:
 
 def _fill(rng: random.Random, text: str, slots: Mapping[str, Sequence[str]]) -> str:
     for slot, values in slots.items():
-        # One value a message: a customer who mentions the product twice means the same one.
+        # One value per message: a customer who mentions the product twice means the same product.
         text = text.replace(f"{{{slot}}}", _pick(rng, values))
     return text
 
@@ -153,7 +153,7 @@ def _careless(rng: random.Random, text: str, typos: float) -> str:
 
 
 def _typo(rng: random.Random, text: str) -> str:
-    # Inside a word, so that words stay apart and numbers stay right.
+    # Only inside words, so that word boundaries and numbers stay intact.
     places = [at for at in range(1, len(text) - 1) if text[at - 1 : at + 2].isalpha()]
     if not places:
         return text
@@ -166,7 +166,7 @@ def _typo(rng: random.Random, text: str) -> str:
 
 
 def _pick(rng: random.Random, options: Sequence[Any]) -> Any:
-    # random() is the one method whose sequence Python promises to keep between versions.
+    # random() is the only method whose sequence Python guarantees across versions.
     return options[int(rng.random() * len(options))]
 
 

@@ -1,4 +1,4 @@
-"""The settings that all text classification tasks share."""
+"""Settings common to all text classification tasks."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ TEXTS = (
     "format",
     "encoding",
     "separator",
-)  # fields that hold a text where they hold something
+)  # optional string fields
 
 
 @dataclass(kw_only=True)
 class TextSettings:
-    """Splits, shots, labels and their checks, which all text classification tasks share."""
+    """Settings of splits, shots and labels, and their checks, common to all text classification tasks."""
 
     name: str  # of the task, in tables and directories
     metric: str = "accuracy"  # the metric of harness.api.metric that selects
-    positive: str | None = None  # of two classes, the positive one; null: the last by name
-    descriptions: Mapping[str, str] | None = None  # label: text for zero_shot; null: the labels in words
-    shots: int | None = None  # training rows kept a class; null keeps all
-    draw: int = 0  # which shots (and pool, and folds); a run's seed never changes them
-    validation: str | None = None  # split | pool | kfold; null: split, but pool with shots where no validation is given
-    pool_per_class: int = 20  # most validation rows a class with pool
-    folds: int = 5  # with kfold
-    validation_fraction: float = 0.15  # of the training rows, where a validation split has to be made
-    test_fraction: float = 0.2  # of all rows, where a test split has to be made
-    split_seed: int = 0  # of the splits that have to be made
-    max_length: int = 128  # tokens a text (or pair); longer ones are truncated, which is counted
+    positive: str | None = None  # the positive one of two classes; null: the last by name
+    descriptions: Mapping[str, str] | None = None  # label: text for zero_shot; null: the label as words
+    shots: int | None = None  # training rows kept per class; null: all
+    draw: int = 0  # seed of the shots (and pool, and folds), independent of a run's seed
+    validation: str | None = None  # split | pool | kfold; null: split, but pool if there are shots and no given split
+    pool_per_class: int = 20  # maximum number of validation rows per class, for pool
+    folds: int = 5  # number of folds, for kfold
+    validation_fraction: float = 0.15  # of the training rows, if a validation split must be made
+    test_fraction: float = 0.2  # of all rows, if a test split must be made
+    split_seed: int = 0  # seed of these splits
+    max_length: int = 128  # tokens per text (or pair); longer inputs are truncated and counted
 
     def __post_init__(self) -> None:
-        """Read numbers as the texts that were typed; a truth value of `positive` means a label of the data."""
+        """Convert numbers back to the text that was typed; a boolean `positive` is a label of the data."""
         for name in TEXTS:
             if hasattr(self, name):
                 setattr(self, name, plain(getattr(self, name)))
         self.positive = as_text(self.positive)
 
     def check(self, problems: Problems) -> None:
-        """Note every field that breaks its rule."""
+        """Report every invalid field."""
         from harness.api.metric import METRICS
 
         check_text(problems, "task.name", self.name, "the name of the task in tables")
@@ -58,7 +58,7 @@ class TextSettings:
             problems.check(
                 self.metric in METRICS, f"Unknown task.metric {self.metric}. {nearest(self.metric, METRICS)}"
             )
-        if not isinstance(self.positive, bool):  # a truth value means a label, which the data know
+        if not isinstance(self.positive, bool):  # a boolean is a label, which only the data can resolve
             check_text(problems, "task.positive", self.positive, "the name of a class", optional=True)
         check_mapping(problems, "task.descriptions", self.descriptions, "a text for the class", null=True)
         least_values = {"shots": 1, "draw": 0, "pool_per_class": 1, "folds": 2, "split_seed": 0, "max_length": 3}

@@ -1,4 +1,4 @@
-"""Text classification: binary or multi-class, over single texts or text pairs."""
+"""Text classification tasks: binary or multi-class, on single texts or text pairs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from harness.tasks.text_classification.settings import TextSettings
 
 @dataclass(kw_only=True)
 class TextTask(TextSettings):
-    """A text classification task. Subclasses say where its rows come from."""
+    """A text classification task. Subclasses define the source of its rows."""
 
     def load(self) -> TextData:
         """Read, check and split the data. The same configuration and files always give the same splits.
 
         Raises:
-            HarnessError: with all problems that can be known together.
+            HarnessError: lists all problems that can be detected together.
         """
         problems = Problems()
         self.check(problems)
@@ -37,20 +37,20 @@ class TextTask(TextSettings):
         return assemble(self, frames, source)
 
     def read(self) -> tuple[dict[str, pd.DataFrame], str]:
-        """Return the rows (see `to_rows`) by given split, `train` at least, and the name of their source.
+        """Return the rows (see `to_rows`) by given split, at least `train`, and the name of their source.
 
         Raises:
-            HarnessError: the rows cannot be had.
+            HarnessError: the rows are not available.
         """
         raise NotImplementedError
 
 
 @dataclass(kw_only=True)
 class TextClassification(TextTask):
-    """Labelled texts from files or a hub data set.
+    """Labeled texts from files or a hub data set.
 
-    Rows come from `path` (and `validation_path`, `test_path`) where given, else from `$HARNESS_DATA/<folder>` where
-    that folder exists, else from `hub`. A `validation_path` or `test_path` alone replaces that split.
+    Rows come from `path` (and `validation_path`, `test_path`) if given, else from `$HARNESS_DATA/<folder>` if it
+    exists, else from `hub`. A `validation_path` or `test_path` alone replaces that split.
     """
 
     path: str | None = None  # training rows: a file, relative to the current directory
@@ -61,15 +61,15 @@ class TextClassification(TextTask):
     hub: Mapping[str, Any] | None = None  # the fields of harness.data.readers.rows.Hub
     text: str | Sequence[str] = "text"  # name of the text column, or of two for pairs
     label: str = "label"  # name of the label column
-    format: str | None = None  # csv | tsv | lines | jsonl | json | parquet | arrow | arff; null goes by the suffix
+    format: str | None = None  # csv | tsv | lines | jsonl | json | parquet | arrow | arff; null: from the suffix
     encoding: str = "utf-8"  # of text files
     separator: str | None = None  # between fields; null: comma, or tab for tsv and lines
     columns: Sequence[str] | None = None  # column names of files without a header
-    quoting: bool = True  # whether a double quote encloses fields
+    quoting: bool = True  # whether double quotes enclose fields
     label_names: Mapping[str, str] | None = None  # raw label in a file: class name
 
     def __post_init__(self) -> None:
-        """Read numbers as texts, `[name]` as the name, and `quoting` in the spellings of YAML."""
+        """Convert numbers to text, `[name]` to the name, and `quoting` from YAML's spellings to a boolean."""
         super().__post_init__()
         if isinstance(self.columns, list | tuple):
             self.columns = [plain(name) for name in self.columns]
@@ -81,7 +81,7 @@ class TextClassification(TextTask):
                 setattr(self, name, {plain(key): as_text(each) for key, each in value.items()})
 
     def check(self, problems: Problems) -> None:
-        """Note every field that breaks its rule."""
+        """Report every invalid field."""
         super().check(problems)
         for key in ("path", "validation_path", "test_path", "folder"):
             check_text(problems, f"task.{key}", getattr(self, key), "one path", optional=True)
@@ -211,16 +211,16 @@ def _listed(names: Any) -> list[Any]:
 
 
 def _one(value: Any) -> Any:
-    """The name in a list of one."""
+    """Return the only element of a list of one name; other values unchanged."""
     return as_text(value[0] if isinstance(value, list | tuple) and len(value) == 1 else value)
 
 
 def _is_name(value: Any) -> bool:
-    """Whether a value names a column: a text, or a truth value, which the file's names give its spelling."""
+    """Return whether a value can name a column: a string, or a boolean, spelled as in the file's header."""
     return isinstance(value, bool) or (isinstance(value, str) and value != "")
 
 
 def _truth(value: Any) -> Any:
-    """A truth value, also where Hydra reads `no` as a text and `0` as a number."""
+    """Convert a boolean, also if Hydra has read `no` as a string or `0` as a number."""
     word = str(value).casefold()
     return next((truth for truth in (True, False) if word in (*WORDS[truth], DIGITS[truth])), value)
