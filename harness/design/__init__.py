@@ -1,1 +1,1 @@
-"""From the command line to checked cells: axes, search spaces, the identity of a study."""
+"""Composing a study from the command line: axes, cells, search spaces, checks, the identity of a study."""

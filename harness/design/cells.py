@@ -1,6 +1,6 @@
-"""From what was asked to cells: the only place that reads sweeps and composes configurations.
+"""Composing the cells of a study: the only module that reads sweep overrides and composes configurations.
 
-Choices over config groups, over `task.*` or over a key listed in `axes` make cells; choices over `seed` name the
+Choices over config groups, over `task.*` or over a key listed in `axes` make cells; choices over `seed` are the
 confirmation seeds; every other sweep is tuned, if its key changes what is computed (`harness.design.tunable_keys`).
 """
 
@@ -45,13 +45,13 @@ NAMED = ("task", "model", "method")  # the groups whose choices name a cell
 
 @dataclass(frozen=True)
 class Cell:
-    """A row of the comparison table: what stays the same while its hyperparameters are tuned.
+    """A combination of choices, one row of the comparison table, whose hyperparameters are tuned.
 
     Attributes:
         id: `task.model.method`, then `key-value` of each other axis; names the cell's directory.
         task, model, method: the names of the choices.
         variant: the values of the other axes, by override key.
-        config: the composed configuration, interpolations unresolved, so that a tuned value reaches what refers to it.
+        config: the composed configuration; interpolations are unresolved, so that they follow tuned values.
         space: the tuned keys.
     """
 
@@ -64,33 +64,33 @@ class Cell:
     space: dict[str, Parameter] = field(default_factory=dict)
 
     def resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The resolved configuration with these tuned values, as a plain dict."""
+        """Return the resolved configuration with these tuned values, as a plain dict."""
         config = self.config
         if values:
             config = cast(DictConfig, pickle.loads(self._pickled))
             for key, value in values.items():
                 OmegaConf.update(config, key, value)
         resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-        resolved.pop("slurm", None)  # where a run executes; its environment may hold secrets, and this is written down
+        resolved.pop("slurm", None)  # its environment may hold secrets, and the result is written to disk
         return named(resolved)
 
     @cached_property
     def _pickled(self) -> bytes:
-        """The configuration, to be copied: that way it takes a fifth of the time, and every trial needs a copy."""
+        """The pickled configuration: every trial needs a copy, and unpickling takes a fifth of the time of copying."""
         return pickle.dumps(self.config)
 
     def defaults(self) -> dict[str, Any] | None:
-        """The documented defaults of the tuned keys, sampled form; None if the space excludes one of them."""
+        """Return the documented defaults of the tuned keys in sampled form; None if the space excludes one of them."""
         try:
             return self.encode({})
         except ValueError:
             return None
 
     def encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The sampled form of a configuration; a tuned key that it does not name has its documented default.
+        """Return the sampled form of a configuration; tuned keys that it lacks get their documented defaults.
 
         Raises:
-            ValueError: the space excludes it.
+            ValueError: the space excludes the configuration.
         """
         found: dict[str, Any] = {}
         for key, entry in self.space.items():
@@ -100,24 +100,24 @@ class Cell:
 
     @property
     def metric(self) -> str:
-        """The metric that chooses."""
+        """The metric that selects configurations."""
         return str(self.config.task.metric)
 
     @property
     def maximize(self) -> bool:
-        """Whether more of the metric is better."""
+        """Whether a larger value of the metric is better."""
         return metrics.METRICS[self.metric].direction == "maximize"
 
 
 @dataclass(frozen=True)
 class StudyRequest:
-    """A study as asked.
+    """A study as requested on the command line.
 
     Attributes:
-        cells: the cells, in the order asked.
+        cells: the cells, in the requested order.
         seeds: confirmation seeds.
         config: the composed configuration without any axis: budget, launcher, directories.
-        notes: keys that only some cells have, for the user.
+        notes: sentences for the user on keys that only some cells have.
     """
 
     cells: list[Cell]
@@ -130,12 +130,12 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     """Compose every cell.
 
     Args:
-        loader: Hydra's, with the search path in place.
-        master: the multirun's configuration; its `sweep.params` are read as if typed before `arguments`.
-        arguments: the command line's overrides.
+        loader: Hydra's config loader, with its search path set.
+        master: the configuration of the multirun; its `sweep.params` are read as if typed before `arguments`.
+        arguments: the overrides of the command line.
 
     Raises:
-        HarnessError: everything that is wrong with the overrides, at once.
+        HarnessError: all errors in the overrides at once.
     """
     problems = Problems()
     overrides = _overrides(loader, master, list(arguments), problems)
@@ -176,13 +176,13 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     if twice := {cell.id for cell in cells if sum(other.id == cell.id for other in cells) > 1}:
         problems.add(f"These cells are asked for twice: {', '.join(sorted(twice))}. Name each choice once.")
     problems.raise_any()
-    # Fresh seeds unless they are named: never the one that the configuration was chosen with.
+    # Unless seeds are given, use fresh ones: never the seed with which configurations were selected.
     seeds = request.seeds or tuple(int(master.seed) + 1 + i for i in range(max(1, master.confirm.seeds)))
     return StudyRequest(cells, seeds, master, tuple(notes))
 
 
 def _without_what_is_off(cell: Cell, cells: list[Cell], master: DictConfig) -> Cell:
-    """Do not tune in a row what only other rows switch on: `regularise=none,r_drop` compares without and with it."""
+    """Remove tuned keys that only other cells switch on: `regularise=none,r_drop` compares without and with it."""
     off = {
         key
         for key in cell.space
@@ -199,13 +199,13 @@ def _without_what_is_off(cell: Cell, cells: list[Cell], master: DictConfig) -> C
 
 @dataclass
 class _Request:
-    """Overrides, sorted by what they do."""
+    """Overrides, sorted by their effect."""
 
     fixed: dict[str, str] = field(default_factory=dict)  # key: the override as it was written
     axes: dict[str, list[str]] = field(default_factory=dict)
     tuned: dict[str, Override] = field(default_factory=dict)
     seeds: tuple[int, ...] | None = None
-    leaves: set[str] = field(default_factory=set)  # keys that a mapping fixes, as `train={lr: 1e-3}` does train.lr
+    leaves: set[str] = field(default_factory=set)  # keys fixed by a mapping, as `train={lr: 1e-3}` fixes train.lr
 
 
 def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Override], problems: Problems) -> _Request:
@@ -232,7 +232,7 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
             elif reason := refusal(key, override.get_value_string()):
                 problems.add(f"{override.input_line}: {reason}")
             else:
-                parameter(override)  # what is no space for any cell is told once
+                parameter(override)  # a sweep that is invalid for every cell is reported once
                 request.tuned[key] = override
         except HarnessError as error:
             problems.extend(error)
@@ -242,7 +242,7 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
 
 
 def _leaves(value: Any, key: str) -> set[str]:
-    """The keys that an override's mapping sets, and its own."""
+    """Return the keys that an override sets: its own, and those of its mapping."""
     inner = (_leaves(part, f"{key}.{name}") for name, part in value.items()) if isinstance(value, dict) else ()
     return {key}.union(*inner)
 
@@ -250,7 +250,7 @@ def _leaves(value: Any, key: str) -> set[str]:
 def _overrides(
     loader: ConfigLoader, master: DictConfig, arguments: list[str], problems: Problems
 ) -> dict[str, Override]:
-    """All overrides by key; a later one replaces an earlier one, so that the command line wins over sweeps/*.yaml."""
+    """Return all overrides by key; later ones replace earlier ones, so the command line wins over sweeps/*.yaml."""
     params = OmegaConf.to_container(master.sweep.params, resolve=True)
     assert isinstance(params, dict)
     found: dict[str, Override] = {}
@@ -322,7 +322,7 @@ def _cell(
     OmegaConf.set_struct(config, True)
     names = {group: str(config[group].name) for group in NAMED}
     variant = {
-        # Several choices of a group, as in regularise=[r_drop,ema], are r_drop+ema.
+        # Several choices of a group, as in regularise=[r_drop,ema], are written r_drop+ema.
         key: OmegaConf.select(config, key) if "." in key else value.strip("[]").replace(",", "+")
         for key, value in chosen.items()
         if key not in NAMED
@@ -344,7 +344,7 @@ def _cell(
 
 
 def _slug(text: str) -> str:
-    """A name that is safe as a directory on every file system; a short hash keeps apart what it makes alike."""
+    """Return a name that is a safe directory name on every file system; a short hash prevents collisions."""
     safe = "".join(c if c.isalnum() or c in "._-+" else "_" for c in text)
     if safe == text and len(text) <= LONGEST:
         return text

@@ -1,4 +1,4 @@
-"""The space that a method declares, and the conditions within it."""
+"""The search space that a method declares, and its conditions."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from harness.errors import HarnessError, Problems
 def method_space(
     loader: ConfigLoader, config: DictConfig, fixed: Callable[[str], bool], choice: str
 ) -> dict[str, tuple[Parameter, Mapping[str, Any]]]:
-    """The space that a method declares, less the keys that are fixed: each key with its condition as written.
+    """Return the search space that a method declares, without fixed keys: each key with its condition as written.
 
-    An entry is a sweep, or `{sweep: ..., when: {<other key>: <value or list of values>}}`. That of a fixed key is not
-    read: its interval may not fit the value.
+    An entry is a sweep, or `{sweep: ..., when: {<other key>: <value or list of values>}}`. The entry of a fixed key is
+    not read, as its interval may not fit the value.
 
     Args:
-        loader: Hydra's.
-        config: the cell's.
-        fixed: whether a key has one value in this cell.
+        loader: Hydra's config loader.
+        config: the cell's configuration.
+        fixed: returns whether a key has one value in this cell.
         choice: the method's YAML, for messages.
 
     Raises:
-        HarnessError: everything that is no space.
+        HarnessError: all invalid entries at once.
     """
     parser = OverridesParser.create(config_loader=loader)
     space: dict[str, tuple[Parameter, Mapping[str, Any]]] = {}
@@ -70,21 +70,21 @@ def bind(
     config: DictConfig,
     choice: str = "method",
 ) -> dict[str, Parameter]:
-    """Tie the entries of a space to their conditions.
+    """Attach the conditions to the entries of a space.
 
-    A condition on a key that is not tuned is settled now: the entry is tuned always, or never.
+    A condition on a key that is not tuned is evaluated here: the entry is then always tuned, or removed.
 
     Args:
-        space: without conditions.
+        space: the entries without conditions.
         conditions: by key, as written: {other key: value or list of values}.
-        config: the cell's.
+        config: the cell's configuration.
         choice: the method's YAML, for messages.
 
     Raises:
-        HarnessError: a condition names a key that does not exist or comes later, or a value that it cannot have.
+        HarnessError: a condition names a key that does not exist or comes later, or a value that the key cannot have.
     """
     problems = Problems()
-    # Those without a condition first, since a condition looks back.
+    # Entries without a condition come first, since conditions refer to earlier keys.
     bound = {key: entry for key, entry in space.items() if key not in conditions}
     gone: set[str] = set()
     for key, written in conditions.items():
@@ -112,14 +112,14 @@ def bind(
 
 
 def has_key(config: DictConfig, key: str) -> bool:
-    """Whether a configuration has a key, whatever its value."""
+    """Return whether a configuration has a key, whatever its value."""
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     return OmegaConf.is_dict(node) and leaf in cast(DictConfig, node)
 
 
 def held(config: DictConfig, key: str) -> tuple[Any, bool]:
-    """What a key holds, and whether the schema lets it hold nothing else than integers; see `parameter`."""
+    """Return the value of a key, and whether the schema restricts the key to integers; see `parameter`."""
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     integers = OmegaConf.is_dict(node) and isinstance(cast(DictConfig, node)._get_node(leaf), IntegerNode)

@@ -1,4 +1,4 @@
-"""Keys that some cells of a study have and others have not: set where they exist, and told of."""
+"""Keys that only some cells of a study have: they are set where they exist, and reported."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ SHOWN = 3  # cells that a note names
 def load(
     loader: ConfigLoader, master: DictConfig, fixed: Mapping[str, str], chosen: Mapping[str, str]
 ) -> tuple[DictConfig, frozenset[str]]:
-    """Compose a cell: its configuration, and the fixed keys that it has not, which are left out.
+    """Compose a cell. Return its configuration, and the fixed keys that it lacks, which are left out.
 
     Args:
         loader, master: see `harness.design.cells.compose`.
-        fixed: key to override, of all cells.
-        chosen: axis to value, of this one.
+        fixed: the overrides of all cells, by key.
+        chosen: the values of this cell, by axis.
 
     Raises:
-        HarnessError: it lacks the key of an axis, or a class does not take what was added with +.
+        HarnessError: the cell lacks the key of an axis, or a class does not take an argument that was added with +.
     """
     lines, missing = dict(fixed), set[str]()
     axes = {key: f"{key}={value}" for key, value in chosen.items()}
@@ -60,15 +60,15 @@ def load(
 def notes(
     lacking: Mapping[str, frozenset[str]], overrides: Mapping[str, Override], configs: Mapping[str, DictConfig]
 ) -> list[str]:
-    """Which cells go without a key that others have.
+    """Return notes on the cells that lack a key which other cells have.
 
     Args:
-        lacking: the keys that were asked for and that a cell has not, by the cell's name.
-        overrides: as asked, by key.
-        configs: of each cell, without those keys.
+        lacking: the requested keys that a cell lacks, by the cell's id.
+        overrides: the overrides as written, by key.
+        configs: the configuration of each cell, without those keys.
 
     Raises:
-        HarnessError: no cell has a key that is fixed; a tuned one is told of elsewhere.
+        HarnessError: no cell has a fixed key; missing tuned keys are reported elsewhere.
     """
     found, wrong = [], []
     for key in dict.fromkeys(key for keys in lacking.values() for key in sorted(keys)):
@@ -87,7 +87,7 @@ def notes(
 
 
 def _check_added(lines: Sequence[str], config: DictConfig) -> None:
-    """Hold what was added with + against the class that is to take it."""
+    """Check that classes take the arguments that were added with +."""
     for line in lines:
         key = line.lstrip("+").partition("=")[0]
         parent, _, leaf = key.rpartition(".")
@@ -99,7 +99,7 @@ def _check_added(lines: Sequence[str], config: DictConfig) -> None:
             continue
         try:
             taken = inspect.signature(get_object(target)).parameters
-        except Exception:  # noqa: BLE001 - a target that cannot be imported is told of where it is built
+        except Exception:  # noqa: BLE001 - a target that cannot be imported is reported where it is built
             continue
         if leaf not in taken and not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
             names = [name for name in taken if name not in ("self", "args", "kwargs")]

@@ -1,4 +1,4 @@
-"""Everything that can go wrong before compute is spent: values, data, models, devices, directories, samplers."""
+"""Checks before compute is spent: values, data, models, devices, directories, samplers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from harness.records.run_spec import RunSpec
 from harness.records.signature import digest, models_digest, signature
 from harness.report.analysis.settings import Settings
 
-UNCOMPOSED = "uncomposed"  # in the configuration of a trial whose values cannot be composed: they, and why
+UNCOMPOSED = "uncomposed"  # config key of a trial whose configuration cannot be composed: its values, and why
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class PreparedCell:
     Attributes:
         cell: the cell.
         base: its resolved configuration at the documented defaults.
-        fingerprint: of the data.
-        model_digest: of the pretrained weights.
-        facts: counted about the data.
-        warnings: about the data and the model's files, for the user.
+        fingerprint: hash of the data.
+        model_digest: hash of the pretrained weights.
+        facts: counts of the data.
+        warnings: for the user, about the data and the model's files.
         architecture: see `ResolvedModel`.
     """
 
@@ -54,7 +54,7 @@ class PreparedCell:
     architecture: str | None = None
 
     def _config(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The resolved configuration with tuned values; one that cannot be composed says why, and is never run."""
+        """Return the resolved configuration with tuned values; if it cannot be composed, `UNCOMPOSED` says why."""
         base = {**self.base, "train": dict(self.base["train"])}
         if not values:
             return base
@@ -78,10 +78,10 @@ class PreparedCell:
         """Describe one run of the cell.
 
         Args:
-            directory: the study's directory of runs; the run's own is named after what it is.
+            directory: the study's directory of runs; the run's own directory is named after its trial or signature.
             study, phase, seed, trial, save_model: see `RunSpec`.
             values: the tuned values.
-            stop_epoch: see `TrainConfig.stop_epoch`; None leaves the configuration's.
+            stop_epoch: see `TrainConfig.stop_epoch`; None keeps the configured value.
             more: further fields of `RunSpec`.
         """
         config = self._config(values)
@@ -101,7 +101,7 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
     """Check every cell; load each data set and find each model once.
 
     Raises:
-        HarnessError: everything that is wrong, at once.
+        HarnessError: all errors at once.
     """
     cells = list(cells)
     problems = Problems()
@@ -162,19 +162,19 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
 
 
 def check_common(config: DictConfig, problems: Problems) -> None:
-    """Note every value of the common schema that breaks its rule."""
+    """Add a problem for every invalid value of the common schema."""
     check(cast(Config, config), problems)  # a DictConfig typed by the schema reads like one
 
 
 def cache_dir(config: Any) -> Path:
-    """Where tokenised data, features and digests are cached."""
+    """Return the directory that caches tokenized data, features and digests."""
     return Path(str(config["cache_dir"])).expanduser()
 
 
 def check_writable(name: str, directory: Path, problems: Problems) -> bool:
-    """Note a directory that cannot be made or written to; whether it can."""
+    """Add a problem if a directory cannot be made or written to. Return whether it can."""
     try:
-        # Nothing is made yet: a study that is refused leaves nothing behind.
+        # No directory is made yet, so that a refused study leaves none behind.
         there = next(each for each in (directory, *directory.absolute().parents) if each.exists())
         if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -187,7 +187,7 @@ def check_writable(name: str, directory: Path, problems: Problems) -> bool:
 
 
 def _once(memo: dict[str, Any], node: Any, problems: Problems, make: Any) -> Any:
-    """Make what a configuration node describes, once for all cells that share it; None if that failed."""
+    """Make the object of a configuration node once for all cells that share the node; None if that failed."""
     key = digest(node)
     if key not in memo:
         memo[key] = None

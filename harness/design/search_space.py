@@ -8,8 +8,8 @@
 | `interval(0.0,0.5)`, `tag(log,interval(1e-5,1e-2))` | floats |
 | the same over a key that takes an integer, `int(interval(1,64))` | integers, both ends included |
 
-A space may be conditional: an entry with `when` exists only where keys before it have certain values. Such spaces are
-sampled define-by-run.
+A space may be conditional: an entry with `when` is sampled only if earlier keys have certain values. Conditional spaces
+are sampled define-by-run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from harness.config.schema import TuneConfig
 from harness.errors import HarnessError
 
 TAGS = {"log"}
-MOST = 1_000_000  # values of a range: more are not listed
+MOST = 1_000_000  # largest number of values of a range
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -45,12 +45,12 @@ class Parameter:
 
     Attributes:
         key: the override key, e.g. `train.lr`.
-        sweep: as it was written, for people.
-        distribution: what Optuna samples from. Choices that are lists or mappings are sampled by their text.
+        sweep: the sweep as written, for display.
+        distribution: what Optuna samples from. Choices that are lists or mappings are sampled as their text.
         values: the choices of a categorical parameter; None for numeric ones.
-        when: keys before it in the space, each with the values (sampled form) with which this one is tuned; empty if it
-            always is.
-        declared: where the method's YAML declares it, for messages; None if an override asks for it.
+        when: the condition: earlier keys of the space, each with the values (sampled form) for which this one is tuned;
+            empty if it always is.
+        declared: where the method's YAML declares it, for messages; None if it comes from an override.
     """
 
     key: str
@@ -61,17 +61,17 @@ class Parameter:
     declared: str | None = None
 
     def active(self, params: Mapping[str, Any]) -> bool:
-        """Whether it is tuned, given the values of the keys before it; one whose own condition fails has no value."""
+        """Return whether it is tuned, given the values of earlier keys; keys whose condition failed have no value."""
         return all(key in params and params[key] in values for key, values in self.when.items())
 
     @property
     def written(self) -> str:
-        """Where its values were asked for, for messages."""
+        """Where the values are written, for messages."""
         return self.declared or f"{self.key}={self.sweep}"
 
     @property
     def extremes(self) -> list[Any]:
-        """The configuration values that stand for all: each choice, or both ends."""
+        """The configuration values that are checked for all: each choice, or both ends of the interval."""
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
             return list(self.values or d.choices)
@@ -80,21 +80,21 @@ class Parameter:
 
     @property
     def described(self) -> str:
-        """The sweep and its condition, for people."""
+        """The sweep and its condition, for display."""
         conditions = [f"{key}={','.join(map(str, values))}" for key, values in self.when.items()]
         return f"{self.sweep} when {' and '.join(conditions)}" if conditions else self.sweep
 
     def decode(self, sampled: Any) -> Any:
-        """The configuration value of a sampled one."""
+        """Return the configuration value of a sampled value."""
         if self.values is None or not isinstance(self.distribution, CategoricalDistribution):
             return sampled
         return self.values[self.distribution.choices.index(sampled)]
 
     def encode(self, value: Any) -> Any:
-        """The sampled form of a configuration value.
+        """Return the sampled form of a configuration value.
 
         Raises:
-            ValueError: the space does not contain it.
+            ValueError: the distribution does not contain the value.
         """
         if self.values is not None and isinstance(self.distribution, CategoricalDistribution):
             return self.distribution.choices[self.values.index(value)]
@@ -105,7 +105,7 @@ class Parameter:
 
     @property
     def size(self) -> int | None:
-        """How many values it has; None if they cannot be counted."""
+        """Number of values; None if the parameter is continuous."""
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
             return len(list(d.choices))
@@ -116,7 +116,7 @@ class Parameter:
         return None
 
     def grid(self) -> list[Any]:
-        """All values, sampled form. Only for a finite parameter."""
+        """Return all values of a finite parameter, in sampled form."""
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
             return list(d.choices)
@@ -128,16 +128,16 @@ class Parameter:
 
 
 def parameter(override: Override, default: Any = None, typed: bool = True, declared: str | None = None) -> Parameter:
-    """Read a sweep override.
+    """Make a parameter from a sweep override.
 
     Args:
-        override: holds a sweep.
-        default: the key's value in the configuration; an interval over a key that holds an integer holds integers.
-        typed: whether the key takes nothing but integers if its default is one; else fractional ends make floats.
+        override: the override, which holds a sweep.
+        default: the key's value in the configuration; if it is an integer, an interval has integer values.
+        typed: whether a key with an integer default takes integers only; otherwise fractional ends make floats.
         declared: see `Parameter`.
 
     Raises:
-        HarnessError: bounds, tags or choices that make no space.
+        HarnessError: the bounds, tags or choices are invalid.
     """
     key, text = override.get_key_element(), override.get_value_string()
     value = override.value()
@@ -162,12 +162,12 @@ def parameter(override: Override, default: Any = None, typed: bool = True, decla
 
 
 def conditional(space: Mapping[str, Parameter]) -> bool:
-    """Whether which keys are tuned depends on the values of others."""
+    """Return whether a space is conditional: the values of some keys decide which others are tuned."""
     return any(entry.when for entry in space.values())
 
 
 def size(space: Mapping[str, Parameter]) -> int | None:
-    """How many configurations a space holds: 1 if it is empty, None if they cannot be counted."""
+    """Return the number of configurations of a space: 1 if it is empty, None if it is infinite."""
     sizes = [entry.size for entry in space.values()]
     if None in sizes:
         return None
@@ -175,7 +175,7 @@ def size(space: Mapping[str, Parameter]) -> int | None:
 
 
 def configurations(space: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
-    """Every configuration of a finite space, sampled form."""
+    """Yield every configuration of a finite space, in sampled form."""
     if not conditional(space):
         keys = sorted(space)
         for values in itertools.product(*(space[key].grid() for key in keys)):
@@ -192,7 +192,7 @@ def configurations(space: Mapping[str, Parameter]) -> Iterator[dict[str, Any]]:
 
 
 def describe(space: Mapping[str, Parameter]) -> dict[str, str]:
-    """A space in a form that can be stored and compared: key to distribution, JSON text, and its condition if any."""
+    """Return a space in a form to store and compare: by key, the distribution as JSON text, and any condition."""
     found = {key: distribution_to_json(entry.distribution) for key, entry in sorted(space.items())}
     for key, entry in space.items():
         if entry.when:
@@ -246,7 +246,7 @@ def _range(key: str, text: str, sweep: RangeSweep) -> BaseDistribution:
 
 
 def planned_trials(space: Mapping[str, Parameter], tune: TuneConfig) -> int | None:
-    """Configurations that a cell tries; None: as many as its seconds allow."""
+    """Return the number of configurations that a cell tries; None: as many as its seconds allow."""
     finite, trials = size(space), tune.trials
     return trials if finite is None else finite if trials is None else min(trials, finite)
 
@@ -255,7 +255,7 @@ def check_sampler(tune: TuneConfig, cell: str, space: Mapping[str, Parameter]) -
     """Refuse a space that the sampler cannot search.
 
     Raises:
-        HarnessError: names the keys in the way.
+        HarnessError: the grid sampler and continuous keys, which the message names.
     """
     if tune.sampler == "grid":
         endless = [entry for entry in space.values() if entry.size is None]

@@ -1,4 +1,4 @@
-"""What a study asks: its identity, its file, and whether a command asks the same as the directory that is there."""
+"""The identity of a study, its file sweep.yaml, and the check that a command matches an existing study."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from harness.records.files import atomic, now
 from harness.records.signature import OPERATIONAL, digest, ignored_keys, joint_group_key, without
 
 ASKED = "sweep.yaml"
-PRUNING = ("resource", "min_resource", "reduction_factor", "patience")  # what decides which trials go on
+PRUNING = ("resource", "min_resource", "reduction_factor", "patience")  # decide which trials are promoted
 
 
 def cell_identity(ready: PreparedCell) -> dict[str, Any]:
-    """What a cell asks, as sweep.yaml says it. Budget, seeds and launcher are not part of it: they extend a study."""
+    """Return the identity of a cell as written to sweep.yaml, without budget, seeds and launcher: they may change."""
     unasked = (*OPERATIONAL, *ready.cell.space, *ignored_keys(ready.base))
     return {
         "metric": ready.cell.metric,
@@ -35,13 +35,13 @@ def cell_identity(ready: PreparedCell) -> dict[str, Any]:
 
 
 def identity(ready: PreparedCell) -> dict[str, Any]:
-    """What a cell asks, as it is hashed."""
+    """Return the identity of a cell in the form that is hashed."""
     asked = cell_identity(ready)
     return {**asked, "config": signed(asked["config"])}
 
 
 def search_identity(tune: TuneConfig) -> dict[str, Any]:
-    """What a study's searches have in common."""
+    """Return the identity of the search, which all cells of a study share."""
     more = {
         "mode": tune.mode if tune.mode != "fair" else None,
         "warm_start": [Path(each).name for each in tune.warm_start],
@@ -60,16 +60,16 @@ def search_identity(tune: TuneConfig) -> dict[str, Any]:
 
 
 def default_name(prefix: str, cells: Iterable[PreparedCell], tune: TuneConfig) -> str:
-    """A name that the same question always gets: the sweep's name and a short hash."""
+    """Return the default name of a study: the sweep's name and a short hash of the study's identity."""
     content = {"cells": {ready.cell.id: identity(ready) for ready in cells}, "tune": search_identity(tune)}
     return f"{prefix}-{digest(content)[:6]}"
 
 
 def check_same(directory: Path, cells: Sequence[PreparedCell], tune: TuneConfig) -> None:
-    """Refuse to mix two questions in one study.
+    """Refuse to continue a study with another identity.
 
     Raises:
-        HarnessError: says what differs.
+        HarnessError: the identity differs; says where.
     """
     asked = read(directory)
     if asked is None:
@@ -86,7 +86,7 @@ def check_same(directory: Path, cells: Sequence[PreparedCell], tune: TuneConfig)
         differing.append(f"the methods, which are part of what a joint study searches: {', '.join(other)}")
     for ready in cells:
         if ready.cell.id not in known:
-            continue  # one more cell extends the study
+            continue  # a new cell extends the study
         old, new = dict(_flat(_in_kinds(known[ready.cell.id]))), dict(_flat(cell_identity(ready)))
         for key in sorted({*old, *new}):
             if old.get(key) == new.get(key):
@@ -108,12 +108,12 @@ def check_same(directory: Path, cells: Sequence[PreparedCell], tune: TuneConfig)
 
 
 def _in_kinds(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What a cell asked, which an earlier version wrote down with paths of classes."""
+    """Convert a stored identity, in which an earlier version may have written class paths, to kinds."""
     return {**asked, "config": named(asked.get("config") or {})}
 
 
 def _other_methods(asked: Mapping[str, Any], cells: Sequence[PreparedCell]) -> list[str]:
-    """Cells that only the study or only the command has, of tasks and models that both have."""
+    """Return the cells that only the study or only the command has, of joint groups that both have."""
     old = {cell["id"]: joint_group_key(cell["task"], cell["model"], cell["variant"]) for cell in asked["cells"]}
     new = {r.cell.id: joint_group_key(r.cell.task, r.cell.model, r.cell.variant) for r in cells}
     both = {*old.values()} & {*new.values()}
@@ -121,10 +121,10 @@ def _other_methods(asked: Mapping[str, Any], cells: Sequence[PreparedCell]) -> l
 
 
 def planned_looks(directory: Path, planned: list[int]) -> list[int]:
-    """Give the looks of a study: those that it began with, where it had any.
+    """Return the looks of a study: those that it began with, if there were any.
 
     Raises:
-        HarnessError: others are asked for; looks that were taken have spent their share of the error rate.
+        HarnessError: other looks are requested; looks that were taken have spent their share of the error rate.
     """
     before = ((read(directory) or {}).get("confirm") or {}).get("looks") or []
     if before and planned and list(before) != planned:
@@ -147,16 +147,16 @@ def write(
     report: ReportConfig,
     warm: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> None:
-    """Write what is asked, joined with what was asked before.
+    """Write sweep.yaml: the requested study, merged with the cells and seeds of an existing one.
 
     Args:
         directory: of the study.
-        cells, tune, seeds: what is asked.
+        cells, tune, seeds: the requested study.
         startup: see `startup_trials`.
-        hardware: see `harness.planning.capacity.described`; None leaves what the study had.
-        looks: seeds a cell at which verdicts are looked at; see `planned_looks`.
-        report: how verdicts are reached.
-        warm: by cell, the configurations of earlier studies that it begins with.
+        hardware: see `harness.planning.capacity.described`; None keeps what the study had.
+        planned_looks: seeds per cell at which verdicts are computed; see `planned_looks`.
+        report: how verdicts are computed.
+        warm: the configurations of earlier studies that each cell begins with, by cell.
     """
     asked = read(directory) or {}
     entries = {cell["id"]: cell for cell in asked.get("cells", [])}
@@ -196,10 +196,10 @@ def write(
 
 
 def read(directory: Path) -> dict[str, Any] | None:
-    """Read what a study asks; None if the directory holds no study.
+    """Read sweep.yaml; None if the directory holds no study.
 
     Raises:
-        HarnessError: the file is there but cannot be read.
+        HarnessError: the file exists but cannot be read.
     """
     path = directory / ASKED
     try:

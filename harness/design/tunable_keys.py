@@ -1,4 +1,4 @@
-"""Which keys may be tuned, which may be axes, and what was probably meant where neither makes sense."""
+"""Which keys may be tuned or be axes, and what to write instead for those that may not."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from harness.records.signature import OPERATIONAL
 
 # Groups whose choices are alternatives; the others (regularise, augment, tracker) may be combined in a list.
 ALTERNATIVES = ("task", "model", "method", "sweeps", "slurm", "hardware")
-# Groups and sections that belong to the study as a whole, so that no cell has its own.
+# Groups and sections that belong to the study as a whole, so they cannot differ between cells.
 OF_THE_STUDY = (
     "tune", "confirm", "report", "launch", "slurm", "budget", "hardware", "sweep", "sweeps", "axes", "study", "plan",
     "calibrate", "rerun", "keep", "runs_dir", "reports_dir", "tracker", "hydra", "seed",
 )  # fmt: skip
-SOURCES = ("path", "hub", "bundled", "digests", "digests_of")  # of a model: with another one it is another model
-# What each cell finds before its runs start, so that it can differ between cells, but not between the trials of one.
+SOURCES = ("path", "hub", "bundled", "digests", "digests_of")  # keys that identify a model
+# Keys resolved once per cell before its runs start: they may differ between cells, but not between trials of a cell.
 FOUND_BEFORE = ("model.revision", "model.quantise")
-WEIGHTS = ("path", "hub", "revision", "back_path", "back_hub", "back_revision")  # of a model that augments
+WEIGHTS = ("path", "hub", "revision", "back_path", "back_hub", "back_revision")  # of an augmentation's model
 
 
 def of_the_study(key: str) -> bool:
-    """Whether a key is one of the study's as a whole."""
+    """Return whether a key belongs to the study as a whole."""
     return key.replace("/", ".").partition(".")[0] in OF_THE_STUDY
 
 
 def refusal(key: str, several: str, axis: bool = False) -> str | None:
-    """Say why a key cannot have several values in a study, and what to write; None if it can.
+    """Return why a key cannot have several values in a study, and what to write instead; None if it can.
 
     Args:
-        key: of the configuration, or a group.
+        key: a key of the configuration, or a group.
         several: the values as written.
-        axis: whether they would make cells; else they would be tuned.
+        axis: whether the values would make cells; otherwise they would be tuned.
     """
     section, _, rest = key.partition(".")
     leaf = key.rpartition(".")[2]
@@ -64,15 +64,15 @@ def refusal(key: str, several: str, axis: bool = False) -> str | None:
 
 
 def operational(key: str) -> bool:
-    """Whether a key says where and how runs execute, and changes nothing of what they compute."""
+    """Return whether a key affects only where and how runs execute, and not what they compute."""
     return any(key == one or key.startswith(f"{one}.") for one in OPERATIONAL)
 
 
 def _one_value(key: str, several: str) -> str:
-    """What to write instead of several values of a key that says where and how runs execute.
+    """Return what to write instead of several values of a key that affects only where and how runs execute.
 
     Args:
-        key: of the configuration, or a group.
+        key: a key of the configuration, or a group.
         several: the values, with commas between them.
     """
     plain = "(" not in several and "{" not in several
@@ -102,15 +102,15 @@ def _one_value(key: str, several: str) -> str:
 
 
 def one_choice(key: str, choice: str, others: Sequence[str] = ()) -> None:
-    """Refuse a list where a group takes one choice.
+    """Refuse a list for a group that takes one choice.
 
     Args:
-        key: of an override.
-        choice: its value, or one of several.
-        others: all of them, if it is one of several.
+        key: the key of an override.
+        choice: its value, or one of several values.
+        others: all values, if there are several.
 
     Raises:
-        HarnessError: Hydra would merge the YAMLs of the list into one configuration, of which the last gives the name.
+        HarnessError: the value is a list. Hydra would merge its YAMLs into one configuration with the last one's name.
     """
     if key not in ALTERNATIVES or not choice.startswith("["):
         return
@@ -127,7 +127,7 @@ def check_choices(choices: Mapping[str, str | None]) -> None:
     """Refuse a defaults list that names no task, model or method, or several.
 
     Args:
-        choices: Hydra's, by group; it lists a group only if one was chosen.
+        choices: Hydra's runtime choices by group; a group is listed only if exactly one was chosen.
 
     Raises:
         HarnessError: names the groups.
@@ -143,10 +143,10 @@ def check_choices(choices: Mapping[str, str | None]) -> None:
 
 
 def check_axes(axes: Sequence[str], overrides: Mapping[str, Override], problems: Problems) -> None:
-    """Note members of `axes` that cannot make cells."""
+    """Add a problem for each key of `axes` that cannot make cells."""
     for key in axes:
         if key in overrides and overrides[key].is_sweep_override():
-            continue  # told where its values are read
+            continue  # reported where its values are read
         if reason := refusal(key, "a,b", axis=True):
             problems.add(f"axes=[{key}]: {reason}")
         else:
@@ -157,7 +157,7 @@ def check_axes(axes: Sequence[str], overrides: Mapping[str, Override], problems:
 
 
 def check_shared(fixed: Mapping[str, str], axes: Mapping[str, Sequence[str]], problems: Problems) -> None:
-    """Note an override that would give one name, or one source of weights, to several cells that should differ."""
+    """Add a problem for each override that would give the same name or weights to cells that should differ."""
     for group in ("task", "model", "method"):
         several = axes.get(group, [])
         sources = tuple(f"model.{key}" for key in (*SOURCES, "revision")) if group == "model" else ()
@@ -172,10 +172,10 @@ def check_shared(fixed: Mapping[str, str], axes: Mapping[str, Sequence[str]], pr
 
 
 def check_names(found: Iterable[tuple[str, str, str]], problems: Problems) -> None:
-    """Note YAMLs that say the same name, which would mix their results.
+    """Add a problem for YAMLs with the same name, as their results would be mixed.
 
     Args:
-        found: of each cell (group, choice, the name that its YAML says).
+        found: (group, choice, name in the YAML of that choice) of each cell.
         problems: added to.
     """
     by_name: dict[tuple[str, str], list[str]] = {}
@@ -190,9 +190,9 @@ def check_names(found: Iterable[tuple[str, str, str]], problems: Problems) -> No
 
 
 def for_the_study(key: str, override: Override) -> str | None:
-    """Say why a key under `sweep.params` would have no effect, and where to write it; None if it has one."""
+    """Return why a key under `sweep.params` would have no effect, and where to write it; None if it has one."""
     if not of_the_study(key) or override.is_sweep_override():
-        return None  # several values of such a key are told elsewhere
+        return None  # several values of such a key are reported elsewhere
     value = override.get_value_string()
     if key in ("tracker", "slurm", "hardware", "sweeps"):
         where = f"in the YAML's defaults list (override /{key}: {value})"

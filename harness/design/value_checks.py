@@ -1,8 +1,8 @@
-"""Every value that a run of a cell may have, held against the rules before anything starts.
+"""Checks of every value that a run of a cell may have, before anything starts.
 
-What is fixed, the documented defaults, each choice and both ends of each interval pass the same checks: the schema's
-types, `harness.config.validation.check`, the types that a class declares for its fields, and what that class itself
-says.
+Fixed values, documented defaults, each choice and both ends of each interval pass the same checks: the types of the
+schema, `harness.config.validation.check`, the types that a class declares for its fields, and the checks of that class
+itself.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ BUILT = ("model", "method", "augment")  # sections whose classes check their own
 
 
 class Checks:
-    """Checks of the cells of one command; what cells have in common is checked once."""
+    """Checks of the cells of one command; values that cells share are checked once."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, ...]] = {}
 
     def fixed(self, cell: Cell, base: Mapping[str, Any], problems: Problems) -> None:
-        """Note what is wrong with the values that a cell's runs have in common.
+        """Add a problem for each invalid value among those that all runs of a cell share.
 
         Args:
             cell: the cell.
-            base: its resolved configuration. Its model is checked by whoever looks for the model's files.
+            base: its resolved configuration. The model section is checked where the model's files are looked for.
             problems: added to.
         """
         for message in self._fixed(cell.config, base):
             problems.add(message)
 
     def tuned(self, cell: Cell, base: Mapping[str, Any], problems: Problems) -> None:
-        """Note what is wrong with the values that tuning may choose; see `fixed`."""
+        """Add a problem for each invalid value that tuning may choose; see `fixed`."""
         before = {*self._fixed(cell.config, base), *self.of_section("model", base)}
         for key, entry in cell.space.items():
             if entry.declared and key.startswith("method.") and base["method"] == shipped("method", cell.method):
-                continue  # a test holds what ships against these rules
+                continue  # the tests check the YAMLs that ship with the program
             conditions = {other: cell.space[other].decode(values[0]) for other, values in entry.when.items()}
             for value in entry.extremes:
                 for message in self.of_values(cell, conditions | {key: value}, key):
@@ -60,12 +60,12 @@ class Checks:
                         problems.add(f"{message.removesuffix('.')} (of {entry.written}).")
 
     def of_values(self, cell: Cell, values: Mapping[str, Any], key: str | None = None) -> tuple[str, ...]:
-        """Say what is wrong with a configuration of a cell, in sentences.
+        """Return what is wrong with a configuration of a cell, in sentences.
 
         Args:
             cell: the cell.
-            values: of tuned keys.
-            key: the one whose section is checked; None checks those of all.
+            values: the values of tuned keys.
+            key: the key whose section is checked; None checks the sections of all keys.
         """
         sections = {each.partition(".")[0] for each in values} if key is None else {key.partition(".")[0]}
         common = not sections & {*BUILT}
@@ -89,12 +89,12 @@ class Checks:
 
     def _fixed(self, config: DictConfig, base: Mapping[str, Any]) -> list[str]:
         method = base["method"]
-        # What ships is right, and to know it again takes the import of torch and peft.
+        # Sections that ship with the program are valid, and checking them again would import torch and peft.
         own = () if method == shipped("method", str(method.get("name"))) else self.of_section("method", base)
         return [*_common(config), *own, *self.of_section("augment", base)]
 
     def of_section(self, section: str, resolved: Mapping[str, Any]) -> tuple[str, ...]:
-        """Say what the classes of a section (`BUILT`) say of their fields, in sentences."""
+        """Return the errors that the classes of a section (`BUILT`) find in their fields, in sentences."""
         node, packages = resolved.get(section) or {}, list(resolved["packages"])
         key = digest([section, node, packages])
         if key not in self._known:
@@ -108,10 +108,10 @@ class Checks:
 
 
 def changed(cell: Cell, values: Mapping[str, Any]) -> DictConfig:
-    """A cell's configuration with other values, interpolations unresolved.
+    """Return a cell's configuration with other values, interpolations unresolved.
 
     Raises:
-        OmegaConfBaseException: a value is not of its key's type.
+        OmegaConfBaseException: a value does not have the type of its key.
     """
     config = cast(DictConfig, pickle.loads(pickle.dumps(cell.config)))
     for key, value in values.items():
@@ -121,7 +121,7 @@ def changed(cell: Cell, values: Mapping[str, Any]) -> DictConfig:
 
 @cache
 def shipped(group: str, name: str) -> Any:
-    """The section that a YAML of this program sets; None if there is no such YAML."""
+    """Return the section that a YAML of this program sets; None if there is no such YAML."""
     try:
         root = OmegaConf.to_container(OmegaConf.create({"root": "${harness.root:}"}), resolve=True)
         path = Path(cast(dict[str, str], root)["root"]) / "conf" / group / f"{name}.yaml"
@@ -137,7 +137,7 @@ def _common(config: DictConfig) -> list[str]:
 
 
 def _of_node(node: Any, where: str, packages: list[str]) -> Iterator[str]:
-    """What a class says about its own fields; types first, since it may compare what cannot be compared."""
+    """Yield the errors in a class's fields: types first, as its own checks may compare values of the wrong type."""
     if not isinstance(node, Mapping):
         yield f"{where}={node}: this is a section with keys of its own, not one value. Choose by name: {where}=<name>."
         return
