@@ -1,1 +1,1 @@
-"""What a study would take: runs, hours, memory, disk, dollars."""
+"""Estimates of what a study takes: runs, hours, memory, disk, dollars."""

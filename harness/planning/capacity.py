@@ -1,4 +1,4 @@
-"""Where the runs of a study compute: how many at once, on what, with how much memory."""
+"""The capacity of a study: how many runs execute at once, on which devices, with how much memory, at which price."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class ComputeTarget:
 
     Attributes:
         device: cpu | cuda | mps.
-        device_name: as in a record's provenance; None: any, for jobs of a cluster are not here.
-        threads: CPU threads of a run.
+        device_name: as in a record's provenance; None if unknown, for Slurm jobs.
+        threads: CPU threads per run.
     """
 
     device: str
@@ -35,7 +35,7 @@ class ComputeTarget:
 
 
 def workers(config: Config) -> tuple[int, int]:
-    """Runs that execute at once, and CPU threads of each."""
+    """Return the number of runs that execute at once, and the CPU threads of each."""
     if config.launch.kind == "inline":
         return 1, config.launch.threads or usable_threads(usable_cores())
     if config.launch.kind == "slurm":
@@ -44,22 +44,22 @@ def workers(config: Config) -> tuple[int, int]:
 
 
 def processes_per_gpu(config: Config, count: int) -> int:
-    """Of so many runs at once, those that share a GPU, or without one the machine; 1 for jobs of a cluster."""
+    """Return how many of `count` concurrent runs share a GPU, or the machine if it has none; 1 for Slurm jobs."""
     return 1 if config.launch.kind == "slurm" else math.ceil(count / max(1, len(gpus(config))))
 
 
 def gpu_share(config: Config, count: int) -> float:
-    """What each of so many runs at once holds of a GPU, on average; all of one in jobs of a cluster."""
+    """Return the average share of a GPU that each of `count` concurrent runs holds; 1 for Slurm jobs."""
     return 1.0 if config.launch.kind == "slurm" else min(1.0, max(1, len(gpus(config))) / count)
 
 
 def gpus(config: Config) -> tuple[str, ...]:
-    """The GPUs of this machine that the study may use."""
+    """Return the GPUs of this machine that the study may use."""
     return visible_gpus() if config.device in ("auto", "cuda") else ()
 
 
 def place(base: Mapping[str, Any], config: Config) -> ComputeTarget:
-    """Where a cell's runs compute, as far as that can be said without loading torch."""
+    """Return where a cell's runs compute, as far as is known without importing torch."""
     if config.launch.kind == "slurm":
         resources = merge(config.slurm, base)
         gpu = bool(resources.get("gpus_per_node") or asks_for_gpus(resources.get("gres"))) and config.device != "cpu"
@@ -71,7 +71,7 @@ def place(base: Mapping[str, Any], config: Config) -> ComputeTarget:
 
 
 def memory_limit(config: Config, ready: Sequence[PreparedCell]) -> float | None:
-    """MiB that the workers of a machine share, or that one job or GPU has; None if it is not known."""
+    """Return the MiB of the machine that workers share, or of one Slurm job or GPU; None if unknown."""
     if config.launch.kind == "slurm":
         limits = [merge(config.slurm, each.base)["mem_gb"] for each in ready]
         return None if None in limits else 1024 * min(limits)
@@ -81,7 +81,7 @@ def memory_limit(config: Config, ready: Sequence[PreparedCell]) -> float | None:
 
 
 def gpu_memory() -> float | None:
-    """MiB of the smallest GPU of this machine; None if it cannot be asked."""
+    """Return the MiB of the smallest GPU of this machine; None if `nvidia-smi` does not say."""
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     with suppress(OSError, ValueError, subprocess.SubprocessError):
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
@@ -90,18 +90,18 @@ def gpu_memory() -> float | None:
 
 
 def machine_memory() -> float | None:
-    """MiB of this machine, or of a control group that the process is in where that has less; None if unknown."""
+    """Return the MiB of this machine, or of the process's control group if that has less; None if unknown."""
     memory = usable_memory()
     return None if memory is None else memory / 2**20
 
 
 def slot_rate(config: Config, base: Mapping[str, Any], held: float) -> float | None:
-    """Dollars a second of one run of a cell; None where no price is known for what it computes on.
+    """Return the dollars per second of one run of a cell; None if no price is known for its device.
 
     Args:
         config: the study's configuration.
         base: the cell's resolved configuration.
-        held: of a GPU, see `harness.planning.capacity.gpu_share`.
+        held: the share of a GPU that the run holds, see `harness.planning.capacity.gpu_share`.
     """
     where = place(base, config)
     gpu = where.device in ("cuda", "mps")
@@ -110,9 +110,9 @@ def slot_rate(config: Config, base: Mapping[str, Any], held: float) -> float | N
 
 
 def described(config: Config) -> dict[str, Any] | None:
-    """`hardware` as a study keeps it, with the number of cores that the price buys; None without a price.
+    """Return the `hardware` section as a study stores it, with the cores that the price buys; None without a price.
 
-    Jobs of a cluster run on machines that are not this one, so there `cores` stays as it was given.
+    Slurm jobs run on other machines than this one, so for them `cores` stays as configured.
     """
     hardware = config.hardware
     if hardware.dollars_per_hour is None:

@@ -1,4 +1,4 @@
-"""From what the parts of a run take to what a study takes: runs added up, and their order on the workers replayed."""
+"""Estimate what a study takes from the cost of its runs, by simulating their order on the workers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from harness.design.prepared_cell import PreparedCell
 if TYPE_CHECKING:
     from harness.runs.calibration import Rates
 
-RUN_SECONDS = 0.15  # of a run besides what is measured: its files, the hand-over
-RUN_BYTES = 12_000  # config, record, metrics and log
+RUN_SECONDS = 0.15  # seconds of a run that are not measured: writing its files, handing it to a worker
+RUN_BYTES = 12_000  # bytes of config, record, metrics and log
 
 
 @dataclass
 class Cost:
-    """What the runs of a cell take.
+    """The cost of the runs of a cell.
 
     Attributes:
-        tune, confirm: seconds of a run on a warm worker.
-        load: seconds more of a worker's first run with the cell's backbone.
-        first: seconds more of a worker's first run of the cell.
-        features: seconds that the study's first run pays for frozen features, by what they are of.
-        save: seconds more where the adapted model is kept.
-        peak_memory_mb: of a worker.
-        run_bytes, model_bytes: on disk, of a confirmation and of a kept model.
-        source: how this is known.
-        spread: (low, high): what the outcome may be, in multiples.
+        tune, confirm: seconds of a trial and of a confirmation on a warm worker.
+        load: additional seconds of a worker's first run with the cell's backbone.
+        first: additional seconds of a worker's first run of the cell.
+        features: seconds that the study's first run needs for frozen features, by split.
+        save: additional seconds if the adapted model is saved.
+        peak_memory_mb: peak memory of a worker in MiB.
+        run_bytes, model_bytes: bytes on disk of a confirmation and of a saved model.
+        source: where the estimate comes from.
+        spread: (low, high), the range of the actual cost as multiples of the estimate.
     """
 
     tune: float
@@ -46,12 +46,12 @@ class Cost:
 
 
 def from_rates(ready: PreparedCell, rates: Rates, cached: bool) -> Cost:
-    """What a cell's runs take, from what was measured of their parts.
+    """Estimate the cost of a cell's runs from measured rates.
 
     Args:
         ready: the cell.
-        rates: measured.
-        cached: whether its frozen features lie in the cache already.
+        rates: the measured rates.
+        cached: whether the cell's frozen features are in the cache already.
     """
     rows, train = rows_of(ready), ready.base["train"]
     trains = "train" not in (ready.base["method"].get("ignores") or ())
@@ -65,7 +65,7 @@ def from_rates(ready: PreparedCell, rates: Rates, cached: bool) -> Cost:
         tune = max(1, folds) * once
         confirm = rates.start + epochs * (rates.train_row * rows["train"] + rates.judge_row * rows["validation"])
         confirm += rates.judge_row * rows["test"]
-        first = rates.first + fit * max(1, folds)  # a worker remembers the head that it has fitted
+        first = rates.first + fit * max(1, folds)  # a worker caches the head that it has fitted
     else:
         tune = fit * max(1, folds)
         confirm, first = fit, rates.first
@@ -83,13 +83,13 @@ def from_rates(ready: PreparedCell, rates: Rates, cached: bool) -> Cost:
 
 
 def rows_of(ready: PreparedCell) -> dict[str, int]:
-    """Rows of each split of a cell's data."""
+    """Return the number of rows of each split of a cell's data."""
     rows: dict[str, int] = ready.facts["rows"]
     return {name: int(rows.get(name) or 0) for name in ("train", "validation", "test")}
 
 
 def predictions_bytes(ready: PreparedCell) -> int:
-    """Bytes that a confirmation's predictions take, about: floats hardly compress."""
+    """Estimate the bytes on disk of a confirmation, with its predictions: floats hardly compress."""
     rows = rows_of(ready)
     classes = int(ready.facts.get("classes") or 2)
     return RUN_BYTES + (rows["validation"] + rows["test"]) * (4 * classes + 16)
@@ -97,13 +97,13 @@ def predictions_bytes(ready: PreparedCell) -> int:
 
 @dataclass(frozen=True)
 class Workload:
-    """What is left to do of a cell.
+    """The remaining runs of a cell.
 
     Attributes:
         ready: the cell.
-        cost: of its runs.
-        trials, seeds: runs that are left.
-        saves: models that are kept.
+        cost: the cost of its runs.
+        trials, seeds: numbers of remaining trials and confirmations.
+        saves: number of models that are saved.
     """
 
     ready: PreparedCell
@@ -114,31 +114,33 @@ class Workload:
 
     @property
     def backbone(self) -> tuple[str, str]:
-        """What a worker loads once: data and weights."""
+        """The data and weights that a worker loads once."""
         return self.ready.fingerprint, self.ready.model_digest
 
 
 @dataclass
 class _State:
-    """How far a cell is in the replay."""
+    """The progress of a cell in the simulation."""
 
     started: int = 0
     tuned_at: float = 0.0  # when the last trial that has begun ends
 
 
 def replay(works: Sequence[Workload], workers: int) -> tuple[float, list[float]]:
-    """Replay the order of the runs: the cell that has had the fewest comes first; confirmations wait for all trials.
+    """Simulate the order of the runs: the cell with the fewest started runs comes first.
+
+    The confirmations of a cell wait for all of its trials.
 
     Args:
-        works: the cells.
+        works: the remaining runs of each cell.
         workers: runs that execute at once.
 
     Returns:
-        Wall seconds of the runs, and the seconds of each cell's runs added up.
+        Wall seconds of all runs, and for each cell the sum of the seconds of its runs.
     """
     states = [_State() for _ in works]
     loaded: set[tuple[int, Any]] = set()
-    features: dict[tuple[Any, str], float] = {}  # when they will be there
+    features: dict[tuple[Any, str], float] = {}  # when each will be in the cache
     free = [(0.0, worker) for worker in range(workers)]
     heapq.heapify(free)
     totals = [0.0] * len(works)
@@ -146,7 +148,7 @@ def replay(works: Sequence[Workload], workers: int) -> tuple[float, list[float]]
     while any(state.started < work.trials + work.seeds for state, work in zip(states, works, strict=True)):
         now, worker = heapq.heappop(free)
         index = _next(works, states, now)
-        if index is None:  # it waits for the trials of others
+        if index is None:  # the worker idles until trials under way on other workers end
             later = min(moment for moment, _ in free) if free else now
             waits = [state.tuned_at for state in states if state.tuned_at > now]
             heapq.heappush(free, (min([*waits, *([later] if later > now else [])]), worker))
@@ -180,7 +182,7 @@ def _seconds(
     loaded: set[tuple[int, Any]],
     features: dict[tuple[Any, str], float],
 ) -> float:
-    """Seconds of a cell's next run, what it pays for others included."""
+    """Return the seconds of a cell's next run, including work that later runs reuse."""
     cost, confirms = work.cost, number >= work.trials
     seconds = cost.confirm if confirms else cost.tune
     for key, more in (((worker, work.backbone), cost.load), ((worker, work.ready.cell.id), cost.first)):
@@ -191,7 +193,7 @@ def _seconds(
         if name == "test" and not confirms:
             continue
         there = features.setdefault((work.backbone, name), now + seconds + more)
-        if now < there:  # whoever comes meanwhile computes them, too
+        if now < there:  # runs that start before they are cached compute them, too
             seconds += more
     if confirms and number - work.trials < work.saves:
         seconds += cost.save

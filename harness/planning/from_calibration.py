@@ -1,4 +1,4 @@
-"""What short runs on a slice of the data say of the runs of a cell."""
+"""Cost estimates from calibration: short runs of each cell on a slice of its data."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from harness.system.resources import usable_cores
 if TYPE_CHECKING:
     from harness.runs.calibration import Rates
 
-START_SECONDS = 5.0  # until the workers are there, where it was not measured
+START_SECONDS = 5.0  # start-up time of the workers, if it was not measured
 SPREAD = (0.8, 1.25)
-BUSY_SPREAD = (0.4, 2.0)  # other work takes its share of the cores, and need not last
-IDLE_LOAD = 0.25  # processes a core that run or want to, below which a machine counts as idle
-TIMEOUT_MINUTES = 5.0  # after which the measurement of a cell counts as hung
+BUSY_SPREAD = (0.4, 2.0)  # wider, as other work slows the measurement and may end
+IDLE_LOAD = 0.25  # load average per core below which a machine counts as idle
+TIMEOUT_MINUTES = 5.0  # time after which the measurement of a cell counts as hung
 
 
 def calibrate(ready: Sequence[PreparedCell], config: Config) -> tuple[dict[str, Cost], float, dict[str, str]]:
     """Measure cells, one after another, each on all workers at once.
 
     Returns:
-        Costs by cell; seconds until the workers were there; and why some could not be measured.
+        Costs by cell; the start-up seconds of the workers; and by cell, why it could not be measured.
     """
     count, threads = workers(config)
     costs: dict[str, Cost] = {}
@@ -52,7 +52,7 @@ def calibrate(ready: Sequence[PreparedCell], config: Config) -> tuple[dict[str, 
                     continue
                 if number == 0:
                     start = rates.began - began
-                # What is loaded for a backbone is measured with the first cell that needs it.
+                # The load time of a backbone is measured with the first cell that uses it.
                 load = loads.setdefault((each.fingerprint, each.model_digest), rates.load)
                 cost = from_rates(each, replace(rates, load=load), cached=False)
                 costs[each.cell.id] = replace(cost, spread=spread)
@@ -62,7 +62,7 @@ def calibrate(ready: Sequence[PreparedCell], config: Config) -> tuple[dict[str, 
 
 
 def _measure(launcher: LocalLauncher, each: PreparedCell, root: Path, config: Config) -> tuple[Rates | None, str]:
-    """One cell's rates, the mean over the workers; None and the reason if a worker failed."""
+    """Return one cell's rates, the mean over the workers; None and the reason if a worker failed."""
     from harness.runs.calibration import ANSWER, Rates
 
     folders = [root / f"{each.cell.id}-{worker}" for worker in range(launcher.capacity)]
@@ -94,8 +94,8 @@ def _measure(launcher: LocalLauncher, each: PreparedCell, root: Path, config: Co
 
 
 def idle() -> bool:
-    """Whether this machine has had little else to do in the last minute."""
+    """Return whether this machine was mostly idle in the last minute."""
     try:
         return os.getloadavg()[0] < IDLE_LOAD * usable_cores()
-    except (OSError, AttributeError):  # not every system tells
+    except (OSError, AttributeError):  # not available on every system
         return True

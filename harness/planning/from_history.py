@@ -1,4 +1,4 @@
-"""What earlier runs say of a cell's: of any study, with the same model and method, on the same kind of machine."""
+"""Cost estimates from earlier runs of any study, with the same model and method, on the same kind of machine."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from harness.records.run_spec import RunPaths
 from harness.records.run_totals import ONCE
 from harness.records.signature import OPERATIONAL, digest, ignored_keys, without
 
-LOOKED_AT = 60  # records a cell, the newest
-LEAST = 3  # records without which nothing is said; a cell that tunes nothing has one trial only
-SIMILAR = 4.0  # rows of another draw of the task: at most so many times more or fewer
+LOOKED_AT = 60  # newest records that are used per cell
+LEAST = 3  # records needed for an estimate; few, as a cell that tunes nothing has only one trial
+SIMILAR = 4.0  # largest factor between the rows of this and of another draw of the task
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def from_records(ready: PreparedCell, runs_dir: Path, place: ComputeTarget, any_task: bool) -> Cost | None:
-    """What a cell's runs take, from the records of earlier ones; None if there are too few to say.
+    """Estimate the cost of a cell's runs from the records of earlier runs; None if there are too few.
 
     Args:
         ready: the cell.
         runs_dir: the directory of studies.
         place: where the runs will compute.
-        any_task: whether other tasks count, too; their times are put in proportion to rows and epochs.
+        any_task: whether runs of other tasks count, too; their times are scaled by rows and epochs.
     """
     found = _find(ready, runs_dir, place)
     same = [each for each in found if each.data.get("fingerprint") == ready.fingerprint]
@@ -73,11 +73,11 @@ def _cost(
 
 
 def _scaled(ready: PreparedCell, record: Record, warm: Mapping[str, float]) -> float:
-    """Seconds that a run would take on this cell's rows and epochs, on a warm worker."""
+    """Return the seconds of an earlier run, scaled to this cell's rows and epochs on a warm worker."""
     cost, rows = record.cost, rows_of(ready)
     seconds = float(cost["total_seconds"]) - sum((cost.get(name) or 0.0) - warm[name] for name in ONCE)
     trained = cost.get("samples") if "steps" in cost else None
-    if not trained:  # a head on frozen features: its fit grows with the rows
+    if not trained:  # a head on frozen features: its fit scales with the rows
         return seconds * max(1.0, rows["train"] / max(1.0, _rows(record)))
     train = ready.base["train"]
     epochs = min(int(train["epochs"]), int(train.get("stop_epoch") or train["epochs"]))
@@ -89,12 +89,12 @@ def _scaled(ready: PreparedCell, record: Record, warm: Mapping[str, float]) -> f
 
 
 def _find(ready: PreparedCell, runs_dir: Path, place: ComputeTarget) -> list[Record]:
-    """The newest `ok` records of the cell's model and method, configured as the cell is, in such a place."""
+    """Return the newest `ok` records with the cell's model, method and configuration, on the same kind of machine."""
     cell = ready.cell
     paths = runs_dir.glob(f"*/runs/*.{escape(cell.model)}.{escape(cell.method)}*/*/record.json")
     newest = sorted(((path.stat().st_mtime, path) for path in paths), reverse=True)[: 4 * LOOKED_AT]
     wanted = _alike(ready.base, ready)
-    known: dict[Path, bool] = {}  # runs of a cell are configured alike but for what is tuned
+    known: dict[Path, bool] = {}  # by cell directory: its runs differ only in tuned keys
     found = []
     for _, path in newest:
         with suppress(CorruptRecord):
@@ -124,7 +124,7 @@ def _fits(record: Record, ready: PreparedCell, place: ComputeTarget) -> bool:
 
 
 def _alike(config: Mapping[str, Any], ready: PreparedCell) -> str:
-    """What must be the same for a run to say something of the cell's: digest."""
+    """Return the digest of the configuration keys that must be equal for runs to be comparable."""
     schedule = ("train.epochs", "train.stop_epoch")
     task = config.get("task") or {}
     ignored = (*OPERATIONAL, *ignored_keys(config), *ready.cell.space, *schedule, "task", "seed")

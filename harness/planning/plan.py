@@ -1,4 +1,4 @@
-"""`plan=true`: what a study would do and what it would cost; and the estimate that a study keeps beside its outcome."""
+"""`plan=true`: print a study's runs and estimated cost; plan.json: the estimate that a study keeps."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def show_plan(
     config: Config,
     began: float,
 ) -> None:
-    """Print what a study would do, and what it would take; keep the estimate for when it starts.
+    """Print the runs of a study and what they would take; keep the estimate for the start of the study.
 
     Args:
-        console: where to.
+        console: where to print.
         name, directory: of the study.
         ready: its cells.
         seeds: of the confirmations.
@@ -94,14 +94,14 @@ def show_plan(
         with suppress(OSError):
             price = described(config)
             write_json(_kept(ready, seeds, config, price), plan)
-            if price is not None:  # a study without a price may begin with it, too
+            if price is not None:  # also keep it for a start without a price
                 write_json(_kept(ready, seeds, config, None), _without_price(plan))
 
 
 def keep_plan(directory: Path, ready: Sequence[PreparedCell], seeds: tuple[int, ...], config: Config) -> None:
-    """Put the estimate into a study that starts: the last `plan=true` of the same question, else from earlier runs.
+    """Write plan.json of a study that starts: the estimate of the last `plan=true` of the same study, or of past runs.
 
-    Nothing is measured, so a start waits for nothing. A study that has begun keeps the estimate that it began with.
+    Nothing is measured, so the start is not delayed. A study that has begun keeps the estimate that it began with.
     """
     path = directory / PLAN
     if any((directory / "runs").glob("*/*/record.json")):
@@ -122,7 +122,7 @@ def _without_price(plan: Mapping[str, Any]) -> dict[str, Any]:
 def _kept(
     ready: Sequence[PreparedCell], seeds: tuple[int, ...], config: Config, price: Mapping[str, Any] | None
 ) -> Path:
-    """Where the estimate of a question, at a price, waits for the study to start."""
+    """Return the cache file that keeps the estimate of a study, at a price, until the study starts."""
     content = {
         "cells": {each.cell.id: study_file.cell_identity(each) for each in ready},
         "tune": [study_file.search_identity(config.tune), config.tune.trials, config.tune.seconds],
@@ -148,9 +148,14 @@ def _estimate(
     costs: Mapping[str, Cost],
     before: float,
 ) -> dict[str, Any]:
-    """The content of plan.json.
+    """Return the content of plan.json.
 
     Args:
+        directory: of the study.
+        ready: its cells.
+        seeds: of the confirmations.
+        config: its configuration.
+        costs: the cost of the runs of each cell.
         before: wall seconds until the first run begins.
     """
     done = _done(directory)
@@ -199,9 +204,9 @@ def _estimate(
 def _shares(
     ready: Sequence[PreparedCell], seeds: tuple[int, ...], config: Config, costs: Mapping[str, Cost]
 ) -> dict[str, tuple[TuneConfig, tuple[int, ...]]]:
-    """The budget of each cell's tuning, and its seeds.
+    """Return the tuning budget and the seeds of each cell.
 
-    Of a joint study nobody knows who gets which trials: here each method an equal part, and the slowest are confirmed.
+    How a joint study distributes its trials is unknown: assume equal parts, and confirmation of the slowest methods.
     """
     if config.tune.mode != "joint":
         return {each.cell.id: (config.tune, seeds) for each in ready}
@@ -226,20 +231,20 @@ def _work(
     config: Config,
     done: Counter[tuple[str, str]],
 ) -> Workload:
-    """What is left to do of a cell."""
+    """Return the remaining runs of a cell."""
     trials = planned_trials(each.cell.space, tune)
     if tune.seconds is not None:
         by_time = max(1, -int(-tune.seconds // cost.tune))
         trials = by_time if trials is None else min(trials, by_time)
     left = max(0, (trials or 1) - done[each.cell.id, "tune"])
-    # More trials may choose another configuration, which is then confirmed anew.
+    # Further trials may select another configuration, which needs new confirmations.
     confirmed = 0 if left else min(len(seeds), done[each.cell.id, "confirm"])
     saves = {"all": len(seeds), "best": int(not confirmed), "none": 0}[config.keep]
     return Workload(each, cost, left, len(seeds) - confirmed, saves)
 
 
 def _done(directory: Path) -> Counter[tuple[str, str]]:
-    """Runs of a study that have ended, by cell and phase."""
+    """Count the ended runs of a study by cell and phase."""
     ended: Counter[tuple[str, str]] = Counter()
     for path in (directory / "runs").glob("*/*/record.json"):
         with suppress(CorruptRecord):

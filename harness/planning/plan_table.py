@@ -1,4 +1,4 @@
-"""What `plan=true` prints."""
+"""The output of `plan=true`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from harness.launch.slurm.resources import describe, merge
 from harness.planning.capacity import processes_per_gpu, workers
 from harness.search.joint import groups
 
-NARROW = 72  # columns of a terminal that a table with search spaces does not fit
+NARROW = 72  # terminal columns below which the table has no column of search spaces
 
 
 def print_runs(
     console: Console, name: str, directory: Path, ready: Sequence[PreparedCell], seeds: tuple[int, ...], config: Config
 ) -> None:
-    """Print what would run, and where."""
+    """Print which runs there would be, and where they would execute."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     cluster = config.launch.kind == "slurm"
-    wide = console.width >= NARROW  # else what is tuned stands on lines of its own
+    wide = console.width >= NARROW  # otherwise the search spaces are printed on separate lines
     for column in ("cell", "trials", "confirmations", *(["tuned"] if wide else [])):
         table.add_column(column, justify="right" if column in ("trials", "confirmations") else "left", overflow="fold")
     total, spaces = 0, list[str]()
@@ -76,7 +76,7 @@ def print_runs(
 
 
 def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) -> None:
-    """Print what it would take, a row a cell; `plan` is the content of plan.json."""
+    """Print the estimate, one row per cell; `plan` is the content of plan.json."""
     sources = {_source(cell) for cell in plan["cells"]}
     rows = [
         (
@@ -109,7 +109,7 @@ def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) ->
 
 
 def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
-    """What the table says, and what it does not."""
+    """Return the sentences below the table: totals, limits, and what is not counted."""
     sources = " and ".join(sorted({_source(cell) for cell in plan["cells"]}))
     wall = f"{duration(plan['wall_seconds'])} ({duration(plan['low'])} to {duration(plan['high'])})"
     slurm = config.launch.kind == "slurm"
@@ -150,12 +150,12 @@ def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
 
 
 def _source(cell: Mapping[str, Any]) -> str:
-    """How a cell's cost is known, without the number of runs."""
+    """Return the source of a cell's cost estimate, without the number of runs."""
     return str(cell["source"]).split(" (")[0]
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `45 s`, `2.1 min`, `18 min`, `3.4 h`."""
+    """Format a duration in seconds: `45 s`, `2.1 min`, `18 min`, `3.4 h`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     value, unit = (seconds / 60, "min") if seconds < 100 * 60 else (seconds / 3600, "h")
