@@ -55,10 +55,6 @@ def use_fast_products() -> bool:
     withdraws it if a test shows rounded products. Results differ from MKL's only in the order of summation. On a
     machine with a GPU nothing changes: the setting would apply to the GPU, too.
     """
-    import torch
-
-    pass
-
     cpu = Path("/proc/cpuinfo")
     facts = cpu.read_text(encoding="utf-8") if cpu.is_file() else ""
     onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch gives it no types
@@ -74,8 +70,6 @@ def use_fast_products() -> bool:
 
 def _are_exact() -> bool:
     """Return whether products have float32 precision; bfloat16's relative error is a thousand times as large."""
-    import torch
-
     generator = torch.Generator().manual_seed(0)
     for rows, inner, columns in ((8, 64, 8), (64, 1024, 64), (512, 384, 512)):
         left, right = (torch.randn(size, generator=generator) for size in ((rows, inner), (inner, columns)))
