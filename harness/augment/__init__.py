@@ -1,4 +1,4 @@
-"""More training rows out of those that there are: one way a file (conf/augment)."""
+"""Augmentation: additional training rows made from the existing ones, one augmentation per file (conf/augment)."""
 
 from harness.augment.base import Augmentation, AugmentationContext, augmented
 

@@ -1,4 +1,4 @@
-"""What an augmentation is, and how training rows get their copies. Nothing else is ever augmented."""
+"""The interface of augmentations, and how copies are added to training rows. No other rows are ever augmented."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class AugmentationContext:
     """What an augmentation may use besides the texts.
 
     Attributes:
-        embed: L2-normalised features (n, d) of n texts, of the run's own frozen backbone.
+        embed: returns L2-normalized features (n, d) of n texts, from the run's own frozen backbone.
         device: where networks compute.
-        cache_dir: where what is generated is kept.
-        say: takes lines for the user.
-        charge: takes the seconds that making something took which now came out of a cache, so that no run looks
-            cheaper for coming later.
+        cache_dir: where generated texts are cached.
+        say: called with lines for the user.
+        charge: called with the original computing time, in seconds, of results read from a cache, so that no run looks
+            cheaper because of the cache.
     """
 
     embed: Callable[[list[str]], npt.NDArray[np.float32]]
@@ -40,11 +40,11 @@ class AugmentationContext:
 
 @dataclass(kw_only=True)
 class Augmentation(ABC):
-    """One way to make more rows of the training rows.
+    """A way to make additional training rows.
 
     Attributes:
         name: the file's name in conf/augment.
-        copies: of each training row; one that equals its row or another copy of it is left out.
+        copies: number per training row; copies equal to the row or to another of its copies are dropped.
     """
 
     name: str
@@ -54,56 +54,56 @@ class Augmentation(ABC):
         """Check the fields.
 
         Raises:
-            HarnessError: some break their rules; says which.
+            HarnessError: some fields are invalid; names all of them.
         """
         problems = Problems()
         self.check(problems)
         problems.raise_any()
 
     def check(self, problems: Problems) -> None:
-        """Note every field that breaks its rule."""
+        """Add a problem for every invalid field."""
         problems.whole(f"augment.{self.name}.copies", self.copies)
 
     def share(self, key: str, value: Any, problems: Problems) -> None:
-        """Note a share that does not lie in [0, 1]."""
+        """Add a problem if a fraction is not in [0, 1]."""
         good = not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value <= 1
         problems.check(good, f"augment.{self.name}.{key} must lie in [0, 1], not {value}.")
 
     def ready(self, cache_dir: Path) -> list[str]:
-        """Find what it needs before any run starts; give the digests of the models that it uses.
+        """Find the required models before any run starts; return their digests.
 
         Raises:
-            HarnessError: something is out of reach.
+            HarnessError: a model is not reachable.
         """
         return []
 
     @abstractmethod
     def prepare(self, texts: Sequence[str], around: AugmentationContext) -> Callable[[str, Generator], list[str]]:
-        """Look at all training texts once.
+        """Process all training texts once.
 
         Args:
-            texts: of the training rows, both of a pair.
-            around: what else is there.
+            texts: of the training rows; of pairs, both texts.
+            around: context of the run.
 
         Returns:
-            Makes `copies` copies of one of the texts, out of a generator of its own.
+            A function that makes `copies` copies of one of the texts, from a random generator given for it.
         """
 
     def facts(self) -> dict[str, Any]:
-        """What a record should say about how the copies were made, after `prepare`; JSON-able."""
+        """Return JSON-serializable facts for the record about how copies were made, after `prepare`."""
         return {}
 
 
 def augmented(
     split: Split, augmentations: Mapping[str, Augmentation], seed: int, around: AugmentationContext
 ) -> tuple[Split, dict[str, Any]]:
-    """Training rows with their copies behind them, and what was done.
+    """Return training rows with their copies appended, and facts about them.
 
-    Each augmentation copies the rows of the task, not the copies of another. A copy is a function of the run's seed,
-    the augmentation's settings and its row's place, whatever was computed before.
+    Each augmentation copies the rows of the task, not the copies of another augmentation. A copy depends only on the
+    run's seed, the augmentation's settings and the index of its row, not on earlier computations.
 
     Args:
-        split: training rows; of a fold, its own.
+        split: training rows; for a fold, its own.
         augmentations: by name.
         seed: of the run.
         around: see `AugmentationContext`.

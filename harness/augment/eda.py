@@ -1,4 +1,4 @@
-"""Easy data augmentation: words replaced, inserted, swapped, deleted."""
+"""Easy data augmentation (EDA): words are replaced, inserted, swapped or deleted."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from harness.augment.base import Augmentation, AugmentationContext, Generator
 from harness.errors import Problems
 
 WORD = re.compile(r"[^\W\d_]{3,}")
-NEAREST = 5  # words that may stand in for a word
+NEAREST = 5  # maximum number of substitutes per word
 
 
 @dataclass(kw_only=True)
 class Eda(Augmentation):
-    """The four edits of Wei and Zou 2019, arXiv:1901.11196; a copy has undergone one of them, drawn alike.
+    """The four edits of Wei and Zou 2019, arXiv:1901.11196; each copy gets one of them, drawn uniformly.
 
-    The paper takes synonyms from WordNet. Here the words of the training rows stand in that the run's own frozen
-    backbone finds most alike: no lexicon is needed, and any language that the backbone reads will do. Unlike a
-    lexicon's, such a word can be an antonym, so `similarity` is high.
+    The paper takes synonyms from WordNet. Here they are the words of the training rows that are most similar by the
+    run's own frozen backbone: this needs no lexicon and works for any language that the backbone reads. Unlike in a
+    lexicon, such a word can be an antonym, so `similarity` is high.
 
     Attributes:
-        alpha: share of a text's words that an edit changes, one at least; of deletion, each word's chance.
-        similarity: least cosine of the features of two words that may replace each other; a word without such a
-            neighbour is not replaced.
-        vocabulary: most frequent words of the training rows that are considered.
+        alpha: fraction of a text's words that an edit changes, at least one; for deletion, the probability of each
+            word.
+        similarity: minimum cosine of the features of two words that may replace each other; a word without such a
+            substitute is not replaced.
+        vocabulary: number of most frequent words of the training rows that are considered.
     """
 
     alpha: float = 0.1
@@ -38,14 +39,14 @@ class Eda(Augmentation):
     _synonyms: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False)
 
     def check(self, problems: Problems) -> None:
-        """Note every field that breaks its rule."""
+        """Add a problem for every invalid field."""
         super().check(problems)
         self.share("alpha", self.alpha, problems)
         self.share("similarity", self.similarity, problems)
         problems.whole(f"augment.{self.name}.vocabulary", self.vocabulary)
 
     def prepare(self, texts: Sequence[str], around: AugmentationContext) -> Callable[[str, Generator], list[str]]:
-        """Find which words may stand in for each other."""
+        """Find which words may replace each other."""
         counts = Counter(word.lower() for text in texts for word in WORD.findall(text))
         words = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))][: self.vocabulary]
         self._synonyms = {}
@@ -60,7 +61,7 @@ class Eda(Augmentation):
         return lambda text, generator: [self._copy(text, generator) for _ in range(self.copies)]
 
     def facts(self) -> dict[str, Any]:
-        """How many words can be replaced."""
+        """Return how many words can be replaced."""
         return {"words_with_synonyms": len(self._synonyms)}
 
     def _copy(self, text: str, generator: Generator) -> str:
@@ -72,7 +73,7 @@ class Eda(Augmentation):
         return " ".join(words)
 
     def _synonym(self, word: str, generator: Generator) -> str | None:
-        """A word in place of this one, with its punctuation; None if there is none."""
+        """Return a substitute for a word, with its punctuation; None if there is none."""
         match = WORD.search(word)
         found = self._synonyms.get(match.group().lower()) if match else None
         if match is None or not found:

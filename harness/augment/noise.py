@@ -1,4 +1,4 @@
-"""Typing errors."""
+"""Typing errors as augmentation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.augment.base import Augmentation, AugmentationContext, Generator
 from harness.errors import Problems
 
-ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # of a keyboard
+ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # keyboard rows
 
 
 def _neighbours() -> dict[str, str]:
@@ -29,28 +29,28 @@ NEIGHBOURS = _neighbours()
 
 @dataclass(kw_only=True)
 class Noise(Augmentation):
-    """Some words get a typing error: two letters swapped, one dropped, doubled, or hit on the key beside.
+    """Some words get a typing error: two letters swapped, or one dropped, doubled, or replaced by an adjacent key.
 
-    The first two are among the synthetic noise of Belinkov and Bisk 2018, arXiv:1711.02173; the last as their keyboard
-    typos. A letter outside the Latin alphabet has no known key beside it and is doubled instead.
+    Swaps and drops are part of the synthetic noise of Belinkov and Bisk 2018, arXiv:1711.02173; adjacent keys are their
+    keyboard typos. A letter outside the Latin alphabet has no known adjacent key and is doubled instead.
 
     Attributes:
-        rate: share of the words of three letters and more; in expectation, and one word at least.
+        rate: expected fraction of the words of three or more letters; at least one word.
     """
 
     rate: float = 0.1
 
     def check(self, problems: Problems) -> None:
-        """Note every field that breaks its rule."""
+        """Add a problem for every invalid field."""
         super().check(problems)
         self.share("rate", self.rate, problems)
 
     def prepare(self, texts: Sequence[str], around: AugmentationContext) -> Callable[[str, Generator], list[str]]:
-        """Nothing has to be known beforehand."""
+        """Return the copying function; no preparation is needed."""
         return lambda text, generator: [self._copy(text, generator) for _ in range(self.copies)]
 
     def _copy(self, text: str, generator: Generator) -> str:
-        parts = re.split(r"([^\W\d_]{3,})", text)  # what lies between words stays as it is
+        parts = re.split(r"([^\W\d_]{3,})", text)  # the text between words is unchanged
         words = list(range(1, len(parts), 2))
         if not words:
             return text
@@ -61,7 +61,7 @@ class Noise(Augmentation):
 
 
 def typo(word: str, generator: Generator) -> str:
-    """A word with one error."""
+    """Return a word with one error."""
     kind = int(generator.integers(4))
     place = int(generator.integers(len(word) - (kind == 0)))
     if kind == 0:

@@ -1,4 +1,4 @@
-"""Texts said anew by a sequence-to-sequence model: a paraphraser, or a translator and one back."""
+"""Paraphrases by a sequence-to-sequence model, or back-translations by two."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from harness.models.pretrained import PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 from harness.records.signature import digest
 
-FORMAT = 1  # of the cache's files; raised when they or the way they are made change
-CHUNK = 32  # texts that are generated and cached together; this much is lost when a process is killed
+FORMAT = 1  # of the cache files; increased when they or the generation change
+CHUNK = 32  # texts generated and cached together; the most that is lost when a process is killed
 
 
 @dataclass(kw_only=True)
 class Paraphrase(Augmentation):
-    """Paraphrases by any sequence-to-sequence model of the hub or on disk; with `back`, translations there and back.
+    """Paraphrases by any sequence-to-sequence model from the hub or disk; with a `back` model, back-translations.
 
     Back-translation as in Sennrich, Haddow and Birch 2016 (arXiv:1511.06709), sampled as Edunov et al. 2018
-    (arXiv:1808.09381) advise. Each text gets `pool` versions once, which are kept in the cache; a run's seed draws its
-    copies from them.
+    (arXiv:1808.09381) recommend. `pool` versions of each text are generated once and cached; each run draws its copies
+    from them by its seed.
 
     Attributes:
         hub, revision: of the model.
-        path: a directory that holds it; wins over `hub`.
-        back_hub, back_revision, back_path: of the model that translates back; none of them for a paraphraser.
-        prefix, back_prefix: put before each text, as many models want it ("paraphrase: ").
+        path: a directory that holds it; takes precedence over `hub`.
+        back_hub, back_revision, back_path: of the model that translates back; not set for paraphrases.
+        prefix, back_prefix: prepended to each text, as many models require ("paraphrase: ").
         pool: versions of each text, at least `copies`.
-        temperature, top_p: of the sampling.
+        temperature, top_p: sampling parameters.
         max_new_tokens: longest version.
-        generation_seed: of the sampling; not the run's, so that all runs share the versions.
+        generation_seed: sampling seed; independent of the run's, so that all runs share the versions.
     """
 
     hub: str | None = None
@@ -55,7 +55,7 @@ class Paraphrase(Augmentation):
     _models: list[str] = field(default_factory=list, init=False, repr=False)
 
     def check(self, problems: Problems) -> None:
-        """Note every field that breaks its rule."""
+        """Add a problem for every invalid field."""
         super().check(problems)
         at = f"augment.{self.name}"
         problems.check(
@@ -71,15 +71,15 @@ class Paraphrase(Augmentation):
         problems.check(self.max_new_tokens >= 1, f"{at}.max_new_tokens must be 1 or more, not {self.max_new_tokens}.")
 
     def ready(self, cache_dir: Path) -> list[str]:
-        """Find the models, and give their digests.
+        """Find the models and return their digests.
 
         Raises:
-            HarnessError: one of them is out of reach.
+            HarnessError: a model is not reachable.
         """
         return [model.digest for model in self._resolve(cache_dir)]
 
     def prepare(self, texts: Sequence[str], around: AugmentationContext) -> Callable[[str, Generator], list[str]]:
-        """Generate the versions that neither this process nor the cache has."""
+        """Generate the versions that are neither in memory nor in the cache."""
         wanted = sorted({text for text in texts if text.strip()} - self._known.keys())
         if wanted:
             self._know(wanted, around)
@@ -91,7 +91,7 @@ class Paraphrase(Augmentation):
         return draw
 
     def facts(self) -> dict[str, Any]:
-        """Which models said it."""
+        """Return which models generated the versions."""
         return {"models": self._models}
 
     def _resolve(self, cache_dir: Path) -> list[ResolvedModel]:
@@ -118,7 +118,8 @@ class Paraphrase(Augmentation):
         loaded: list[Any] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # Runs of a study begin together: one generates, the others wait for what they would make alike.
+            # Runs of a study start together: one generates, the others wait for its result instead of generating the
+            # same.
             with FileLock(folder / f"{digest(settings)[:32]}.lock"):
                 for start in range(0, len(texts), CHUNK):
                     chunk = texts[start : start + CHUNK]
@@ -142,7 +143,7 @@ class Paraphrase(Augmentation):
             ) from error
 
     def _generate(self, texts: list[str], loaded: list[Any], seed: int) -> list[list[str]]:
-        """`pool` versions of each text."""
+        """Return `pool` versions of each text."""
         import torch
 
         with torch.random.fork_rng(), torch.no_grad():
@@ -168,7 +169,7 @@ class Paraphrase(Augmentation):
 
 
 def _load(resolved: ResolvedModel, device: str) -> Any:
-    """Tokenizer and network of a sequence-to-sequence model; weights are never unpickled."""
+    """Load tokenizer and network of a sequence-to-sequence model; weights are never unpickled."""
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
     from transformers.utils import logging
 

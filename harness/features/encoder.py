@@ -1,7 +1,4 @@
-"""What a process keeps between runs: loaded data, tokens, tokenizers, pretrained backbones, features, probes.
-
-Every store is keyed by content digests, except loaded data: its file may change, and `Warm.data` says how that is seen.
-"""
+"""Inputs and features from a frozen backbone, cached between the runs of a process."""
 
 from __future__ import annotations
 
@@ -32,16 +29,16 @@ from harness.models.pooling import width
 
 @dataclass(frozen=True)
 class FrozenEncoder:
-    """One pretrained model on one data set, with everything about it that can be shared between runs.
+    """A pretrained model on one data set, with everything that runs can share about them.
 
     Attributes:
-        model, resolved: which model.
-        data: which data.
-        max_length: tokens a row that the task allows.
+        model, resolved: the model.
+        data: the data set.
+        max_length: limit of the task, in tokens per row.
         device: where networks compute.
         precision: fp32 | bf16.
-        batch_size: rows a batch when nothing is trained.
-        cache: where tokens and features are kept.
+        batch_size: rows per batch without training.
+        cache: disk cache of tokens and features.
     """
 
     model: PretrainedModel
@@ -60,14 +57,14 @@ class FrozenEncoder:
 
     @property
     def backbone(self) -> nn.Module:
-        """The pretrained backbone, shared: nobody may change it."""
+        """The pretrained backbone; shared, so it must not be changed."""
         classes = len(self.data.labels) if self.model.pooling == "model" else 0
         key = (self.resolved.digest, self.model.pooling == "model", classes)
         return WORKER_STATE.backbones.get(key, lambda: load_backbone(self.resolved, self.model.pooling, classes))
 
     @property
     def length(self) -> int:
-        """Tokens a row: what the task allows and the model takes."""
+        """Longest row in tokens: the minimum of the task's and the model's limits."""
         return min(
             self.max_length, self.model.max_tokens or self.max_length, longest_input(self.backbone, self.tokenizer)
         )
@@ -78,9 +75,9 @@ class FrozenEncoder:
         return found
 
     def classifier(self) -> Classifier:
-        """Make a classifier on a copy of the backbone, for a run to change."""
-        # Both lie where they compute, whether or not features had to be computed before: runs that share passes read
-        # the frozen tensors of the one, and what a method draws on the device does not depend on what was cached.
+        """Make a classifier on a copy of the backbone that a run may change."""
+        # Both backbones are moved to the device, whether or not features were computed before: fused runs read the
+        # frozen tensors of the shared one, and random numbers drawn on the device must not depend on what was cached.
         return Classifier(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling, len(self.data.labels))
 
     def examples(self, split: Split) -> Examples:
@@ -90,7 +87,7 @@ class FrozenEncoder:
         return Examples(tokens, split.labels, self.tokenizer.pad_token_id or 0)
 
     def features(self, split: Split) -> SharedArray:
-        """Frozen features of a split, (n, d)."""
+        """Return the frozen features of a split, (n, d)."""
         examples = self.examples(split)
         key = FeatureKey(examples.digest(), self.resolved.digest, self.model.pooling, self.precision)
 
@@ -110,11 +107,13 @@ class FrozenEncoder:
         return WORKER_STATE.features.get(key, make)
 
     def inputs(self, split: Split, boundary: FrozenPrefix) -> tuple[Examples, float]:
-        """A split's examples, with their states where passes can begin at a boundary; and what computing those took.
+        """Return a split's examples, and the seconds that computing their hidden states took.
+
+        Examples have hidden states if passes can start at the boundary.
 
         Args:
             split: the rows.
-            boundary: in the backbone that will read them, on its device.
+            boundary: frozen prefix of the backbone that will read them, on its device.
         """
         examples = self.examples(split)
         states = self._states(examples, boundary) if boundary.frozen else None
@@ -138,7 +137,7 @@ class FrozenEncoder:
         return WORKER_STATE.states.get(key, lambda: cached_states(key, self.cache, work))
 
     def probe(self, split: Split, inverse_strength: float) -> LinearHead:
-        """Logistic regression on a split's frozen features."""
+        """Fit a logistic regression on a split's frozen features."""
         key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.model.pooling)
         return WORKER_STATE.probes.get(
             (*key, self.length, self.precision, inverse_strength),

@@ -1,4 +1,7 @@
-"""What a worker process keeps between runs: tokens, backbones, features."""
+"""What a worker process keeps in memory between runs: data, tokens, tokenizers, backbones, features and probes.
+
+All caches are keyed by content digests except that of data, whose file may change: see `WorkerState.data`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from harness.data.dataset import TextData
 
 @dataclass
 class WorkerState:
-    """The stores of a process. Sizes bound memory: tokens and features are mapped files, backbones are not."""
+    """The caches of a process. Sizes bound memory: tokens and features are memory-mapped files, backbones are not."""
 
     datasets: ProcessCache = field(default_factory=lambda: ProcessCache(4))
     backbones: ProcessCache = field(default_factory=lambda: ProcessCache(2))
@@ -27,12 +30,12 @@ class WorkerState:
     probes: ProcessCache = field(default_factory=lambda: ProcessCache(64))
 
     def data(self, node: dict[str, Any], packages: Sequence[str], fresh: bool = False) -> TextData:
-        """Load a task's data, or give what was loaded before.
+        """Load a task's data, or return the data loaded before.
 
         Args:
             node: the task's configuration.
-            packages: trusted besides our own.
-            fresh: load anew; asked for when a run's signature shows that the data is not what the process remembers.
+            packages: trusted packages besides this program.
+            fresh: load again; used when a run's signature shows that the data in memory is out of date.
         """
         key = (json.dumps(node, sort_keys=True, default=str), os.environ.get("HARNESS_DATA"), str(Path.cwd()))
         if fresh:

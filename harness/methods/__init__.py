@@ -1,4 +1,4 @@
-"""How a backbone is adapted to a task. One variant a file; a PEFT method of the library is a YAML in conf/method."""
+"""Methods that adapt a backbone to a task, one per file; methods of the PEFT library are YAMLs in conf/method."""
 
 from harness.methods.base import ClosedForm, GradientTrained, Head, Hooks, LinearHead, Method, NeighbourHead
 

@@ -1,4 +1,4 @@
-"""`python -m harness.methods`: prints docs/methods.md, the catalogue of the methods that come with the program."""
+"""`python -m harness.methods`: print docs/methods.md, the catalogue of the methods that come with the program."""
 
 import argparse
 import sys

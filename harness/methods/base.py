@@ -1,4 +1,4 @@
-"""What a method is: either a formula over frozen features, or a choice of parameters that the loop trains."""
+"""The interfaces of methods: a formula on frozen features, or parameters that the training loop trains."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(kw_only=True)
 class Method(ABC):
-    """One way to adapt a backbone (conf/method).
+    """A way to adapt a backbone (conf/method).
 
     Attributes:
         name: the file's name in conf/method.
-        space: {override key: Hydra sweep string, or {sweep, when} for a conditional one} that tuning searches; the
-            coordinator reads it.
-        ignores: sections of the configuration that change nothing for this method, such as `train`: they are neither
-            tuned nor part of a run's signature.
-        resources: what a job needs at least, such as {mem_gb: 16}; joined with the model's and the cluster profile's.
-        about: what docs/methods.md says of it: title, paper, trains, limits, `parameters`, a formula, `quantised`:
-            whether it never touches the base's weights, or PEFT has its layers for those of 8 and 4 bits, and `packs`:
-            whether its runs can share passes through the base (harness/training/fused).
+        space: search space of tuning, {override key: Hydra sweep string, or {sweep, when} for a conditional one}; read
+            by the coordinator.
+        ignores: sections of the configuration without effect on this method, such as `train`: they are neither tuned
+            nor part of a run's signature.
+        resources: minimum resources of a job, such as {mem_gb: 16}; combined with the model's and the cluster
+            profile's.
+        about: facts for docs/methods.md: title, paper, trains, limits, `parameters` (a formula), `quantised` (whether
+            it neither reads nor changes the base weights, or PEFT has layers for 8 and 4 bits), and `packs` (whether
+            its runs can share passes through the base, see harness/training/fused).
     """
 
     name: str
@@ -47,7 +48,7 @@ class Method(ABC):
 
 @dataclass(frozen=True)
 class LinearHead:
-    """A linear classifier on L2-normalised features x: logits = weight @ x + bias.
+    """A linear classifier on L2-normalized features x: logits = weight @ x + bias.
 
     Attributes:
         weight: (C, d).
@@ -60,14 +61,14 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class NeighbourHead:
-    """A vote of the nearest training rows, by cosine similarity.
+    """A vote of the nearest training rows by cosine similarity.
 
     Attributes:
-        bank: (n, d), L2-normalised features of the training rows.
+        bank: (n, d), L2-normalized features of the training rows.
         labels: (n,) class indices.
         classes: number of classes C.
-        k: rows that vote.
-        temperature: a row's vote weighs exp(similarity / temperature).
+        k: number of rows that vote.
+        temperature: a row's vote has weight exp(similarity / temperature).
     """
 
     bank: Features
@@ -81,10 +82,10 @@ Head = LinearHead | NeighbourHead
 
 
 class ClosedForm(Method):
-    """A method that fits a head on frozen features and trains nothing else.
+    """A method that fits a head on frozen features by a formula and trains nothing else.
 
     Attributes:
-        reads_rows: whether `fit` looks at the training rows; one that does not is not charged for their features.
+        reads_rows: whether `fit` uses the training rows; if not, their features are not charged to the run.
     """
 
     reads_rows: ClassVar[bool] = True
@@ -94,52 +95,52 @@ class ClosedForm(Method):
         """Fit the head.
 
         Args:
-            features: (n, d), L2-normalised, of the training rows; unspecified without `reads_rows`.
-            labels: (n,) class indices, each of the C classes at least once.
-            descriptions: (C, d), L2-normalised, of the classes' descriptions.
+            features: (n, d), L2-normalized, of the training rows; unspecified without `reads_rows`.
+            labels: (n,) class indices; each of the C classes occurs.
+            descriptions: (C, d), L2-normalized, of the classes' descriptions.
         """
 
 
 class GradientTrained(Method):
-    """A method that chooses which parameters of a classifier the training loop changes."""
+    """A method that selects which parameters of a classifier the training loop trains."""
 
     @abstractmethod
     def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
-        """Freeze and unfreeze parameters, and wrap layers, in place; the head always trains.
+        """Freeze and unfreeze parameters, and wrap layers, in place; the head is always trained.
 
         Args:
-            classifier: a fresh copy that the run owns.
+            classifier: a fresh copy owned by the run.
             model: the backbone's configuration.
-            total_steps: optimizer steps that the schedule spans.
+            total_steps: optimizer steps of the schedule.
 
         Raises:
             HarnessError: the method cannot adapt this backbone with its settings.
         """
 
     def initialise(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
-        """Set what begins from the data, once, before the first step; by default nothing does.
+        """Initialize from the data, once, before the first step; does nothing by default.
 
         Args:
             classifier: adapted, on its device.
-            batches: of the training rows, in the order of their lengths; read as far as is needed.
+            batches: of the training rows, in order of length; read as far as needed.
         """
 
 
 class Hooks:
-    """What a method asks of the training loop, and how its result is stored. These defaults ask nothing."""
+    """A method's callbacks in the training loop, and how its result is stored. The defaults do nothing."""
 
     def rate_factor(self, name: str) -> float:
-        """Give the share of `train.lr` that a parameter of the trunk, by its name in the classifier, learns at."""
+        """Return the fraction of `train.lr` for a parameter outside the head, by its name in the classifier."""
         return 1.0
 
     def cut(self) -> Collection[str]:
-        """Names of parameters whose zeros are final: what was cut off, an average must not bring back."""
+        """Return the names of parameters whose zeros are final: a weight average must not restore pruned values."""
         return ()
 
     def loss(
         self, classifier: Classifier, rows: Labels, batch: Callable[[Labels], Batch], labels: Labels
     ) -> Tensor | None:
-        """Give a batch's loss, a mean over its rows; None leaves it to cross-entropy of the logits.
+        """Return a batch's loss, a mean over its rows; None selects cross-entropy of the logits.
 
         Args:
             classifier: in training mode.
@@ -150,35 +151,35 @@ class Hooks:
         return None
 
     def before_update(self, step: int) -> None:
-        """Run when the gradients of step `step` (from 0) are complete, before they are clipped and used."""
+        """Run when the gradients of step `step` (from 0) are complete, before clipping and the update."""
 
     def end_epoch(self, classifier: Classifier, features: Callable[[], Features], labels: Labels) -> None:
-        """Run after the last step of an epoch, before the model is judged.
+        """Run after the last step of an epoch, before the model is evaluated.
 
         Args:
             classifier: in training mode.
-            features: computes (n, d), L2-normalised, of the training rows as the model is now.
+            features: computes (n, d), L2-normalized, of the training rows in the current model.
             labels: (n,) their class indices.
         """
 
     def after_step(self, step: int) -> None:
-        """Run after the optimizer's step number `step` (from 0), while the gradients are still there."""
+        """Run after optimizer step `step` (from 0), before the gradients are cleared."""
 
     def penalty(self) -> Tensor | None:
-        """A differentiable scalar to add to the loss of every step; None adds none."""
+        """Return a differentiable scalar to add to each step's loss; None adds none."""
         return None
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that a checkpoint must hold besides the trainable parameters and the optimizer."""
+        """Return tensors that a checkpoint must hold besides the trainable parameters and the optimizer."""
         return {}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
 
     def inserted(self) -> dict[str, Any]:
-        """Describe layers put into the backbone, for `harness.methods.bottleneck_adapters.insert`; none by default."""
+        """Describe inserted layers for `harness.methods.bottleneck_adapters.insert`; none by default."""
         return {}
 
     def save(self, classifier: Classifier, directory: Path) -> bool:
-        """Write the adapted backbone in the method's own format; False leaves it to the caller (changed tensors)."""
+        """Write the backbone in the method's own format, or return False: the caller then writes changed tensors."""
         return False

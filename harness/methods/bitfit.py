@@ -1,4 +1,4 @@
-"""Only biases train (BitFit, Ben Zaken et al. 2022), and the head."""
+"""Training of biases only, and the head (BitFit, Ben Zaken et al. 2022)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class BitFit(GradientTrained):
-    """Biases of all layers, those of the norms included, and the head."""
+    """Trains the biases of all layers, norms included, and the head."""
 
     def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze biases and the head."""
         classifier.requires_grad_(False)
         biases = [p for name, p in classifier.backbone.named_parameters() if name.endswith("bias")]
         if not biases:
-            # ModernBERT has none, for one.
+            # For example, ModernBERT has none.
             raise HarnessError(
                 f"method={self.name} trains biases, and the backbone of model={model.name} has none. "
                 "Choose another method, such as lora or full, or another model."

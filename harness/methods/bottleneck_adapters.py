@@ -23,14 +23,14 @@ PLACES = ("both", "feedforward")
 
 
 class Bottleneck(nn.Module):
-    """A layer y = base(x), then y + up(activation(down(y))).
+    """The layer y + up(activation(down(y))) with y = base(x).
 
-    It begins as the base: `up` is zero. The base's own dropout, where it has one, follows.
+    Initially it equals the base: `up` is zero. The base's own dropout, if any, is applied after it.
 
     Args:
-        base: a linear layer of d outputs; kept as it is.
+        base: a linear layer of d outputs; unchanged.
         width: d.
-        size: of the bottleneck m.
+        size: of the bottleneck, m.
         activation: one of `ACTIVATIONS`.
     """
 
@@ -47,13 +47,13 @@ class Bottleneck(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The base's: T5 asks its layers for their type before it calls them."""
+        """The base's weight: T5 reads the dtype of its layers' weights before it calls them."""
         weight = self.base.weight
         assert isinstance(weight, Tensor)
         return weight
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Apply base and adapter: (..., d)."""
+        """Apply the base and the adapter: (..., d)."""
         outputs: Tensor = self.base(inputs)
         adapted: Tensor = outputs + self.up(self.activation(self.down(outputs)))
         return adapted
@@ -61,12 +61,12 @@ class Bottleneck(nn.Module):
 
 @dataclass(kw_only=True)
 class Adapters(GradientTrained):
-    """Small networks after the sublayers of each block; they, the head and maybe the norms train.
+    """Small networks after the sublayers of each block; they are trained with the head and optionally the norms.
 
     Attributes:
-        size: of the bottleneck m.
+        size: of the bottleneck, m.
         places: both (after attention and feed-forward, Houlsby) | feedforward (Pfeiffer).
-        norms: whether the normalisations of the blocks train, too, as in Houlsby et al.
+        norms: whether the blocks' normalization layers are trained, too, as in Houlsby et al.
         activation: relu | gelu | silu.
     """
 
@@ -87,7 +87,7 @@ class Adapters(GradientTrained):
         problems.raise_any()
 
     def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
-        """Put the adapters in; unfreeze them, the head and maybe the norms."""
+        """Insert the adapters; unfreeze them, the head and optionally the norms."""
         backbone = classifier.backbone
         names = self._layers(backbone, model.name)
         norms = modules_of(backbone, "norms", model.name)
@@ -107,18 +107,18 @@ class Adapters(GradientTrained):
         return AdapterHooks(names, self.size, self.activation)
 
     def _layers(self, backbone: Any, model: str) -> list[str]:
-        """Full names of the layers that adapters follow."""
+        """Return the full names of the layers that get an adapter."""
         attention = modules_of(backbone, "attention", model)[-1:]
         feedforward = modules_of(backbone, "feedforward_output", model)
         found = [name for name, _ in backbone.named_modules()]
-        # BERT's names of the two end alike: what is attention's is not feed-forward's.
+        # BERT's names of both end alike, so attention layers are excluded from the feed-forward ones.
         inner = [name for name in found if ends(name, attention)]
         outer = [name for name in found if ends(name, feedforward) and name not in inner and ".attention." not in name]
         return [*inner, *outer] if self.places == "both" else outer
 
 
 class AdapterHooks(Hooks):
-    """Says which layers were put in."""
+    """Records which layers were inserted."""
 
     def __init__(self, layers: Sequence[str], size: int, activation: str) -> None:
         self.facts = {"layers": list(layers), "size": size, "activation": activation}
@@ -129,7 +129,7 @@ class AdapterHooks(Hooks):
 
 
 def insert(backbone: nn.Module, layers: Sequence[str], size: int, activation: str) -> None:
-    """Put an adapter behind each of some layers, in place.
+    """Insert an adapter after each of some layers, in place.
 
     Args:
         backbone: changed.
@@ -138,7 +138,7 @@ def insert(backbone: nn.Module, layers: Sequence[str], size: int, activation: st
         activation: one of `ACTIVATIONS`.
 
     Raises:
-        HarnessError: one of them is not there or not linear.
+        HarnessError: a layer is missing or not linear.
     """
     for name in layers:
         parent, _, leaf = name.rpartition(".")

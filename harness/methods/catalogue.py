@@ -1,4 +1,4 @@
-"""What docs/methods.md says of each method: read from conf/method, so that the catalogue cannot go stale."""
+"""The catalogue docs/methods.md, generated from conf/method so that it cannot become outdated."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import yaml
 
 from harness.errors import HarnessError
 
-# MiniLM's sizes: blocks, hidden, feed-forward, heads, vocabulary, positions; `n` layers are adapted by default
-# (queries and values), and `N` is everything that full fine-tuning trains, the pooler left out.
+# MiniLM's sizes: blocks, hidden, feed-forward, heads, vocabulary, positions. `n` layers are adapted by default (queries
+# and values); `N` counts all parameters of full fine-tuning, without the pooler.
 MINILM = {"L": 6, "d": 384, "f": 1536, "h": 12, "V": 30522, "P": 512, "n": 12, "N": 22565376}
 
-# Types of the PEFT library that no file in conf/method uses, and why.
+# PEFT types that no file in conf/method uses, with the reason.
 LEFT_OUT = {
     "ADAPTION_PROMPT": "only for Llama and Mistral: PEFT replaces their attention modules by name.",
     "CPT": "only for causal language models: its loss is that of the prompt's tokens.",
@@ -46,7 +46,7 @@ def evaluate(expression: str, symbols: Mapping[str, float]) -> int:
         symbols: values by name.
 
     Raises:
-        HarnessError: anything else in it, or a symbol without a value.
+        HarnessError: it contains anything else, or a symbol without a value.
     """
 
     def value(node: ast.expr) -> Any:
@@ -74,26 +74,26 @@ def evaluate(expression: str, symbols: Mapping[str, float]) -> int:
 
 
 def symbols(method: Mapping[str, Any]) -> dict[str, float]:
-    """The sizes of MiniLM and a method's own numbers, by the last part of their keys."""
+    """Return the sizes of MiniLM and the method's numbers, by the last part of their keys."""
     own = {**method, **(method.get("config") or {})}
     numbers = {key: v for key, v in own.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     return {**MINILM, **numbers}
 
 
 def catalogue(directory: Path) -> dict[str, dict[str, Any]]:
-    """Every conf/method/*.yaml of a directory, by the method's name."""
+    """Read all conf/method/*.yaml files of a directory, by the method's name."""
     read = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(directory.rglob("*.yaml")))
     return {overlay["method"]["name"]: overlay for overlay in read}
 
 
 def markdown(directory: Path) -> str:
-    """docs/methods.md.
+    """Return the content of docs/methods.md.
 
     Args:
         directory: conf/method.
 
     Raises:
-        HarnessError: a method says too little of itself.
+        HarnessError: a method's `about` lacks required entries.
     """
     overlays = catalogue(directory)
     lines = [

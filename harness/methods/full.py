@@ -1,4 +1,4 @@
-"""Every parameter of the backbone trains."""
+"""Full fine-tuning: all parameters of the backbone are trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks join the training one after another, from the head down (ULMFiT)."""
+"""Gradual unfreezing: blocks join the training one after another, from the last to the first (ULMFiT)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class GradualUnfreezing(GradientTrained):
-    """Full fine-tuning that begins with the head alone (Howard and Ruder 2018, arXiv:1801.06146).
+    """Full fine-tuning that starts with the head alone (Howard and Ruder 2018, arXiv:1801.06146).
 
-    The paper unfreezes one block an epoch; few epochs have no room for that, so here the blocks are spread evenly over
-    a share of the run, and everything below them (embeddings) joins with the lowest one.
+    The paper unfreezes one block per epoch. This needs many epochs, so here the blocks are spread evenly over a
+    fraction of the run's steps; everything below the blocks (embeddings) joins with the lowest block.
 
     Attributes:
-        share: of the steps, after which every block trains.
+        share: fraction of the steps after which all blocks are trained.
     """
 
     share: float = 0.5
@@ -35,7 +35,7 @@ class GradualUnfreezing(GradientTrained):
             raise HarnessError(f"method.share is a share of the run, above 0 and at most 1, not {self.share}.")
 
     def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
-        """Unfreeze everything; the hooks hold back what has not joined yet."""
+        """Unfreeze everything; the hooks drop the gradients of blocks that have not joined yet."""
         classifier.requires_grad_(True)
         blocks = blocks_of(classifier.backbone, model.name)
         late: dict[nn.Parameter, int] = {}
@@ -49,7 +49,7 @@ class GradualUnfreezing(GradientTrained):
 
 
 class UnfreezingHooks(Hooks):
-    """Takes the gradients away from what has not joined yet; an optimizer skips what has none."""
+    """Clears the gradients of parameters that have not joined yet; the optimizer skips parameters without gradient."""
 
     def __init__(self, joins: dict[nn.Parameter, int]) -> None:
         self.joins = joins

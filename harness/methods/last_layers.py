@@ -1,4 +1,4 @@
-"""The last blocks train, and the head; the rest stays as it was pretrained."""
+"""Training of the last blocks and the head; all else stays pretrained."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LastLayers(GradientTrained):
     """Fine-tuning of the last blocks (Lee et al. 2019, What would Elsa do?, arXiv:1911.03090).
 
     Attributes:
-        layers: how many blocks train, counted from the last.
+        layers: number of blocks to train, counted from the last.
     """
 
     layers: int = 2

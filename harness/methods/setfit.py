@@ -1,4 +1,4 @@
-"""Contrastive fine-tuning of the whole backbone, then a logistic head (SetFit)."""
+"""Contrastive fine-tuning of the whole backbone, followed by a logistic regression head (SetFit)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class SetFit(GradientTrained):
-    """The recipe of Tunstall et al. 2022, arXiv:2209.11055, in the common loop.
+    """The recipe of Tunstall et al. 2022, arXiv:2209.11055, in the common training loop.
 
-    Each row of a batch is compared with `pairs` rows of its class and as many of others; the squared error of their
-    cosine similarity against 1 and 0 trains the backbone. After each epoch the head is a logistic regression on its
-    features.
+    Each row of a batch is compared with `pairs` rows of its class and as many of other classes. The backbone is trained
+    on the squared error of their cosine similarity against 1 and 0. After each epoch the head is a logistic regression
+    on the backbone's features.
 
     Attributes:
-        pairs: partners of either kind a row; the paper's R divided by the epochs.
+        pairs: partners of each kind per row; the paper's R divided by the epochs.
         C: inverse strength of the head's L2 penalty, as in scikit-learn.
     """
 
@@ -44,7 +44,7 @@ class SetFit(GradientTrained):
         problems.raise_any()
 
     def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
-        """Unfreeze the backbone; the head follows it by a formula."""
+        """Unfreeze the backbone; the head is fitted to it after each epoch."""
         if classifier.head is None:
             raise HarnessError(
                 f"method={self.name} compares pooled vectors, and model.pooling=model gives none. Set model.pooling to "
@@ -55,7 +55,7 @@ class SetFit(GradientTrained):
 
 
 class SetFitHooks(Hooks):
-    """The contrastive loss, and the head at the end of each epoch."""
+    """The contrastive loss, and the head fitted at the end of each epoch."""
 
     def __init__(self, pairs: int, inverse_strength: float) -> None:
         self.pairs, self.inverse_strength = pairs, inverse_strength
@@ -63,7 +63,7 @@ class SetFitHooks(Hooks):
     def loss(
         self, classifier: Classifier, rows: Labels, batch: Callable[[Labels], Batch], labels: Labels
     ) -> Tensor | None:
-        """Mean squared error of cosine similarities; partners are drawn from torch's generator."""
+        """Return the mean squared error of cosine similarities; partners are drawn from torch's generator."""
         kinds = [alike for _ in range(self.pairs) for alike in (True, False)]
         partners = [np.array([self._partner(row, labels, alike) for row in rows]) for alike in kinds]
         needed, places = np.unique(np.concatenate([rows, *partners]), return_inverse=True)
@@ -76,14 +76,14 @@ class SetFitHooks(Hooks):
 
     @staticmethod
     def _partner(row: int, labels: Labels, alike: bool) -> int:
-        """Another row of the same class (itself where there is no other), or a row of another class."""
+        """Return another row of the same class (or the row itself if there is none), or a row of another class."""
         candidates = np.flatnonzero((labels == labels[row]) == alike)
         if alike and len(candidates) > 1:
             candidates = candidates[candidates != row]
         return int(candidates[int(torch.randint(len(candidates), ()))])
 
     def end_epoch(self, classifier: Classifier, features: Callable[[], Features], labels: Labels) -> None:
-        """Fit the head to the features as they are now."""
+        """Fit the head to the current features."""
         from harness.models.heads import SCALE
 
         head = logistic_regression(features(), labels, self.inverse_strength)
@@ -91,9 +91,9 @@ class SetFitHooks(Hooks):
 
 
 def _features(classifier: Classifier, inputs: Batch, size: int) -> Tensor:
-    """Features (n, d) of a batch, computed in parts of `size` rows of like length: partners come in any length.
+    """Compute features (n, d) of a batch in parts of `size` rows of similar length, as partners have any length.
 
-    A step of 32 rows of BANKING77 takes 1.8 s of one core so, 3.2 s with all of them padded to the longest.
+    A step of 32 rows of BANKING77 takes 1.8 s of one core this way, and 3.2 s if all rows are padded to the longest.
     """
     lengths = inputs["attention_mask"].sum(dim=1)
     order = lengths.argsort(stable=True)

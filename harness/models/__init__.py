@@ -1,4 +1,4 @@
-"""Pretrained backbones: where they come from (`source`), how they are loaded and pooled (`classifier`)."""
+"""Pretrained backbones: their files (`pretrained`), loading (`loading`), pooling and head (`classifier`)."""
 
 from harness.models.pretrained import PretrainedModel, ResolvedModel
 

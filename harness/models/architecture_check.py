@@ -1,7 +1,7 @@
-"""A model examined before a study starts: its architecture is built without memory and held against its files.
+"""Check a model before a study starts: build its architecture without memory and compare it with its files.
 
-Building it needs torch, which the coordinator does not load: a process of its own does it, once for each model on a
-machine. What passes is remembered by the model's digest.
+Building it needs torch, which the coordinator does not load. So a separate process does it, once for each model on a
+machine. Successful checks are cached by the model's digest.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from harness.models.pretrained import PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 from harness.records.signature import digest
 
-FORMAT = 1  # of what is remembered; raised when more is examined
-SECONDS = 600.0  # after which the runs have to find out
+FORMAT = 1  # of the cached results; increased when more is checked
+SECONDS = 600.0  # timeout; after it, problems show only when runs load the model
 
 
 def examined(model: PretrainedModel, resolved: ResolvedModel, cache_dir: str | Path) -> ResolvedModel:
-    """Examine a model that was found; give it with what was noticed.
+    """Check a resolved model; return it with notes for the user.
 
-    A model whose digests were pinned and found is known, and not examined unless it is asked for longer inputs.
+    A model whose digests are pinned and verified is checked only if longer inputs are requested.
 
     Args:
-        model: as it was asked for.
+        model: as configured.
         resolved: its files.
-        cache_dir: where it is remembered what passed.
+        cache_dir: where successful checks are cached.
 
     Raises:
-        HarnessError: its weights, tokenizer or vocabulary do not fit its architecture, or `max_tokens` is too much.
+        HarnessError: its weights, tokenizer or vocabulary do not fit its architecture, or `max_tokens` is too large.
     """
     if model.digests and model.max_tokens is None:
         return resolved
@@ -66,7 +66,7 @@ def examined(model: PretrainedModel, resolved: ResolvedModel, cache_dir: str | P
 
 
 def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
-    """Hold a model's files against its architecture: `problems`, `notes`, and `longest`, the tokens that it reads."""
+    """Compare a model's files with its architecture; return `problems`, `notes` and `longest`, its limit in tokens."""
     import torch
     from safetensors import safe_open
 
@@ -95,13 +95,13 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
 
 
 def _examine_apart(model: PretrainedModel, resolved: ResolvedModel) -> dict[str, Any] | None:
-    """Examine a model in a process of its own, or here where torch is loaded anyway; None if that cannot be done."""
+    """Check a model in a separate process, or in this one if torch is loaded; return None if that is not possible."""
     if _has_torch():
         return examine(resolved, model.pooling)
     package = str(Path(harness.__file__).resolve().parents[1])
     paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     asked = json.dumps({"resolved": asdict(resolved) | {"path": str(resolved.path)}, "pooling": model.pooling})
-    # Of Python's options: -P leaves out the current directory, whose files may be called like modules.
+    # Python's option -P excludes the current directory, whose files may have the names of modules.
     command = [sys.executable, "-P", "-m", "harness.models.architecture_check", asked]
     environment = os.environ | {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""}
     with suppress(OSError, subprocess.SubprocessError, ValueError, KeyError, IndexError):
@@ -132,7 +132,7 @@ def _version(package: str) -> str:
 
 
 def main(asked: str) -> None:
-    """Print what examining a model gives, as JSON on the last line."""
+    """Check a model and print the result as JSON on the last line."""
     wanted = json.loads(asked)
     fields = wanted["resolved"]
     resolved = ResolvedModel(**fields | {"path": Path(fields["path"]), "notes": tuple(fields["notes"])})

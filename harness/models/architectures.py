@@ -1,7 +1,7 @@
-"""Which layers play which part in an architecture: what an adapter names by its role, such as `attention`.
+"""The roles of layers in each architecture, such as `attention`, by which an adapter can select them.
 
-The names are those of transformers' implementations, as PEFT matches them: a layer's full name ends in `.` and the
-name. An architecture that is not listed can still be adapted by names of its own layers (method.config.target_modules).
+The names are those of transformers' implementations, matched as in PEFT: a layer's full name ends in `.` and the name.
+An architecture that is not listed can still be adapted by the names of its layers (method.config.target_modules).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Layers:
     """Suffixes of module names by role.
 
     Attributes:
-        query_value: the projections that LoRA's paper adapts; one fused projection where the architecture has one.
+        query_value: the projections that LoRA's paper adapts; the fused projection if the architecture has one.
         key_value: keys and values, or the fused projection.
         value: values, or the fused projection.
-        attention: all projections of the attention block, its output included.
+        attention: all projections of the attention block, including its output.
         feedforward: all linear layers of the feed-forward block.
-        feedforward_output: its last one.
-        norms: normalisations inside the blocks.
-        blocks: path of the list of blocks, from the backbone.
+        feedforward_output: the last linear layer of the feed-forward block.
+        norms: normalization layers inside the blocks.
+        blocks: path of the list of blocks in the backbone.
         embedding: path of the token embedding.
     """
 
@@ -44,7 +44,7 @@ class Layers:
 
     @property
     def all_linear(self) -> tuple[str, ...]:
-        """Every linear layer of a block."""
+        """All linear layers of a block."""
         return self.attention + self.feedforward
 
 
@@ -171,25 +171,25 @@ ROLES = (*(field.name for field in fields(Layers) if field.name != "blocks"), "a
 
 
 def layers_of(backbone: Any) -> Layers | None:
-    """The roles of a backbone's layers; None if its architecture is not listed."""
+    """Return the roles of a backbone's layers; None if its architecture is not listed."""
     return ARCHITECTURES.get(str(getattr(backbone.config, "model_type", "")))
 
 
 def ends(name: str, suffixes: Sequence[str]) -> bool:
-    """Whether a layer's full name is, or ends in, one of some dotted names: `0.output.dense` ends in `output.dense`."""
+    """Return whether a layer's full name is, or ends in, a dotted name: `0.output.dense` ends in `output.dense`."""
     return any(f".{name}".endswith(f".{suffix}") for suffix in suffixes)
 
 
 def modules_of(backbone: Any, role: str, model: str) -> list[str]:
-    """Names of the layers that play a role.
+    """Return the names of the layers that have a role.
 
     Args:
         backbone: a transformers model.
         role: one of `ROLES`.
-        model: what to call the backbone in an error.
+        model: name of the backbone in an error message.
 
     Raises:
-        HarnessError: no such role, or an architecture that is not listed.
+        HarnessError: the role is unknown, or the architecture is not listed.
     """
     if role not in ROLES:
         raise HarnessError(f"There are no layers in the role {role}. {nearest(role, ROLES)}")
@@ -206,20 +206,21 @@ def modules_of(backbone: Any, role: str, model: str) -> list[str]:
 
 
 def blocks_of(backbone: Any, model: str) -> list[nn.Module]:
-    """The blocks of a backbone, first to last.
+    """Return the blocks of a backbone, first to last.
 
     Raises:
-        HarnessError: an architecture that is not listed.
+        HarnessError: the architecture is not listed.
     """
-    modules_of(backbone, "attention", model)  # says what is wrong
+    modules_of(backbone, "attention", model)  # raises if the architecture is not listed
     layers = layers_of(backbone)
     assert layers is not None
     # Under an architecture's own head (model.pooling=model) the encoder lies one level deeper.
     return list(backbone.base_model.get_submodule(layers.blocks))
 
 
-# Architectures whose blocks act on each token alone but for attention, and ask transformers' registry for that one; and
-# how many positions stand before a text's first (transformers counts RoBERTa's from behind the padding's).
+# Architectures for fused training: apart from attention, which they look up in transformers' registry, their blocks act
+# on each token alone. The value is the position index of a text's first token (RoBERTa's positions start after its
+# padding index).
 FIRST_POSITION: dict[str, Callable[[Any], int]] = {
     "bert": lambda config: 0,
     "electra": lambda config: 0,

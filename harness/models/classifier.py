@@ -1,4 +1,4 @@
-"""Backbone, pooling, head: the network that every method ends in."""
+"""The network that every method ends in: backbone, pooling and head."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from harness.models.pooling import pool, widened, width
 from harness.models.pretrained import ResolvedModel
 from harness.models.weights_check import check_finite
 
-# PEFT imports bitsandbytes where it is installed, which then warns of kernels that only some machines have.
+# PEFT imports bitsandbytes if installed, which then warns about kernels that only some machines have.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 class Classifier(nn.Module):
-    """A backbone with a linear head on 20 x its L2-normalised pooled vector.
+    """A backbone with a linear head on 20 x its L2-normalized pooled vector.
 
-    With pooling `model` the architecture's own classification head takes that place, for parity with papers.
+    With pooling `model`, the architecture's own classification head is used instead, for comparison with papers.
 
     Args:
         backbone: an `AutoModel`, or an `AutoModelForSequenceClassification` for pooling `model`.
@@ -36,7 +36,7 @@ class Classifier(nn.Module):
         classes: number of classes C.
 
     Attributes:
-        boundary: of blocks that stay as they are, where a method has set one; None: any block may change.
+        boundary: the blocks that a method has frozen; None if any block may change.
     """
 
     def __init__(self, backbone: nn.Module, pooling: str, classes: int) -> None:
@@ -48,29 +48,30 @@ class Classifier(nn.Module):
         self.head: nn.Module | None = None if pooling == "model" else nn.Linear(width(backbone), classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits of a batch: (n, C) float32."""
+        """Return the logits of a batch: (n, C) float32."""
         if self.head is None:
             logits: Tensor = self.backbone(**batch).logits
             return widened(logits)
         return self.classify(self.features(batch))
 
     def classify(self, features: Tensor) -> Tensor:
-        """Logits (n, C) float32 of L2-normalised pooled vectors (n, d)."""
+        """Return the logits (n, C) float32 of L2-normalized pooled vectors (n, d)."""
         assert self.head is not None
-        # The head is small: float32 costs nothing there, and autocast would round what tells close classes apart.
+        # The head is small, so float32 costs nothing; autocast would round away the differences between similar
+        # classes.
         with torch.autocast(features.device.type, enabled=False):
             scaled: Tensor = self.head(SCALE * features)
             return scaled
 
     def features(self, batch: Batch) -> Tensor:
-        """L2-normalised pooled vectors of a batch: (n, d) float32."""
+        """Return the L2-normalized pooled vectors of a batch: (n, d) float32."""
         hidden = widened(self.backbone(**batch).last_hidden_state)
-        # An adapter may put virtual tokens before the text; they were read, and are not part of it.
+        # An adapter may prepend virtual tokens; they are no part of the text.
         hidden = hidden[:, hidden.shape[1] - batch["attention_mask"].shape[1] :]
         return functional.normalize(pool(hidden, batch["attention_mask"], self.pooling), dim=-1)
 
     def train(self, mode: bool = True) -> Classifier:
-        """Set the mode; a frozen trunk stays in eval mode, so that what is not trained does not drop out either."""
+        """Set the mode; a backbone without trainable parameters stays in eval mode, so it has no dropout either."""
         super().train(mode)
         if self.boundary is not None:
             self.boundary.train(mode)
@@ -79,11 +80,11 @@ class Classifier(nn.Module):
         return self
 
     def train_from(self, blocks: Sequence[nn.Module], frozen: int) -> None:
-        """Train the backbone's blocks but the first ones, and the head.
+        """Make the last blocks of the backbone and the head trainable.
 
         Args:
-            blocks: all of them, first to last.
-            frozen: how many of them stay as they are, with what lies below.
+            blocks: all blocks, first to last.
+            frozen: how many of the first blocks stay frozen, with all layers below.
         """
         self.requires_grad_(False)
         for block in blocks[frozen:]:
@@ -92,31 +93,31 @@ class Classifier(nn.Module):
         self.boundary = FrozenPrefix(self.backbone, blocks, frozen)
 
     def head_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Named parameters of the head, whichever it is."""
+        """Return the named parameters of the head, whether it is linear or the architecture's own."""
         return ((name, p) for name, p in self.named_parameters() if self._in_head(name))
 
     def trunk_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters outside the head."""
+        """Return the parameters outside the head."""
         return (p for name, p in self.named_parameters() if not self._in_head(name))
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """Trainable parameters by name."""
+        """Return the trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     @torch.no_grad()
     def put(self, weights: Mapping[str, Tensor]) -> None:
-        """Put weights, by name, into the parameters."""
+        """Copy weights into the parameters, by name."""
         parameters = dict(self.named_parameters())
         for name, tensor in weights.items():
             parameters[name].copy_(tensor)
 
     def unfreeze_head(self) -> None:
-        """Make the head trainable, after a method has frozen what it does not adapt."""
+        """Make the head trainable, after a method has frozen what it does not train."""
         for _, parameter in self.head_parameters():
             parameter.requires_grad_(True)
 
     def reset_head(self) -> None:
-        """Draw the head anew from torch's generator: normal(0, 0.02), biases 0."""
+        """Initialize the head from torch's generator: normal(0, 0.02), biases 0."""
         for name, parameter in self.head_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
@@ -124,7 +125,7 @@ class Classifier(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
 
     def set_head(self, weight: npt.NDArray[np.floating[Any]], bias: npt.NDArray[np.floating[Any]]) -> None:
-        """Set the head: weight (C, d) and bias (C,), as they act on 20 x the normalised vector."""
+        """Set the head's weight (C, d) and bias (C,), which apply to 20 x the normalized vector."""
         if not isinstance(self.head, nn.Linear):
             raise TypeError("Only a linear head can be set.")
         with torch.no_grad():
@@ -132,11 +133,11 @@ class Classifier(nn.Module):
             self.head.bias.copy_(torch.as_tensor(bias))
 
     def set_dropout(self, probability: float) -> None:
-        """Set every dropout of the backbone. Called before a method adds layers with a dropout of their own."""
+        """Set all dropout probabilities of the backbone, before a method adds layers with dropout of their own."""
         for module in self.backbone.modules():
             if isinstance(module, nn.Dropout):
                 module.p = probability
-            # Attention functions take their dropout as a number that the module keeps.
+            # Attention functions read their dropout probability from an attribute of the module.
             for name, value in vars(module).items():
                 if "dropout" in name and isinstance(value, float):
                     setattr(module, name, probability)
@@ -152,37 +153,37 @@ class Classifier(nn.Module):
 
 
 def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Module:
-    """Load pretrained weights, float32, eval mode, on the CPU.
+    """Load pretrained weights, in float32 and eval mode, on the CPU.
 
-    Weights that the files lack (a new classification head, some poolers) are drawn from a fixed seed: what is not
-    trained is then the same in every run. Of T5 and its kin the encoder alone is loaded; decoders keep no cache of keys
-    and values, which classification does not need.
+    Weights that the files lack (a new classification head, some poolers) are drawn from a fixed seed, so that untrained
+    weights are the same in every run. Of T5 and related models only the encoder is loaded. Decoders keep no key-value
+    cache, which classification does not need.
 
     Raises:
-        HarnessError: the files are not a model that transformers can load, lack weights that are no head's, or hold
-            values that are not finite.
+        HarnessError: transformers cannot load the files, they lack weights outside the head, or some values are not
+            finite.
     """
     options = _quantised(resolved.quantise) if resolved.quantise else {}
     backbone = load_weights(resolved, pooling, classes, **options).backbone
     check_finite(backbone.named_parameters(), f"The model at {resolved.path} ({resolved.source})")
     settings: Any = backbone.config
     if resolved.quantise:
-        # Integers cannot ask for gradients, and no method that is let here trains what it finds.
+        # Integer tensors cannot require gradients, and the methods allowed here do not train the base weights.
         backbone.requires_grad_(False)
     if getattr(settings, "use_cache", False):
         settings.use_cache = False
     if pooling == "model" and settings.pad_token_id is None:
-        # A decoder's own head finds the last token of a text by what pads it.
+        # A decoder's own head finds the last token of a text by the padding token.
         settings.pad_token_id = load_tokenizer(resolved).pad_token_id
     return backbone.eval()
 
 
 def _quantised(kind: str) -> dict[str, Any]:
-    """Options of `from_pretrained` for a base in fewer bits."""
+    """Return the options of `from_pretrained` that quantize the base weights."""
     from transformers import BitsAndBytesConfig
 
     if kind == "4bit" and not torch.cuda.is_available():
-        # On some CPUs bitsandbytes repacks 4-bit weights in a way that has no gradients, and does not pack them back.
+        # On some CPUs bitsandbytes repacks 4-bit weights into a form without gradients, and does not reverse this.
         raise HarnessError("model.quantise=4bit needs a CUDA GPU, and there is none. Use model.quantise=8bit or null.")
 
     config: Any = BitsAndBytesConfig
@@ -195,16 +196,16 @@ def _quantised(kind: str) -> dict[str, Any]:
 
 
 def load_tokenizer(resolved: ResolvedModel) -> Any:
-    """Load the tokenizer that belongs to a model; where it knows no padding, as of many decoders, its end token pads.
+    """Load a model's tokenizer; one without a padding token, as of many decoders, pads with its end token.
 
     Raises:
-        HarnessError: there is none that transformers can load.
+        HarnessError: transformers cannot load a tokenizer.
     """
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # tokenizers raises bare ones
+    except Exception as error:  # tokenizers raises bare `Exception`s
         raise HarnessError(
             f"The tokenizer at {resolved.path} ({resolved.source}) cannot be loaded: {brief(error)}. Fetch or save it "
             "again."

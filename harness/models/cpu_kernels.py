@@ -1,8 +1,9 @@
-"""Attention where oneDNN computes float32 products (see `harness.models.cpu_kernels.use_fast_products`).
+"""Faster CPU attention where oneDNN computes float32 products (see `use_fast_products`).
 
-PyTorch's fused kernel for CPUs asks for a small product a head and a block, and oneDNN takes some 20 microseconds to be
-asked: on an AMD EPYC (Zen 5) attention among the 16 tokens of 64 rows takes 15 ms that way and 1 ms as plain products.
-Those keep all weights, so long rows take the fused kernel, which saves more than it costs there.
+PyTorch's fused attention kernel for CPUs calls oneDNN for a small product per head and block, and each call costs about
+20 microseconds: on an AMD EPYC (Zen 5), attention over 64 rows of 16 tokens takes 15 ms with it and 1 ms as plain
+matrix products. Plain products store all attention weights, so long rows use the fused kernel, whose savings outweigh
+its cost there.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-SHORT = 128  # tokens up to which plain products are faster
+SHORT = 128  # largest number of tokens at which plain products are faster
 
-_plain = False  # in this process
+_plain = False  # set once per process
 
 
 def use_plain_products() -> None:
-    """Let attention on this process's CPU compute short rows as plain products, in all models that ask for `sdpa`."""
-    global _plain  # noqa: PLW0603 -- like the kernels of torch, it is a matter of the process
+    """Compute attention over short rows on the CPU as plain products, in all models of this process that use `sdpa`."""
+    global _plain  # noqa: PLW0603 -- a setting of the process, like torch's kernels
     from transformers import AttentionInterface
 
     _plain = True
@@ -31,7 +32,7 @@ def use_plain_products() -> None:
 
 
 def kernel(query: Tensor) -> AbstractContextManager[Any]:
-    """Within this block PyTorch's `scaled_dot_product_attention` takes the faster kernel for a query (..., T, size)."""
+    """Within the block, `scaled_dot_product_attention` uses the faster kernel for a query (..., T, size)."""
     if _plain and query.device.type == "cpu" and query.shape[-2] <= SHORT:
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()
@@ -46,18 +47,14 @@ def _attend(module: torch.nn.Module, query: Tensor, *arguments: Any, **options: 
 
 @cache
 def use_fast_products() -> bool:
-    """Let oneDNN compute float32 matrix products on CPUs that MKL treats as slow ones; whether it does now.
+    """Use oneDNN for float32 matrix products on CPUs where MKL is slow; return whether it is now used.
 
-    MKL keeps its best kernels for Intel's own processors: on an AMD EPYC (Zen 5) its products run at 105 GFLOPS a core,
-    oneDNN's at 230. Torch has no switch between the two; it asks oneDNN where a product may be rounded to bfloat16,
-    which oneDNN then does only on processors with AMX. So the permission is given where that cannot be, and taken back
-    if a trial shows that anything was rounded. Products differ from MKL's in the order of their sums alone. With a GPU
-    in the machine it stays as it was: the permission would reach that, too.
+    MKL reserves its best kernels for Intel's processors: on an AMD EPYC (Zen 5) its products run at 105 GFLOPS per
+    core, oneDNN's at 230. Torch has no switch between the two; it uses oneDNN when products may be rounded to bfloat16,
+    which oneDNN then does only on processors with AMX. So this function allows rounding on processors without AMX, and
+    withdraws it if a test shows rounded products. Results differ from MKL's only in the order of summation. On a
+    machine with a GPU nothing changes: the setting would apply to the GPU, too.
     """
-    import torch
-
-    pass
-
     cpu = Path("/proc/cpuinfo")
     facts = cpu.read_text(encoding="utf-8") if cpu.is_file() else ""
     onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch gives it no types
@@ -72,9 +69,7 @@ def use_fast_products() -> bool:
 
 
 def _are_exact() -> bool:
-    """Whether products keep float32's precision; bfloat16's relative error is a thousand times as large."""
-    import torch
-
+    """Return whether products have float32 precision; bfloat16's relative error is a thousand times as large."""
     generator = torch.Generator().manual_seed(0)
     for rows, inner, columns in ((8, 64, 8), (64, 1024, 64), (512, 384, 512)):
         left, right = (torch.randn(size, generator=generator) for size in ((rows, inner), (inner, columns)))

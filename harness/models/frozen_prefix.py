@@ -1,4 +1,4 @@
-"""Where training begins in a backbone whose first blocks nothing changes, and passes that begin there, too."""
+"""Training that starts after a frozen prefix of the backbone, and passes that start there, too."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ TOLERANCE = 1e-4
 
 
 class FrozenPrefix:
-    """The border between the blocks that stay as they are, with all that lies below them, and those that train.
+    """The first blocks of a backbone, with everything below them, which are not trained.
 
-    What does not train does not drop out either. So a row's states, which are what the first trained block reads, never
-    change: a batch that brings them goes through the trained blocks alone, and one that does not through all.
+    Frozen layers have no dropout either, so the hidden states that a row gives the first trained block never change. A
+    batch that brings its hidden states passes through the trained blocks only; one without them passes through all
+    blocks.
 
     Args:
-        backbone: a transformers model; its blocks are called one after another, each on what the one before it gave.
-        blocks: all of them, first to last.
-        frozen: how many of the first ones stay as they are; below all of them where it is 0.
+        backbone: a transformers model that calls its blocks in sequence, each on the output of the one before.
+        blocks: all blocks, first to last.
+        frozen: how many of the first blocks are frozen; with 0, only the layers below the blocks are.
     """
 
     def __init__(self, backbone: nn.Module, blocks: Sequence[nn.Module], frozen: int) -> None:
         self.backbone, self.frozen = backbone, frozen
         self._trained = blocks[frozen:]
         self._given: Tensor | None = None
-        self._tuples = False  # whether blocks give their output in a tuple
-        self._works: bool | None = None  # None: it was not tried yet
+        self._tuples = False  # whether blocks return a tuple
+        self._works: bool | None = None  # None: not tested yet
         for block in blocks[:frozen]:
-            block.forward = self._or_pass(block.forward)  # of this block alone
+            block.forward = self._or_pass(block.forward)  # of this instance only
         backbone.register_forward_pre_hook(self._take, with_kwargs=True)
         blocks[frozen].register_forward_pre_hook(self._give, with_kwargs=True)
 
     def train(self, mode: bool) -> None:
-        """Set the mode of what trains; what lies below stays in eval mode."""
+        """Set the mode of the trained blocks; all layers below stay in eval mode."""
         base: Any = self.backbone.base_model
         base.eval()
         for block in self._trained:
             block.train(mode)
 
     def states(self, batch: dict[str, Tensor]) -> Tensor:
-        """Compute what the first trained block reads: (n, length, d)."""
+        """Return the input of the first trained block: (n, length, d)."""
         caught: list[Tensor] = []
 
         def catch(block: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -61,7 +62,7 @@ class FrozenPrefix:
         return caught[0]
 
     def works(self, batch: dict[str, Tensor]) -> bool:
-        """Whether passes can begin here, by trying, once: some blocks hand more than states to the next."""
+        """Return whether passes can start here, tested once: some blocks pass on more than hidden states."""
         if self._works is None:
             self._works = self._try(batch)
         return self._works
@@ -114,10 +115,10 @@ class FrozenPrefix:
 
 
 class _Caught(Exception):
-    """The pass has come as far as it must."""
+    """Ends a pass once the hidden states are caught."""
 
 
 def _output(outputs: Any) -> Tensor:
-    """Token vectors, or the logits of an architecture's own head."""
+    """Return the token vectors, or the logits of an architecture's own head."""
     found: Tensor = outputs.logits if "logits" in outputs else outputs.last_hidden_state
     return found

@@ -1,27 +1,27 @@
-"""Heads on a pooled vector."""
+"""Classification heads on a pooled vector."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-SCALE = 20.0  # of the normalised vector, so that a linear head of ordinary size can be confident
+SCALE = 20.0  # factor of the normalized vector, so that a linear head with weights of ordinary size can be confident
 
 
-HEADS = ("classifier", "score", "classification_head")  # what architectures call their own last layers
+HEADS = ("classifier", "score", "classification_head")  # names of the architectures' own heads
 
 
 class KnnHead(nn.Module):
-    """The k nearest of n stored vectors vote, each with exp(cosine / temperature).
+    """The k nearest of n stored vectors vote, each with weight exp(cosine / temperature).
 
-    Logits are logarithms of the classes' shares of the vote. Its tensors
-    are parameters, though none trains, so that it is counted and saved as any head is.
+    Logits are the logarithms of the classes' fractions of the vote. The tensors are parameters, though not trained, so
+    that they are counted and saved like those of any head.
 
     Args:
         rows: n.
         size: d.
         classes: C.
-        k: how many vote.
+        k: number of vectors that vote.
         temperature: see above.
     """
 
@@ -32,7 +32,7 @@ class KnnHead(nn.Module):
         self.labels = nn.Parameter(torch.zeros(rows, dtype=torch.int64), requires_grad=False)
 
     def forward(self, scaled: Tensor) -> Tensor:
-        """Logits (n, C) of 20 x L2-normalised vectors (n, d)."""
+        """Return the logits (n, C) of 20 x L2-normalized vectors (n, d)."""
         nearest = (scaled / SCALE @ self.bank.T).topk(self.k, dim=-1)
         weights = (nearest.values / self.temperature).softmax(dim=-1)
         votes = weights.new_zeros(len(scaled), self.classes)

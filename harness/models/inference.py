@@ -1,4 +1,4 @@
-"""Prediction over all rows of a split, in batches."""
+"""Prediction for all rows of a split, in batches."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def predict_all(
     """Apply a network to all rows, without gradients, in batches of similar length.
 
     Args:
-        function: a batch -> (rows, m).
+        function: maps a batch to (rows, m).
         examples: n rows.
-        batch_size: rows a batch.
+        batch_size: rows per batch.
         device: where the function computes.
         precision: fp32 | bf16 (autocast).
 
@@ -29,7 +29,7 @@ def predict_all(
         (n, m) float32, in the order of the rows.
     """
     parts = by_length(examples.tokens.lengths, batch_size)
-    # Not inference_mode: some layers keep tables that they make on first use, and training could not use those.
+    # Not inference_mode: some layers cache tables on first use, and training could not use inference tensors.
     with torch.no_grad(), autocast(device, precision):
         pieces = [function(examples.batch(rows, device)).float() for rows in parts]
     values = torch.cat(pieces).cpu().numpy()
@@ -39,12 +39,12 @@ def predict_all(
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Compute in bfloat16 where that is asked for and safe."""
+    """Return a context that computes in bfloat16 where that is safe, if the precision is bf16."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def softmax(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
-    """Class probabilities of logits (n, C)."""
+    """Return the class probabilities of logits (n, C)."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: npt.NDArray[np.float32] = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
     return probabilities

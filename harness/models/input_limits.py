@@ -1,4 +1,4 @@
-"""Which inputs a backbone takes: how many tokens, by its own tables of positions, and which, by its vocabulary."""
+"""Limits on a backbone's inputs: their length, by its position tables, and their token ids, by its vocabulary."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import nn
 from harness.errors import HarnessError
 from harness.models.model_files import names
 
-# Tables whose rows are no places in the text: distances, buckets of them, and places on a page.
+# Position-like tables that do not limit the length: distances, their buckets, and coordinates on a page.
 _OTHERS = ("relative", "distance", "bucket", "x_position", "y_position", "h_position", "w_position")
 _ALWAYS = ("pad_token_id", "cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "unk_token_id")
 
 
 def longest_input(backbone: nn.Module, tokenizer: Any) -> int:
-    """Longest input in tokens that a backbone takes: the least that tokenizer, config and tables of positions say."""
-    limits = [int(tokenizer.model_max_length)]  # a huge number where the tokenizer knows none
+    """Return the longest input in tokens: the minimum of the limits of tokenizer, config and position tables."""
+    limits = [int(tokenizer.model_max_length)]  # a huge number if the tokenizer has no limit
     config: Any = backbone.config
-    for name in ("max_position_embeddings", "max_seq_len"):  # the latter of MPT
+    for name in ("max_position_embeddings", "max_seq_len"):  # the latter in MPT
         positions = getattr(config, name, None)
         limits += [positions] if isinstance(positions, int) and positions > 0 else []
     limits.extend(rows for rows in map(_usable, _tables(backbone)) if rows > 0)
@@ -29,12 +29,12 @@ def longest_input(backbone: nn.Module, tokenizer: Any) -> int:
 
 
 def check_vocabulary(backbone: nn.Module, tokenizer: Any, what: str) -> None:
-    """Raise if the tokenizer gives ids for which the backbone has no embedding.
+    """Check that the backbone has an embedding for each token of the tokenizer.
 
-    Special tokens of other uses, such as Gemma's of images, may lie beyond: `check_ids` finds them in texts.
+    Special tokens for other uses, such as Gemma's for images, may be out of range: `check_ids` finds them in texts.
 
     Raises:
-        HarnessError: it gives such.
+        HarnessError: some tokens have no embedding.
     """
     rows = embeddings(backbone)
     if rows is None:
@@ -54,10 +54,10 @@ def check_vocabulary(backbone: nn.Module, tokenizer: Any, what: str) -> None:
 
 
 def check_ids(ids: npt.NDArray[np.integer[Any]], backbone: nn.Module, tokenizer: Any, what: str) -> None:
-    """Raise if there are token ids (n,) for which the backbone has no embedding.
+    """Check that the backbone has an embedding for each of the token ids (n,).
 
     Raises:
-        HarnessError: there are.
+        HarnessError: some ids have no embedding.
     """
     rows = embeddings(backbone)
     if rows is None or not len(ids) or int(ids.max()) < rows:
@@ -71,7 +71,7 @@ def check_ids(ids: npt.NDArray[np.integer[Any]], backbone: nn.Module, tokenizer:
 
 
 def embeddings(backbone: nn.Module) -> int | None:
-    """How many tokens a backbone has embeddings of; None where it has no plain table of them."""
+    """Return the number of a backbone's token embeddings; None if it has no plain embedding table."""
     try:
         table = backbone.get_input_embeddings()  # type: ignore[operator]  # of a transformers model
     except (NotImplementedError, AttributeError):
@@ -85,7 +85,7 @@ def _special(tokenizer: Any) -> list[tuple[str, int]]:
 
 
 def _tables(backbone: nn.Module) -> Iterator[nn.Module]:
-    """The tables of a backbone with a row a position, learned or not."""
+    """Yield the position tables of a backbone, with one row per position, learned or not."""
     for name, module in backbone.named_modules():
         last = name.rpartition(".")[2]
         if ("position" in last or last in ("wpe", "positions_embed")) and not any(other in last for other in _OTHERS):
@@ -95,7 +95,7 @@ def _tables(backbone: nn.Module) -> Iterator[nn.Module]:
 
 
 def _usable(table: Any) -> int:
-    """Rows of a table of positions that texts can reach."""
-    # Positions are counted from behind the padding's row, or from a fixed row (OPT and BART: 2).
+    """Return the number of positions in a table that texts can use."""
+    # Positions start after the padding index, or at a fixed offset (OPT and BART: 2).
     padding = getattr(table, "padding_idx", None)
     return int(table.weight.shape[0]) - max(0 if padding is None else padding + 1, getattr(table, "offset", 0) or 0)

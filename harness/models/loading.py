@@ -1,4 +1,4 @@
-"""Pretrained weights and tokenizers as transformers loads them, checked: nothing that was named is random."""
+"""Load pretrained weights and tokenizers with transformers, and check that no expected weight is random."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from harness.errors import HarnessError
 from harness.models.pretrained import ResolvedModel
 from harness.models.weights_check import check_fit, notes
 
-ENCODER_DECODERS = ("t5", "mt5", "umt5")  # whose encoder is a model of its own
-SHIFTING = ("bart", "mbart", "plbart", "mvp", "led", "bigbird_pegasus")  # whose decoder reads the same text
-# What transformers and safetensors raise at files that are no model, or not one of theirs.
+ENCODER_DECODERS = ("t5", "mt5", "umt5")  # their encoder is a separate model
+SHIFTING = ("bart", "mbart", "plbart", "mvp", "led", "bigbird_pegasus")  # their decoder reads the same text
+# What transformers and safetensors raise for files that are not a model, or not a supported one.
 FAILURES = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError, SafetensorError)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone, and what was noticed about its files.
+    """A loaded backbone, with notes about its files.
 
     Attributes:
         backbone: a transformers model.
-        notes: sentences for people.
-        unused: names of tensors in the files that are no part of it.
+        notes: sentences for the user.
+        unused: names of tensors in the files that the backbone does not use.
     """
 
     backbone: nn.Module
@@ -38,19 +38,19 @@ class Loaded:
 
 
 def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options: Any) -> Loaded:
-    """Load pretrained weights, float32 unless they are quantised; new heads are drawn from a fixed seed.
+    """Load pretrained weights, in float32 unless quantized; new heads are drawn from a fixed seed.
 
     Args:
-        resolved: where they are.
-        pooling, classes: `model` takes the architecture's own classification head, for so many classes.
-        options: more of `from_pretrained`.
+        resolved: the model's files.
+        pooling, classes: `model` loads the architecture's own classification head, for this number of classes.
+        options: further arguments of `from_pretrained`.
 
     Raises:
-        HarnessError: transformers cannot load them, or some weights are not in the files or of other shapes.
+        HarnessError: transformers cannot load them, or some weights are missing or have other shapes.
     """
     from transformers.utils import logging
 
-    # Progress bars and notes on unused weights would mix with a run's own lines.
+    # Progress bars and messages about unused weights would mix with a run's own output.
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers gives these no types
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     what = f"The model at {resolved.path} ({resolved.source})"
@@ -61,7 +61,7 @@ def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options:
         try:
             backbone, info = _from_pretrained(kind, resolved.path, options | _extras(pooling, classes))
         except TypeError:
-            # Not every architecture has a pooling layer to leave out.
+            # Not every architecture has the option to omit the pooling layer.
             backbone, info = _from_pretrained(kind, resolved.path, options | _extras(pooling, classes, False))
     except torch.OutOfMemoryError:
         raise
@@ -76,7 +76,7 @@ def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options:
 
 
 def _doubts(config: Any, what: str) -> list[str]:
-    """Say where config.json names two architectures: tensors of kin can have the same names."""
+    """Report a config.json that names two architectures: tensors of related architectures can have the same names."""
     import transformers
 
     for name in getattr(config, "architectures", None) or ():
@@ -90,16 +90,16 @@ def _doubts(config: Any, what: str) -> list[str]:
 
 
 def brief(error: BaseException) -> str:
-    """What a library said, in one line."""
+    """Return the first line of a library's error message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0].rstrip(".")
 
 
 def _kind(path: Path, pooling: str, what: str) -> Any:
-    """Which auto class loads a model.
+    """Return the auto class that loads a model.
 
     Raises:
-        HarnessError: no architecture of transformers.
+        HarnessError: transformers does not support the architecture.
     """
     from transformers import (
         CONFIG_MAPPING,
@@ -161,7 +161,7 @@ def _from_pretrained(kind: Any, path: Path, options: dict[str, Any]) -> tuple[nn
         local_files_only=True,
         dtype=torch.float32,
         output_loading_info=True,
-        # Other shapes are an error of our own, which names them (`check_fit`).
+        # `check_fit` reports mismatched shapes, with their names.
         ignore_mismatched_sizes=True,
         **options,
     )

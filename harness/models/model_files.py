@@ -1,4 +1,4 @@
-"""What lies in a model's directory, and whether it can be loaded: told from names, sizes and headers, without torch."""
+"""Check from names, sizes and headers whether a directory holds a model that can be loaded, without importing torch."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 
 from harness.errors import HarnessError, Problems
 
-WEIGHTS = "*.safetensors"  # the only weights that are loaded: a pickle is code
-WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # the names that transformers looks for
-# What a backbone is made of. Only top-level files: repositories keep exports for other runtimes in folders.
+WEIGHTS = "*.safetensors"  # the only format that is loaded: a pickle can execute code
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # names expected by transformers
+# The files of a backbone. Only top-level files: repositories keep exports for other runtimes in folders.
 PATTERNS = ("config.json", WEIGHTS, INDEX, "tokenizer*", "vocab*", "merges.txt", "*.spm",
             "special_tokens_map.json", "added_tokens.json", "*.model")  # fmt: skip
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
-ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")  # as PEFT saves one
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")  # as saved by PEFT
 NEED = "A model directory holds config.json, *.safetensors and a tokenizer, as save_pretrained writes them."
-SHOWN = 3  # examples in a message
+SHOWN = 3  # examples listed in a message
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _OTHERS = {".gguf": "llama.cpp", ".onnx": "ONNX", ".h5": "TensorFlow", ".msgpack": "Flax", ".ot": "rust-bert"}
 _LFS = b"version https://git-lfs"
-_STARTS = {  # of a file that is called *.safetensors and is none
+_STARTS = {  # first bytes of files named *.safetensors that are something else
     _LFS: "a Git LFS pointer, not the file itself: run `git lfs pull` in its directory",
     b"<": "a web page, not weights: the download failed, fetch it anew",
     b"PK": "a ZIP archive or a pickle of torch.save, not safetensors: save the model again by save_pretrained",
@@ -34,18 +34,18 @@ _STARTS = {  # of a file that is called *.safetensors and is none
     b"GGUF": "a GGUF file, not safetensors: fetch the repository's safetensors weights",
 }
 _INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32")
-_SCALES = ("weight_scale", "weight_scale_inv", ".scb", ".absmax", ".qzeros", ".scales")  # what quantisers add
+_SCALES = ("weight_scale", "weight_scale_inv", ".scb", ".absmax", ".qzeros", ".scales")  # of quantizers
 
 
 def check_directory(path: Path, what: str) -> None:
-    """Raise unless a directory holds a model that can be loaded, as far as names, sizes and headers tell.
+    """Check that a directory holds a model that can be loaded, as far as names, sizes and headers show.
 
     Args:
         path: the directory.
-        what: what to call it, such as `model.path=x`.
+        what: its name in messages, such as `model.path=x`.
 
     Raises:
-        HarnessError: everything that is wrong with it.
+        HarnessError: lists all problems found.
     """
     problems = Problems()
     try:
@@ -55,17 +55,17 @@ def check_directory(path: Path, what: str) -> None:
             _check_config(path, what, problems)
             _check_weights(path, what, problems)
             _check_tokenizer(path, what, problems)
-    except (OSError, ValueError) as error:  # no permission, a name that is too long or holds a zero byte
+    except (OSError, ValueError) as error:  # no permission, or a name that is too long or contains a zero byte
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         problems.add(f"{what} cannot be read ({reason}). Make it readable, or name another directory.")
     problems.raise_any()
 
 
 def header(file: Path) -> dict[str, tuple[str, list[int]]]:
-    """Read which tensors a safetensors file holds, without the tensors: {name: (dtype, shape)}.
+    """Read the tensors' dtypes and shapes from a safetensors file, without the tensors: {name: (dtype, shape)}.
 
     Raises:
-        HarnessError: it is none, or not whole.
+        HarnessError: the file is not in this format, or is incomplete.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -79,7 +79,7 @@ def header(file: Path) -> dict[str, tuple[str, list[int]]]:
 
 
 def weights_files(path: Path) -> list[Path]:
-    """List the weights files of a checked directory that transformers loads: model.safetensors, else the shards."""
+    """List the weights files that transformers loads from a checked directory: model.safetensors, else the shards."""
     if (path / WHOLE).is_file():
         return [path / WHOLE]
     shards: dict[str, str] = json.loads((path / INDEX).read_text(encoding="utf-8"))["weight_map"]
@@ -87,21 +87,21 @@ def weights_files(path: Path) -> list[Path]:
 
 
 def names(found: Iterable[object]) -> str:
-    """Say which: a few, and how many more."""
+    """List a few items, and the number of further ones."""
     listed = list(map(str, found))
     more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
     return ", ".join(listed[:SHOWN]) + more
 
 
 def _misplaced(path: Path, what: str) -> str | None:
-    """Say why a path is no directory of one model; None if it may be one."""
-    # Folders of sentence-transformers, of the hub's cache, of a Trainer.
+    """Return why a path is not the directory of one model; None if it may be."""
+    # Subfolders as written by sentence-transformers, the hub's cache or a Trainer.
     inner = [] if (path / "config.json").is_file() else _inner(path)
     found = None
     if path.is_file():
         found = f"is a file. Name the directory that holds it, config.json and the tokenizer: {path.parent}."
     elif not path.is_dir():
-        # A repository's name is easily taken for a path.
+        # The path may be meant as the name of a repository.
         hub = f" For a repository of the hub: model.hub={path}." if _REPOSITORY.fullmatch(str(path)) else ""
         found = f"is not a directory (current directory: {Path.cwd()}).{hub}"
     elif not os.access(path, os.R_OK | os.X_OK):
@@ -119,7 +119,7 @@ def _misplaced(path: Path, what: str) -> str | None:
 
 
 def _inner(path: Path) -> list[Path]:
-    """Folders in a directory that hold a transformers model."""
+    """Return the subfolders of a directory that hold a transformers model."""
     return sorted(
         file.parent
         for pattern in ("*/config.json", "snapshots/*/config.json")
@@ -212,7 +212,7 @@ def _check_weights(path: Path, what: str, problems: Problems) -> None:
 
 
 def _shards(path: Path) -> dict[str, list[str]]:
-    """Which tensors the index looks for in which file."""
+    """Return the tensors that the index expects in each file."""
     try:
         weight_map = _json(path / INDEX)["weight_map"]
         shards: dict[str, list[str]] = {}
@@ -272,14 +272,14 @@ def _check_tokenizer(path: Path, what: str, problems: Problems) -> None:
 
 
 def _why_broken(file: Path, size: int, said: str) -> str:
-    """Say what a file is that is no safetensors file: the rest of a sentence that begins with `is`."""
+    """Return what an invalid safetensors file is: the end of a sentence that begins with `is`."""
     if not size:
         return "empty: fetch or save the model again"
     with file.open("rb") as content:
         start = content.read(8)
         start += content.read(len(_LFS))
         for known, why in _STARTS.items():
-            if start.startswith(known) and start[8:9] != b"{":  # else it begins with the length of a header
+            if start.startswith(known) and start[8:9] != b"{":  # else it starts with a header's length
                 return why
         length = int.from_bytes(start[:8], "little")
         whole = 8 + length

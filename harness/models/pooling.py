@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     """Pool token vectors (n, length, d) under a mask (n, length) into (n, d)."""
-    # Found under the mask, so that padding may stand on either side.
+    # Positions come from the mask, so that padding may be on either side.
     rows = torch.arange(len(hidden), device=hidden.device)
     if pooling == "cls":
         return hidden[rows, mask.argmax(dim=1)]
@@ -23,12 +23,12 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 def widened(tensor: Tensor) -> Tensor:
-    """At least float32: what autocast computed in fewer bits, in that many."""
+    """Convert to at least float32: autocast may have computed in lower precision."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def width(backbone: nn.Module) -> int:
-    """Size d of a backbone's token vectors."""
+    """Return the size d of a backbone's token vectors."""
     config: Any = backbone.config
     for name in ("hidden_size", "dim", "d_model"):
         if isinstance(size := getattr(config, name, None), int):

@@ -1,6 +1,6 @@
-"""Where a pretrained model comes from, and the digest that says which one it is. Imports no torch.
+"""Find a pretrained model's files and identify them by a digest, without importing torch.
 
-The coordinator resolves models before any compute, so everything here is light and ends in a few seconds offline.
+The coordinator resolves models before it starts runs, so this module is light and fails within seconds when offline.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from harness.records.files import atomic
 from harness.records.signature import digest
 
 QUANTISED = ("8bit", "4bit")
-INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA's that rewrite the base
+INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA initializations that change the base weights
 POOLINGS = ("mean", "cls", "last", "model")
-HUB_SECONDS = 4.0  # how long the hub may take to answer at all before it counts as out of reach
+HUB_SECONDS = 4.0  # time for a first answer before the hub counts as unreachable
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class ResolvedModel:
     """A model whose files are on this machine.
 
     Attributes:
-        path: the directory that holds config.json, *.safetensors and the tokenizer.
-        digest: 64 hex digits that stand for the content of those files, the same whatever the source.
-        source: where it was found, for people.
-        quantise: how its weights are held, see `PretrainedModel`; part of the digest.
-        notes: what was noticed about them, for people.
+        path: the directory with config.json, *.safetensors and the tokenizer.
+        digest: 64 hex digits that identify the content of those files, independent of the source.
+        source: where it was found, for messages.
+        quantise: quantization of the weights, see `PretrainedModel`; part of the digest.
+        notes: notes about the files, for the user.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ResolvedModel:
 
     @property
     def architecture(self) -> str | None:
-        """What its config.json calls `model_type`, such as bert; None where that cannot be told."""
+        """The `model_type` in its config.json, such as bert; None if it cannot be read."""
         with suppress(OSError, ValueError, AttributeError):
             found = json.loads((self.path / "config.json").read_text(encoding="utf-8")).get("model_type")
             return None if found is None else str(found)
@@ -58,23 +58,24 @@ class ResolvedModel:
 
 @dataclass(kw_only=True)
 class PretrainedModel:
-    """A pretrained encoder, and how its token vectors become one vector (conf/model).
+    """A pretrained encoder, and how its token vectors are pooled into one vector (conf/model).
 
     Attributes:
         name: the file's name in conf/model.
         hub: repository on the Hugging Face hub.
         revision: commit or branch of `hub`; None is its main branch.
-        path: a directory that holds the model; wins over all other sources.
-        bundled: Python package that carries the same files; used when cache and hub have none, if `digests` match.
-        digests: {file: sha256 hex} of files that are known beforehand; the hub's and the package's must match.
-        digests_of: the source that `digests` and `bundled` stand for, owner/name@revision: a `hub` or `revision` that
-            says something else is refused, and so is a `path` that holds other files. None checks neither.
+        path: a directory that holds the model; takes precedence over all other sources.
+        bundled: Python package with the same files; used when neither cache nor hub has them, if `digests` match.
+        digests: {file: sha256 hex} of pinned files; files from the hub and the package must match.
+        digests_of: the source of `digests` and `bundled`, owner/name@revision: a `hub` or `revision` that differs is
+            refused, and so is a `path` with other files. None checks neither.
         pooling: mean | cls | last (token) | model (the architecture's own classification head).
-        max_tokens: longest input; None takes the architecture's own limit.
-        target_modules: layers that an adapter changes when its method names none; None: the architecture's.
-        resources: what a job needs at least, such as {mem_gb: 16}; joined with the method's and the cluster profile's.
-        quantise: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) holds the frozen
-            weights in fewer bits, by bitsandbytes; None keeps them in 32.
+        max_tokens: longest input; None is the architecture's own limit.
+        target_modules: layers that an adapter changes if its method names none; None: the architecture's.
+        resources: minimum resources of a job, such as {mem_gb: 16}; combined with the method's and the cluster
+            profile's.
+        quantise: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) stores the frozen
+            weights in fewer bits, with bitsandbytes; None keeps them in 32.
     """
 
     name: str
@@ -113,10 +114,10 @@ class PretrainedModel:
         problems.raise_any()
 
     def resolve(self, cache_dir: str | Path) -> ResolvedModel:
-        """Find the model's files, see `_find`; a quantised model is another one, with a digest of its own.
+        """Find the model's files, see `_find`; a quantized model has a different digest.
 
         Raises:
-            HarnessError: as `_find`, or bitsandbytes is missing.
+            HarnessError: see `_find`; or bitsandbytes is missing.
         """
         if self.quantise and importlib.util.find_spec("bitsandbytes") is None:
             raise HarnessError(
@@ -129,7 +130,7 @@ class PretrainedModel:
         return found
 
     def check_method(self, method: dict[str, Any]) -> None:
-        """Refuse a method that, by its own YAML, cannot train on quantised weights.
+        """Refuse a method that cannot train on quantized weights according to its YAML.
 
         Raises:
             HarnessError: it cannot.
@@ -148,10 +149,10 @@ class PretrainedModel:
         """Find the model's files: explicit path, local cache, hub, then the bundled package.
 
         Args:
-            cache_dir: where digests of large files are remembered.
+            cache_dir: where digests of large files are cached.
 
         Raises:
-            HarnessError: a path that is not a model, digests that differ, or no source within reach.
+            HarnessError: a path is not a model, digests differ, or no source is reachable.
         """
         remembered = Path(cache_dir).expanduser() / "digests"
         if self.path:
@@ -168,14 +169,14 @@ class PretrainedModel:
                 path_or_reason = _from_hub(self.hub, self.revision, path_or_reason)
             if isinstance(path_or_reason, Path):
                 self._verify(path_or_reason, remembered, f"{self.hub} from the hub")
-                revision = path_or_reason.name  # a snapshot's directory is named by its commit
+                revision = path_or_reason.name  # a snapshot's directory is named after its commit
                 source = f"hub {self.hub}@{revision}"
                 return ResolvedModel(path_or_reason, self._digest(path_or_reason, remembered), source)
             tried.append(path_or_reason)
         if self.bundled:
             directory = _package_directory(self.bundled)
             if directory is not None:
-                # Without known digests nothing vouches for a repackaging.
+                # Without pinned digests the package's files cannot be verified.
                 if not self.digests:
                     raise HarnessError(f"model.bundled={self.bundled} needs model.digests to be checked against.")
                 self._verify(directory, remembered, f"the package {self.bundled}")
@@ -184,7 +185,7 @@ class PretrainedModel:
         raise HarnessError(self._unreachable(tried))
 
     def _check_pins(self) -> None:
-        """Refuse another repository or revision than the one whose digests and package are pinned.
+        """Refuse a repository or revision other than the one whose digests and package are pinned.
 
         Raises:
             HarnessError: it is another one.
@@ -204,7 +205,7 @@ class PretrainedModel:
             )
 
     def _own(self) -> str:
-        """Say how to ask for the same source as a model of one's own."""
+        """Say how to use the same source as a model of one's own."""
         if self.path:
             source = f"model.path={quoted(self.path)}"
         else:
@@ -217,10 +218,10 @@ class PretrainedModel:
         )
 
     def _verify(self, directory: Path, remembered: Path, what: str) -> None:
-        """Compare a source's files with the digests that are pinned.
+        """Compare a source's files with the pinned digests.
 
         Raises:
-            HarnessError: they are others.
+            HarnessError: they differ.
         """
         other = []
         for name, expected in self.digests.items():
@@ -235,7 +236,7 @@ class PretrainedModel:
             )
 
     def _digest(self, directory: Path, remembered: Path) -> str:
-        # Pinned files alone where there are any, so that every source of a pinned model has the same digest.
+        # Only the pinned files, if there are any, so that a pinned model has the same digest from every source.
         names = [name for name in self.digests if (directory / name).is_file()] or sorted(
             {file.name for pattern in PATTERNS for file in directory.glob(pattern) if file.is_file()}
         )
@@ -257,7 +258,7 @@ class PretrainedModel:
 
 
 def _from_cache(repository: str, revision: str | None) -> Path | str:
-    """Give the snapshot in the local cache if it is whole, else why not."""
+    """Return the snapshot in the local cache if it is complete, else why not."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -276,17 +277,17 @@ def _from_cache(repository: str, revision: str | None) -> Path | str:
     try:
         check_directory(path, repository)
     except HarnessError as error:
-        # Another program may have fetched only part of it.
+        # Another program may have downloaded only part of it.
         return f"{repository} in the local cache cannot be used: {error.problems[0].rstrip('.')}"
     return path
 
 
 def _from_hub(repository: str, revision: str | None, cached: str) -> Path | str:
-    """Download a snapshot; give its path, or why there is none.
+    """Download a snapshot; return its path, or why there is none.
 
     Args:
-        repository, revision: which.
-        cached: why the local cache does not do.
+        repository, revision: the snapshot.
+        cached: why the local cache cannot be used.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
@@ -318,7 +319,7 @@ def _from_hub(repository: str, revision: str | None, cached: str) -> Path | str:
 
 @cache
 def _hub_answers(endpoint: str) -> bool:
-    """Whether the hub answers, asked once a process. Name resolution ignores time limits, so a thread asks."""
+    """Return whether the hub answers, tested once per process; in a thread, since name resolution ignores timeouts."""
     from huggingface_hub import get_session
 
     answered = threading.Event()
@@ -326,7 +327,7 @@ def _hub_answers(endpoint: str) -> bool:
     def ask() -> None:
         try:
             get_session().head(endpoint, timeout=HUB_SECONDS)
-        except Exception:  # noqa: BLE001 -- whatever goes wrong on the way to the hub, it is out of reach
+        except Exception:  # noqa: BLE001 -- any error means that the hub is unreachable
             return
         answered.set()
 
@@ -337,7 +338,7 @@ def _hub_answers(endpoint: str) -> bool:
 
 
 def _package_directory(package: str) -> Path | None:
-    """Give the `model` folder of an installed package without running its code."""
+    """Return the `model` folder of an installed package without importing the package."""
     spec = importlib.util.find_spec(package)
     for location in (spec.submodule_search_locations or []) if spec else []:
         directory = Path(location) / "model"
@@ -347,7 +348,7 @@ def _package_directory(package: str) -> Path | None:
 
 
 def _sha256(file: Path, remembered: Path) -> str:
-    """SHA-256 of a file, remembered by its real path, size and time of change."""
+    """Return a file's SHA-256, cached by real path, size and modification time."""
     stat = file.stat()
     key = hashlib.sha256(f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
     note = remembered / key
@@ -362,7 +363,7 @@ def _sha256(file: Path, remembered: Path) -> str:
 
 
 def quoted(value: str) -> str:
-    """Write a value as it can be typed in a shell after `key=`: in quotes of Hydra's where its grammar needs them."""
+    """Format a value for a shell command after `key=`, in Hydra's quotes where its grammar needs them."""
     if re.fullmatch(r"[\w./~-]+", value, re.ASCII):
         return value
     return shlex.quote('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"')
@@ -371,7 +372,7 @@ def quoted(value: str) -> str:
 def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # no such user's home
+    except RuntimeError:  # the user has no home directory
         return Path(path)
 
 

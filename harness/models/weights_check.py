@@ -1,4 +1,4 @@
-"""Whether weights are those of the architecture that config.json names, as transformers found when it loaded them."""
+"""Check that loaded weights fit the architecture in config.json, from the loading report of transformers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from harness.errors import HarnessError
 from harness.models.model_files import names
 
-# What training adds anew (heads, some poolers), and what older versions saved although it is no weight.
+# Tensors that training creates (heads, some poolers), and tensors saved by older versions that are no weights.
 _HEADS = re.compile(
     r"(^|\.)(cls|lm_head|generator_lm_head|score|classifier|classification_head|qa_outputs|logits_proj|pooler|pooling"
     r"|predictions?|head|heads?|vocab_\w+|pred_layer|lm_predictions|mask_predictions|discriminator_predictions"
@@ -28,16 +28,16 @@ _PREFIXES = {
 
 
 def check_fit(backbone: Any, info: dict[str, Any], pooling: str, what: str) -> None:
-    """Raise unless all weights of a backbone came from its files, in their shapes.
+    """Check that all weights of a backbone were loaded from its files, with matching shapes.
 
     Args:
-        backbone: as transformers loaded it.
+        backbone: as loaded by transformers.
         info: its `output_loading_info`.
-        pooling: with `model` the head and its pooler may be new, else the pooler.
-        what: what to call the model.
+        pooling: the pooler may be new; with `model`, the head as well.
+        what: name of the model in messages.
 
     Raises:
-        HarnessError: some did not; at most three are named.
+        HarnessError: some weights were not; at most three are named.
     """
     wrong = [
         f"{name} is {_shape(found)} in the file and {_shape(wanted)} by config.json"
@@ -60,7 +60,7 @@ def check_fit(backbone: Any, info: dict[str, Any], pooling: str, what: str) -> N
 
 
 def notes(backbone: Any, info: dict[str, Any], what: str, encoder_only: bool) -> list[str]:
-    """Say which tensors of the files go unused, but for heads and, of an encoder alone, its decoder."""
+    """Report unused tensors of the files, except those of heads and, for an encoder alone, of its decoder."""
     unused = sorted(
         name
         for name in info["unexpected_keys"]
@@ -72,15 +72,15 @@ def notes(backbone: Any, info: dict[str, Any], what: str, encoder_only: bool) ->
 
 
 def check_finite(tensors: Iterable[tuple[str, torch.Tensor]], what: str) -> None:
-    """Raise if weights hold NaN or infinite numbers.
+    """Check that weights have no NaN or infinite values.
 
     Raises:
-        HarnessError: some do; at most three are named.
+        HarnessError: some have; at most three tensors are named.
     """
     broken = [
         name
         for name, tensor in tensors
-        # A sum is cheap; it may overflow where no number does.
+        # A sum is cheap; it may overflow although all values are finite.
         if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float32)) and not _finite(tensor)
     ]
     if broken:
@@ -99,7 +99,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _is_head(name: str, backbone: Any, pooling: str) -> bool:
-    """Whether a parameter lies in the architecture's own head, which each run draws anew."""
+    """Return whether a parameter belongs to the architecture's own head, which each run initializes."""
     base = backbone.base_model
     return pooling == "model" and base is not backbone and not name.startswith(f"{backbone.base_model_prefix}.")
 
@@ -107,13 +107,13 @@ def _is_head(name: str, backbone: Any, pooling: str) -> bool:
 def _counts(name: str, backbone: Any, pooling: str) -> bool:
     if _is_head(name, backbone, pooling) or "pooler" in name.split("."):
         return False
-    # Counters and masks that the architecture makes by itself.
+    # Counters and masks that the architecture computes itself.
     buffers: dict[str, torch.Tensor] = dict(backbone.named_buffers())
     return not (name in buffers and (not buffers[name].is_floating_point() or name.endswith("inv_freq")))
 
 
 def _cause(missing: Sequence[str], unexpected: Sequence[str], total: int) -> str:
-    """What most likely happened, and what to do."""
+    """Return the most likely cause and its remedy."""
     if adapted := [
         name for name in unexpected if ".base_layer." in name or ".lora_" in name or ".modules_to_save." in name
     ]:
@@ -132,7 +132,7 @@ def _cause(missing: Sequence[str], unexpected: Sequence[str], total: int) -> str
 
 
 def _prefix(missing: Sequence[str], unexpected: Sequence[str]) -> str | None:
-    """What stands before the names in the files, if it explains most of them."""
+    """Return the prefix of the names in the files, if it explains most missing names."""
     found = {name.removesuffix(missing[0]) for name in unexpected if name.endswith(f".{missing[0]}")}
     held = frozenset(unexpected)
     for prefix in sorted(found):

@@ -1,1 +1,1 @@
-"""One run: from prepared inputs to a record."""
+"""One run: from its inputs to its record."""

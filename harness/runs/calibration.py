@@ -1,7 +1,8 @@
-"""How long the parts of a run take here, measured in seconds on a slice of the real data: what `plan=true` adds up.
+"""Measure how long the parts of a run take on this machine, on a slice of the real data, for the plan (`plan=true`).
 
-A worker executes it in place of `harness.runs.execute`, beside as many others as the study will have, because they
-share caches and memory bandwidth. It writes nothing but its answer, into the directory that it is given.
+A worker calls this `execute` in place of that of `harness.runs.execute`, at the same time as as many others as the
+study will have, because they share caches and memory bandwidth. It writes nothing but its result, into the directory
+that it is given.
 """
 
 from __future__ import annotations
@@ -37,32 +38,32 @@ from harness.training.loop import advance, gradients, predict
 from harness.training.session import TrainingSession
 
 ANSWER = "calibration.json"
-TRAIN_ROWS, JUDGED_ROWS = 1024, 256  # of the slice at most, each class at least once in what trains
+TRAIN_ROWS, JUDGED_ROWS = 1024, 256  # at most in the slice; the training rows include each class at least once
 LEAST_ROWS = 64
-SLICE_SECONDS = 4.0  # that the frozen backbone may take for the slice; slow ones get fewer rows
-WARM_UP = 2  # steps that do not count: buffers are made and kernels picked
-STEPS, SECONDS = 12, 4.0  # of training that count, whichever comes first; three at least
+SLICE_SECONDS = 4.0  # limit for the slice in the frozen backbone; slow backbones get fewer rows
+WARM_UP = 2  # steps that are not measured: buffers are allocated and kernels selected
+STEPS, SECONDS = 12, 4.0  # measured training steps and seconds, whichever comes first; at least three steps
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What the parts of a run take, in seconds; `row` is of one row.
+    """Durations of the parts of a run, in seconds; fields that end in `row` are per row.
 
     Attributes:
-        load: data, weights and tokenizer, once a process.
-        first: what the method needs besides, once a process: libraries.
+        load: data, weights and tokenizer, once per process.
+        first: what the method loads besides (libraries), once per process.
         start: a copy of the backbone, adapted.
         feature_row: frozen features, once for each row and backbone on a machine.
-        fit_row: the head that is fitted on them.
+        fit_row: fitting a head on features.
         train_row: training.
         judge_row: prediction and metrics.
         serve: measuring latency and throughput.
         save: writing the adapted model.
-        saved_bytes: of that model, tokenizer included.
-        own_bytes: of its weights alone.
-        peak_memory_mb: of the process, on a GPU of its device.
-        device, device_name, threads: where.
-        began: when the worker was there, seconds since the epoch.
+        saved_bytes: size of that model, with its tokenizer.
+        own_bytes: size of its own weights alone.
+        peak_memory_mb: of the process; on a GPU, of the device.
+        device, device_name, threads: where it was measured.
+        began: when the worker started to measure, seconds since the epoch.
     """
 
     load: float = 0.0
@@ -84,17 +85,18 @@ class Rates:
 
 
 def execute(pack: RunBatch, interrupted: Callable[[], bool] = lambda: False) -> None:
-    """Measure each run of a pack; write its rates, or why there are none, into its directory.
+    """Measure each run of a batch; write its rates, or the error, into its directory.
 
     Args:
-        pack: the runs; only their configurations count.
-        interrupted: as in `harness.runs.execute.execute`; a measurement is over before it would be asked.
+        pack: the run batch; only the configurations are used.
+        interrupted: as in `harness.runs.execute.execute`; not used, since a measurement ends before it would be
+            checked.
     """
     for spec in pack.runs:
         began = time.time()
         try:
             answer: dict[str, Any] = asdict(measure(spec)) | {"began": began}
-        except Exception as error:  # noqa: BLE001 -- the plan says that it could not be measured; the run itself will say why
+        except Exception as error:  # noqa: BLE001 -- the plan reports it as unmeasured; the run will show it
             answer = {"error": f"{type(error).__name__}: {error}"}
         write_json(Path(spec.directory) / ANSWER, answer)
 
@@ -103,7 +105,7 @@ def measure(spec: RunSpec) -> Rates:
     """Measure the parts of one run.
 
     Raises:
-        HarnessError: the run cannot be made.
+        HarnessError: the run's configuration cannot be executed.
     """
     device = check_device(spec.config["device"])
     memory = PeakMemory(device)
@@ -129,7 +131,7 @@ def measure(spec: RunSpec) -> Rates:
 
 
 def _load(spec: RunSpec, device: str) -> RunContext:
-    """The run's surroundings, with a slice of its data."""
+    """Load the run's context, with a slice of its data."""
     config = spec.config
     model = build(config["model"], config["packages"])
     resolved = model.resolve(Path(config["cache_dir"]).expanduser())
@@ -144,7 +146,7 @@ def _load(spec: RunSpec, device: str) -> RunContext:
         encoder.examples(few.test)  # loads backbone and tokenizer
         data = few
     else:
-        encoder.features(few.validation or few.test)  # the first pass is slower
+        encoder.features(few.validation or few.test)  # warm-up: the first pass is slower
         row = encoder.features(few.test).seconds / len(few.test)
         data = _slice(whole, int(min(TRAIN_ROWS, SLICE_SECONDS / row)), int(min(JUDGED_ROWS, SLICE_SECONDS / row)))
     result = RunResult(data={"warnings": []})
@@ -155,7 +157,7 @@ def _load(spec: RunSpec, device: str) -> RunContext:
 
 
 def _slice(data: TextData, train_rows: int, judged_rows: int) -> TextData:
-    """Some rows of each split, or with folds of one fold; never fewer than `LEAST_ROWS` of those there are."""
+    """Return some rows of each split, or of one fold if there are any; at least `LEAST_ROWS`, if there are as many."""
     train_rows, judged_rows = max(LEAST_ROWS, train_rows), max(LEAST_ROWS, judged_rows)
     train, judged = data.folds[0] if data.folds else (data.train, data.validation or data.test)
     first = np.unique(train.labels, return_index=True)[1]
@@ -215,7 +217,7 @@ def _gradient(experiment: RunContext, method: GradientTrained) -> Parts:
     found["train_row"] = _train(member)
     validation = member.validation
     assert validation is not None
-    weights = {name: p.detach().clone() for name, p in member.classifier.trainable().items()}  # the best epoch's
+    weights = {name: p.detach().clone() for name, p in member.classifier.trainable().items()}  # as for the best epoch
 
     def judge() -> None:
         evaluate(validation.labels, predict(member.classifier, validation, train, experiment.device))
@@ -230,11 +232,11 @@ def _libraries() -> None:
 
 
 def _train(member: TrainingSession) -> float:
-    """Seconds a row of training: of some steps, put in proportion to the padded tokens of an epoch."""
+    """Return training seconds per row: measured on some steps, scaled to the padded tokens of an epoch."""
     seconds = 0.0
     tokens = steps = 0
     lengths = member.train.tokens.lengths
-    member.next_rows()  # draws the epoch's order
+    member.next_rows()  # draws the epoch's row order
     order = list(member.order)
     padded = [sum(len(batch) * int(lengths[batch].max()) for batch in step) for step in order]
     warm_up = min(WARM_UP, len(order) - 1)
@@ -266,7 +268,7 @@ def _save(experiment: RunContext, classifier: Classifier, hooks: Hooks, director
 
 
 def _seconds(action: Callable[[], object]) -> float:
-    """Seconds that an action takes, the device's work included."""
+    """Return how many seconds an action takes, including work on the device."""
     start = time.perf_counter()
     action()
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Runs of methods that fit a head on frozen features."""
+"""Runs of methods that fit a head on frozen features by a formula."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.runs.context import Probabilities, RunContext, mean_values
 
 
 def run_closed_form(experiment: RunContext, method: ClosedForm) -> None:
-    """Fit, and judge; everything goes into `experiment.result`.
+    """Fit and evaluate; the results are stored in `experiment.result`.
 
     Raises:
         HarnessError: the model gives no features, or a class has no training row.
@@ -40,7 +40,7 @@ def run_closed_form(experiment: RunContext, method: ClosedForm) -> None:
         experiment.say(f"Mean of {len(folds)} folds: {score(experiment.metric, result.metrics['val'], 'dev')}")
     if experiment.judged() or not experiment.by_folds:
         head = _fit(experiment, method, data.train)
-        with result.phase("features"):  # before they are judged, so that no second counts twice
+        with result.phase("features"):  # before evaluation, so that no time is counted twice
             for split in experiment.judged().values():
                 encoder.features(split)
         experiment.judge(lambda split: _apply(experiment, head, split))
@@ -57,11 +57,11 @@ def run_closed_form(experiment: RunContext, method: ClosedForm) -> None:
 
 
 def head_module(head: Head) -> nn.Module:
-    """The head as the network that ends a classifier."""
+    """Return the head as a network module of the classifier."""
     if isinstance(head, NeighbourHead):
         rows, size = head.bank.shape
         voters = KnnHead(rows, size, head.classes, head.k, head.temperature)
-        voters.bank.copy_(torch.tensor(head.bank))  # a copy: cached features cannot be written to
+        voters.bank.copy_(torch.tensor(head.bank))  # copied, because cached features are read-only
         voters.labels.copy_(torch.tensor(head.labels))
         return voters
     classes, size = head.weight.shape
@@ -86,7 +86,8 @@ def _fit(experiment: RunContext, method: ClosedForm, split: Split) -> Head:
             used.append(experiment.encoder.features(split))
     with result.phase("train"):
         head = method.fit(used[-1].values, split.labels, used[0].values)
-    # Features are shared, but each run is charged what it would cost alone: none looks cheaper because it came later.
+    # Features are shared, but each run is charged their full time: a run must not look cheaper because they were
+    # cached.
     result.add("train_seconds", sum(features.seconds for features in used))
     result.add("samples", len(split) if method.reads_rows else 0)
     result.add("tokens", len(experiment.encoder.examples(split).tokens.ids) if method.reads_rows else 0)

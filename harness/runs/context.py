@@ -1,4 +1,4 @@
-"""What one run works with and what it has found out; how it is computed is in `closed_form` and `gradient`."""
+"""The context and the result of one run; `closed_form` and `gradient` compute it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Probabilities = npt.NDArray[np.float32]
 
 
 class Stopped(Exception):
-    """A run ended before its end.
+    """A run stopped before it was complete.
 
     Attributes:
-        status: pruned | paused (at its limit) | stopped (checkpointed, to go on later) | taken (over by another
+        status: pruned | paused (at its limit) | stopped (checkpointed, to resume later) | taken (over by another
             process).
     """
 
@@ -46,13 +46,13 @@ class Stopped(Exception):
 
 @dataclass
 class RunResult:
-    """What a run has found out so far; a failed or pruned run has part of it.
+    """The results of a run so far; a failed or pruned run has some of them.
 
     Attributes:
         metrics: `val` and `test`.
-        cost: seconds by phase and the rest of a record's costs.
+        cost: seconds per phase and the other costs of a record.
         data: facts about the data.
-        provenance: which model.
+        provenance: which model was used.
         predictions: {validation, test: (split, probabilities (n, C))}.
         classifier, hooks: the adapted model.
     """
@@ -81,15 +81,15 @@ class RunResult:
 
 @dataclass
 class RunContext:
-    """One run's surroundings.
+    """What one run works with.
 
     Attributes:
         spec: the run.
-        say: takes the lines that a run prints.
-        stop: looked at after every step: "prune", "checkpoint", "taken" or None.
-        interrupted: likewise; True checkpoints.
-        result: filled while the run goes on.
-        train: how trainable methods are trained.
+        say: called with the lines that a run prints.
+        stop: checked after every step: returns "prune", "checkpoint", "taken" or None.
+        interrupted: checked after every step; True checkpoints the run.
+        result: filled while the run executes.
+        train: settings of the training loop.
         device: where networks compute.
         data, encoder: see `load`.
     """
@@ -113,10 +113,10 @@ class RunContext:
         stop: Callable[[], str | None],
         interrupted: Callable[[], bool],
     ) -> RunContext:
-        """Find device, data and model.
+        """Load device, data and model.
 
         Raises:
-            HarnessError: one of them is not there, or not what it was when the run was planned.
+            HarnessError: one of them is not available, or has changed since the run was planned.
         """
         config = spec.config
         device = torch.device(check_device(config["device"]))
@@ -130,7 +130,7 @@ class RunContext:
             models = models_digest(resolved.digest, others)
             for fresh in (False, True):
                 data = WORKER_STATE.data(config["task"], config["packages"], fresh)
-                # A warm process may remember a file as it was; the signature tells.
+                # A worker may hold an older version of a file in memory; the signature shows that.
                 if signature(config, spec.phase, data.fingerprint, models) == spec.signature:
                     break
             else:
@@ -172,27 +172,27 @@ class RunContext:
 
     @property
     def tests(self) -> bool:
-        """Whether this run meets the test split; tuning never does."""
+        """True if this run evaluates on the test split; tuning never does."""
         return self.spec.phase != "tune"
 
     @property
     def by_folds(self) -> bool:
-        """Whether folds choose; a confirmation trains on all rows, for as many epochs as the folds chose before."""
+        """True if this run is cross-validated. A confirmation trains on all rows, for the epochs found by folds."""
         return bool(self.data.folds) and self.spec.phase != "confirm"
 
     def splits(self) -> list[Split]:
-        """Splits that this run reads."""
+        """Return the splits that this run reads."""
         folds = [split for pair in self.data.folds for split in pair] if self.by_folds else []
         whole = [self.data.train, self.data.validation, self.data.test if self.tests else None]
         return folds + [split for split in whole if split is not None]
 
     def judged(self) -> dict[str, Split]:
-        """Splits that the final model of this run is judged by."""
+        """Return the splits on which this run's final model is evaluated."""
         candidates = {"validation": self.data.validation, "test": self.data.test if self.tests else None}
         return {name: split for name, split in candidates.items() if split is not None}
 
     def judge(self, probabilities: Callable[[Split], Probabilities]) -> None:
-        """Predict, measure and print the splits of `judged`."""
+        """Predict, evaluate and print the splits of `judged`."""
         for name, split in self.judged().items():
             with self.result.phase("evaluate"):
                 predicted = probabilities(split)
@@ -206,13 +206,13 @@ class RunContext:
 
 
 def _augmentations(config: dict[str, Any]) -> dict[str, Augmentation]:
-    """What makes more training rows, unless the method does not read them."""
+    """Build the configured augmentations; none if the method ignores them."""
     nodes = {} if "augment" in (config["method"].get("ignores") or ()) else config.get("augment") or {}
     return {name: build(node, config["packages"]) for name, node in nodes.items()}
 
 
 def _augment(augmentations: dict[str, Augmentation], experiment: RunContext) -> tuple[TextData, dict[str, Any]]:
-    """The data with copies behind its training rows, those of each fold that is used included; and counts of them."""
+    """Return the data with augmented training rows, those of the folds in use included, and counts of the copies."""
     seed, data, encoder = experiment.spec.config["seed"], experiment.data, experiment.encoder
 
     def charge(seconds: float) -> None:
@@ -240,7 +240,7 @@ def _augment(augmentations: dict[str, Augmentation], experiment: RunContext) -> 
 
 
 def mean_values(folds: list[Values]) -> Values:
-    """Average metrics over folds; None where a fold has no value."""
+    """Average metrics over folds; a metric is None if any fold has no value."""
     columns = {name: [fold[name] for fold in folds] for name in folds[0]}
     return {
         name: None if any(value is None for value in values) else float(np.mean([v for v in values if v is not None]))

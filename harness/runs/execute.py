@@ -1,4 +1,4 @@
-"""A pack of runs -> records. The same for one run from the command line, a warm worker and a job of a cluster."""
+"""Execute a batch of runs and write their records: the same for the command line, worker processes and cluster jobs."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from harness.system.machine import PeakMemory, check_device, device_name, schedu
 from harness.training.loop import fit
 from harness.training.session import TrainingSession
 
-STOP_SECONDS = 0.5  # how often the stop file is looked for
-# Costs that a run which waited at a rung brings to its next attempt: its own are added, or the larger one counts.
+STOP_SECONDS = 0.5  # interval at which the stop file is read
+# Costs carried over from before a pause: added, or the maximum is taken.
 CARRIED = ("data_seconds", "model_seconds", "head_seconds", "features_seconds", "augment_seconds", "pack_size")
-# And those of all its attempts together.
+# Costs that are totaled over all attempts.
 TOTALS = ("total_seconds", "accelerator_seconds", "core_seconds", "peak_memory_mb", "energy_joules")
 
 Say = Callable[[str], None]
@@ -50,23 +50,23 @@ def execute(
     holds: Callable[[RunSpec], bool] = lambda spec: True,
     settled: Callable[[RunSpec], None] = lambda spec: None,
 ) -> None:
-    """Execute runs, as many at a time as the pack says and as can share a backbone, each into a record.
+    """Execute runs and write their records, as many at a time as the batch allows and as can share a backbone.
 
-    A run whose record is `ok` is left as it is; one that has a checkpoint goes on from it. What goes wrong in a run
-    becomes its record, and the next run follows.
+    A run whose record is `ok` is skipped; one that has a checkpoint resumes from it. An error in a run is written into
+    its record, and the next run follows.
 
     Args:
-        pack: the runs.
-        interrupted: looked at between steps; True checkpoints what is under way, leaves its record `running`, and
+        pack: the run batch.
+        interrupted: checked between steps; True checkpoints the active runs, leaves their records `running`, and
             returns.
-        say: takes the lines that runs print; they also go to each run's log.
-        holds: whether a run is (still) this process's to execute, asked before it begins and at every step. Where a
-            node that was given up can come back, another process may have taken its runs over; this one then writes
-            nothing more of them.
-        settled: told of each run that has ended, paused or been stopped.
+        say: called with the lines that runs print, which also go to each run's log.
+        holds: returns whether this process (still) owns a run, checked before it starts and at every step. If a node
+            that was considered lost returns, another process may have taken over its runs; this one then writes nothing
+            more for them.
+        settled: called with each run that has ended, paused or been stopped.
 
     Raises:
-        HarnessError: a run's directory cannot be written.
+        HarnessError: a run's directory is not writable.
     """
     use_fast_products()
     waiting = deque(pack.runs)
@@ -76,10 +76,10 @@ def execute(
         settled(spec)
         return went
 
-    training: dict[int, Generator[TrainingSession, None, bool]] = {}  # by the member that each run waits for
+    training: dict[int, Generator[TrainingSession, None, bool]] = {}  # by the session that each run waits for
 
     def begin() -> TrainingSession | None:
-        """Start runs until one has something to train."""
+        """Start runs until one has a session to train."""
         while waiting and not interrupted():
             spec = waiting.popleft()
             if not holds(spec):
@@ -90,7 +90,7 @@ def execute(
         return None
 
     def go_on(run: Generator[TrainingSession, None, bool]) -> TrainingSession | None:
-        """Let a run go on to the next thing that it wants trained; None if it has ended."""
+        """Continue a run to its next session; return None if it has ended."""
         try:
             member = next(run)
         except StopIteration as end:
@@ -102,11 +102,11 @@ def execute(
 
     def ended(member: TrainingSession) -> TrainingSession | None:
         run = training.pop(id(member))
-        del member  # so that only its run holds it, and lets it go before the next is made
+        del member  # only its run holds it then, and frees it before the next session is made
         return go_on(run) or begin()
 
     def together() -> Iterator[TrainingSession]:
-        """Start as many runs as the pack says; none beside one that has a backbone of its own, which saves nothing."""
+        """Start as many runs as the batch allows; no more once one has a backbone of its own, which saves nothing."""
         for _ in range(pack.together):
             if (member := begin()) is None:
                 return
@@ -124,7 +124,7 @@ def _is_done(spec: RunSpec) -> bool:
 
 
 def _known(spec: RunSpec) -> Record | None:
-    with contextlib.suppress(CorruptRecord):  # it is written anew
+    with contextlib.suppress(CorruptRecord):  # the record is written again
         return Record.read(spec.paths.record)
     return None
 
@@ -132,7 +132,7 @@ def _known(spec: RunSpec) -> Record | None:
 def _execute(
     spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool], neighbours: int
 ) -> Generator[TrainingSession, None, bool]:
-    """Execute one run; yield what is to be trained for it; return False if it was stopped to go on later."""
+    """Execute one run; yield its sessions to train; return False if it was stopped to resume later."""
     started, trained, accompanied = time.perf_counter(), 0.0, False
     paths = spec.paths
     log = Log(paths.log, say)
@@ -148,11 +148,11 @@ def _execute(
         memory, energy = PeakMemory(device), Energy(device)
         experiment = RunContext.load(spec, result, log, stop, interrupted)
         for member in _compute(experiment):
-            started -= time.perf_counter()  # while it waits, others may compute
+            started -= time.perf_counter()  # time while waiting is not counted: other runs may compute
             yield member
             started += time.perf_counter()
             trained, accompanied = trained + member.seconds, accompanied or member.accompanied
-            del member  # what follows is made when its memory is free
+            del member  # frees its memory before the next session is made
         if not holds(spec):
             return False
         with result.phase("save"):
@@ -172,12 +172,12 @@ def _execute(
         else:
             record.status = "pruned"
             log("Pruned.")
-    except Exception as error:  # noqa: BLE001 -- whatever a run raises is its result, and the next run follows
+    except Exception as error:  # noqa: BLE001 -- any error is the result of this run, and the next run follows
         record.status, record.error = "failed", _failed(error, spec, log)
     record.metrics = result.metrics
     record.data = result.data
     seconds = time.perf_counter() - started + trained
-    # Memory and energy are the process's, and its alone who had it alone.
+    # Memory and energy are measured per process, so they are known only for runs that had the process to themselves.
     own = {
         "peak_memory_mb": None if memory is None or accompanied else round(memory.megabytes(), 1),
         "energy_joules": None if energy is None or accompanied else energy.joules(),
@@ -194,10 +194,10 @@ def _execute(
 
 
 def _failed(error: Exception, spec: RunSpec, log: Log) -> str:
-    """Log why a run failed, and say it in one message.
+    """Log why a run failed, and return the message.
 
     Raises:
-        HarnessError: the disk is full. That is no result of the run, which goes on from its checkpoint later.
+        HarnessError: the disk is full. This is no result of the run, which resumes from its checkpoint later.
     """
     if is_disk_full(error):
         raise HarnessError(
@@ -218,14 +218,14 @@ def _costs(
     own: dict[str, float | None],
     neighbours: int,
 ) -> dict[str, Any]:
-    """What a run has cost, with what earlier attempts have that paused at a rung.
+    """Return the costs of a run, including those of earlier attempts that paused at a rung.
 
     Args:
-        found: by this attempt.
-        before: by earlier ones; empty if there was none.
-        seconds: of this attempt.
-        device: where it computed; None if that was not found.
-        own: peak memory and energy of this attempt; None is not known, and then neither is the whole.
+        found: costs of this attempt.
+        before: costs of earlier attempts; empty if there was none.
+        seconds: duration of this attempt.
+        device: where it computed; None if that is unknown.
+        own: peak memory and energy of this attempt; if a value is None (unknown), so is the total.
         neighbours: see `RunBatch`.
     """
     total = seconds + before.get("total_seconds", 0.0)
@@ -243,13 +243,13 @@ def _costs(
 
 
 def _begin(spec: RunSpec) -> Record:
-    """Make the directory, its config.yaml and a record that says `running`; remove what another attempt left."""
+    """Write the run's config.yaml and a `running` record; remove the files of an attempt that cannot be continued."""
     paths = spec.paths
     record = spec.new_record("running")
     known = _known(spec)
     if known is not None and known.status in ("running", "lost") and known.signature == spec.signature:
         record.started = known.started
-        # Of a run that paused, what it has cost so far; the rest is counted over all its attempts already.
+        # For a paused run: its costs so far. All others are already counted over all attempts.
         record.cost = {name: known.cost[name] for name in (*CARRIED, *TOTALS) if known.cost.get(name) is not None}
     else:
         shutil.rmtree(paths.checkpoint, ignore_errors=True)
@@ -276,7 +276,7 @@ def _make(directory: Path) -> None:
 
 
 def _compute(experiment: RunContext) -> Iterator[TrainingSession]:
-    """Compute a run; yield what is to be trained."""
+    """Compute a run; yield the sessions to train."""
     method = build(experiment.spec.config["method"], experiment.spec.config["packages"])
     if isinstance(method, ClosedForm):
         run_closed_form(experiment, method)
@@ -287,7 +287,7 @@ def _compute(experiment: RunContext) -> Iterator[TrainingSession]:
 
 
 def _save(experiment: RunContext) -> None:
-    """Write predictions and, where it is asked for, the model."""
+    """Write the predictions and, if requested, the model."""
     spec, result = experiment.spec, experiment.result
     if experiment.tests:
         _write_predictions(spec.paths, experiment)
@@ -305,16 +305,16 @@ def _save(experiment: RunContext) -> None:
 
 
 def _measure_serving(experiment: RunContext) -> None:
-    """Measure latency and throughput; what goes wrong there leaves them unknown, and the run's result stands."""
+    """Measure latency and throughput; an error leaves them unknown and does not change the run's result."""
     result = experiment.result
-    # Tuning measures it only where it goes by it.
+    # Tuning measures them only if the search uses latency.
     wanted = any(cost.startswith("latency") for cost in searched_costs(experiment.spec.config.get("tune") or {}))
     if not (experiment.tests or wanted) or result.classifier is None:
         return
     try:
         with result.phase("serve"):
             result.cost |= serving(experiment, result.classifier)
-    except Exception as error:  # noqa: BLE001 -- a side figure; the user is told, and the record has no value
+    except Exception as error:  # noqa: BLE001 -- a secondary measure; the user is told, and the record has no value
         experiment.say(f"Note: latency and throughput could not be measured ({type(error).__name__}: {error}).")
 
 
@@ -333,20 +333,20 @@ def _write_predictions(paths: RunPaths, experiment: RunContext) -> None:
         columns["probabilities"] += list(probabilities)
     types = {"probabilities": pa.list_(pa.float32()), "id": pa.int64()}
     table = pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()})
-    # In the order of the probabilities; a class may occur in no row.
+    # The order of the probabilities; needed since a class may have no row.
     table = table.replace_schema_metadata({"labels": json.dumps(list(experiment.data.labels))})
     with atomic(paths.predictions) as temporary:
         parquet.write_table(table, temporary)
 
 
 class Log:
-    """Writes a run's lines to its log.txt, and passes them on."""
+    """Appends a run's lines to its log.txt and forwards them."""
 
     def __init__(self, path: Path, say: Say | None) -> None:
         self.path, self.say = path, say
 
     def __call__(self, line: str, quiet: bool = False) -> None:
-        """Write a line; a quiet one is not passed on."""
+        """Write a line; a quiet one is not forwarded."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line.rstrip("\n") + "\n")
         if self.say is not None and not quiet:
@@ -354,14 +354,14 @@ class Log:
 
 
 class StopFile:
-    """Reads the file that asks a run to stop, and whether the run is still ours, now and then."""
+    """Checks every `STOP_SECONDS` for a request to stop the run, and whether this process still owns it."""
 
     def __init__(self, path: Path, holds: Callable[[], bool] = lambda: True) -> None:
         self.path, self.holds = path, holds
         self.next = 0.0
 
     def __call__(self) -> str | None:
-        """Give `prune`, `checkpoint`, `taken` (by another process) or None."""
+        """Return `prune`, `checkpoint`, `taken` (over by another process) or None."""
         if time.monotonic() < self.next:
             return None
         self.next = time.monotonic() + STOP_SECONDS
@@ -375,7 +375,7 @@ class StopFile:
 
 
 def explain(error: Exception, config: dict[str, Any]) -> str:
-    """Say in one message why a run failed."""
+    """Return one message that says why a run failed."""
     if isinstance(error, HarnessError):
         return str(error)
     if _is_out_of_memory(error):
@@ -392,6 +392,6 @@ def explain(error: Exception, config: dict[str, Any]) -> str:
 def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # torch's CPU allocator has no exception of its own.
+    # torch's CPU allocator raises no specific exception.
     words = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
     return isinstance(error, RuntimeError | OSError) and any(word in str(error).lower() for word in words)

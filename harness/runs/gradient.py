@@ -1,4 +1,4 @@
-"""Runs of methods that the training loop trains."""
+"""Runs of methods that are trained by the training loop."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from harness.training.session import TrainingProgress, TrainingSession
 
 
 def run_gradient_trained(experiment: RunContext, method: GradientTrained) -> Iterator[TrainingSession]:
-    """Train, and judge; everything goes into `experiment.result`.
+    """Train and evaluate; the results are stored in `experiment.result`.
 
     Yields:
-        What is to be trained, one after another; whoever drives the run trains it and then goes on.
+        The sessions to train, one after another; the caller trains each before it resumes this generator.
 
     Raises:
-        Stopped: the run was pruned, or checkpointed to go on later.
-        Exception: what the training raised.
+        Stopped: the run was pruned, or checkpointed to resume later.
+        Exception: an error of the training.
     """
     result, data, train = experiment.result, experiment.data, experiment.train
     stop_epoch = train.stop_epoch
     if experiment.by_folds:
         folds = yield from _folds(experiment, method)
         result.metrics["val"] = mean_values([fold.best_val for fold in folds])
-        # A confirmation trains on all rows, where nothing can tell when to stop.
+        # A confirmation trains on all rows, without validation rows to stop early by.
         stop_epoch = statistics.median_high([fold.best_epoch for fold in folds])
         _count(experiment, folds)
         result.cost |= {"folds": len(folds), "best_epoch": stop_epoch}
@@ -61,17 +61,17 @@ def run_gradient_trained(experiment: RunContext, method: GradientTrained) -> Ite
         result.cost |= {"best_epoch": member.progress.best_epoch, "epochs": member.progress.epoch}
 
         boundary = _boundary(member.classifier, config)
-        # Before they are judged, so that no second counts twice.
+        # Before evaluation, so that no time is counted twice.
         inputs = {
             split.name: member.validation
-            if split is data.validation and member.validation is not None  # charged when the member was made
+            if split is data.validation and member.validation is not None  # already charged when the session was made
             else _inputs(experiment, split, boundary, "evaluate_seconds")
             for split in experiment.judged().values()
         }
 
         def probabilities(split: Split) -> Probabilities:
             if split is data.validation and member.best_probabilities is not None:
-                return member.best_probabilities  # computed when the epoch was chosen
+                return member.best_probabilities  # computed when the epoch was selected
             return predict(member.classifier, inputs[split.name], config, experiment.device)
 
         experiment.judge(probabilities)
@@ -79,7 +79,7 @@ def run_gradient_trained(experiment: RunContext, method: GradientTrained) -> Ite
 
 
 def _folds(experiment: RunContext, method: GradientTrained) -> Generator[TrainingSession, None, list[TrainingProgress]]:
-    """Train on each fold, or take up what an earlier attempt at this run found on it."""
+    """Train on each fold, or reuse the result of an earlier attempt at this run."""
     signature = experiment.spec.signature
     found = []
     for index, (split, held_out) in enumerate(experiment.data.folds):
@@ -92,14 +92,14 @@ def _folds(experiment: RunContext, method: GradientTrained) -> Generator[Trainin
             yield member
             _ended(experiment, member)
             progress = member.progress
-            del member  # the next fold's is made when this one's memory is free
+            del member  # frees its memory before the next fold's session is made
             write_json(noted, {"signature": signature} | asdict(progress))
         found.append(progress)
     return found
 
 
 def _noted(path: Path, signature: str) -> TrainingProgress | None:
-    """How the training on a fold ended; None if it has not."""
+    """Read the stored result of a fold; return None if there is none for this run."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return TrainingProgress(**content) if content.pop("signature") == signature else None
@@ -116,14 +116,14 @@ def make_member(
     name: str,
     tag: dict[str, Any],
 ) -> TrainingSession:
-    """Make a member of the training loop: a fresh copy of the backbone, its head, adapted by the method.
+    """Make a training session: a fresh copy of the backbone with a head, adapted by the method.
 
     Args:
         experiment: the run.
         method: adapts the copy.
-        config: how it is trained.
+        config: training settings.
         split, validation: rows.
-        name: of the checkpoint's file.
+        name: of the checkpoint file.
         tag: see `TrainingSession`.
     """
     result, encoder, seed = experiment.result, experiment.encoder, experiment.spec.config["seed"]
@@ -142,7 +142,8 @@ def make_member(
         classifier = encoder.classifier()
         if config.dropout is not None:
             classifier.set_dropout(config.dropout)
-        # From here on only this run draws: what a warm process did not have to compute cannot shift its weights.
+        # Seeded here, so that random numbers drawn before, which depend on what a worker has cached, cannot change the
+        # weights.
         _seed(stream_seed(seed, "weights"))
         classifier.reset_head()
         if head is not None:
@@ -173,12 +174,12 @@ def make_member(
 
 
 def _boundary(classifier: Classifier, config: TrainConfig) -> FrozenPrefix | None:
-    """Where passes may begin; None at the tokens, whose embeddings FGM moves."""
+    """Return the frozen prefix after which passes may begin; None if they begin at the tokens, as with FGM."""
     return None if config.fgm > 0 else classifier.boundary
 
 
 def _inputs(experiment: RunContext, split: Split, boundary: FrozenPrefix | None, cost: str) -> Examples:
-    """A split's examples. States are shared, but each run is charged what they would cost it alone."""
+    """Return a split's examples. Hidden states are shared, but each run is charged the time to compute them."""
     if boundary is None:
         return experiment.encoder.examples(split)
     with experiment.result.phase("features"):
@@ -193,7 +194,7 @@ def _inputs(experiment: RunContext, split: Split, boundary: FrozenPrefix | None,
 
 
 def _in_order(examples: Examples, size: int, device: torch.device) -> Iterator[Batch]:
-    """Batches of all rows by length."""
+    """Yield batches of all rows in order of length."""
     order = np.argsort(examples.tokens.lengths, kind="stable")
     for start in range(0, len(order), size):
         yield examples.batch(order[start : start + size], device)
@@ -204,7 +205,7 @@ def _checkpoint(directory: Path, name: str) -> Path:
 
 
 def _ended(experiment: RunContext, member: TrainingSession) -> None:
-    """Note with how many others a training shared passes; raise what ended it before its end."""
+    """Record the size of the fused group; raise the error or the stop that ended training early."""
     cost = experiment.result.cost
     cost["pack_size"] = max(cost.get("pack_size", 1), member.pack_size)
     if (failure := member.failure) is not None:
@@ -212,7 +213,7 @@ def _ended(experiment: RunContext, member: TrainingSession) -> None:
         try:
             raise failure
         finally:
-            del failure  # its traceback leads here and to all that the pass held, and would keep that
+            del failure  # its traceback refers to this frame and the pass, and would keep their memory
     if member.status in ("pruned", "paused", "stopped", "taken"):
         experiment.result.metrics["val"] = member.progress.best_val
         _count(experiment, [member.progress])
@@ -220,7 +221,7 @@ def _ended(experiment: RunContext, member: TrainingSession) -> None:
 
 
 def _count(experiment: RunContext, finished: list[TrainingProgress]) -> None:
-    """Add what training cost."""
+    """Add the costs of training."""
     result = experiment.result
     for progress in finished:
         for name in ("train_seconds", "evaluate_seconds", "samples", "tokens", "resumes"):
@@ -232,14 +233,14 @@ def _count(experiment: RunContext, finished: list[TrainingProgress]) -> None:
 
 
 def _seed(seed: int) -> None:
-    """Seed every generator that initial weights may be drawn from."""
+    """Seed every generator that may draw initial weights."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def _check_room(classifier: Classifier, encoder: FrozenEncoder, method: str) -> None:
-    """Refuse rows that are too long for the model once virtual tokens stand before them."""
+    """Check that the longest rows fit into the model after the method's virtual tokens."""
     adapters = getattr(classifier.backbone, "peft_config", {}).values()
     virtual = sum(adapter.num_virtual_tokens for adapter in adapters if adapter.is_prompt_learning)
     longest = longest_input(encoder.backbone, encoder.tokenizer)

@@ -1,4 +1,4 @@
-"""What a model costs once it is trained, and what a run drew while it trained: latency, throughput, size, energy."""
+"""Costs of a trained model and of its run: latency, throughput, size, machine time and energy."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from harness.models.classifier import Classifier
 from harness.models.inference import autocast, softmax
 from harness.runs.context import RunContext
 
-WARM_UP = 3  # calls that do not count: the first ones pick kernels and fill caches
+WARM_UP = 3  # calls that are not measured: the first ones select kernels and fill caches
 CALLS = 50  # single texts whose latency is measured
-BATCH = 32  # texts a batch where throughput is measured
-BATCHES = 2  # seeds repeat it
-SECONDS = 3.0  # of each of the two measurements, whichever ends first
+BATCH = 32  # texts per batch for throughput
+BATCHES = 2  # few are enough: runs repeat it at other seeds
+SECONDS = 3.0  # limit for each of the two measurements, whichever ends first
 
 
 def serving(experiment: RunContext, classifier: Classifier) -> dict[str, float]:
-    """Measure how fast an adapted model answers, tokenising included, on the device and threads of its run.
+    """Measure the prediction speed of an adapted model, tokenization included, on the device and threads of its run.
 
     Args:
-        experiment: gives texts, of the test split (in tuning, which must not see it, of the train split), and the
-            tokenizer.
+        experiment: gives the tokenizer and texts, of the test split or, in tuning, which must not read that, of the
+            train split.
         classifier: in any mode; left in eval mode.
 
     Returns:
-        `latency_p50_seconds` and `latency_p95_seconds` of one text at a time, and `throughput_per_second`: texts a
-        second in batches of 32. Other work on the machine slows them as it would slow a service.
+        `latency_p50_seconds` and `latency_p95_seconds` of one text at a time, and `throughput_per_second`: texts per
+            second in batches of 32. Other load on the machine slows them as it would slow a service.
     """
     classifier.to(experiment.device).eval()
     singles = list(_parts(experiment, 1, CALLS + WARM_UP))
@@ -48,11 +48,11 @@ def serving(experiment: RunContext, classifier: Classifier) -> dict[str, float]:
 
 
 def _parts(experiment: RunContext, size: int, count: int) -> Iterator[Split]:
-    """Cut parts from a split, evenly spread, rows again from the start where there are too few."""
+    """Yield evenly spread parts of a split; rows repeat if there are too few."""
     test = experiment.data.test if experiment.tests else experiment.data.train
     rows = np.linspace(0, len(test) - 1, size * count).astype(np.int64)
     for index in range(count):
-        part = rows[index::count]  # spread too, so that each batch has short and long texts
+        part = rows[index::count]  # spread, too, so that each batch has short and long texts
         texts = [test.texts[row] for row in part]
         pairs = None if test.pairs is None else [test.pairs[row] for row in part]
         yield Split("serving", texts, pairs, test.labels[part], test.ids[part])
@@ -61,7 +61,7 @@ def _parts(experiment: RunContext, size: int, count: int) -> Iterator[Split]:
 def _timed(
     experiment: RunContext, classifier: Classifier, parts: list[Split], warm_up: int = WARM_UP
 ) -> Iterator[tuple[float, int]]:
-    """Answer parts, one after another: seconds and texts of each, at least of one."""
+    """Predict parts one after another; yield seconds and number of texts for each, at least for one."""
     encoder, device = experiment.encoder, experiment.device
     tokenizer, length = encoder.tokenizer, encoder.length
     padding = tokenizer.pad_token_id or 0
@@ -71,7 +71,7 @@ def _timed(
         examples = Examples(encode(part, tokenizer, length), part.labels, padding)
         with torch.no_grad(), autocast(device, experiment.train.precision):
             batch = examples.batch(np.arange(len(part)), device)
-            softmax(classifier(batch).float().cpu().numpy())  # the copy to the host waits for the device
+            softmax(classifier(batch).float().cpu().numpy())  # copying to the host waits for the device
         end = time.perf_counter()
         if index >= warm_up:
             yield end - start, len(part)
@@ -80,18 +80,18 @@ def _timed(
 
 
 def weight_bytes(classifier: Classifier) -> int:
-    """Bytes of the weights that belong to the adapted model alone: its head and whatever a method trained."""
+    """Return the bytes of the weights specific to the adapted model: its head and whatever the method trained."""
     own = classifier.trainable() | dict(classifier.head_parameters())
     return sum(parameter.numel() * parameter.element_size() for parameter in own.values())
 
 
 def occupied(seconds: float, device: str | None, neighbours: int) -> dict[str, float | None]:
-    """Give what a run held of its machine: `accelerator_seconds` (None without one) and `core_seconds`.
+    """Return the machine time that a run used: `accelerator_seconds` (None without one) and `core_seconds`.
 
     Args:
-        seconds: the run's total.
-        device: cpu | cuda | mps; None where it was not found.
-        neighbours: how many processes shared the device, this one included. Each counts for its share of it.
+        seconds: total duration of the run.
+        device: cpu | cuda | mps; None if unknown.
+        neighbours: number of co-located processes on the device, this one included; a run is charged its fraction.
     """
     return {
         "accelerator_seconds": seconds / neighbours if device in ("cuda", "mps") else None,
@@ -100,16 +100,16 @@ def occupied(seconds: float, device: str | None, neighbours: int) -> dict[str, f
 
 
 class Energy:
-    """Energy that the GPU drew since this was made, by NVML's counter (Volta and later).
+    """Energy drawn by the GPU since construction, from NVML's counter (Volta and later).
 
-    All of the device's draw counts, also that of other processes. Elsewhere, and without the package `nvidia-ml-py`,
-    there is no figure.
+    It covers the whole device, other processes included. On other devices, and without the package `nvidia-ml-py`, it
+    is unknown.
     """
 
     def __init__(self, device: str) -> None:
         self._handle: Any = None
         if device == "cuda":
-            with contextlib.suppress(Exception):  # a driver without NVML, a GPU without the counter: no figure
+            with contextlib.suppress(Exception):  # unknown for a driver without NVML or a GPU without the counter
                 import pynvml
 
                 pynvml.nvmlInit()
@@ -118,7 +118,7 @@ class Energy:
                 self._start = int(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
 
     def joules(self) -> float | None:
-        """The draw so far; None where it cannot be told."""
+        """Return the energy so far; None if unknown."""
         if self._handle is None:
             return None
         with contextlib.suppress(Exception):  # as above

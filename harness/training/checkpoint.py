@@ -1,6 +1,6 @@
-"""What an interrupted run goes on from: one safetensors file, whole or absent.
+"""Checkpoints, from which interrupted runs resume: one safetensors file each, complete or absent.
 
-Tensors and the JSON that belongs to them lie in the same file, so they cannot come from two moments.
+Tensors and their JSON state are in the same file, so they are always from the same moment.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from harness.records.files import atomic
 
 
 class DamagedCheckpoint(Exception):
-    """A checkpoint that cannot be read, or that belongs to another run."""
+    """A checkpoint cannot be read or belongs to another run."""
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Write tensors and JSON-able state atomically; the content is on the disk before the name is."""
+    """Write tensors and JSON-serializable state atomically; the content is on disk before the file is renamed."""
     from safetensors.torch import save_file
 
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -31,10 +31,10 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, Any
 
 
 def load_checkpoint(path: Path, signature: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Read a checkpoint; None if there is none.
+    """Read a checkpoint; return None if there is none.
 
     Raises:
-        DamagedCheckpoint: it cannot be read, or its `signature` is not this one.
+        DamagedCheckpoint: it cannot be read, or its `signature` differs from this one.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -52,10 +52,10 @@ def load_checkpoint(path: Path, signature: str) -> tuple[dict[str, Tensor], dict
 
 
 def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Put a group of tensors under a common prefix."""
+    """Add a prefix to the names of tensors."""
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
 
 
 def group(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors under a prefix, without it."""
+    """Return the tensors whose names have a prefix, with the prefix removed."""
     return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(f"{prefix}/")}

@@ -1,8 +1,8 @@
-"""One training loop, read top to bottom, for K members; a solo run is K = 1.
+"""The training loop, for K sessions at a time; a single run is K = 1.
 
-Members share nothing but the process, and maybe one frozen backbone (see harness/training/fused): each has its own
-weights, optimizer, schedule, order of rows, random stream, early stop and end. So K members trained in turns equal K
-solo runs, bit for bit on a CPU, and K members that share passes equal them up to rounding.
+Sessions share nothing but the process and possibly one frozen backbone (see harness/training/fused): each has its own
+weights, optimizer, schedule, row order, random stream, early stopping and end. So K sessions trained in turns equal K
+separate runs, bit for bit on a CPU, and K sessions that share passes equal them up to rounding.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ def fit(
     ended: Callable[[TrainingSession], TrainingSession | None] = lambda member: None,
     neighbours: int = 1,
 ) -> None:
-    """Train members in turns, a batch each, until every one of them is done, failed, pruned or stopped.
+    """Train sessions in turns, one batch each, until every one is done, failed, pruned or stopped.
 
-    A member that is done holds the weights of its best epoch. One that fails keeps its exception in `failure`; the
-    others go on.
+    A session that is done holds the weights of its best epoch. One that fails keeps its exception in `failure`; the
+    others continue.
 
     Args:
-        members: each at its beginning; one with a checkpoint goes on from there.
-        interrupted: looked at after every step; True checkpoints all members and stops.
-        sharing: whether members that can share one pass through a frozen backbone do: always, or after a probe showed
-            that it is faster; None never. They end as in turns up to rounding.
-        ended: told of each member that has ended; gives the one that is trained in its place, if there is one. Nothing
-            here holds the one that has ended any more.
-        neighbours: how many processes share the memory, this one included.
+        members: new sessions; one with a checkpoint resumes from it.
+        interrupted: checked after every step; True checkpoints all sessions and stops.
+        sharing: which fusable sessions share passes: "always" all of them, "probe" those for which it was measured to
+            be faster, None none. Results equal those of training in turns up to rounding.
+        ended: called with each session that has ended; returns a session to train in its place, or None. The loop then
+            holds no reference to the ended one.
+        neighbours: number of co-located processes that share the memory, this one included.
     """
     going: list[TrainingSession] = []
     units: list[FusedGroup | TrainingSession] = []
@@ -71,7 +71,7 @@ def fit(
                 arriving.append(following)
 
 
-# Functions of their own, whose variables hold no member on.
+# Separate functions, so that no local variable keeps a finished session alive.
 
 
 def _begin(arriving: Sequence[TrainingSession]) -> None:
@@ -84,7 +84,7 @@ def _begin(arriving: Sequence[TrainingSession]) -> None:
 def _units(
     going: Sequence[TrainingSession], sharing: str | None, neighbours: int
 ) -> list[FusedGroup | TrainingSession]:
-    """What takes turns: crews that share passes, and members that compute alone."""
+    """Return what takes turns: fused groups, and sessions that compute alone."""
     for member in going:
         member.accompanied |= len(going) > 1
     able = [member for member in going if member.status == "going"]
@@ -92,7 +92,7 @@ def _units(
 
 
 def _take_turns(units: Sequence[FusedGroup | TrainingSession], interrupted: Callable[[], bool]) -> None:
-    """Let each train a batch."""
+    """Train one batch of each unit."""
     for unit in units:
         for member, loss in gradients(unit):
             with failing(member):
@@ -109,10 +109,10 @@ def _take_turns(units: Sequence[FusedGroup | TrainingSession], interrupted: Call
 
 
 def gradients(unit: FusedGroup | TrainingSession) -> list[tuple[TrainingSession, float]]:
-    """Add the gradients of the next batch of each member to those it has.
+    """Add the gradients of each session's next batch to those it has.
 
     Returns:
-        Members, less those that failed, with the batch's mean loss.
+        The sessions that did not fail, each with its batch's mean loss.
     """
     if isinstance(unit, TrainingSession):
         return _alone([unit])
@@ -133,9 +133,9 @@ def gradients(unit: FusedGroup | TrainingSession) -> list[tuple[TrainingSession,
 
 
 def _together(crew: FusedGroup) -> list[float] | None:
-    """Mean loss of each member's batch, whose gradients are added; None if a shared pass could not give them.
+    """Add the gradients of each session's batch; return the mean losses, or None if the shared pass failed.
 
-    All that such a pass held goes with this function's end: members that then compute alone need the memory.
+    All memory of the shared pass is freed when this function returns: sessions that then compute alone need it.
     """
     members = crew.members
     streams = [member.random_state.tensors for member in members]
@@ -146,7 +146,7 @@ def _together(crew: FusedGroup) -> list[float] | None:
         if all(map(math.isfinite, (*values, *torch.stack(totals).tolist()))):
             torch.autograd.backward(totals)
             return values
-    except Exception as error:  # noqa: BLE001 -- whatever it is, whose fault it is shows when each computes alone
+    except Exception as error:  # noqa: BLE001 -- any error: computing each session alone shows which one causes it
         crew.break_up(error)
     for member, tensors in zip(members, streams, strict=True):
         member.random_state.tensors = tensors
@@ -173,7 +173,7 @@ def _alone(members: Sequence[TrainingSession]) -> list[tuple[TrainingSession, fl
 
 
 def _loss(member: TrainingSession, rows: Rows) -> Tensor:
-    """Mean loss of a batch: the method's own, else cross-entropy of the logits."""
+    """Return the mean loss of a batch: the method's own loss, else cross-entropy of the logits."""
     train, device = member.train, member.device
     with autocast(device, member.config.precision):
         own = member.hooks.loss(member.classifier, rows, lambda some: train.batch(some, device), train.labels)
@@ -183,25 +183,25 @@ def _loss(member: TrainingSession, rows: Rows) -> Tensor:
 
 
 def _total(member: TrainingSession, loss: Tensor) -> Tensor:
-    """What a batch adds to its step: with the method's penalty, and as much of it as it has rows of the step's."""
+    """Return the batch's contribution to its step: loss and penalty, weighted by its fraction of the step's rows."""
     penalty = member.hooks.penalty()
     batches = member.order[member.progress.position]
-    # Each row of a step weighs the same, however the step is cut into batches.
+    # Each row of a step has the same weight, however the step is split into batches.
     return (loss if penalty is None else loss + penalty) * (len(batches[member.part]) / sum(map(len, batches)))
 
 
 def _calmer(config: TrainConfig) -> str:
-    """What may keep training finite; only what is not set already."""
+    """Suggest settings that may keep training finite, except those already set."""
     ways = ["lower rates", *(["train.clip=1"] if not config.clip else [])]
     ways += ["train.precision=fp32"] if config.precision != "fp32" else []
     return f"try {' or '.join(ways)}."
 
 
 def advance(member: TrainingSession, loss: float) -> bool:
-    """Count a batch whose gradients are there; after the last one of a step, take it. Return whether it was taken.
+    """Count a batch whose gradients are computed; after the last batch of a step, update. Return whether it updated.
 
     Args:
-        member: counts and steps.
+        member: the session.
         loss: mean over the batch's rows.
     """
     progress, config = member.progress, member.config
@@ -233,7 +233,7 @@ def advance(member: TrainingSession, loss: float) -> bool:
 
 
 def finish_epoch(member: TrainingSession) -> None:
-    """Evaluate, print, note, keep the best weights; end the training if this was the last epoch."""
+    """Evaluate, print and record the epoch and keep the best weights; end training after the last epoch."""
     progress = member.progress
     progress.epoch += 1
     progress.train_loss = progress.loss_sum / progress.rows
@@ -263,7 +263,7 @@ def finish_epoch(member: TrainingSession) -> None:
 
 
 def judge(member: TrainingSession, rung: int) -> None:
-    """Evaluate within an epoch, for those who compare members: neither weights nor random numbers are touched."""
+    """Evaluate at a rung within an epoch, so that trials can be compared; weights and random streams do not change."""
     if member.validation is None:
         return
     progress = member.progress
@@ -274,10 +274,10 @@ def judge(member: TrainingSession, rung: int) -> None:
 
 
 def validate(member: TrainingSession, validation: Examples) -> tuple[npt.NDArray[np.float32], Values]:
-    """Class probabilities (n, C) of the validation rows and their metrics.
+    """Return class probabilities (n, C) of the validation rows and their metrics.
 
     Raises:
-        HarnessError: they are not finite.
+        HarnessError: the outputs are not finite.
     """
     progress = member.progress
     with timed(progress, "evaluate_seconds"):
@@ -292,7 +292,7 @@ def validate(member: TrainingSession, validation: Examples) -> tuple[npt.NDArray
 
 
 def note(member: TrainingSession, epoch: float, train_loss: float | None, values: Values, rung: int | None) -> None:
-    """Write a line of metrics.jsonl. Its epoch is a whole number at the end of one, and a fraction within."""
+    """Append a line to metrics.jsonl. Its epoch is a whole number at the end of an epoch, and a fraction within one."""
     if member.metrics_path is None:
         return
     progress = member.progress
@@ -304,7 +304,7 @@ def note(member: TrainingSession, epoch: float, train_loss: float | None, values
 
 
 def attend(member: TrainingSession, request: str | None) -> None:
-    """Do what is asked between two steps, and checkpoint when it is time."""
+    """Handle a request between two steps, and write a checkpoint when one is due."""
     if request in ("prune", "taken"):
         member.status = "pruned" if request == "prune" else "taken"
         return
@@ -332,7 +332,7 @@ def attend(member: TrainingSession, request: str | None) -> None:
 
 
 def resume(member: TrainingSession) -> None:
-    """Go on from the member's checkpoint if it has one, and forget what was noted after it."""
+    """Restore the session from its checkpoint, if it has one, and drop metrics recorded after it."""
     loaded = None
     if member.checkpoint_path is not None:
         try:
@@ -363,7 +363,7 @@ def resume(member: TrainingSession) -> None:
         if member.at_limit:
             member.status = "paused"
     if member.metrics_path is not None and (lines := read_jsonl(member.metrics_path)):
-        # Lines of other folds stay.
+        # Lines of other folds are kept.
         ours = [all(line.get(key) == value for key, value in member.tag.items()) for line in lines]
         kept = [line for line, own in zip(lines, ours, strict=True) if not own or line["step"] <= member.progress.step]
         with atomic(member.metrics_path) as temporary:
@@ -375,7 +375,7 @@ def resume(member: TrainingSession) -> None:
 def predict(
     classifier: Classifier, examples: Examples, config: TrainConfig, device: torch.device
 ) -> npt.NDArray[np.float32]:
-    """Class probabilities (n, C) float32 of all rows; the classifier keeps its mode."""
+    """Return class probabilities (n, C) float32 of all rows; the classifier's mode is restored."""
     training = classifier.training
     classifier.eval()
     logits = predict_all(classifier, examples, config.eval_batch_size, device, config.precision)
@@ -384,7 +384,7 @@ def predict(
 
 
 def features(member: TrainingSession) -> npt.NDArray[np.float32]:
-    """Features (n, d), L2-normalised, of the training rows as the model is now; the classifier keeps its mode."""
+    """Return L2-normalized features (n, d) of the training rows in the current model; its mode is restored."""
     classifier, config = member.classifier, member.config
     training = classifier.training
     classifier.eval()

@@ -1,4 +1,4 @@
-"""AdamW over a classifier's trainable parameters, and the schedule of its rate."""
+"""AdamW over a classifier's trainable parameters, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from harness.training.regularization import depth_factors
 
 
 def make_optimizer(classifier: Classifier, config: TrainConfig, hooks: Hooks) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters: the head at its own rate, the rest at the method's share of `train.lr`.
+    """Return AdamW over the trainable parameters.
 
-    With train.layer_decay less the deeper a block lies. Biases and norms do not decay.
+    The head learns at `train.head_lr`, other parameters at the method's fraction of `train.lr`, which train.layer_decay
+    reduces for lower blocks. Biases and norms have no weight decay.
     """
     head = {name for name, _ in classifier.head_parameters()}
     depth = depth_factors(classifier, config.layer_decay)
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in classifier.trainable().items():
         peak = config.head_lr if name in head else config.lr * hooks.rate_factor(name) * depth(name)
-        # Biases, norms and scaling vectors are the parameters of one dimension.
+        # Biases, norms and scaling vectors are the parameters with only one non-trivial dimension.
         decay = config.weight_decay if max(parameter.shape, default=1) < parameter.numel() else 0.0
         groups.setdefault((peak, decay), []).append(parameter)
     listed = [{"params": ps, "lr": peak, "peak": peak, "weight_decay": decay} for (peak, decay), ps in groups.items()]
@@ -31,7 +32,7 @@ def make_optimizer(classifier: Classifier, config: TrainConfig, hooks: Hooks) ->
 
 
 def rate(step: int, total: int, warmup: float, schedule: str) -> float:
-    """Share of the peak rate at a step (from 0) of `total`: a linear rise, then the schedule's way to the end."""
+    """Return the fraction of the peak rate at a step (from 0) of `total`: linear warm-up, then the schedule."""
     rising = int(warmup * total)
     if step < rising:
         return (step + 1) / rising

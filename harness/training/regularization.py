@@ -1,6 +1,6 @@
-"""Against over-fitting: what makes a batch's loss harder, rates that fall with depth, and averaged weights.
+"""Regularization: harder losses, learning rates that decrease with depth, and averaged weights.
 
-Each is one key of `train`, off by default, and they combine.
+Each is one key of `train`, off by default; they can be combined.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from harness.models.architectures import ARCHITECTURES, layers_of
 from harness.models.classifier import Classifier
 from harness.models.inference import autocast
 
-# What lies below the blocks besides the embedding's own module: GPT-2's positions, ELECTRA's and ALBERT's projections.
+# Modules below the blocks other than the embedding's own: GPT-2's positions, ELECTRA's and ALBERT's projections.
 BELOW = ("wpe", "embeddings_project", "embedding_hidden_mapping_in")
-EMA_SOON = 10  # steps over which the moving average's decay rises, so that it does not remember the beginning
+EMA_SOON = 10  # steps over which the decay of the moving average rises, so that initial weights are forgotten
 
 
 class Loss:
-    """The loss of a batch: cross-entropy, and what `train` adds to it.
+    """The loss of a batch: cross-entropy with the regularization that `train` sets.
 
-    Random numbers come from torch's generators, which the member holds and its checkpoint keeps.
+    Random numbers come from torch's generators, whose state the session holds and checkpoints.
 
     Args:
-        classifier: adapted by its method, as it is before the first step.
-        config: how it is trained.
+        classifier: adapted by its method, before the first step.
+        config: training settings.
         hooks: of the method.
         device: where the classifier is.
 
     Raises:
-        HarnessError: something is on that cannot work on this method or model.
+        HarnessError: a setting does not work with this method or model.
     """
 
     def __init__(self, classifier: Classifier, config: TrainConfig, hooks: Hooks, device: torch.device) -> None:
@@ -50,7 +50,7 @@ class Loss:
                 f"{', '.join(on)} changes how the loss of logits is computed, and this method has a loss of its own: "
                 "leave it at 0 (regularise=ema, layer_decay, weight_decay and dropout work with every method)."
             )
-        # Also after a restart: the classifier is made anew, then the checkpoint's weights are put into it.
+        # Correct after a restart, too: the classifier is initialized again before the checkpoint's weights are loaded.
         self.initial = _matrices(classifier) if config.mixout > 0 else {}
         self.embeddings = _embeddings(classifier) if config.fgm > 0 else None
 
@@ -62,7 +62,7 @@ class Loss:
 
     @property
     def plain(self) -> bool:
-        """Whether the loss is `of_logits` of one pass."""
+        """True if the loss is `of_logits` of a single pass."""
         return all(getattr(self.config, name) == 0 for name in LOSSES)
 
     def of_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -93,9 +93,9 @@ class Loss:
             return mixed
 
     def _mixed(self) -> dict[str, Tensor]:
-        """Weights of which a random part is at its initial value (Lee, Cho and Kang 2020, arXiv:1909.11299).
+        """Return weights with a random part at its initial value: mixout (Lee, Cho and Kang 2020, arXiv:1909.11299).
 
-        Scaled about the initial value, so that their expectation is the weight as it is.
+        The change from the initial value is rescaled, so that the expectation is the current weight.
         """
         share, trained = self.config.mixout, self.classifier.trainable()
         mixed: dict[str, Tensor] = {}
@@ -106,7 +106,7 @@ class Loss:
 
 
 def divergence(logits: Tensor, others: Tensor) -> Tensor:
-    """Symmetric Kullback-Leibler divergence of two passes, (n, C) each: a mean over rows.
+    """Return the symmetric Kullback-Leibler divergence of two passes, (n, C) each, averaged over rows.
 
     R-Drop: Liang et al. 2021, arXiv:2106.14448.
     """
@@ -117,22 +117,25 @@ def divergence(logits: Tensor, others: Tensor) -> Tensor:
 
 
 def adversarial(loss: Callable[[], Tensor], embeddings: list[nn.Module], mask: Tensor, size: float) -> Tensor:
-    """Mean of a loss and of the loss where it is worse: FGM (Miyato, Dai and Goodfellow 2017, arXiv:1605.07725).
+    """Return the mean of a loss and its adversarial counterpart (FGM).
 
-    Token embeddings move along their gradient, row by row. The paper normalises the embeddings so that a step has a
-    meaning; here the step is a share of the row's own norm, whatever the scale of the pretrained table.
+    Miyato, Dai and Goodfellow 2017, arXiv:1605.07725.
+
+    Token embeddings are moved along their gradient, separately for each row. The paper normalizes the embeddings so
+    that the step size is meaningful; here the step is a fraction of the row's own norm, so the scale of the pretrained
+    table does not matter.
 
     Args:
         loss: computes the loss of a batch of n rows.
-        embeddings: the modules of which one gives (n, length, d).
+        embeddings: the modules of which one returns (n, length, d).
         mask: (n, length), 1 where there is text.
-        size: the share.
+        size: the fraction.
     """
     added: dict[str, Tensor] = {}
 
     def add(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         if output.shape[:2] != mask.shape:
-            return output  # a prompt's own tokens, looked up in the same table
+            return output  # virtual tokens of a prompt, looked up in the same table
         if "step" in added:
             return output + added["step"].to(output.dtype)
         if "zero" not in added:
@@ -149,7 +152,7 @@ def adversarial(loss: Callable[[], Tensor], embeddings: list[nn.Module], mask: T
         # Scaled by its largest element first: the square of a tiny gradient would underflow.
         largest = gradient.abs().amax(dim=(1, 2), keepdim=True)
         gradient = torch.where(largest > 0, gradient / largest, 0.0)
-        length = gradient.flatten(1).norm(dim=1).clamp(min=1.0)  # of the largest element alone it is 1
+        length = gradient.flatten(1).norm(dim=1).clamp(min=1.0)  # the largest element contributes 1
         added["step"] = gradient * (size * added["norm"] / length)[:, None, None]
         return (plain + loss()) / 2
     finally:
@@ -161,9 +164,9 @@ class WeightAverage:
     """Exponential moving average of the trainable weights (after Polyak and Juditsky 1992).
 
     Args:
-        classifier: as it is before the first step.
-        decay: share of the average that a step keeps; lower at the beginning.
-        hooks: of the method; what it cuts off stays cut off.
+        classifier: before the first step.
+        decay: fraction of the average that a step keeps; lower at the beginning.
+        hooks: of the method; pruned values stay pruned.
     """
 
     def __init__(self, classifier: Classifier, decay: float, hooks: Hooks) -> None:
@@ -173,7 +176,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step `step` (from 0)."""
+        """Update the average with the weights after step `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (EMA_SOON + step))
         averages = [self.weights[name] for name in self.parameters]
         torch._foreach_lerp_(averages, list(self.parameters.values()), 1 - decay)
@@ -182,7 +185,7 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the average into the classifier within the block, and the weights back after it."""
+        """Replace the classifier's weights by the average within the block."""
         own = {name: p.detach().clone() for name, p in self.parameters.items()}
         try:
             self.classifier.put(self.weights)
@@ -192,10 +195,11 @@ class WeightAverage:
 
 
 def depth_factors(classifier: Classifier, decay: float) -> Callable[[str], float]:
-    """Share of the rate by a parameter's name: `decay` for each block above it; token embeddings lie below all blocks.
+    """Return the function from a parameter's name to its fraction of the learning rate: `decay` per block above it.
 
-    Layer-wise decay as in Howard and Ruder 2018 (arXiv:1801.06146) and Clark et al. 2020 (ELECTRA,
-    arXiv:2003.10555). What lies above the blocks, or beside them as a prompt does, learns at the full rate.
+    Token embeddings are below all blocks. Layer-wise decay as in Howard and Ruder 2018 (arXiv:1801.06146) and Clark et
+    al. 2020 (ELECTRA, arXiv:2003.10555). Parameters above the blocks, or beside them as a prompt's, learn at the full
+    rate.
 
     Raises:
         HarnessError: the architecture's blocks are not known.
@@ -230,7 +234,7 @@ def depth_factors(classifier: Classifier, decay: float) -> Callable[[str], float
 
 
 def _matrices(classifier: Classifier) -> dict[str, Tensor]:
-    """Copies of the matrices outside the head that train; biases and norms stay as they are, as in mixout's paper."""
+    """Copy the trainable matrices outside the head; biases and norms are not mixed, as in mixout's paper."""
     head = {name for name, _ in classifier.head_parameters()}
     found = {name: p.detach().clone() for name, p in classifier.trainable().items() if name not in head and p.ndim > 1}
     if not found:
@@ -242,7 +246,7 @@ def _matrices(classifier: Classifier) -> dict[str, Tensor]:
 
 
 def _embeddings(classifier: Classifier) -> list[nn.Module]:
-    """The token embedding, and modules that share its table: T5's encoder has one of its own."""
+    """Return the token embedding and modules that share its table, such as the one in T5's encoder."""
     found = getattr(classifier.backbone, "get_input_embeddings", lambda: None)()
     if not isinstance(found, nn.Module):
         raise HarnessError("train.fgm moves token embeddings, and this model names none: leave train.fgm at 0.")

@@ -1,4 +1,4 @@
-"""Rows into padded batches: in a shuffled, length-bucketed order for training, by length for everything else."""
+"""The row order of an epoch: shuffled padded batches, bucketed by length."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from harness.records.signature import digest
 
 
 def stream_seed(seed: int, *names: str | int) -> int:
-    """Seed of a named stream of a run's randomness: a function of identity, never of history."""
+    """Return the seed of a named random stream of a run; it depends on the arguments only, not on earlier draws."""
     return int(digest([seed, *names])[:15], 16)
 
 
 def epoch_order(
     lengths: npt.NDArray[np.int64], batch_size: int, accumulate: int, seed: int, epoch: int
 ) -> list[list[Rows]]:
-    """Order of one epoch: a list a step, of batches whose gradients are accumulated.
+    """Return the row order of one epoch: for each step, a list of batches whose gradients are accumulated.
 
-    Rows are shuffled, sorted by length within buckets of several steps, cut into steps, and the steps shuffled. A step
-    of `accumulate` batches of `batch_size` holds the rows that one batch of their product would hold.
+    Rows are shuffled, sorted by length within buckets of several steps and cut into steps, which are then shuffled. A
+    step of `accumulate` batches of `batch_size` holds the same rows as one batch of accumulate * batch_size.
 
     Args:
-        lengths: (n,) tokens a row.
-        batch_size: rows a batch.
-        accumulate: batches a step.
+        lengths: (n,) tokens per row.
+        batch_size: rows per batch.
+        accumulate: batches per step.
         seed: of the run.
         epoch: counted from 0.
     """
@@ -44,5 +44,5 @@ def epoch_order(
 
 
 def steps_per_epoch(rows: int, batch_size: int, accumulate: int) -> int:
-    """Optimizer steps that one pass over the rows takes."""
+    """Return the number of optimizer steps in one pass over the rows."""
     return -(-rows // (batch_size * accumulate))

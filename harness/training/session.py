@@ -1,4 +1,4 @@
-"""One model in training: what it trains on and how, its own optimizer and random stream, and how far it is."""
+"""Training sessions: the state of one training, with its own data, settings, optimizer, random stream and progress."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from harness.training.row_order import epoch_order, steps_per_epoch, stream_seed
 
 @dataclass
 class TrainingProgress:
-    """How far a member is: JSON-able, and part of its checkpoint.
+    """The progress of a session; JSON-serializable, part of its checkpoint.
 
     Attributes:
         epoch: finished epochs.
-        position: steps done in the present epoch.
+        position: steps done in the current epoch.
         step: optimizer steps done.
-        loss_sum, rows: of the present epoch's training loss.
+        loss_sum, rows: of the current epoch's training loss.
         train_loss: mean of the last finished epoch.
         val: validation metrics of the last finished epoch.
         best_epoch: the best epoch so far, counted from 1; 0 before there is one.
-        best_val: its validation metrics.
-        samples, tokens: trained on, padding not counted.
-        train_seconds, evaluate_seconds: net, over all attempts.
-        resumes: how often training went on from a checkpoint.
-        rung: the last one that was reached; 0 before the first.
+        best_val: validation metrics of the best epoch.
+        samples, tokens: number trained on, without padding.
+        train_seconds, evaluate_seconds: computing time, over all attempts.
+        resumes: number of times that training resumed from a checkpoint.
+        rung: the last rung reached; 0 before the first.
     """
 
     epoch: int = 0
@@ -60,7 +60,7 @@ class TrainingProgress:
     rung: int = 0
 
     def amount(self, resource: str) -> int:
-        """How much of a resource was trained with."""
+        """Return how much of a resource was used for training."""
         return {"epochs": self.epoch, "steps": self.step, "examples": self.samples}[resource]
 
 
@@ -70,30 +70,30 @@ class TrainingSession:
 
     Attributes:
         classifier: adapted by its method, on `device`.
-        hooks: what the method asks of the loop.
-        config: how it is trained.
-        train: rows to train on.
-        validation: rows that choose the epoch; None keeps the last one.
-        metric: what chooses; of equals the one with the lower loss.
+        hooks: of the method.
+        config: training settings.
+        train: training rows.
+        validation: rows that select the epoch; None selects the last epoch.
+        metric: selects the best epoch; the lower loss breaks ties.
         seed: of the run.
         device: where the classifier is.
-        say: takes the line that each epoch prints.
-        metrics_path: takes a JSON line an epoch; None writes none.
-        checkpoint_path: None writes none.
-        signature: ties a checkpoint to what is computed.
-        resource: what rungs count: epochs | steps | examples (trained on).
-        rungs: rising amounts at which the member is judged on the way; that changes nothing of what it computes.
-        until: the rung at which it writes a checkpoint and pauses; None for its end.
+        say: called with the line printed for each epoch.
+        metrics_path: file that gets a JSON line per epoch; None writes none.
+        checkpoint_path: checkpoint file; None writes none.
+        signature: of the run; a checkpoint with another signature is not used.
+        resource: unit of the rungs: epochs | steps | examples (trained on).
+        rungs: increasing amounts of training at which the session is evaluated; this does not change its results.
+        until: the rung at which it writes a checkpoint and pauses; None trains to the end.
         tag: keys added to each line in `metrics_path`, such as {fold: 0}.
-        stop: looked at after every step: "prune", "checkpoint" or None.
-        status: going, then done | failed | pruned | paused (at its limit) | stopped (checkpointed, to go on later) |
-            taken (over by another).
-        failure: what went wrong.
-        progress: how far it is.
-        seconds: what its training took in this process, its share of passes that others shared included.
-        pack_size: the most members that shared a pass with it, itself included.
-        accompanied: whether others were trained beside it.
-        shares: whether what it leaves frozen lies in memory once for all members; else it has a backbone of its own.
+        stop: checked after every step: returns "prune", "checkpoint", "taken" or None.
+        status: going, then done | failed | pruned | paused (at its limit) | stopped (checkpointed, to resume later) |
+            taken (over by another process).
+        failure: the exception of a failed session.
+        progress: its progress.
+        seconds: training time in this process, including its fraction of shared passes.
+        pack_size: largest number of sessions in a shared pass with this one, itself included.
+        accompanied: whether other sessions were trained at the same time.
+        shares: whether its frozen tensors are shared with the pretrained backbone; else it has a backbone of its own.
     """
 
     classifier: Classifier
@@ -122,7 +122,7 @@ class TrainingSession:
     shares: bool = False
 
     def __post_init__(self) -> None:
-        """Make what belongs to the member alone."""
+        """Make the optimizer, loss, weight average and random stream."""
         self.parameters = list(self.classifier.trainable().values())
         self.optimizer = make_optimizer(self.classifier, self.config, self.hooks)
         self.objective = Loss(self.classifier, self.config, self.hooks, self.device)
@@ -130,23 +130,23 @@ class TrainingSession:
         self.total_steps = self.config.epochs * self.steps_per_epoch
         self.random_state = RandomState(stream_seed(self.seed, "dropout"), self.device)
         self.best_weights: dict[str, Tensor] = {}
-        self.best_probabilities: npt.NDArray[np.float32] | None = None  # of the validation rows
-        self.order: list[list[Rows]] = []  # the present epoch's
-        self.part = 0  # batches of the present step that are done
+        self.best_probabilities: npt.NDArray[np.float32] | None = None  # of the validation rows, in the best epoch
+        self.order: list[list[Rows]] = []  # of the current epoch
+        self.part = 0  # finished batches of the current step
         self.saved_at = time.monotonic()
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch."""
+        """Optimizer steps per epoch."""
         return steps_per_epoch(len(self.train), self.config.batch_size, self.config.accumulate)
 
     @property
     def last_epoch(self) -> int:
-        """Number of epochs that are trained unless patience ends first."""
+        """Number of epochs that are trained unless patience ends training earlier."""
         return min(self.config.epochs, self.config.stop_epoch or self.config.epochs)
 
     def reach(self) -> int | None:
-        """Take note of the highest rung that was reached since the last; None if none was."""
+        """Record and return the highest rung reached since the last call; None if there is none."""
         amount = self.progress.amount(self.resource)
         new = max((rung for rung in self.rungs if self.progress.rung < rung <= amount), default=None)
         self.progress.rung = new or self.progress.rung
@@ -154,23 +154,23 @@ class TrainingSession:
 
     @property
     def at_limit(self) -> bool:
-        """Whether it has come as far as it may."""
+        """True if the rung `until` is reached."""
         return self.until is not None and self.progress.rung >= self.until
 
     def next_rows(self) -> Rows:
-        """Rows of the next batch."""
+        """Return the rows of the next batch."""
         if not self.order:
             config, lengths = self.config, self.train.tokens.lengths
             self.order = epoch_order(lengths, config.batch_size, config.accumulate, self.seed, self.progress.epoch)
         return self.order[self.progress.position][self.part]
 
     def next_tokens(self) -> int:
-        """Tokens of the next batch, padding not counted."""
+        """Return the number of tokens in the next batch, without padding."""
         return int(self.train.tokens.lengths[self.next_rows()].sum())
 
 
 class RandomState:
-    """A member's own stream of random numbers: torch's generators are swapped while the member computes."""
+    """A session's own random stream: the state of torch's generators is swapped in while the session computes."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.cuda = device if device.type == "cuda" else None
@@ -201,11 +201,11 @@ class RandomState:
 
 @contextmanager
 def failing(member: TrainingSession) -> Iterator[None]:
-    """Make an exception the failure of this member only, and the time its own."""
+    """Record an exception in the block as the session's failure, and add the block's time to the session."""
     start = time.perf_counter()
     try:
         yield
-    except Exception as error:  # noqa: BLE001 -- whatever one member raises, the others go on; the caller reads `failure`
+    except Exception as error:  # noqa: BLE001 -- the other sessions continue; the caller reads `failure`
         member.status, member.failure = "failed", error
     finally:
         member.seconds += time.perf_counter() - start

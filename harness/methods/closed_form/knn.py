@@ -1,4 +1,4 @@
-"""The nearest training rows vote, on frozen features."""
+"""k nearest neighbors on frozen features."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from harness.methods.base import ClosedForm, Features, Labels, NeighbourHead
 
 @dataclass(kw_only=True)
 class Knn(ClosedForm):
-    """k nearest neighbours by cosine similarity (Cover and Hart 1967), nearer ones weigh more (Wu et al. 2018).
+    """k nearest neighbors by cosine similarity (Cover and Hart 1967), weighted by similarity (Wu et al. 2018).
 
     Attributes:
-        k: rows that vote; at most all of them.
-        temperature: a vote weighs exp(similarity / temperature); arXiv:1805.01978 uses 0.07.
+        k: number of rows that vote; at most all of them.
+        temperature: a vote has weight exp(similarity / temperature); arXiv:1805.01978 uses 0.07.
     """
 
     k: int = 10
@@ -28,5 +28,5 @@ class Knn(ClosedForm):
         problems.raise_any()
 
     def fit(self, features: Features, labels: Labels, descriptions: Features) -> NeighbourHead:
-        """Keep the training rows."""
+        """Store the training rows."""
         return NeighbourHead(features, labels, len(descriptions), min(self.k, len(labels)), self.temperature)

@@ -14,7 +14,7 @@ from harness.methods.closed_form.linear_probe import linear_head
 
 @dataclass(kw_only=True)
 class Lda(ClosedForm):
-    """Classes as Gaussians with one covariance (Fisher 1936), shrunk towards a multiple of the identity.
+    """Gaussian classes with a common covariance (Fisher 1936), shrunk towards a multiple of the identity.
 
     Attributes:
         shrinkage: weight of the identity, from 0 to 1; "auto" estimates it (Ledoit and Wolf 2004).
@@ -37,7 +37,7 @@ class Lda(ClosedForm):
                 "more rows a class (task.shots), or use method=nearest_mean."
             )
         with warnings.catch_warnings():
-            # A class of one row says nothing of how rows scatter; the others do.
+            # A class with one row does not contribute to the covariance estimate; the others do.
             warnings.filterwarnings("ignore", message="Only one sample available")
             fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=self.shrinkage).fit(features, labels)
         return linear_head(fitted)

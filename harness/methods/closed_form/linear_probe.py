@@ -1,4 +1,4 @@
-"""Regularised logistic regression on frozen features; also where a trainable head starts from."""
+"""L2-regularized logistic regression on frozen features; also an initialization for a trainable head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.methods.base import ClosedForm, Features, Labels, LinearHead
 
 @dataclass(kw_only=True)
 class LinearProbe(ClosedForm):
-    """Multinomial logistic regression on L2-normalised features.
+    """Multinomial logistic regression on L2-normalized features.
 
     Attributes:
         C: inverse strength of the L2 penalty, as in scikit-learn.
@@ -33,26 +33,26 @@ class LinearProbe(ClosedForm):
 
 
 def logistic_regression(features: Features, labels: Labels, inverse_strength: float) -> LinearHead:
-    """Fit L2-regularised logistic regression by L-BFGS; deterministic.
+    """Fit L2-regularized logistic regression by L-BFGS; deterministic.
 
     Args:
-        features: (n, d), L2-normalised.
-        labels: (n,) class indices; at least two classes, none of them absent.
+        features: (n, d), L2-normalized.
+        labels: (n,) class indices; at least two classes, and each class occurs.
         inverse_strength: scikit-learn's `C`.
     """
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        # One shot a class is an ordinary question here, not a regression taken for a classification.
+        # One row per class is a valid setting here; scikit-learn takes it for a regression and warns.
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         fitted = LogisticRegression(C=inverse_strength, max_iter=1000).fit(features, labels)
     return linear_head(fitted)
 
 
 def linear_head(fitted: Any) -> LinearHead:
-    """Take the head of a linear classifier that scikit-learn fitted."""
+    """Convert a linear classifier fitted by scikit-learn to a head."""
     weight, bias = fitted.coef_, fitted.intercept_
     if len(weight) == 1:
-        # Of two classes scikit-learn keeps the difference of the logits.
+        # For two classes scikit-learn stores the difference of the logits.
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     return LinearHead(weight.astype(np.float32), bias.astype(np.float32))

@@ -1,4 +1,4 @@
-"""A text belongs to the class whose mean vector it is most similar to."""
+"""Nearest class mean on frozen features: a text gets the class with the most similar mean vector."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from harness.methods.base import ClosedForm, Features, Labels, LinearHead
 
 @dataclass(kw_only=True)
 class NearestMean(ClosedForm):
-    """Cosine similarity to the mean of each class's normalised vectors (the prototypes of Snell et al. 2017, frozen).
+    """Cosine similarity to the mean of each class's normalized vectors (the prototypes of Snell et al. 2017, frozen).
 
     Attributes:
-        sharpness: what cosines are multiplied by before the softmax; it changes probabilities, not predictions.
+        sharpness: factor of the cosines before the softmax; it changes probabilities, not predictions.
     """
 
     sharpness: float = 20.0
 
     def fit(self, features: Features, labels: Labels, descriptions: Features) -> LinearHead:
-        """Take the normalised class means (C, d) as the head's weight."""
+        """Use the normalized class means (C, d) as the head's weight."""
         classes = len(descriptions)
         means = np.stack([features[labels == index].mean(axis=0) for index in range(classes)])
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)

@@ -1,4 +1,4 @@
-"""No training: a text belongs to the class whose description it is most similar to."""
+"""Zero-shot classification: a text gets the class with the most similar description, without training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from harness.methods.base import ClosedForm, Features, Labels, LinearHead
 
 @dataclass(kw_only=True)
 class ZeroShot(ClosedForm):
-    """Cosine similarity to the embedded class descriptions; the training rows are not used.
+    """Cosine similarity to the embedded class descriptions; training rows are not used.
 
     Attributes:
-        sharpness: what cosines are multiplied by before the softmax; it changes probabilities, not predictions.
+        sharpness: factor of the cosines before the softmax; it changes probabilities, not predictions.
     """
 
     reads_rows: ClassVar[bool] = False
@@ -23,5 +23,5 @@ class ZeroShot(ClosedForm):
     sharpness: float = 20.0
 
     def fit(self, features: Features, labels: Labels, descriptions: Features) -> LinearHead:
-        """Take the descriptions' vectors (C, d) as the head's weight."""
+        """Use the descriptions' vectors (C, d) as the head's weight."""
         return LinearHead(self.sharpness * descriptions, np.zeros(len(descriptions), dtype=np.float32))

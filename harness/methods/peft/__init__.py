@@ -1,1 +1,1 @@
-"""Methods of the library peft."""
+"""Methods of the PEFT library."""

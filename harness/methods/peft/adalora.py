@@ -1,4 +1,4 @@
-"""AdaLoRA (Zhang et al. 2023): LoRA whose rank is moved, while training, to the layers that need it."""
+"""AdaLoRA (Zhang et al. 2023): LoRA that reallocates rank to the most important layers during training."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
-MOMENTS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # what PEFT's rank allocator keeps of each tensor
+MOMENTS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # state that PEFT's rank allocator keeps per tensor
 
 
 @dataclass(kw_only=True)
 class AdaLora(PeftMethod):
-    """PEFT's AdaLoRA, with its schedule given in shares of the run, whose length is not known beforehand.
+    """PEFT's AdaLoRA, with its schedule as fractions of the run, whose length is not known in advance.
 
     Attributes:
-        initial: share of the steps before ranks are cut.
-        final: share of the steps after the last cut.
+        initial: fraction of the steps before ranks are pruned.
+        final: fraction of the steps after the last pruning.
     """
 
     initial: float = 0.1
@@ -54,7 +54,7 @@ class AdaLora(PeftMethod):
         problems.raise_any()
 
     def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
-        """Wrap the backbone; only the adapter and the head train."""
+        """Wrap the backbone; only the adapter and the head are trained."""
         config = copy.deepcopy(self.config)
         config.total_step = total_steps
         config.tinit = int(self.initial * total_steps)
@@ -68,7 +68,7 @@ class AdaLora(PeftMethod):
 
 
 class AdaLoraHooks(PeftHooks):
-    """Moves ranks after every step, and keeps the factors orthogonal."""
+    """Reallocates ranks after every step and keeps the factors orthogonal."""
 
     def __init__(self, backbone: Any) -> None:
         super().__init__()
@@ -81,17 +81,17 @@ class AdaLoraHooks(PeftHooks):
         self.eye = torch.eye(self.config.init_r, device=self.factors[0][0].device)
 
     def cut(self) -> Collection[str]:
-        """Give the names of the singular values: a rank that was cut has none."""
+        """Return the names of the singular values, which are zero for pruned ranks."""
         return [f"backbone.{name}" for name, _ in self.backbone.named_parameters() if "lora_E" in name]
 
     def after_step(self, step: int) -> None:
-        """Score the ranks by this step's gradients and cut those that matter least."""
+        """Score the ranks by this step's gradients and prune the least important ones."""
         self.tuner.update_and_allocate(step)
 
     def penalty(self) -> Tensor:
-        """Mean Frobenius distance of A Aᵀ and Bᵀ B from the identity (eq. 4), times its weight.
+        """Return the mean Frobenius distance of A Aᵀ and Bᵀ B from the identity (eq. 4), times its weight.
 
-        PEFT adds it to the loss that a backbone returns; ours return none.
+        PEFT adds it to the loss that a backbone returns; backbones here return none.
         """
         distances = [
             torch.linalg.matrix_norm((p @ p.T if is_a else p.T @ p) - self.eye.to(p.device)) for p, is_a in self.factors
@@ -100,14 +100,14 @@ class AdaLoraHooks(PeftHooks):
         return weight * torch.stack(distances).mean()
 
     def state(self) -> dict[str, Tensor]:
-        """Give the allocator's moments and the present pattern of ranks."""
+        """Return the allocator's moments and the current rank pattern."""
         allocator = self.tuner.rankallocator
         tensors = {f"{kind}:{name}": t for kind in MOMENTS for name, t in getattr(allocator, kind).items()}
         pattern = self.config.rank_pattern or {}
         return tensors | {f"pattern:{name}": torch.tensor(kept) for name, kept in pattern.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take back the allocator's moments and the pattern of ranks."""
+        """Restore the allocator's moments and the rank pattern."""
         sorted_out: dict[str, dict[str, Tensor]] = {}
         for key, tensor in state.items():
             kind, name = key.split(":", 1)
@@ -118,8 +118,8 @@ class AdaLoraHooks(PeftHooks):
         self.config.rank_pattern = pattern or None
 
     def save(self, classifier: Classifier, directory: Path) -> bool:
-        """Write the adapter with the ranks that are in use."""
-        # The restored epoch may lie before the last cut, so the ranks are read off the weights themselves.
+        """Write the adapter with its current ranks."""
+        # The restored epoch may precede the last pruning, so the ranks are read from the weights.
         self.config.rank_pattern = {
             name.removeprefix("base_model.model."): (p != 0).flatten().tolist()
             for name, p in classifier.backbone.named_parameters()

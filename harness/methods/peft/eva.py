@@ -1,4 +1,4 @@
-"""LoRA whose factors begin as the directions in which a layer's inputs vary most (EVA)."""
+"""EVA: LoRA whose factors are initialized with the directions of largest variance of each layer's inputs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from harness.data.examples import Batch
     from harness.models.classifier import Classifier
 
-# EVA is done after 8 (r=4), 22 (r=8) or 40 (r=16) batches of 32 rows of BANKING77, 10 shots, which are 25 a pass; PEFT
-# itself would go on for ever.
+# EVA converges after 8 (r=4), 22 (r=8) or 40 (r=16) batches of 32 rows of BANKING77 at 10 shots, where a pass has 25
+# batches. PEFT has no limit of its own.
 PASSES = 50
 
 
@@ -24,22 +24,22 @@ class Eva(PeftMethod):
     """PEFT's EVA (Paischer et al. 2024, arXiv:2410.07170): `config` is a LoRA with `init_lora_weights: eva`."""
 
     def initialise(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
-        """Take the factors from what the layers see of the training rows.
+        """Compute the factors from the layers' inputs on the training rows.
 
         Raises:
-            HarnessError: the rows are too few or too alike for so many directions.
+            HarnessError: the rows are too few or too similar for this many directions.
         """
         from peft import initialize_lora_eva_weights
 
         with warnings.catch_warnings():
-            # It tells what it would do otherwise, on the way.
+            # PEFT warns about what it would do otherwise.
             warnings.simplefilter("ignore")
             try:
                 initialize_lora_eva_weights(
                     classifier.backbone, _Passes(list(batches), self.config.r), show_progress_bar=False
                 )
             except IndexError as error:
-                # DeBERTa sends its table of positions through the same layers.
+                # DeBERTa passes its position table through the same layers.
                 raise HarnessError(
                     f"method={self.name} takes its factors from the tokens that a layer sees, and some layers of "
                     "this model see something else. Use method=lora, or another model."
@@ -47,7 +47,7 @@ class Eva(PeftMethod):
 
 
 class _Passes:
-    """Batches for EVA over and over, but not for ever."""
+    """Repeats the batches for EVA, up to a limit."""
 
     def __init__(self, batches: Sequence[Batch], rank: int) -> None:
         self.batches = batches

@@ -1,4 +1,4 @@
-"""Any adapter of the PEFT library: a YAML in conf/method gives its configuration."""
+"""Any adapter of the PEFT library, configured by a YAML in conf/method."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from harness.models import PretrainedModel
     from harness.models.classifier import Classifier
 
-INPUT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")  # whose virtual tokens are embeddings
+INPUT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")  # their virtual tokens are input embeddings
 
 
 @dataclass(kw_only=True)
 class PeftMethod(GradientTrained):
-    """An adapter of PEFT on a frozen backbone, and the head.
+    """A PEFT adapter on a frozen backbone, and the head.
 
     Attributes:
         config: a `peft.PeftConfig`, made from `config: {peft_type: LORA, ...}`.
-        frozen: parts of an adapter that keep their initial values, by a part of their names, such as lora_A.
-        rates: {part of a name: share of train.lr} for parts that learn at a rate of their own.
+        frozen: parts of the adapter that keep their initial values, by a part of their names, such as lora_A.
+        rates: {part of a name: fraction of train.lr} for parts with a learning rate of their own.
     """
 
     config: Any
@@ -35,7 +35,7 @@ class PeftMethod(GradientTrained):
     rates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a start from the data that nobody would make."""
+        """Refuse an initialization from data if the class does not implement it."""
         starts = type(self).initialise is not GradientTrained.initialise
         if getattr(self.config, "init_lora_weights", None) == "eva" and not starts:
             raise HarnessError(
@@ -44,10 +44,10 @@ class PeftMethod(GradientTrained):
             )
 
     def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
-        """Wrap the backbone; only the adapter and the head train.
+        """Wrap the backbone; only the adapter and the head are trained.
 
         Raises:
-            HarnessError: PEFT refuses, or `frozen` or `rates` name nothing that trains.
+            HarnessError: PEFT refuses, or `frozen` or `rates` match nothing that is trained.
         """
         classifier.requires_grad_(False)
         classifier.backbone = wrap(classifier.backbone, copy.deepcopy(self.config), self.name, model)
@@ -74,29 +74,30 @@ class PeftHooks(Hooks):
         self.rates = rates or {}
 
     def rate_factor(self, name: str) -> float:
-        """Give the share of train.lr of a part that has a rate of its own."""
+        """Return the fraction of train.lr for a part with its own rate; else 1."""
         return next((share for part, share in self.rates.items() if part in name), 1.0)
 
     def save(self, classifier: Classifier, directory: Path) -> bool:
         """Write adapter_config.json and adapter_model.safetensors, loadable by `PeftModel.from_pretrained`."""
         backbone: Any = classifier.backbone
         with warnings.catch_warnings():
-            # PEFT takes a layer whose rank AdaLoRA cut to 0 for a shard of a distributed model.
+            # PEFT mistakes a layer whose rank AdaLoRA pruned to 0 for a shard of a distributed model.
             warnings.simplefilter("ignore")
-            # Left to itself PEFT asks the hub whether the vocabulary was extended.
+            # By default PEFT asks the hub whether the vocabulary was extended.
             backbone.save_pretrained(str(directory), save_embedding_layers=False)
         return True
 
 
 def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
-    """Put an adapter into a backbone, in place.
+    """Add an adapter to a backbone, in place.
 
-    Which layers it changes is said by the method, by name or by role (`attention`: harness/models/architectures.py),
-    else by the model, else by the architecture's queries and values (IA3: keys, values and the last feed-forward layer
-    come before what the model names), else by PEFT's table of architectures.
+    The layers to adapt are those that the method names, by name or by role (`attention`:
+    harness/models/architectures.py); else those that the model names; else the architecture's queries and values; else
+    those in PEFT's table of architectures. For IA3, the architecture's keys, values and last feed-forward layer take
+    precedence over the model's names.
 
     Raises:
-        HarnessError: PEFT refuses, and its reason.
+        HarnessError: PEFT refuses, with its reason.
     """
     from peft import get_peft_model
 
@@ -110,7 +111,7 @@ def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
     _check_layers(backbone, config, name, model)
     try:
         with warnings.catch_warnings():
-            # Notes for other libraries' users; what matters here is an exception.
+            # The warnings address users of PEFT; real problems raise exceptions.
             warnings.simplefilter("ignore")
             wrapped = get_peft_model(backbone, config)
             if getattr(config, "is_prompt_learning", False):
@@ -124,13 +125,13 @@ def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
 
 
 def _name_layers(backbone: Any, config: Any, model: PretrainedModel) -> None:
-    """Put names of layers in the place of roles, and of nothing where PEFT would not know the architecture."""
+    """Replace roles by layer names, and fill in layer names where PEFT does not know the architecture."""
     for key in ("target_modules", "feedforward_modules"):
         named = getattr(config, key, "absent")
         if isinstance(named, str) and named in ROLES:
             setattr(config, key, _of_role(backbone, named, model))
     if getattr(config, "target_modules", "absent") is None:
-        # IA3 adapts keys, values and the last feed-forward layer; what a model names is meant for the others.
+        # IA3 adapts keys, values and the last feed-forward layer; the model's names are meant for other adapters.
         scales = hasattr(config, "feedforward_modules")
         if model.target_modules and not scales:
             config.target_modules = set(model.target_modules)
@@ -143,7 +144,7 @@ def _name_layers(backbone: Any, config: Any, model: PretrainedModel) -> None:
 
 
 def _of_role(backbone: Any, role: str, model: PretrainedModel) -> set[str]:
-    """Names for PEFT, which takes every layer that ends like one: BERT's `output.dense` is the attention's, too."""
+    """Return the names for PEFT, which matches by suffix: BERT's `output.dense` matches the attention's, too."""
     suffixes = modules_of(backbone, role, model.name)
     if not role.startswith("feedforward"):
         return _with_weights(backbone, suffixes)
@@ -152,29 +153,29 @@ def _of_role(backbone: Any, role: str, model: PretrainedModel) -> set[str]:
 
 
 def _with_weights(backbone: Any, suffixes: list[str]) -> set[str]:
-    """Suffixes as they are; full names where one of the layers has nothing to adapt, as ModernBERT's first norm."""
+    """Return the suffixes, or full names if some matching layers have no weights, such as ModernBERT's first norm."""
     found = [(name, layer) for name, layer in backbone.named_modules() if ends(name, suffixes)]
     full = {name for name, layer in found if any(True for _ in layer.parameters())}
     return full if len(full) < len(found) else set(suffixes)
 
 
 def _name_sizes(backbone: Any, config: Any) -> None:
-    """Tell a prompt method the sizes that PEFT cannot read from an architecture's configuration."""
+    """Set the sizes of a prompt method that PEFT cannot read from the architecture's configuration."""
     if not getattr(config, "is_prompt_learning", False):
         return
     settings, known = backbone.config, backbone.config.to_dict()
-    if config.peft_type.value in INPUT_PROMPTS:  # ALBERT and ELECTRA embed in fewer dimensions than they compute in
+    if config.peft_type.value in INPUT_PROMPTS:  # in ALBERT and ELECTRA embeddings are smaller
         size = backbone.get_input_embeddings().embedding_dim
         if size != settings.hidden_size:
             config.token_dim = size
-    if not {"hidden_size", "n_embd", "d_model"} & set(known):  # DistilBERT, for one
+    if not {"hidden_size", "n_embd", "d_model"} & set(known):  # e.g. DistilBERT
         config.token_dim = config.token_dim or settings.hidden_size
         config.num_layers = config.num_layers or settings.num_hidden_layers
         config.num_attention_heads = config.num_attention_heads or settings.num_attention_heads
 
 
 def _check_layers(backbone: Any, config: Any, name: str, model: PretrainedModel) -> None:
-    """Refuse what PEFT would get wrong: GPT-2's transposed layers under methods that take them for ordinary ones."""
+    """Refuse methods that PEFT applies wrongly to GPT-2's transposed layers."""
     from transformers.pytorch_utils import Conv1D
 
     kind = config.peft_type.value
@@ -187,11 +188,11 @@ def _check_layers(backbone: Any, config: Any, name: str, model: PretrainedModel)
 
 
 def _try_out(wrapped: Any, name: str, model: PretrainedModel) -> None:
-    """Compute two short rows: whether an architecture takes virtual tokens only shows then. No random stream moves."""
+    """Compute two short rows, to see whether the architecture accepts virtual tokens; random streams do not change."""
     import torch
 
     ids = torch.ones(2, 2, dtype=torch.int64, device=next(wrapped.parameters()).device)
-    mask = ids.tril()  # with padding: DistilBERT, for one, ignores a mask that hides nothing
+    mask = ids.tril()  # with padding: e.g. DistilBERT ignores a mask without any
     try:
         with torch.random.fork_rng(), torch.no_grad():
             wrapped.eval()(input_ids=ids, attention_mask=mask)
@@ -203,7 +204,7 @@ def _try_out(wrapped: Any, name: str, model: PretrainedModel) -> None:
 
 
 def _linear_layers(backbone: Any) -> list[str]:
-    """Last names of a backbone's linear layers."""
+    """Return the last parts of the names of a backbone's linear layers."""
     from torch import nn
 
     return sorted({name.rsplit(".", 1)[-1] for name, layer in backbone.named_modules() if isinstance(layer, nn.Linear)})

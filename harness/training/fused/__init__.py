@@ -1,4 +1,4 @@
-"""Members of the training loop that share one pass through one frozen backbone."""
+"""Fused training: sessions that share one forward and backward pass through a frozen backbone."""
 
 from harness.training.fused.group import FusedGroup, crews, share
 

@@ -1,4 +1,4 @@
-"""Attention within the rows of a packed pass, as a function that transformers' models can be told to call."""
+"""Attention within the rows of a shared pass, registered with transformers as an attention implementation."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ NAME = "packed"
 def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, scaling: float | None = None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Let the tokens of each row attend to each other, as the layer's `is_causal` says.
+    """Compute attention among the tokens of each row, causal if the layer's `is_causal` is set.
 
-    Dropout is drawn as PyTorch's `scaled_dot_product_attention` draws it on a CPU, which has no argument for whose
-    random numbers those are.
+    On a CPU, dropout is drawn as PyTorch's `scaled_dot_product_attention` draws it. That function itself is not used
+    for it: it takes no random generator.
 
     Args:
-        module: an attention layer that `know` has told of the pass.
+        module: an attention layer prepared by `know`.
         query, key, value: (1, heads, T, size); keys and values may have fewer heads.
-        mask: none; rows are told apart by the layout.
-        scaling: of the products; None is 1 / sqrt(size).
-        options: what transformers passes besides.
+        mask: always None; the layout separates the rows.
+        scaling: factor of the products; None is 1 / sqrt(size).
+        options: further arguments of transformers, unused.
 
     Returns:
         (1, T, heads, size).
@@ -54,12 +54,12 @@ def attend(
 
 
 def know(packed: nn.Module, own: Sequence[nn.Module], step: SharedPass) -> None:
-    """Tell the attention layers of a packed backbone which pass they are in, and each member's dropout there.
+    """Attach the shared pass, and each session's dropout probability, to the attention layers of a fused backbone.
 
     Args:
-        packed: the backbone.
-        own: the members' own, K.
-        step: the pass under way.
+        packed: the fused backbone.
+        own: the K backbones of the sessions.
+        step: the shared pass.
     """
     for name, module in packed.named_modules():
         if hasattr(module, "is_causal"):
@@ -69,34 +69,34 @@ def know(packed: nn.Module, own: Sequence[nn.Module], step: SharedPass) -> None:
 
 
 def _chance(attention: Any) -> float:
-    """With what chance attention weights drop out: a layer has a dropout for them, or keeps a number."""
+    """Return the dropout probability of attention weights; layers store it as a dropout module or as a number."""
     dropout = getattr(attention, "dropout", None)
     chance = dropout.p if isinstance(dropout, nn.Dropout) else getattr(attention, "attention_dropout", 0.0)
     return float(chance) if attention.training else 0.0
 
 
 def register() -> None:
-    """Make the function known to transformers."""
+    """Register `attend` with transformers."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)
 
 
 class FusedDropout(nn.Module):
-    """Dropout at each member's own rate, from its own stream.
+    """Dropout with each session's own probability and random stream.
 
     Args:
-        step: the pass under way.
-        chances: K probabilities, by the member's index.
+        step: the shared pass.
+        chances: K probabilities, by the session's index.
     """
 
     def __init__(self, step: SharedPass, chances: dict[int, float]) -> None:
         super().__init__()
         self.step, self.chances = step, chances
-        self.p = max(chances.values())  # what an attention layer passes on, and `attend` does not need
+        self.p = max(chances.values())  # attention layers pass it to `attend`, which ignores it
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Drop out of (1, T, d)."""
+        """Apply dropout to (1, T, d)."""
         if not any(self.chances.values()):
             return inputs
         kept: Tensor = inputs * self.step.noise(self.chances, inputs[0])

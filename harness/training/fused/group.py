@@ -1,4 +1,4 @@
-"""Members that share passes, and the backbone through which they go."""
+"""Groups of training sessions that share passes, and the fused backbone that computes them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from harness.training.session import TrainingSession
 
 
 class FusedGroup:
-    """Members whose next batches go through one backbone together.
+    """Training sessions whose next batches are computed in one pass through one backbone.
 
-    Their own classifiers stay what they are: the shared pass reads their adapters and heads where they lie, and leaves
-    gradients there. Optimizers, checkpoints, hooks and evaluation know nothing of it.
+    Each session keeps its own classifier. The shared pass uses the sessions' adapter and head tensors directly and
+    accumulates gradients in them, so optimizers, checkpoints, hooks and evaluation are the same as without fusion.
 
     Args:
-        members: K of them, each of which `packs`, with the same trunk.
-        probe: says which way the first rounds go; None shares them all.
+        members: K sessions, all of which `packs` accepts, on the same frozen backbone.
+        probe: decides whether the first rounds are shared; None shares all rounds.
     """
 
     def __init__(self, members: Sequence[TrainingSession], probe: SpeedCheck | None) -> None:
@@ -45,24 +45,24 @@ class FusedGroup:
 
     @property
     def shares(self) -> bool:
-        """Whether the next round shares its pass."""
+        """True if the next round is computed in one shared pass."""
         return not self.broken and (self.probe is None or self.probe.shares)
 
     def clock(self) -> float:
-        """Seconds; while the probe measures, of when the device had done all that it was given."""
+        """Return the time in seconds; while the speed check measures, wait for the device to finish first."""
         device = self.members[0].device
         if device.type == "cuda" and self.probe is not None and self.probe.measures:
             torch.cuda.synchronize(device)
         return time.perf_counter()
 
     def break_up(self, error: Exception) -> None:
-        """Share no more passes: one could not be computed, for want of memory or for a reason to look into."""
+        """Stop sharing passes after one failed, for lack of memory or because of an error, and notify the sessions."""
         self.broken = True
         for member in self.members:
             member.say(f"Note: a pass that runs shared failed, and they go on alone ({type(error).__name__}: {error}).")
 
     def note(self, shared: bool, seconds: float) -> list[float]:
-        """Take in how long a round took; give each member's share of its tokens."""
+        """Record the duration of a round; return each session's fraction of its tokens."""
         tokens = [member.next_tokens() for member in self.members]
         if self.probe is not None:
             self.probe.note(shared, seconds, sum(tokens))
@@ -71,7 +71,7 @@ class FusedGroup:
         return [own / sum(tokens) for own in tokens]
 
     def losses(self) -> list[Tensor]:
-        """Mean loss of each member's next batch, as far as their common graph; it is walked backward once, for all."""
+        """Return the mean loss of each session's next batch; all losses share one graph, for one backward pass."""
         first = self.members[0]
         batches = [(member.train, member.next_rows()) for member in self.members]
         layout = Layout.of(batches, first.device)
@@ -94,20 +94,21 @@ class FusedGroup:
 
 
 def packs(member: TrainingSession) -> bool:
-    """Whether a member can share passes: its loss is that of one pass, through layers that pack."""
+    """Return whether a session can share passes: its loss needs one plain pass, and all its layers can be fused."""
     from peft.utils.other import AuxiliaryTrainingWrapper
 
     backbone, hooks = bare(member), member.hooks
     adapters = getattr(member.classifier.backbone, "peft_config", {}).values()
     return (
-        member.device.type in ("cpu", "cuda")  # elsewhere a member has no random stream to draw from
+        member.device.type in ("cpu", "cuda")  # other devices have no per-session random stream
         and type(hooks).loss is Hooks.loss
         and member.objective.plain
-        and member.config.accumulate == 1  # who accumulates is short of memory
+        and member.config.accumulate == 1  # gradient accumulation means that memory is short
         and member.classifier.head is not None
         and getattr(backbone.config, "model_type", None) in FIRST_POSITION
         and not any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters)
-        # Whole layers that are trained beside the pretrained ones are no leaves of it.
+        # PEFT wraps layers that are trained in full (`modules_to_save`); those are not leaves of the pretrained
+        # backbone.
         and not any(isinstance(module, AuxiliaryTrainingWrapper) for module in backbone.modules())
         and all(treatment(layer) is not None for _, layer in leaves(backbone))
     )
@@ -115,11 +116,11 @@ def packs(member: TrainingSession) -> bool:
 
 @torch.no_grad()
 def share(member: TrainingSession, pretrained: nn.Module) -> None:
-    """Let a member that can share passes hold what it leaves frozen where it was loaded, and not as a copy.
+    """Replace a fusable session's copies of frozen tensors by the pretrained backbone's own tensors, to save memory.
 
     Args:
-        member: as it is before its first step.
-        pretrained: the backbone that its own is a copy of. What an adapter has changed of it stays the member's own.
+        member: a session before its first step.
+        pretrained: the backbone that the session's was copied from. Tensors that an adapter changed are not replaced.
     """
     if not packs(member):
         return
@@ -136,12 +137,12 @@ def share(member: TrainingSession, pretrained: nn.Module) -> None:
 def crews(
     members: Sequence[TrainingSession], probe: bool = False, neighbours: int = 1
 ) -> list[FusedGroup | TrainingSession]:
-    """Sort members into crews that share passes, and those that compute alone.
+    """Group sessions that can share passes; the others compute alone.
 
     Args:
-        members: in training.
-        probe: whether crews find out first if sharing is faster.
-        neighbours: how many processes share the memory, this one included.
+        members: sessions in training.
+        probe: whether groups first measure if sharing is faster.
+        neighbours: number of co-located processes that share the memory, this one included.
     """
     alone: list[FusedGroup | TrainingSession] = []
     trunks: list[tuple[list[TrainingSession], _Trunk]] = []
@@ -158,14 +159,14 @@ def crews(
             trunks.append(([member], own))
     found: list[FusedGroup | TrainingSession] = []
     for group, _ in trunks:
-        # Those that are treated alike stand together, so that one product serves them.
+        # Sessions of the same treatment are adjacent, so that one matrix product serves them.
         parts = _that_fit(sorted(group, key=_low_rank, reverse=True), neighbours)
         found += [FusedGroup(part, SpeedCheck(part) if probe else None) if len(part) > 1 else part[0] for part in parts]
     return [*found, *alone]
 
 
 def _that_fit(members: Sequence[TrainingSession], neighbours: int) -> Iterator[list[TrainingSession]]:
-    """Cut members of one trunk into parts whose passes fit into memory."""
+    """Split sessions on the same frozen backbone into parts whose shared passes fit into memory."""
     first = members[0]
     longest = max(int(member.train.tokens.lengths.max()) for member in members)
     limit = most_tokens(bare(first).config, first.device, first.config.precision, longest) / neighbours
@@ -183,11 +184,11 @@ def _that_fit(members: Sequence[TrainingSession], neighbours: int) -> Iterator[l
 
 @dataclass
 class _Trunk:
-    """What members of a crew have in common.
+    """What the sessions of a group must have in common.
 
     Attributes:
         kind: device, precision, pooling and the names of the layers.
-        places: where frozen tensors of the pretrained layers lie, by name.
+        places: addresses of the frozen tensors of the pretrained layers, by name.
     """
 
     kind: tuple[Any, ...]
@@ -206,7 +207,7 @@ class _Trunk:
         return cls((member.device, member.config.precision, member.classifier.pooling, names), places)
 
     def joins(self, other: _Trunk) -> bool:
-        """Take in another member's, if what both leave frozen is the same."""
+        """Add another session's tensors and return True, if both have the same frozen tensors; else return False."""
         if self.kind != other.kind or any(self.places.get(name, at) != at for name, at in other.places.items()):
             return False
         self.places |= other.places
@@ -218,13 +219,13 @@ def _low_rank(member: TrainingSession) -> bool:
 
 
 def bare(member: TrainingSession) -> Any:
-    """The backbone without PEFT's wrapper around it; adapted layers stay in it."""
+    """Return the backbone without PEFT's outer wrapper; its adapted layers stay in place."""
     backbone: Any = member.classifier.backbone
     return backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
 
 
 def leaves(backbone: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
-    """The layers of a backbone that have parameters, by the names that they had before they were adapted."""
+    """List the layers of a backbone that have parameters, with their names before adaptation."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     found = []
@@ -238,14 +239,14 @@ def leaves(backbone: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]
 
 
 def _packed(backbones: Sequence[Any], step: SharedPass) -> Any:
-    """A backbone of the same tensors, whose layers know all members.
+    """Build the fused backbone: it uses the sessions' tensors, and its layers compute for all sessions.
 
     Args:
-        backbones: the members' own.
-        step: the pass under way.
+        backbones: the sessions' backbones.
+        step: the shared pass.
     """
     first = backbones[0]
-    # Copied are modules and settings; every tensor stays the one that the members have.
+    # The memo keeps tensors from being copied: only modules and settings are.
     tensors = {id(tensor): tensor for tensor in (*first.parameters(), *first.buffers())}
     packed: Any = copy.deepcopy(first, memo=tensors)
     register()
@@ -261,7 +262,7 @@ def _packed(backbones: Sequence[Any], step: SharedPass) -> Any:
     know(packed, backbones, step)
     packed.config.use_cache = False
     if getattr(packed, "pooler", None) is not None:
-        packed.pooler = None  # it would read the first token of the pass; what it gives nobody uses
+        packed.pooler = None  # its input would be the first token of the pass; its output is unused
     return packed.train()
 
 
@@ -271,7 +272,7 @@ def _put(backbone: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def _has(backbone: nn.Module, name: str) -> bool:
-    """Whether a module is still there: a dropout inside an adapter went with it."""
+    """Return whether a module still exists: a dropout inside a replaced adapter layer is gone."""
     try:
         backbone.get_submodule(name)
     except AttributeError:

@@ -1,6 +1,6 @@
-"""Layers of a packed backbone: computed once for all members where these agree, for each on its own tokens otherwise.
+"""Layers of a fused backbone: computed once where the sessions agree, else per session on its own tokens.
 
-`treatment` is the registry: which of the PEFT library's layers pack, and how.
+`treatment` is the registry: which layers of the PEFT library can be fused, and how.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ SHARED, LOW_RANK, OWN = "shared", "low_rank", "own"
 
 
 def treatment(layer: nn.Module) -> str | None:
-    """How a member's layer packs.
+    """Return how a session's layer can be fused.
 
     Returns:
-        shared: nothing of it trains and it draws nothing, so that one product serves all members;
-        low_rank: LoRA's factors beside such a layer;
-        own: a layer that acts on each token alone and draws nothing is called on the member's tokens;
-        None: it does not pack.
+        shared: nothing in it is trained or random, so one product serves all sessions;
+        low_rank: such a layer with LoRA factors beside it;
+        own: a layer without randomness that acts on each token alone; it is called on the session's tokens;
+        None: it cannot be fused.
     """
     from peft.tuners.ia3.layer import Linear as Ia3Linear
     from peft.tuners.ln_tuning.layer import LNTuningLayer
@@ -36,7 +36,7 @@ def treatment(layer: nn.Module) -> str | None:
     if not isinstance(layer, BaseTunerLayer):
         if not any(parameter.requires_grad for parameter in layer.parameters()):
             return SHARED
-        # Scales and shifts; whole matrices would leave little to share.
+        # Scale and shift vectors only: if whole matrices train, sharing saves little.
         small = all(parameter.ndim == 1 for parameter in layer.parameters() if parameter.requires_grad)
         return OWN if type(layer) in (nn.Linear, nn.LayerNorm) and small else None
     if layer.merged or layer.disable_adapters or len(layer.active_adapters) != 1:
@@ -50,29 +50,29 @@ def treatment(layer: nn.Module) -> str | None:
 
 
 def _is_plain(layer: Any) -> bool:
-    """Whether a LoRA layer is no variant of it, such as DoRA, and what it wraps is frozen, so that one serves all."""
+    """Return whether a LoRA layer is no variant such as DoRA, and its base layer is frozen and thus shareable."""
     trained = any(parameter.requires_grad for parameter in layer.base_layer.parameters())  # with bias=lora_only or all
     return not trained and not layer.lora_variant and not any(layer.lora_bias.values())
 
 
 def base(layer: Any) -> nn.Module:
-    """The pretrained layer that an adapter's layer wraps; else the layer itself."""
+    """Return the pretrained layer that an adapter layer wraps; else the layer itself."""
     found: nn.Module = layer.get_base_layer() if hasattr(layer, "get_base_layer") else layer
     return found
 
 
 class FusedLayer(nn.Module):
-    """One place of the backbone where members differ.
+    """A layer of the backbone in which the sessions differ.
 
     Args:
-        step: the pass under way.
-        layers: K, what each member has there.
+        step: the shared pass.
+        layers: the K sessions' versions of the layer.
     """
 
     def __init__(self, step: SharedPass, layers: Sequence[nn.Module]) -> None:
         super().__init__()
         self.step = step
-        self.runs: list[tuple[slice, Any]] = []  # neighbours that are treated alike, and what treats them
+        self.runs: list[tuple[slice, Any]] = []  # adjacent sessions of the same treatment, and their layer
         for own, members in groupby(range(len(layers)), lambda k: treatment(layers[k]) == OWN):
             alike = list(members)
             if own:
@@ -96,7 +96,7 @@ class FusedLayer(nn.Module):
 
 @dataclass(frozen=True)
 class Factors:
-    """One member's LoRA factors: a (r, d), b (o, r), their scale, and the chance that an input drops out."""
+    """One session's LoRA factors: down (r, d), up (o, r), their scale, and the dropout probability of the input."""
 
     down: nn.Parameter
     up: nn.Parameter
@@ -105,16 +105,16 @@ class Factors:
 
 
 class LowRank(nn.Module):
-    """A frozen layer, once for all tokens, and each member's low-rank product on its own.
+    """A frozen layer computed once for all tokens, plus each session's low-rank product on its own tokens.
 
-    LoRA: Hu et al. 2021, arXiv:2106.09685. That one frozen product can serve many adapters: mLoRA (Ye et al. 2023,
+    LoRA: Hu et al. 2021, arXiv:2106.09685. Sharing the frozen product among adapters: mLoRA (Ye et al. 2023,
     arXiv:2312.02515).
 
     Args:
-        step: the pass under way.
+        step: the shared pass.
         shared: the frozen layer.
-        first: index of the first of these members in the pack.
-        layers: what each of them has in its place; some may have nothing beside it.
+        first: index of the first of these sessions in the group.
+        layers: each session's version of the layer; some may have no adapter.
     """
 
     def __init__(self, step: SharedPass, shared: nn.Module, first: int, layers: Sequence[Any]) -> None:
@@ -123,7 +123,7 @@ class LowRank(nn.Module):
         self.factors = {first + i: _factors(layer) for i, layer in enumerate(layers) if treatment(layer) == LOW_RANK}
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Apply to the tokens of these members: (1, t, d)."""
+        """Apply to these sessions' tokens (1, t, d)."""
         outputs: Tensor = self.shared(inputs)
         if not self.factors:
             return outputs
@@ -149,10 +149,10 @@ def _factors(layer: Any) -> Factors:
 
 
 class Products(torch.autograd.Function):
-    """outputs + scale * (inputs * noise) @ down.T @ up.T, each member's segment with its own factors.
+    """outputs + scale * (inputs * noise) @ down.T @ up.T, for each session's segment with its own factors.
 
-    Written out by hand: a step has hundreds of these small products, and what autograd would keep and call for each of
-    them costs more than they do.
+    The backward pass is written by hand: a step has hundreds of these small products, and autograd's bookkeeping for
+    each would cost more than the products.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Where the tokens of a packed pass lie: the rows of all members one after another, without padding between them."""
+"""The token layout of a shared pass: the rows of all sessions one after another, without padding between them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from harness.data.examples import Examples, Rows
 
 @dataclass(frozen=True)
 class Layout:
-    """One step of K members: N rows with T tokens.
+    """One step of K sessions: N rows with T tokens.
 
     Attributes:
         ids, positions: (1, T) int64; positions count from 0 in each row.
-        types: (1, T) int64, or None where the tokenizer gives none.
-        segments: K slices of the T tokens, in the members' order.
+        types: (1, T) int64 token types, or None if the tokenizer gives none.
+        segments: K slices of the T tokens, in the order of the sessions.
         rows: K slices of the N rows.
-        widths: K, the length that each member's own batch would be padded to.
-        kept: K, (tokens,) int64 places of a member's tokens in its own padded batch, (rows * width) long; None where
-            that batch has no padding.
-        places: (N, L) int64: the token at each place of all rows padded to the longest; padding repeats a row's first.
+        widths: K padded lengths, of each session's batch alone.
+        kept: K times (tokens,) int64: the indices of a session's tokens in its own padded batch, flattened to (rows *
+            width); None if that batch has no padding.
+        places: (N, L) int64: the token index at each position of all rows padded to the longest; padding repeats the
+            row's first token.
         mask: (N, L) int64, 1 where there is a token.
-        flat: (T,) int64 places of the tokens in (N * L).
+        flat: (T,) int64 indices of the tokens in (N * L).
     """
 
     ids: Tensor
@@ -44,7 +45,7 @@ class Layout:
 
     @classmethod
     def of(cls, batches: Sequence[tuple[Examples, Rows]], device: torch.device) -> Layout:
-        """Lay out a batch of each member."""
+        """Lay out one batch of each session."""
         lengths = [examples.tokens.lengths[rows] for examples, rows in batches]
         every = np.concatenate(lengths)
         firsts = np.concatenate([[0], np.cumsum(every)[:-1]])
@@ -77,11 +78,11 @@ class Layout:
 
     @property
     def padded(self) -> bool:
-        """Whether some row is shorter than the longest."""
+        """True if some row is shorter than the longest."""
         return self.flat.numel() < self.mask.numel()
 
     def visible(self, causal: bool) -> Tensor | None:
-        """Which keys a query may see: (N, 1, 1 or L, L); None for all of its row."""
+        """Return the mask (N, 1, 1 or L, L), True where a query may attend to a key; None if it always may."""
         if not causal:
             return self.mask.bool()[:, None, None, :] if self.padded else None
         length = self.mask.shape[1]
@@ -89,14 +90,14 @@ class Layout:
         return self.mask.bool()[:, None, None, :] & before
 
     def by_row(self, tokens: Tensor) -> Tensor:
-        """Rows (N, L, ...) of tokens (T, ...), with padding; whatever reads the padding must give it no gradient."""
+        """Pad tokens (T, ...) to rows (N, L, ...); the consumer must pass no gradient to the padding."""
         chosen = tokens
         if self.padded:
             chosen = Pad.apply(tokens, self.places.view(-1), self.flat)  # type: ignore[no-untyped-call]  # torch's own
         return chosen.view(*self.places.shape, *tokens.shape[1:])
 
     def tokens(self, by_row: Tensor) -> Tensor:
-        """Tokens (T, ...) of rows (N, L, ...)."""
+        """Extract the tokens (T, ...) from rows (N, L, ...)."""
         joined = by_row.flatten(0, 1)
         if not self.padded:
             return joined
@@ -105,9 +106,10 @@ class Layout:
 
 
 class Pad(torch.autograd.Function):
-    """Rows at `places`. Each token stands once at its place in `flat`; its other copies are padding, without gradient.
+    """Gather tokens at `places`. Each token is once at its index in `flat`; other copies are padding without gradient.
 
-    So both gradients are gathers or copies, where those of general indexing add up one after another.
+    The gradients of this function and of `Unpad` are therefore gathers or copies; those of general indexing are
+    accumulated one by one.
     """
 
     @staticmethod
@@ -118,13 +120,13 @@ class Pad(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """Gather the tokens' own places."""
+        """Gather the gradients at `flat`."""
         (flat,) = ctx.saved_tensors
         return gradient.index_select(0, flat), None, None
 
 
 class Unpad(torch.autograd.Function):
-    """What stands at `flat`."""
+    """Gather the elements at `flat`."""
 
     @staticmethod
     def forward(ctx: Any, by_row: Tensor, flat: Tensor) -> Tensor:
@@ -135,24 +137,24 @@ class Unpad(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """Put each back; padding gets 0."""
+        """Scatter the gradients back; padding gets 0."""
         (flat,) = ctx.saved_tensors
         return gradient.new_zeros(ctx.places, *gradient.shape[1:]).index_copy_(0, flat, gradient), None
 
 
 def _taken(values: npt.NDArray[Any], examples: Examples, rows: Rows) -> npt.NDArray[Any]:
-    """Values of the tokens of some rows, one row after another."""
+    """Concatenate the values of the tokens of some rows."""
     offsets = examples.tokens.offsets
     return np.concatenate([values[offsets[row] : offsets[row + 1]] for row in rows])
 
 
 def _kept(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
-    """Places of the tokens of a padded batch; None if it has no padding."""
+    """Return the indices of the tokens in a flattened padded batch; None if it has no padding."""
     mask = np.arange(lengths.max()) < lengths[:, None]
     return None if mask.all() else np.flatnonzero(mask)
 
 
 def _slices(counts: Sequence[int]) -> tuple[slice, ...]:
-    """Slices of these lengths, one after another."""
+    """Return consecutive slices of these lengths."""
     ends = np.cumsum(counts).tolist()
     return tuple(slice(end - count, end) for end, count in zip(ends, counts, strict=True))

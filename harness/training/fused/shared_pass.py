@@ -1,4 +1,4 @@
-"""What the layers of a packed backbone share during one pass: the layout, and each member's random stream."""
+"""State that the layers of a fused backbone share during one pass: the layout and the sessions' random streams."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from harness.training.session import TrainingSession
 
 
 class SharedPass:
-    """The pass under way.
+    """The shared pass that is being computed.
 
-    Each member draws what it draws alone: from its own stream, in the order of the layers, at the shape of its own
-    padded batch. What falls on padding is then left out. So its dropout does not depend on who shares the pass.
-    On a CPU those are PyTorch's own draws, number for number; CUDA's kernels draw others from the same stream.
+    Each session draws the same random numbers as it would alone: from its own stream, in the order of the layers, in
+    the shape of its own padded batch; values that fall on padding are discarded. So its dropout does not depend on the
+    other sessions. On a CPU the draws equal those of PyTorch's own dropout, number for number; CUDA's dropout kernels
+    draw others from the same stream.
 
     Args:
-        members: K of them.
+        members: K sessions.
     """
 
     def __init__(self, members: Sequence[TrainingSession]) -> None:
@@ -32,7 +33,7 @@ class SharedPass:
 
     @contextmanager
     def going(self, layout: Layout) -> Iterator[None]:
-        """Draw within the block what a pass of this layout needs; the members' streams move on if it ends well."""
+        """Use this layout and the sessions' random streams within the block; advance the streams if it succeeds."""
         self.layout = layout
         for member, generator in zip(self.members, self._streams, strict=True):
             generator.set_state(member.random_state.tensors[self._kind])
@@ -41,12 +42,12 @@ class SharedPass:
             member.random_state.tensors = member.random_state.tensors | {self._kind: generator.get_state()}
 
     def noise(self, chances: Mapping[int, float], like: Tensor, offset: int = 0) -> Tensor:
-        """Dropout's factors for tokens: 0, or 1 / (1 - chance).
+        """Draw dropout factors for tokens: 0, or 1 / (1 - chance).
 
         Args:
-            chances: of neighbouring members, by their index; 0 draws nothing.
-            like: (t, d), these members' tokens.
-            offset: where the first of them lies in the pass.
+            chances: dropout probabilities of adjacent sessions, by index; 0 draws nothing.
+            like: (t, d), these sessions' tokens.
+            offset: index in the pass of the first of these tokens.
         """
         layout, width = self.layout, like.shape[-1]
         noise = torch.empty(like.shape, dtype=like.dtype, device=like.device)
@@ -63,7 +64,7 @@ class SharedPass:
         return noise
 
     def attention_noise(self, chances: Mapping[int, float], weights: Tensor) -> Tensor:
-        """Dropout's factors for attention weights (N, heads, L, L)."""
+        """Draw dropout factors for attention weights (N, heads, L, L)."""
         layout = self.layout
         noise = torch.empty_like(weights)
         for k, chance in chances.items():
@@ -73,7 +74,7 @@ class SharedPass:
             elif width == noise.shape[-1]:
                 self._draw(k, rows, chance)
             else:
-                # Beyond a member's own width stands padding, whose weights are 0.
+                # Positions beyond the session's own width are padding, whose weights are 0.
                 drawn = torch.empty(*rows.shape[:2], width, width, dtype=rows.dtype, device=rows.device)
                 rows.zero_()[:, :, :width, :width] = self._draw(k, drawn, chance)
         return noise

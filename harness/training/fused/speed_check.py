@@ -1,4 +1,4 @@
-"""Whether sharing passes is faster than taking turns: tried on the first steps, which count like all others."""
+"""Measure on the first training steps, which count like all others, whether shared passes are faster."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 
 from harness.training.session import TrainingSession
 
-ROUNDS = 3  # of each kind, in turn; the first does not count: buffers are made and kernels picked
+ROUNDS = 3  # of each kind, alternating; the first is not counted: buffers are allocated and kernels selected
 
-VERDICTS: dict[tuple[object, ...], bool] = {}  # of this process, by what decides: model, machine, number, size of steps
+VERDICTS: dict[tuple[object, ...], bool] = {}  # of this process, by model, machine, sessions and step size
 
 
 class SpeedCheck:
-    """Takes the first rounds of a crew one way and the other, and then keeps to the faster.
+    """Compute the first rounds of a group alternately shared and separately, then choose the faster way.
 
     Args:
-        members: of the crew, all on one backbone.
+        members: sessions of the group, all on one backbone.
     """
 
     def __init__(self, members: Sequence[TrainingSession]) -> None:
@@ -33,17 +33,17 @@ class SpeedCheck:
 
     @property
     def measures(self) -> bool:
-        """Whether it has not found out yet."""
+        """True until the result is known."""
         return self._key not in VERDICTS
 
     @property
     def shares(self) -> bool:
-        """Whether the next round shares its pass."""
+        """True if the next round is computed in one shared pass."""
         known = VERDICTS.get(self._key)
         return len(self._seconds[True]) <= len(self._seconds[False]) if known is None else known
 
     def note(self, shared: bool, seconds: float, tokens: int) -> None:
-        """Take in how long a round took, for that many tokens."""
+        """Record the duration of a round with this many tokens."""
         if not self.measures:
             return
         self._seconds[shared].append(seconds / tokens)
