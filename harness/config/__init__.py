@@ -1,1 +1,1 @@
-"""The schema of a configuration and its checks. Imports no torch."""
+"""The schema of a configuration and its checks. It does not import torch."""

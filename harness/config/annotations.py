@@ -1,4 +1,4 @@
-"""Values against the annotations of the class that a `_target_` names: a dataclass itself does not check types."""
+"""Type checks of values against the annotations of the class in `_target_`, as dataclasses do not check types."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "
 
 
 def misfits(node: Mapping[str, Any], where: str) -> Iterator[str]:
-    """Say of each value of a node, nested ones included, that it is not of the type that its class declares.
+    """Yield a message for each value of a node, nested nodes included, that does not have its declared type.
 
     Args:
-        node: holds `_target_` and fields of the dataclass that it names; its module is imported.
+        node: holds `_target_` and fields of the dataclass that it names, whose module is imported.
         where: the node's key.
     """
     cls = _located(str(node["_target_"]))
@@ -26,7 +26,7 @@ def misfits(node: Mapping[str, Any], where: str) -> Iterator[str]:
         return
     try:
         hints = typing.get_type_hints(cls)
-    except (NameError, TypeError, AttributeError):  # names that its module imports for type checkers only
+    except (NameError, TypeError, AttributeError):  # its module imports some names for type checkers only
         return
     for field in fields(cls):
         if field.name not in node:
@@ -44,12 +44,12 @@ def misfits(node: Mapping[str, Any], where: str) -> Iterator[str]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value as YAML gives it is of a type; a type that YAML cannot hold takes any."""
+    """Return whether a value from YAML has a type; for types that YAML cannot express, any value does."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if len(options(hint)) > 1:
         return any(fits(value, option) for option in options(hint))
     if origin is Literal:
-        # PEFT writes a pattern such as pissa_niter_[number of iters] among them.
+        # Some Literals of PEFT contain a pattern such as pissa_niter_[number of iters].
         patterns = [each.partition("[")[0] for each in arguments if isinstance(each, str) and "[" in each]
         return value in arguments or (isinstance(value, str) and any(map(value.startswith, patterns)))
     if hint in WORDS:
@@ -59,7 +59,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def _holds(value: Any, kind: Any, arguments: tuple[Any, ...]) -> bool:
-    """Whether a value is a collection of a kind, of items of the types in its brackets."""
+    """Return whether a value is a collection of a kind whose items have the types of its arguments."""
     if not isinstance(kind, type):
         return True
     if issubclass(kind, enum.Enum):  # a YAML names its member
@@ -94,7 +94,7 @@ def _plain(value: Any) -> str:
 
 
 def _located(target: str) -> Any:
-    """The class that a dotted name stands for; None if there is none, which whoever builds it will say."""
+    """Return the class of a dotted name; None if there is none, which is reported where the object is built."""
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name, None)

@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's errors in the words of the configuration: what is wrong, what there is, what was meant."""
+"""Translation of errors of Hydra and OmegaConf: what is wrong, the alternatives, and what was probably meant."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CULPRITS = (
 
 
 def culprit(error: BaseException, lines: Iterable[str]) -> str | None:
-    """Which of these overrides an error is about; None if that cannot be told."""
+    """Return which of these overrides an error is about; None if that is unknown."""
     lines, text = list(lines), _text(error)
     for match in filter(None, (re.search(pattern, text) for pattern in _CULPRITS)):
         for line in lines:
@@ -39,11 +39,11 @@ def culprit(error: BaseException, lines: Iterable[str]) -> str | None:
 
 
 def explain(error: BaseException, config: DictConfig | None = None) -> list[str]:
-    """Say what a composition error means.
+    """Return messages that explain a composition error.
 
     Args:
         error: raised while a configuration was composed, resolved or merged.
-        config: the configuration composed without what the error is about, for the names of keys that exist.
+        config: the configuration composed without the faulty override, for the names of existing keys.
     """
     text = _text(error)
     for pattern, say in _RULES:
@@ -56,7 +56,7 @@ def _choice(match: re.Match[str], config: DictConfig | None) -> str:
     group, name = match[1], match[2]
     if group.startswith("hydra/"):
         return f"{group}={name}: {hydra_answer(group, name)}"
-    # Hydra does not list what there is where several were chosen.
+    # Hydra does not list the options if several were chosen.
     known = re.findall(r"^\t(\S+)$", match.string, re.MULTILINE)
     hint = nearest(name, known) if known else "`python -m harness --help` lists what there is."
     return f"{group}={name}: there is no such {group}. {hint}"
@@ -75,7 +75,7 @@ def _type(match: re.Match[str], config: DictConfig | None) -> str:
 def _missing(match: re.Match[str], config: DictConfig | None) -> str:
     key = match[1]
     within = re.search(r"full_key: (\S+)", match.string)
-    if within and within[1].startswith(f"{key}."):  # of a mapping, a key within it
+    if within and within[1].startswith(f"{key}."):  # the override sets a mapping that contains this key
         key = within[1]
     return f"{key}: {hydra_answer(key, '')}" if key.startswith("hydra.") else unknown_key(key, config)
 
@@ -90,7 +90,7 @@ def _interpolated(match: re.Match[str], config: DictConfig | None) -> str:
 
 
 def _several(match: re.Match[str], config: DictConfig | None) -> str:
-    """One run with a value that makes several."""
+    """Explain a sweep without -m."""
     key, _, value = match[1].partition("=")
     if re.match(r"\w+\(", value) or key in GROUPS:
         return f"{match[1]}: several values make a study: add -m."
@@ -133,7 +133,7 @@ _RULES: tuple[tuple[str, _Rule], ...] = (
 
 
 def unknown_key(key: str, config: DictConfig | None) -> str:
-    """That a key does not exist, and what was meant: of the keys that this configuration has at most three."""
+    """Return a message on a key that does not exist, with at most three similar keys of this configuration."""
     known = list(keys(config)) if config is not None else None
     parent, _, leaf = key.rpartition(".")
     added = _takes(config, parent, leaf) if config is not None else None
@@ -143,14 +143,14 @@ def unknown_key(key: str, config: DictConfig | None) -> str:
 
 
 def _takes(config: DictConfig, parent: str, leaf: str) -> str | None:
-    """Why a key may be added below another; None if it may not."""
+    """Return why a key may be added below a parent with +; None if it may not."""
     if parent in ("slurm.environment", "slurm.additional_parameters", "slurm.coordinator"):
         return f"{parent} takes keys of your own, each added with a +."
     node = OmegaConf.select(config, parent) if parent else None
     target = class_path(OmegaConf.to_container(node) if OmegaConf.is_dict(node) else None)
     if target is None:
         return None
-    with suppress(Exception):  # a target that cannot be imported is told of where it is built
+    with suppress(Exception):  # a target that cannot be imported is reported where it is built
         names = inspect.signature(get_object(target)).parameters
         if leaf in names:
             return f"the configuration leaves this to the default of {target.rpartition('.')[2]}."
@@ -163,7 +163,7 @@ def _text(error: BaseException) -> str:
 
 
 def keys(config: DictConfig) -> Iterator[str]:
-    """Every key of a configuration, less Hydra's own."""
+    """Yield every key of a configuration, without those of Hydra."""
     content: Any = OmegaConf.to_container(config, resolve=False)
 
     def walk(node: Any, prefix: str) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Objects from configuration: Hydra's `instantiate`, limited to packages that the user trusts.
+"""Making objects from configuration: Hydra's `instantiate`, limited to packages that the user trusts.
 
-A `kind` names a class that comes with the program (`harness.config.kinds`), a `_target_` any other code to call. A
+A `kind` names a class that comes with the program (`harness.config.kinds`), a `_target_` any other callable. A
 configuration may come from someone else's run directory, so only harness, peft and the packages listed in `packages`
-may be named.
+are allowed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def build(node: Mapping[str, Any], packages: Sequence[str] = ()) -> Any:
     """Instantiate a configuration node.
 
     Args:
-        node: holds `kind` or `_target_`, the latter possibly nested, and the arguments of what it names.
-        packages: top-level packages that may be named besides `TRUSTED`.
+        node: holds `kind` or `_target_`, the latter possibly nested, and the arguments of the class.
+        packages: top-level packages that are allowed besides `TRUSTED`.
 
     Raises:
         HarnessError: there is no such kind; a target lies outside the trusted packages, cannot be found, or rejects its
@@ -65,11 +65,11 @@ def build(node: Mapping[str, Any], packages: Sequence[str] = ()) -> Any:
 
 
 def _reason(node: Mapping[str, Any], cause: BaseException) -> str:
-    """What a class said; where it takes no field of that name, the names nearest to it that it takes."""
+    """Return the error of a class; if it is about an unknown argument, with the nearest names that exist."""
     match = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
     if not match:
         return str(cause)
-    with suppress(Exception):  # what cannot be looked into keeps its own words
+    with suppress(Exception):  # a target whose signature cannot be read keeps its own message
         from hydra.utils import get_object
 
         for target in _targets(node):

@@ -1,4 +1,4 @@
-"""The common schema, key by key: what type a key takes, and which keys take text as it was typed."""
+"""The types of the keys of the common schema, and the keys that take text."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from harness.config.schema import Config
 from harness.config.validation import check
 from harness.errors import Problems
 
-NO_VALUE = ("none", "nil", "~", "")  # what people write for null
-# Text of a task or a model whose class the schema does not know.
+NO_VALUE = ("none", "nil", "~", "")  # common spellings of null
+# Text keys of sections whose classes are not part of the schema.
 TEXT = (
     "task.name", "task.metric", "task.path", "task.validation_path", "task.test_path", "task.folder", "task.format",
     "model.name", "model.hub", "model.revision", "model.path", "model.bundled", "model.pooling", "model.quantise",
@@ -23,7 +23,7 @@ TEXT = (
 
 @cache
 def leaves() -> dict[str, Any]:
-    """The type of each key of the schema, by its dotted path; sections are not among them."""
+    """Return the type of each key of the schema by its dotted path, without sections."""
     return dict(_leaves(Config, ""))
 
 
@@ -36,32 +36,32 @@ def _leaves(schema: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def sections() -> set[str]:
-    """The keys of the schema that hold others: `train`, `tune.constraints`, ..."""
+    """Return the keys of the schema that hold other keys: `train`, `tune.constraints`, ..."""
     return {key.rpartition(".")[0] for key in leaves() if "." in key}
 
 
 def options(hint: Any) -> tuple[Any, ...]:
-    """The alternatives of a type: of `int | None` int and NoneType."""
+    """Return the members of a union type: for `int | None`, int and NoneType."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def nullable(key: str) -> bool:
-    """Whether a key of the schema may have no value."""
+    """Return whether a key of the schema may be null."""
     return type(None) in options(leaves().get(key))
 
 
 def is_text(key: str) -> bool:
-    """Whether a key takes text."""
+    """Return whether a key takes text."""
     return key in TEXT or str in options(leaves().get(key))
 
 
 def is_list(key: str) -> bool:
-    """Whether a key of the schema takes a list."""
+    """Return whether a key of the schema takes a list."""
     return any(get_origin(option) is list for option in options(leaves().get(key)))
 
 
 def without_value(key: str, value: object) -> str:
-    """What to write for no value, where somebody wrote a word for it that the key does not take; "" elsewhere."""
+    """Return a hint on how to write no value, if the value is a spelling of null that the key does not take; or ""."""
     if str(value).lower() not in NO_VALUE or is_text(key):
         return ""
     if nullable(key):

@@ -1,11 +1,11 @@
-"""Kinds: the names by which configurations, signatures and saved files know the classes that come with the program.
+"""Kinds: stable names of the program's classes in configurations, signatures and saved files.
 
-`kind: lda` in a configuration stands for the class in `KINDS`. Only this table knows where that class lies, so modules
-and classes are moved and renamed freely: change the kind's `target`, and nothing that was written down changes.
-A class of the user's own is named by `_target_: package.module.Class`, which wins over a `kind` beside it. Likewise
-`peft_type: LORA`, PEFT's own name, stands for a configuration class of PEFT in a method's `config`.
+`kind: lda` in a configuration stands for the class in `KINDS`. Only this table has the class's path, so modules and
+classes can be moved and renamed: change the kind's `target`, and stored files stay valid. A class of the user's own is
+named by `_target_: package.module.Class`, which takes precedence over a `kind` beside it. Likewise `peft_type: LORA`,
+PEFT's own name, stands for a configuration class of PEFT in a method's `config`.
 
-Nothing here imports what the table names.
+This module does not import the classes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Kind:
     """A class that comes with the program.
 
     Attributes:
-        section: of the configuration that it belongs to: task, model, method, augment or tracker.
-        target: where it lies now.
-        signed: the path that runs were signed with before there were kinds. It is an identifier, not a place, and never
-            changes; None for a kind that came later, which is signed by its name.
+        section: the section of the configuration that it belongs to: task, model, method, augment or tracker.
+        target: its current dotted path.
+        signed: the path in signatures of runs from before kinds existed. It is an identifier, not a location, and never
+            changes; None for a later kind, which is signed by its name.
     """
 
     section: str
@@ -36,7 +36,7 @@ class Kind:
 
 
 def _first(section: str, path: str, target: str | None = None) -> Kind:
-    """Make a kind that runs were signed with by its path at that time."""
+    """Make a kind whose signatures contain its original path."""
     return Kind(section, target or path, signed=path)
 
 
@@ -75,7 +75,7 @@ KINDS: dict[str, Kind] = {
     ),
 }
 
-# Configuration classes of PEFT by PEFT's names of types, and EVA, which is a part of LoRA's. They are signed by path.
+# Configuration classes of PEFT by PEFT type, and EVA, which is a part of LoRA's. Signatures contain their paths.
 PEFT_TYPES: dict[str, str] = {
     "ADALORA": "peft.AdaLoraConfig", "ADAMSS": "peft.AdamssConfig",
     "BEFT": "peft.BeftConfig", "BOFT": "peft.BOFTConfig",
@@ -105,7 +105,7 @@ _PEFT_BY_PATH = {path: name for name, path in PEFT_TYPES.items()}
 
 
 def kind_of(node: Any) -> str | None:
-    """The kind of a configuration node; the dotted path where it names a class of the user's own; None without both."""
+    """Return the kind of a configuration node, or the dotted path of a class of the user's own; None without both."""
     if not isinstance(node, Mapping):
         return None
     if (path := node.get(TARGET)) is not None:
@@ -115,9 +115,9 @@ def kind_of(node: Any) -> str | None:
 
 
 def with_target(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A node as Hydra builds it: with the path of the class, and without `kind`.
+    """Return a node as Hydra instantiates it: with `_target_` and without `kind`.
 
-    A kind that does not exist stays what it is (see `check_kinds`).
+    An unknown kind is left as it is (see `check_kinds`).
     """
     kind = KINDS.get(kind_of(node) or "")
     rest = {key: _peft_paths(value) for key, value in node.items() if key != KIND}
@@ -127,7 +127,7 @@ def with_target(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def class_path(node: Any) -> str | None:
-    """The dotted path of the class that a node is for, by `_target_`, `kind` or `peft_type`; None if it names none."""
+    """Return the dotted path of a node's class, from `_target_`, `kind` or `peft_type`; None if it names none."""
     if not isinstance(node, Mapping):
         return None
     path = with_target(node).get(TARGET) or PEFT_TYPES.get(str(node.get(PEFT_TYPE)))
@@ -135,17 +135,17 @@ def class_path(node: Any) -> str | None:
 
 
 def named(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration in which classes that come with the program are named by kind, as files of this version do."""
+    """Return a configuration in which the program's classes are named by kind, as in files of this version."""
     return _each_node(config, _named)
 
 
 def signed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as it is hashed: kinds are replaced by what they were signed with from the beginning."""
+    """Return a configuration in the form that is hashed: kinds are replaced by their identifiers in signatures."""
     return _each_node(config, _signed)
 
 
 def check_kinds(config: Mapping[str, Any], problems: Problems) -> bool:
-    """Note every node whose kind does not exist or belongs to another section; return whether there is none."""
+    """Add a problem for each node whose kind is unknown or of another section. Return whether there is none."""
     good = True
     method = config.get("method")
     for message in unknown_peft_types(method.get("config") if isinstance(method, Mapping) else None):
@@ -165,7 +165,7 @@ def check_kinds(config: Mapping[str, Any], problems: Problems) -> bool:
 
 
 def unknown_peft_types(value: Any) -> list[str]:
-    """Say of each `peft_type` in a value that is not there what to write; [] if there is none."""
+    """Return a message for each unknown `peft_type` in a value, nested ones included; [] if there is none."""
     if not isinstance(value, Mapping):
         return []
     found = [message for each in value.values() for message in unknown_peft_types(each)]
@@ -196,7 +196,7 @@ def _signed(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _peft_paths(value: Any) -> Any:
-    """A value in which types of PEFT are the paths of their classes."""
+    """Return a value in which PEFT types are replaced by the paths of their classes."""
     if not isinstance(value, Mapping):
         return value
     inner = {key: _peft_paths(each) for key, each in value.items() if key != PEFT_TYPE}
@@ -205,7 +205,7 @@ def _peft_paths(value: Any) -> Any:
 
 
 def _peft_types(value: Any) -> Any:
-    """A value in which classes of PEFT are the names of their types."""
+    """Return a value in which paths of PEFT's classes are replaced by PEFT types."""
     if not isinstance(value, Mapping):
         return value
     inner = {key: _peft_types(each) for key, each in value.items() if key not in (PEFT_TYPE, TARGET)}

@@ -1,4 +1,4 @@
-"""Overrides as people type them: by Hydra's grammar, or as the text that they can only be."""
+"""Parsing of overrides: by Hydra's grammar, or as plain text if nothing else is possible."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from harness.config.synonyms import HABITS, SPACES, hydra_answer
 from harness.errors import HarnessError, close, quoted, typed
 
 GROUPS = ("task", "model", "method", "regularise", "augment", "sweeps", "slurm", "tracker", "hardware")
-OF_CELLS = ("task.", "model.", "method.", "augment.")  # keys that some cells of a study may have and others not
+OF_CELLS = ("task.", "model.", "method.", "augment.")  # prefixes of keys that only some cells of a study may have
 
 _LINE = re.compile(r"([+~]{0,2})([\w$][\w$./@:-]*)=(.*)", re.DOTALL)
 _FUNCTIONS = ["choice", "range", "interval", "tag", "sort", "shuffle", "glob", "int", "float", "str", "bool"]
 
 
 def parse(line: str, loader: ConfigLoader | None = None) -> Override:
-    """Read an override; a value that Hydra's grammar cannot read, and that can be nothing but text, is taken as it is.
+    """Parse an override. A value that Hydra's grammar rejects and that can only be text is taken literally.
 
     Args:
         line: `key=value`, as the program receives it from the shell.
         loader: for `glob(...)`, which looks up the choices of a group.
 
     Raises:
-        HarnessError: it is no override, or may mean several things; says how each is written.
+        HarnessError: the line is no override, or is ambiguous; says how to write each meaning.
     """
     parser = OverridesParser.create(config_loader=loader)
     try:
@@ -46,14 +46,14 @@ def parse(line: str, loader: ConfigLoader | None = None) -> Override:
 
 
 def normal(line: str, is_group: Callable[[str], bool]) -> str:
-    """An override in the form that Hydra is handed: text is quoted, and a + before a key that is there is left out.
+    """Return an override in the form that is passed to Hydra: text is quoted, and a + before an existing key removed.
 
     Args:
-        line: as typed.
-        is_group: whether there are YAMLs for a group of that name.
+        line: the override as typed.
+        is_group: returns whether there are YAMLs for a group of that name.
 
     Raises:
-        HarnessError: see `parse`; nobody reads the key; it is one of Hydra's that would change nothing.
+        HarnessError: see `parse`; or the key is unknown, cannot be deleted, or is a key of Hydra without effect here.
     """
     override = parse(line)
     key = override.key_or_group
@@ -78,7 +78,7 @@ def normal(line: str, is_group: Callable[[str], bool]) -> str:
 
 
 def key_kind(key: str) -> str:
-    """`closed`: a key of the common schema; `open`: below one that takes keys of its own; `unknown`: neither."""
+    """Return `closed` for a key of the common schema, `open` for one below a key that takes any, else `unknown`."""
     node: Any = Config
     for place, part in enumerate(key.split(".")):
         if not is_dataclass(node):
@@ -93,7 +93,7 @@ def key_kind(key: str) -> str:
 
 
 def schema_keys(node: Any = Config, prefix: str = "") -> Iterator[str]:
-    """Every key of the common schema."""
+    """Yield every key of the common schema."""
     types = typing.get_type_hints(node)
     for each in fields(node):
         yield f"{prefix}{each.name}"
@@ -102,11 +102,11 @@ def schema_keys(node: Any = Config, prefix: str = "") -> Iterator[str]:
 
 
 def meant(key: str, known: Sequence[str] | None = None) -> str:
-    """What a key that does not exist was probably meant to be, a sentence: at most three names.
+    """Return a sentence that suggests at most three existing keys for an unknown one.
 
     Args:
-        key: the unknown one.
-        known: the keys that there are; None: those of the common schema.
+        key: the unknown key.
+        known: the existing keys; None: those of the common schema.
     """
     known = list(schema_keys()) if known is None else known
     parent, _, leaf = key.rpartition(".")
@@ -129,9 +129,9 @@ def meant(key: str, known: Sequence[str] | None = None) -> str:
 
 
 def _spelled_out(line: str) -> str:
-    """The same override; `key=~/x` with the home directory, for most shells leave a ~ behind = as it is."""
+    """Return the override with ~ in `key=~/x` expanded, as most shells do not expand a ~ after =."""
     match = _LINE.fullmatch(line)
-    if match and match[3] and not match[3].strip():  # a tab, that Hydra would take away
+    if match and match[3] and not match[3].strip():  # whitespace such as a tab, which Hydra would strip
         return f"{match[1]}{match[2]}={quoted(match[3])}"
     if not match or not re.match(r"~[\w.-]*(/|$)", match[3]):
         return line
@@ -140,7 +140,7 @@ def _spelled_out(line: str) -> str:
 
 
 def _as_text(line: str, error: HydraException, parser: OverridesParser) -> str:
-    """The same override with its value quoted.
+    """Return the override with its value quoted.
 
     Raises:
         HarnessError: the value may mean something else.
@@ -177,7 +177,7 @@ def _as_text(line: str, error: HydraException, parser: OverridesParser) -> str:
 
 
 def _collection(text: str, parser: OverridesParser) -> str | None:
-    """A list or a mapping without others inside, each text in it quoted; None if that is not what it is."""
+    """Return a flat list or mapping with each text in it quoted; None if the text is neither."""
     inner = text[1:-1]
     if text[-1] != {"[": "]", "{": "}"}[text[0]] or re.search(r"[\[\]{}\"']", inner):
         return None

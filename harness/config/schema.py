@@ -1,7 +1,7 @@
 """The schema of a configuration. It imports neither torch nor Hydra.
 
-`task`, `model` and `method` name what they configure by `kind` (`harness.config.kinds`; a class of the user's own by
-`_target_`) and carry its own fields, which it checks; what every run has in common is spelled out here.
+`task`, `model` and `method` name a class by `kind` (`harness.config.kinds`; a class of the user's own by `_target_`)
+and hold the fields of that class, which checks them. This module defines the keys that all runs have in common.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
 HEAD_INITS = ("probe", "random")
 LOSSES = ("r_drop", "mixout", "fgm")  # keys of `train` that change how a batch's loss is computed
-LATER = "later"  # metadata of a field that is not signed at its default
+LATER = "later"  # metadata key of a field that signatures leave out at its default
 
 
 def later(default: Any) -> Any:
-    """Declare a key that runs are signed with, added after runs had been signed without it.
+    """Declare a key of signatures that was added after runs had been signed without it.
 
-    At its default, which must change nothing, it is left out of signatures. So earlier records stay valid.
+    Signatures leave it out at its default, which must change nothing, so that earlier records stay valid.
     """
     return field(default=default, metadata={LATER: True})
 
@@ -47,6 +47,8 @@ class LimitsConfig:
         return {cost: limit for cost, limit in vars(self).items() if limit is not None}
 
 
+# Costs that tuning can measure; less is better. Latency is measured only if tuning uses it, memory only for runs that
+# own their process.
 TUNED_COSTS = tuple(field.name for field in fields(LimitsConfig))
 
 
@@ -54,9 +56,8 @@ TUNED_COSTS = tuple(field.name for field in fields(LimitsConfig))
 class TrainConfig:
     """How a trainable method is trained. Closed-form methods (probe, nearest mean, zero-shot) ignore it.
 
-    Every key is part of a run's signature unless `harness.records.signature.OPERATIONAL` names it, so a new one is
-    declared with
-    `later(default)`.
+    Every key is part of a run's signature unless `harness.records.signature.OPERATIONAL` lists it, so declare a new key
+    with `later(default)`.
     """
 
     lr: float = 1e-3  # peak learning rate of the adapted backbone
@@ -64,59 +65,55 @@ class TrainConfig:
     head_init: str = "probe"  # probe: start from a logistic regression on frozen features | random
     head_probe_c: float = 10.0  # inverse regularisation strength of that logistic regression
     epochs: int = 3  # passes over the training rows; the schedule spans them
-    stop_epoch: int | None = None  # stop after this many epochs although the schedule spans `epochs`
-    batch_size: int = 32  # rows a step, before accumulation
-    accumulate: int = 1  # batches whose gradients make one optimizer step
+    stop_epoch: int | None = None  # stop after this many epochs; the schedule still spans `epochs`
+    batch_size: int = 32  # rows per batch, before accumulation
+    accumulate: int = 1  # batches whose gradients are accumulated for one optimizer step
     schedule: str = "linear"  # linear | cosine | constant, after the warm-up
     warmup: float = 0.06  # share of the steps over which the rate rises linearly from 0
-    weight_decay: float = 0.01  # AdamW's, not on biases and norms
-    clip: float = 1.0  # largest gradient norm; 0 switches clipping off
+    weight_decay: float = 0.01  # of AdamW, not applied to biases and norms
+    clip: float = 1.0  # largest gradient norm; 0 turns clipping off
     label_smoothing: float = 0.0  # share of the target spread over all classes
     dropout: float | None = None  # dropout of the backbone while it trains; null keeps the model's own
     patience: int = 0  # epochs without a better validation score before training stops; 0 never stops early
-    layer_decay: float = later(
-        1.0
-    )  # share of the rate of the block above that each block learns at; 1 is one rate for all
-    r_drop: float = later(0.0)  # weight of the divergence between two passes with other dropout; 0 makes one pass
-    mixout: float = later(0.0)  # chance that a trained weight is replaced by its initial value in a pass
-    fgm: float = later(0.0)  # adversarial step, as a share of the norm of a row's embeddings; 0 takes none
-    ema: float = later(
-        0.0
-    )  # decay of the moving average of weights that is judged and kept; 0 keeps the weights themselves
+    # layer-wise learning-rate decay: rate of a block relative to the block above it; 1 is one rate for all
+    layer_decay: float = later(1.0)
+    r_drop: float = later(0.0)  # weight of the divergence between two passes with different dropout; 0 makes one pass
+    mixout: float = later(0.0)  # probability that a trained weight is replaced by its initial value in a pass
+    fgm: float = later(0.0)  # adversarial step relative to the norm of a row's embeddings; 0 makes none
+    # decay of the moving average of weights, which is evaluated and saved; 0 uses the weights themselves
+    ema: float = later(0.0)
     precision: str = "fp32"  # fp32 | bf16 (autocast)
-    eval_batch_size: int = 64  # rows a batch when nothing is trained
+    eval_batch_size: int = 64  # rows per batch in evaluation
     checkpoint_seconds: float = 60.0  # at most this much work is lost when a process is killed
 
 
 @dataclass
 class TuneConfig:
-    """How each cell is tuned: every cell gets the same."""
+    """How each cell is tuned: every cell in the same way."""
 
-    # fair: a study a cell, the same budget each | joint: one study over all methods of a task and model, the method
-    # being a parameter; the budget is that of them together
+    # fair: an Optuna study for each cell, all with the same budget | joint: one Optuna study over all methods of a task
+    # and model, with the method as a parameter; the methods share the budget
     mode: str = "fair"
-    finalists: int = 2  # joint: of how many methods, the best first, the best configuration is confirmed
-    # configurations a cell tries; joint: that all methods of a task and model try together (sweeps/default.yaml: 4)
+    finalists: int = 2  # joint: number of methods, best first, whose best configuration is confirmed
+    # configurations per cell; joint: of all methods of a task and model together (sweeps/default.yaml: 4)
     trials: int | None = 8
-    seconds: float | None = None  # or: seconds of run time a cell may spend, whichever ends first
+    seconds: float | None = None  # seconds of run time per cell; tuning ends with the first limit that is reached
     sampler: str = "tpe"  # tpe | gp | random | qmc | grid | nsga2
     startup_trials: int | None = None  # random trials before a model-based sampler starts; null scales with the budget
-    # none | asha: trials pause at rungs, and the best go on (`harness.search.asha`) | those of Optuna, which end
-    # trials:
-    # median | patient (median, for curves that no longer rise) | hyperband | successive_halving
+    # none | asha: trials pause at rungs, and the best are promoted (`harness.search.asha`) | Optuna's pruners, which
+    # end trials: median | patient (median, for curves that no longer rise) | hyperband | successive_halving
     pruner: str = "none"
-    resource: str = "epochs"  # what a pruner counts: epochs | steps | examples (trained on, repetitions included)
-    min_resource: int | None = None  # the first rung, before which no trial is judged; null: see `harness.search.rungs`
-    reduction_factor: int = (
-        3  # asha, hyperband, successive_halving: one in so many trials goes on to so many times more
-    )
-    patience: int = 1  # patient: reports in a row without a better one before a trial may be ended
+    resource: str = "epochs"  # unit of rungs: epochs | steps | examples (trained on, repetitions included)
+    min_resource: int | None = None  # the first rung; no trial is pruned before it; null: see `harness.search.rungs`
+    # asha, hyperband, successive_halving: one in this many trials continues, with this many times the resource
+    reduction_factor: int = 3
+    patience: int = 1  # patient: reports in a row without improvement before a trial may be ended
     seed: int = 0  # of the samplers, not of the runs
     storage: str | None = None  # any Optuna storage URL; null is a journal file inside the study
     max_failures: int = 3  # a cell whose first runs all fail is given up after this many
     warm_start: list[str] = field(default_factory=list)  # earlier studies whose best configurations are tried first
     objectives: list[str] = field(default_factory=list)  # costs to lower besides the metric, e.g. [latency_p50_seconds]
-    # largest allowed costs, e.g. {peak_memory_mb: 2000}; a configuration above one is never chosen
+    # largest allowed costs, e.g. {peak_memory_mb: 2000}; a configuration above one is never selected
     constraints: LimitsConfig = field(default_factory=LimitsConfig)
 
 
@@ -126,20 +123,19 @@ class ConfirmConfig:
 
     seeds: int = 3  # fresh seeds
     max_seeds: int | None = None  # add seeds up to this many, only to cells whose verdict is open; null adds none
-    looks: list[int] | None = None  # seeds a cell at which the verdicts are looked at; null plans them
+    looks: list[int] | None = None  # seeds per cell at which verdicts are computed; null plans them
 
 
 @dataclass
 class ReportConfig:
-    """How the report judges; adaptive replication (confirm.max_seeds) judges alike."""
+    """How verdicts are computed, in the report and in adaptive replication (confirm.max_seeds)."""
 
-    margin: float = 0.01  # how much below the best is as good: 0.01 is 1 point of a metric in percent
+    margin: float = 0.01  # non-inferiority margin below the best: 0.01 is 1 point of a metric in percent
     confidence: float = 0.95  # of intervals, and of all verdicts on a task together
-    cost: str = (
-        "train_seconds"  # what the recommended cell is cheapest in; harness/report/analysis/settings.py lists them
-    )
+    # the cost that the recommended cell minimizes; harness/report/analysis/settings.py lists the names
+    cost: str = "train_seconds"
     requests_per_month: float | None = None  # served by the model; null leaves serving out of the cost of ownership
-    months: float = 12  # that the model serves
+    months: float = 12  # months for which the model serves
     examples: bool = True  # whether labels and ids of single test rows may be shown
 
 
@@ -151,21 +147,21 @@ class LaunchConfig:
     workers: int | None = None  # local processes; null: one a GPU, or one a core up to 4, then one for every two
     workers_per_gpu: int = 1  # runs that share a GPU
     threads: int | None = None  # CPU threads a run; null: usable cores / workers, at most OMP_NUM_THREADS
-    # a run that takes longer is killed and counts as hung; runs that train together are once none of them has written a
-    # score or its record for so long; null never
+    # minutes after which a run is killed and counts as hung; for fused runs, minutes in which none of them has written
+    # a score or its record; null: never
     timeout_min: float | None = 240
-    retries: int = 1  # times a run whose worker was killed or hung is tried again, from its checkpoint
+    retries: int = 1  # retries of a run whose worker was killed or hung, from its checkpoint
     runs_per_job: int = 1  # runs that share one Slurm job, a warm process
-    # Runs that share passes through one frozen backbone, where their methods can. auto: up to 8, if that is faster; on
-    # this machine never a trial whose sampler would go by one of the others, in Slurm jobs those that share one | off |
-    # a number: as many as that, as so many workers or in each job
+    # How many runs share passes through one frozen backbone, if their methods allow it. auto: up to 8, if that is
+    # faster; locally only trials whose sampler needs no result of the others, on Slurm the runs that share a job | off
+    # | a number: up to this many, sampled as with this many workers; on Slurm, this many in each job
     pack: str = "auto"
-    detach: bool = False  # Slurm: the coordinator becomes a job itself, and the command returns at once
+    detach: bool = False  # Slurm: the coordinator runs as a Slurm job, and the command returns at once
 
 
 @dataclass
 class SlurmConfig:
-    """What Slurm jobs get and where they run: written in slurm/*.yaml. Names are those of submitit and sbatch."""
+    """Resources and placement of Slurm jobs, set in slurm/*.yaml. Names are those of submitit and sbatch."""
 
     partition: str | None = None
     account: str | None = None
@@ -173,64 +169,64 @@ class SlurmConfig:
     constraint: str | None = None  # features that a node must have
     exclude: str | None = None  # nodes that are never used
     nodelist: str | None = None  # nodes that may be used; a job takes one of them
-    timeout_min: int = 240  # time limit of a job; a run that needs longer checkpoints, requeues itself and goes on
+    timeout_min: int = 240  # time limit of a job; a longer run writes a checkpoint, requeues itself and continues
     gpus_per_node: int = 0
-    gres: str | None = None  # e.g. gpu:a100:1; where it names GPUs it replaces gpus_per_node
+    gres: str | None = None  # e.g. gpu:a100:1; if it names GPUs it replaces gpus_per_node
     cpus_per_task: int = 2  # also the CPU threads of a run, unless launch.threads says otherwise
     mem_gb: float | None = 8.0
     signal_delay_s: int = 120  # seconds before the time limit at which a run is told to checkpoint
     array_parallelism: int = 256  # jobs of one array that run at once
-    max_queued: int = 64  # jobs of a study that wait or run at once
+    max_queued: int = 64  # jobs of a study that are pending or running at once
     setup: list[str] = field(default_factory=list)  # shell commands before Python starts
     environment: dict[str, str] = field(default_factory=dict)  # for coordinator and jobs; no secrets
-    python: str | None = None  # what starts Python in a job: a command or a path; null: this
+    python: str | None = None  # command or path of Python in a job; null: that of this process
     srun_args: list[str] = field(default_factory=list)
     additional_parameters: dict[str, Any] = field(default_factory=dict)  # sbatch options without a key here
     poll_s: float = 30.0  # squeue or sacct is asked at most once in this many seconds, whatever the number of jobs
-    pending_min: float | None = None  # a job that waited this long is given up; null waits as long as it takes
+    pending_min: float | None = None  # minutes after which a pending job is given up; null: never
     bad_node_failures: int = 3  # jobs in a row that die at once on a node before the node is avoided
-    max_requeues: int = 100  # times one job is requeued, and one run is placed anew, before it is given up
+    max_requeues: int = 100  # times a job is requeued, or a run is submitted elsewhere, before it is given up
     coordinator: dict[str, Any] = field(
         default_factory=lambda: {"timeout_min": 1440, "cpus_per_task": 1, "mem_gb": 4.0, "gpus_per_node": 0}
-    )  # launch.detach: what the coordinator's own job gets instead of the above
+    )  # launch.detach: values for the coordinator's own job that replace the above
 
 
 @dataclass
 class HardwareConfig:
-    """What a machine is called and costs: written in conf/hardware/*.yaml. Prices are yours to set."""
+    """The name and price of a machine, set in conf/hardware/*.yaml. Prices are set by the user."""
 
     name: str | None = None
-    dollars_per_hour: float | None = None  # of one GPU; without a GPU, of the whole machine; null: not known
+    dollars_per_hour: float | None = None  # of one GPU; without a GPU, of the whole machine; null: unknown
     cores: int | None = None  # CPU cores that the price buys, without a GPU; null: as many as this process may use
-    gpu_name: str | None = None  # the GPU that the price is for; null: whatever computes
+    gpu_name: str | None = None  # the GPU that the price is for; null: any device
     memory_gb: float | None = None  # of one GPU; without a GPU, of the machine; null: what this process may use
 
 
 @dataclass
 class BudgetConfig:
-    """What a whole study may cost; whichever ends first. It then ends in good order, and a larger budget goes on."""
+    """The budget of a whole study. When a limit is reached the study ends cleanly; a larger budget continues it."""
 
-    seconds: float | None = None  # wall seconds while somebody coordinates the study, over all its restarts
+    seconds: float | None = None  # wall seconds during which a coordinator runs, over all restarts
     dollars: float | None = None  # at hardware.dollars_per_hour
 
 
 @dataclass
 class SweepConfig:
-    """What a study asks: written in sweeps/*.yaml with the grammar of the command line."""
+    """The name and overrides of a study, set in sweeps/*.yaml with the grammar of the command line."""
 
-    name: str = "study"  # begins the study's default name
+    name: str = "study"  # prefix of the study's default name
     params: dict[str, Any] = field(default_factory=dict)  # override: value or sweep, e.g. method: lora,full
 
 
 @dataclass
 class Config:
-    """Everything a run or a study depends on."""
+    """The configuration of a run or a study."""
 
     task: Any = None  # conf/task
     model: Any = None  # conf/model
     method: Any = None  # conf/method
     train: TrainConfig = field(default_factory=TrainConfig)
-    # conf/augment, by name; they follow one another
+    # conf/augment, by name; applied one after another
     augment: dict[str, Any] = field(default_factory=dict, metadata={LATER: True})
     tune: TuneConfig = field(default_factory=TuneConfig)
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
@@ -241,25 +237,24 @@ class Config:
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     tracker: dict[str, Any] = field(default_factory=dict)  # conf/tracker, by name; any number at once
     sweep: SweepConfig = field(default_factory=SweepConfig)
-    axes: list[str] = field(default_factory=list)  # value sweeps that make cells instead of being tuned
-    seed: int = 0  # of a run: batch order, dropout, initial weights; never of the data's draw
+    axes: list[str] = field(default_factory=list)  # keys whose sweeps make cells instead of being tuned
+    seed: int = 0  # of a run: batch order, dropout, initial weights; not of the sampling of the data
     device: str = "auto"  # auto | cpu | cuda | mps
-    study: str | None = None  # name of the study; null makes one from the sweep's name and the question
-    plan: bool = False  # print cells, trials, runs and what they would cost; start none
-    calibrate: bool = True  # plan=true measures cells of which nothing is known; false lists them at once
+    study: str | None = None  # name of the study; null makes one from the sweep's name and the study's identity
+    plan: bool = False  # print cells, trials, runs and their estimated cost; start none
+    calibrate: bool = True  # plan=true measures cells without earlier runs; false lists them at once
     rerun: bool = False  # a single run executes although its record exists
-    keep: str = "best"  # saved models that stay: best (of each cell) | all | none
+    keep: str = "best"  # saved models that are kept: best (of each cell) | all | none
     runs_dir: str = "runs"  # where studies are kept
     reports_dir: str = "reports"  # where reports are written
-    cache_dir: str = "~/.cache/harness"  # tokenised data, frozen features, digests
-    cache_gb: float = 20.0  # of them kept there; what was not used for longest goes first, and 0 keeps none
-    packages: list[str] = field(
-        default_factory=list
-    )  # Python packages, besides harness and peft, whose classes a config may name
+    cache_dir: str = "~/.cache/harness"  # tokenized data, frozen features, digests
+    cache_gb: float = 20.0  # size limit of the cache; the least recently used entries are deleted first; 0 keeps none
+    # Python packages, besides harness and peft, whose classes a config may name
+    packages: list[str] = field(default_factory=list)
 
 
 def later_keys() -> dict[str, Any]:
-    """Find the keys that `later` declared, each with its default."""
+    """Return the keys that `later` declared, with their defaults."""
     sections = [("", Config()), *((f"{each.name}.", getattr(Config(), each.name)) for each in fields(Config))]
     return {
         f"{prefix}{each.name}": getattr(section, each.name)
@@ -271,12 +266,9 @@ def later_keys() -> dict[str, Any]:
 
 
 def _numbers(config: Config) -> Iterator[tuple[str, float]]:
-    """The numbers with a fraction of the schema, by key."""
+    """Yield the floating-point values of the schema, by key."""
     sections = (TrainConfig, TuneConfig, ReportConfig, LaunchConfig, SlurmConfig, BudgetConfig, HardwareConfig)
     for schema in sections:
         name = schema.__name__.removesuffix("Config").lower()
         values = ((f"{name}.{each.name}", getattr(getattr(config, name), each.name)) for each in fields(schema))
         yield from ((key, value) for key, value in values if isinstance(value, float))
-
-
-# Costs that tuning can measure; less is better. Latency only where it goes by it, memory where a run is alone.

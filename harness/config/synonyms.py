@@ -1,4 +1,4 @@
-"""Words of neighboring programs, and what they are called here."""
+"""Names of keys and search spaces in other programs, and their equivalents here."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _ANSWERS = (
 
 
 def hydra_answer(key: str, value: str) -> str | None:
-    """What to write in place of an override of Hydra's own configuration; None if that does what it says."""
+    """Return what to write instead of an override of Hydra's own configuration; None if the override has an effect."""
     if key.startswith(_KEPT) or _DEFAULTS.get(key) == value.lower():
         return None
     for pattern, answer in _ANSWERS:

@@ -1,11 +1,11 @@
-"""OmegaConf's errors about types, in the words of the configuration."""
+"""Translation of OmegaConf's type errors."""
 
 from __future__ import annotations
 
 import re
 
 _SHORT = 40  # characters of a value that a message shows
-# What OmegaConf says, and what the key takes; a group holds the value where it is told.
+# Pattern of OmegaConf's message, and the type that the key takes; the group captures the value, if it is given.
 _KINDS = (
     (r"Cannot convert '\w+' to string: '(.*)'", "text"),
     (r"Value '(.*)' is not a valid bool", "true or false"),
@@ -18,10 +18,10 @@ _KINDS = (
 
 
 def mistyped(text: str) -> str | None:
-    """Say which key takes what, if an error is about a value's type; None if it is about something else.
+    """Return which type a key takes, if an error is about a value's type; None if it is about something else.
 
     Args:
-        text: OmegaConf's, behind that of whoever merged the value.
+        text: OmegaConf's message, after the message of the caller that merged the value.
     """
     key = re.search(r"full_key: (\S+)", text)
     for pattern, takes in _KINDS:

@@ -1,4 +1,4 @@
-"""Overrides of keys that take text: their values are the text as it was typed, whatever else it could be read as."""
+"""Overrides of keys that take text: their values are taken as typed, even if they look like numbers or booleans."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hydra.errors import HydraException
 
 from harness.config.key_types import is_text
 
-_PLAIN = re.compile(r"\+{0,2}([\w.]+)=([\w.+,-]+)")  # quoted, bracketed and computed values mean what they say
+_PLAIN = re.compile(r"\+{0,2}([\w.]+)=([\w.+,-]+)")  # quoted, bracketed and computed values need no quotes
 
 
 def as_typed(arguments: Iterable[str]) -> list[str]:
-    """Quote what Hydra would read as a number or a boolean although its key takes text: `study=1e3` names 1e3.
+    """Quote values of text keys that Hydra would read as numbers or booleans: `study=1e3` names the study 1e3.
 
     Args:
-        arguments: of a command line; what is no override stays as it is. null stays null.
+        arguments: of a command line; arguments that are no overrides are unchanged, and null stays null.
     """
     return [_quoted(argument) for argument in arguments]
 
@@ -30,7 +30,7 @@ def _quoted(argument: str) -> str:
     try:
         value = OverridesParser.create().parse_override(argument).value()
     except HydraException:
-        return argument  # told where it is read
+        return argument  # reported where it is parsed
     parts = value.list if isinstance(value, ChoiceSweep) else [value]
     texts = match[2].split(",")
     if not any(isinstance(part, int | float) for part in parts) or len(parts) != len(texts):

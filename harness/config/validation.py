@@ -23,7 +23,7 @@ from harness.errors import Problems
 
 
 def check_search(tune: TuneConfig, problems: Problems) -> None:
-    """Note what the search cannot go by, or not together."""
+    """Add a problem for each invalid objective or constraint, and for settings that cannot be combined."""
     for cost in tune.objectives:
         problems.check(
             cost in TUNED_COSTS, f"tune.objectives: {cost} is not measured in tuning. Known: {', '.join(TUNED_COSTS)}."
@@ -54,7 +54,7 @@ def check_search(tune: TuneConfig, problems: Problems) -> None:
 
 
 def check(config: Config, problems: Problems) -> None:
-    """Note every value of the common schema that breaks its rule."""
+    """Add a problem for every invalid value of the common schema."""
     train, tune, confirm, launch, slurm = config.train, config.tune, config.confirm, config.launch, config.slurm
     hardware = config.hardware
     for key, number in _numbers(config):
