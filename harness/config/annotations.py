@@ -62,7 +62,7 @@ def _holds(value: Any, kind: Any, arguments: tuple[Any, ...]) -> bool:
     """Return whether a value is a collection of a kind whose items have the types of its arguments."""
     if not isinstance(kind, type):
         return True
-    if issubclass(kind, enum.Enum):  # a YAML names its member
+    if issubclass(kind, enum.Enum):  # YAML has the name of an enum member
         return isinstance(value, str)
     if issubclass(kind, Mapping):
         return isinstance(value, Mapping) and all(

@@ -63,7 +63,7 @@ class TrainConfig:
     lr: float = 1e-3  # peak learning rate of the adapted backbone
     head_lr: float = 1e-3  # peak learning rate of the classification head
     head_init: str = "probe"  # probe: start from a logistic regression on frozen features | random
-    head_probe_c: float = 10.0  # inverse regularisation strength of that logistic regression
+    head_probe_c: float = 10.0  # inverse regularization strength of that logistic regression
     epochs: int = 3  # passes over the training rows; the schedule spans them
     stop_epoch: int | None = None  # stop after this many epochs; the schedule still spans `epochs`
     batch_size: int = 32  # rows per batch, before accumulation
@@ -131,7 +131,7 @@ class ReportConfig:
     """How verdicts are computed, in the report and in adaptive replication (confirm.max_seeds)."""
 
     margin: float = 0.01  # non-inferiority margin below the best: 0.01 is 1 point of a metric in percent
-    confidence: float = 0.95  # of intervals, and of all verdicts on a task together
+    confidence: float = 0.95  # of each interval, and of all verdicts on a task together
     # the cost that the recommended cell minimizes; harness/report/analysis/settings.py lists the names
     cost: str = "train_seconds"
     requests_per_month: float | None = None  # served by the model; null leaves serving out of the cost of ownership
@@ -144,9 +144,9 @@ class LaunchConfig:
     """Where runs execute."""
 
     kind: str = "local"  # local: a pool of warm processes | inline: in this process | slurm: jobs of a cluster
-    workers: int | None = None  # local processes; null: one a GPU, or one a core up to 4, then one for every two
+    workers: int | None = None  # local processes; null: one per GPU, or one per core up to 4, then one for every two
     workers_per_gpu: int = 1  # runs that share a GPU
-    threads: int | None = None  # CPU threads a run; null: usable cores / workers, at most OMP_NUM_THREADS
+    threads: int | None = None  # CPU threads per run; null: usable cores / workers, at most OMP_NUM_THREADS
     # minutes after which a run is killed and counts as hung; for fused runs, minutes in which none of them has written
     # a score or its record; null: never
     timeout_min: float | None = 240
@@ -174,7 +174,7 @@ class SlurmConfig:
     gres: str | None = None  # e.g. gpu:a100:1; if it names GPUs it replaces gpus_per_node
     cpus_per_task: int = 2  # also the CPU threads of a run, unless launch.threads says otherwise
     mem_gb: float | None = 8.0
-    signal_delay_s: int = 120  # seconds before the time limit at which a run is told to checkpoint
+    signal_delay_s: int = 120  # seconds before the time limit at which a run is signaled to write a checkpoint
     array_parallelism: int = 256  # jobs of one array that run at once
     max_queued: int = 64  # jobs of a study that are pending or running at once
     setup: list[str] = field(default_factory=list)  # shell commands before Python starts
@@ -184,7 +184,7 @@ class SlurmConfig:
     additional_parameters: dict[str, Any] = field(default_factory=dict)  # sbatch options without a key here
     poll_s: float = 30.0  # squeue or sacct is asked at most once in this many seconds, whatever the number of jobs
     pending_min: float | None = None  # minutes after which a pending job is given up; null: never
-    bad_node_failures: int = 3  # jobs in a row that die at once on a node before the node is avoided
+    bad_node_failures: int = 3  # consecutive jobs that fail at once on a node before it is excluded
     max_requeues: int = 100  # times a job is requeued, or a run is submitted elsewhere, before it is given up
     coordinator: dict[str, Any] = field(
         default_factory=lambda: {"timeout_min": 1440, "cpus_per_task": 1, "mem_gb": 4.0, "gpus_per_node": 0}
@@ -207,7 +207,7 @@ class BudgetConfig:
     """The budget of a whole study. When a limit is reached the study ends cleanly; a larger budget continues it."""
 
     seconds: float | None = None  # wall seconds during which a coordinator runs, over all restarts
-    dollars: float | None = None  # at hardware.dollars_per_hour
+    dollars: float | None = None  # dollars, at hardware.dollars_per_hour
 
 
 @dataclass

@@ -105,7 +105,7 @@ class Cell:
 
     @property
     def maximize(self) -> bool:
-        """Whether a larger value of the metric is better."""
+        """True if a larger value of the metric is better."""
         return metrics.METRICS[self.metric].direction == "maximize"
 
 

@@ -109,7 +109,7 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
     for name in ("runs_dir", "reports_dir", "cache_dir"):
         problems.check(str(config[name]).strip() != "", f"{name}= names no directory. Leave it out for its default.")
     if not check_writable("cache_dir", cache_dir(config), problems):
-        problems.raise_any()  # looking for a model writes to it
+        problems.raise_any()  # finding a model writes to the cache
     try:
         settings = cast(dict[str, Any], OmegaConf.to_container(config.report, resolve=True))
         Settings(**settings).check({cell.metric for cell in cells})

@@ -123,7 +123,7 @@ class _State:
     """The progress of a cell in the simulation."""
 
     started: int = 0
-    tuned_at: float = 0.0  # when the last trial that has begun ends
+    tuned_at: float = 0.0  # when the last of the begun trials ends
 
 
 def replay(works: Sequence[Workload], workers: int) -> tuple[float, list[float]]:

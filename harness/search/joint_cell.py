@@ -77,7 +77,7 @@ class MethodTrials:
 
     @property
     def exhausted(self) -> bool:
-        """Whether this cell has nothing new to try."""
+        """True if this cell has nothing new to try."""
         total = size(self._cell.space)
         return total is not None and self.tried >= total
 
@@ -113,12 +113,12 @@ class MethodTrials:
 
     @property
     def settled(self) -> bool:
-        """Whether it is decided which methods are confirmed."""
+        """True once it is decided which methods are confirmed."""
         return self._race.settled
 
     @property
     def is_finalist(self) -> bool:
-        """Whether the method is among the finalists so far; before the first score, the first methods are."""
+        """True if the method is among the finalists so far; before the first score, the first methods are."""
         found = self._race.finalists() or list(self._race.cells)[: self._race.most_finalists]
         return self._cell.method in found
 

@@ -77,7 +77,7 @@ class JointTrials(Trials):
 
     @property
     def full(self) -> bool:
-        """Whether the joint budget is used up, or no method has untried configurations."""
+        """True if the joint budget is used up, or no method has untried configurations."""
         return super().full or not self._open()
 
     @property
@@ -97,7 +97,7 @@ class JointTrials(Trials):
 
     @property
     def settled(self) -> bool:
-        """Whether every trial has ended or stays paused, except those that the budget did not reach.
+        """True if every trial has ended or stays paused, except those that the budget did not reach.
 
         Duplicates are ignored: they get the result of the trial that they repeat.
         """

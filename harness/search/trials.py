@@ -120,12 +120,12 @@ class Trials:
 
     @property
     def exhausted(self) -> bool:
-        """Whether no untried configuration is left: after one trial of an empty space, or all of a finite one."""
+        """True if no untried configuration is left: after one trial of an empty space, or all of a finite one."""
         return self._size is not None and len(self._keys) >= self._size
 
     @property
     def full(self) -> bool:
-        """Whether no new configuration is tried: the budget of trials or the space is used up."""
+        """True if no new configuration is tried: the budget of trials or the space is used up."""
         return self.exhausted or (self._tune.trials is not None and self.tried >= self._tune.trials)
 
     @property
@@ -140,7 +140,7 @@ class Trials:
 
     @property
     def endless(self) -> bool:
-        """Whether only a time limit ends the search."""
+        """True if only a time limit ends the search."""
         return self.planned is None and not self.full
 
     @property
@@ -173,17 +173,17 @@ class Trials:
 
     @property
     def _under_way(self) -> bool:
-        """Whether any trial is still running."""
+        """True if any trial is still running."""
         return any(not trial.state.is_finished() and not self._ladder.paused(_standing(trial)) for trial in self.all())
 
     @property
     def settled(self) -> bool:
-        """Whether no paused trial has to be continued before the best one can be confirmed."""
+        """True if no paused trial has to be continued before the best one can be confirmed."""
         return self._last() is None
 
     @property
     def is_finalist(self) -> bool:
-        """Whether the best configuration of this cell is confirmed, as far as is known; always, without rivals."""
+        """True if this cell's best configuration is confirmed, as far as is known; always outside joint studies."""
         return True
 
     @property

@@ -79,7 +79,7 @@ class Budget:
 
     @property
     def blind(self) -> bool:
-        """Whether there is a budget but no trial duration is known yet: each trial is then a job of its own."""
+        """True if there is a budget but no trial duration is known yet: each trial is then a job of its own."""
         lengths = (self._records.tally.lengths(each.id, "tune").runs for each in self._contests)
         return self.room() != float("inf") and not any(lengths)
 

@@ -64,7 +64,7 @@ class CellScheduler:
         self._worked = False  # whether a tuning run ended with a usable result
         self._closed = False  # whether the study's budget ended the tuning
         self._todo: deque[RunSpec] = deque()
-        self._waiting: dict[int, list[int]] = {}  # trial under way -> duplicates of it that wait for its value
+        self._waiting: dict[int, list[int]] = {}  # trial under way -> its duplicates, which wait for its result
         self.trials.watch(lambda: self._give_up() is not None)
         self._reconcile()
 
@@ -205,12 +205,12 @@ class CellScheduler:
 
     @property
     def tuning_over(self) -> bool:
-        """Whether no further configuration is tried."""
+        """True if no further configuration is tried."""
         return self._closed or self.tuned
 
     @property
     def tuned(self) -> bool:
-        """Whether the cell's own tuning budget is used up."""
+        """True if the cell's own tuning budget is used up."""
         tune = self._config.tune
         if self._give_up() is not None or self.trials.over:
             return True
@@ -218,7 +218,7 @@ class CellScheduler:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do or under way."""
+        """True if nothing is left to do or under way."""
         if self.active or self._todo or not self.tuning_over:
             return False
         if self.choice is None:
@@ -264,7 +264,7 @@ class CellScheduler:
         while suggestion is not None or not self.tuning_over:
             suggestion = suggestion or self.trials.ask()
             if suggestion is None:
-                return None  # another cell's turn
+                return None  # the joint study's suggestion is for another cell
             if suggestion.duplicate_of is None:
                 return self._tune_spec(suggestion.number, suggestion.values)
             self._answer_duplicate(suggestion.number, suggestion.duplicate_of)

@@ -66,7 +66,7 @@ class LiveView:
 
     @property
     def due(self) -> bool:
-        """Whether there is a live table that should be redrawn by now."""
+        """True if there is a live table that should be redrawn by now."""
         return self._live is not None and time.monotonic() - self._shown >= 0.2
 
     def show(self, cells: Sequence[CellView], left: float | None) -> None:
