@@ -136,7 +136,7 @@ def test_the_examples_of_slurms_readme_are_typed(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As they stand there, with a profile that exists, each composes."""
-    from harness import app
+    from harness.cli import main as app
 
     text = (app.config_root() / "slurm/README.md").read_text(encoding="utf-8")
     examples = re.findall(r"^python -m harness -m slurm=mycluster plan=true (.*)$", text, re.MULTILINE)
