@@ -171,10 +171,14 @@ def cache_dir(config: Any) -> Path:
 
 
 def check_writable(name: str, directory: Path, problems: Problems) -> bool:
-    """Note a directory that cannot be made or written to; whether it can."""
+    """Note a directory that cannot be made or written to; whether it can. Nothing of it is made."""
+    existing = next(each for each in (directory, *directory.parents) if os.path.lexists(each))
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
+        if existing == directory:
+            with tempfile.TemporaryFile(dir=directory):
+                return True
+        with tempfile.TemporaryDirectory(dir=existing, prefix=".") as attempt:
+            (Path(attempt) / directory.relative_to(existing)).mkdir(parents=True)
             return True
     except OSError as error:
         reason = os.strerror(error.errno or 0)
