@@ -66,7 +66,7 @@ def test_what_cannot_be_meant_is_one_sentence(
     assert code == 2, printed
     assert re.search(told, printed), printed
     assert "Traceback" not in printed
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"mine.csv", "one.csv"}
+    assert {path.name for path in tmp_path.rglob("*")} <= {"mine.csv", "one.csv"}
 
 
 ADVICE = [

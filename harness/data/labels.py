@@ -14,7 +14,10 @@ from harness.errors import HarnessError
 from harness.formatting.examples import MOST, alternatives, examples, short
 
 FEW_ROWS = 5  # mean rows per class below which numeric labels are considered measured values, not classes
+MOSTLY = 0.9  # share of numeric labels from which on the others stand for missing values
 MANY_VALUES = 20  # more distinct numbers than this are not a rating scale
+
+_QUOTED = re.compile(r"""\s*("[^"]*"|'[^']*'|“[^”]*”|„[^“”]*[“”]|«[^»]*»)\s*""")
 
 
 def one_spelling(frames: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], list[str]]:
@@ -81,10 +84,16 @@ def check_classes(labels: pd.Series[str], task: str) -> list[str]:
         HarnessError: the labels are clearly not classes.
     """
     different = sorted(set(labels))
-    numbers = [as_number(label) for label in different]
-    if not all(isinstance(number, float) and math.isfinite(number) for number in numbers):
+    if quoted := [label for label in different if _QUOTED.fullmatch(label)]:
+        raise HarnessError(
+            f"{len(quoted)} labels of task {task} are enclosed in quotes: {examples(quoted)}. In a CSV file a double "
+            "quote encloses a field only where it follows the separator at once: take away what stands between, or the "
+            "quotes, or name the classes with task.label_names."
+        )
+    numbers = [number for label in different if isinstance(number := as_number(_bare(label)), float)]
+    if len(numbers) < MOSTLY * len(different) or not all(map(math.isfinite, numbers)):
         return []
-    fractions = any(isinstance(number, float) and not number.is_integer() for number in numbers)
+    fractions = any(not number.is_integer() for number in numbers)
     looks = (
         f"The label looks numeric ({len(different)} distinct values in {len(labels)} rows of task {task}: "
         f"{examples(different)})"
@@ -97,6 +106,11 @@ def check_classes(labels: pd.Series[str], task: str) -> list[str]:
     if fractions and len(different) > MANY_VALUES:
         return [f"{looks}: each value counts as a class of its own. To predict a number, write ranges of it first."]
     return []
+
+
+def _bare(label: str) -> str:
+    """A number without its unit, and with a point where it has a comma."""
+    return re.sub(r"[\s%$€£]", "", label).replace(",", ".")
 
 
 def describe(label: str) -> str:

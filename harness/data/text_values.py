@@ -101,7 +101,7 @@ def check_mapping(problems: Problems, key: str, value: Any, needed: str, null: b
         return False
     good = True
     for name, each in value.items():
-        if isinstance(as_text(each), str) or (null and each is None):
+        if str(as_text(each)).strip() and (isinstance(as_text(each), str) or (null and each is None)):
             continue
         good = False
         cause = f" (YAML reads {', '.join(WORDS[each])} as {shown(each)})" if isinstance(each, bool) else ""

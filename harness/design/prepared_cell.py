@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -172,13 +171,14 @@ def cache_dir(config: Any) -> Path:
 
 
 def check_writable(name: str, directory: Path, problems: Problems) -> bool:
-    """Add a problem if a directory cannot be made or written to. Return whether it can."""
+    """Add a problem if a directory cannot be made or written to. Return whether it can. Nothing is made."""
+    existing = next(each for each in (directory, *directory.parents) if os.path.lexists(each))
     try:
-        # No directory is made yet, so that a refused study leaves none behind.
-        there = next(each for each in (directory, *directory.absolute().parents) if each.exists())
-        if not there.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        with tempfile.TemporaryFile(dir=there):
+        if existing == directory:
+            with tempfile.TemporaryFile(dir=directory):
+                return True
+        with tempfile.TemporaryDirectory(dir=existing, prefix=".") as attempt:
+            (Path(attempt) / directory.relative_to(existing)).mkdir(parents=True)
             return True
     except OSError as error:
         reason = os.strerror(error.errno or 0)

@@ -210,6 +210,11 @@ def load_tokenizer(resolved: ResolvedModel) -> Any:
             f"The tokenizer at {resolved.path} ({resolved.source}) cannot be loaded: {brief(error)}. Fetch or save it "
             "again."
         ) from error
+    if not isinstance(longest := tokenizer.model_max_length, int | float) or not 0 < longest < float("inf"):
+        raise HarnessError(
+            f"The tokenizer at {resolved.path} ({resolved.source}) has model_max_length {longest!r} in its "
+            "tokenizer_config.json, and a number of tokens is needed. Correct it, or take it out."
+        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -65,10 +65,15 @@ def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options:
             backbone, info = _from_pretrained(kind, resolved.path, options | _extras(pooling, classes, False))
     except torch.OutOfMemoryError:
         raise
-    except FAILURES as error:
+    except HarnessError:
+        raise
+    except Exception as error:  # what checks config.json has exceptions of several packages
         raise HarnessError(f"{what} cannot be loaded: {brief(error)}.") from error
     finally:
         torch.set_rng_state(state)
+    read = getattr(backbone, "main_input_name", "input_ids")
+    if read != "input_ids":
+        raise HarnessError(f"{what} is of an architecture that reads no texts ({backbone.config.model_type}: {read}).")
     check_fit(backbone, info, pooling, what)
     encoder_only = kind.__name__ == "AutoModelForTextEncoding"
     said = [*notes(backbone, info, what, encoder_only), *_doubts(backbone.config, what)]
@@ -90,9 +95,11 @@ def _doubts(config: Any, what: str) -> list[str]:
 
 
 def brief(error: BaseException) -> str:
-    """Return the first line of a library's error message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0].rstrip(".")
+    """Return the first line of a library's error message, with the next one if it ends in a colon."""
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")
 
 
 def _kind(path: Path, pooling: str, what: str) -> Any:

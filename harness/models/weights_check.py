@@ -125,7 +125,7 @@ def _cause(missing: Sequence[str], unexpected: Sequence[str], total: int) -> str
             if known
             else f"The files' names begin with `{prefix}`: take it off, or save the model by its own save_pretrained."
         )
-    if len(missing) == total or len(unexpected) >= len(missing):
+    if len(missing) == total or sum(not _HEADS.search(name) for name in unexpected) >= len(missing):
         held = f" (they hold {names(unexpected)})" if unexpected else ""
         return f"The weights are of another architecture{held}: config.json's model_type must be that of the weights."
     return "The file is not whole, or config.json describes a larger model: fetch or save the two that belong together."

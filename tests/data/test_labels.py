@@ -61,11 +61,23 @@ def test_measured_values_are_no_classes(write: Write) -> None:
         message = problems(task)
         assert message.startswith("The label looks numeric (80 distinct values in 80 rows of task mine: '0.00', ")
         assert "and 77 more), and classes are needed. Name another column with task.label" in message
+    for form in ("{:.2f} %", "${:.2f}"):
+        units = write("units.csv", rows_csv([(f"text {n}", form.format(n * 0.37)) for n in range(80)]))
+        assert "looks numeric" in problems(own(units))
     assert "looks numeric" in problems(own(write("ids.csv", rows_csv([(f"t {n}", str(n)) for n in range(60)]))))
     stars = labelled(*(f"{n / 2}" for n in range(2, 11)))
     assert len(own(write("stars.csv", stars)).load().labels) == 9
     many = own(write("many.csv", labelled(*(f"{n / 10}" for n in range(30))))).load()
     assert any("each value counts as a class of its own" in warning for warning in many.warnings)
+
+
+@pytest.mark.parametrize("label", ['\t"{}"', "'{}'", "“{}”"])
+def test_labels_in_quotes(label: str, write: Write) -> None:
+    """Quotes that enclose no field of a CSV file are no part of a class, unless their names say so."""
+    path = write("rows.csv", "text,label\n" + "".join(f"text {n},{label.format('ab'[n % 2])}\n" for n in range(20)))
+    assert "2 labels of task mine are enclosed in quotes" in problems(own(path))
+    names = {label.format(each).strip(): each for each in "ab"}
+    assert own(path, label_names=names).load().labels == ("a", "b")
 
 
 def test_the_text_column_taken_for_labels(write: Write) -> None:

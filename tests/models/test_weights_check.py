@@ -69,6 +69,9 @@ def _filled(value: float) -> Callable[[Path], None]:
         (lambda d: own.configure(d, hidden_size=48), r"\(32\) in the file and \(48\) by config\.json.* and \d+ more"),
         (lambda d: own.configure(d, vocab_size=99), r"word_embeddings\.weight is \(16, 32\) in the file and \(99,"),
         (lambda d: own.configure(d, num_attention_heads=5), "cannot be loaded: The hidden size"),
+        (lambda d: own.configure(d, hidden_size="32"), "cannot be loaded: .*'hidden_size' expected int, got str"),
+        (lambda d: own.configure(d, hidden_act="nope"), "cannot be loaded: there is no 'nope'"),
+        (lambda d: own.configure(d, model_type="vit"), r"reads no texts \(vit: pixel_values\)"),
         (lambda d: own.configure(d, model_type="distilbert"), "weights are of another architecture"),
         (lambda d: own.configure(d, model_type="gpt2"), "lack 28 of the 28 tensors"),
         (lambda d: own.configure(d, model_type="brt"), "model_type=brt. Did you mean bert"),
@@ -138,6 +141,10 @@ def test_broken_tokenizers(whole: Path, tmp_path: Path) -> None:
         (directory / "tokenizer.json").write_text(content)
         with pytest.raises(HarnessError, match=r"The tokenizer at .* cannot be loaded"):
             examined(*resolve(directory), tmp_path)
+    directory = own.copy(whole, tmp_path / "length")
+    (directory / "tokenizer_config.json").write_text('{"model_max_length": "x"}')
+    with pytest.raises(HarnessError, match="model_max_length 'x' in its tokenizer_config"):
+        examined(*resolve(directory), tmp_path)
 
 
 def test_before_a_study(
@@ -159,4 +166,4 @@ def test_before_a_study(
     monkeypatch.setattr("harness.models.architecture_check._has_torch", lambda: False)
     code, said = main("-m", *asked, "model.name=a", f"model.path={spoilt[0]}", "plan=true")
     assert code == 2 and said.count("Error:") == 1 and "torch.compile" in said
-    assert not list((tmp_path / "runs").rglob("*"))
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "reports").exists()

@@ -16,8 +16,8 @@ from harness.formatting.examples import some
 
 EXPORT = "Export its table as CSV (UTF-8), and name that file."
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd",
-              b"\x04\x22\x4d\x18": "lz4"}  # fmt: skip
-SUFFIXES = (".gz", ".gzip", ".bz2", ".xz", ".zst", ".zstd", ".lz4", ".zip")
+              b"\x04\x22\x4d\x18": "lz4", b"\x5d\x00\x00": "lzma"}  # fmt: skip
+SUFFIXES = (".gz", ".gzip", ".bz2", ".xz", ".lzma", ".zst", ".zstd", ".lz4", ".zip")
 BINARY = {  # first bytes of unsupported formats -> what the file is
     b"SQLite format 3\x00": "an SQLite database",
     b"%PDF-": "a PDF document",
@@ -27,6 +27,8 @@ BINARY = {  # first bytes of unsupported formats -> what the file is
     b"\x89HDF\r\n\x1a\n": "an HDF5 file",
     b"\x93NUMPY": "a NumPy array",
     b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+    b"\x1f\x9d": "a file that compress (.Z) made",
     b"RDX": "an R workspace",
     b"RDA": "an R workspace",
     b"$FL2": "an SPSS file",
@@ -42,6 +44,7 @@ NO_DATA = {  # beginnings of texts that are not data -> what the file is and wha
         "a Git LFS pointer, not the file itself. Fetch it: git lfs pull"
     ),
     b"<!doctype html": "a web page, not data. Download the file itself, not the page that shows it.",
+    b"<?xml": f"an XML document, which cannot be read. {EXPORT}",
     b"<html": "a web page, not data. Download the file itself, not the page that shows it.",
     b"{\\rtf": f"an RTF document, not data. {EXPORT}",
 }  # fmt: skip
@@ -78,6 +81,7 @@ def _decompress(content: bytes, kind: str, where: str) -> bytes:
         "gzip": gzip.decompress,
         "bzip2": bz2.decompress,
         "xz": lzma.decompress,
+        "lzma": lzma.decompress,
     }
     try:
         return ways[kind](content) if kind in ways else _by_arrow(content, kind)
@@ -103,7 +107,9 @@ def _member(content: bytes, where: str) -> tuple[bytes, str]:
             names = [
                 name
                 for name in archive.namelist()
-                if not name.endswith("/") and not name.startswith("__MACOSX/") and PurePath(name).name != ".DS_Store"
+                if not name.endswith("/")
+                and not name.startswith("__MACOSX/")
+                and not PurePath(name).name.startswith((".DS_Store", "._"))
             ]
             for inner, kind in (("xl/workbook.xml", "an Excel workbook"), ("xl/workbook.bin", "an Excel workbook"),
                                 ("word/document.xml", "a Word document"),
@@ -125,8 +131,8 @@ def _member(content: bytes, where: str) -> tuple[bytes, str]:
 
 def tables(content: bytes) -> str | None:
     """Return the table format by the content: `parquet`, `arrow`, or None for any other."""
-    if content.startswith(b"PAR1") and content.endswith((b"PAR1", b"PARE")):
-        return "parquet"
+    if content.startswith(b"PAR1") and (content.endswith((b"PAR1", b"PARE")) or not is_text(content)):
+        return "parquet"  # a truncated file has no end mark
     if content.startswith((b"ARROW1\x00\x00", b"FEA1", b"\xff\xff\xff\xff")):
         return "arrow"
     return None
@@ -135,7 +141,7 @@ def tables(content: bytes) -> str | None:
 def refuse_foreign(content: bytes, where: str) -> None:
     """Raise a `HarnessError` if the file has a known but unsupported type."""
     for mark, name in BINARY.items():
-        if content.startswith(mark) and not (len(mark) < 5 and _is_text(content)):
+        if content.startswith(mark) and not (len(mark) < 5 and is_text(content)):
             raise HarnessError(f"{where} is {name}, which cannot be read. {EXPORT}")
     if content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         raise HarnessError(
@@ -150,7 +156,8 @@ def refuse_foreign(content: bytes, where: str) -> None:
             raise HarnessError(f"{where} is {told}")
 
 
-def _is_text(content: bytes) -> bool:
+def is_text(content: bytes) -> bool:
+    """Whether bytes can be UTF-8 text."""
     try:
         content.decode()
     except UnicodeDecodeError:

@@ -11,7 +11,10 @@ from harness.formatting.examples import MOST, short
 USUAL = "utf-8, utf-16, cp1252, gb18030, shift_jis"
 NO_FILES = ("punycode", "idna", "undefined", "unicode_escape", "raw_unicode_escape")  # codecs that are not for files
 EAST_ASIAN = {"gb18030": "gb18030", "big5": "big5", "cp932": "shift_jis", "euc_jp": "euc-jp", "cp949": "euc-kr"}
-ONE_BYTE = ("cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "koi8_r", "iso8859_2", "mac_roman", "cp850")
+ONE_BYTE = ("cp1252", "cp1251", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "tis_620", "koi8_r", "iso8859_2",
+            "iso8859_5", "mac_roman", "cp850", "cp866")  # fmt: skip
+LATIN = ("cp1252", "cp1250", "cp1254", "iso8859_2", "mac_roman", "cp850")  # of `ONE_BYTE`
+ESCAPED = {b"\x1b$)C": "iso2022_kr", b"\x1b$": "iso2022_jp"}  # by escape sequences, which are ASCII
 WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 MARKS = {  # longest first, since UTF-16's little-endian mark is a prefix of UTF-32's
     codecs.BOM_UTF32_LE: "utf-32",
@@ -59,8 +62,14 @@ def decode(content: bytes, encoding: str, where: str) -> str:
         raise HarnessError(f"{where} is not {encoding}: {error}. {_advice(content, name)}") from None
     if name.startswith(("utf-16", "utf-32")):
         _check_wide(content, text, encoding, where)
+    elif not name.startswith("utf") and _is_utf8(content):
+        raise HarnessError(f"{where} is not {encoding}: all its characters beyond ASCII are those of UTF-8. Set "
+                           "task.encoding=utf-8.")  # fmt: skip
     elif b"\x00" in content:
         raise HarnessError(_with_nulls(content, text, where, name))
+    elif not name.startswith(("iso2022", "hz")) and (escaped := _escaped(content)):
+        raise HarnessError(f"{where} is not {encoding}: it holds the escape sequences of {escaped}. Set "
+                           f"task.encoding={escaped}.")  # fmt: skip
     return text
 
 
@@ -99,6 +108,8 @@ def _not_decodable(content: bytes, encoding: str, where: str) -> str:
 
 def _advice(content: bytes, declared: str) -> str:
     fitting = candidates(content, declared)
+    if not fitting and (mark := next((name for mark, name in MARKS.items() if content.startswith(mark)), None)):
+        return f"It begins like {mark}, but is not all of that: is it whole? Copy it or write it again."
     if not fitting:
         return (
             "No usual encoding decodes it: is it a damaged file, or no text? Write it again as UTF-8 where it comes "
@@ -145,13 +156,14 @@ def _rank(content: bytes, read: dict[str, str]) -> list[str]:
     start = content.rfind(b"\n", 0, start) + 1
     end = content.rfind(b"\n", start, start + SAMPLE) + 1 if len(content) - start > SAMPLE else len(content)
     sample = content[start : end or start + SAMPLE]
-    # Isolated non-ASCII bytes are European accents; East Asian characters come in runs.
+    # Isolated non-ASCII bytes are European accents; characters of other scripts come in runs.
     runs = re.findall(rb"[\x80-\xff]+", sample)
     alone = 0.3 if sum(len(run) == 1 for run in runs) > 0.7 * len(runs) else 0.0
     order: dict[str, float] = {}
     for each in from_bytes(sample, cp_isolation=list(read), threshold=0.6, enable_fallback=False):
         name = next(name for name in read if name in each.could_be_from_charset)  # most common name of equal texts
-        order[name] = each.chaos + (alone if name in EAST_ASIAN else 0) - _kana(name, read)
+        # Similarity to a known language separates readings that are equally free of odd characters.
+        order[name] = each.chaos - each.coherence / 5 + (0 if name in LATIN else alone) - _kana(name, read)
     ranked = sorted(order, key=lambda name: (round(order[name], 2), list(read).index(name)))
     if (alone or not ranked) and "cp1252" in read and "cp1252" not in ranked[:MOST]:
         ranked = [*ranked[: MOST - 1], "cp1252"]  # a single symbol (pound, quote) looks less likely than a letter
@@ -185,6 +197,17 @@ def _try(content: bytes, encoding: str) -> str | None:
         return content.decode(encoding)
     except UnicodeError:
         return None
+
+
+def _is_utf8(content: bytes) -> bool:
+    """Whether bytes are UTF-8 and hold so many characters beyond ASCII that they are it by no chance."""
+    text = _try(content, "utf-8")
+    return text is not None and not text.isascii() and sum(character > "\x7f" for character in text) > 3
+
+
+def _escaped(content: bytes) -> str | None:
+    """The East Asian encoding whose escape sequences the bytes hold."""
+    return next((name for mark, name in ESCAPED.items() if mark in content and _try(content, name) is not None), None)
 
 
 def _wide(content: bytes) -> str | None:

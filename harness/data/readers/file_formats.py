@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data.readers.containers import refuse_foreign, tables, unpack
+from harness.data.readers.containers import is_text, refuse_foreign, tables, unpack
 from harness.data.readers.delimited import read_delimited, read_lines
 from harness.data.readers.encodings import decode
 from harness.data.text_values import as_number, match, plain
@@ -97,13 +97,8 @@ def read_table(
     Raises:
         HarnessError: see `read_file`. A file without rows is no error.
     """
-    if path.is_dir():
-        raise HarnessError(f"{path} is a folder, and a file is needed. {neighbours(path / 'train.csv')}")
-    if not path.is_file():
-        raise HarnessError(f"There is no file {path}. {neighbours(path)}")
-    if path.stat().st_size == 0:
-        raise HarnessError(f"{path.name} is empty: rows with a text and a label are needed.")
     try:
+        _check_path(path)
         content, name = unpack(path.read_bytes(), path.name)
         if not content:
             raise HarnessError(f"{path.name} is empty: rows with a text and a label are needed.")
@@ -115,6 +110,18 @@ def read_table(
         raise HarnessError(f"{path.name} cannot be read: {error}.") from error
     except MemoryError as error:
         raise HarnessError(f"{path.name} does not fit into memory.") from error
+
+
+def _check_path(path: Path) -> None:
+    """Raise unless a path is that of a file with content."""
+    if path.is_dir():
+        raise HarnessError(f"{path} is a folder, and a file is needed. {neighbours(path / 'train.csv')}")
+    if path.exists() and not path.is_file():  # its size is not known, and it can be read only once
+        raise HarnessError(f"{path} is a pipe or a device: write what it gives to a file, and name that.")
+    if not path.is_file():
+        raise HarnessError(f"There is no file {path}. {neighbours(path)}")
+    if path.stat().st_size == 0:
+        raise HarnessError(f"{path.name} is empty: rows with a text and a label are needed.")
 
 
 def _kind(content: bytes, name: str, where: str, how: FileFormat) -> str:
@@ -134,6 +141,9 @@ def _kind(content: bytes, name: str, where: str, how: FileFormat) -> str:
         raise HarnessError(
             f"The suffix of {where} does not say its format: set task.format to one of {', '.join(FORMATS)}."
         )
+    if found is None and kind in ("parquet", "arrow") and not content.startswith(b"PAR1") and is_text(content):
+        texts = ", ".join(name for name in FORMATS if name not in ("parquet", "arrow"))
+        raise HarnessError(f"{where} is a text file, not {kind}: set task.format to one of {texts}.")
     return kind
 
 
@@ -227,13 +237,21 @@ def _read_arrow(content: bytes, kind: str, wanted: Sequence[Any], where: str) ->
         raise HarnessError(f"{where} is not a readable {kind} file: {reason}") from error
 
 
+def expanded(path: str) -> Path:
+    """A path with a user's home for `~`; where there is no such user, as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def neighbours(path: Path) -> str:
     """Describe the files in the directory of a missing file, the most similar name first."""
     import difflib
 
     folder = path.parent
     if not folder.is_dir():
-        return f"Its folder {folder} does not exist either."
+        return f"{folder} is no folder." if folder.exists() else f"Its folder {folder} does not exist either."
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
     if not names:
         return f"The folder {folder} holds no files."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +11,7 @@ import pandas as pd
 from harness.data.dataset import TextData
 from harness.data.readers.delimited import separator_of
 from harness.data.readers.encodings import encoding_problem
-from harness.data.readers.file_formats import FORMATS, FileFormat
+from harness.data.readers.file_formats import FORMATS, FileFormat, expanded
 from harness.data.readers.rows import SPLITS, Hub, data_folder, read_hub, read_rows
 from harness.data.text_values import DIGITS, WORDS, as_text, check_mapping, check_text, plain, shown
 from harness.errors import HarnessError, Problems, nearest
@@ -172,7 +171,7 @@ class TextClassification(TextTask):
             quoting=self.quoting,
         )
         own = dict(zip(SPLITS, (self.path, self.validation_path, self.test_path), strict=True))
-        paths = {split: Path(path).expanduser() for split, path in own.items() if path}
+        paths = {split: expanded(path) for split, path in own.items() if path}
         frames: dict[str, pd.DataFrame] = {}
         source = paths["train"].name if "train" in paths else ""
         if "train" not in paths:

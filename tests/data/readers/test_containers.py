@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import pickle
 import sqlite3
 import zipfile
@@ -15,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from harness.data.readers.file_formats import expanded
 from tests.data.readers.test_file_formats import complaint, read
 from tests.helpers.text_tasks import Write
 
@@ -53,6 +55,8 @@ def test_compressed_files_are_read(write: Write) -> None:
         "rows.parquet.gz": gzip.compress(FRAME.to_parquet()),
         "rows.csv": gzip.compress(CSV),  # a browser that keeps the suffix and not the compression, or so
         "rows.zip": zipped(in_csv=CSV),
+        "rows.csv.lzma": lzma.compress(CSV, format=lzma.FORMAT_ALONE),
+        "mac.zip": zipped(**{"__MACOSX/in_csv": b"", "._in": b"\x00\x05", "in_csv": CSV}),
         "two.csv.gz": gzip.compress(CSV[:9]) + gzip.compress(CSV[9:]),
     }
     for name, content in files.items():
@@ -91,6 +95,9 @@ KINDS = [
     (pa.compress(CSV * 50, codec="zstd", asbytes=True)[:-9], "is compressed by zstd and cannot be decompressed"),
     (b"PK\x03\x04" + bytes(50), "a ZIP archive that cannot be unpacked"),
     (gzip.compress(b""), "is empty"),
+    (b'<?xml version="1.0"?><rows/>', "an XML document"),
+    (b"ORC\x00\x01\x02\x03", "an ORC file"),
+    (b"\x1f\x9d\x90abc", "a file that compress (.Z) made"),
 ]
 
 
@@ -109,3 +116,16 @@ def test_a_database_is_named(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("create table rows (text, label)")
     assert "an SQLite database, which cannot be read. Export its table as CSV" in complaint(path)
+
+
+def test_what_is_no_regular_file(tmp_path: Path) -> None:
+    """A pipe is not waited for; a name that no file can have, and a home of nobody, are told as a missing file is."""
+    os.mkfifo(tmp_path / "rows.csv")
+    assert "is a pipe or a device" in complaint(tmp_path / "rows.csv")
+    assert "cannot be read" in complaint(tmp_path / f"{'x' * 300}.csv")
+    assert expanded("~nobody-of-this-name/rows.csv") == Path("~nobody-of-this-name/rows.csv")
+
+
+def test_half_a_parquet_file(write: Write) -> None:
+    """It is told as one, whatever it is called."""
+    assert "is not a readable parquet file" in complaint(write("rows.csv", FRAME.to_parquet()[:300]))

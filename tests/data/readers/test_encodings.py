@@ -20,6 +20,10 @@ TEXTS = {
     "koi8_r": ("Этот фильм мне очень понравился.", "Ужасная игра актёров скучный сюжет."),
     "cp1252": ("Ce film était très émouvant j’ai adoré.", "Un scénario médiocre à l’évidence."),
     "latin-1": ("Ein großartiger Film schöne Bilder.", "Öde Übergänge für das Geld."),
+    "cp866": ("Этот фильм мне очень понравился.", "Ужасная игра актёров скучный сюжет."),
+    "iso8859_5": ("Этот фильм мне очень понравился.", "Ужасная игра актёров скучный сюжет."),
+    "cp1256": ("فيلم رائع أحببته", "فيلم سيء وممل"),
+    "tis_620": ("หนังดีมากชอบมาก", "หนังแย่มากน่าเบื่อ"),
     "cp1253": ("Μια υπέροχη ταινία μου άρεσε πολύ.", "Απαίσια ταινία κακή ερμηνεία."),
     "mac_roman": ("Ce film était très émouvant.", "Un scénario médiocre à l'évidence."),
 }
@@ -47,6 +51,31 @@ def test_the_likeliest_candidate_is_the_right_one(encoding: str) -> None:
     assert message.count("(there: ") <= 3
     assert decode(data, name, "rows.csv") == data.decode(encoding)
     assert "latin-1" not in message  # it decodes everything
+
+
+def test_hebrew_is_among_the_candidates() -> None:
+    """Read as Cyrillic it looks as likely."""
+    assert "cp1255 (there: 'סרט מצוין" in complaint("text\nסרט מצוין אהבתי אותו\n".encode("cp1255"))
+
+
+@pytest.mark.parametrize("encoding", ["iso2022_jp", "iso2022_kr"])
+def test_escape_sequences(encoding: str) -> None:
+    """They are ASCII, so that every other encoding reads them, and nothing of the text."""
+    text = "text,label\n映画,x\n" if encoding == "iso2022_jp" else "text,label\n영화,x\n"
+    assert f"Set task.encoding={encoding}." in complaint(text.encode(encoding))
+    assert decode(text.encode(encoding), encoding, "rows.csv") == text
+
+
+def test_utf_8_that_was_declared_something_else() -> None:
+    """Encodings that decode everything would ruin the texts in silence."""
+    for declared in ("latin-1", "cp1252", "gb18030"):
+        assert "Set task.encoding=utf-8." in complaint("text\nété à l'école, déjà\n".encode(), declared)
+    assert decode("text\ncafé\n".encode("cp1252"), "cp1252", "rows.csv") == "text\ncafé\n"
+
+
+def test_a_wide_file_that_is_cut_off() -> None:
+    """Its mark says what it is."""
+    assert "begins like utf-16, but is not all of that: is it whole?" in complaint("text\n".encode("utf-16")[:-1])
 
 
 @pytest.mark.parametrize("text", ["für", "f\xfcr alle", "café", "niño y señora", "smørrebrød"])

@@ -165,7 +165,8 @@ def test_damaged_files(write: Write) -> None:
     assert "rows.json is not valid JSON" in complaint(write("rows.json", "[{]"))
     assert "rows.json: 1 rows are not JSON objects: rows 2." in complaint(write("rows.json", '[{"text": "a"}, 3]'))
     assert "rows.parquet is not a readable parquet file" in complaint(write("rows.parquet", b"PAR1 and nonsense"))
-    assert "rows.arrow is not a readable arrow file" in complaint(write("rows.arrow", b"nonsense and more of it"))
+    assert "rows.arrow is not a readable arrow file" in complaint(write("rows.arrow", b"\xfe\xff nonsense"))
+    assert "rows.arrow is a text file, not arrow" in complaint(write("rows.arrow", b"nonsense and more of it"))
     assert "rows.arff is not ARFF" in complaint(write("rows.arff", "text,label\n"))
     arff = "@relation r\n@attribute text string\n@attribute label {x}\n@data\n"
     assert "rows.arff, line 5: 1 values where 2 attributes" in complaint(write("rows.arff", arff + "'a'\n"))

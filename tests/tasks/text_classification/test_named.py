@@ -167,5 +167,5 @@ def test_targets_reject_unknown_keys() -> None:
     """A key that a task does not have is an error, not ignored."""
     from harness.errors import HarnessError
 
-    with pytest.raises(HarnessError, match="unexpected keyword argument 'shot'"):
+    with pytest.raises(HarnessError, match="it takes no shot"):
         build({"_target_": "harness.tasks.text_classification.task.TextClassification", "name": "x", "shot": 3})
