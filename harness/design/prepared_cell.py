@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -173,8 +174,11 @@ def cache_dir(config: Any) -> Path:
 def check_writable(name: str, directory: Path, problems: Problems) -> bool:
     """Note a directory that cannot be made or written to; whether it can."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
+        # Nothing is made yet: a study that is refused leaves nothing behind.
+        there = next(each for each in (directory, *directory.absolute().parents) if each.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        with tempfile.TemporaryFile(dir=there):
             return True
     except OSError as error:
         reason = os.strerror(error.errno or 0)
