@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.overrides import OF_CELLS, key_kind, meant, normal
+from harness.config.overrides import GROUPS, OF_CELLS, key_kind, meant, normal
 from harness.config.typed_text import as_typed
 from harness.errors import HarnessError, Problems, typed
 
@@ -89,6 +90,8 @@ def read(arguments: Sequence[str], root: Path) -> CommandLine:
         except HarnessError as error:
             problems.extend(error)
     _check_flags(flags, problems)
+    if own is not None:
+        _check_config_dir(own, problems)
     problems.raise_any()
     study = "-m" in flags or "--multirun" in flags
     of_cells = [line for line in overrides if study and line.lstrip("+~").startswith(OF_CELLS)]
@@ -146,6 +149,14 @@ def _check_flags(flags: Sequence[str], problems: Problems) -> None:
         )
     if "--resolve" in flags and not any(flag.partition("=")[0] in ("-c", "--cfg") for flag in flags):
         problems.add("--resolve belongs to --cfg: python -m harness --cfg job --resolve")
+
+
+def _check_config_dir(name: str, problems: Problems) -> None:
+    own = Path(name)
+    problems.check(bool(name) and own.is_dir(), f"--config-dir {name}: there is no such directory.")
+    if own.name in GROUPS and own.is_dir() and not any((own / group).is_dir() for group in GROUPS):
+        parent = shlex.quote(str(own.parent))
+        problems.add(f"--config-dir {own}: name the directory that {own.name}/ lies in: --config-dir {parent}")
 
 
 def _value(flags: Sequence[str], *names: str) -> str | None:

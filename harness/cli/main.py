@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra import main as hydra_main
 from hydra.core.config_store import ConfigStore
@@ -52,7 +53,13 @@ def _main() -> None:
         _fail(error.problems)
     except (HydraException, OmegaConfBaseException) as error:
         _fail(tuple(_every_problem(error, given)))
+    except yaml.YAMLError as error:
+        _fail((_no_yaml(error),))
+    except UnicodeDecodeError as error:  # of a YAML that is composed; data is decoded elsewhere
+        _fail((f"A YAML is not UTF-8 ({error.reason} at byte {error.start}): save those of --config-dir as UTF-8.",))
     except ValueError as error:
+        if found := re.search(r"Invalid defaults list in '([^']+)'", str(error)):
+            _fail((f"{found[1]}.yaml: defaults is a list of mappings, one a line: - override /method: lora",))
         if "Config group override must be" not in str(error):  # Hydra's answer to <group>=null
             raise
         _fail(_without_choice(sys.argv[1:]))
@@ -63,6 +70,15 @@ def _main() -> None:
     except KeyboardInterrupt:
         _say("Interrupted.")
         sys.exit(INTERRUPTED)
+
+
+def _no_yaml(error: yaml.YAMLError) -> str:
+    """Where a file is no YAML, and why."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"{mark.name}, line {mark.line + 1}" if mark else "A YAML"
+    what = getattr(error, "problem", None) or str(error).splitlines()[0]
+    hint = " Indent with spaces." if "\\t" in what else ""
+    return f"{where}: this is no YAML: {what}.{hint}"
 
 
 def _register() -> None:

@@ -56,6 +56,8 @@ def _choice(match: re.Match[str], config: DictConfig | None) -> str:
     group, name = match[1], match[2]
     if group.startswith("hydra/"):
         return f"{group}={name}: {hydra_answer(group, name)}"
+    if (inner := group.partition("/")[2]) in GROUPS:  # in a defaults list, whose names are relative
+        return f"{group}={name}: a defaults list names a group from the root: `- override /{inner}: {name}`."
     # Hydra does not list the options if several were chosen.
     known = re.findall(r"^\t(\S+)$", match.string, re.MULTILINE)
     hint = nearest(name, known) if known else "`python -m harness --help` lists what there is."
@@ -66,6 +68,9 @@ def _type(match: re.Match[str], config: DictConfig | None) -> str:
     where = re.search(r"full_key: (\S+)", match.string)
     kind = match[2].lower()
     hint = without_value(where[1], match[1]) if where else ""
+    if where and re.fullmatch(r"\[[^\[\]{}]+\]", match[1]):
+        choices = f"{where[1]}={match[1][1:-1].replace(' ', '')}"
+        hint = f"; for one after the other, in a study (-m), without brackets: {choices}"
     return (
         f"{where[1] if where else 'A value'}={match[1]}: this key takes {'an' if kind[0] in 'aeiou' else 'a'} {kind}, "
         f"not {match[1]!r}{hint}."
@@ -100,12 +105,28 @@ def _several(match: re.Match[str], config: DictConfig | None) -> str:
     )
 
 
+_WITHOUT_SECTION = ("sweeps", "regularise")  # groups whose YAMLs change what others have set
 _Rule = Callable[[re.Match[str], DictConfig | None], str]
 _RULES: tuple[tuple[str, _Rule], ...] = (
+    (
+        r"In '([^']+)'.*Merge error: \w+ is not a subclass of \w+\. value: ([^\n]*)",
+        lambda match, _: f"{match[1]}.yaml: {match[2].strip()} stands where a section with keys of its own is wanted.",
+    ),
+    (
+        r"Could not (?:find|load) '([^'/]+)/'",
+        lambda match, _: f"{match[1]}=: this key takes a name. Leave {match[1]}= out for its default.",
+    ),
+    (
+        r"In '([^']+)'.*Cannot merge DictConfig with ListConfig\s+full_key: *\n",
+        lambda match, _: (
+            f"{match[1]}.yaml holds a list where a mapping is wanted. Write key: value lines there, as in params: "
+            "{method: 'lora,full'}."
+        ),
+    ),
     (r"Could not (?:find|load) '([^']+)/([^/']+)'", _choice),
     (r"Value '([^\n]*)' of type '\w+' (?:could not be converted to|is incompatible with) ([^\n]*)", _type),
     (
-        r"field '\w+' is not Optional\s+full_key: (\S+)",
+        r"field '[\w.]+' is not Optional\s+full_key: (\S+)",
         lambda match, _: f"{match[1]}=null: this key needs a value. Leave it out for its default.",
     ),
     (r"Could not override '([^']+)'.*(?:not in struct|Key ')", _missing),
@@ -134,6 +155,11 @@ _RULES: tuple[tuple[str, _Rule], ...] = (
 
 def unknown_key(key: str, config: DictConfig | None) -> str:
     """Return a message on a key that does not exist, with at most three similar keys of this configuration."""
+    if key in _WITHOUT_SECTION:
+        return (
+            f"{key}/<name>.yaml sets keys of the whole configuration: let it begin with the line `# @package _global_` "
+            f"(without it, its keys would be those of a section {key}, and there is none)."
+        )
     known = list(keys(config)) if config is not None else None
     parent, _, leaf = key.rpartition(".")
     added = _takes(config, parent, leaf) if config is not None else None

@@ -60,6 +60,11 @@ def is_list(key: str) -> bool:
     return any(get_origin(option) is list for option in options(leaves().get(key)))
 
 
+def is_list_of_text(key: str) -> bool:
+    """Whether a key of the schema takes a list of texts."""
+    return any(get_origin(option) is list and get_args(option) == (str,) for option in options(leaves().get(key)))
+
+
 def without_value(key: str, value: object) -> str:
     """Return a hint on how to write no value, if the value is a spelling of null that the key does not take; or ""."""
     if str(value).lower() not in NO_VALUE or is_text(key):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
 from hydra.errors import HydraException
 
-from harness.config.key_types import is_text
+from harness.config.key_types import is_list_of_text, is_text
 
 _PLAIN = re.compile(r"\+{0,2}([\w.]+)=([\w.+,-]+)")  # quoted, bracketed and computed values need no quotes
+_LISTED = re.compile(r"\+{0,2}([\w.]+)=\[([\w.+,-]+)\]")
 
 
 def as_typed(arguments: Iterable[str]) -> list[str]:
@@ -24,16 +26,24 @@ def as_typed(arguments: Iterable[str]) -> list[str]:
 
 
 def _quoted(argument: str) -> str:
-    match = _PLAIN.fullmatch(argument)
-    if match is None or not is_text(match[1]):
+    match, listed = _PLAIN.fullmatch(argument), _LISTED.fullmatch(argument)
+    if match is not None and is_text(match[1]):
+        end = ""
+    elif listed is not None and is_list_of_text(listed[1]):
+        match, end = listed, "]"
+    else:
         return argument
     try:
         value = OverridesParser.create().parse_override(argument).value()
     except HydraException:
         return argument  # reported where it is parsed
-    parts = value.list if isinstance(value, ChoiceSweep) else [value]
+    parts: list[Any] = [value]
+    if isinstance(value, ChoiceSweep):
+        parts = value.list
+    elif isinstance(value, list):
+        parts = value
     texts = match[2].split(",")
     if not any(isinstance(part, int | float) for part in parts) or len(parts) != len(texts):
         return argument
     quoted = [f"'{text}'" if isinstance(part, int | float) else text for part, text in zip(parts, texts, strict=True)]
-    return argument[: match.start(2)] + ",".join(quoted)
+    return argument[: match.start(2)] + ",".join(quoted) + end

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -41,6 +41,10 @@ from harness.records.signature import digest
 
 LONGEST = 120  # characters of a cell's id, which names its directory
 NAMED = ("task", "model", "method")  # the groups whose choices name a cell
+# How other programs' YAMLs describe a sweep of a key.
+OF_OTHERS = frozenset(
+    ("min", "max", "low", "high", "lower", "upper", "values", "choices", "distribution", "type", "log")
+)
 
 
 @dataclass(frozen=True)
@@ -254,7 +258,12 @@ def _overrides(
     params = OmegaConf.to_container(master.sweep.params, resolve=True)
     assert isinstance(params, dict)
     found: dict[str, Override] = {}
-    lines = [f"{key!s}={_text(value)}" for key, value in params.items()]
+    lines: list[str] = []
+    for key, value in params.items():
+        try:
+            lines += _lines(str(key), value)
+        except HarnessError as error:
+            problems.extend(error)
     of_yaml: set[str] = set()
     for number, line in enumerate(as_typed([*lines, *arguments])):
         try:
@@ -272,7 +281,23 @@ def _overrides(
     return found
 
 
+def _lines(key: str, value: Any) -> Iterator[str]:
+    """What a command line would say in place of an entry of `sweep.params`; a mapping is its keys, one by one."""
+    if not isinstance(value, Mapping) or not value:
+        yield f"{key}={_text(value)}"
+        return
+    if OF_OTHERS.issuperset(map(str, value)):
+        raise HarnessError(
+            f"sweep.params: {key}: a sweep is written as one text. Choices: {key}: a,b An interval: "
+            f"{key}: interval(0,0.5) or, at equal ratios, {key}: tag(log,interval(1e-5,1e-2))"
+        )
+    for name, part in value.items():
+        yield from _lines(f"{key}.{name}", part)
+
+
 def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_text(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(_text(item) for item in value) + "]"
     return "null" if value is None else str(value)

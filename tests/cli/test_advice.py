@@ -147,3 +147,51 @@ def test_the_examples_of_slurms_readme_are_typed(
     shown = capfd.readouterr().out
     for value in ("node[01-04]", "node1,node2", "source ~/.bashrc", "TMPDIR: /scratch", "comment: mine, again"):
         assert value in shown
+
+
+PACKAGE = "# @package _global_\n"
+YAMLS = [
+    # a YAML of sweeps, and what is said of it
+    (PACKAGE + "sweep:\n  params: [method=lora]\n", r"sweeps/q\.yaml holds a list where a mapping is wanted"),
+    (PACKAGE + "sweep:\n  params:\n", r"sweep\.params=null: this key needs a value"),
+    ("sweep: {params: {method: lora}}\n", r"begin with the line `# @package _global_`"),
+    ("", r"begin with the line `# @package _global_`"),
+    (PACKAGE + "sweep: {params: {train.lr: [1e-3,1e-4]}}\n", r"without brackets: train\.lr=0\.001,0\.0001"),
+    (PACKAGE + "sweep: {params: {train.lr: {min: 1e-3, max: 1e-2}}}\n", r"train\.lr: a sweep is written as one text"),
+    (PACKAGE + "sweep:\n\tname: q\n", r"q\.yaml, line 3: this is no YAML: .*Indent with spaces"),
+    (PACKAGE + "sweep: {name: a}\nsweep: {name: b}\n", r"q\.yaml, line 3: this is no YAML: found duplicate key sweep"),
+    (PACKAGE + "defaults: lora\n", r"sweeps/q\.yaml: defaults is a list"),
+    (PACKAGE + "defaults: [{method: lora}]\n", r"`- override /method: lora`"),
+    (PACKAGE + "tune: 5\n", r"sweeps/q\.yaml: 5 stands where a section"),
+]
+
+
+def test_a_yaml_of_a_sweep_that_cannot_be_read_gets_a_sentence(main: Main, write: Callable[..., Path]) -> None:
+    """Exit code 2, no traceback; mappings are their keys, one by one."""
+    (write("mine.csv", ROWS).parent / "cd/sweeps").mkdir()
+    for text, message in YAMLS:
+        write("cd/sweeps/q.yaml", text)
+        code, printed = main("-m", "--config-dir", "cd", "sweeps=q", *PLAN)
+        assert code == 2, (text, printed)
+        assert re.search(message, printed), (text, printed)
+        assert "Traceback" not in printed
+    write("cd/sweeps/q.yaml", "caf\xe9: 1\n".encode("latin-1"))
+    assert "not UTF-8" in main("-m", "--config-dir", "cd", "sweeps=q", *PLAN)[1]
+    write("cd/sweeps/q.yaml", PACKAGE + "sweep: {params: {method: lora, train: {epochs: 2, lr: '1e-3,1e-4'}}}\n")
+    code, printed = main("-m", "--config-dir", "cd", "sweeps=q", *PLAN)
+    assert code == 0, printed
+    assert "train.lr=1e-3,1e-4" in printed
+
+
+def test_the_directory_of_own_yamls_is_told(main: Main, tmp_path: Path) -> None:
+    """Where there is none, and where a group's own directory is named; a group without a name likewise."""
+    assert main("-m", "--config-dir", "nowhere") == (2, "Error: --config-dir nowhere: there is no such directory.\n")
+    assert "in: --config-dir cd\n" in main("-m", "--config-dir", "cd/model")[1]
+    assert "method=: this key takes a name." in main("-m", "method=")[1]
+    code, printed = main("-m", "method=nearest_mean", "tune.warm_start=[1e3,2024_01_02]", *PLAN)
+    assert code == 2
+    assert "no study 1e3" in printed
+    code, printed = main("-m", "method=lora", "seed=[1,2]", "train.clip=null,1", *PLAN)
+    assert code == 2
+    assert "without brackets: seed=1,2." in printed
+    assert not (tmp_path / "runs").exists()
