@@ -382,10 +382,7 @@ class CellScheduler:
             self.gave_up = f"{self.id}: nothing is confirmed, {why_none(ended, self._config.tune)}"
 
     def _give_up(self) -> str | None:
-        """Return why the cell is given up: its first runs all failed. None while it goes on.
-
-        Another failure would cost as much and bring no new information.
-        """
+        """Return why the cell is given up (its first runs all failed); None while it goes on."""
         if self.gave_up is None and not self._worked:
             tried = [record for record in self._records.of_cell(self.id).values() if record.phase == "tune"]
             failed = [record for record in tried if record.status in ("failed", "lost")]
