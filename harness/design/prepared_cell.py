@@ -167,7 +167,13 @@ def check_common(config: DictConfig, problems: Problems) -> None:
 
 def cache_dir(config: Any) -> Path:
     """Return the directory that caches tokenized data, features and digests."""
-    return Path(str(config["cache_dir"])).expanduser()
+    directory = Path(str(config["cache_dir"]))
+    try:
+        return directory.expanduser()
+    except RuntimeError:
+        raise HarnessError(
+            f"cache_dir={directory}: there is no such user. Write the whole path, or ~/... for yours."
+        ) from None
 
 
 def check_writable(name: str, directory: Path, problems: Problems) -> bool:

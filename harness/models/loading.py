@@ -73,8 +73,7 @@ def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options:
         torch.set_rng_state(state)
     read = getattr(backbone, "main_input_name", "input_ids")
     if read != "input_ids":
-        config: Any = backbone.config
-        raise HarnessError(f"{what} is of an architecture that reads no texts ({config.model_type}: {read}).")
+        raise HarnessError(f"{what} is of an architecture that reads no texts ({resolved.architecture}: {read}).")
     check_fit(backbone, info, pooling, what)
     encoder_only = kind.__name__ == "AutoModelForTextEncoding"
     said = [*notes(backbone, info, what, encoder_only), *_doubts(backbone.config, what)]

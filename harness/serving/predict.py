@@ -223,7 +223,7 @@ def _beside(file: Path) -> Path:
     from harness.data.readers.containers import SUFFIXES
 
     name = file.with_suffix("") if file.suffix.lower() in SUFFIXES else file
-    return name.with_name(f"{name.stem}.predictions.csv")
+    return name.parent / f"{name.stem}.predictions.csv"  # `.` has no name
 
 
 if __name__ == "__main__":

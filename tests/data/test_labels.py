@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.tasks.text_classification.assembly import describe
+from harness.data.labels import describe
 from tests.data.test_text_values import labelled
 from tests.helpers.text_tasks import Write, own, problems, rows_csv
 
