@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.features import encoder as warm
+from harness.features import encoder as encoder_module
 from harness.features import worker_state
 from harness.runs.context import RunContext, RunResult
 from tests.helpers.small_dataset import config, spec
@@ -19,7 +19,7 @@ def test_copies_are_made_where_they_compute(tmp_path: Path, cache: Path, monkeyp
     planned = spec(config(tmp_path, cache), tmp_path / "run")
     planned.paths.directory.mkdir()
     experiment = RunContext.load(planned, RunResult(), [].append, lambda: None, lambda: False)
-    monkeypatch.setattr(warm, "WARM", worker_state.WorkerState())  # the backbone there is moved for good
+    monkeypatch.setattr(encoder_module, "WORKER_STATE", worker_state.WorkerState())  # the backbone there is moved for good
     elsewhere = torch.device("meta")
     encoder = replace(experiment.encoder, device=elsewhere)
     copied = encoder.classifier().backbone

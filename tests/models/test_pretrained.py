@@ -132,9 +132,9 @@ def test_model_out_of_reach_names_the_ways_to_get_it(tmp_path: Path) -> None:
 def test_hub_that_does_not_answer_costs_seconds(tmp_path: Path) -> None:
     """Without HF_HUB_OFFLINE and with a hub that swallows connections, resolving ends within six seconds."""
     code = (
-        "import time, socket\nfrom harness.models import Model\nfrom harness.errors import HarnessError\n"
+        "import time, socket\nfrom harness.models import PretrainedModel\nfrom harness.errors import HarnessError\n"
         "start = time.monotonic()\n"
-        "try:\n    Model(name='x', hub='a/b').resolve('.')\n"
+        "try:\n    PretrainedModel(name='x', hub='a/b').resolve('.')\n"
         "except HarnessError as error:\n    assert 'does not answer' in str(error)\n"
         "assert time.monotonic() - start < 6\n"
     )

@@ -214,8 +214,8 @@ def test_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, cache: Path) -> 
     (tmp_path / "spec.json").write_text(json.dumps(planned.__dict__))
     code = (
         "import json, sys, torch; torch.set_num_threads(1)\n"
-        "from harness.records.record import Pack, RunSpec\nfrom harness.runs.execute import execute\n"
-        "execute(Pack((RunSpec(**json.load(open(sys.argv[1]))),)))"
+        "from harness.records.run_spec import RunBatch, RunSpec\nfrom harness.runs.execute import execute\n"
+        "execute(RunBatch((RunSpec(**json.load(open(sys.argv[1]))),)))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "spec.json")], env=os.environ.copy())
     deadline = time.monotonic() + 120

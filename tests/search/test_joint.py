@@ -52,7 +52,7 @@ def race(directory: Path, trials: int = 20, gave_up: Callable[[str], bool] = lam
 
 
 def parts(made: JointTrials) -> list[MethodTrials]:
-    return [MethodTrials(made, each) for each in CELLS]
+    return [MethodTrials(made, each) for each in made.cells.values()]
 
 
 def turn(made: JointTrials) -> tuple[MethodTrials, Any] | None:
@@ -116,7 +116,7 @@ def test_a_method_that_was_given_up_gets_no_more_trials(tmp_path: Path) -> None:
     assert made.finalists() == ["fixed", "bad"]
     (tmp_path / "new").mkdir()
     begun = race(tmp_path / "new", gave_up=lambda method: method == "bad")
-    assert [lane.left for lane in begun.lanes] == [0, 20, 0]
+    assert [lane.left for lane in parts(begun)] == [0, 20, 0]
 
 
 def test_a_repetition_of_a_paused_trial_does_not_keep_a_race_from_its_end(tmp_path: Path) -> None:
