@@ -140,7 +140,9 @@ def _of_node(node: Any, where: str, packages: list[str]) -> Iterator[str]:
     """What a class says about its own fields; types first, since it may compare what cannot be compared."""
     if not isinstance(node, Mapping):
         section = where.partition(".")[0]
-        yield f"{where}={node}: this is a section with keys of its own, not one value. Choose by name: {section}=<name>."
+        yield (
+            f"{where}={node}: this is a section with keys of its own, not one value. Choose by name: {section}=<name>."
+        )
         return
     found: list[str] = []
     if str(class_path(node)).partition(".")[0] in (*TRUSTED, *packages):
