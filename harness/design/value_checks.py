@@ -152,4 +152,5 @@ def _of_node(node: Any, where: str, packages: list[str]) -> Iterator[str]:
         try:
             build(node, packages)
         except HarnessError as error:
-            yield from error.problems
+            # Whoever builds a node does not know where it stands.
+            yield from (f"{where}.{each}" if each.startswith("kind=") else each for each in error.problems)
