@@ -12,7 +12,7 @@ from harness.errors import nearest
 # Each has `main(arguments) -> int`; `python -m harness.report` is the same command as `harness report`.
 SUBCOMMANDS = {
     "report": "harness.report.__main__",
-    "status": "harness.status",
+    "status": "harness.status.__main__",
     "logs": "harness.logs",
     "stop": "harness.stop",
     "predict": "harness.predict",

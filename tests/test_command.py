@@ -78,7 +78,7 @@ def test_each_subcommand_explains_itself_and_is_listed(harness: Run, name: str) 
 
 @pytest.mark.parametrize("arguments", [("report", "runs/none"), ("status", "none"), ("stop", "none"),
                                        ("logs", "none", "run"), ("predict", "none", "a.csv"),
-                                       ("track", "none", "wandb")])  # fmt: skip
+                                       ("track", "none", "wandb"), ("methods", "none")])  # fmt: skip
 def test_what_is_not_there_ends_every_subcommand_alike(harness: Run, arguments: tuple[str, ...]) -> None:
     """With exit code 2, a message and nothing written."""
     code, printed = harness(*arguments)

@@ -33,7 +33,7 @@ def build(node: Mapping[str, Any], packages: Sequence[str] = ()) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    if KIND in node and TARGET not in node and node[KIND] not in KINDS:
+    if KIND in node and TARGET not in node and str(node[KIND]) not in KINDS:
         raise HarnessError(f"kind={node[KIND]}: there is no such kind. {nearest(str(node[KIND]), KINDS)}")
     if problems := unknown_peft_types(node):
         raise HarnessError(*problems)

@@ -170,7 +170,7 @@ def unknown_peft_types(value: Any) -> list[str]:
         return []
     found = [message for each in value.values() for message in unknown_peft_types(each)]
     name = value.get(PEFT_TYPE)
-    if name is not None and TARGET not in value and name not in PEFT_TYPES:
+    if name is not None and TARGET not in value and str(name) not in PEFT_TYPES:
         found.append(
             f"method.config.peft_type={name}: there is no such type. {nearest(str(name), PEFT_TYPES)} A later type of "
             "PEFT is named by its class: +method.config._target_=peft.<class>."

@@ -42,7 +42,10 @@ def refusal(key: str, several: str, axis: bool = False) -> str | None:
     before = key in FOUND_BEFORE or (section == "augment" and leaf in WEIGHTS)
     named = key in ("task.name", "model.name", "method.name") or (section == "augment" and leaf == "name")
     rules = (
-        (leaf.startswith("_"), f"{key} names the code of the {section}, which has one. {choose}"),
+        (
+            leaf.startswith("_") or (leaf == "kind" and section != "launch"),
+            f"{key} names the code of the {section}, which has one. {choose}",
+        ),
         (named, f"{key} is what tables call the {section}; it changes nothing of what is computed. {choose}"),
         (
             section == "model" and rest.partition(".")[0] in SOURCES,

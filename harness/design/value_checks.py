@@ -139,7 +139,10 @@ def _common(config: DictConfig) -> list[str]:
 def _of_node(node: Any, where: str, packages: list[str]) -> Iterator[str]:
     """Yield the errors in a class's fields: types first, as its own checks may compare values of the wrong type."""
     if not isinstance(node, Mapping):
-        yield f"{where}={node}: this is a section with keys of its own, not one value. Choose by name: {where}=<name>."
+        section = where.partition(".")[0]
+        yield (
+            f"{where}={node}: this is a section with keys of its own, not one value. Choose by name: {section}=<name>."
+        )
         return
     found: list[str] = []
     if str(class_path(node)).partition(".")[0] in (*TRUSTED, *packages):
@@ -149,4 +152,5 @@ def _of_node(node: Any, where: str, packages: list[str]) -> Iterator[str]:
         try:
             build(node, packages)
         except HarnessError as error:
-            yield from error.problems
+            # Whoever builds a node does not know where it stands.
+            yield from (f"{where}.{each}" if each.startswith("kind=") else each for each in error.problems)

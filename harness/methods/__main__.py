@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.command import command
+from harness.errors import HarnessError
 from harness.methods.catalogue import markdown
 
 
@@ -18,7 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m harness.methods", description="Print the catalogue of methods, as docs/methods.md has it."
     )
     parser.add_argument("directory", type=Path, nargs="?", default=default, help="of methods' YAMLs (default: ours)")
-    sys.stdout.write(markdown(parser.parse_args(arguments).directory))
+    directory = parser.parse_args(arguments).directory
+    if not any(directory.glob("*.yaml")):
+        raise HarnessError(f"{directory} holds no YAMLs of methods. Leave it out for those that come with the program.")
+    sys.stdout.write(markdown(directory))
     return 0
 
 

@@ -174,7 +174,7 @@ def fields(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         key = f"{prefix}.{name}"
         if name in ("_target_", "name", "about", "space", "ignores", "resources"):
             continue
-        if isinstance(value, dict) and "_target_" in value:
+        if isinstance(value, dict) and {"_target_", "kind", "peft_type"} & {*value}:
             yield from fields(value, key)
         else:
             yield key, value
