@@ -19,7 +19,9 @@ def test_copies_are_made_where_they_compute(tmp_path: Path, cache: Path, monkeyp
     planned = spec(config(tmp_path, cache), tmp_path / "run")
     planned.paths.directory.mkdir()
     experiment = RunContext.load(planned, RunResult(), [].append, lambda: None, lambda: False)
-    monkeypatch.setattr(encoder_module, "WORKER_STATE", worker_state.WorkerState())  # the backbone there is moved for good
+    monkeypatch.setattr(
+        encoder_module, "WORKER_STATE", worker_state.WorkerState()
+    )  # the backbone there is moved for good
     elsewhere = torch.device("meta")
     encoder = replace(experiment.encoder, device=elsewhere)
     copied = encoder.classifier().backbone

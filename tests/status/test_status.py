@@ -266,7 +266,7 @@ def test_a_live_view_ends_with_the_study(
 def test_it_answers_without_the_heavy_libraries(study: Path) -> None:
     """People look often, from login nodes."""
     code = (
-        "import sys; from harness.status import main; main(['support']); main(['--json']);"
+        "import sys; from harness.status.__main__ import main; main(['support']); main(['--json']);"
         "heavy = {'torch', 'optuna', 'hydra', 'transformers', 'submitit'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
