@@ -26,7 +26,7 @@ CODE = "code"  # subdirectory of a study that contains its snapshots
 PATCH = "diff.patch"
 CONFIGS = ("conf", "sweeps", "slurm")
 
-_SUFFIXES = (".py", ".yaml", ".yml", ".json", ".toml", ".html", ".css", ".js", ".txt", ".j2", ".jinja", ".sh")
+_SUFFIXES = (".py", ".yaml", ".yml", ".json", ".toml", ".html", ".css", ".js", ".txt", ".j2", ".jinja", ".sh", ".typed")
 _LARGEST = 5 * 2**20  # bytes; larger files are data
 _LARGEST_BARE = 2**16  # bytes; larger files without a suffix are binaries, not scripts or licenses
 _RESULTS = ("runs", "reports", "outputs", "multirun", "wandb")  # skipped unless they are Python packages
