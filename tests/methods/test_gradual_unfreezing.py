@@ -27,7 +27,7 @@ def part(name: str) -> int:
 
 def test_blocks_join_from_the_head_down(tmp_path: Path, cache: Path) -> None:
     """The head moves from the first step, each block from its own on, embeddings last; decay moves none before."""
-    training = member(tmp_path, cache, "gradual_unfreezing", train__warmup=0.0, method__share=0.75)
+    training = member(tmp_path, cache, "gradual_unfreezing", backbone=None, train__warmup=0.0, method__share=0.75)
     assert training.total_steps == STEPS
     before, moved = weights(training), list[set[int]]()
 

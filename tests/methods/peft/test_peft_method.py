@@ -89,7 +89,7 @@ def test_eva_begins_with_directions_of_the_data() -> None:
 
 def test_eva_without_its_class_is_refused() -> None:
     """PEFT would go on with factors that nobody has set."""
-    with pytest.raises(HarnessError, match=r"harness\.methods\.eva\.Eva"):
+    with pytest.raises(HarnessError, match=r"method=eva \(kind: eva\)"):
         method("lora", config={"init_lora_weights": "eva"})
 
 
