@@ -148,7 +148,7 @@ def check_kinds(config: Mapping[str, Any], problems: Problems) -> bool:
     """Add a problem for each node whose kind is unknown or of another section. Return whether there is none."""
     good = True
     method = config.get("method")
-    for message in unknown_peft_types(method.get("config") if isinstance(method, Mapping) else None):
+    for message in unknown_peft_types(method):
         good = problems.check(False, message)
     for key, node in _nodes(config):
         section = key.partition(".")[0]
@@ -164,15 +164,15 @@ def check_kinds(config: Mapping[str, Any], problems: Problems) -> bool:
     return good
 
 
-def unknown_peft_types(value: Any) -> list[str]:
+def unknown_peft_types(value: Any, where: str = "method") -> list[str]:
     """Return a message for each unknown `peft_type` in a value, nested ones included; [] if there is none."""
     if not isinstance(value, Mapping):
         return []
-    found = [message for each in value.values() for message in unknown_peft_types(each)]
+    found = [message for key, each in value.items() for message in unknown_peft_types(each, f"{where}.{key}")]
     name = value.get(PEFT_TYPE)
     if name is not None and TARGET not in value and str(name) not in PEFT_TYPES:
         found.append(
-            f"method.config.peft_type={name}: there is no such type. {nearest(str(name), PEFT_TYPES)} A later type of "
+            f"{where}.peft_type={name}: there is no such type. {nearest(str(name), PEFT_TYPES)} A later type of "
             "PEFT is named by its class: +method.config._target_=peft.<class>."
         )
     return found

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from harness.config.schema import TuneConfig
+from harness.config.schema import Config, TuneConfig
 from harness.design.cells import Cell
 from harness.design.method_space import bind
 from harness.design.prepared_cell import PreparedCell
@@ -33,7 +33,7 @@ RANK = {"method.r": read("method.r=4,8,16")}
 
 
 def config() -> DictConfig:
-    return OmegaConf.create(BASE)
+    return OmegaConf.merge(OmegaConf.structured(Config()), BASE)  # type: ignore[return-value] # both are mappings
 
 
 def cell(method: str, space: dict[str, Parameter]) -> Cell:

@@ -62,7 +62,8 @@ def decode(content: bytes, encoding: str, where: str) -> str:
         raise HarnessError(f"{where} is not {encoding}: {error}. {_advice(content, name)}") from None
     if name.startswith(("utf-16", "utf-32")):
         _check_wide(content, text, encoding, where)
-    elif not name.startswith("utf") and _is_utf8(content):
+    # Published data sets declare latin-1 for texts of UTF-8, and results were signed with what it reads.
+    elif not name.startswith("utf") and name != "iso8859-1" and _is_utf8(content):
         raise HarnessError(f"{where} is not {encoding}: all its characters beyond ASCII are those of UTF-8. Set "
                            "task.encoding=utf-8.")  # fmt: skip
     elif b"\x00" in content:

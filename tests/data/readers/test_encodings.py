@@ -67,8 +67,8 @@ def test_escape_sequences(encoding: str) -> None:
 
 
 def test_utf_8_that_was_declared_something_else() -> None:
-    """Encodings that decode everything would ruin the texts in silence."""
-    for declared in ("latin-1", "cp1252", "gb18030"):
+    """It would ruin the texts in silence. latin-1 is taken at its word: published data sets hold such texts."""
+    for declared in ("cp1252", "gb18030"):
         assert "Set task.encoding=utf-8." in complaint("text\nété à l'école, déjà\n".encode(), declared)
     assert decode("text\ncafé\n".encode("cp1252"), "cp1252", "rows.csv") == "text\ncafé\n"
 
