@@ -155,7 +155,7 @@ class LaunchConfig:
     # How many runs share passes through one frozen backbone, if their methods allow it. auto: up to 8, if that is
     # faster; locally only trials whose sampler needs no result of the others, on Slurm the runs that share a job | off
     # | a number: up to this many, sampled as with this many workers; on Slurm, this many in each job
-    pack: str = "auto"
+    fuse: str = "auto"
     detach: bool = False  # Slurm: the coordinator runs as a Slurm job, and the command returns at once
 
 

@@ -22,6 +22,8 @@ HABITS = {
     "mem": "slurm.mem_gb", "memory": "slurm.mem_gb", "gpus": "slurm.gpus_per_node", "time": "slurm.timeout_min",
     "cpus": "slurm.cpus_per_task", "nodes": "slurm.nodelist", "max_seq_length": "task.max_length",
     "max_len": "task.max_length", "rank": "method.config.r",
+    # Of earlier versions, but for quantization.
+    "pack": "launch.fuse", "quantise": "model.quantize", "quantization": "model.quantize",
 }  # fmt: skip
 
 # Search spaces of other programs.

@@ -137,8 +137,8 @@ def check(config: Config, problems: Problems) -> None:
         f"confirm.looks={looks} must end at confirm.max_seeds={confirm.max_seeds}; one of the two is enough.",
     )
     problems.check(
-        launch.pack in ("auto", "off") or (launch.pack.isdigit() and int(launch.pack) > 1),
-        f"launch.pack must be auto, off, or a number of runs from 2 on, not {launch.pack}.",
+        launch.fuse in ("auto", "off") or (launch.fuse.isdigit() and int(launch.fuse) > 1),
+        f"launch.fuse must be auto, off, or a number of runs from 2 on, not {launch.fuse}.",
     )
     problems.check(
         launch.kind != "inline" or tune.pruner in ("none", "asha"),

@@ -46,7 +46,7 @@ class Tokens:
         return np.diff(self.offsets)
 
 
-def tokenise(
+def tokenize(
     split: Split, fingerprint: str, tokenizer: Any, tokenizer_digest: str, max_length: int, cache: Cache
 ) -> Tokens:
     """Tokenize a split, or map it from the cache.

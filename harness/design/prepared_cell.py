@@ -135,7 +135,7 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
         cache = cache_dir(base)
         data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())
         model = _once(resolved, base["model"], problems, lambda node, p=packages, c=cache: _find(build(node, p), c))
-        if model is not None and model.quantise:
+        if model is not None and model.quantize:
             try:
                 build(base["model"], packages).check_method(base["method"])
             except HarnessError as error:

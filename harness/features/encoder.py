@@ -15,7 +15,7 @@ from harness.cache.feature_files import FeatureKey, StatesKey, cached_features, 
 from harness.cache.shared_array import ArrayJob, SharedArray, Values
 from harness.data.dataset import Split, TextData
 from harness.data.examples import Examples, Rows, by_length
-from harness.data.tokenization import Tokens, tokenise
+from harness.data.tokenization import Tokens, tokenize
 from harness.features.worker_state import WORKER_STATE
 from harness.methods.base import LinearHead
 from harness.methods.closed_form.linear_probe import logistic_regression
@@ -69,8 +69,8 @@ class FrozenEncoder:
             self.max_length, self.model.max_tokens or self.max_length, longest_input(self.backbone, self.tokenizer)
         )
 
-    def _tokenise(self, split: Split) -> Tokens:
-        found = tokenise(split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache)
+    def _tokenize(self, split: Split) -> Tokens:
+        found = tokenize(split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache)
         check_ids(found.ids, self.backbone, self.tokenizer, f"model={self.model.name}")
         return found
 
@@ -83,7 +83,7 @@ class FrozenEncoder:
     def examples(self, split: Split) -> Examples:
         """Tokenise a split."""
         key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.length)
-        tokens: Tokens = WORKER_STATE.tokens.get(key, lambda: self._tokenise(split))
+        tokens: Tokens = WORKER_STATE.tokens.get(key, lambda: self._tokenize(split))
         return Examples(tokens, split.labels, self.tokenizer.pad_token_id or 0)
 
     def features(self, split: Split) -> SharedArray:

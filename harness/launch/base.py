@@ -17,12 +17,12 @@ from harness.records.run_spec import RunBatch, RunSpec
 class Job:
     """A submitted run batch."""
 
-    pack: RunBatch
+    batch: RunBatch
 
     @property
     def runs(self) -> tuple[RunSpec, ...]:
         """Return the runs that have not ended yet, as far as the launcher itself knows."""
-        return self.pack.runs
+        return self.batch.runs
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,19 @@ class Launcher(ABC):
         runs_per_job: number of runs in a job; None: as many as may be fused.
         places: how often a run is started again after losses that it did not cause.
         immediate: whether `submit` returns only after the batch has been executed.
-        packs: whether runs of a job are fused where they can be. If so, only runs that can be fused share a job.
-        neighbours: number of concurrent jobs that share the memory of a GPU or of the host, each job included.
+        fuses: whether runs of a job are fused where they can be. If so, only runs that can be fused share a job.
+        co_located: number of concurrent jobs that share the memory of a GPU or of the host, each job included.
     """
 
     capacity: int
     runs_per_job: int | None = None
     places: int = 10
     immediate: bool = False
-    packs: bool = False
-    neighbours: int = 1
+    fuses: bool = False
+    co_located: int = 1
 
     @abstractmethod
-    def submit(self, pack: RunBatch) -> Job:
+    def submit(self, batch: RunBatch) -> Job:
         """Start or queue a run batch. Return at once, unless only the calling process can execute it."""
 
     @abstractmethod

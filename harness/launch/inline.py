@@ -21,19 +21,19 @@ class InlineLauncher(Launcher):
 
     capacity = 1
     immediate = True
-    packs = True
+    fuses = True
 
     def __init__(self, threads: int | None, interrupted: Callable[[], bool]) -> None:
         use_threads(threads or usable_threads(usable_cores()))
         self._interrupted = interrupted
         self._ended: list[Outcome] = []
 
-    def submit(self, pack: RunBatch) -> Job:
+    def submit(self, batch: RunBatch) -> Job:
         """Execute the batch to its end."""
         from harness.runs.execute import execute
 
-        job = Job(pack)
-        execute(pack, interrupted=self._interrupted)
+        job = Job(batch)
+        execute(batch, interrupted=self._interrupted)
         self._ended.append(Outcome(job))
         return job
 

@@ -22,12 +22,12 @@ COUNTED = ("params_trainable", "saved_bytes")
 
 def max_fused(launch: LaunchConfig) -> int:
     """Return the maximum number of fused runs."""
-    return {"auto": AUTO, "off": 1}.get(str(launch.pack)) or int(launch.pack)
+    return {"auto": AUTO, "off": 1}.get(str(launch.fuse)) or int(launch.fuse)
 
 
 def runs_per_job(launch: LaunchConfig) -> int:
     """Return the number of runs in a Slurm job."""
-    return max(launch.runs_per_job, int(launch.pack) if launch.pack.isdigit() else 1)
+    return max(launch.runs_per_job, int(launch.fuse) if launch.fuse.isdigit() else 1)
 
 
 def batch_key(config: Mapping[str, Any], architecture: str | None, phase: str = "tune") -> str | None:
@@ -40,12 +40,12 @@ def batch_key(config: Mapping[str, Any], architecture: str | None, phase: str = 
     """
     method, model, train, tune = (config.get(section) or {} for section in ("method", "model", "train", "tune"))
     if (
-        not (method.get("about") or {}).get("packs")
+        not (method.get("about") or {}).get("fusable")
         or architecture not in FIRST_POSITION
         or any(train.get(key) for key in LOSSES)  # these losses need passes of their own
         or train.get("accumulate", 1) > 1
         or model.get("pooling") == "model"
-        or model.get("quantise")
+        or model.get("quantize")
         or any(cost not in COUNTED for cost in searched_costs(tune))
         or (phase != "tune" and (config.get("report") or {}).get("cost") in OF_A_PROCESS)  # needed by the report
     ):

@@ -34,8 +34,8 @@ class Method(ABC):
             nor part of a run's signature.
         resources: minimum resources of a job, such as {mem_gb: 16}; combined with the model's and the cluster
             profile's.
-        about: facts for docs/methods.md: title, paper, trains, limits, `parameters` (a formula), `quantised` (whether
-            it neither reads nor changes the base weights, or PEFT has layers for 8 and 4 bits), and `packs` (whether
+        about: facts for docs/methods.md: title, paper, trains, limits, `parameters` (a formula), `quantized` (whether
+            it neither reads nor changes the base weights, or PEFT has layers for 8 and 4 bits), and `fusable` (whether
             its runs can share passes through the base, see harness/training/fused).
     """
 
@@ -117,7 +117,7 @@ class GradientTrained(Method):
             HarnessError: the method cannot adapt this backbone with its settings.
         """
 
-    def initialise(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
+    def initialize(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
         """Initialize from the data, once, before the first step; does nothing by default.
 
         Args:

@@ -125,10 +125,10 @@ def markdown(directory: Path) -> str:
         lines.append(f"- Parameters: `{about['parameters']}` = {_count(method)}")
         space = ", ".join(f"`{key}={sweep}`" for key, sweep in (method.get("space") or {}).items())
         lines.append(f"- Search space: {space or 'nothing is tuned'}")
-        if about.get("quantised"):
-            lines.append("- Adapts a base in 8 or 4 bits (`model.quantise`), too")
-        if about.get("packs"):
-            lines.append("- Runs can share passes through a frozen base (`launch.pack`)")
+        if about.get("quantized"):
+            lines.append("- Adapts a base in 8 or 4 bits (`model.quantize`), too")
+        if about.get("fusable"):
+            lines.append("- Runs can share passes through a frozen base (`launch.fuse`)")
         if about.get("limits"):
             lines.append(f"- Limits: {about['limits']}")
     lines += ["", "## Left out", "", "Types of the PEFT library that are not here, and why:", ""]

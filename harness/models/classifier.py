@@ -163,11 +163,11 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
         HarnessError: transformers cannot load the files, they lack weights outside the head, or some values are not
             finite.
     """
-    options = _quantised(resolved.quantise) if resolved.quantise else {}
+    options = _quantized(resolved.quantize) if resolved.quantize else {}
     backbone = load_weights(resolved, pooling, classes, **options).backbone
     check_finite(backbone.named_parameters(), f"The model at {resolved.path} ({resolved.source})")
     settings: Any = backbone.config
-    if resolved.quantise:
+    if resolved.quantize:
         # Integer tensors cannot require gradients, and the methods allowed here do not train the base weights.
         backbone.requires_grad_(False)
     if getattr(settings, "use_cache", False):
@@ -178,13 +178,13 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
     return backbone.eval()
 
 
-def _quantised(kind: str) -> dict[str, Any]:
+def _quantized(kind: str) -> dict[str, Any]:
     """Return the options of `from_pretrained` that quantize the base weights."""
     from transformers import BitsAndBytesConfig
 
     if kind == "4bit" and not torch.cuda.is_available():
         # On some CPUs bitsandbytes repacks 4-bit weights into a form without gradients, and does not reverse this.
-        raise HarnessError("model.quantise=4bit needs a CUDA GPU, and there is none. Use model.quantise=8bit or null.")
+        raise HarnessError("model.quantize=4bit needs a CUDA GPU, and there is none. Use model.quantize=8bit or null.")
 
     config: Any = BitsAndBytesConfig
     made = (

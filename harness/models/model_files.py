@@ -159,12 +159,12 @@ def _check_config(path: Path, what: str, problems: Problems) -> None:
         '"model_type": "bert", or save the model again by save_pretrained.',
     ):
         return
-    quantised = config.get("quantization_config")
-    if isinstance(quantised, dict):
-        kind = quantised.get("quant_method", "fewer bits")
+    quantized = config.get("quantization_config")
+    if isinstance(quantized, dict):
+        kind = quantized.get("quant_method", "fewer bits")
         problems.add(
-            f"{what} holds weights that were quantised before ({kind}), which no method here trains on. Name the "
-            "unquantised model; model.quantise=8bit or 4bit quantises it."
+            f"{what} holds weights that were quantized before ({kind}), which no method here trains on. Name the "
+            "unquantized model; model.quantize=8bit or 4bit quantizes it."
         )
 
 
@@ -235,8 +235,8 @@ def _check_types(name: str, held: dict[str, tuple[str, list[int]]], what: str, p
     if packed:
         types = ", ".join(sorted({held[tensor][0] for tensor in packed}))
         problems.add(
-            f"{what}: {name} holds quantised weights ({names(packed)}; {types}), which no method here trains on. Name "
-            "the unquantised model; model.quantise=8bit or 4bit quantises it."
+            f"{what}: {name} holds quantized weights ({names(packed)}; {types}), which no method here trains on. Name "
+            "the unquantized model; model.quantize=8bit or 4bit quantizes it."
         )
 
 

@@ -37,14 +37,14 @@ class ResolvedModel:
         path: the directory with config.json, *.safetensors and the tokenizer.
         digest: 64 hex digits that identify the content of those files, independent of the source.
         source: where it was found, for messages.
-        quantise: quantization of the weights, see `PretrainedModel`; part of the digest.
+        quantize: quantization of the weights, see `PretrainedModel`; part of the digest.
         notes: notes about the files, for the user.
     """
 
     path: Path
     digest: str
     source: str
-    quantise: str | None = None
+    quantize: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -74,7 +74,7 @@ class PretrainedModel:
         target_modules: layers that an adapter changes if its method names none; None: the architecture's.
         resources: minimum resources of a job, such as {mem_gb: 16}; combined with the method's and the cluster
             profile's.
-        quantise: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) stores the frozen
+        quantize: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) stores the frozen
             weights in fewer bits, with bitsandbytes; None keeps them in 32.
     """
 
@@ -89,7 +89,7 @@ class PretrainedModel:
     max_tokens: int | None = None
     target_modules: list[str] | None = None
     resources: dict[str, Any] = field(default_factory=dict)
-    quantise: str | None = None
+    quantize: str | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -100,8 +100,8 @@ class PretrainedModel:
             f"model.pooling cannot be {self.pooling}. {nearest(self.pooling, POOLINGS)}",
         )
         problems.check(
-            self.quantise is None or self.quantise in QUANTISED,
-            f"model.quantise cannot be {self.quantise}: null (32 bits), {' or '.join(QUANTISED)}.",
+            self.quantize is None or self.quantize in QUANTISED,
+            f"model.quantize cannot be {self.quantize}: null (32 bits), {' or '.join(QUANTISED)}.",
         )
         problems.check(
             self.max_tokens is None or self.max_tokens > 0,
@@ -119,14 +119,14 @@ class PretrainedModel:
         Raises:
             HarnessError: see `_find`; or bitsandbytes is missing.
         """
-        if self.quantise and importlib.util.find_spec("bitsandbytes") is None:
+        if self.quantize and importlib.util.find_spec("bitsandbytes") is None:
             raise HarnessError(
-                f"model.quantise={self.quantise} needs bitsandbytes, which is not installed: "
-                "pip install 'harness[quantise]', or leave model.quantise null."
+                f"model.quantize={self.quantize} needs bitsandbytes, which is not installed: "
+                "pip install 'harness[quantize]', or leave model.quantize null."
             )
         found = self._find(cache_dir)
-        if self.quantise:
-            return replace(found, digest=digest([found.digest, self.quantise]), quantise=self.quantise)
+        if self.quantize:
+            return replace(found, digest=digest([found.digest, self.quantize]), quantize=self.quantize)
         return found
 
     def check_method(self, method: dict[str, Any]) -> None:
@@ -135,14 +135,14 @@ class PretrainedModel:
         Raises:
             HarnessError: it cannot.
         """
-        fits = (method.get("about") or {}).get("quantised", False)
+        fits = (method.get("about") or {}).get("quantized", False)
         rewrites = (method.get("config") or {}).get("init_lora_weights") in INITS_FROM_WEIGHTS
-        if self.quantise and (not fits or rewrites):
+        if self.quantize and (not fits or rewrites):
             raise HarnessError(
-                f"method={method.get('name')} cannot train on a backbone of model.quantise={self.quantise}: it changes "
+                f"method={method.get('name')} cannot train on a backbone of model.quantize={self.quantize}: it changes "
                 "or reads weights that are no longer numbers to compute with, or its YAML does not say "
-                "method.about.quantised: true. Use method=lora, dora, adalora, ia3 or prompt_tuning, or leave "
-                "model.quantise null."
+                "method.about.quantized: true. Use method=lora, dora, adalora, ia3 or prompt_tuning, or leave "
+                "model.quantize null."
             )
 
     def _find(self, cache_dir: str | Path) -> ResolvedModel:

@@ -18,7 +18,7 @@ def searched_costs(tune: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(tune.get("objectives") or ()), *(cost for cost, limit in limits.items() if limit is not None))
 
 
-def rank(value: float, loss: float | None, trial: int, minimise: bool) -> tuple[float, float, int]:
+def rank(value: float, loss: float | None, trial: int, minimize: bool) -> tuple[float, float, int]:
     """Return a sort key; the best trial has the smallest: by metric, then validation loss, then trial number.
 
     Args:
@@ -26,4 +26,4 @@ def rank(value: float, loss: float | None, trial: int, minimise: bool) -> tuple[
         trial: number of the trial.
         minimise: whether a smaller metric is better.
     """
-    return value if minimise else -value, math.inf if loss is None else loss, trial
+    return value if minimize else -value, math.inf if loss is None else loss, trial

@@ -135,13 +135,13 @@ class RunBatch:
         runs: the runs, in starting order.
         together: number of concurrent runs; those of them that can be fused share passes through one frozen backbone.
         probe: whether shared passes are used only after a speed check (see `SpeedCheck`).
-        neighbours: number of concurrent batches that share the memory of its GPU or of the host, this batch included.
+        co_located: number of concurrent batches that share the memory of its GPU or of the host, this batch included.
     """
 
     runs: tuple[RunSpec, ...]
     together: int = 1
     probe: bool = False
-    neighbours: int = 1
+    co_located: int = 1
 
 
 def study_argument(directory: Path) -> str:

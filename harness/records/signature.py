@@ -29,7 +29,7 @@ OPERATIONAL = (
     "task.label_names",
     "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
     "model.digests_of",
-    "model.quantise",
+    "model.quantize", "model.quantise",  # the latter in runs of earlier versions
 )  # fmt: skip
 
 

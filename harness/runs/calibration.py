@@ -30,7 +30,7 @@ from harness.records.files import write_json
 from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.closed_form import head_module
 from harness.runs.context import RunContext, RunResult
-from harness.runs.gradient import make_member
+from harness.runs.gradient import make_session
 from harness.runs.measurements import serving, weight_bytes
 from harness.serving.saved_model import describe, save_model
 from harness.system.machine import PeakMemory, check_device, device_name
@@ -84,15 +84,15 @@ class Rates:
     began: float = 0.0
 
 
-def execute(pack: RunBatch, interrupted: Callable[[], bool] = lambda: False) -> None:
+def execute(batch: RunBatch, interrupted: Callable[[], bool] = lambda: False) -> None:
     """Measure each run of a batch; write its rates, or the error, into its directory.
 
     Args:
-        pack: the run batch; only the configurations are used.
+        batch: the run batch; only the configurations are used.
         interrupted: as in `harness.runs.execute.execute`; not used, since a measurement ends before it would be
             checked.
     """
-    for spec in pack.runs:
+    for spec in batch.runs:
         began = time.time()
         try:
             answer: dict[str, Any] = asdict(measure(spec)) | {"began": began}
@@ -110,19 +110,19 @@ def measure(spec: RunSpec) -> Rates:
     device = check_device(spec.config["device"])
     memory = PeakMemory(device)
     start = time.perf_counter()
-    experiment = _load(spec, device)
+    context = _load(spec, device)
     load = time.perf_counter() - start
     method = build(spec.config["method"], spec.config["packages"])
     if isinstance(method, ClosedForm):
-        found, classifier, hooks = _closed_form(experiment, method)
+        found, classifier, hooks = _closed_form(context, method)
     elif isinstance(method, GradientTrained):
-        found, classifier, hooks = _gradient(experiment, method)
+        found, classifier, hooks = _gradient(context, method)
     else:
         raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
     with torch.no_grad():
-        found["serve"] = _seconds(lambda: serving(experiment, classifier))
+        found["serve"] = _seconds(lambda: serving(context, classifier))
     directory = Path(spec.directory) / "model"
-    found["save"] = _seconds(lambda: _save(experiment, classifier, hooks, directory))
+    found["save"] = _seconds(lambda: _save(context, classifier, hooks, directory))
     return Rates(
         load=load, saved_bytes=sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()),
         own_bytes=weight_bytes(classifier), peak_memory_mb=memory.megabytes(), device=device,
@@ -181,8 +181,8 @@ def _take(split: Split, rows: Any, name: str) -> Split:
 Parts = tuple[dict[str, float], Classifier, Hooks]
 
 
-def _closed_form(experiment: RunContext, method: ClosedForm) -> Parts:
-    encoder, data = experiment.encoder, experiment.data
+def _closed_form(context: RunContext, method: ClosedForm) -> Parts:
+    encoder, data = context.encoder, context.data
     classes = np.arange(len(data.labels))
     described = encoder.features(Split("descriptions", list(data.descriptions), None, classes, classes))
     features = encoder.features(data.train)
@@ -195,59 +195,59 @@ def _closed_form(experiment: RunContext, method: ClosedForm) -> Parts:
     return found | {"fit_row": fit / len(data.train)}, classifier, Hooks()
 
 
-def _gradient(experiment: RunContext, method: GradientTrained) -> Parts:
-    encoder, data, train = experiment.encoder, experiment.data, experiment.train
+def _gradient(context: RunContext, method: GradientTrained) -> Parts:
+    encoder, data, train = context.encoder, context.data, context.train
     found = {"first": _seconds(_libraries)}
     if train.head_init == "probe" and encoder.model.pooling != "model":
         features, rows = encoder.features(data.train), len(data.train)
         found["feature_row"] = features.seconds / rows
         found["fit_row"] = _seconds(lambda: encoder.probe(data.train, train.head_probe_c)) / rows
-    members: list[TrainingSession] = []
+    sessions: list[TrainingSession] = []
 
     def make() -> None:
-        members.append(make_member(experiment, method, train, data.train, data.validation, "calibration", {}))
+        sessions.append(make_session(context, method, train, data.train, data.validation, "calibration", {}))
 
     first = _seconds(make)
-    members.clear()
+    sessions.clear()
     found["start"] = _seconds(make)
     found["first"] += max(0.0, first - found["start"])
-    (member,) = members
-    member.metrics_path = member.checkpoint_path = None
-    member.classifier.train()
-    found["train_row"] = _train(member)
-    validation = member.validation
+    (session,) = sessions
+    session.metrics_path = session.checkpoint_path = None
+    session.classifier.train()
+    found["train_row"] = _train(session)
+    validation = session.validation
     assert validation is not None
-    weights = {name: p.detach().clone() for name, p in member.classifier.trainable().items()}  # as for the best epoch
+    weights = {name: p.detach().clone() for name, p in session.classifier.trainable().items()}  # as for the best epoch
 
     def judge() -> None:
-        evaluate(validation.labels, predict(member.classifier, validation, train, experiment.device))
+        evaluate(validation.labels, predict(session.classifier, validation, train, context.device))
 
     found["judge_row"] = _seconds(judge) / len(validation)
     del weights
-    return found, member.classifier.eval(), member.hooks
+    return found, session.classifier.eval(), session.hooks
 
 
 def _libraries() -> None:
     import sklearn.linear_model  # noqa: F401
 
 
-def _train(member: TrainingSession) -> float:
+def _train(session: TrainingSession) -> float:
     """Return training seconds per row: measured on some steps, scaled to the padded tokens of an epoch."""
     seconds = 0.0
     tokens = steps = 0
-    lengths = member.train.tokens.lengths
-    member.next_rows()  # draws the epoch's row order
-    order = list(member.order)
+    lengths = session.train.tokens.lengths
+    session.next_rows()  # draws the epoch's row order
+    order = list(session.order)
     padded = [sum(len(batch) * int(lengths[batch].max()) for batch in step) for step in order]
     warm_up = min(WARM_UP, len(order) - 1)
-    while member.progress.position < len(order):
-        step = member.progress.position
+    while session.progress.position < len(order):
+        step = session.progress.position
         start = time.perf_counter()
         stepped = False
         while not stepped:
-            taken = gradients(member)
+            taken = gradients(session)
             if not taken:
-                raise member.failure or HarnessError("a step failed.")
+                raise session.failure or HarnessError("a step failed.")
             stepped = advance(*taken[0])
         if step >= warm_up:
             seconds += time.perf_counter() - start
@@ -255,11 +255,11 @@ def _train(member: TrainingSession) -> float:
             steps += 1
         if steps >= STEPS or (steps >= 3 and seconds >= SECONDS):
             break
-    return seconds / tokens * sum(padded) / len(member.train)
+    return seconds / tokens * sum(padded) / len(session.train)
 
 
-def _save(experiment: RunContext, classifier: Classifier, hooks: Hooks, directory: Path) -> None:
-    encoder, data, config = experiment.encoder, experiment.data, experiment.spec.config
+def _save(context: RunContext, classifier: Classifier, hooks: Hooks, directory: Path) -> None:
+    encoder, data, config = context.encoder, context.data, context.spec.config
     facts = describe(
         encoder.model, encoder.resolved, data.labels, encoder.length, data.train.pairs is not None,
         config["task"]["name"], config["method"]["name"],

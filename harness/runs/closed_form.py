@@ -16,34 +16,34 @@ from harness.models.inference import softmax
 from harness.runs.context import Probabilities, RunContext, mean_values
 
 
-def run_closed_form(experiment: RunContext, method: ClosedForm) -> None:
+def run_closed_form(context: RunContext, method: ClosedForm) -> None:
     """Fit and evaluate; the results are stored in `experiment.result`.
 
     Raises:
         HarnessError: the model gives no features, or a class has no training row.
     """
-    result, data, encoder = experiment.result, experiment.data, experiment.encoder
+    result, data, encoder = context.result, context.data, context.encoder
     if encoder.model.pooling == "model":
         raise HarnessError(
             f"method={method.name} works on pooled vectors, and model.pooling=model gives none. Set model.pooling to "
             "mean, cls or last."
         )
-    if experiment.by_folds:
-        heads = [_fit(experiment, method, split) for split, _ in data.folds]
+    if context.by_folds:
+        heads = [_fit(context, method, split) for split, _ in data.folds]
         folds = [
-            evaluate(held_out.labels, _apply(experiment, head, held_out))
+            evaluate(held_out.labels, _apply(context, head, held_out))
             for head, (_, held_out) in zip(heads, data.folds, strict=True)
         ]
         head = heads[-1]
         result.metrics["val"] = mean_values(folds)
         result.cost["folds"] = len(folds)
-        experiment.say(f"Mean of {len(folds)} folds: {score(experiment.metric, result.metrics['val'], 'dev')}")
-    if experiment.judged() or not experiment.by_folds:
-        head = _fit(experiment, method, data.train)
+        context.say(f"Mean of {len(folds)} folds: {score(context.metric, result.metrics['val'], 'dev')}")
+    if context.judged() or not context.by_folds:
+        head = _fit(context, method, data.train)
         with result.phase("features"):  # before evaluation, so that no time is counted twice
-            for split in experiment.judged().values():
+            for split in context.judged().values():
                 encoder.features(split)
-        experiment.judge(lambda split: _apply(experiment, head, split))
+        context.judge(lambda split: _apply(context, head, split))
         classifier = Classifier(encoder.backbone, encoder.model.pooling, len(data.labels))
         classifier.requires_grad_(False)
         classifier.head = head_module(head)
@@ -71,8 +71,8 @@ def head_module(head: Head) -> nn.Module:
     return linear
 
 
-def _fit(experiment: RunContext, method: ClosedForm, split: Split) -> Head:
-    result, data = experiment.result, experiment.data
+def _fit(context: RunContext, method: ClosedForm, split: Split) -> Head:
+    result, data = context.result, context.data
     classes = np.arange(len(data.labels))
     if len(absent := np.setdiff1d(classes, split.labels)):
         names = ", ".join(data.labels[index] for index in absent)
@@ -81,22 +81,22 @@ def _fit(experiment: RunContext, method: ClosedForm, split: Split) -> Head:
         )
     described = Split("descriptions", list(data.descriptions), None, classes, classes)
     with result.phase("features"):
-        used = [experiment.encoder.features(described)]
+        used = [context.encoder.features(described)]
         if method.reads_rows:
-            used.append(experiment.encoder.features(split))
+            used.append(context.encoder.features(split))
     with result.phase("train"):
         head = method.fit(used[-1].values, split.labels, used[0].values)
     # Features are shared, but each run is charged their full time: a run must not look cheaper because they were
     # cached.
     result.add("train_seconds", sum(features.seconds for features in used))
     result.add("samples", len(split) if method.reads_rows else 0)
-    result.add("tokens", len(experiment.encoder.examples(split).tokens.ids) if method.reads_rows else 0)
+    result.add("tokens", len(context.encoder.examples(split).tokens.ids) if method.reads_rows else 0)
     return head
 
 
-def _apply(experiment: RunContext, head: Head, split: Split) -> Probabilities:
-    with experiment.result.phase("features"):
-        features = experiment.encoder.features(split).values
+def _apply(context: RunContext, head: Head, split: Split) -> Probabilities:
+    with context.result.phase("features"):
+        features = context.encoder.features(split).values
     if isinstance(head, NeighbourHead):
         return softmax(head_module(head)(SCALE * torch.tensor(features)).numpy())
     return softmax(features @ head.weight.T + head.bias)

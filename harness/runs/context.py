@@ -141,16 +141,16 @@ class RunContext:
         length = config["task"]["max_length"]
         cache = Cache(cache_dir, config.get("cache_gb", Config.cache_gb))
         encoder = FrozenEncoder(model, resolved, data, length, device, train.precision, train.eval_batch_size, cache)
-        experiment = cls(spec, say, stop, interrupted, result, train, device, data, encoder)
+        context = cls(spec, say, stop, interrupted, result, train, device, data, encoder)
         with result.phase("model"):
             length = encoder.length  # loads backbone and tokenizer
         if augmentations:
             with result.phase("augment"):
-                data, copied = _augment(augmentations, experiment)
+                data, copied = _augment(augmentations, context)
             encoder = replace(encoder, data=data)
-            experiment = replace(experiment, data=data, encoder=encoder)
+            context = replace(context, data=data, encoder=encoder)
         with result.phase("data"):
-            truncated = {split.name: encoder.examples(split).tokens.truncated for split in experiment.splits()}
+            truncated = {split.name: encoder.examples(split).tokens.truncated for split in context.splits()}
         if any(truncated.values()):
             counts = ", ".join(f"{count} {name}" for name, count in truncated.items() if count)
             say(f"Note: texts longer than {length} tokens were cut: {counts}. To keep more: task.max_length.")
@@ -163,7 +163,7 @@ class RunContext:
         if augmentations:
             result.data["augmented"] = copied
         result.provenance = {"model_digest": resolved.digest, "model_source": resolved.source}
-        return experiment
+        return context
 
     @property
     def metric(self) -> Metric:
@@ -211,12 +211,12 @@ def _augmentations(config: dict[str, Any]) -> dict[str, Augmentation]:
     return {name: build(node, config["packages"]) for name, node in nodes.items()}
 
 
-def _augment(augmentations: dict[str, Augmentation], experiment: RunContext) -> tuple[TextData, dict[str, Any]]:
+def _augment(augmentations: dict[str, Augmentation], context: RunContext) -> tuple[TextData, dict[str, Any]]:
     """Return the data with augmented training rows, those of the folds in use included, and counts of the copies."""
-    seed, data, encoder = experiment.spec.config["seed"], experiment.data, experiment.encoder
+    seed, data, encoder = context.spec.config["seed"], context.data, context.encoder
 
     def charge(seconds: float) -> None:
-        experiment.result.add("augment_seconds", seconds)
+        context.result.add("augment_seconds", seconds)
 
     def embed(texts: list[str]) -> Probabilities:
         if encoder.model.pooling == "model":
@@ -231,10 +231,10 @@ def _augment(augmentations: dict[str, Augmentation], experiment: RunContext) -> 
         charge(features.seconds - (time.perf_counter() - started))
         return features.values
 
-    around = AugmentationContext(embed, encoder.device.type, encoder.cache.directory, experiment.say, charge)
+    around = AugmentationContext(embed, encoder.device.type, encoder.cache.directory, context.say, charge)
     train, facts = augmented(data.train, augmentations, seed, around)
-    experiment.say(f"Augmented: {len(data.train)} training rows and {len(train) - len(data.train)} copies.")
-    used = data.folds if experiment.by_folds else ()
+    context.say(f"Augmented: {len(data.train)} training rows and {len(train) - len(data.train)} copies.")
+    used = data.folds if context.by_folds else ()
     folds = tuple((augmented(rest, augmentations, seed, around)[0], held_out) for rest, held_out in used)
     return replace(data, train=train, folds=folds), facts
 

@@ -44,7 +44,7 @@ Say = Callable[[str], None]
 
 
 def execute(
-    pack: RunBatch,
+    batch: RunBatch,
     interrupted: Callable[[], bool] = lambda: False,
     say: Say | None = None,
     holds: Callable[[RunSpec], bool] = lambda spec: True,
@@ -56,7 +56,7 @@ def execute(
     its record, and the next run follows.
 
     Args:
-        pack: the run batch.
+        batch: the run batch.
         interrupted: checked between steps; True checkpoints the active runs, leaves their records `running`, and
             returns.
         say: called with the lines that runs print, which also go to each run's log.
@@ -69,10 +69,10 @@ def execute(
         HarnessError: a run's directory is not writable.
     """
     use_fast_products()
-    waiting = deque(pack.runs)
+    waiting = deque(batch.runs)
 
     def told(spec: RunSpec) -> Generator[TrainingSession, None, bool]:
-        went = yield from _execute(spec, interrupted, say, holds, pack.neighbours)
+        went = yield from _execute(spec, interrupted, say, holds, batch.co_located)
         settled(spec)
         return went
 
@@ -85,37 +85,37 @@ def execute(
             if not holds(spec):
                 continue
             _make(spec.paths.directory)
-            if not _is_done(spec) and (member := go_on(told(spec))) is not None:
-                return member
+            if not _is_done(spec) and (session := go_on(told(spec))) is not None:
+                return session
         return None
 
     def go_on(run: Generator[TrainingSession, None, bool]) -> TrainingSession | None:
         """Continue a run to its next session; return None if it has ended."""
         try:
-            member = next(run)
+            session = next(run)
         except StopIteration as end:
             if not end.value:
                 waiting.clear()
             return None
-        training[id(member)] = run
-        return member
+        training[id(session)] = run
+        return session
 
-    def ended(member: TrainingSession) -> TrainingSession | None:
-        run = training.pop(id(member))
-        del member  # only its run holds it then, and frees it before the next session is made
+    def ended(session: TrainingSession) -> TrainingSession | None:
+        run = training.pop(id(session))
+        del session  # only its run holds it then, and frees it before the next session is made
         return go_on(run) or begin()
 
     def together() -> Iterator[TrainingSession]:
         """Start as many runs as the batch allows; no more once one has a backbone of its own, which saves nothing."""
-        for _ in range(pack.together):
-            if (member := begin()) is None:
+        for _ in range(batch.together):
+            if (session := begin()) is None:
                 return
-            yield member
-            if not member.shares:
+            yield session
+            if not session.shares:
                 return
 
-    sharing = None if pack.together == 1 else "probe" if pack.probe else "always"
-    fit(together(), interrupted, sharing, ended, pack.neighbours)
+    sharing = None if batch.together == 1 else "probe" if batch.probe else "always"
+    fit(together(), interrupted, sharing, ended, batch.co_located)
 
 
 def _is_done(spec: RunSpec) -> bool:
@@ -130,7 +130,7 @@ def _known(spec: RunSpec) -> Record | None:
 
 
 def _execute(
-    spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool], neighbours: int
+    spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool], co_located: int
 ) -> Generator[TrainingSession, None, bool]:
     """Execute one run; yield its sessions to train; return False if it was stopped to resume later."""
     started, trained, accompanied = time.perf_counter(), 0.0, False
@@ -146,18 +146,18 @@ def _execute(
     try:
         device = check_device(spec.config["device"])
         memory, energy = PeakMemory(device), Energy(device)
-        experiment = RunContext.load(spec, result, log, stop, interrupted)
-        for member in _compute(experiment):
+        context = RunContext.load(spec, result, log, stop, interrupted)
+        for session in _compute(context):
             started -= time.perf_counter()  # time while waiting is not counted: other runs may compute
-            yield member
+            yield session
             started += time.perf_counter()
-            trained, accompanied = trained + member.seconds, accompanied or member.accompanied
-            del member  # frees its memory before the next session is made
+            trained, accompanied = trained + session.seconds, accompanied or session.accompanied
+            del session  # frees its memory before the next session is made
         if not holds(spec):
             return False
         with result.phase("save"):
-            _save(experiment)
-        _measure_serving(experiment)
+            _save(context)
+        _measure_serving(context)
         record.status = "ok"
     except Stopped as stopped:
         if stopped.status == "taken":
@@ -182,7 +182,7 @@ def _execute(
         "peak_memory_mb": None if memory is None or accompanied else round(memory.megabytes(), 1),
         "energy_joules": None if energy is None or accompanied else energy.joules(),
     }
-    record.cost = _costs(result.cost, before, seconds, device, own, neighbours)
+    record.cost = _costs(result.cost, before, seconds, device, own, co_located)
     record.provenance = versions() | scheduler() | {"device_name": device and device_name(device)} | result.provenance
     record.ended = None if record.status == "running" else now()
     if not holds(spec):
@@ -216,7 +216,7 @@ def _costs(
     seconds: float,
     device: str | None,
     own: dict[str, float | None],
-    neighbours: int,
+    co_located: int,
 ) -> dict[str, Any]:
     """Return the costs of a run, including those of earlier attempts that paused at a rung.
 
@@ -226,7 +226,7 @@ def _costs(
         seconds: duration of this attempt.
         device: where it computed; None if that is unknown.
         own: peak memory and energy of this attempt; if a value is None (unknown), so is the total.
-        neighbours: see `RunBatch`.
+        co_located: see `RunBatch`.
     """
     total = seconds + before.get("total_seconds", 0.0)
     if before:
@@ -234,7 +234,7 @@ def _costs(
             name: None if (value := own[name]) is None or before.get(name) is None else join(value, before[name])
             for name, join in (("peak_memory_mb", max), ("energy_joules", operator.add))
         }
-    costs = found | {"total_seconds": total} | occupied(total, device, neighbours)
+    costs = found | {"total_seconds": total} | occupied(total, device, co_located)
     return {name: round(v, 6) if isinstance(v, float) else v for name, v in costs.items()} | {
         **own,
         "threads": torch.get_num_threads(),
@@ -275,26 +275,26 @@ def _make(directory: Path) -> None:
         ) from error
 
 
-def _compute(experiment: RunContext) -> Iterator[TrainingSession]:
+def _compute(context: RunContext) -> Iterator[TrainingSession]:
     """Compute a run; yield the sessions to train."""
-    method = build(experiment.spec.config["method"], experiment.spec.config["packages"])
+    method = build(context.spec.config["method"], context.spec.config["packages"])
     if isinstance(method, ClosedForm):
-        run_closed_form(experiment, method)
+        run_closed_form(context, method)
     elif isinstance(method, GradientTrained):
-        yield from run_gradient_trained(experiment, method)
+        yield from run_gradient_trained(context, method)
     else:
         raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
 
 
-def _save(experiment: RunContext) -> None:
+def _save(context: RunContext) -> None:
     """Write the predictions and, if requested, the model."""
-    spec, result = experiment.spec, experiment.result
-    if experiment.tests:
-        _write_predictions(spec.paths, experiment)
+    spec, result = context.spec, context.result
+    if context.tests:
+        _write_predictions(spec.paths, context)
     if result.classifier is not None:
         result.cost["saved_bytes"] = weight_bytes(result.classifier)
     if (spec.save_model or spec.phase == "single") and result.classifier is not None:
-        encoder, data = experiment.encoder, experiment.data
+        encoder, data = context.encoder, context.data
         facts = describe(
             encoder.model, encoder.resolved, data.labels, encoder.length, data.train.pairs is not None,
             spec.config["task"]["name"], spec.config["method"]["name"],
@@ -304,28 +304,28 @@ def _save(experiment: RunContext) -> None:
         )
 
 
-def _measure_serving(experiment: RunContext) -> None:
+def _measure_serving(context: RunContext) -> None:
     """Measure latency and throughput; an error leaves them unknown and does not change the run's result."""
-    result = experiment.result
+    result = context.result
     # Tuning measures them only if the search uses latency.
-    wanted = any(cost.startswith("latency") for cost in searched_costs(experiment.spec.config.get("tune") or {}))
-    if not (experiment.tests or wanted) or result.classifier is None:
+    wanted = any(cost.startswith("latency") for cost in searched_costs(context.spec.config.get("tune") or {}))
+    if not (context.tests or wanted) or result.classifier is None:
         return
     try:
         with result.phase("serve"):
-            result.cost |= serving(experiment, result.classifier)
+            result.cost |= serving(context, result.classifier)
     except Exception as error:  # noqa: BLE001 -- a secondary measure; the user is told, and the record has no value
-        experiment.say(f"Note: latency and throughput could not be measured ({type(error).__name__}: {error}).")
+        context.say(f"Note: latency and throughput could not be measured ({type(error).__name__}: {error}).")
 
 
-def _write_predictions(paths: RunPaths, experiment: RunContext) -> None:
+def _write_predictions(paths: RunPaths, context: RunContext) -> None:
     import numpy as np
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = np.array(experiment.data.labels, dtype=object)
+    names = np.array(context.data.labels, dtype=object)
     columns: dict[str, list[Any]] = {name: [] for name in ("split", "id", "label", "prediction", "probabilities")}
-    for name, (split, probabilities) in experiment.result.predictions.items():
+    for name, (split, probabilities) in context.result.predictions.items():
         columns["split"] += [name] * len(split)
         columns["id"] += split.ids.tolist()
         columns["label"] += names[split.labels].tolist()
@@ -334,7 +334,7 @@ def _write_predictions(paths: RunPaths, experiment: RunContext) -> None:
     types = {"probabilities": pa.list_(pa.float32()), "id": pa.int64()}
     table = pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()})
     # The order of the probabilities; needed since a class may have no row.
-    table = table.replace_schema_metadata({"labels": json.dumps(list(experiment.data.labels))})
+    table = table.replace_schema_metadata({"labels": json.dumps(list(context.data.labels))})
     with atomic(paths.predictions) as temporary:
         parquet.write_table(table, temporary)
 

@@ -32,7 +32,7 @@ from harness.training.row_order import steps_per_epoch, stream_seed
 from harness.training.session import TrainingProgress, TrainingSession
 
 
-def run_gradient_trained(experiment: RunContext, method: GradientTrained) -> Iterator[TrainingSession]:
+def run_gradient_trained(context: RunContext, method: GradientTrained) -> Iterator[TrainingSession]:
     """Train and evaluate; the results are stored in `experiment.result`.
 
     Yields:
@@ -42,57 +42,57 @@ def run_gradient_trained(experiment: RunContext, method: GradientTrained) -> Ite
         Stopped: the run was pruned, or checkpointed to resume later.
         Exception: an error of the training.
     """
-    result, data, train = experiment.result, experiment.data, experiment.train
+    result, data, train = context.result, context.data, context.train
     stop_epoch = train.stop_epoch
-    if experiment.by_folds:
-        folds = yield from _folds(experiment, method)
+    if context.by_folds:
+        folds = yield from _folds(context, method)
         result.metrics["val"] = mean_values([fold.best_val for fold in folds])
         # A confirmation trains on all rows, without validation rows to stop early by.
         stop_epoch = statistics.median_high([fold.best_epoch for fold in folds])
-        _count(experiment, folds)
+        _count(context, folds)
         result.cost |= {"folds": len(folds), "best_epoch": stop_epoch}
-        experiment.say(f"Mean of {len(folds)} folds: {score(experiment.metric, result.metrics['val'], 'dev')}")
-    if experiment.judged() or not experiment.by_folds:
+        context.say(f"Mean of {len(folds)} folds: {score(context.metric, result.metrics['val'], 'dev')}")
+    if context.judged() or not context.by_folds:
         config = replace(train, stop_epoch=stop_epoch)
-        member = make_member(experiment, method, config, data.train, data.validation, "all", {})
-        yield member
-        _ended(experiment, member)
-        _count(experiment, [member.progress])
-        result.cost |= {"best_epoch": member.progress.best_epoch, "epochs": member.progress.epoch}
+        session = make_session(context, method, config, data.train, data.validation, "all", {})
+        yield session
+        _ended(context, session)
+        _count(context, [session.progress])
+        result.cost |= {"best_epoch": session.progress.best_epoch, "epochs": session.progress.epoch}
 
-        boundary = _boundary(member.classifier, config)
+        boundary = _boundary(session.classifier, config)
         # Before evaluation, so that no time is counted twice.
         inputs = {
-            split.name: member.validation
-            if split is data.validation and member.validation is not None  # already charged when the session was made
-            else _inputs(experiment, split, boundary, "evaluate_seconds")
-            for split in experiment.judged().values()
+            split.name: session.validation
+            if split is data.validation and session.validation is not None  # already charged when the session was made
+            else _inputs(context, split, boundary, "evaluate_seconds")
+            for split in context.judged().values()
         }
 
         def probabilities(split: Split) -> Probabilities:
-            if split is data.validation and member.best_probabilities is not None:
-                return member.best_probabilities  # computed when the epoch was selected
-            return predict(member.classifier, inputs[split.name], config, experiment.device)
+            if split is data.validation and session.best_probabilities is not None:
+                return session.best_probabilities  # computed when the epoch was selected
+            return predict(session.classifier, inputs[split.name], config, context.device)
 
-        experiment.judge(probabilities)
-        result.classifier, result.hooks = member.classifier, member.hooks
+        context.judge(probabilities)
+        result.classifier, result.hooks = session.classifier, session.hooks
 
 
-def _folds(experiment: RunContext, method: GradientTrained) -> Generator[TrainingSession, None, list[TrainingProgress]]:
+def _folds(context: RunContext, method: GradientTrained) -> Generator[TrainingSession, None, list[TrainingProgress]]:
     """Train on each fold, or reuse the result of an earlier attempt at this run."""
-    signature = experiment.spec.signature
+    signature = context.spec.signature
     found = []
-    for index, (split, held_out) in enumerate(experiment.data.folds):
-        noted = experiment.spec.paths.checkpoint / f"fold{index}.json"
+    for index, (split, held_out) in enumerate(context.data.folds):
+        noted = context.spec.paths.checkpoint / f"fold{index}.json"
         progress = _noted(noted, signature)
         if progress is None:
-            experiment.say(f"Fold {index + 1} of {len(experiment.data.folds)}")
+            context.say(f"Fold {index + 1} of {len(context.data.folds)}")
             tag = {"fold": index}
-            member = make_member(experiment, method, experiment.train, split, held_out, f"fold{index}", tag)
-            yield member
-            _ended(experiment, member)
-            progress = member.progress
-            del member  # frees its memory before the next fold's session is made
+            session = make_session(context, method, context.train, split, held_out, f"fold{index}", tag)
+            yield session
+            _ended(context, session)
+            progress = session.progress
+            del session  # frees its memory before the next fold's session is made
             write_json(noted, {"signature": signature} | asdict(progress))
         found.append(progress)
     return found
@@ -107,8 +107,8 @@ def _noted(path: Path, signature: str) -> TrainingProgress | None:
         return None
 
 
-def make_member(
-    experiment: RunContext,
+def make_session(
+    context: RunContext,
     method: GradientTrained,
     config: TrainConfig,
     split: Split,
@@ -126,14 +126,14 @@ def make_member(
         name: of the checkpoint file.
         tag: see `TrainingSession`.
     """
-    result, encoder, seed = experiment.result, experiment.encoder, experiment.spec.config["seed"]
+    result, encoder, seed = context.result, context.encoder, context.spec.config["seed"]
     examples = encoder.examples(split)
     head: LinearHead | None = None
     if config.head_init == "probe" and encoder.model.pooling == "model":
         warning = (
             "train.head_init=probe does not apply to model.pooling=model: the architecture's own head starts at random."
         )
-        experiment.say(f"Note: {warning}")
+        context.say(f"Note: {warning}")
         result.data["warnings"] = [*result.data["warnings"], warning]
     elif config.head_init == "probe":
         with result.phase("head"):
@@ -151,26 +151,26 @@ def make_member(
         steps = config.epochs * steps_per_epoch(len(examples), config.batch_size, config.accumulate)
         hooks = method.adapt(classifier, encoder.model, steps)
         _check_room(classifier, encoder, method.name)
-        classifier.to(experiment.device)
-        method.initialise(classifier, _in_order(examples, config.batch_size, experiment.device))
+        classifier.to(context.device)
+        method.initialize(classifier, _in_order(examples, config.batch_size, context.device))
     boundary = _boundary(classifier, config)
-    examples = _inputs(experiment, split, boundary, "train_seconds")
-    judged = None if validation is None else _inputs(experiment, validation, boundary, "evaluate_seconds")
+    examples = _inputs(context, split, boundary, "train_seconds")
+    judged = None if validation is None else _inputs(context, validation, boundary, "evaluate_seconds")
     trainable = sum(p.numel() for p in classifier.trainable().values())
     result.cost |= {
         "params_trainable": trainable,
         "params_total": sum(p.numel() for p in classifier.parameters()),
     }
-    spec, paths = experiment.spec, experiment.spec.paths
-    member = TrainingSession(
+    spec, paths = context.spec, context.spec.paths
+    session = TrainingSession(
         classifier=classifier, hooks=hooks, config=config, train=examples, validation=judged,
-        metric=experiment.metric, seed=seed, device=experiment.device, say=experiment.say, metrics_path=paths.metrics,
+        metric=context.metric, seed=seed, device=context.device, say=context.say, metrics_path=paths.metrics,
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
         resource=spec.resource, rungs=spec.rungs if tag.get("fold", 0) == 0 else (), until=spec.until,
-        stop=experiment.stop,
+        stop=context.stop,
     )  # fmt: skip
-    share(member, encoder.backbone)
-    return member
+    share(session, encoder.backbone)
+    return session
 
 
 def _boundary(classifier: Classifier, config: TrainConfig) -> FrozenPrefix | None:
@@ -178,15 +178,15 @@ def _boundary(classifier: Classifier, config: TrainConfig) -> FrozenPrefix | Non
     return None if config.fgm > 0 else classifier.boundary
 
 
-def _inputs(experiment: RunContext, split: Split, boundary: FrozenPrefix | None, cost: str) -> Examples:
+def _inputs(context: RunContext, split: Split, boundary: FrozenPrefix | None, cost: str) -> Examples:
     """Return a split's examples. Hidden states are shared, but each run is charged the time to compute them."""
     if boundary is None:
-        return experiment.encoder.examples(split)
-    with experiment.result.phase("features"):
-        examples, seconds = experiment.encoder.inputs(split, boundary)
-    experiment.result.add(cost, seconds)
+        return context.encoder.examples(split)
+    with context.result.phase("features"):
+        examples, seconds = context.encoder.inputs(split, boundary)
+    context.result.add(cost, seconds)
     if boundary.frozen and examples.states is None:
-        experiment.say(
+        context.say(
             f"Note: every pass of {split.name} goes through the {boundary.frozen} frozen blocks, too: the model hands "
             "on more than states from there, or cache_gb leaves no room for them."
         )
@@ -204,25 +204,25 @@ def _checkpoint(directory: Path, name: str) -> Path:
     return directory / f"{name}.safetensors"
 
 
-def _ended(experiment: RunContext, member: TrainingSession) -> None:
+def _ended(context: RunContext, session: TrainingSession) -> None:
     """Record the size of the fused group; raise the error or the stop that ended training early."""
-    cost = experiment.result.cost
-    cost["pack_size"] = max(cost.get("pack_size", 1), member.pack_size)
-    if (failure := member.failure) is not None:
-        member.failure = None
+    cost = context.result.cost
+    cost["pack_size"] = max(cost.get("pack_size", 1), session.pack_size)
+    if (failure := session.failure) is not None:
+        session.failure = None
         try:
             raise failure
         finally:
             del failure  # its traceback refers to this frame and the pass, and would keep their memory
-    if member.status in ("pruned", "paused", "stopped", "taken"):
-        experiment.result.metrics["val"] = member.progress.best_val
-        _count(experiment, [member.progress])
-        raise Stopped(member.status)
+    if session.status in ("pruned", "paused", "stopped", "taken"):
+        context.result.metrics["val"] = session.progress.best_val
+        _count(context, [session.progress])
+        raise Stopped(session.status)
 
 
-def _count(experiment: RunContext, finished: list[TrainingProgress]) -> None:
+def _count(context: RunContext, finished: list[TrainingProgress]) -> None:
     """Add the costs of training."""
-    result = experiment.result
+    result = context.result
     for progress in finished:
         for name in ("train_seconds", "evaluate_seconds", "samples", "tokens", "resumes"):
             result.add(name, getattr(progress, name))

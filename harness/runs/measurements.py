@@ -24,7 +24,7 @@ BATCHES = 2  # few are enough: runs repeat it at other seeds
 SECONDS = 3.0  # limit for each of the two measurements, whichever ends first
 
 
-def serving(experiment: RunContext, classifier: Classifier) -> dict[str, float]:
+def serving(context: RunContext, classifier: Classifier) -> dict[str, float]:
     """Measure the prediction speed of an adapted model, tokenization included, on the device and threads of its run.
 
     Args:
@@ -36,10 +36,10 @@ def serving(experiment: RunContext, classifier: Classifier) -> dict[str, float]:
         `latency_p50_seconds` and `latency_p95_seconds` of one text at a time, and `throughput_per_second`: texts per
             second in batches of 32. Other load on the machine slows them as it would slow a service.
     """
-    classifier.to(experiment.device).eval()
-    singles = list(_parts(experiment, 1, CALLS + WARM_UP))
-    calls = [seconds for seconds, _ in _timed(experiment, classifier, singles)]
-    batches = list(_timed(experiment, classifier, list(_parts(experiment, BATCH, BATCHES + 1)), warm_up=1))
+    classifier.to(context.device).eval()
+    singles = list(_parts(context, 1, CALLS + WARM_UP))
+    calls = [seconds for seconds, _ in _timed(context, classifier, singles)]
+    batches = list(_timed(context, classifier, list(_parts(context, BATCH, BATCHES + 1)), warm_up=1))
     return {
         "latency_p50_seconds": float(np.percentile(calls, 50)),
         "latency_p95_seconds": float(np.percentile(calls, 95)),
@@ -47,9 +47,9 @@ def serving(experiment: RunContext, classifier: Classifier) -> dict[str, float]:
     }
 
 
-def _parts(experiment: RunContext, size: int, count: int) -> Iterator[Split]:
+def _parts(context: RunContext, size: int, count: int) -> Iterator[Split]:
     """Yield evenly spread parts of a split; rows repeat if there are too few."""
-    test = experiment.data.test if experiment.tests else experiment.data.train
+    test = context.data.test if context.tests else context.data.train
     rows = np.linspace(0, len(test) - 1, size * count).astype(np.int64)
     for index in range(count):
         part = rows[index::count]  # spread, too, so that each batch has short and long texts
@@ -59,17 +59,17 @@ def _parts(experiment: RunContext, size: int, count: int) -> Iterator[Split]:
 
 
 def _timed(
-    experiment: RunContext, classifier: Classifier, parts: list[Split], warm_up: int = WARM_UP
+    context: RunContext, classifier: Classifier, parts: list[Split], warm_up: int = WARM_UP
 ) -> Iterator[tuple[float, int]]:
     """Predict parts one after another; yield seconds and number of texts for each, at least for one."""
-    encoder, device = experiment.encoder, experiment.device
+    encoder, device = context.encoder, context.device
     tokenizer, length = encoder.tokenizer, encoder.length
     padding = tokenizer.pad_token_id or 0
     begun = time.perf_counter()
     for index, part in enumerate(parts):
         start = time.perf_counter()
         examples = Examples(encode(part, tokenizer, length), part.labels, padding)
-        with torch.no_grad(), autocast(device, experiment.train.precision):
+        with torch.no_grad(), autocast(device, context.train.precision):
             batch = examples.batch(np.arange(len(part)), device)
             softmax(classifier(batch).float().cpu().numpy())  # copying to the host waits for the device
         end = time.perf_counter()
@@ -85,16 +85,16 @@ def weight_bytes(classifier: Classifier) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in own.values())
 
 
-def occupied(seconds: float, device: str | None, neighbours: int) -> dict[str, float | None]:
+def occupied(seconds: float, device: str | None, co_located: int) -> dict[str, float | None]:
     """Return the machine time that a run used: `accelerator_seconds` (None without one) and `core_seconds`.
 
     Args:
         seconds: total duration of the run.
         device: cpu | cuda | mps; None if unknown.
-        neighbours: number of co-located processes on the device, this one included; a run is charged its fraction.
+        co_located: number of co-located processes on the device, this one included; a run is charged its fraction.
     """
     return {
-        "accelerator_seconds": seconds / neighbours if device in ("cuda", "mps") else None,
+        "accelerator_seconds": seconds / co_located if device in ("cuda", "mps") else None,
         "core_seconds": seconds * torch.get_num_threads(),
     }
 

@@ -171,11 +171,11 @@ def _size(space: Mapping[str, Any]) -> int | None:
     return total
 
 
-def _best(tuned: list[Record], metric: str, minimise: bool) -> Record | None:
+def _best(tuned: list[Record], metric: str, minimize: bool) -> Record | None:
     """Return the best trial by the study's own ranking."""
     scored = ((r, value) for r in tuned if r.status == "ok" and (value := _value(r, metric)) is not None)
     found = min(
-        scored, key=lambda each: rank(each[1], _value(each[0], "loss"), each[0].trial or 0, minimise), default=None
+        scored, key=lambda each: rank(each[1], _value(each[0], "loss"), each[0].trial or 0, minimize), default=None
     )
     return found and found[0]
 

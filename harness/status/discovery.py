@@ -90,7 +90,7 @@ def tasks(directory: Path) -> list[ClusterTask]:
     """Return the array tasks that a study submitted, in order of submission."""
     folder = directory / "jobs"
     states = _mapping(read_json(folder / "state.json").get("jobs"))
-    # `<token>.packs.json` beside each submission holds complete specifications, which are large and not needed here.
+    # `<token>.batches.json` beside each submission holds complete specifications, which are large and not needed here.
     paths = [path for path in sorted(folder.glob("*.json")) if "." not in path.stem and path.name != "state.json"]
     submissions = [read_json(path) for path in paths]
     submissions.sort(key=lambda submission: str(submission.get("created") or ""))
@@ -99,8 +99,8 @@ def tasks(directory: Path) -> list[ClusterTask]:
 
 def _tasks(submission: dict[str, Any], states: dict[str, Any]) -> Iterator[ClusterTask]:
     job = str(submission.get("job_id") or "")
-    packs = submission.get("packs")
-    for index, pack in enumerate(packs if isinstance(packs, list) else []):
+    batches = submission.get("batches")
+    for index, batch in enumerate(batches if isinstance(batches, list) else []):
         identity = f"{job}_{index}" if job else ""
         seen = _mapping(states.get(identity))
         yield ClusterTask(
@@ -111,7 +111,7 @@ def _tasks(submission: dict[str, Any], states: dict[str, Any]) -> Iterator[Clust
             state=str(seen.get("state") or "").split(" ")[0],  # e.g. `CANCELLED by 1000`
             reason=_reason(seen.get("reason")),
             node=str(seen.get("node") or ""),
-            runs=tuple(run_name(Path(str(run.get("directory", "")))) for run in pack if isinstance(run, dict)),
+            runs=tuple(run_name(Path(str(run.get("directory", "")))) for run in batch if isinstance(run, dict)),
         )
 
 

@@ -59,7 +59,7 @@ class Coordinator:
         self._budget, self._replication = budget, replication
         self._under_way: dict[str, tuple[CellScheduler, Job]] = {}  # by the run's directory
         self._held: list[tuple[CellScheduler, RunSpec]] = []  # already drawn from a cell, but unfit for the last batch
-        self._pack_limits: dict[str, int] = {}  # by the directory of a run that was lost together with others
+        self._batch_limits: dict[str, int] = {}  # by the directory of a run that was lost together with others
         self._seconds: list[float] = []
         self._stopping = False
         self._told_given_up: set[str] = set()
@@ -130,11 +130,11 @@ class Coordinator:
     def _fill(self) -> None:
         """Submit runs until the launcher is full; the cell with the fewest started runs comes first."""
         while self._jobs() < self._launcher.capacity and not self._must_stop():
-            if not (chosen := self._next_pack()):
+            if not (chosen := self._next_batch()):
                 return
             for _, spec in chosen:
                 spec.paths.stop.unlink(missing_ok=True)
-            job = self._launcher.submit(self._pack([spec for _, spec in chosen]))
+            job = self._launcher.submit(self._batch([spec for _, spec in chosen]))
             for contest, spec in chosen:
                 self._under_way[spec.directory] = contest, job
             self._show()
@@ -150,7 +150,7 @@ class Coordinator:
         """The identity of the job of each run under way, by the run's directory."""
         return {directory: id(job) for directory, (_, job) in self._under_way.items()}
 
-    def _next_pack(self) -> list[tuple[CellScheduler, RunSpec]]:
+    def _next_batch(self) -> list[tuple[CellScheduler, RunSpec]]:
         """Return the runs that start next as one batch: as many as may share a job, or passes through one backbone."""
         found = self._held.pop(0) if self._held else self._next(self._contests)
         if found is None:
@@ -158,13 +158,13 @@ class Coordinator:
         chosen = [found]
         kind = self._kind(found[1])
         most_runs = 1 if self._budget.blind else self._launcher.runs_per_job or self._abreast(kind)
-        while len(chosen) < min(self._pack_limits.get(spec.directory, most_runs) for _, spec in chosen):
+        while len(chosen) < min(self._batch_limits.get(spec.directory, most_runs) for _, spec in chosen):
             if self._budget.exhausted(self._jobs_of_runs | {spec.directory: "next" for _, spec in chosen}):
                 break  # chosen runs count as begun: the budget must pay for them before further ones
             following = self._held.pop(0) if self._held else self._next(self._able(kind, found[1].cell))
             if following is None:
                 break
-            limit = self._pack_limits.get(following[1].directory, most_runs)
+            limit = self._batch_limits.get(following[1].directory, most_runs)
             if len(chosen) >= limit or not self._alike(following[1], found[1]):
                 self._held.insert(0, following)
                 break
@@ -176,19 +176,19 @@ class Coordinator:
         return self._kind_of(spec.cell, spec.config, spec.phase)
 
     def _kind_of(self, cell: str, config: Mapping[str, Any], phase: str) -> str | None:
-        if not self._launcher.packs or max_fused(self._launch) == 1:
+        if not self._launcher.fuses or max_fused(self._launch) == 1:
             return None
         return batch_key(config, self._architectures[cell], phase)
 
     def _alike(self, one: RunSpec, other: RunSpec) -> bool:
         """Return whether two runs may share a job. Fused runs pause at the same rung, so none waits for another."""
-        if self._launcher.packs and (self._kind(one), one.until) != (self._kind(other), other.until):
+        if self._launcher.fuses and (self._kind(one), one.until) != (self._kind(other), other.until):
             return False
         return self._launcher.group(one) == self._launcher.group(other)
 
     def _able(self, kind: str | None, cell: str = "") -> list[CellScheduler]:
         """Return the cells whose next run may join a job that has a run of this kind and of this cell."""
-        if not self._launcher.packs:
+        if not self._launcher.fuses:
             return list(self._contests)
         if self._launcher.runs_per_job is not None:  # runs of one job execute independently, so none waits for another
             return [each for each in self._contests if each.id == cell or self._kind_next(each) == kind]
@@ -200,7 +200,7 @@ class Coordinator:
 
     def _ready(self, contest: CellScheduler) -> int:
         """Return how many of a cell's runs may join batches now."""
-        return contest.startable_without_feedback if self._launch.pack == "auto" else contest.startable_now
+        return contest.startable_without_feedback if self._launch.fuse == "auto" else contest.startable_now
 
     def _abreast(self, kind: str | None) -> int:
         """Return how many runs of a kind share passes: at most one worker's part of the runs waiting or under way."""
@@ -212,10 +212,10 @@ class Coordinator:
         waiting = 1 + sum(len(each.waiting) for each in able) + sum(new.values())
         return min(max_fused(self._launch), math.ceil((waiting + len(self._under_way)) / self._launcher.capacity))
 
-    def _pack(self, runs: Sequence[RunSpec]) -> RunBatch:
+    def _batch(self, runs: Sequence[RunSpec]) -> RunBatch:
         """Make a batch of runs; those that can share passes are under way at the same time."""
         together = 1 if self._kind(runs[0]) is None else min(len(runs), max_fused(self._launch))
-        return RunBatch(tuple(runs), together, self._launch.pack == "auto", self._launcher.neighbours)
+        return RunBatch(tuple(runs), together, self._launch.fuse == "auto", self._launcher.co_located)
 
     def _next(self, contests: Sequence[CellScheduler]) -> tuple[CellScheduler, RunSpec] | None:
         for contest in sorted(contests, key=lambda contest: contest.started):
@@ -230,7 +230,7 @@ class Coordinator:
         return None
 
     def _settle(self, outcome: Outcome) -> None:
-        runs = outcome.job.pack.runs if outcome.runs is None else outcome.runs
+        runs = outcome.job.batch.runs if outcome.runs is None else outcome.runs
         unfinished = []
         for spec in runs:
             contest, job = self._under_way.get(spec.directory, (None, None))
@@ -270,12 +270,12 @@ class Coordinator:
         Returns:
             Whether the run shares with fewer; False if no other run can have caused the loss.
         """
-        size = len(outcome.job.pack.runs)
+        size = len(outcome.job.batch.runs)
         if outcome.blame == "memory" and size > 1:
-            self._pack_limits[spec.directory] = max(1, size // 2)
+            self._batch_limits[spec.directory] = max(1, size // 2)
             return True
-        if outcome.lost is not None and outcome.blame == "run" and outcome.job.pack.together > 1 and suspects > 1:
-            self._pack_limits[spec.directory] = 1
+        if outcome.lost is not None and outcome.blame == "run" and outcome.job.batch.together > 1 and suspects > 1:
+            self._batch_limits[spec.directory] = 1
             return True
         return False
 

@@ -94,15 +94,15 @@ def _check_choices() -> None:
     check_choices(dict(hydra.runtime.choices))
 
 
-def _execute(console: Console, config: DictConfig, pack: RunBatch) -> Record | None:
+def _execute(console: Console, config: DictConfig, batch: RunBatch) -> Record | None:
     with console.status("Loading torch and the model ..."):
         from harness.runs.execute import execute
         from harness.system.resources import usable_cores, usable_threads
 
         use_threads(config.launch.threads or usable_threads(usable_cores()))
     interrupt = StopRequests()
-    spec = pack.runs[0]
+    spec = batch.runs[0]
     spec.paths.stop.unlink(missing_ok=True)
     with interrupt.watching():
-        execute(pack, interrupted=interrupt, say=lambda line: console.print(line, markup=False, soft_wrap=True))
+        execute(batch, interrupted=interrupt, say=lambda line: console.print(line, markup=False, soft_wrap=True))
     return Record.read(spec.paths.record)

@@ -95,7 +95,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             problems.raise_any()
     elif open_jobs:
         raise HarnessError(
-            f"The study {name} has {_count(sum(len(each.packs) for each in open_jobs), 'Slurm job')} under way, and "
+            f"The study {name} has {_count(sum(len(each.batches) for each in open_jobs), 'Slurm job')} under way, and "
             f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
             f"first: python -m harness.stop {study_argument(directory)}"
         )

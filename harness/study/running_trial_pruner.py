@@ -41,7 +41,7 @@ class RunningTrialPruner:
             if rung <= self._judged.get(spec.directory, 0) or spec.paths.stop.exists():
                 continue
             others = [each for _, its, each in runs if its is job and each is not spec]
-            least = 0 if job.pack.together >= len(job.pack.runs) else 1
+            least = 0 if job.batch.together >= len(job.batch.runs) else 1
             if any(least <= reached[each.directory] < rung and _goes_on(each) for each in others):
                 continue
             self._judged[spec.directory] = rung

@@ -156,8 +156,8 @@ def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
         value = record.metrics["val"].get(metric)
         if record.phase != "tune" or record.status != "ok" or value is None or not satisfies(record.cost, limits):
             continue
-        minimise = metrics.METRICS[metric].direction == "minimize"
-        place = rank(value, record.metrics["val"].get("loss"), record.trial or 0, minimise)
+        minimize = metrics.METRICS[metric].direction == "minimize"
+        place = rank(value, record.metrics["val"].get("loss"), record.trial or 0, minimize)
         if record.cell not in best or place < best[record.cell][0]:
             best[record.cell] = place, _Best(directory.name, metric, record, entry.get("config") or {})
     problems.check(bool(best), f"tune.warm_start: {name} holds no tuning run that ended well.")

@@ -26,17 +26,17 @@ from harness.models.classifier import Classifier
 from harness.models.inference import autocast, predict_all, softmax
 from harness.records.files import append_jsonl, atomic, read_jsonl
 from harness.training.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
-from harness.training.fused import FusedGroup, crews
+from harness.training.fused import FusedGroup, fused_groups
 from harness.training.optimizer import rate
 from harness.training.session import TrainingProgress, TrainingSession, failing, timed
 
 
 def fit(
-    members: Iterable[TrainingSession],
+    sessions: Iterable[TrainingSession],
     interrupted: Callable[[], bool] = lambda: False,
     sharing: str | None = None,
-    ended: Callable[[TrainingSession], TrainingSession | None] = lambda member: None,
-    neighbours: int = 1,
+    ended: Callable[[TrainingSession], TrainingSession | None] = lambda session: None,
+    co_located: int = 1,
 ) -> None:
     """Train sessions in turns, one batch each, until every one is done, failed, pruned or stopped.
 
@@ -44,23 +44,23 @@ def fit(
     others continue.
 
     Args:
-        members: new sessions; one with a checkpoint resumes from it.
+        sessions: new sessions; one with a checkpoint resumes from it.
         interrupted: checked after every step; True checkpoints all sessions and stops.
         sharing: which fusable sessions share passes: "always" all of them, "probe" those for which it was measured to
             be faster, None none. Results equal those of training in turns up to rounding.
         ended: called with each session that has ended; returns a session to train in its place, or None. The loop then
             holds no reference to the ended one.
-        neighbours: number of co-located processes that share the memory, this one included.
+        co_located: number of co-located processes that share the memory, this one included.
     """
     going: list[TrainingSession] = []
     units: list[FusedGroup | TrainingSession] = []
-    arriving = list(members)
+    arriving = list(sessions)
     while arriving or going:
         if arriving or not units:
             _begin(arriving)
             going += arriving
             arriving.clear()
-            units = _units(going, sharing, neighbours)
+            units = _units(going, sharing, co_located)
         _take_turns(units, interrupted)
         gone = [each for each in going if each.status != "going"]
         if gone:
@@ -75,37 +75,37 @@ def fit(
 
 
 def _begin(arriving: Sequence[TrainingSession]) -> None:
-    for member in arriving:
-        with failing(member):
-            resume(member)
-            member.classifier.train()
+    for session in arriving:
+        with failing(session):
+            resume(session)
+            session.classifier.train()
 
 
 def _units(
-    going: Sequence[TrainingSession], sharing: str | None, neighbours: int
+    going: Sequence[TrainingSession], sharing: str | None, co_located: int
 ) -> list[FusedGroup | TrainingSession]:
     """Return what takes turns: fused groups, and sessions that compute alone."""
-    for member in going:
-        member.accompanied |= len(going) > 1
-    able = [member for member in going if member.status == "going"]
-    return list(able) if sharing is None else crews(able, sharing == "probe", neighbours)
+    for session in going:
+        session.accompanied |= len(going) > 1
+    able = [session for session in going if session.status == "going"]
+    return list(able) if sharing is None else fused_groups(able, sharing == "probe", co_located)
 
 
 def _take_turns(units: Sequence[FusedGroup | TrainingSession], interrupted: Callable[[], bool]) -> None:
     """Train one batch of each unit."""
     for unit in units:
-        for member, loss in gradients(unit):
-            with failing(member):
-                stepped = advance(member, loss)
-                if stepped and member.progress.position == member.steps_per_epoch:
-                    finish_epoch(member)
-                elif stepped and (rung := member.reach()) is not None:
-                    judge(member, rung)
-                if stepped and member.status == "going":
-                    asked = member.stop()
+        for session, loss in gradients(unit):
+            with failing(session):
+                stepped = advance(session, loss)
+                if stepped and session.progress.position == session.steps_per_epoch:
+                    finish_epoch(session)
+                elif stepped and (rung := session.reach()) is not None:
+                    judge(session, rung)
+                if stepped and session.status == "going":
+                    asked = session.stop()
                     if asked != "taken":
-                        asked = "pause" if member.at_limit else "checkpoint" if interrupted() else asked
-                    attend(member, asked)
+                        asked = "pause" if session.at_limit else "checkpoint" if interrupted() else asked
+                    attend(session, asked)
 
 
 def gradients(unit: FusedGroup | TrainingSession) -> list[tuple[TrainingSession, float]]:
@@ -116,78 +116,78 @@ def gradients(unit: FusedGroup | TrainingSession) -> list[tuple[TrainingSession,
     """
     if isinstance(unit, TrainingSession):
         return _alone([unit])
-    members = unit.members
+    sessions = unit.sessions
     start = unit.clock()
     if not unit.shares:
-        found = _alone(members)
+        found = _alone(sessions)
         unit.note(False, unit.clock() - start)
         return found
     values = _together(unit)
     if values is None:
-        return _alone(members)
+        return _alone(sessions)
     seconds = unit.clock() - start
-    for member, share in zip(members, unit.note(True, seconds), strict=True):
-        member.progress.train_seconds += seconds * share
-        member.seconds += seconds * share
-    return list(zip(members, values, strict=True))
+    for session, share in zip(sessions, unit.note(True, seconds), strict=True):
+        session.progress.train_seconds += seconds * share
+        session.seconds += seconds * share
+    return list(zip(sessions, values, strict=True))
 
 
-def _together(crew: FusedGroup) -> list[float] | None:
+def _together(fused: FusedGroup) -> list[float] | None:
     """Add the gradients of each session's batch; return the mean losses, or None if the shared pass failed.
 
     All memory of the shared pass is freed when this function returns: sessions that then compute alone need it.
     """
-    members = crew.members
-    streams = [member.random_state.tensors for member in members]
+    sessions = fused.sessions
+    streams = [session.random_state.tensors for session in sessions]
     try:
-        losses = crew.losses()
-        totals = [_total(member, loss) for member, loss in zip(members, losses, strict=True)]
+        losses = fused.losses()
+        totals = [_total(session, loss) for session, loss in zip(sessions, losses, strict=True)]
         values: list[float] = torch.stack([loss.detach() for loss in losses]).tolist()
         if all(map(math.isfinite, (*values, *torch.stack(totals).tolist()))):
             torch.autograd.backward(totals)
             return values
     except Exception as error:  # noqa: BLE001 -- any error: computing each session alone shows which one causes it
-        crew.break_up(error)
-    for member, tensors in zip(members, streams, strict=True):
-        member.random_state.tensors = tensors
-        member.optimizer.zero_grad(set_to_none=True)
+        fused.break_up(error)
+    for session, tensors in zip(sessions, streams, strict=True):
+        session.random_state.tensors = tensors
+        session.optimizer.zero_grad(set_to_none=True)
     return None
 
 
-def _alone(members: Sequence[TrainingSession]) -> list[tuple[TrainingSession, float]]:
+def _alone(sessions: Sequence[TrainingSession]) -> list[tuple[TrainingSession, float]]:
     found = []
-    for member in members:
-        with failing(member), timed(member.progress, "train_seconds"):
-            with member.random_state.active():
-                loss = _loss(member, member.next_rows())
+    for session in sessions:
+        with failing(session), timed(session.progress, "train_seconds"):
+            with session.random_state.active():
+                loss = _loss(session, session.next_rows())
             value = float(loss.detach())
-            total = _total(member, loss)
+            total = _total(session, loss)
             torch.autograd.backward(total)
             if not math.isfinite(value) or not math.isfinite(float(total.detach())):
                 raise HarnessError(
-                    f"the loss became non-finite at step {member.progress.step + 1} (train.lr={member.config.lr}, "
-                    f"train.head_lr={member.config.head_lr}): {_calmer(member.config)}"
+                    f"the loss became non-finite at step {session.progress.step + 1} (train.lr={session.config.lr}, "
+                    f"train.head_lr={session.config.head_lr}): {_calmer(session.config)}"
                 )
-            found.append((member, value))
+            found.append((session, value))
     return found
 
 
-def _loss(member: TrainingSession, rows: Rows) -> Tensor:
+def _loss(session: TrainingSession, rows: Rows) -> Tensor:
     """Return the mean loss of a batch: the method's own loss, else cross-entropy of the logits."""
-    train, device = member.train, member.device
-    with autocast(device, member.config.precision):
-        own = member.hooks.loss(member.classifier, rows, lambda some: train.batch(some, device), train.labels)
+    train, device = session.train, session.device
+    with autocast(device, session.config.precision):
+        own = session.hooks.loss(session.classifier, rows, lambda some: train.batch(some, device), train.labels)
     if own is not None:
         return own
-    return member.objective(train.batch(rows, device), torch.from_numpy(train.labels[rows]).to(device))
+    return session.objective(train.batch(rows, device), torch.from_numpy(train.labels[rows]).to(device))
 
 
-def _total(member: TrainingSession, loss: Tensor) -> Tensor:
+def _total(session: TrainingSession, loss: Tensor) -> Tensor:
     """Return the batch's contribution to its step: loss and penalty, weighted by its fraction of the step's rows."""
-    penalty = member.hooks.penalty()
-    batches = member.order[member.progress.position]
+    penalty = session.hooks.penalty()
+    batches = session.order[session.progress.position]
     # Each row of a step has the same weight, however the step is split into batches.
-    return (loss if penalty is None else loss + penalty) * (len(batches[member.part]) / sum(map(len, batches)))
+    return (loss if penalty is None else loss + penalty) * (len(batches[session.part]) / sum(map(len, batches)))
 
 
 def _calmer(config: TrainConfig) -> str:
@@ -197,176 +197,176 @@ def _calmer(config: TrainConfig) -> str:
     return f"try {' or '.join(ways)}."
 
 
-def advance(member: TrainingSession, loss: float) -> bool:
+def advance(session: TrainingSession, loss: float) -> bool:
     """Count a batch whose gradients are computed; after the last batch of a step, update. Return whether it updated.
 
     Args:
-        member: the session.
+        session: the session.
         loss: mean over the batch's rows.
     """
-    progress, config = member.progress, member.config
-    batches = member.order[progress.position]
-    rows = len(batches[member.part])
+    progress, config = session.progress, session.config
+    batches = session.order[progress.position]
+    rows = len(batches[session.part])
     with timed(progress, "train_seconds"):
         progress.loss_sum += loss * rows
         progress.rows += rows
         progress.samples += rows
-        progress.tokens += member.next_tokens()
-        member.part += 1
-        if member.part < len(batches):
+        progress.tokens += session.next_tokens()
+        session.part += 1
+        if session.part < len(batches):
             return False
-        member.hooks.before_update(progress.step)
+        session.hooks.before_update(progress.step)
         if config.clip > 0:
-            torch.nn.utils.clip_grad_norm_(member.parameters, config.clip)
-        factor = rate(progress.step, member.total_steps, config.warmup, config.schedule)
-        for parameters in member.optimizer.param_groups:
+            torch.nn.utils.clip_grad_norm_(session.parameters, config.clip)
+        factor = rate(progress.step, session.total_steps, config.warmup, config.schedule)
+        for parameters in session.optimizer.param_groups:
             parameters["lr"] = parameters["peak"] * factor
-        member.optimizer.step()
-        member.hooks.after_step(progress.step)
-        if member.average is not None:
-            member.average.update(progress.step)
-        member.optimizer.zero_grad(set_to_none=True)
+        session.optimizer.step()
+        session.hooks.after_step(progress.step)
+        if session.average is not None:
+            session.average.update(progress.step)
+        session.optimizer.zero_grad(set_to_none=True)
     progress.step += 1
     progress.position += 1
-    member.part = 0
+    session.part = 0
     return True
 
 
-def finish_epoch(member: TrainingSession) -> None:
+def finish_epoch(session: TrainingSession) -> None:
     """Evaluate, print and record the epoch and keep the best weights; end training after the last epoch."""
-    progress = member.progress
+    progress = session.progress
     progress.epoch += 1
     progress.train_loss = progress.loss_sum / progress.rows
     progress.position, progress.loss_sum, progress.rows = 0, 0.0, 0
-    member.order = []
+    session.order = []
     line = f"Epoch {progress.epoch}, train loss: {progress.train_loss:.3f}"
     improved, probabilities = True, None
-    with nullcontext() if member.average is None else member.average.in_place():
-        with timed(progress, "train_seconds"), member.random_state.active():
-            member.hooks.end_epoch(member.classifier, lambda: features(member), member.train.labels)
-        if member.validation is not None:
-            probabilities, progress.val = validate(member, member.validation)
-            line += f", dev loss: {progress.val['loss']:.3f}, {score(member.metric, progress.val, 'dev')}"
-            improved = progress.best_epoch == 0 or better(member.metric, progress.val, progress.best_val)
+    with nullcontext() if session.average is None else session.average.in_place():
+        with timed(progress, "train_seconds"), session.random_state.active():
+            session.hooks.end_epoch(session.classifier, lambda: features(session), session.train.labels)
+        if session.validation is not None:
+            probabilities, progress.val = validate(session, session.validation)
+            line += f", dev loss: {progress.val['loss']:.3f}, {score(session.metric, progress.val, 'dev')}"
+            improved = progress.best_epoch == 0 or better(session.metric, progress.val, progress.best_val)
         if improved:
             progress.best_epoch, progress.best_val = progress.epoch, progress.val
-            member.best_probabilities = probabilities
-            if member.validation is not None or member.average is not None:
-                member.best_weights = {name: p.detach().clone() for name, p in member.classifier.trainable().items()}
-    member.say(line)
-    note(member, progress.epoch, progress.train_loss, progress.val, member.reach())
+            session.best_probabilities = probabilities
+            if session.validation is not None or session.average is not None:
+                session.best_weights = {name: p.detach().clone() for name, p in session.classifier.trainable().items()}
+    session.say(line)
+    note(session, progress.epoch, progress.train_loss, progress.val, session.reach())
     stale = progress.epoch - progress.best_epoch
-    if progress.epoch >= member.last_epoch or 0 < member.config.patience <= stale:
-        member.classifier.put(member.best_weights)
-        member.classifier.eval()
-        member.status = "done"
+    if progress.epoch >= session.last_epoch or 0 < session.config.patience <= stale:
+        session.classifier.put(session.best_weights)
+        session.classifier.eval()
+        session.status = "done"
 
 
-def judge(member: TrainingSession, rung: int) -> None:
+def judge(session: TrainingSession, rung: int) -> None:
     """Evaluate at a rung within an epoch, so that trials can be compared; weights and random streams do not change."""
-    if member.validation is None:
+    if session.validation is None:
         return
-    progress = member.progress
-    with nullcontext() if member.average is None else member.average.in_place():
-        _, values = validate(member, member.validation)
-    epoch = round(progress.epoch + progress.position / member.steps_per_epoch, 6)
-    note(member, epoch, progress.loss_sum / progress.rows, values, rung)
+    progress = session.progress
+    with nullcontext() if session.average is None else session.average.in_place():
+        _, values = validate(session, session.validation)
+    epoch = round(progress.epoch + progress.position / session.steps_per_epoch, 6)
+    note(session, epoch, progress.loss_sum / progress.rows, values, rung)
 
 
-def validate(member: TrainingSession, validation: Examples) -> tuple[npt.NDArray[np.float32], Values]:
+def validate(session: TrainingSession, validation: Examples) -> tuple[npt.NDArray[np.float32], Values]:
     """Return class probabilities (n, C) of the validation rows and their metrics.
 
     Raises:
         HarnessError: the outputs are not finite.
     """
-    progress = member.progress
+    progress = session.progress
     with timed(progress, "evaluate_seconds"):
-        probabilities = predict(member.classifier, validation, member.config, member.device)
+        probabilities = predict(session.classifier, validation, session.config, session.device)
         values = evaluate(validation.labels, probabilities)
     if values["loss"] is None:
         raise HarnessError(
-            f"the outputs became non-finite by step {progress.step} (train.lr={member.config.lr}, "
-            f"train.head_lr={member.config.head_lr}): {_calmer(member.config)}"
+            f"the outputs became non-finite by step {progress.step} (train.lr={session.config.lr}, "
+            f"train.head_lr={session.config.head_lr}): {_calmer(session.config)}"
         )
     return probabilities, values
 
 
-def note(member: TrainingSession, epoch: float, train_loss: float | None, values: Values, rung: int | None) -> None:
+def note(session: TrainingSession, epoch: float, train_loss: float | None, values: Values, rung: int | None) -> None:
     """Append a line to metrics.jsonl. Its epoch is a whole number at the end of an epoch, and a fraction within one."""
-    if member.metrics_path is None:
+    if session.metrics_path is None:
         return
-    progress = member.progress
+    progress = session.progress
     facts = {
         "epoch": epoch, "step": progress.step, "train_loss": train_loss, "val": values,
         "seconds": round(progress.train_seconds + progress.evaluate_seconds, 3),
     }  # fmt: skip
-    append_jsonl(member.metrics_path, facts | ({} if rung is None else {"rung": rung}) | member.tag)
+    append_jsonl(session.metrics_path, facts | ({} if rung is None else {"rung": rung}) | session.tag)
 
 
-def attend(member: TrainingSession, request: str | None) -> None:
+def attend(session: TrainingSession, request: str | None) -> None:
     """Handle a request between two steps, and write a checkpoint when one is due."""
     if request in ("prune", "taken"):
-        member.status = "pruned" if request == "prune" else "taken"
+        session.status = "pruned" if request == "prune" else "taken"
         return
-    due = time.monotonic() - member.saved_at >= member.config.checkpoint_seconds
-    if member.checkpoint_path is not None and (due or request in ("checkpoint", "pause")):
+    due = time.monotonic() - session.saved_at >= session.config.checkpoint_seconds
+    if session.checkpoint_path is not None and (due or request in ("checkpoint", "pause")):
         optimizer = {
             f"{index}/{name}": tensor
-            for index, state in member.optimizer.state_dict()["state"].items()
+            for index, state in session.optimizer.state_dict()["state"].items()
             for name, tensor in state.items()
         }
         tensors = (
-            prefixed("weights", {name: p.detach() for name, p in member.classifier.trainable().items()})
-            | prefixed("best", member.best_weights)
+            prefixed("weights", {name: p.detach() for name, p in session.classifier.trainable().items()})
+            | prefixed("best", session.best_weights)
             | prefixed("optimizer", optimizer)
-            | prefixed("hooks", member.hooks.state())
-            | prefixed("random", member.random_state.tensors)
-            | prefixed("average", {} if member.average is None else member.average.weights)
+            | prefixed("hooks", session.hooks.state())
+            | prefixed("random", session.random_state.tensors)
+            | prefixed("average", {} if session.average is None else session.average.weights)
         )
-        if member.best_probabilities is not None:
-            tensors["probabilities"] = torch.from_numpy(member.best_probabilities)
-        save_checkpoint(member.checkpoint_path, tensors, {"signature": member.signature} | asdict(member.progress))
-        member.saved_at = time.monotonic()
+        if session.best_probabilities is not None:
+            tensors["probabilities"] = torch.from_numpy(session.best_probabilities)
+        save_checkpoint(session.checkpoint_path, tensors, {"signature": session.signature} | asdict(session.progress))
+        session.saved_at = time.monotonic()
     if request in ("checkpoint", "pause"):
-        member.status = "stopped" if request == "checkpoint" else "paused"
+        session.status = "stopped" if request == "checkpoint" else "paused"
 
 
-def resume(member: TrainingSession) -> None:
+def resume(session: TrainingSession) -> None:
     """Restore the session from its checkpoint, if it has one, and drop metrics recorded after it."""
     loaded = None
-    if member.checkpoint_path is not None:
+    if session.checkpoint_path is not None:
         try:
-            loaded = load_checkpoint(member.checkpoint_path, member.signature)
+            loaded = load_checkpoint(session.checkpoint_path, session.signature)
         except DamagedCheckpoint as error:
-            member.say(f"Warning: {error}; training starts anew.")
+            session.say(f"Warning: {error}; training starts anew.")
     if loaded is not None:
         tensors, state = loaded
         del state["signature"]
-        member.progress = TrainingProgress(**state)
-        member.progress.resumes += 1
-        member.classifier.put(group("weights", tensors))
-        member.best_weights = {name: t.to(member.device) for name, t in group("best", tensors).items()}
+        session.progress = TrainingProgress(**state)
+        session.progress.resumes += 1
+        session.classifier.put(group("weights", tensors))
+        session.best_weights = {name: t.to(session.device) for name, t in group("best", tensors).items()}
         optimizer: dict[int, dict[str, Tensor]] = {}
         for key, tensor in group("optimizer", tensors).items():
             index, name = key.split("/", 1)
             optimizer.setdefault(int(index), {})[name] = tensor
-        member.optimizer.load_state_dict(
-            {"state": optimizer, "param_groups": member.optimizer.state_dict()["param_groups"]}
+        session.optimizer.load_state_dict(
+            {"state": optimizer, "param_groups": session.optimizer.state_dict()["param_groups"]}
         )
-        member.hooks.load_state({name: t.to(member.device) for name, t in group("hooks", tensors).items()})
-        member.random_state.tensors = group("random", tensors)
-        if member.average is not None:
-            member.average.weights = {name: t.to(member.device) for name, t in group("average", tensors).items()}
+        session.hooks.load_state({name: t.to(session.device) for name, t in group("hooks", tensors).items()})
+        session.random_state.tensors = group("random", tensors)
+        if session.average is not None:
+            session.average.weights = {name: t.to(session.device) for name, t in group("average", tensors).items()}
         if "probabilities" in tensors:
-            member.best_probabilities = tensors["probabilities"].numpy()
-        member.say(f"Going on from step {member.progress.step}.")
-        if member.at_limit:
-            member.status = "paused"
-    if member.metrics_path is not None and (lines := read_jsonl(member.metrics_path)):
+            session.best_probabilities = tensors["probabilities"].numpy()
+        session.say(f"Going on from step {session.progress.step}.")
+        if session.at_limit:
+            session.status = "paused"
+    if session.metrics_path is not None and (lines := read_jsonl(session.metrics_path)):
         # Lines of other folds are kept.
-        ours = [all(line.get(key) == value for key, value in member.tag.items()) for line in lines]
-        kept = [line for line, own in zip(lines, ours, strict=True) if not own or line["step"] <= member.progress.step]
-        with atomic(member.metrics_path) as temporary:
+        ours = [all(line.get(key) == value for key, value in session.tag.items()) for line in lines]
+        kept = [line for line, own in zip(lines, ours, strict=True) if not own or line["step"] <= session.progress.step]
+        with atomic(session.metrics_path) as temporary:
             temporary.touch()
             for line in kept:
                 append_jsonl(temporary, line)
@@ -383,11 +383,11 @@ def predict(
     return softmax(logits)
 
 
-def features(member: TrainingSession) -> npt.NDArray[np.float32]:
+def features(session: TrainingSession) -> npt.NDArray[np.float32]:
     """Return L2-normalized features (n, d) of the training rows in the current model; its mode is restored."""
-    classifier, config = member.classifier, member.config
+    classifier, config = session.classifier, session.config
     training = classifier.training
     classifier.eval()
-    found = predict_all(classifier.features, member.train, config.eval_batch_size, member.device, config.precision)
+    found = predict_all(classifier.features, session.train, config.eval_batch_size, session.device, config.precision)
     classifier.train(training)
     return found

@@ -200,15 +200,15 @@ class RandomState:
 
 
 @contextmanager
-def failing(member: TrainingSession) -> Iterator[None]:
+def failing(session: TrainingSession) -> Iterator[None]:
     """Record an exception in the block as the session's failure, and add the block's time to the session."""
     start = time.perf_counter()
     try:
         yield
     except Exception as error:  # noqa: BLE001 -- the other sessions continue; the caller reads `failure`
-        member.status, member.failure = "failed", error
+        session.status, session.failure = "failed", error
     finally:
-        member.seconds += time.perf_counter() - start
+        session.seconds += time.perf_counter() - start
 
 
 @contextmanager

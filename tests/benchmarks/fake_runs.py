@@ -32,9 +32,9 @@ WORKERS = 2
 SLEEP = "BENCHMARK_SLEEP_SECONDS"  # environment variable: how long each run waits, to see what waiting costs
 
 
-def execute(pack: RunBatch, interrupted: Callable[[], bool]) -> None:
+def execute(batch: RunBatch, interrupted: Callable[[], bool]) -> None:
     """Leave a record of each run."""
-    for spec in pack.runs:
+    for spec in batch.runs:
         time.sleep(float(os.environ.get(SLEEP, "0")))
         leave(spec)
 

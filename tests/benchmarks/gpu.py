@@ -32,7 +32,7 @@ from harness.models.classifier import Classifier
 from harness.models.cpu_kernels import use_fast_products
 from harness.records.files import write_json
 from harness.system.machine import device_name
-from harness.training.fused import FusedGroup, crews, share
+from harness.training.fused import FusedGroup, fused_groups, share
 from harness.training.loop import advance, gradients
 from harness.training.session import TrainingSession
 
@@ -68,7 +68,7 @@ class Case:
     """K members with a batch of rows each, and the ratio that is to be reached."""
 
     size: str
-    members: int
+    sessions: int
     batch: int
     tokens: int
     goal: float
@@ -76,7 +76,7 @@ class Case:
     @property
     def name(self) -> str:
         """As results show it."""
-        return f"{self.size} K={self.members} {self.batch}x{self.tokens}"
+        return f"{self.size} K={self.sessions} {self.batch}x{self.tokens}"
 
 
 CASES = (
@@ -114,21 +114,21 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
     """Let members take steps in turns and in shared passes, a round each in turn."""
     small = device.type != "cuda"
     if small:
-        case = replace(case, members=min(case.members, 8), batch=min(case.batch, 4))
+        case = replace(case, sessions=min(case.sessions, 8), batch=min(case.batch, 4))
     kind, settings = SIZES[case.size]
     backbone = random_backbone(kind, settings | (SMALL if small else {}), device)
-    members = [make(case, backbone, seed, device) for seed in range(case.members)]
-    units = crews(members)  # several, where memory is short
+    sessions = [make(case, backbone, seed, device) for seed in range(case.sessions)]
+    units = fused_groups(sessions)  # several, where memory is short
     assert all(isinstance(unit, FusedGroup) for unit in units), f"memory leaves some of {case.name} alone: {units}"
-    for member in members:
-        member.classifier.train()
+    for session in sessions:
+        session.classifier.train()
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(WARM_UP + ROUNDS):
         for packed in (True, False):
-            seconds[packed].append(round_(members, units if packed else members, device))
+            seconds[packed].append(round_(sessions, units if packed else sessions, device))
     solo, shared = (statistics.median(seconds[packed][WARM_UP:]) for packed in (False, True))
     # Forward, and backward to the inputs alone: frozen weights need no gradients.
-    flops = 4 * sum(p.numel() for p in backbone.parameters() if p.ndim > 1) * case.members * case.batch * case.tokens
+    flops = 4 * sum(p.numel() for p in backbone.parameters() if p.ndim > 1) * case.sessions * case.batch * case.tokens
     peak = next((peak for part, peak in PEAKS.items() if part in device_name(device.type)), None)
     return {
         "name": case.name,
@@ -145,18 +145,18 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
 
 
 def round_(
-    members: Sequence[TrainingSession], units: Sequence[FusedGroup | TrainingSession], device: torch.device
+    sessions: Sequence[TrainingSession], units: Sequence[FusedGroup | TrainingSession], device: torch.device
 ) -> float:
     """A step of every member, by these units; its wall seconds."""
     start = time.perf_counter()
     for unit in units:
-        for member, loss in gradients(unit):
-            advance(member, loss)
-            if member.progress.position == member.steps_per_epoch:
-                member.progress.position, member.order = 0, []
+        for session, loss in gradients(unit):
+            advance(session, loss)
+            if session.progress.position == session.steps_per_epoch:
+                session.progress.position, session.order = 0, []
     if device.type == "cuda":
         torch.cuda.synchronize()
-    failures = [member.failure for member in members if member.failure is not None]
+    failures = [session.failure for session in sessions if session.failure is not None]
     assert not failures and not any(isinstance(unit, FusedGroup) and unit.broken for unit in units), failures
     return time.perf_counter() - start
 
@@ -189,14 +189,14 @@ def make(case: Case, backbone: nn.Module, seed: int, device: torch.device) -> Tr
     rows = 4 * case.batch
     ids = draw.integers(5, VOCABULARY, rows * case.tokens).astype(np.int32)
     tokens = Tokens(ids, np.arange(0, len(ids) + 1, case.tokens, dtype=np.int64), None, 0)
-    member = TrainingSession(
+    session = TrainingSession(
         classifier=classifier.to(device), hooks=hooks,
         config=TrainConfig(batch_size=case.batch, epochs=1000, precision="bf16" if device.type == "cuda" else "fp32"),
         train=Examples(tokens, draw.integers(0, CLASSES, rows), 0), validation=None, metric=METRICS["accuracy"],
         seed=seed, device=device, say=print,
     )  # fmt: skip
-    share(member, backbone)
-    return member
+    share(session, backbone)
+    return session
 
 
 if __name__ == "__main__":

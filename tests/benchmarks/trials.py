@@ -33,15 +33,15 @@ class Trials(Benchmark):
         pack: runs that share passes.
     """
 
-    def __init__(self, name: str, goal: float, work: Work, pack: int) -> None:
-        self.name, self.goal, self._work, self._pack = name, goal, work, pack
+    def __init__(self, name: str, goal: float, work: Work, batch: int) -> None:
+        self.name, self.goal, self._work, self._batch = name, goal, work, batch
 
     def parity(self) -> dict[str, Any]:
         """Packed runs against the same runs one after another; and those against stock ones of the same configurations.
 
         Of the first, losses and predictions; of the second, whose random draws are others, mean scores.
         """
-        (_, packed, seen), (_, solo, alone) = (self._study(COMPARED, pack, COMPARED) for pack in (COMPARED, "off"))
+        (_, packed, seen), (_, solo, alone) = (self._study(COMPARED, batch, COMPARED) for batch in (COMPARED, "off"))
         assert [each.signature for each in packed] == [each.signature for each in solo]
         pairs = list(zip(packed, solo, strict=True))
         loss = max(abs(one.metrics["val"]["loss"] - other.metrics["val"]["loss"]) for one, other in pairs)
@@ -74,7 +74,7 @@ class Trials(Benchmark):
 
     def ours(self) -> Measurement:
         """A study: as many trials from the same space, a confirmation of the best, and the report."""
-        seconds, records, _ = self._study(32, self._pack, confirmations=1)
+        seconds, records, _ = self._study(32, self._batch, confirmations=1)
         tuned = [each for each in records if each.phase == "tune"]
         return Measurement(
             seconds,
@@ -85,7 +85,7 @@ class Trials(Benchmark):
             },
         )
 
-    def _study(self, trials: int, pack: int | str, confirmations: int) -> tuple[float, list[Record], pd.Series[str]]:
+    def _study(self, trials: int, batch: int | str, confirmations: int) -> tuple[float, list[Record], pd.Series[str]]:
         """Wall seconds, records, and what the confirmations predicted, for every row of both splits."""
         work = self._work
         with tempfile.TemporaryDirectory() as name:
@@ -97,7 +97,7 @@ class Trials(Benchmark):
                 "method=lora", "method.config.r=choice(4,8,16,32)", "train.lr=tag(log,interval(1e-4,3e-3))",
                 f"train.head_lr={HEAD_LR}", "train.head_init=random", f"train.batch_size={work.batch}",
                 f"train.epochs={work.epochs}", "tune.sampler=random", f"tune.trials={trials}",
-                f"confirm.seeds={confirmations}", f"launch.pack={pack}",
+                f"confirm.seeds={confirmations}", f"launch.fuse={batch}",
             )  # fmt: skip
             seconds, records = run_study(directory, overrides)
             files = sorted(directory.glob("runs_dir/*/runs/*/*/predictions.parquet"))
@@ -128,5 +128,5 @@ class Trials(Benchmark):
         return min(ways, key=lambda way: self._stock(tried, way).value)
 
 
-SHORT_TRIALS = Trials("short_trials", 3.0, SHORT, pack=16)
-MEDIUM_TRIALS = Trials("medium_trials", 1.3, MEDIUM, pack=8)
+SHORT_TRIALS = Trials("short_trials", 3.0, SHORT, batch=16)
+MEDIUM_TRIALS = Trials("medium_trials", 1.3, MEDIUM, batch=8)

@@ -88,7 +88,7 @@ def test_every_machine_composes_is_named_after_its_file_and_has_a_price(name: st
 
 
 @pytest.mark.parametrize("name", REGULARISERS)
-def test_every_regulariser_switches_on_one_key_of_training(name: str) -> None:
+def test_every_regularizer_switches_on_one_key_of_training(name: str) -> None:
     """Over what the method sets, and below what the command line does."""
     train, plain = composed(f"regularise={name}")["train"], composed()["train"]
     assert isinstance(train, dict) and isinstance(plain, dict)

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from harness.cache.disk_cache import Cache
 from harness.data.dataset import Split
-from harness.data.tokenization import Tokens, tokenise
+from harness.data.tokenization import Tokens, tokenize
 from harness.errors import HarnessError
 
 TEXTS = ["Where is my card?", "word " * 40, "naïve — 東京", "ok"]
@@ -52,7 +52,7 @@ def rows(tokens: Tokens) -> list[list[int]]:
 
 def test_rows_are_the_tokenizers(tokenizer: Any, tmp_path: Path) -> None:
     """Ids equal the tokenizer's own, cut rows are counted, and rows that just fit are not."""
-    tokens = tokenise(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1))
+    tokens = tokenize(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1))
     assert rows(tokens) == tokenizer(TEXTS, truncation=True, max_length=16)["input_ids"]
     assert tokens.ids.dtype == np.int32
     assert tokens.offsets.dtype == np.int64
@@ -61,13 +61,13 @@ def test_rows_are_the_tokenizers(tokenizer: Any, tmp_path: Path) -> None:
     assert len(tokens) == 4
     assert tokens.lengths.tolist() == [len(row) for row in rows(tokens)]
     exact = len(tokenizer(TEXTS[1])["input_ids"])
-    assert tokenise(split(), "f", tokenizer, "d", exact, Cache(tmp_path, 1)).truncated == 0
+    assert tokenize(split(), "f", tokenizer, "d", exact, Cache(tmp_path, 1)).truncated == 0
 
 
 def test_pairs_have_token_types(tokenizer: Any, tmp_path: Path) -> None:
     """A pair is one row whose tokens say which text they belong to; the longer text is cut first."""
     pairs = ["Since when?", "short", "x", "word " * 40]
-    tokens = tokenise(split(pairs=pairs), "f", tokenizer, "d", 20, Cache(tmp_path, 1))
+    tokens = tokenize(split(pairs=pairs), "f", tokenizer, "d", 20, Cache(tmp_path, 1))
     expected = tokenizer(TEXTS, pairs, truncation=True, max_length=20)
     assert rows(tokens) == expected["input_ids"]
     assert tokens.types is not None
@@ -77,8 +77,8 @@ def test_pairs_have_token_types(tokenizer: Any, tmp_path: Path) -> None:
 
 def test_it_is_done_once(tokenizer: Any, tmp_path: Path) -> None:
     """The second time the rows come from disk, mapped; anything that changes them is another entry."""
-    first = tokenise(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1))
-    again = tokenise(split(), "f", Refusing(), "d", 16, Cache(tmp_path, 1))
+    first = tokenize(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1))
+    again = tokenize(split(), "f", Refusing(), "d", 16, Cache(tmp_path, 1))
     assert rows(again) == rows(first)
     assert again.truncated == first.truncated
     assert isinstance(again.ids, np.memmap)
@@ -89,29 +89,29 @@ def test_it_is_done_once(tokenizer: Any, tmp_path: Path) -> None:
         (split(name="test"), "f", "d", 16),
     ):
         with pytest.raises(AssertionError):
-            tokenise(part, data, Refusing(), model, length, Cache(tmp_path, 1))
+            tokenize(part, data, Refusing(), model, length, Cache(tmp_path, 1))
 
 
 @pytest.mark.parametrize("name", ["ids.npy", "offsets.npy", "entry.json"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "gone"])
 def test_a_damaged_entry_is_made_anew(tokenizer: Any, tmp_path: Path, name: str, damage: str) -> None:
     """Whatever happens to a file of the cache, the rows are right and the entry is whole again."""
-    expected = rows(tokenise(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1)))
+    expected = rows(tokenize(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1)))
     (path,) = tmp_path.rglob(name)
     content = path.read_bytes()
     if damage == "gone":
         path.unlink()
     else:
         path.write_bytes({"cut": content[:-5], "flipped": content[:-9] + b"\xff" + content[-8:], "empty": b""}[damage])
-    assert rows(tokenise(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1))) == expected
-    assert rows(tokenise(split(), "f", Refusing(), "d", 16, Cache(tmp_path, 1))) == expected
+    assert rows(tokenize(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1))) == expected
+    assert rows(tokenize(split(), "f", Refusing(), "d", 16, Cache(tmp_path, 1))) == expected
     assert not list(tmp_path.rglob("*.tmp"))
 
 
 def _many_times(folder: Path, results: Any) -> None:
     tokenizer = AutoTokenizer.from_pretrained(get_model_path())
     for length in range(8, 28):
-        tokens = tokenise(split(TEXTS * 50), "f", tokenizer, "d", length, Cache(folder, 1))
+        tokens = tokenize(split(TEXTS * 50), "f", tokenizer, "d", length, Cache(folder, 1))
         results.put((length, tokens.ids.tolist(), tokens.truncated))
 
 
@@ -138,4 +138,4 @@ def test_a_cache_that_cannot_be_written(tokenizer: Any, tmp_path: Path) -> None:
     with pytest.raises(
         HarnessError, match=r"Tokenised data cannot be cached in .*Make room there, or set cache_dir=FOLDER"
     ):
-        tokenise(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1))
+        tokenize(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1))

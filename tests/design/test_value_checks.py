@@ -240,7 +240,7 @@ def test_a_wrong_value_of_a_method_is_told_however_it_is_given(main: Main, place
 
 
 MODEL = [
-    ("model.pooling", "[1]"), ("model.max_tokens", "many"), ("model.quantise", "16bit"),
+    ("model.pooling", "[1]"), ("model.max_tokens", "many"), ("model.quantize", "16bit"),
 ]  # fmt: skip
 
 

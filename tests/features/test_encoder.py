@@ -18,12 +18,12 @@ def test_copies_are_made_where_they_compute(tmp_path: Path, cache: Path, monkeyp
     """A cold process and one that has computed features give a run the same: backbone and copy are on the device."""
     planned = spec(config(tmp_path, cache), tmp_path / "run")
     planned.paths.directory.mkdir()
-    experiment = RunContext.load(planned, RunResult(), [].append, lambda: None, lambda: False)
+    context = RunContext.load(planned, RunResult(), [].append, lambda: None, lambda: False)
     monkeypatch.setattr(
         encoder_module, "WORKER_STATE", worker_state.WorkerState()
     )  # the backbone there is moved for good
     elsewhere = torch.device("meta")
-    encoder = replace(experiment.encoder, device=elsewhere)
+    encoder = replace(context.encoder, device=elsewhere)
     copied = encoder.classifier().backbone
     for backbone in (encoder.backbone, copied):
         assert {parameter.device for parameter in backbone.parameters()} == {elsewhere}

@@ -41,7 +41,7 @@ class MadeUp(Launcher):
 
     capacity = 1
     immediate = True
-    packs = True
+    fuses = True
 
     def __init__(self, score: Score) -> None:
         self._score = score
@@ -49,12 +49,12 @@ class MadeUp(Launcher):
         self.together: list[int] = []
         self._ended: list[Outcome] = []
 
-    def submit(self, pack: RunBatch) -> Job:
-        self.seen.append(pack.runs)
-        self.together.append(pack.together)
-        for run in pack.runs:
+    def submit(self, batch: RunBatch) -> Job:
+        self.seen.append(batch.runs)
+        self.together.append(batch.together)
+        for run in batch.runs:
             leave(run, self._score(run))
-        self._ended.append(Outcome(Job(pack)))
+        self._ended.append(Outcome(Job(batch)))
         return self._ended[-1].job
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -86,7 +86,7 @@ def cells(spaces: Mapping[str, dict[str, Parameter]]) -> list[PreparedCell]:
             {
                 "task": {"name": "demo", "metric": "accuracy"},
                 "model": {"name": "minilm"},
-                "method": {"name": method, "about": {"packs": True}},
+                "method": {"name": method, "about": {"fusable": True}},
                 "train": {"lr": 1e-3, "epochs": 4, "stop_epoch": None, "batch_size": 8, "accumulate": 1},
                 "device": "cpu",
             }

@@ -79,18 +79,18 @@ def choices(study: Path, chosen: dict[str, list[str]]) -> None:
     write_json(study / "choices.json", {cell: {"trial": 0, "signatures": names} for cell, names in chosen.items()})
 
 
-def job(study: Path, token: str, packs: list[list[str]], state: str = "submitted", job_id: str | None = "17") -> None:
+def job(study: Path, token: str, batches: list[list[str]], state: str = "submitted", job_id: str | None = "17") -> None:
     """Write a submission: of each task, its runs as `<cell>/<run>`."""
     short = [
-        [{"directory": str(study / "runs" / name), "cell": name.split("/")[0], "phase": "tune"} for name in pack]
-        for pack in packs
+        [{"directory": str(study / "runs" / name), "cell": name.split("/")[0], "phase": "tune"} for name in batch]
+        for batch in batches
     ]
     write_json(
         study / "jobs" / f"{token}.json",
         {"token": token, "name": f"harness-{token}", "created": now(), "job_id": job_id, "state": state,
-         "resources": {}, "packs": short},
+         "resources": {}, "batches": short},
     )  # fmt: skip
-    (study / "jobs" / f"{token}.packs.json").write_text(json.dumps([[]]))
+    (study / "jobs" / f"{token}.batches.json").write_text(json.dumps([[]]))
 
 
 def states(study: Path, jobs: dict[str, tuple[str, str, str]]) -> None:

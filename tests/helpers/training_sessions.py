@@ -84,20 +84,20 @@ def make(
     classifier.reset_head()
     hooks = method.adapt(classifier, model(), 100)
     train, validation = examples or (rows(setting.seed, 40, setting.longest), rows(99, 16, 12))
-    member = TrainingSession(
+    session = TrainingSession(
         classifier=classifier.to(next(backbone.parameters()).dtype), hooks=hooks, config=config,
         train=train, validation=validation, metric=METRICS["accuracy"],
         seed=setting.seed, device=CPU, say=lambda line: None,
     )  # fmt: skip
     if setting.prune_at is not None:
-        member.stop = lambda: "prune" if member.progress.step == setting.prune_at else None
-    share(member, backbone)
-    return member
+        session.stop = lambda: "prune" if session.progress.step == setting.prune_at else None
+    share(session, backbone)
+    return session
 
 
-def weights(member: TrainingSession) -> dict[str, torch.Tensor]:
+def weights(session: TrainingSession) -> dict[str, torch.Tensor]:
     """Copies of what a member trains."""
-    return {name: p.detach().clone() for name, p in member.classifier.trainable().items()}
+    return {name: p.detach().clone() for name, p in session.classifier.trainable().items()}
 
 
 def distance(one: TrainingSession, other: TrainingSession) -> float:

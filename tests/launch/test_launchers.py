@@ -68,7 +68,7 @@ def status(run: RunSpec) -> str:
     return record.status
 
 
-def test_a_pack_leaves_a_record_for_each_run(launcher: Launcher, tmp_path: Path, cache: Path) -> None:
+def test_a_batch_leaves_a_record_for_each_run(launcher: Launcher, tmp_path: Path, cache: Path) -> None:
     """A run that raises costs itself only; the outcome speaks of the process, the record of the run."""
     runs = tuple(faulty(tmp_path, cache, fault, fault) for fault in ("none", "raise"))
     job = launcher.submit(RunBatch(runs))
@@ -78,7 +78,7 @@ def test_a_pack_leaves_a_record_for_each_run(launcher: Launcher, tmp_path: Path,
     assert launcher.wait(0) == []
 
 
-def test_a_killed_worker_costs_its_pack_and_is_replaced(pool: LocalLauncher, tmp_path: Path, cache: Path) -> None:
+def test_a_killed_worker_costs_its_batch_and_is_replaced(pool: LocalLauncher, tmp_path: Path, cache: Path) -> None:
     """Its reason names the signal; the next pack finds a worker."""
     pool.submit(RunBatch((faulty(tmp_path, cache, "kill", "a"),)))
     well = faulty(tmp_path, cache, "none", "b")
@@ -96,7 +96,7 @@ def test_a_hanging_worker_is_killed_after_the_time_limit(
     assert f"longer than launch.timeout_min={minutes:g}" in str(outcome(pool).lost)
 
 
-def test_a_pack_is_given_time_as_long_as_its_runs_write_something(minutes: float, tmp_path: Path, cache: Path) -> None:
+def test_a_batch_is_given_time_as_long_as_its_runs_write_something(minutes: float, tmp_path: Path, cache: Path) -> None:
     """One member that hangs holds the others' worker for one time limit, not for one a member."""
     pool = LocalLauncher(workers=1, threads=1, timeout_min=minutes)
     try:
@@ -104,7 +104,7 @@ def test_a_pack_is_given_time_as_long_as_its_runs_write_something(minutes: float
         began = time.monotonic()
         pool.submit(RunBatch(runs))
         lost = str(outcome(pool).lost)
-        assert "No run of its pack wrote" in lost and f"launch.timeout_min={minutes:g}" in lost
+        assert "No run of its batch wrote" in lost and f"launch.timeout_min={minutes:g}" in lost
         written = max(run.paths.record.stat().st_mtime for run in runs if run.paths.record.exists())
         assert time.time() - written >= minutes * 60
         assert time.monotonic() - began >= minutes * 60

@@ -16,7 +16,7 @@ from tests.helpers.small_dataset import config
 
 def test_number_of_runs_is_what_the_key_says() -> None:
     """`auto` has a bound, `off` is one run at a time, a number is itself."""
-    assert [max_fused(LaunchConfig(pack=value)) for value in ("auto", "off", "5")] == [AUTO, 1, 5]
+    assert [max_fused(LaunchConfig(fuse=value)) for value in ("auto", "off", "5")] == [AUTO, 1, 5]
 
 
 def test_runs_of_one_task_model_and_precision_are_partners(tmp_path: Path, cache: Path) -> None:

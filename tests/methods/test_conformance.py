@@ -89,7 +89,7 @@ def adapt(base: Base, name: str, steps: int) -> tuple[Classifier, Hooks]:
     classifier = Classifier(copy.deepcopy(base.backbone), "mean", 4)
     classifier.reset_head()
     hooks = method.adapt(classifier, base.model, steps)
-    method.initialise(classifier, iter([base.batch(np.arange(len(TEXTS)))]))
+    method.initialize(classifier, iter([base.batch(np.arange(len(TEXTS)))]))
     return classifier, hooks
 
 

@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.methods.gradual_unfreezing import GradualUnfreezing
 from harness.training.loop import fit
 from tests.helpers import classifiers
-from tests.training.test_loop import member, same, weights
+from tests.training.test_loop import same, session, weights
 
 BLOCKS = 6  # of MiniLM
 STEPS = 8  # of two epochs on the small data set
@@ -27,7 +27,7 @@ def part(name: str) -> int:
 
 def test_blocks_join_from_the_head_down(tmp_path: Path, cache: Path) -> None:
     """The head moves from the first step, each block from its own on, embeddings last; decay moves none before."""
-    training = member(tmp_path, cache, "gradual_unfreezing", backbone=None, train__warmup=0.0, method__share=0.75)
+    training = session(tmp_path, cache, "gradual_unfreezing", backbone=None, train__warmup=0.0, method__share=0.75)
     assert training.total_steps == STEPS
     before, moved = weights(training), list[set[int]]()
 
@@ -47,8 +47,8 @@ def test_blocks_join_from_the_head_down(tmp_path: Path, cache: Path) -> None:
 
 def test_with_all_joined_at_once_it_is_full_fine_tuning(tmp_path: Path, cache: Path) -> None:
     """With a share so small that it is no step, it ends as method=full does, bit for bit."""
-    full = member(tmp_path, cache, "full", train__lr=1e-4)
-    gradual = member(tmp_path, cache, "gradual_unfreezing", train__lr=1e-4, method__share=0.01)
+    full = session(tmp_path, cache, "full", train__lr=1e-4)
+    gradual = session(tmp_path, cache, "gradual_unfreezing", train__lr=1e-4, method__share=0.01)
     fit([full, gradual])
     assert same(weights(full), weights(gradual))
 

@@ -104,7 +104,7 @@ def steps(name: str, base: Tiny) -> None:
         return
     classifier.reset_head()
     hooks = method.adapt(classifier, base.model, 10)
-    method.initialise(classifier, iter([base.batch(rows)]))
+    method.initialize(classifier, iter([base.batch(rows)]))
     trainable = classifier.trainable()
     before = {key: p.detach().clone() for key, p in classifier.named_parameters()}
     optimizer = torch.optim.AdamW(trainable.values(), lr=float(overlay["train"]["lr"]))

@@ -19,7 +19,7 @@ from harness.methods.catalogue import catalogue
 from harness.models import PretrainedModel
 from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from tests.helpers.small_dataset import ROOT
-from tests.training.test_loop import member
+from tests.training.test_loop import session
 
 OVERLAYS = catalogue(ROOT / "conf/method")
 PROMPTS = [name for name, each in OVERLAYS.items() if "num_virtual_tokens" in (each["method"].get("config") or {})]
@@ -80,5 +80,5 @@ def test_virtual_tokens_are_read_and_not_pooled(base: tuple[PretrainedModel, nn.
 def test_texts_that_leave_no_room_are_refused(tmp_path: Path, cache: Path) -> None:
     """Virtual tokens and the longest text must fit what the model reads, or an error says what would."""
     with pytest.raises(HarnessError, match=r"10 virtual tokens .* task\.max_length=502"):
-        member(tmp_path, cache, "prefix_tuning", task={"max_length": 512})
-    member(tmp_path, cache, "prefix_tuning", task={"max_length": 502})
+        session(tmp_path, cache, "prefix_tuning", task={"max_length": 512})
+    session(tmp_path, cache, "prefix_tuning", task={"max_length": 502})

@@ -14,7 +14,7 @@ from harness.methods.setfit import SetFit, SetFitHooks
 from harness.models.heads import SCALE
 from harness.training.loop import features, fit
 from tests.helpers import classifiers
-from tests.training.test_loop import member
+from tests.training.test_loop import session
 
 
 def test_partners_are_of_the_right_class() -> None:
@@ -49,7 +49,7 @@ def test_loss_is_the_squared_error_of_cosine_similarities() -> None:
 
 def test_training_gathers_classes_and_fits_the_head_to_them(tmp_path: Path, cache: Path) -> None:
     """Similarities within a class rise above those between; the head is the logistic regression on what came out."""
-    training = member(tmp_path, cache, "setfit", backbone=None, train__epochs=1, train__lr=1e-4, method__C=3.0)
+    training = session(tmp_path, cache, "setfit", backbone=None, train__epochs=1, train__lr=1e-4, method__C=3.0)
     labels = training.train.labels
     alike = labels[:, None] == labels[None, :]
 

@@ -54,7 +54,7 @@ def _rename(directory: Path, name: str) -> None:
     (directory / "model.safetensors").rename(directory / name)
 
 
-def _quantised(directory: Path) -> None:
+def _quantized(directory: Path) -> None:
     held = own_model.weights(directory)
     name = "bert.encoder.layer.0.output.dense.weight"
     own_model.put(directory, held | {name: held[name].to(torch.int8)})
@@ -71,8 +71,8 @@ def _quantised(directory: Path) -> None:
         (lambda d: _cut(d / "model.safetensors", 60_000), r"is cut short \(60,000 of [0-9,]+ bytes\)"),
         (lambda d: _cut(d / "model.safetensors", 100), r"is cut short \(100 of "),
         (lambda d: own_model.put(d, {}), "holds no tensors"),
-        (_quantised, r"quantised weights \(bert\.encoder\.layer\.0\.output\.dense\.weight; I8\)"),
-        (lambda d: own_model.configure(d, quantization_config={"quant_method": "gptq"}), r"quantised before \(gptq\)"),
+        (_quantized, r"quantized weights \(bert\.encoder\.layer\.0\.output\.dense\.weight; I8\)"),
+        (lambda d: own_model.configure(d, quantization_config={"quant_method": "gptq"}), r"quantized before \(gptq\)"),
         (lambda d: own_model.configure(d, model_type=None), "config.json names no model_type"),
         (lambda d: (d / "config.json").write_text('{"model_type": "bert",'), "config.json is not JSON"),
         (lambda d: (d / "config.json").write_text("[" * 20_000), "config.json is not JSON"),

@@ -244,9 +244,9 @@ def test_longest_input(resolved: ResolvedModel, backbone: nn.Module) -> None:
 @pytest.mark.parametrize(
     "kind", ["8bit", pytest.param("4bit", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
 )
-def test_quantised_base_carries_an_adapter(kind: str, resolved: ResolvedModel, tmp_path: Path) -> None:
+def test_quantized_base_carries_an_adapter(kind: str, resolved: ResolvedModel, tmp_path: Path) -> None:
     """Few bits keep the vectors, LoRA trains on them, and the digest is another one."""
-    model = PretrainedModel(**_fields(quantise=kind))
+    model = PretrainedModel(**_fields(quantize=kind))
     few = model.resolve(tmp_path)
     assert few.digest != resolved.digest
     inputs = batch(resolved, ["where is my card?", "a refund"])
@@ -262,9 +262,9 @@ def test_quantised_base_carries_an_adapter(kind: str, resolved: ResolvedModel, t
     assert all(p.grad is not None for p in classifier.trainable().values())
 
 
-def test_quantised_base_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quantized_base_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method that changes weights is refused, and so is everything where the library is missing."""
-    model = PretrainedModel(**_fields(quantise="4bit"))
+    model = PretrainedModel(**_fields(quantize="4bit"))
     for name in ("full", "pissa", "setfit"):
         with pytest.raises(HarnessError, match=f"method={name} cannot train"):
             model.check_method(yaml.safe_load((ROOT / f"conf/method/{name}.yaml").read_text("utf-8"))["method"])
@@ -274,8 +274,8 @@ def test_quantised_base_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("harness.models.pretrained.importlib.util.find_spec", lambda name: None)
     with pytest.raises(HarnessError, match="needs bitsandbytes"):
         model.resolve(tmp_path)
-    with pytest.raises(HarnessError, match=r"model\.quantise cannot be 3bit"):
-        PretrainedModel(**_fields(quantise="3bit"))
+    with pytest.raises(HarnessError, match=r"model\.quantize cannot be 3bit"):
+        PretrainedModel(**_fields(quantize="3bit"))
 
 
 def _fields(**changes: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from harness.runs.execute import execute
 from harness.training.loop import fit
 from tests.helpers.small_dataset import record, spec
 from tests.helpers.small_dataset import short_config as config
-from tests.training.test_loop import member, same, weights
+from tests.training.test_loop import same, session, weights
 
 
 @pytest.fixture(autouse=True)
@@ -66,9 +66,9 @@ def without(line: dict[str, Any], *keys: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("method", "changes"), [("lora", {"train__ema": 0.9}), ("pvera", {}), ("setfit", {})])
 def test_looking_changes_no_weights(method: str, changes: dict[str, Any], tmp_path: Path, cache: Path) -> None:
     """Judged after every step, a member ends with the weights of one that is not, bit for bit."""
-    judged = member(tmp_path, cache, method, **changes)
+    judged = session(tmp_path, cache, method, **changes)
     judged.resource, judged.rungs = "steps", range(1, 100)
-    alone = member(tmp_path, cache, method, **changes)
+    alone = session(tmp_path, cache, method, **changes)
     fit([judged, alone])
     assert judged.status == alone.status == "done" and same(weights(judged), weights(alone))
     assert judged.progress.best_epoch == alone.progress.best_epoch
@@ -89,7 +89,7 @@ def test_a_run_started_again_at_its_limit_trains_no_further_and_costs_add_up(tmp
     assert len(read_jsonl(waits.paths.metrics)) == 1
 
 
-def test_the_rest_of_a_pack_goes_on_when_a_run_pauses(tmp_path: Path, cache: Path) -> None:
+def test_the_rest_of_a_batch_goes_on_when_a_run_pauses(tmp_path: Path, cache: Path) -> None:
     """What is not trained has no rungs and runs whole."""
     first, other, closed = (
         replace(spec(config(tmp_path, cache, method), tmp_path / name, phase="tune"), rungs=(1,), until=1)

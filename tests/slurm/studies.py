@@ -91,9 +91,9 @@ class ClusterStudy(Study):
     def jobs(self) -> dict[str, dict[str, str]]:
         """Slurm's view of the study's jobs that are not over: {id: {state, node, run}}."""
         runs = {
-            f"{submission.job_id}_{task}": str(pack[0]["directory"])
+            f"{submission.job_id}_{task}": str(batch[0]["directory"])
             for submission in Jobs(self.study).open()
-            for task, pack in enumerate(submission.packs)
+            for task, batch in enumerate(submission.batches)
         }
         out = subprocess.run(
             ["squeue", "--noheader", "--array", "--format=%i|%T|%N"], capture_output=True, text=True, check=True

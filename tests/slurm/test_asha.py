@@ -19,7 +19,7 @@ PRUNED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("shared", ["launch.runs_per_job=1", "launch.runs_per_job=2", "launch.pack=2"])
+@pytest.mark.parametrize("shared", ["launch.runs_per_job=1", "launch.runs_per_job=2", "launch.fuse=2"])
 def test_paused_runs_go_on_in_other_jobs_also_after_the_coordinator_was_killed(
     study: Callable[..., ClusterStudy], shared: str
 ) -> None:
@@ -38,7 +38,7 @@ def test_paused_runs_go_on_in_other_jobs_also_after_the_coordinator_was_killed(
         epochs = [line["epoch"] for line in read_jsonl(path)]
         assert epochs == list(range(1, len(epochs) + 1))
     assert not list(mine.runs.glob("*/*/checkpoint"))
-    if shared == "launch.pack=2":
+    if shared == "launch.fuse=2":
         assert max(record["cost"]["pack_size"] for record in tuned) == 2
 
 

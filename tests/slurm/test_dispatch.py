@@ -41,7 +41,7 @@ def test_banking77_gives_on_four_nodes_what_it_gives_on_this_machine(
     asked = (
         "task=banking77", "task.shots=10", f"task.folder={data / 'banking77'}", "method=linear_probe,lora,full",
         "tune.trials=4", "tune.startup_trials=4", "confirm.seeds=1", "train.epochs=1", "launch.threads=1",
-        "launch.pack=off",
+        "launch.fuse=off",
     )  # fmt: skip
     here = bare(ClusterStudy(tmp_path / "here", cache, *asked, "launch.kind=local", "launch.workers=2", profile=False))
     code, printed = here.finish()
@@ -209,7 +209,7 @@ def test_nothing_is_submitted_twice_though_the_answer_is_lost(cluster: DevCluste
     assert outcomes[0].lost is None
     names = cluster.slurm("sacct", "--noheader", "--allocations", "--parsable2", f"--name={submission.name}", "-oJobID")
     assert names.split() == [f"{first}_0"]
-    assert job.pack == RunBatch((run,))
+    assert job.batch == RunBatch((run,))
 
 
 def test_a_task_that_was_given_up_is_not_taken_over_again(cluster: DevCluster, tmp_path: Path, cache: Path) -> None:
@@ -228,11 +228,11 @@ def test_a_task_that_was_given_up_is_not_taken_over_again(cluster: DevCluster, t
     launcher.submit(RunBatch((runs[1],)))
     submitted(launcher)
     taken = make_launcher(tmp_path).recover()
-    assert sorted(job.pack.runs[0].directory for job in taken) == sorted(run.directory for run in runs)
+    assert sorted(job.batch.runs[0].directory for job in taken) == sorted(run.directory for run in runs)
     assert len(launcher.jobs.open()) == 2
 
 
-def test_packs_of_one_moment_are_arrays_below_the_cluster_s_limit(
+def test_batches_of_one_moment_are_arrays_below_the_cluster_s_limit(
     cluster: DevCluster, tmp_path: Path, cache: Path
 ) -> None:
     """Five packs under a limit of two tasks an array are three arrays; the cluster's own limit is read from it."""
@@ -243,7 +243,7 @@ def test_packs_of_one_moment_are_arrays_below_the_cluster_s_limit(
     composed = config(tmp_path, cache, method="nearest_mean")
     for number in range(5):
         launcher.submit(RunBatch((spec(composed, tmp_path / f"study/runs/cell/run{number}", phase="tune"),)))
-    assert [len(submission.packs) for submission in submitted(launcher)] == [2, 2, 1]
+    assert [len(submission.batches) for submission in submitted(launcher)] == [2, 2, 1]
     assert launcher.cluster.calls["sbatch"] == 3
 
 

@@ -152,7 +152,7 @@ def test_a_coordinator_killed_with_jobs_running_while_accounting_is_away(
     mine.is_as_undisturbed(reference)
 
 
-def test_a_pack_that_runs_out_of_memory_is_split_then_solo(study: Make) -> None:
+def test_a_batch_that_runs_out_of_memory_is_split_then_solo(study: Make) -> None:
     """Each run alone fits; four one after another in a process that gives nothing back do not."""
     mine = study(
         *FAULTY, "method=faulty_hoard", "tune.trials=4",

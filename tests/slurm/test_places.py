@@ -57,7 +57,7 @@ def test_a_detached_study_in_an_odd_place_runs_where_the_profile_says(
     mine.command = [
         *asked, 'study="mé"', 'runs_dir="runs %A %t"', 'cache_dir="cache %x"', "slurm=odd",
         "slurm.partition='high,main'", "method=lora", "tune.trials=2", "tune.startup_trials=2", "train.epochs=1",
-        "confirm.seeds=1", "launch.pack=2", "launch.detach=true",
+        "confirm.seeds=1", "launch.fuse=2", "launch.detach=true",
     ]  # fmt: skip
     for name, value in INHERITED.items():
         monkeypatch.setenv(name, value)

@@ -64,11 +64,11 @@ def test_a_study_killed_before_and_after_every_run_takes_the_same_decisions(
     execute = harness.runs.execute.execute
     moments = iter(range(1000))
 
-    def dies(pack: RunBatch, **options: Any) -> None:
+    def dies(batch: RunBatch, **options: Any) -> None:
         moment = next(moments) % 3
         if moment == 0:
             raise Killed
-        execute(pack, **options)
+        execute(batch, **options)
         if moment == 1:
             raise Killed
 
@@ -100,7 +100,7 @@ def test_a_study_killed_before_and_after_every_run_takes_the_same_decisions(
 def test_the_winner_scores_what_it_does_without_a_pruner(main: Main, tmp_path: Path) -> None:
     """Of the trials that came to their end, each has the record that it has where nobody is pruned."""
     write_rows(tmp_path / "mine.csv", per_class=12, seed=0)
-    asked = (*ASKED, "method=lora", "tune.trials=4", "launch.pack=off")  # packs equal solo runs up to rounding only
+    asked = (*ASKED, "method=lora", "tune.trials=4", "launch.fuse=off")  # packs equal solo runs up to rounding only
     for name, more in (("asha", ()), ("none", ("tune.pruner=none",))):
         code, printed = main(*asked, *more, "study=same", f"runs_dir={name}")
         assert code == 0, printed
@@ -153,7 +153,7 @@ def test_a_study_with_a_pruner_of_optuna(main: Main, tmp_path: Path) -> None:
     write_rows(tmp_path / "mine.csv", per_class=12, seed=0)
     code, printed = main(
         *ASKED, "method=lora", "tune.trials=5", "study=ended", "runs_dir=runs", "tune.pruner=median",
-        "launch.kind=local", "launch.workers=1", "launch.pack=off",
+        "launch.kind=local", "launch.workers=1", "launch.fuse=off",
     )  # fmt: skip
     assert code == 0, printed
     found = trials(tmp_path / "runs/ended")

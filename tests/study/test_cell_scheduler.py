@@ -71,30 +71,30 @@ def score(spec: RunSpec) -> float:
 
 @pytest.mark.parametrize("space", [MANY, FEW])
 @pytest.mark.parametrize("mode", ["joint", "fair"])
-def test_a_search_in_packs_tries_what_it_tries_without(mode: str, space: dict[str, Any], tmp_path: Path) -> None:
+def test_a_search_in_batches_tries_what_it_tries_without(mode: str, space: dict[str, Any], tmp_path: Path) -> None:
     """With `auto` a trial starts beside others only where the sampler would not learn from them."""
     tried: dict[str, list[Any]] = {}
     sizes: dict[str, list[int]] = {}
-    for pack in ("auto", "off"):
-        config = Config(tune=TuneConfig(mode=mode, trials=12, startup_trials=4), launch=LaunchConfig(pack=pack))
-        made, records = contests(cells(dict.fromkeys(("bitfit", "ia3", "lora"), space)), config, tmp_path / pack)
+    for batch in ("auto", "off"):
+        config = Config(tune=TuneConfig(mode=mode, trials=12, startup_trials=4), launch=LaunchConfig(fuse=batch))
+        made, records = contests(cells(dict.fromkeys(("bitfit", "ia3", "lora"), space)), config, tmp_path / batch)
         launcher = MadeUp(score)
         assert coordinate(made, launcher, config, records)
-        tried[pack] = [
+        tried[batch] = [
             (each.id, trial.number, trial.params, trial.values) for each in made for trial in each.trials.all()
         ]
-        sizes[pack] = [len(pack) for pack in launcher.seen]
+        sizes[batch] = [len(batch) for batch in launcher.seen]
     assert tried["auto"] == tried["off"]
     assert max(sizes["auto"]) > 1 == max(sizes["off"])
 
 
-@pytest.mark.parametrize(("pack", "together"), [("auto", 3), ("2", 2), ("off", 1)])
-def test_where_jobs_have_a_number_of_runs_those_share_passes(pack: str, together: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("batch", "together"), [("auto", 3), ("2", 2), ("off", 1)])
+def test_where_jobs_have_a_number_of_runs_those_share_passes(batch: str, together: int, tmp_path: Path) -> None:
     """As on a cluster, whatever the sampler would learn: without packs they would be under way at once, too."""
-    config = Config(tune=TuneConfig(trials=6), launch=LaunchConfig(pack=pack))
+    config = Config(tune=TuneConfig(trials=6), launch=LaunchConfig(fuse=batch))
     made, records = contests(cells({"lora": MANY}), config, tmp_path)
     launcher = MadeUp(score)
-    launcher.runs_per_job, launcher.packs = 3, pack != "off"
+    launcher.runs_per_job, launcher.fuses = 3, batch != "off"
     assert coordinate(made, launcher, config, records)
     assert [len(runs) for runs in launcher.seen] == [3, 3, 1]
     assert launcher.together == [together, together, 1]
@@ -157,9 +157,9 @@ class Returning(MadeUp):
     def recover(self) -> list[Job]:
         return list(self._old)
 
-    def submit(self, pack: RunBatch) -> Job:
-        self.seen.append(pack.runs)
-        self._going.append(Job(pack))
+    def submit(self, batch: RunBatch) -> Job:
+        self.seen.append(batch.runs)
+        self._going.append(Job(batch))
         return self._going[-1]
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -197,9 +197,9 @@ def test_trials_whose_time_was_up_before_they_went_on_say_so(tmp_path: Path) -> 
     assert pruned and all("tune.seconds was spent" in (record.error or "") for record in pruned)
 
 
-def test_under_a_budget_no_pack_starts_before_it_is_known_how_long_a_trial_takes(tmp_path: Path) -> None:
+def test_under_a_budget_no_batch_starts_before_it_is_known_how_long_a_trial_takes(tmp_path: Path) -> None:
     """A pack takes as many times as long, and other workers would wait beside it."""
-    config = Config(tune=TuneConfig(trials=9, sampler="random"), launch=LaunchConfig(pack="4"))
+    config = Config(tune=TuneConfig(trials=9, sampler="random"), launch=LaunchConfig(fuse="4"))
     (cell,), records = contests(cells({"lora": MANY}), config, tmp_path)
     meter: Any = SimpleNamespace(seconds=0.0, dollars=None, slot_rate=None, tick=lambda: None)
     launcher = MadeUp(score)

@@ -24,19 +24,19 @@ class Deadly(Launcher):
 
     capacity = 1
     immediate = True
-    packs = True
+    fuses = True
 
     def __init__(self, deadly: str, first: tuple[str, ...] = ()) -> None:
         self._deadly, self._first = deadly, first
         self.packed: list[list[str]] = []  # the names of the runs of each pack
         self._ended: list[Outcome] = []
 
-    def submit(self, pack: RunBatch) -> Job:
-        job = Job(pack)
-        names = [Path(run.directory).name for run in pack.runs]
+    def submit(self, batch: RunBatch) -> Job:
+        job = Job(batch)
+        names = [Path(run.directory).name for run in batch.runs]
         self.packed.append(names)
         killed = self._deadly in names
-        for run, name in zip(pack.runs, names, strict=True):
+        for run, name in zip(batch.runs, names, strict=True):
             run.paths.directory.mkdir(parents=True, exist_ok=True)
             run.new_record("running" if killed and name not in self._first else "ok").write(run.paths.record)
         self._ended.append(Outcome(job, "Its process was killed by SIGKILL." if killed else None))
@@ -108,13 +108,13 @@ def finish(tmp_path: Path, cache: Path, launcher: Launcher, names: str, retries:
         for number, name in enumerate(names)
     ]
     cell = Cell("cell", SimpleNamespace(base=base, architecture="bert", cell=SimpleNamespace(metric="accuracy")), runs)
-    settings = Config(launch=LaunchConfig(pack="4", retries=retries))
+    settings = Config(launch=LaunchConfig(fuse="4", retries=retries))
     assert coordinate([cast(CellScheduler, cell)], launcher, settings, RunRecords(tmp_path / "runs", pytest.fail))
     return cell
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_a_run_that_kills_its_worker_costs_the_others_of_its_pack_no_attempt(
+def test_a_run_that_kills_its_worker_costs_the_others_of_its_batch_no_attempt(
     retries: int, tmp_path: Path, cache: Path
 ) -> None:
     """Who it was shows when each goes on alone; only that one's losses count, and those of others do not."""
@@ -125,7 +125,7 @@ def test_a_run_that_kills_its_worker_costs_the_others_of_its_pack_no_attempt(
     assert launcher.packed == [["a", "b", "c"], ["a"], ["b"], ["c"], *([["b"]] * retries)]
 
 
-def test_the_only_run_of_a_pack_that_was_still_under_way_answers_for_the_loss(tmp_path: Path, cache: Path) -> None:
+def test_the_only_run_of_a_batch_that_was_still_under_way_answers_for_the_loss(tmp_path: Path, cache: Path) -> None:
     """The others had ended, so it is known whose fault it was."""
     launcher = Deadly("b", first=("a", "c"))
     cell = finish(tmp_path, cache, launcher, "abc", retries=0)

@@ -68,7 +68,7 @@ def test_a_run_below_the_median_is_asked_to_end(tmp_path: Path, cache: Path) -> 
     assert bench.trials.trial(bench.runs[1].trial or 0).intermediate_values == {1: 0.9}
 
 
-def test_runs_of_a_pack_are_judged_when_all_have_reported(tmp_path: Path, cache: Path) -> None:
+def test_runs_of_a_batch_are_judged_when_all_have_reported(tmp_path: Path, cache: Path) -> None:
     """At the first rung, too."""
     bench = Bench(tmp_path, cache, together=True)
     bench.score(0, 1, 0.3)
@@ -89,7 +89,7 @@ def test_a_run_is_judged_by_its_best_score_so_far(tmp_path: Path, cache: Path) -
     assert bench.asked_to_end() == [False, False]
 
 
-def test_a_pack_waits_for_the_slower_one(tmp_path: Path, cache: Path) -> None:
+def test_a_batch_waits_for_the_slower_one(tmp_path: Path, cache: Path) -> None:
     """The worse of two is ended only when the other has come to the same rung, or has ended."""
     bench = Bench(tmp_path, cache, together=True)
     bench.score(0, 2, 0.3)

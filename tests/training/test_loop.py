@@ -18,7 +18,7 @@ from harness.methods import Hooks
 from harness.models.inference import predict_all
 from harness.records.files import read_jsonl
 from harness.runs.context import RunContext, RunResult
-from harness.runs.gradient import make_member
+from harness.runs.gradient import make_session
 from harness.training.loop import fit, predict
 from harness.training.optimizer import make_optimizer, rate
 from harness.training.row_order import epoch_order, stream_seed
@@ -34,18 +34,18 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def member(
+def session(
     tmp_path: Path, cache: Path, method: str = "lora", lines: list[str] | None = None, **changes: Any
 ) -> TrainingSession:
     """Make one member on the small data set, as a run does."""
     composed = config(tmp_path, cache, method, **changes)
     planned = spec(composed, tmp_path / "run", phase="tune")
     planned.paths.directory.mkdir(exist_ok=True)
-    experiment = RunContext.load(
+    context = RunContext.load(
         planned, RunResult(), (lines if lines is not None else []).append, lambda: None, lambda: False
     )
-    data = experiment.data
-    built = make_member(experiment, build(composed["method"]), experiment.train, data.train, data.validation, "all", {})
+    data = context.data
+    built = make_session(context, build(composed["method"]), context.train, data.train, data.validation, "all", {})
     built.metrics_path = built.checkpoint_path = None
     return built
 
@@ -60,17 +60,17 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_members_in_turns_equal_solo_runs(tmp_path: Path, cache: Path) -> None:
+def test_sessions_in_turns_equal_solo_runs(tmp_path: Path, cache: Path) -> None:
     """Three members with their own methods, rates, seeds, batches and lengths end as each does alone, bit for bit."""
     kinds: list[tuple[str, dict[str, Any]]] = [
         ("lora", {"seed": 1, "train__lr": 3e-3}),
         ("bitfit", {"seed": 2, "train__epochs": 1, "train__batch_size": 4}),
         ("adalora", {"seed": 3, "train__accumulate": 2, "train__batch_size": 4, "train__epochs": 3}),
     ]
-    together = [member(tmp_path, cache, method, **changes) for method, changes in kinds]
+    together = [session(tmp_path, cache, method, **changes) for method, changes in kinds]
     fit(together)
     for (method, changes), joint in zip(kinds, together, strict=True):
-        alone = member(tmp_path, cache, method, **changes)
+        alone = session(tmp_path, cache, method, **changes)
         fit([alone])
         assert joint.status == alone.status == "done"
         assert same(weights(joint), weights(alone)), method
@@ -78,13 +78,13 @@ def test_members_in_turns_equal_solo_runs(tmp_path: Path, cache: Path) -> None:
         assert joint.progress.train_loss == alone.progress.train_loss
 
 
-def test_member_that_fails_leaves_the_others_unharmed(tmp_path: Path, cache: Path) -> None:
+def test_session_that_fails_leaves_the_others_unharmed(tmp_path: Path, cache: Path) -> None:
     """A member whose loss is not finite leaves with an error naming step and rate; another ends as it does alone."""
-    bad = member(tmp_path, cache, "full", train__lr=1e30, train__clip=0.0)
-    good = member(tmp_path, cache, "lora", seed=4)
+    bad = session(tmp_path, cache, "full", train__lr=1e30, train__clip=0.0)
+    good = session(tmp_path, cache, "lora", seed=4)
     fit([bad, good])
     assert bad.status == "failed" and "non-finite at step" in str(bad.failure) and "train.lr=1e+30" in str(bad.failure)
-    alone = member(tmp_path, cache, "lora", seed=4)
+    alone = session(tmp_path, cache, "lora", seed=4)
     fit([alone])
     assert good.status == "done" and same(weights(good), weights(alone))
 
@@ -93,16 +93,16 @@ def test_member_that_fails_leaves_the_others_unharmed(tmp_path: Path, cache: Pat
 @pytest.mark.parametrize("method", ["lora", "adalora", "full", "gradual_unfreezing", "setfit", "eva", "pissa", "pvera"])
 def test_going_on_from_any_step_equals_going_through(method: str, tmp_path: Path, cache: Path) -> None:
     """Stopped after each number of steps, also within an epoch, a member goes on to the same weights, bit for bit."""
-    whole = member(tmp_path, cache, method)
+    whole = session(tmp_path, cache, method)
     fit([whole])
     for steps in (1, 5):
-        halted = member(tmp_path, cache, method)
+        halted = session(tmp_path, cache, method)
         halted.checkpoint_path = tmp_path / f"{method}{steps}.safetensors"
         countdown = iter([False] * (steps - 1))
         fit([halted], lambda left=countdown: next(left, True))  # type: ignore[misc]
         assert halted.status == "stopped" and halted.progress.step == steps
         torch.manual_seed(99)  # what happens to the process in between does not matter
-        resumed = member(tmp_path, cache, method)
+        resumed = session(tmp_path, cache, method)
         resumed.checkpoint_path = halted.checkpoint_path
         fit([resumed])
         assert resumed.progress.resumes == 1
@@ -113,8 +113,8 @@ def test_going_on_from_any_step_equals_going_through(method: str, tmp_path: Path
 def test_accumulation_equals_the_larger_batch(tmp_path: Path, cache: Path) -> None:
     """Without dropout two batches of 4 make the step of one batch of 8, up to rounding; so does a short last step."""
     options: dict[str, Any] = {"train__dropout": 0.0, "method__config__lora_dropout": 0.0, "train__epochs": 1}
-    large = member(tmp_path, cache, **options, train__batch_size=8)
-    small = member(tmp_path, cache, **options, train__batch_size=4, train__accumulate=2)
+    large = session(tmp_path, cache, **options, train__batch_size=8)
+    small = session(tmp_path, cache, **options, train__batch_size=4, train__accumulate=2)
     fit([large, small])
     assert large.progress.step == small.progress.step == 4
     for name, tensor in weights(large).items():
@@ -159,7 +159,7 @@ def test_schedules() -> None:
 
 def test_optimizer_groups(tmp_path: Path, cache: Path) -> None:
     """The head has its own rate; biases, norms and vectors of factors do not decay."""
-    built = member(tmp_path, cache, "full", train__lr=1e-4, train__head_lr=5e-3, train__weight_decay=0.02)
+    built = session(tmp_path, cache, "full", train__lr=1e-4, train__head_lr=5e-3, train__weight_decay=0.02)
     groups = make_optimizer(built.classifier, built.config, built.hooks).param_groups
     by_rate = {(group["lr"], group["weight_decay"]): sum(p.numel() for p in group["params"]) for group in groups}
     assert by_rate[(5e-3, 0.02)] == 3 * 384 and by_rate[(5e-3, 0.0)] == 3
@@ -169,7 +169,7 @@ def test_optimizer_groups(tmp_path: Path, cache: Path) -> None:
 
 def test_best_epoch_is_restored(tmp_path: Path, cache: Path) -> None:
     """When a later epoch is worse, the member ends with the weights of the best one, and says which."""
-    built = member(
+    built = session(
         tmp_path, cache, "full", train__lr=1e-2, train__epochs=3, train__schedule="constant", train__warmup=0.0
     )
     built.metrics_path = tmp_path / "metrics.jsonl"
@@ -184,7 +184,7 @@ def test_best_epoch_is_restored(tmp_path: Path, cache: Path) -> None:
 
 def test_patience_ends_training(tmp_path: Path, cache: Path) -> None:
     """With patience 1, training ends at the first epoch that is not better."""
-    built = member(
+    built = session(
         tmp_path, cache, "full", train__lr=2e-2, train__epochs=8, train__patience=1, train__schedule="constant"
     )
     fit([built])
@@ -194,8 +194,8 @@ def test_patience_ends_training(tmp_path: Path, cache: Path) -> None:
 def test_stop_epoch_keeps_the_schedule(tmp_path: Path, cache: Path) -> None:
     """`stop_epoch` ends training early on the schedule of all epochs: its first epoch is that of the longer run."""
     short, long = (
-        member(tmp_path, cache, train__epochs=2, train__stop_epoch=1),
-        member(tmp_path, cache, train__epochs=2),
+        session(tmp_path, cache, train__epochs=2, train__stop_epoch=1),
+        session(tmp_path, cache, train__epochs=2),
     )
     first: list[float] = []
     long.say = lambda line: first.append(long.progress.train_loss or 0.0)
@@ -216,7 +216,7 @@ def test_ties_go_to_the_lower_loss_and_missing_values_are_worst() -> None:
 
 def test_frozen_trunk_stays_in_eval_mode(tmp_path: Path, cache: Path) -> None:
     """A backbone without trainable parameters does not drop out while its head trains; one with an adapter does."""
-    adapted = member(tmp_path, cache, "lora")
+    adapted = session(tmp_path, cache, "lora")
     adapted.classifier.train()
     assert adapted.classifier.backbone.training
     adapted.classifier.requires_grad_(False)
@@ -227,7 +227,7 @@ def test_frozen_trunk_stays_in_eval_mode(tmp_path: Path, cache: Path) -> None:
 
 def test_bf16_trains(tmp_path: Path, cache: Path) -> None:
     """Under bf16 autocast a run ends with float32 weights near those of fp32."""
-    built = member(tmp_path, cache, train__precision="bf16", train__epochs=1)
+    built = session(tmp_path, cache, train__precision="bf16", train__epochs=1)
     fit([built])
     assert (
         built.status == "done" and built.progress.val["accuracy"] is not None and built.progress.val["accuracy"] > 0.8
@@ -246,9 +246,9 @@ def test_label_smoothing_and_penalty_reach_the_gradient(tmp_path: Path, cache: P
             return 10.0 * sum((p.square().sum() for _, p in self.of.classifier.head_parameters()), torch.tensor(0.0))
 
     plain, smooth, ridge = (
-        member(tmp_path, cache),
-        member(tmp_path, cache, train__label_smoothing=0.2),
-        member(tmp_path, cache),
+        session(tmp_path, cache),
+        session(tmp_path, cache, train__label_smoothing=0.2),
+        session(tmp_path, cache),
     )
     ridge.hooks = Ridge(ridge)
     fit([plain, smooth, ridge])
@@ -259,7 +259,7 @@ def test_label_smoothing_and_penalty_reach_the_gradient(tmp_path: Path, cache: P
 
 def test_padding_and_order_do_not_change_outputs(tmp_path: Path, cache: Path) -> None:
     """Rows evaluated in batches of any size give the same outputs, in the order of the rows."""
-    built = member(tmp_path, cache)
+    built = session(tmp_path, cache)
     built.classifier.eval()
     one, many = (predict_all(built.classifier, built.train, size, CPU, "fp32") for size in (1, 7))
     assert one.shape == (30, 3)
@@ -272,7 +272,7 @@ def test_padding_and_order_do_not_change_outputs(tmp_path: Path, cache: Path) ->
 def test_training_without_validation_keeps_the_last_epoch(tmp_path: Path, cache: Path) -> None:
     """Where nothing can choose, the last epoch stays, and the line has no dev part."""
     lines: list[str] = []
-    built = replace(member(tmp_path, cache, lines=lines), validation=None, config=TrainConfig(epochs=2, batch_size=8))
+    built = replace(session(tmp_path, cache, lines=lines), validation=None, config=TrainConfig(epochs=2, batch_size=8))
     fit([built])
     assert built.progress.best_epoch == 2 and built.progress.val == {}
     assert lines[-1].startswith("Epoch 2, train loss: ") and "dev" not in lines[-1]

@@ -19,7 +19,7 @@ from harness.training.optimizer import make_optimizer
 from harness.training.regularization import WeightAverage, adversarial, depth_factors, divergence
 from harness.training.row_order import epoch_order
 from tests.helpers.small_dataset import config
-from tests.training.test_loop import CPU, member, same, weights
+from tests.training.test_loop import CPU, same, session, weights
 
 EACH: dict[str, float] = {"layer_decay": 0.5, "r_drop": 1.0, "mixout": 0.5, "fgm": 0.1, "ema": 0.9}
 QUICK: dict[str, Any] = {"train__epochs": 1, "train__batch_size": 16}
@@ -42,16 +42,16 @@ def test_what_is_off_changes_no_signature(tmp_path: Path, cache: Path) -> None:
 def test_together_they_go_on_from_a_checkpoint_exactly(tmp_path: Path, cache: Path) -> None:
     """With all of them on, a member that was stopped within an epoch ends as one that was not, bit for bit."""
     options: dict[str, Any] = {f"train__{key}": value for key, value in EACH.items()} | QUICK
-    plain, whole = member(tmp_path, cache, **QUICK), member(tmp_path, cache, **options)
+    plain, whole = session(tmp_path, cache, **QUICK), session(tmp_path, cache, **options)
     fit([plain, whole])
     assert whole.failure is None and whole.status == "done"
     assert not same(weights(plain), weights(whole))
-    halted = member(tmp_path, cache, **options)
+    halted = session(tmp_path, cache, **options)
     halted.checkpoint_path = tmp_path / "on.safetensors"
     fit([halted], lambda: True)
     assert halted.status == "stopped" and halted.progress.step == 1
     torch.manual_seed(99)
-    resumed = member(tmp_path, cache, **options)
+    resumed = session(tmp_path, cache, **options)
     resumed.checkpoint_path = halted.checkpoint_path
     fit([resumed])
     assert resumed.progress.resumes == 1 and same(weights(resumed), weights(whole))
@@ -108,7 +108,7 @@ def test_average_follows_the_weights_and_gives_way(tmp_path: Path) -> None:
 
 def test_blocks_learn_slower_with_depth(tmp_path: Path, cache: Path) -> None:
     """The top block learns at train.lr, each block below at a share of that, embeddings last; the head apart."""
-    built = member(tmp_path, cache, "full", backbone=None, train__layer_decay=0.5, train__lr=1e-3, train__head_lr=5e-3)
+    built = session(tmp_path, cache, "full", backbone=None, train__layer_decay=0.5, train__lr=1e-3, train__head_lr=5e-3)
     factor = depth_factors(built.classifier, 0.5)
     assert factor("backbone.encoder.layer.5.output.dense.weight") == 1.0
     assert factor("backbone.encoder.layer.0.output.dense.weight") == 0.5**5
@@ -116,7 +116,7 @@ def test_blocks_learn_slower_with_depth(tmp_path: Path, cache: Path) -> None:
     assert factor("backbone.prompt_encoder.default.embedding.weight") == 1.0
     groups = make_optimizer(built.classifier, built.config, built.hooks).param_groups
     assert {round(1e-3 / group["lr"]) for group in groups if group["lr"] != 5e-3} == {1, 2, 4, 8, 16, 32, 64}
-    adapted = member(tmp_path, cache, "lora", backbone=None, train__layer_decay=0.5)
+    adapted = session(tmp_path, cache, "lora", backbone=None, train__layer_decay=0.5)
     rates = {group["lr"] for group in make_optimizer(adapted.classifier, adapted.config, adapted.hooks).param_groups}
     assert min(rates) == pytest.approx(adapted.config.lr / 32)
 
@@ -156,7 +156,7 @@ def test_adversarial_step_raises_the_loss_by_its_share_of_the_norm() -> None:
 
 def test_mixout_keeps_the_expectation_and_reaches_the_gradient(tmp_path: Path, cache: Path) -> None:
     """Entries are initial or scaled about it, their mean is the weight; of what is replaced nothing is learnt."""
-    built = member(tmp_path, cache, train__mixout=0.75, train__dropout=0.0, method__config__lora_dropout=0.0)
+    built = session(tmp_path, cache, train__mixout=0.75, train__dropout=0.0, method__config__lora_dropout=0.0)
     name = next(name for name in built.objective.initial if "lora_A" in name)
     with torch.no_grad():
         built.classifier.trainable()[name].add_(1.0)
@@ -172,15 +172,15 @@ def test_mixout_keeps_the_expectation_and_reaches_the_gradient(tmp_path: Path, c
 
 def test_what_cannot_work_says_so(tmp_path: Path, cache: Path) -> None:
     """No silent fallback: equal passes, nothing to mix, a loss of the method's own, unknown blocks."""
-    still = member(tmp_path, cache, train__r_drop=1.0, train__dropout=0.0, method__config__lora_dropout=0.0, **QUICK)
+    still = session(tmp_path, cache, train__r_drop=1.0, train__dropout=0.0, method__config__lora_dropout=0.0, **QUICK)
     fit([still])
     assert "nothing drops out" in str(still.failure)
     with pytest.raises(HarnessError, match="trains none outside"):
-        member(tmp_path, cache, "bitfit", train__mixout=0.5)
+        session(tmp_path, cache, "bitfit", train__mixout=0.5)
     with pytest.raises(HarnessError, match=r"train\.label_smoothing=0\.1 changes"):
-        member(tmp_path, cache, "setfit", train__label_smoothing=0.1)
+        session(tmp_path, cache, "setfit", train__label_smoothing=0.1)
     with pytest.raises(HarnessError, match="loss of its own"):
-        member(tmp_path, cache, "setfit", train__fgm=0.1)
+        session(tmp_path, cache, "setfit", train__fgm=0.1)
     still.classifier.backbone.config.model_type = "novel"  # type: ignore[union-attr]
     with pytest.raises(HarnessError, match=r"train\.layer_decay at 1"):
         depth_factors(still.classifier, 0.5)

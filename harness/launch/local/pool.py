@@ -51,7 +51,7 @@ class LocalLauncher(Launcher):
         module: module whose `execute` function gets the batches.
     """
 
-    packs = True
+    fuses = True
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class LocalLauncher(Launcher):
         module: str = "harness.runs.execute",
     ) -> None:
         self.capacity = workers
-        self.neighbours = math.ceil(workers / max(1, len(gpus)))
+        self.co_located = math.ceil(workers / max(1, len(gpus)))
         self._module = module
         self._threads = threads
         self._timeout = None if timeout_min is None else 60 * timeout_min
@@ -71,9 +71,9 @@ class LocalLauncher(Launcher):
         self._context = _context(threads)
         self._workers = [self._start(slot) for slot in range(workers)]
 
-    def submit(self, pack: RunBatch) -> Job:
+    def submit(self, batch: RunBatch) -> Job:
         """Send the batch to an idle worker, or queue it until one is idle."""
-        job = Job(pack)
+        job = Job(batch)
         self._waiting.append(job)
         self._dispatch()
         return job
@@ -129,7 +129,7 @@ class LocalLauncher(Launcher):
                 if self._timeout is not None:
                     worker.deadline, worker.heard = time.monotonic() + self._timeout, time.time()
                 try:
-                    worker.connection.send(job.pack)
+                    worker.connection.send(job.batch)
                 except OSError:
                     # The worker died while idle; `wait` detects that, reports the job as lost and replaces the worker.
                     continue
@@ -137,16 +137,16 @@ class LocalLauncher(Launcher):
     def _goes_on(self, worker: _Worker) -> bool:
         """Extend the deadline of a batch of several runs if one has written something since it was set."""
         job, timeout = worker.job, self._timeout
-        if job is None or timeout is None or len(job.pack.runs) == 1 or (last := _last_written(job)) <= worker.heard:
+        if job is None or timeout is None or len(job.batch.runs) == 1 or (last := _last_written(job)) <= worker.heard:
             return False
         worker.deadline, worker.heard = time.monotonic() + timeout - max(0.0, time.time() - last), last
         return worker.deadline > time.monotonic()
 
     def _hung(self, job: Job) -> str:
         limit = f"launch.timeout_min={(self._timeout or 0) / 60:g}"
-        if len(job.pack.runs) == 1:
+        if len(job.batch.runs) == 1:
             return f"It took longer than {limit} and was killed."
-        return f"No run of its pack wrote a record or a score for longer than {limit}, and their process was killed."
+        return f"No run of its batch wrote a record or a score for longer than {limit}, and their process was killed."
 
     @staticmethod
     def _answer(worker: _Worker) -> str | None:
@@ -165,7 +165,7 @@ class LocalLauncher(Launcher):
 
 def _last_written(job: Job) -> float:
     """Return when a run of the job last wrote its record or a metric; 0 if none did."""
-    return max(last_changed(path) for run in job.pack.runs for path in (run.paths.record, run.paths.metrics))
+    return max(last_changed(path) for run in job.batch.runs for path in (run.paths.record, run.paths.metrics))
 
 
 def start_server(threads: int) -> None:
@@ -200,13 +200,13 @@ def _work(connection: Connection, threads: int, gpu: str | None, module: str) ->
         signal.signal(number, signal.SIG_IGN)  # both reach the whole group; the coordinator decides what to do
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    packs: queue.SimpleQueue[RunBatch] = queue.SimpleQueue()
+    fuses: queue.SimpleQueue[RunBatch] = queue.SimpleQueue()
 
     def listen() -> None:
         # The coordinator holds the other end, so this process exits when the coordinator dies for whatever reason.
         try:
             while True:
-                packs.put(connection.recv())
+                fuses.put(connection.recv())
         except (EOFError, OSError):
             os._exit(1)
 
@@ -215,10 +215,10 @@ def _work(connection: Connection, threads: int, gpu: str | None, module: str) ->
     execute = importlib.import_module(module).execute
 
     while True:
-        pack = packs.get()
+        batch = fuses.get()
         answer = None
         try:
-            execute(pack, interrupted=lambda: False)
+            execute(batch, interrupted=lambda: False)
         except Exception as error:  # noqa: BLE001 - whatever escapes `execute` is reported, not lost with the worker
             answer = f"Its worker could not go on: {type(error).__name__}: {error}"
         connection.send(answer)

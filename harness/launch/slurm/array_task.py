@@ -40,12 +40,12 @@ class ArrayTask(Job):
     @property
     def runs(self) -> tuple[RunSpec, ...]:
         """Return the runs that have not ended yet."""
-        return tuple(self.pack.runs[number] for number in sorted(self.left))
+        return tuple(self.batch.runs[number] for number in sorted(self.left))
 
     def take_back(self) -> None:
         """Detach the task from its submission; its remaining runs are submitted again in another."""
-        self.pack = replace(self.pack, runs=self.runs)
-        self.submission, self.task, self.left = UNSENT, 0, set(range(len(self.pack.runs)))
+        self.batch = replace(self.batch, runs=self.runs)
+        self.submission, self.task, self.left = UNSENT, 0, set(range(len(self.batch.runs)))
 
     def has_begun(self, run: RunSpec) -> bool:
         """Return whether this task, and not another, has claimed the run."""

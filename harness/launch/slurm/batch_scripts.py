@@ -53,7 +53,7 @@ def job_script(
         [_python(python), "-P", "-m", "harness.launch.slurm.worker", shlex.quote(str(jobs.study)),
          submission.token]
     )  # fmt: skip
-    return script(folder or jobs.logs, parameters, command, len(submission.packs))
+    return script(folder or jobs.logs, parameters, command, len(submission.batches))
 
 
 def coordinator_script(

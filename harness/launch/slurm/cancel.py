@@ -32,9 +32,9 @@ def cancel_study(study: Path) -> int:
             cluster.cancel([coordinator])
             count += 1
         for submission in jobs.open():
-            for run in (run for pack in submission.packs for run in pack):
+            for run in (run for batch in submission.batches for run in batch):
                 RunPaths(Path(run["directory"])).ask("checkpoint")
-            count += len(submission.packs)
+            count += len(submission.batches)
         _close_ended(cluster, jobs)
     except NoAnswer as error:
         raise HarnessError(

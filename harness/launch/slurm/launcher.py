@@ -46,7 +46,7 @@ class SlurmLauncher(Launcher):
         self, launch: LaunchConfig, slurm: SlurmConfig, study: Path, code: Path, say: Callable[[str], None]
     ) -> None:
         self.capacity, self.runs_per_job, self.places = slurm.max_queued, runs_per_job(launch), slurm.max_requeues
-        self.packs = max_fused(launch) > 1
+        self.fuses = max_fused(launch) > 1
         self._slurm, self._say = slurm, say
         self.cluster = SlurmCommands(slurm.poll_s)
         self.jobs = Jobs(study.resolve())
@@ -71,9 +71,9 @@ class SlurmLauncher(Launcher):
         """Return a key of the resources: runs share a job, and jobs an array, only if they request the same."""
         return digest(merge(self._slurm, spec.config))
 
-    def submit(self, pack: RunBatch) -> Job:
+    def submit(self, batch: RunBatch) -> Job:
         """Queue the batch; the next `wait` submits the queued batches with equal resources as one array."""
-        job = ArrayTask(pack, UNSENT, 0, set(range(len(pack.runs))))
+        job = ArrayTask(batch, UNSENT, 0, set(range(len(batch.runs))))
         self._submitter.add(job)
         return job
 
@@ -102,7 +102,7 @@ class SlurmLauncher(Launcher):
         """Take over the jobs that an earlier coordinator submitted or was about to submit."""
         for submission in self.jobs.open():
             try:
-                packs = self.jobs.packs(submission.token)
+                batches = self.jobs.batches(submission.token)
             except (OSError, ValueError, TypeError):
                 self._say(f"The submission {submission.token} cannot be read; its jobs are cancelled.")
                 if submission.job_id is not None:
@@ -110,10 +110,10 @@ class SlurmLauncher(Launcher):
                 self.jobs.close(submission)
                 continue
             found = []
-            for task, pack in enumerate(packs):
+            for task, batch in enumerate(batches):
                 # Runs that an earlier coordinator gave to another job, or withdrew, no longer belong to this task.
-                left = {n for n, run in enumerate(pack.runs) if submission.token in belongs(run.paths.directory)}
-                found.append(ArrayTask(pack, submission, task, left))
+                left = {n for n, run in enumerate(batch.runs) if submission.token in belongs(run.paths.directory)}
+                found.append(ArrayTask(batch, submission, task, left))
             if submission.state == "intended":
                 self._submitter.take_over(found)
             self._live += found
@@ -156,10 +156,10 @@ class SlurmLauncher(Launcher):
                 broken.append((job, marker.what, path))
         outcomes = []
         for job, numbers in ended.items():
-            if job.left != numbers and _pauses_together(job.pack):
+            if job.left != numbers and _pauses_together(job.batch):
                 continue
             job.left -= numbers
-            runs = tuple(job.pack.runs[number] for number in sorted(numbers))
+            runs = tuple(job.batch.runs[number] for number in sorted(numbers))
             self.nodes.worked(_node(runs[-1]))
             outcomes.append(Outcome(job, None, runs))
         for job, what, path in broken:
@@ -341,12 +341,12 @@ def _read(path: Path) -> str:
     return ""
 
 
-def _pauses_together(pack: RunBatch) -> bool:
+def _pauses_together(batch: RunBatch) -> bool:
     """Return whether the batch's runs reach a rung together; if so, their results are reported together.
 
     This is so only if all runs are concurrent; otherwise the first would wait for those that start after it.
     """
-    return 1 < len(pack.runs) <= pack.together and any(run.until is not None for run in pack.runs)
+    return 1 < len(batch.runs) <= batch.together and any(run.until is not None for run in batch.runs)
 
 
 def _node(run: RunSpec) -> str:

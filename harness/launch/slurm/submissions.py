@@ -1,7 +1,7 @@
 """A study's Slurm submissions on disk. Each is written before it is submitted, so that nothing is submitted twice.
 
     <study>/jobs/<token>.json         a Submission: one job array; its Slurm job name contains the token
-    <study>/jobs/<token>.packs.json   the complete run specifications of each task
+    <study>/jobs/<token>.batches.json   the complete run specifications of each task
     <study>/jobs/ended/               one file, empty or small, for each event (see `Marker`)
     <study>/jobs/state.json           job states last reported by Slurm
     <study>/jobs/logs/                output of the jobs
@@ -41,7 +41,7 @@ class Submission:
         code: code snapshot that its jobs run.
         threads: CPU threads per run.
         max_requeues: how often a task may be requeued.
-        packs: runs of each task: directory, cell, phase, trial and seed.
+        batches: runs of each task: directory, cell, phase, trial and seed.
         job_id: Slurm's job id; None until it is known.
         state: intended (not yet known to Slurm) | submitted | closed (none of its jobs is live).
     """
@@ -53,7 +53,7 @@ class Submission:
     code: str
     threads: int
     max_requeues: int
-    packs: list[list[dict[str, Any]]]
+    batches: list[list[dict[str, Any]]]
     job_id: str | None = None
     state: str = "intended"
 
@@ -118,25 +118,25 @@ class Jobs:
             directory.mkdir(parents=True, exist_ok=True)
 
     def intend(
-        self, packs: Iterable[RunBatch], resources: dict[str, Any], code: Path, threads: int, max_requeues: int
+        self, batches: Iterable[RunBatch], resources: dict[str, Any], code: Path, threads: int, max_requeues: int
     ) -> Submission:
         """Write a new submission durably to disk, and leases for its token, before it is sent to Slurm."""
-        packs = list(packs)
+        batches = list(batches)
         token = secrets.token_hex(6)
         short = [
             [
                 {"directory": run.directory, "cell": run.cell, "phase": run.phase, "trial": run.trial,
                  "seed": run.config["seed"]}
-                for run in pack.runs
+                for run in batch.runs
             ]
-            for pack in packs
+            for batch in batches
         ]  # fmt: skip
         submission = Submission(token, f"harness-{token}", now(), resources, str(code), threads, max_requeues, short)
-        for pack in packs:
-            for run in pack.runs:
+        for batch in batches:
+            for run in batch.runs:
                 run.paths.directory.mkdir(parents=True, exist_ok=True)
                 grant(run.paths.directory, token)
-        _durable(self.directory / f"{token}.packs.json", [asdict(pack) for pack in packs])
+        _durable(self.directory / f"{token}.batches.json", [asdict(batch) for batch in batches])
         self.write(submission)
         return submission
 
@@ -152,7 +152,7 @@ class Jobs:
         """Return the submissions that are not closed, oldest first."""
         found = []
         for path in self.directory.glob("*.json"):
-            if path.name in (self.state.name, "nodes.json") or path.name.endswith(".packs.json"):
+            if path.name in (self.state.name, "nodes.json") or path.name.endswith(".batches.json"):
                 continue
             with suppress(OSError, ValueError, TypeError):
                 submission = self.read(path.stem)
@@ -160,16 +160,16 @@ class Jobs:
                     found.append(submission)
         return sorted(found, key=lambda submission: submission.created)
 
-    def packs(self, token: str) -> list[RunBatch]:
+    def batches(self, token: str) -> list[RunBatch]:
         """Return the run batch of each task of a submission."""
-        content = json.loads((self.directory / f"{token}.packs.json").read_text(encoding="utf-8"))
-        return [RunBatch(**pack | {"runs": tuple(RunSpec(**run) for run in pack["runs"])}) for pack in content]
+        content = json.loads((self.directory / f"{token}.batches.json").read_text(encoding="utf-8"))
+        return [RunBatch(**batch | {"runs": tuple(RunSpec(**run) for run in batch["runs"])}) for batch in content]
 
     def close(self, submission: Submission) -> None:
         """Mark a submission as closed (it has no live jobs), and delete its other files."""
         submission.state = "closed"
         self.write(submission)
-        (self.directory / f"{submission.token}.packs.json").unlink(missing_ok=True)
+        (self.directory / f"{submission.token}.batches.json").unlink(missing_ok=True)
         for path in self.ended.glob(f"{submission.token}.*"):
             path.unlink(missing_ok=True)
 

@@ -134,7 +134,7 @@ class Submitter:
                 return []
         groups: dict[str, list[ArrayTask]] = {}
         for job in self._waiting:
-            groups.setdefault(digest(merge(self._slurm, job.pack.runs[0].config)), []).append(job)
+            groups.setdefault(digest(merge(self._slurm, job.batch.runs[0].config)), []).append(job)
         written, self._waiting = self._waiting, []
         for group in groups.values():
             for start in range(0, len(group), self._size):
@@ -142,10 +142,10 @@ class Submitter:
         return written
 
     def _intend(self, jobs: list[ArrayTask]) -> None:
-        resources = merge(self._slurm, jobs[0].pack.runs[0].config)
+        resources = merge(self._slurm, jobs[0].batch.runs[0].config)
         threads = self._launch.threads or int(resources["cpus_per_task"])
-        packs = [job.pack for job in jobs]
-        submission = self._jobs.intend(packs, resources, self._code, threads, self._slurm.max_requeues)
+        batches = [job.batch for job in jobs]
+        submission = self._jobs.intend(batches, resources, self._code, threads, self._slurm.max_requeues)
         for task, job in enumerate(jobs):
             job.submission, job.task = submission, task
         self._intended[submission.token] = jobs

@@ -108,23 +108,23 @@ class TaskStart:
         from harness.runs.execute import execute
 
         use_threads(threads)
-        pack = self.jobs.packs(self.token)[self.number]
+        batch = self.jobs.batches(self.token)[self.number]
         marked: set[int] = set()
 
         def settled(spec: RunSpec) -> None:
-            if spec.result() and (index := pack.runs.index(spec)) not in marked:
+            if spec.result() and (index := batch.runs.index(spec)) not in marked:
                 self._patiently(partial(self.jobs.mark, Marker(self.token, self.number, "run", index)), warned)
                 marked.add(index)
 
-        for spec in pack.runs:  # finished by an earlier start
+        for spec in batch.runs:  # finished by an earlier start
             settled(spec)
-        while left := tuple(spec for spec in pack.runs if not spec.result() and self._may_take(spec)):
+        while left := tuple(spec for spec in batch.runs if not spec.result() and self._may_take(spec)):
             if warned():
                 return False
 
             def rest(runs: tuple[RunSpec, ...] = left) -> None:
                 # After a wait for disk space, some have already ended.
-                todo = replace(pack, runs=tuple(spec for spec in runs if not spec.result()))
+                todo = replace(batch, runs=tuple(spec for spec in runs if not spec.result()))
                 execute(todo, warned, _say, lambda run: self._takes(run, warned), settled)
 
             self._patiently(rest, warned)

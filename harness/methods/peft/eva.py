@@ -23,7 +23,7 @@ PASSES = 50
 class Eva(PeftMethod):
     """PEFT's EVA (Paischer et al. 2024, arXiv:2410.07170): `config` is a LoRA with `init_lora_weights: eva`."""
 
-    def initialise(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
+    def initialize(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
         """Compute the factors from the layers' inputs on the training rows.
 
         Raises:

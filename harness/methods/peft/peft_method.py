@@ -36,7 +36,7 @@ class PeftMethod(GradientTrained):
 
     def __post_init__(self) -> None:
         """Refuse an initialization from data if the class does not implement it."""
-        starts = type(self).initialise is not GradientTrained.initialise
+        starts = type(self).initialize is not GradientTrained.initialize
         if getattr(self.config, "init_lora_weights", None) == "eva" and not starts:
             raise HarnessError(
                 "method.config.init_lora_weights=eva begins from training rows, which this class does not read: use "

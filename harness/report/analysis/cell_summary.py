@@ -51,7 +51,7 @@ class CellSummary:
     """
 
     cell: Cell
-    minimise: bool
+    minimize: bool
     seeds: tuple[int, ...]
     test_values: tuple[float, ...]
     test_mean: float | None
@@ -93,7 +93,7 @@ class CellSummary:
 
     def better(self, value: float) -> float:
         """Convert a metric to a score of which higher is better."""
-        return -value if self.minimise else value
+        return -value if self.minimize else value
 
 
 def rows(study: Study) -> list[CellSummary]:
@@ -121,9 +121,9 @@ def facts(record: Record) -> dict[str, Any]:
 def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any]) -> CellSummary:
     runs = cell.runs
     known = METRICS[cell.metric].direction if cell.metric in METRICS else "maximize"
-    minimise = (cell.direction or known) == "minimize"
+    minimize = (cell.direction or known) == "minimize"
     tuned = [run for run in runs if run.phase == "tune"]
-    best, best_value = _best_trial(cell, tuned, minimise, limits)
+    best, best_value = _best_trial(cell, tuned, minimize, limits)
     evaluated, superseded = _evaluated(cell, best)
     test = [value for run in evaluated if (value := run.metric("test", cell.metric)) is not None]
     if best_value is None:
@@ -136,7 +136,7 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
     mean_costs, tune_costs = _mean_costs(evaluated, hardware), _tune_costs(tuned, hardware)
     return CellSummary(
         cell=cell,
-        minimise=minimise,
+        minimize=minimize,
         seeds=tuple(run.seed for run in evaluated),
         test_values=tuple(test),
         test_mean=mean,
@@ -164,14 +164,14 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
 
 
 def _best_trial(
-    cell: Cell, tuned: list[Run], minimise: bool, limits: Mapping[str, Any]
+    cell: Cell, tuned: list[Run], minimize: bool, limits: Mapping[str, Any]
 ) -> tuple[Run | None, float | None]:
     # Without limits no record is decoded: scores of compacted runs are stored in columns.
     done = (run for run in tuned if run.status == "ok" and (not limits or satisfies(run.record.cost, limits)))
     scored = [(run, value) for run in done if (value := run.metric("val", cell.metric)) is not None]
     if not scored:
         return None, None
-    return min(scored, key=lambda pair: rank(pair[1], pair[0].metric("val", "loss"), pair[0].trial or 0, minimise))
+    return min(scored, key=lambda pair: rank(pair[1], pair[0].metric("val", "loss"), pair[0].trial or 0, minimize))
 
 
 def _evaluated(cell: Cell, best: Run | None) -> tuple[list[Run], int]:

@@ -17,7 +17,7 @@ def read_predictions(row: CellSummary) -> Predictions:
     Raises:
         Unreadable: files are missing or do not fit together.
     """
-    return read_files(list(_paths(row)), [record.seed for record in row.evaluated], row.cell.metric, row.minimise)
+    return read_files(list(_paths(row)), [record.seed for record in row.evaluated], row.cell.metric, row.minimize)
 
 
 def _paths(row: CellSummary) -> Iterator[Path]:

@@ -185,7 +185,7 @@ def _interval(row: CellSummary, known: Predictions, settings: Settings) -> Inter
     from harness.statistics import informative_rows, interval, scale_of
 
     classes = np.array(list(Counter(known.labels).values()))
-    scores = -known.scores if row.minimise else known.scores
+    scores = -known.scores if row.minimize else known.scores
     metric = row.cell.metric
     return interval(scores, settings.confidence, scale_of(metric), informative_rows(metric, classes))
 

@@ -32,7 +32,7 @@ class Range:
 
     low: float
     high: float
-    minimise: bool
+    minimize: bool
     whole: bool
 
     def with_ends(self, ends: Sequence[float]) -> tuple[float, float]:
@@ -42,17 +42,17 @@ class Range:
 
     def leaves_out(self, value: float) -> bool:
         """Return whether a value lies beyond the worse end."""
-        return not self.whole and (value > self.high if self.minimise else value < self.low)
+        return not self.whole and (value > self.high if self.minimize else value < self.low)
 
 
-def focus(values: Sequence[float], minimise: bool) -> Range:
+def focus(values: Sequence[float], minimize: bool) -> Range:
     """Choose the visible range of an axis.
 
     Args:
         values: one or more per cell, in the units of the axis.
         minimise: whether lower is better.
     """
-    sign = -1 if minimise else 1
+    sign = -1 if minimize else 1
     good = sorted(sign * value for value in values)
     top, middle = good[-1], statistics.median(good)
     reach = max(4 * (top - middle), 0.06 * abs(top))
@@ -60,7 +60,7 @@ def focus(values: Sequence[float], minimise: bool) -> Range:
     whole = floor == good[0]
     pad = _pad(floor, top)
     low, high = sorted((sign * (floor - (1 if whole else 3) * pad), sign * (top + pad)))
-    return Range(low, high, minimise, whole)
+    return Range(low, high, minimize, whole)
 
 
 def around(values: Sequence[float]) -> tuple[float, float]:

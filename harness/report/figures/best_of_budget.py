@@ -40,7 +40,7 @@ def budget(subject: Subject) -> list[Drawing]:
 def _render(subject: Subject, curves: list[tuple[CellSummary, Curve, Curve]], by_time: bool, note: str) -> Drawing:
     rows = [row for row, _, _ in curves]
     ends = [subject.shown(row.better(expected.best[-1])) for row, expected, _ in curves]
-    shown = focus(ends, rows[0].minimise)
+    shown = focus(ends, rows[0].minimize)
     outside = [row for row, end in zip(rows, ends, strict=True) if shown.leaves_out(end)]
     inside = [curve for curve in curves if not any(curve[0] is row for row in outside)]
     few = len(inside) <= _BANDS

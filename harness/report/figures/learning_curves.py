@@ -21,8 +21,8 @@ def learning(subject: Subject) -> Drawing | None:
     curves = [(row, points) for row in rows if (points := _points(row))]
     if not any(len(points) > 1 for _, points in curves):
         return None
-    tops = [subject.shown((min if row.minimise else max)(value for _, value in points)) for row, points in curves]
-    shown = focus(tops, rows[0].minimise)
+    tops = [subject.shown((min if row.minimize else max)(value for _, value in points)) for row, points in curves]
+    shown = focus(tops, rows[0].minimize)
     outside = [subject.label(row) for (row, _), top in zip(curves, tops, strict=True) if shown.leaves_out(top)]
     curves = [curve for curve, top in zip(curves, tops, strict=True) if not shown.leaves_out(top)]
     # The first epoch may be cut off: the later differences between curves matter.

@@ -29,7 +29,7 @@ def rate(subject: Subject) -> Drawing | None:
     scores = [subject.shown(value) for row in rows for _, value in points[id(row)] if value is not None]
     if not scores:
         return None
-    shown = focus(scores, rows[0].minimise)
+    shown = focus(scores, rows[0].minimize)
     lost = any(value is None or shown.leaves_out(subject.shown(value)) for row in rows for _, value in points[id(row)])
     columns = min(_COLUMNS, len(rows))
     lines = math.ceil(len(rows) / columns)
@@ -77,7 +77,7 @@ def _panel(axes: Axes, subject: Subject, row: CellSummary, trials: Points, shown
     axes.scatter([x for x, _ in points], [y for _, y in points], color=color, marker=marker, s=22, lw=0, zorder=3)
     crosses = [x for x, value in trials if value is None or shown.leaves_out(subject.shown(value))]
     low, high = shown.low, shown.high
-    foot = high - 0.04 * (high - low) if row.minimise else low + 0.04 * (high - low)
+    foot = high - 0.04 * (high - low) if row.minimize else low + 0.04 * (high - low)
     axes.plot(crosses, [foot] * len(crosses), "x", color=INK, ms=5, zorder=4)
     axes.set_title(subject.label(row, 20), fontsize=10)
     axes.tick_params(labelsize=9)

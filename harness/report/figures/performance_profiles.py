@@ -98,7 +98,7 @@ def _means(
     axes: Axes, rows: list[str], means: dict[str, Estimate], looks: dict[str, Look], names: dict[str, str]
 ) -> None:
     behind = [-means[method].value for method in rows]
-    shown = focus(behind, minimise=True)
+    shown = focus(behind, minimize=True)
     kept = [means[method] for method, value in zip(rows, behind, strict=True) if not shown.leaves_out(value)]
     low, high = shown.with_ends([-end for each in kept for end in (each.low, each.high)])
     axes.set_xlim(low, high)

@@ -36,12 +36,12 @@ def cost(subject: Subject) -> Drawing | None:
     # Position of zero cost on the logarithmic axis.
     lowest = min((price for price in known.values() if price > 0), default=1.0) / 5
     means = [subject.shown(row.test_mean or 0.0) for row in rows]
-    shown = focus(means, rows[0].minimise)
+    shown = focus(means, rows[0].minimize)
     outside = {id(row) for row, mean in zip(rows, means, strict=True) if shown.leaves_out(mean)}
     ends = [end for row in rows if id(row) not in outside for end in subject.interval(row) or ()]
     low, high = shown.with_ends(ends)
     # Position of scores that lie beyond the axis.
-    foot = high - 0.03 * (high - low) if rows[0].minimise else low + 0.03 * (high - low)
+    foot = high - 0.03 * (high - low) if rows[0].minimize else low + 0.03 * (high - low)
     free = [subject.label(row) for row in rows if known[id(row)] <= 0]
 
     def plot(figure: Figure) -> None:
@@ -60,7 +60,7 @@ def cost(subject: Subject) -> Drawing | None:
         front = _front(points)
         axes.step([x for x, _, _ in front], [y for _, y, _ in front], where="post", color=RULE, lw=1.2, zorder=1)
         axes.margins(x=0.15)
-        axes.set_ylim(*((high, low) if rows[0].minimise else (low, high)))
+        axes.set_ylim(*((high, low) if rows[0].minimize else (low, high)))
         log_axis(axes, lambda value: worded(key, value))
         axes.grid()
         axes.set_xlabel(COST_NAMES[key])

@@ -18,7 +18,7 @@ def scores(subject: Subject) -> Drawing | None:
     if not rows:
         return None
     means = [subject.shown(row.test_mean or 0.0) for row in rows]
-    shown = focus(means, rows[0].minimise)
+    shown = focus(means, rows[0].minimize)
     outside = {id(row): subject.label(row) for row, mean in zip(rows, means, strict=True) if shown.leaves_out(mean)}
     intervals = [subject.interval(row) for row in rows if id(row) not in outside]
     ends = [end for interval in intervals for end in interval or ()]
@@ -27,15 +27,15 @@ def scores(subject: Subject) -> Drawing | None:
         figure.set_size_inches(WIDTH, 1.0 + (0.34 if len(rows) <= 15 else 0.26) * len(rows))
         axes = figure.add_subplot()
         axes.set_xlim(*shown.with_ends(ends))
-        edge = axes.get_xlim()[shown.minimise]
+        edge = axes.get_xlim()[shown.minimize]
         for index, (row, mean) in enumerate(zip(rows, means, strict=True)):
             y = len(rows) - 1 - index
             color, marker = subject.look(row)
             if id(row) in outside:
                 text = score(row.test_mean, row.cell.metric)
                 axes.annotate(
-                    f"{text} →" if row.minimise else f"← {text}", (edge, y), xytext=(-5 if row.minimise else 5, 0),
-                    textcoords="offset points", va="center", ha="right" if row.minimise else "left", color=INK,
+                    f"{text} →" if row.minimize else f"← {text}", (edge, y), xytext=(-5 if row.minimize else 5, 0),
+                    textcoords="offset points", va="center", ha="right" if row.minimize else "left", color=INK,
                 )  # fmt: skip
                 continue
             values = [subject.shown(value) for value in row.test_values]

@@ -44,7 +44,7 @@ class Predictions:
         return np.array_equal(self.ids, other.ids) and np.array_equal(self.labels, other.labels)
 
 
-def read_files(files: Sequence[Path], seeds: Sequence[int], metric: str, minimise: bool) -> Predictions:
+def read_files(files: Sequence[Path], seeds: Sequence[int], metric: str, minimize: bool) -> Predictions:
     """Read the predictions of one cell's runs for the test rows.
 
     Args:
@@ -57,7 +57,7 @@ def read_files(files: Sequence[Path], seeds: Sequence[int], metric: str, minimis
     """
     if not files:
         raise Unreadable("there is no confirmed run")
-    found = [_read(file, metric, minimise) for file in files]
+    found = [_read(file, metric, minimize) for file in files]
     ids, labels = found[0].ids, found[0].labels
     for each in found[1:]:
         if not (np.array_equal(each.ids, ids) and np.array_equal(each.labels, labels)):
@@ -79,7 +79,7 @@ class _One:
     scores: npt.NDArray[np.float64]
 
 
-def _read(path: Path, metric: str, minimise: bool) -> _One:
+def _read(path: Path, metric: str, minimize: bool) -> _One:
     import pyarrow as pa
     import pyarrow.compute
     from pyarrow import parquet
@@ -111,7 +111,7 @@ def _read(path: Path, metric: str, minimise: bool) -> _One:
             scores = per_example(metric, np.array([index[name] for name in labels]), probabilities)
         except (KeyError, Undefined) as error:
             raise Unreadable(f"{metric} has no value for single test rows ({error})") from error
-    return _One(table["id"].to_numpy()[order], labels, predicted, -scores if minimise else scores)
+    return _One(table["id"].to_numpy()[order], labels, predicted, -scores if minimize else scores)
 
 
 def _names(

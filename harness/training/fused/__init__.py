@@ -1,5 +1,5 @@
 """Fused training: sessions that share one forward and backward pass through a frozen backbone."""
 
-from harness.training.fused.group import FusedGroup, crews, share
+from harness.training.fused.group import FusedGroup, fused_groups, share
 
-__all__ = ["FusedGroup", "crews", "share"]
+__all__ = ["FusedGroup", "fused_groups", "share"]

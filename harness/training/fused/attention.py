@@ -53,7 +53,7 @@ def attend(
     return layout.tokens(found.transpose(1, 2))[None], None
 
 
-def know(packed: nn.Module, own: Sequence[nn.Module], step: SharedPass) -> None:
+def know(fused: nn.Module, own: Sequence[nn.Module], step: SharedPass) -> None:
     """Attach the shared pass, and each session's dropout probability, to the attention layers of a fused backbone.
 
     Args:
@@ -61,7 +61,7 @@ def know(packed: nn.Module, own: Sequence[nn.Module], step: SharedPass) -> None:
         own: the K backbones of the sessions.
         step: the shared pass.
     """
-    for name, module in packed.named_modules():
+    for name, module in fused.named_modules():
         if hasattr(module, "is_causal"):
             known: Any = module
             known.step = step

@@ -32,16 +32,16 @@ class FusedGroup:
     accumulates gradients in them, so optimizers, checkpoints, hooks and evaluation are the same as without fusion.
 
     Args:
-        members: K sessions, all of which `packs` accepts, on the same frozen backbone.
+        sessions: K sessions, all of which `is_fusable` accepts, on the same frozen backbone.
         probe: decides whether the first rounds are shared; None shares all rounds.
     """
 
-    def __init__(self, members: Sequence[TrainingSession], probe: SpeedCheck | None) -> None:
-        self.members = members
+    def __init__(self, sessions: Sequence[TrainingSession], probe: SpeedCheck | None) -> None:
+        self.sessions = sessions
         self.probe = probe
         self.broken = False
-        self.step = SharedPass(members)
-        self.backbone = _packed([bare(member) for member in members], self.step)
+        self.step = SharedPass(sessions)
+        self.backbone = _fused_backbone([bare(session) for session in sessions], self.step)
 
     @property
     def shares(self) -> bool:
@@ -50,7 +50,7 @@ class FusedGroup:
 
     def clock(self) -> float:
         """Return the time in seconds; while the speed check measures, wait for the device to finish first."""
-        device = self.members[0].device
+        device = self.sessions[0].device
         if device.type == "cuda" and self.probe is not None and self.probe.measures:
             torch.cuda.synchronize(device)
         return time.perf_counter()
@@ -58,22 +58,24 @@ class FusedGroup:
     def break_up(self, error: Exception) -> None:
         """Stop sharing passes after one failed, for lack of memory or because of an error, and notify the sessions."""
         self.broken = True
-        for member in self.members:
-            member.say(f"Note: a pass that runs shared failed, and they go on alone ({type(error).__name__}: {error}).")
+        for session in self.sessions:
+            session.say(
+                f"Note: a pass that runs shared failed, and they go on alone ({type(error).__name__}: {error})."
+            )
 
     def note(self, shared: bool, seconds: float) -> list[float]:
         """Record the duration of a round; return each session's fraction of its tokens."""
-        tokens = [member.next_tokens() for member in self.members]
+        tokens = [session.next_tokens() for session in self.sessions]
         if self.probe is not None:
             self.probe.note(shared, seconds, sum(tokens))
-        for member in self.members if shared else ():
-            member.pack_size = max(member.pack_size, len(self.members))
+        for session in self.sessions if shared else ():
+            session.pack_size = max(session.pack_size, len(self.sessions))
         return [own / sum(tokens) for own in tokens]
 
     def losses(self) -> list[Tensor]:
         """Return the mean loss of each session's next batch; all losses share one graph, for one backward pass."""
-        first = self.members[0]
-        batches = [(member.train, member.next_rows()) for member in self.members]
+        first = self.sessions[0]
+        batches = [(session.train, session.next_rows()) for session in self.sessions]
         layout = Layout.of(batches, first.device)
         settings: Any = self.backbone.config
         inputs = {
@@ -87,24 +89,24 @@ class FusedGroup:
         by_row = layout.by_row(widened(hidden)[0])
         features = functional.normalize(pool(by_row, layout.mask, first.classifier.pooling), dim=-1)
         losses = []
-        for member, (examples, rows), mine in zip(self.members, batches, layout.rows, strict=True):
+        for session, (examples, rows), mine in zip(self.sessions, batches, layout.rows, strict=True):
             labels = torch.from_numpy(examples.labels[rows]).to(first.device)
-            losses.append(member.objective.of_logits(member.classifier.classify(features[mine]), labels))
+            losses.append(session.objective.of_logits(session.classifier.classify(features[mine]), labels))
         return losses
 
 
-def packs(member: TrainingSession) -> bool:
+def is_fusable(session: TrainingSession) -> bool:
     """Return whether a session can share passes: its loss needs one plain pass, and all its layers can be fused."""
     from peft.utils.other import AuxiliaryTrainingWrapper
 
-    backbone, hooks = bare(member), member.hooks
-    adapters = getattr(member.classifier.backbone, "peft_config", {}).values()
+    backbone, hooks = bare(session), session.hooks
+    adapters = getattr(session.classifier.backbone, "peft_config", {}).values()
     return (
-        member.device.type in ("cpu", "cuda")  # other devices have no per-session random stream
+        session.device.type in ("cpu", "cuda")  # other devices have no per-session random stream
         and type(hooks).loss is Hooks.loss
-        and member.objective.plain
-        and member.config.accumulate == 1  # gradient accumulation means that memory is short
-        and member.classifier.head is not None
+        and session.objective.plain
+        and session.config.accumulate == 1  # gradient accumulation means that memory is short
+        and session.classifier.head is not None
         and getattr(backbone.config, "model_type", None) in FIRST_POSITION
         and not any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters)
         # PEFT wraps layers that are trained in full (`modules_to_save`); those are not leaves of the pretrained
@@ -115,69 +117,69 @@ def packs(member: TrainingSession) -> bool:
 
 
 @torch.no_grad()
-def share(member: TrainingSession, pretrained: nn.Module) -> None:
+def share(session: TrainingSession, pretrained: nn.Module) -> None:
     """Replace a fusable session's copies of frozen tensors by the pretrained backbone's own tensors, to save memory.
 
     Args:
-        member: a session before its first step.
+        session: a session before its first step.
         pretrained: the backbone that the session's was copied from. Tensors that an adapter changed are not replaced.
     """
-    if not packs(member):
+    if not is_fusable(session):
         return
-    for name, layer in leaves(bare(member)):
+    for name, layer in leaves(bare(session)):
         original = pretrained.get_submodule(name)
         for leaf, parameter in base(layer).named_parameters():
             loaded = original.get_parameter(leaf)
             same = loaded.device == parameter.device and loaded.dtype == parameter.dtype
             if not parameter.requires_grad and same and torch.equal(loaded, parameter):
                 parameter.data = loaded.data
-                member.shares = True
+                session.shares = True
 
 
-def crews(
-    members: Sequence[TrainingSession], probe: bool = False, neighbours: int = 1
+def fused_groups(
+    sessions: Sequence[TrainingSession], probe: bool = False, co_located: int = 1
 ) -> list[FusedGroup | TrainingSession]:
     """Group sessions that can share passes; the others compute alone.
 
     Args:
-        members: sessions in training.
+        sessions: sessions in training.
         probe: whether groups first measure if sharing is faster.
-        neighbours: number of co-located processes that share the memory, this one included.
+        co_located: number of co-located processes that share the memory, this one included.
     """
     alone: list[FusedGroup | TrainingSession] = []
     trunks: list[tuple[list[TrainingSession], _Trunk]] = []
-    for member in members:
-        if not packs(member):
-            alone.append(member)
+    for session in sessions:
+        if not is_fusable(session):
+            alone.append(session)
             continue
-        own = _Trunk.of(member)
+        own = _Trunk.of(session)
         for group, trunk in trunks:
             if trunk.joins(own):
-                group.append(member)
+                group.append(session)
                 break
         else:
-            trunks.append(([member], own))
+            trunks.append(([session], own))
     found: list[FusedGroup | TrainingSession] = []
     for group, _ in trunks:
         # Sessions of the same treatment are adjacent, so that one matrix product serves them.
-        parts = _that_fit(sorted(group, key=_low_rank, reverse=True), neighbours)
+        parts = _that_fit(sorted(group, key=_low_rank, reverse=True), co_located)
         found += [FusedGroup(part, SpeedCheck(part) if probe else None) if len(part) > 1 else part[0] for part in parts]
     return [*found, *alone]
 
 
-def _that_fit(members: Sequence[TrainingSession], neighbours: int) -> Iterator[list[TrainingSession]]:
+def _that_fit(sessions: Sequence[TrainingSession], co_located: int) -> Iterator[list[TrainingSession]]:
     """Split sessions on the same frozen backbone into parts whose shared passes fit into memory."""
-    first = members[0]
-    longest = max(int(member.train.tokens.lengths.max()) for member in members)
-    limit = most_tokens(bare(first).config, first.device, first.config.precision, longest) / neighbours
+    first = sessions[0]
+    longest = max(int(session.train.tokens.lengths.max()) for session in sessions)
+    limit = most_tokens(bare(first).config, first.device, first.config.precision, longest) / co_located
     part: list[TrainingSession] = []
     size = 0
-    for member in members:
-        own = member.config.batch_size * int(member.train.tokens.lengths.max())
+    for session in sessions:
+        own = session.config.batch_size * int(session.train.tokens.lengths.max())
         if part and size + own > limit:
             yield part
             part, size = [], 0
-        part.append(member)
+        part.append(session)
         size += own
     yield part
 
@@ -195,8 +197,8 @@ class _Trunk:
     places: dict[str, int]
 
     @classmethod
-    def of(cls, member: TrainingSession) -> _Trunk:
-        layers = leaves(bare(member))
+    def of(cls, session: TrainingSession) -> _Trunk:
+        layers = leaves(bare(session))
         names = tuple(name for name, _ in layers)
         places = {
             f"{name}.{leaf}": parameter.data_ptr()
@@ -204,7 +206,7 @@ class _Trunk:
             for leaf, parameter in base(layer).named_parameters()
             if not parameter.requires_grad
         }
-        return cls((member.device, member.config.precision, member.classifier.pooling, names), places)
+        return cls((session.device, session.config.precision, session.classifier.pooling, names), places)
 
     def joins(self, other: _Trunk) -> bool:
         """Add another session's tensors and return True, if both have the same frozen tensors; else return False."""
@@ -214,13 +216,13 @@ class _Trunk:
         return True
 
 
-def _low_rank(member: TrainingSession) -> bool:
-    return any(treatment(layer) == LOW_RANK for _, layer in leaves(bare(member)))
+def _low_rank(session: TrainingSession) -> bool:
+    return any(treatment(layer) == LOW_RANK for _, layer in leaves(bare(session)))
 
 
-def bare(member: TrainingSession) -> Any:
+def bare(session: TrainingSession) -> Any:
     """Return the backbone without PEFT's outer wrapper; its adapted layers stay in place."""
-    backbone: Any = member.classifier.backbone
+    backbone: Any = session.classifier.backbone
     return backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
 
 
@@ -238,7 +240,7 @@ def leaves(backbone: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]
     return found
 
 
-def _packed(backbones: Sequence[Any], step: SharedPass) -> Any:
+def _fused_backbone(backbones: Sequence[Any], step: SharedPass) -> Any:
     """Build the fused backbone: it uses the sessions' tensors, and its layers compute for all sessions.
 
     Args:
@@ -248,22 +250,22 @@ def _packed(backbones: Sequence[Any], step: SharedPass) -> Any:
     first = backbones[0]
     # The memo keeps tensors from being copied: only modules and settings are.
     tensors = {id(tensor): tensor for tensor in (*first.parameters(), *first.buffers())}
-    packed: Any = copy.deepcopy(first, memo=tensors)
+    fused: Any = copy.deepcopy(first, memo=tensors)
     register()
-    packed.config._attn_implementation = NAME
+    fused.config._attn_implementation = NAME
     for name, _ in leaves(first):
         layers = [backbone.get_submodule(name) for backbone in backbones]
         if any(treatment(layer) != "shared" for layer in layers):
-            _put(packed, name, FusedLayer(step, layers))
+            _put(fused, name, FusedLayer(step, layers))
     for name, module in first.named_modules():
-        if isinstance(module, nn.Dropout) and _has(packed, name):
+        if isinstance(module, nn.Dropout) and _has(fused, name):
             own = [backbone.get_submodule(name) for backbone in backbones]
-            _put(packed, name, FusedDropout(step, {k: each.p if each.training else 0.0 for k, each in enumerate(own)}))
-    know(packed, backbones, step)
-    packed.config.use_cache = False
-    if getattr(packed, "pooler", None) is not None:
-        packed.pooler = None  # its input would be the first token of the pass; its output is unused
-    return packed.train()
+            _put(fused, name, FusedDropout(step, {k: each.p if each.training else 0.0 for k, each in enumerate(own)}))
+    know(fused, backbones, step)
+    fused.config.use_cache = False
+    if getattr(fused, "pooler", None) is not None:
+        fused.pooler = None  # its input would be the first token of the pass; its output is unused
+    return fused.train()
 
 
 def _put(backbone: nn.Module, name: str, module: nn.Module) -> None:

@@ -73,8 +73,8 @@ class FusedLayer(nn.Module):
         super().__init__()
         self.step = step
         self.runs: list[tuple[slice, Any]] = []  # adjacent sessions of the same treatment, and their layer
-        for own, members in groupby(range(len(layers)), lambda k: treatment(layers[k]) == OWN):
-            alike = list(members)
+        for own, sessions in groupby(range(len(layers)), lambda k: treatment(layers[k]) == OWN):
+            alike = list(sessions)
             if own:
                 self.runs += [(slice(k, k + 1), layers[k]) for k in alike]
             else:
@@ -88,8 +88,8 @@ class FusedLayer(nn.Module):
             return found
         segments = self.step.layout.segments
         pieces = [
-            layer(inputs[:, segments[members.start].start : segments[members.stop - 1].stop])
-            for members, layer in self.runs
+            layer(inputs[:, segments[sessions.start].start : segments[sessions.stop - 1].stop])
+            for sessions, layer in self.runs
         ]
         return torch.cat(pieces, dim=1)
 
@@ -119,7 +119,7 @@ class LowRank(nn.Module):
 
     def __init__(self, step: SharedPass, shared: nn.Module, first: int, layers: Sequence[Any]) -> None:
         super().__init__()
-        self.step, self.shared, self.members = step, shared, range(first, first + len(layers))
+        self.step, self.shared, self.sessions = step, shared, range(first, first + len(layers))
         self.factors = {first + i: _factors(layer) for i, layer in enumerate(layers) if treatment(layer) == LOW_RANK}
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -128,10 +128,10 @@ class LowRank(nn.Module):
         if not self.factors:
             return outputs
         layout = self.step.layout
-        tokens, offset = inputs[0], layout.segments[self.members.start].start
+        tokens, offset = inputs[0], layout.segments[self.sessions.start].start
         segments = [layout.segments[k] for k in self.factors]
         own = [slice(segment.start - offset, segment.stop - offset) for segment in segments]
-        chances = {k: self.factors[k].chance if k in self.factors else 0.0 for k in self.members}
+        chances = {k: self.factors[k].chance if k in self.factors else 0.0 for k in self.sessions}
         noise = self.step.noise(chances, tokens, offset) if any(chances.values()) else None
         scales = [factors.scale for factors in self.factors.values()]
         matrices = [matrix for factors in self.factors.values() for matrix in (factors.down, factors.up)]

@@ -21,25 +21,25 @@ class SharedPass:
     draw others from the same stream.
 
     Args:
-        members: K sessions.
+        sessions: K sessions.
     """
 
-    def __init__(self, members: Sequence[TrainingSession]) -> None:
-        self.members = members
+    def __init__(self, sessions: Sequence[TrainingSession]) -> None:
+        self.sessions = sessions
         self.layout: Layout
-        device = members[0].device
+        device = sessions[0].device
         self._kind = "cuda" if device.type == "cuda" else "cpu"
-        self._streams = [torch.Generator(device if self._kind == "cuda" else "cpu") for _ in members]
+        self._streams = [torch.Generator(device if self._kind == "cuda" else "cpu") for _ in sessions]
 
     @contextmanager
     def going(self, layout: Layout) -> Iterator[None]:
         """Use this layout and the sessions' random streams within the block; advance the streams if it succeeds."""
         self.layout = layout
-        for member, generator in zip(self.members, self._streams, strict=True):
-            generator.set_state(member.random_state.tensors[self._kind])
+        for session, generator in zip(self.sessions, self._streams, strict=True):
+            generator.set_state(session.random_state.tensors[self._kind])
         yield
-        for member, generator in zip(self.members, self._streams, strict=True):
-            member.random_state.tensors = member.random_state.tensors | {self._kind: generator.get_state()}
+        for session, generator in zip(self.sessions, self._streams, strict=True):
+            session.random_state.tensors = session.random_state.tensors | {self._kind: generator.get_state()}
 
     def noise(self, chances: Mapping[int, float], like: Tensor, offset: int = 0) -> Tensor:
         """Draw dropout factors for tokens: 0, or 1 / (1 - chance).

@@ -18,16 +18,16 @@ class SpeedCheck:
     """Compute the first rounds of a group alternately shared and separately, then choose the faster way.
 
     Args:
-        members: sessions of the group, all on one backbone.
+        sessions: sessions of the group, all on one backbone.
     """
 
-    def __init__(self, members: Sequence[TrainingSession]) -> None:
-        first = members[0]
+    def __init__(self, sessions: Sequence[TrainingSession]) -> None:
+        first = sessions[0]
         settings: Any = first.classifier.backbone.config
-        tokens = sum(float(member.train.tokens.lengths.mean()) * member.config.batch_size for member in members)
+        tokens = sum(float(session.train.tokens.lengths.mean()) * session.config.batch_size for session in sessions)
         self._key = (
             settings.model_type, settings.hidden_size, settings.num_hidden_layers, first.device.type,
-            first.config.precision, torch.get_num_threads(), len(members), int(tokens / len(members)).bit_length(),
+            first.config.precision, torch.get_num_threads(), len(sessions), int(tokens / len(sessions)).bit_length(),
         )  # fmt: skip
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
 

@@ -25,7 +25,7 @@ def test_a_submission_reads_back_whole_until_it_is_closed(jobs: Jobs, tmp_path: 
     assert jobs.open() == [submission]
     assert submission.state == "intended"
     assert submission.job_id is None
-    assert jobs.packs(submission.token) == [RunBatch((run,))]
+    assert jobs.batches(submission.token) == [RunBatch((run,))]
     jobs.mark(Marker(submission.token, 0, "run", 0))
     jobs.close(submission)
     assert jobs.open() == []

@@ -76,7 +76,7 @@ def test_eva_begins_with_directions_of_the_data() -> None:
         classifier = classifiers.classifier("bert-base")
         eva = method("eva", config={"r": 4})
         eva.adapt(classifier, classifiers.model(), 10)
-        eva.initialise(classifier, (batch(8, 12, seed + 10 * part) for part in range(4)))
+        eva.initialize(classifier, (batch(8, 12, seed + 10 * part) for part in range(4)))
         made[seed] = factors(classifier)
         classifier.eval()
         probe = batch(3, 6)
@@ -99,7 +99,7 @@ def test_eva_ends_where_the_rows_hold_too_few_directions() -> None:
     eva = method("eva", config={"r": 16})
     eva.adapt(classifier, classifiers.model(), 10)
     with pytest.raises(HarnessError, match=r"finds no 16 directions.*the largest has 4.*Lower method\.config\.r"):
-        eva.initialise(classifier, [batch(1, 4)])
+        eva.initialize(classifier, [batch(1, 4)])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import torch
 from harness.config.instantiate import build
 from harness.methods import GradientTrained
 from harness.methods.catalogue import catalogue
-from harness.training.fused import FusedGroup, crews
+from harness.training.fused import FusedGroup, fused_groups
 from harness.training.fused.speed_check import VERDICTS
 from harness.training.loop import fit
 from harness.training.session import TrainingSession
@@ -38,52 +38,52 @@ def trains(overlay: dict[str, Any]) -> bool:
 
 def finished(setting: Setting) -> TrainingSession:
     """Train a member alone."""
-    member = make(setting, pretrained())
-    fit([member])
-    return member
+    session = make(setting, pretrained())
+    fit([session])
+    return session
 
 
-def test_member_that_fails_leaves_and_the_others_end_as_alone() -> None:
+def test_session_that_fails_leaves_and_the_others_end_as_alone() -> None:
     """A loss that is not finite ends one member, with an error that names step and rate; nobody else sees it."""
     bad = Setting("lora", train={"lr": 1e200, "clip": 0.0}, seed=9)
     together = [make(setting, pretrained()) for setting in (THREE[0], bad, THREE[2])]
     fit(together, sharing="always")
     assert together[1].status == "failed"
     assert "non-finite at step" in str(together[1].failure) and "train.lr=1e+200" in str(together[1].failure)
-    for member, setting in ((together[0], THREE[0]), (together[2], THREE[2])):
-        assert member.status == "done" and member.pack_size == 3
-        assert distance(member, finished(setting)) < 1e-9
+    for session, setting in ((together[0], THREE[0]), (together[2], THREE[2])):
+        assert session.status == "done" and session.pack_size == 3
+        assert distance(session, finished(setting)) < 1e-9
 
 
-def test_members_go_on_from_their_checkpoints_in_another_crew(tmp_path: Path) -> None:
+def test_sessions_go_on_from_their_checkpoints_in_another_group(tmp_path: Path) -> None:
     """Stopped within an epoch, members go on in other company, or alone, and end as without a stop."""
 
     def built(k: int) -> TrainingSession:
-        member = make(THREE[k], pretrained())
-        member.checkpoint_path = tmp_path / f"{k}.safetensors"
-        return member
+        session = make(THREE[k], pretrained())
+        session.checkpoint_path = tmp_path / f"{k}.safetensors"
+        return session
 
     halted = [built(k) for k in range(3)]
     countdown = iter([False] * (3 * 13))
     fit(halted, lambda: next(countdown, True), sharing="always")
-    assert {member.status for member in halted} == {"stopped"}
+    assert {session.status for session in halted} == {"stopped"}
     stranger = make(Setting("lora", {"r": 16}, seed=7), pretrained())
     resumed = [built(k) for k in range(3)]
     fit([resumed[0], stranger, resumed[2]], sharing="always")
     fit([resumed[1]])
-    for k, member in enumerate(resumed):
-        assert member.progress.resumes == 1
-        assert distance(member, finished(THREE[k])) < 1e-9
+    for k, session in enumerate(resumed):
+        assert session.progress.resumes == 1
+        assert distance(session, finished(THREE[k])) < 1e-9
 
 
 @pytest.mark.parametrize("method", [name for name, each in catalogue(ROOT / "conf/method").items() if trains(each)])
 def test_methods_that_can_share_passes_say_so(method: str) -> None:
     """The coordinator goes by what is written, before any model is there; a crew by the layers themselves."""
-    told = bool(catalogue(ROOT / "conf/method")[method]["method"]["about"].get("packs"))
+    told = bool(catalogue(ROOT / "conf/method")[method]["method"]["about"].get("fusable"))
     one, other = (
         make(Setting(method, SETTINGS.get(method, {}), seed=n), pretrained(dtype=torch.float32)) for n in (1, 2)
     )
-    assert any(isinstance(unit, FusedGroup) for unit in crews([one, other])) == told
+    assert any(isinstance(unit, FusedGroup) for unit in fused_groups([one, other])) == told
 
 
 def test_who_ends_is_followed_at_once() -> None:
@@ -92,40 +92,40 @@ def test_who_ends_is_followed_at_once() -> None:
     follower = make(THREE[1], backbone)
     following = [follower]
     together = [make(Setting("lora", train={"epochs": 2}, seed=5), backbone), make(THREE[0], backbone)]
-    fit(together, sharing="always", ended=lambda member: following.pop() if following else None)
-    assert [member.status for member in (*together, follower)] == ["done"] * 3
+    fit(together, sharing="always", ended=lambda session: following.pop() if following else None)
+    assert [session.status for session in (*together, follower)] == ["done"] * 3
     assert follower.pack_size == 2
     assert distance(together[1], finished(THREE[0])) < 1e-9
     assert distance(follower, finished(THREE[1])) < 1e-9
 
 
-def test_members_hold_one_backbone() -> None:
+def test_sessions_hold_one_backbone() -> None:
     """The frozen tensors of all members are the pretrained ones, in memory once; the rest is each member's own."""
     backbone = pretrained()
     together = [make(Setting("lora", seed=seed), backbone) for seed in range(8)]
-    places = {p.data_ptr() for member in together for p in member.classifier.parameters() if not p.requires_grad}
+    places = {p.data_ptr() for session in together for p in session.classifier.parameters() if not p.requires_grad}
     assert places <= {p.data_ptr() for p in backbone.parameters()}
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
-def test_biases_that_train_beside_factors_are_each_members_own(dropout: float) -> None:
+def test_biases_that_train_beside_factors_are_each_sessions_own(dropout: float) -> None:
     """PEFT lets LoRA train the biases of the layers that it wraps: no one product serves several of those."""
     settings = [Setting("lora", {"bias": "all", "lora_dropout": dropout}, seed=seed) for seed in (1, 2)]
     settings.append(Setting("lora", seed=3))
     backbone = pretrained()
     together = [make(setting, backbone) for setting in settings]
     fit(together, sharing="always")
-    for setting, member in zip(settings, together, strict=True):
-        assert member.failure is None
-        assert distance(member, finished(setting)) < 1e-9
+    for setting, session in zip(settings, together, strict=True):
+        assert session.failure is None
+        assert distance(session, finished(setting)) < 1e-9
 
 
 def test_a_layer_that_is_trained_whole_beside_the_adapter_computes_alone() -> None:
     """PEFT's `modules_to_save` puts a copy in its place."""
-    member = make(Setting("lora", {"modules_to_save": ["LayerNorm"]}), pretrained())
-    assert all(isinstance(unit, TrainingSession) for unit in crews([member, make(THREE[0], pretrained())]))
-    fit([member])
-    assert member.failure is None
+    session = make(Setting("lora", {"modules_to_save": ["LayerNorm"]}), pretrained())
+    assert all(isinstance(unit, TrainingSession) for unit in fused_groups([session, make(THREE[0], pretrained())]))
+    fit([session])
+    assert session.failure is None
 
 
 @pytest.mark.parametrize("sharing", [None, "always"])
@@ -135,9 +135,9 @@ def test_who_has_ended_is_let_go_before_the_next_is_made(sharing: str | None) ->
     successors = [make(Setting("lora", seed=seed), backbone) for seed in (3, 4)]
     held = []
 
-    def ended(member: TrainingSession) -> TrainingSession | None:
-        ghost = weakref.ref(member.parameters[0])
-        del member
+    def ended(session: TrainingSession) -> TrainingSession | None:
+        ghost = weakref.ref(session.parameters[0])
+        del session
         held.append(ghost() is not None)
         return successors.pop() if successors else None
 
@@ -149,19 +149,19 @@ def test_who_has_ended_is_let_go_before_the_next_is_made(sharing: str | None) ->
     assert held == [False] * 4
 
 
-def test_what_does_not_pack_computes_alone() -> None:
+def test_what_does_not_batch_computes_alone() -> None:
     """Members with another precision, a loss or passes of their own, or all weights in training stay out of crews."""
     settings = [
         *map(Setting, ("full", "prompt_tuning", "houlsby", "last_layers", "pissa", "lora")),
         Setting("lora", train={"r_drop": 1.0, "dropout": 0.1}), Setting("lora", train={"accumulate": 2}),
     ]  # fmt: skip
     backbone = pretrained(dtype=torch.float32)
-    members = [make(setting, backbone) for setting in settings]
+    sessions = [make(setting, backbone) for setting in settings]
     bf16 = make(Setting("lora", train={"precision": "bf16"}), backbone)
-    assert all(isinstance(unit, TrainingSession) for unit in crews([*members, bf16]))
+    assert all(isinstance(unit, TrainingSession) for unit in fused_groups([*sessions, bf16]))
 
 
-def test_adapter_of_a_crew_loads_into_the_library(tmp_path: Path) -> None:
+def test_adapter_of_a_group_loads_into_the_library(tmp_path: Path) -> None:
     """What a member saves, `PeftModel.from_pretrained` puts on the pretrained backbone with the same outputs."""
     from peft import PeftModel
 
@@ -169,12 +169,12 @@ def test_adapter_of_a_crew_loads_into_the_library(tmp_path: Path) -> None:
     together = [make(setting, backbone) for setting in THREE]
     fit(together, sharing="always")
     batch = together[0].train.batch(np.arange(5), CPU)
-    for k, member in enumerate(together):
-        assert member.hooks.save(member.classifier, tmp_path / str(k))
+    for k, session in enumerate(together):
+        assert session.hooks.save(session.classifier, tmp_path / str(k))
         loaded: Any = PeftModel.from_pretrained(copy.deepcopy(backbone), str(tmp_path / str(k))).eval()
         with torch.no_grad():
             torch.testing.assert_close(
-                loaded(**batch).last_hidden_state, member.classifier.eval().backbone(**batch).last_hidden_state
+                loaded(**batch).last_hidden_state, session.classifier.eval().backbone(**batch).last_hidden_state
             )
 
 
@@ -184,8 +184,8 @@ def test_probe_tries_both_ways_and_keeps_to_one() -> None:
     together = [make(setting, pretrained()) for setting in THREE]
     fit(together, sharing="probe")
     assert VERDICTS
-    for setting, member in zip(THREE, together, strict=True):
-        assert distance(member, finished(setting)) < 1e-9
+    for setting, session in zip(THREE, together, strict=True):
+        assert distance(session, finished(setting)) < 1e-9
 
 
 def test_pass_that_fails_is_told_and_computed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,11 +201,12 @@ def test_pass_that_fails_is_told_and_computed_alone(monkeypatch: pytest.MonkeyPa
     fit(together, sharing="always")
     assert "no room" in lines[0]
     assert all(
-        member.pack_size == 1 and distance(member, finished(s)) == 0 for member, s in zip(together, THREE, strict=False)
+        session.pack_size == 1 and distance(session, finished(s)) == 0
+        for session, s in zip(together, THREE, strict=False)
     )
 
 
-def test_pass_that_fails_is_let_go_before_members_compute_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pass_that_fails_is_let_go_before_sessions_compute_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its graph is not in memory any more, which ran out perhaps; gradients that it left halfway are gone."""
     together = [make(setting, pretrained()) for setting in THREE[:2]]
     held: list[weakref.ref[torch.Tensor]] = []
@@ -229,5 +230,5 @@ def test_pass_that_fails_is_let_go_before_members_compute_alone(monkeypatch: pyt
     monkeypatch.setattr(torch.autograd, "backward", out_of_memory)
     fit(together, sharing="always")
     monkeypatch.setattr(torch.autograd, "backward", backward)
-    for member, setting in zip(together, THREE, strict=False):
-        assert member.failure is None and distance(member, finished(setting)) == 0
+    for session, setting in zip(together, THREE, strict=False):
+        assert session.failure is None and distance(session, finished(setting)) == 0

@@ -45,7 +45,7 @@ class Banking(NamedTuple):
     train: Examples
     test: Examples
 
-    def members(
+    def sessions(
         self, settings: Sequence[Setting], rows: int = 40, kind: type[Examples] = Examples, judged: int = 10
     ) -> list[TrainingSession]:
         """Members with some of the shorter training rows each, by their seeds, and the same rows for validation."""
@@ -59,11 +59,11 @@ class Banking(NamedTuple):
             made.append(make(setting, self.backbone, (some(self.train, drawn, kind), validation), CLASSES))
         return made
 
-    def predictions(self, member: TrainingSession) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def predictions(self, session: TrainingSession) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Classes that a member predicts for 200 test rows."""
         rows = some(self.test, np.arange(0, 3000, 15))
         found: np.ndarray[tuple[int], np.dtype[np.int64]]
-        found = predict(member.classifier, rows, member.config, CPU).argmax(axis=1)
+        found = predict(session.classifier, rows, session.config, CPU).argmax(axis=1)
         return found
 
 
@@ -98,7 +98,7 @@ def banking(tmp_path: Path, cache: Path, data: Path) -> Banking:
 def test_in_float64_losses_and_weights_are_equal(banking: Banking) -> None:
     """To 1e-9, with dropout; one is pruned midway, one stopped early."""
     banking = banking._replace(backbone=copy.deepcopy(banking.backbone).double())
-    packed, solo = banking.members(MIXED), banking.members(MIXED)
+    packed, solo = banking.sessions(MIXED), banking.sessions(MIXED)
     fit(packed, sharing="always")
     fit(solo)
     for one, alone in zip(packed, solo, strict=True):
@@ -108,12 +108,12 @@ def test_in_float64_losses_and_weights_are_equal(banking: Banking) -> None:
         assert distance(one, alone) < 1e-9
     assert packed[3].status == "pruned" and packed[3].progress.step == 50
     assert packed[5].progress.epoch < 10
-    assert sum(member.progress.step == 100 for member in packed) >= 4
+    assert sum(session.progress.step == 100 for session in packed) >= 4
 
 
 def test_in_float32_they_differ_by_rounding(banking: Banking) -> None:
     """Losses agree to 1e-4, and 99.9 % of the predictions; dropout is on, and its random streams are equal."""
-    packed, solo = banking.members(MIXED, rows=20), banking.members(MIXED, rows=20)
+    packed, solo = banking.sessions(MIXED, rows=20), banking.sessions(MIXED, rows=20)
     fit(packed, sharing="always")
     fit(solo)
     for one, alone in zip(packed, solo, strict=True):
@@ -130,7 +130,7 @@ def test_in_float32_they_differ_less_than_padding_makes_a_run_differ(banking: Ba
     still = [
         replace(setting, adapter=setting.adapter | STILL, train=setting.train | {"dropout": 0.0}) for setting in MIXED
     ]
-    packed, solo, wider = (banking.members(still, rows=20, kind=kind) for kind in (Examples, Examples, Wider))
+    packed, solo, wider = (banking.sessions(still, rows=20, kind=kind) for kind in (Examples, Examples, Wider))
     fit(packed, sharing="always")
     fit(solo)
     fit(wider)
@@ -145,11 +145,11 @@ def test_in_bfloat16_they_differ_less_than_seeds_do(banking: Banking) -> None:
         Setting("lora", train={"precision": "bf16", "epochs": 1, "batch_size": 8, "lr": 3e-3}, seed=seed)
         for seed in range(4)
     ]
-    packed, solo = (banking.members(settings, rows=385, judged=500) for _ in range(2))
+    packed, solo = (banking.sessions(settings, rows=385, judged=500) for _ in range(2))
     fit(packed, sharing="always")
     fit(solo)
-    assert {member.pack_size for member in packed} == {len(settings)}
+    assert {session.pack_size for session in packed} == {len(settings)}
     for metric in ("loss", "accuracy"):
-        ours, alone = ([member.progress.val[metric] for member in each] for each in (packed, solo))
+        ours, alone = ([session.progress.val[metric] for session in each] for each in (packed, solo))
         noise = statistics.stdev(alone)
         assert abs(statistics.mean(ours) - statistics.mean(alone)) <= noise

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from harness.training.fused import FusedGroup, crews
+from harness.training.fused import FusedGroup, fused_groups
 from harness.training.loop import fit
 from tests.helpers.training_sessions import Setting, distance, make, pretrained
 
@@ -30,20 +30,20 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def test_mixed_pack_equals_solo_runs() -> None:
+def test_mixed_batch_equals_solo_runs() -> None:
     """Eight members over 100 steps, one pruned midway, one stopped early, in float64: the same losses and weights."""
     backbone = pretrained()
     together = [make(setting, backbone) for setting in MIXED]
     fit(together, sharing="always")
-    for setting, member in zip(MIXED, together, strict=True):
+    for setting, session in zip(MIXED, together, strict=True):
         alone = make(setting, backbone)
         fit([alone])
-        assert member.pack_size == len(MIXED) and alone.pack_size == 1
-        assert member.failure is None and member.status == alone.status
-        assert member.progress.step == alone.progress.step
-        assert member.progress.train_loss == pytest.approx(alone.progress.train_loss, abs=1e-9)
-        assert distance(member, alone) < 1e-9
-        assert torch.equal(member.random_state.tensors["cpu"], alone.random_state.tensors["cpu"])
+        assert session.pack_size == len(MIXED) and alone.pack_size == 1
+        assert session.failure is None and session.status == alone.status
+        assert session.progress.step == alone.progress.step
+        assert session.progress.train_loss == pytest.approx(alone.progress.train_loss, abs=1e-9)
+        assert distance(session, alone) < 1e-9
+        assert torch.equal(session.random_state.tensors["cpu"], alone.random_state.tensors["cpu"])
     assert together[3].status == "pruned" and together[3].progress.step == 50
     assert together[5].progress.epoch < 10
 
@@ -56,23 +56,23 @@ def test_mixed_pack_equals_solo_runs() -> None:
         *itertools.product(("roberta-base", "electra-base", "distilbert", "qwen3-0.6b"), ("lora", "ia3")),
     ],
 )
-def test_every_family_packs_with_lora(architecture: str, method: str) -> None:
+def test_every_family_batches_with_lora(architecture: str, method: str) -> None:
     """Two members of a method and one of LoRA share passes, on each architecture that packs, and end as alone."""
     settings = [Setting(method, seed=1), Setting("lora", seed=2), Setting(method, seed=3)]
     settings = [replace(setting, train={"epochs": 1}) for setting in settings]
     backbone = pretrained(architecture)
     together = [make(setting, backbone) for setting in settings]
-    (crew,) = crews(together)
-    assert isinstance(crew, FusedGroup) and len(crew.members) == 3
+    (fused,) = fused_groups(together)
+    assert isinstance(fused, FusedGroup) and len(fused.sessions) == 3
     fit(together, sharing="always")
-    for setting, member in zip(settings, together, strict=True):
+    for setting, session in zip(settings, together, strict=True):
         alone = make(setting, backbone)
         fit([alone])
-        assert member.failure is None and member.pack_size == 3
-        assert distance(member, alone) < 1e-9
+        assert session.failure is None and session.pack_size == 3
+        assert distance(session, alone) < 1e-9
 
 
-def test_under_bf16_packed_losses_are_those_of_solo_runs() -> None:
+def test_under_bf16_fused_losses_are_those_of_solo_runs() -> None:
     """Autocast reaches the packed layers, too: losses agree to what bfloat16 can tell, and weights stay float32."""
     backbone = pretrained(dtype=torch.float32)
     train = {"precision": "bf16", "epochs": 4}
@@ -80,7 +80,7 @@ def test_under_bf16_packed_losses_are_those_of_solo_runs() -> None:
     together, alone = ([make(setting, backbone) for setting in settings] for _ in range(2))
     fit(together, sharing="always")
     fit(alone)
-    for member, solo in zip(together, alone, strict=True):
-        assert member.failure is None and member.pack_size == 2
-        assert member.progress.train_loss == pytest.approx(solo.progress.train_loss, rel=1e-2)
-        assert {p.dtype for p in member.parameters} == {torch.float32}
+    for session, solo in zip(together, alone, strict=True):
+        assert session.failure is None and session.pack_size == 2
+        assert session.progress.train_loss == pytest.approx(solo.progress.train_loss, rel=1e-2)
+        assert {p.dtype for p in session.parameters} == {torch.float32}

@@ -30,9 +30,9 @@ def runs(tmp_path: Path, cache: Path, *methods: str, epochs: int = 1) -> list[Ru
 
 def test_runs_that_cannot_share_a_backbone_follow_one_another(tmp_path: Path, cache: Path) -> None:
     """Whatever the pack says, a second model is not held in memory for a run that would take turns."""
-    pack = runs(tmp_path, cache, "last_layers", "last_layers", "last_layers")
-    execute(RunBatch(tuple(pack), together=3))
-    found = [record(run) for run in pack]
+    batch = runs(tmp_path, cache, "last_layers", "last_layers", "last_layers")
+    execute(RunBatch(tuple(batch), together=3))
+    found = [record(run) for run in batch]
     assert [each.status for each in found] == ["ok"] * 3
     for before, after in itertools.pairwise(found):
         assert before.ended is not None and after.started is not None
@@ -44,12 +44,12 @@ def test_memory_and_energy_are_told_only_of_runs_that_had_the_process_alone(
 ) -> None:
     """Also where a run paused in company and went on alone: the whole of it is not known then."""
     monkeypatch.setattr("harness.runs.measurements.Energy.joules", lambda self: 5.0)
-    pack = [replace(run, rungs=(1,)) for run in runs(tmp_path, cache, "lora", "lora", epochs=2)]
-    alone = replace(pack[0], directory=str(tmp_path / "alone"))
-    execute(RunBatch(tuple(replace(run, until=1) for run in pack), together=2))
-    for run in (*pack, replace(alone, until=1), alone):
+    batch = [replace(run, rungs=(1,)) for run in runs(tmp_path, cache, "lora", "lora", epochs=2)]
+    alone = replace(batch[0], directory=str(tmp_path / "alone"))
+    execute(RunBatch(tuple(replace(run, until=1) for run in batch), together=2))
+    for run in (*batch, replace(alone, until=1), alone):
         execute(RunBatch((run,)))
-    for run in pack:
+    for run in batch:
         assert record(run).status == "ok"
         assert record(run).cost["peak_memory_mb"] is None and record(run).cost["energy_joules"] is None
     cost = record(alone).cost

@@ -11,17 +11,17 @@ from tests.study.test_survival import Study, short_model
 
 
 @pytest.mark.slow
-def test_a_packed_study_equals_one_run_after_another(tmp_path: Path, cache: Path) -> None:
+def test_a_fused_study_equals_one_run_after_another(tmp_path: Path, cache: Path) -> None:
     """The same trials, scores, choices and files; runs of two cells shared passes, those of the probe did not."""
     question = (
         "method=lora,bitfit,linear_probe", "tune.trials=2", "confirm.seeds=1", "train.epochs=1", "launch.kind=inline",
     )  # fmt: skip
     found: dict[str, list[dict[str, Any]]] = {}
-    for pack in ("4", "off"):
-        study = Study(tmp_path / pack, cache, *question, *short_model(), f"launch.pack={pack}")
+    for batch in ("4", "off"):
+        study = Study(tmp_path / batch, cache, *question, *short_model(), f"launch.fuse={batch}")
         code, printed = study.finish()
         assert code == 0, printed
-        found[pack] = study.records()
+        found[batch] = study.records()
         models = sorted(path.parent.parent.parent.name for path in study.runs.glob("*/*/model/head.safetensors"))
         assert models == ["csv.minilm.bitfit", "csv.minilm.linear_probe", "csv.minilm.lora"]
     assert {r["cost"].get("pack_size") for r in found["off"]} == {1, None}
