@@ -20,10 +20,10 @@ from harness.features.worker_state import WORKER_STATE
 from harness.methods.base import LinearHead
 from harness.methods.closed_form.linear_probe import logistic_regression
 from harness.models import PretrainedModel, ResolvedModel
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
+from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.models.pooling import width
 
 
@@ -74,11 +74,11 @@ class FrozenEncoder:
         check_ids(found.ids, self.backbone, self.tokenizer, f"model={self.model.name}")
         return found
 
-    def classifier(self) -> Classifier:
-        """Make a classifier on a copy of the backbone that a run may change."""
+    def network(self) -> AdaptedModel:
+        """Make a network on a copy of the backbone that a run may change."""
         # Both backbones are moved to the device, whether or not features were computed before: fused runs read the
         # frozen tensors of the shared one, and random numbers drawn on the device must not depend on what was cached.
-        return Classifier(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling, len(self.data.labels))
+        return AdaptedModel(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling, len(self.data.labels))
 
     def examples(self, split: Split) -> Examples:
         """Tokenise a split."""
@@ -92,7 +92,7 @@ class FrozenEncoder:
         key = FeatureKey(examples.digest(), self.resolved.digest, self.model.pooling, self.precision)
 
         def make() -> SharedArray:
-            frozen = Classifier(self.backbone, self.model.pooling, len(self.data.labels)).eval()
+            frozen = AdaptedModel(self.backbone, self.model.pooling, len(self.data.labels)).eval()
 
             def compute(rows: Rows) -> Values:
                 frozen.to(self.device)

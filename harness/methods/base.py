@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from harness.data.examples import Batch
     from harness.models import PretrainedModel
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -102,14 +102,14 @@ class ClosedForm(Method):
 
 
 class GradientTrained(Method):
-    """A method that selects which parameters of a classifier the training loop trains."""
+    """A method that selects which parameters of a network the training loop trains."""
 
     @abstractmethod
-    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
         """Freeze and unfreeze parameters, and wrap layers, in place; the head is always trained.
 
         Args:
-            classifier: a fresh copy owned by the run.
+            network: a fresh copy owned by the run.
             model: the backbone's configuration.
             total_steps: optimizer steps of the schedule.
 
@@ -117,11 +117,11 @@ class GradientTrained(Method):
             HarnessError: the method cannot adapt this backbone with its settings.
         """
 
-    def initialize(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
+    def initialize(self, network: AdaptedModel, batches: Iterable[Batch]) -> None:
         """Initialize from the data, once, before the first step; does nothing by default.
 
         Args:
-            classifier: adapted, on its device.
+            network: adapted, on its device.
             batches: of the training rows, in order of length; read as far as needed.
         """
 
@@ -130,7 +130,7 @@ class Hooks:
     """A method's callbacks in the training loop, and how its result is stored. The defaults do nothing."""
 
     def rate_factor(self, name: str) -> float:
-        """Return the fraction of `train.lr` for a parameter outside the head, by its name in the classifier."""
+        """Return the fraction of `train.lr` for a parameter outside the head, by its name in the network."""
         return 1.0
 
     def cut(self) -> Collection[str]:
@@ -138,12 +138,12 @@ class Hooks:
         return ()
 
     def loss(
-        self, classifier: Classifier, rows: Labels, batch: Callable[[Labels], Batch], labels: Labels
+        self, network: AdaptedModel, rows: Labels, batch: Callable[[Labels], Batch], labels: Labels
     ) -> Tensor | None:
         """Return a batch's loss, a mean over its rows; None selects cross-entropy of the logits.
 
         Args:
-            classifier: in training mode.
+            network: in training mode.
             rows: (b,) indices of the batch's training rows.
             batch: makes the inputs of any training rows.
             labels: (n,) class indices of all training rows.
@@ -153,11 +153,11 @@ class Hooks:
     def before_update(self, step: int) -> None:
         """Run when the gradients of step `step` (from 0) are complete, before clipping and the update."""
 
-    def end_epoch(self, classifier: Classifier, features: Callable[[], Features], labels: Labels) -> None:
+    def end_epoch(self, network: AdaptedModel, features: Callable[[], Features], labels: Labels) -> None:
         """Run after the last step of an epoch, before the model is evaluated.
 
         Args:
-            classifier: in training mode.
+            network: in training mode.
             features: computes (n, d), L2-normalized, of the training rows in the current model.
             labels: (n,) their class indices.
         """
@@ -180,6 +180,6 @@ class Hooks:
         """Describe inserted layers for `harness.methods.bottleneck_adapters.insert`; none by default."""
         return {}
 
-    def save(self, classifier: Classifier, directory: Path) -> bool:
+    def save(self, network: AdaptedModel, directory: Path) -> bool:
         """Write the backbone in the method's own format, or return False: the caller then writes changed tensors."""
         return False

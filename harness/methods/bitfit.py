@@ -10,17 +10,17 @@ from harness.methods.base import GradientTrained, Hooks
 
 if TYPE_CHECKING:
     from harness.models import PretrainedModel
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 
 @dataclass(kw_only=True)
 class BitFit(GradientTrained):
     """Trains the biases of all layers, norms included, and the head."""
 
-    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze biases and the head."""
-        classifier.requires_grad_(False)
-        biases = [p for name, p in classifier.backbone.named_parameters() if name.endswith("bias")]
+        network.requires_grad_(False)
+        biases = [p for name, p in network.backbone.named_parameters() if name.endswith("bias")]
         if not biases:
             # For example, ModernBERT has none.
             raise HarnessError(
@@ -29,5 +29,5 @@ class BitFit(GradientTrained):
             )
         for bias in biases:
             bias.requires_grad_(True)
-        classifier.unfreeze_head()
+        network.unfreeze_head()
         return Hooks()

@@ -16,7 +16,7 @@ from harness.models.architectures import blocks_of, ends, modules_of
 
 if TYPE_CHECKING:
     from harness.models import PretrainedModel
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 PLACES = ("both", "feedforward")
@@ -86,12 +86,12 @@ class Adapters(GradientTrained):
             problems.check(value in known, f"method.{key} cannot be {value}. {nearest(value, known)}")
         problems.raise_any()
 
-    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
         """Insert the adapters; unfreeze them, the head and optionally the norms."""
-        backbone = classifier.backbone
+        backbone = network.backbone
         names = self._layers(backbone, model.name)
         norms = modules_of(backbone, "norms", model.name)
-        classifier.requires_grad_(False)
+        network.requires_grad_(False)
         insert(backbone, names, self.size, self.activation)
         for name in names:
             adapter = backbone.get_submodule(name)
@@ -103,7 +103,7 @@ class Adapters(GradientTrained):
                 for name, module in block.named_modules():
                     if ends(name, norms):
                         module.requires_grad_(True)
-        classifier.unfreeze_head()
+        network.unfreeze_head()
         return AdapterHooks(names, self.size, self.activation)
 
     def _layers(self, backbone: Any, model: str) -> list[str]:

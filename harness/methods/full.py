@@ -9,14 +9,14 @@ from harness.methods.base import GradientTrained, Hooks
 
 if TYPE_CHECKING:
     from harness.models import PretrainedModel
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 
 @dataclass(kw_only=True)
 class Full(GradientTrained):
     """Full fine-tuning."""
 
-    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze everything."""
-        classifier.requires_grad_(True)
+        network.requires_grad_(True)
         return Hooks()

@@ -13,7 +13,7 @@ from harness.models.architectures import blocks_of
 
 if TYPE_CHECKING:
     from harness.models import PretrainedModel
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 
 @dataclass(kw_only=True)
@@ -34,17 +34,17 @@ class GradualUnfreezing(GradientTrained):
         if not 0 < self.share <= 1:
             raise HarnessError(f"method.share is a share of the run, above 0 and at most 1, not {self.share}.")
 
-    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze everything; the hooks drop the gradients of blocks that have not joined yet."""
-        classifier.requires_grad_(True)
-        blocks = blocks_of(classifier.backbone, model.name)
+        network.requires_grad_(True)
+        blocks = blocks_of(network.backbone, model.name)
         late: dict[nn.Parameter, int] = {}
         for index, block in enumerate(reversed(blocks), 1):
             joins = int(index / len(blocks) * self.share * total_steps)
             late |= dict.fromkeys(block.parameters(), joins)
-        heads = {parameter for _, parameter in classifier.head_parameters()}
+        heads = {parameter for _, parameter in network.head_parameters()}
         last = int(self.share * total_steps)
-        rest = [p for p in classifier.backbone.parameters() if p not in late and p not in heads]
+        rest = [p for p in network.backbone.parameters() if p not in late and p not in heads]
         return UnfreezingHooks(late | dict.fromkeys(rest, last))
 
 

@@ -11,7 +11,7 @@ from harness.models.architectures import blocks_of
 
 if TYPE_CHECKING:
     from harness.models import PretrainedModel
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 
 @dataclass(kw_only=True)
@@ -30,13 +30,13 @@ class LastLayers(GradientTrained):
         problems.whole("method.layers", self.layers)
         problems.raise_any()
 
-    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze the last blocks and the head."""
-        blocks = blocks_of(classifier.backbone, model.name)
+        blocks = blocks_of(network.backbone, model.name)
         if self.layers > len(blocks):
             raise HarnessError(
                 f"method.layers={self.layers}, but model={model.name} has {len(blocks)} blocks. Name fewer, or use "
                 "method=full to train everything."
             )
-        classifier.train_from(blocks, len(blocks) - self.layers)
+        network.train_from(blocks, len(blocks) - self.layers)
         return Hooks()

@@ -17,7 +17,7 @@ from harness.methods.closed_form.linear_probe import logistic_regression
 if TYPE_CHECKING:
     from harness.data.examples import Batch
     from harness.models import PretrainedModel
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 
 @dataclass(kw_only=True)
@@ -43,14 +43,14 @@ class SetFit(GradientTrained):
         problems.check(self.C > 0, f"method.C must be above 0, not {self.C}.")
         problems.raise_any()
 
-    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
         """Unfreeze the backbone; the head is fitted to it after each epoch."""
-        if classifier.head is None:
+        if network.head is None:
             raise HarnessError(
                 f"method={self.name} compares pooled vectors, and model.pooling=model gives none. Set model.pooling to "
                 "mean, cls or last."
             )
-        classifier.requires_grad_(True)
+        network.requires_grad_(True)
         return SetFitHooks(self.pairs, self.C)
 
 
@@ -61,13 +61,13 @@ class SetFitHooks(Hooks):
         self.pairs, self.inverse_strength = pairs, inverse_strength
 
     def loss(
-        self, classifier: Classifier, rows: Labels, batch: Callable[[Labels], Batch], labels: Labels
+        self, network: AdaptedModel, rows: Labels, batch: Callable[[Labels], Batch], labels: Labels
     ) -> Tensor | None:
         """Return the mean squared error of cosine similarities; partners are drawn from torch's generator."""
         kinds = [alike for _ in range(self.pairs) for alike in (True, False)]
         partners = [np.array([self._partner(row, labels, alike) for row in rows]) for alike in kinds]
         needed, places = np.unique(np.concatenate([rows, *partners]), return_inverse=True)
-        vectors = _features(classifier, batch(needed), len(rows) // 2)[torch.from_numpy(places)]
+        vectors = _features(network, batch(needed), len(rows) // 2)[torch.from_numpy(places)]
         vectors = vectors.reshape(1 + len(kinds), len(rows), -1)
         cosines = (vectors[0] * vectors[1:]).sum(dim=-1)
         wanted = torch.tensor(kinds, dtype=cosines.dtype, device=cosines.device)
@@ -82,15 +82,15 @@ class SetFitHooks(Hooks):
             candidates = candidates[candidates != row]
         return int(candidates[int(torch.randint(len(candidates), ()))])
 
-    def end_epoch(self, classifier: Classifier, features: Callable[[], Features], labels: Labels) -> None:
+    def end_epoch(self, network: AdaptedModel, features: Callable[[], Features], labels: Labels) -> None:
         """Fit the head to the current features."""
         from harness.models.heads import SCALE
 
         head = logistic_regression(features(), labels, self.inverse_strength)
-        classifier.set_head(head.weight / SCALE, head.bias)
+        network.set_head(head.weight / SCALE, head.bias)
 
 
-def _features(classifier: Classifier, inputs: Batch, size: int) -> Tensor:
+def _features(network: AdaptedModel, inputs: Batch, size: int) -> Tensor:
     """Compute features (n, d) of a batch in parts of `size` rows of similar length, as partners have any length.
 
     A step of 32 rows of BANKING77 takes 1.8 s of one core this way, and 3.2 s if all rows are padded to the longest.
@@ -100,7 +100,7 @@ def _features(classifier: Classifier, inputs: Batch, size: int) -> Tensor:
     size = max(size, 1)
     parts = [order[start : start + size] for start in range(0, len(order), size)]
     vectors = [
-        classifier.features({name: tensor[part, : int(lengths[part[-1]])] for name, tensor in inputs.items()})
+        network.features({name: tensor[part, : int(lengths[part[-1]])] for name, tensor in inputs.items()})
         for part in parts
     ]
     return torch.cat(vectors)[order.argsort()]

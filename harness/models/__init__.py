@@ -1,4 +1,4 @@
-"""Pretrained backbones: their files (`pretrained`), loading (`loading`), pooling and head (`classifier`)."""
+"""Pretrained backbones: their files (`pretrained`), loading (`loading`), pooling and head (`network`)."""
 
 from harness.models.pretrained import PretrainedModel, ResolvedModel
 

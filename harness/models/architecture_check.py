@@ -70,9 +70,9 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
     import torch
     from safetensors import safe_open
 
-    from harness.models.classifier import load_tokenizer
     from harness.models.input_limits import check_vocabulary, longest_input
     from harness.models.loading import load_weights
+    from harness.models.network import load_tokenizer
     from harness.models.pooling import width
     from harness.models.weights_check import check_finite
 

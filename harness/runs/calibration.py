@@ -25,7 +25,7 @@ from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
 from harness.methods import ClosedForm, GradientTrained, Hooks
-from harness.models.classifier import Classifier
+from harness.models.network import AdaptedModel
 from harness.records.files import write_json
 from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.closed_form import head_module
@@ -114,18 +114,18 @@ def measure(spec: RunSpec) -> Rates:
     load = time.perf_counter() - start
     method = build(spec.config["method"], spec.config["packages"])
     if isinstance(method, ClosedForm):
-        found, classifier, hooks = _closed_form(context, method)
+        found, network, hooks = _closed_form(context, method)
     elif isinstance(method, GradientTrained):
-        found, classifier, hooks = _gradient(context, method)
+        found, network, hooks = _gradient(context, method)
     else:
         raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
     with torch.no_grad():
-        found["serve"] = _seconds(lambda: serving(context, classifier))
+        found["serve"] = _seconds(lambda: serving(context, network))
     directory = Path(spec.directory) / "model"
-    found["save"] = _seconds(lambda: _save(context, classifier, hooks, directory))
+    found["save"] = _seconds(lambda: _save(context, network, hooks, directory))
     return Rates(
         load=load, saved_bytes=sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()),
-        own_bytes=weight_bytes(classifier), peak_memory_mb=memory.megabytes(), device=device,
+        own_bytes=weight_bytes(network), peak_memory_mb=memory.megabytes(), device=device,
         device_name=device_name(device), threads=torch.get_num_threads(), **found,
     )  # fmt: skip
 
@@ -178,7 +178,7 @@ def _take(split: Split, rows: Any, name: str) -> Split:
     return Split(name, [split.texts[row] for row in rows], pairs, split.labels[rows], split.ids[rows])
 
 
-Parts = tuple[dict[str, float], Classifier, Hooks]
+Parts = tuple[dict[str, float], AdaptedModel, Hooks]
 
 
 def _closed_form(context: RunContext, method: ClosedForm) -> Parts:
@@ -189,10 +189,10 @@ def _closed_form(context: RunContext, method: ClosedForm) -> Parts:
     found = {"first": _seconds(_libraries), "feature_row": features.seconds / len(data.train)}
     heads = []
     fit = _seconds(lambda: heads.append(method.fit(features.values, data.train.labels, described.values)))
-    classifier = Classifier(encoder.backbone, encoder.model.pooling, len(data.labels))
-    classifier.requires_grad_(False)
-    classifier.head = head_module(heads[0])
-    return found | {"fit_row": fit / len(data.train)}, classifier, Hooks()
+    network = AdaptedModel(encoder.backbone, encoder.model.pooling, len(data.labels))
+    network.requires_grad_(False)
+    network.head = head_module(heads[0])
+    return found | {"fit_row": fit / len(data.train)}, network, Hooks()
 
 
 def _gradient(context: RunContext, method: GradientTrained) -> Parts:
@@ -213,18 +213,18 @@ def _gradient(context: RunContext, method: GradientTrained) -> Parts:
     found["first"] += max(0.0, first - found["start"])
     (session,) = sessions
     session.metrics_path = session.checkpoint_path = None
-    session.classifier.train()
+    session.network.train()
     found["train_row"] = _train(session)
     validation = session.validation
     assert validation is not None
-    weights = {name: p.detach().clone() for name, p in session.classifier.trainable().items()}  # as for the best epoch
+    weights = {name: p.detach().clone() for name, p in session.network.trainable().items()}  # as for the best epoch
 
     def judge() -> None:
-        evaluate(validation.labels, predict(session.classifier, validation, train, context.device))
+        evaluate(validation.labels, predict(session.network, validation, train, context.device))
 
     found["judge_row"] = _seconds(judge) / len(validation)
     del weights
-    return found, session.classifier.eval(), session.hooks
+    return found, session.network.eval(), session.hooks
 
 
 def _libraries() -> None:
@@ -258,13 +258,13 @@ def _train(session: TrainingSession) -> float:
     return seconds / tokens * sum(padded) / len(session.train)
 
 
-def _save(context: RunContext, classifier: Classifier, hooks: Hooks, directory: Path) -> None:
+def _save(context: RunContext, network: AdaptedModel, hooks: Hooks, directory: Path) -> None:
     encoder, data, config = context.encoder, context.data, context.spec.config
     facts = describe(
         encoder.model, encoder.resolved, data.labels, encoder.length, data.train.pairs is not None,
         config["task"]["name"], config["method"]["name"],
     )  # fmt: skip
-    save_model(directory, classifier, hooks, encoder.tokenizer, facts)
+    save_model(directory, network, hooks, encoder.tokenizer, facts)
 
 
 def _seconds(action: Callable[[], object]) -> float:

@@ -10,9 +10,9 @@ from harness.api.metric import evaluate, score
 from harness.data.dataset import Split
 from harness.errors import HarnessError
 from harness.methods import ClosedForm, Head, NeighbourHead
-from harness.models.classifier import Classifier
 from harness.models.heads import SCALE, KnnHead
 from harness.models.inference import softmax
+from harness.models.network import AdaptedModel
 from harness.runs.context import Probabilities, RunContext, mean_values
 
 
@@ -44,10 +44,10 @@ def run_closed_form(context: RunContext, method: ClosedForm) -> None:
             for split in context.judged().values():
                 encoder.features(split)
         context.judge(lambda split: _apply(context, head, split))
-        classifier = Classifier(encoder.backbone, encoder.model.pooling, len(data.labels))
-        classifier.requires_grad_(False)
-        classifier.head = head_module(head)
-        result.classifier = classifier.eval()
+        network = AdaptedModel(encoder.backbone, encoder.model.pooling, len(data.labels))
+        network.requires_grad_(False)
+        network.head = head_module(head)
+        result.network = network.eval()
     head_size = sum(p.numel() for p in head_module(head).parameters())
     result.cost["params_trainable"] = head_size
     result.cost["params_total"] = sum(p.numel() for p in encoder.backbone.parameters()) + head_size
@@ -57,7 +57,7 @@ def run_closed_form(context: RunContext, method: ClosedForm) -> None:
 
 
 def head_module(head: Head) -> nn.Module:
-    """Return the head as a network module of the classifier."""
+    """Return the head as a module of the network."""
     if isinstance(head, NeighbourHead):
         rows, size = head.bank.shape
         voters = KnnHead(rows, size, head.classes, head.k, head.temperature)

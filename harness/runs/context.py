@@ -23,7 +23,7 @@ from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
 from harness.methods import Hooks
-from harness.models.classifier import Classifier
+from harness.models.network import AdaptedModel
 from harness.records.run_spec import RunSpec
 from harness.records.signature import digest, models_digest, signature
 from harness.system.machine import check_device
@@ -54,7 +54,7 @@ class RunResult:
         data: facts about the data.
         provenance: which model was used.
         predictions: {validation, test: (split, probabilities (n, C))}.
-        classifier, hooks: the adapted model.
+        network, hooks: the adapted model.
     """
 
     metrics: dict[str, Values] = field(default_factory=lambda: {"val": {}, "test": {}})
@@ -62,7 +62,7 @@ class RunResult:
     data: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     predictions: dict[str, tuple[Split, Probabilities]] = field(default_factory=dict)
-    classifier: Classifier | None = None
+    network: AdaptedModel | None = None
     hooks: Hooks = field(default_factory=Hooks)
 
     @contextmanager

@@ -291,16 +291,16 @@ def _save(context: RunContext) -> None:
     spec, result = context.spec, context.result
     if context.tests:
         _write_predictions(spec.paths, context)
-    if result.classifier is not None:
-        result.cost["saved_bytes"] = weight_bytes(result.classifier)
-    if (spec.save_model or spec.phase == "single") and result.classifier is not None:
+    if result.network is not None:
+        result.cost["saved_bytes"] = weight_bytes(result.network)
+    if (spec.save_model or spec.phase == "single") and result.network is not None:
         encoder, data = context.encoder, context.data
         facts = describe(
             encoder.model, encoder.resolved, data.labels, encoder.length, data.train.pairs is not None,
             spec.config["task"]["name"], spec.config["method"]["name"],
         )  # fmt: skip
         result.cost["saved_bytes"] = save_model(
-            spec.paths.model, result.classifier, result.hooks, encoder.tokenizer, facts
+            spec.paths.model, result.network, result.hooks, encoder.tokenizer, facts
         )
 
 
@@ -309,11 +309,11 @@ def _measure_serving(context: RunContext) -> None:
     result = context.result
     # Tuning measures them only if the search uses latency.
     wanted = any(cost.startswith("latency") for cost in searched_costs(context.spec.config.get("tune") or {}))
-    if not (context.tests or wanted) or result.classifier is None:
+    if not (context.tests or wanted) or result.network is None:
         return
     try:
         with result.phase("serve"):
-            result.cost |= serving(context, result.classifier)
+            result.cost |= serving(context, result.network)
     except Exception as error:  # noqa: BLE001 -- a secondary measure; the user is told, and the record has no value
         context.say(f"Note: latency and throughput could not be measured ({type(error).__name__}: {error}).")
 

@@ -20,10 +20,10 @@ from harness.data.examples import Batch, Examples
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.methods import GradientTrained, LinearHead
-from harness.models.classifier import Classifier
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import SCALE
 from harness.models.input_limits import longest_input
+from harness.models.network import AdaptedModel
 from harness.records.files import write_json
 from harness.runs.context import Probabilities, RunContext, Stopped, mean_values
 from harness.training.fused import share
@@ -60,7 +60,7 @@ def run_gradient_trained(context: RunContext, method: GradientTrained) -> Iterat
         _count(context, [session.progress])
         result.cost |= {"best_epoch": session.progress.best_epoch, "epochs": session.progress.epoch}
 
-        boundary = _boundary(session.classifier, config)
+        boundary = _boundary(session.network, config)
         # Before evaluation, so that no time is counted twice.
         inputs = {
             split.name: session.validation
@@ -72,10 +72,10 @@ def run_gradient_trained(context: RunContext, method: GradientTrained) -> Iterat
         def probabilities(split: Split) -> Probabilities:
             if split is data.validation and session.best_probabilities is not None:
                 return session.best_probabilities  # computed when the epoch was selected
-            return predict(session.classifier, inputs[split.name], config, context.device)
+            return predict(session.network, inputs[split.name], config, context.device)
 
         context.judge(probabilities)
-        result.classifier, result.hooks = session.classifier, session.hooks
+        result.network, result.hooks = session.network, session.hooks
 
 
 def _folds(context: RunContext, method: GradientTrained) -> Generator[TrainingSession, None, list[TrainingProgress]]:
@@ -139,31 +139,31 @@ def make_session(
         with result.phase("head"):
             head = encoder.probe(split, config.head_probe_c)
     with result.phase("model"):
-        classifier = encoder.classifier()
+        network = encoder.network()
         if config.dropout is not None:
-            classifier.set_dropout(config.dropout)
+            network.set_dropout(config.dropout)
         # Seeded here, so that random numbers drawn before, which depend on what a worker has cached, cannot change the
         # weights.
         _seed(stream_seed(seed, "weights"))
-        classifier.reset_head()
+        network.reset_head()
         if head is not None:
-            classifier.set_head(head.weight / SCALE, head.bias)
+            network.set_head(head.weight / SCALE, head.bias)
         steps = config.epochs * steps_per_epoch(len(examples), config.batch_size, config.accumulate)
-        hooks = method.adapt(classifier, encoder.model, steps)
-        _check_room(classifier, encoder, method.name)
-        classifier.to(context.device)
-        method.initialize(classifier, _in_order(examples, config.batch_size, context.device))
-    boundary = _boundary(classifier, config)
+        hooks = method.adapt(network, encoder.model, steps)
+        _check_room(network, encoder, method.name)
+        network.to(context.device)
+        method.initialize(network, _in_order(examples, config.batch_size, context.device))
+    boundary = _boundary(network, config)
     examples = _inputs(context, split, boundary, "train_seconds")
     judged = None if validation is None else _inputs(context, validation, boundary, "evaluate_seconds")
-    trainable = sum(p.numel() for p in classifier.trainable().values())
+    trainable = sum(p.numel() for p in network.trainable().values())
     result.cost |= {
         "params_trainable": trainable,
-        "params_total": sum(p.numel() for p in classifier.parameters()),
+        "params_total": sum(p.numel() for p in network.parameters()),
     }
     spec, paths = context.spec, context.spec.paths
     session = TrainingSession(
-        classifier=classifier, hooks=hooks, config=config, train=examples, validation=judged,
+        network=network, hooks=hooks, config=config, train=examples, validation=judged,
         metric=context.metric, seed=seed, device=context.device, say=context.say, metrics_path=paths.metrics,
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
         resource=spec.resource, rungs=spec.rungs if tag.get("fold", 0) == 0 else (), until=spec.until,
@@ -173,9 +173,9 @@ def make_session(
     return session
 
 
-def _boundary(classifier: Classifier, config: TrainConfig) -> FrozenPrefix | None:
+def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None:
     """Return the frozen prefix after which passes may begin; None if they begin at the tokens, as with FGM."""
-    return None if config.fgm > 0 else classifier.boundary
+    return None if config.fgm > 0 else network.boundary
 
 
 def _inputs(context: RunContext, split: Split, boundary: FrozenPrefix | None, cost: str) -> Examples:
@@ -239,9 +239,9 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _check_room(classifier: Classifier, encoder: FrozenEncoder, method: str) -> None:
+def _check_room(network: AdaptedModel, encoder: FrozenEncoder, method: str) -> None:
     """Check that the longest rows fit into the model after the method's virtual tokens."""
-    adapters = getattr(classifier.backbone, "peft_config", {}).values()
+    adapters = getattr(network.backbone, "peft_config", {}).values()
     virtual = sum(adapter.num_virtual_tokens for adapter in adapters if adapter.is_prompt_learning)
     longest = longest_input(encoder.backbone, encoder.tokenizer)
     if virtual and encoder.length + virtual > longest:

@@ -13,8 +13,8 @@ import torch
 from harness.data.dataset import Split
 from harness.data.examples import Examples
 from harness.data.tokenization import encode
-from harness.models.classifier import Classifier
 from harness.models.inference import autocast, softmax
+from harness.models.network import AdaptedModel
 from harness.runs.context import RunContext
 
 WARM_UP = 3  # calls that are not measured: the first ones select kernels and fill caches
@@ -24,22 +24,22 @@ BATCHES = 2  # few are enough: runs repeat it at other seeds
 SECONDS = 3.0  # limit for each of the two measurements, whichever ends first
 
 
-def serving(context: RunContext, classifier: Classifier) -> dict[str, float]:
+def serving(context: RunContext, network: AdaptedModel) -> dict[str, float]:
     """Measure the prediction speed of an adapted model, tokenization included, on the device and threads of its run.
 
     Args:
         experiment: gives the tokenizer and texts, of the test split or, in tuning, which must not read that, of the
             train split.
-        classifier: in any mode; left in eval mode.
+        network: in any mode; left in eval mode.
 
     Returns:
         `latency_p50_seconds` and `latency_p95_seconds` of one text at a time, and `throughput_per_second`: texts per
             second in batches of 32. Other load on the machine slows them as it would slow a service.
     """
-    classifier.to(context.device).eval()
+    network.to(context.device).eval()
     singles = list(_parts(context, 1, CALLS + WARM_UP))
-    calls = [seconds for seconds, _ in _timed(context, classifier, singles)]
-    batches = list(_timed(context, classifier, list(_parts(context, BATCH, BATCHES + 1)), warm_up=1))
+    calls = [seconds for seconds, _ in _timed(context, network, singles)]
+    batches = list(_timed(context, network, list(_parts(context, BATCH, BATCHES + 1)), warm_up=1))
     return {
         "latency_p50_seconds": float(np.percentile(calls, 50)),
         "latency_p95_seconds": float(np.percentile(calls, 95)),
@@ -59,7 +59,7 @@ def _parts(context: RunContext, size: int, count: int) -> Iterator[Split]:
 
 
 def _timed(
-    context: RunContext, classifier: Classifier, parts: list[Split], warm_up: int = WARM_UP
+    context: RunContext, network: AdaptedModel, parts: list[Split], warm_up: int = WARM_UP
 ) -> Iterator[tuple[float, int]]:
     """Predict parts one after another; yield seconds and number of texts for each, at least for one."""
     encoder, device = context.encoder, context.device
@@ -71,7 +71,7 @@ def _timed(
         examples = Examples(encode(part, tokenizer, length), part.labels, padding)
         with torch.no_grad(), autocast(device, context.train.precision):
             batch = examples.batch(np.arange(len(part)), device)
-            softmax(classifier(batch).float().cpu().numpy())  # copying to the host waits for the device
+            softmax(network(batch).float().cpu().numpy())  # copying to the host waits for the device
         end = time.perf_counter()
         if index >= warm_up:
             yield end - start, len(part)
@@ -79,9 +79,9 @@ def _timed(
                 return
 
 
-def weight_bytes(classifier: Classifier) -> int:
+def weight_bytes(network: AdaptedModel) -> int:
     """Return the bytes of the weights specific to the adapted model: its head and whatever the method trained."""
-    own = classifier.trainable() | dict(classifier.head_parameters())
+    own = network.trainable() | dict(network.head_parameters())
     return sum(parameter.numel() * parameter.element_size() for parameter in own.values())
 
 

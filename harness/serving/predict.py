@@ -29,12 +29,12 @@ class Predictor:
     Attributes:
         labels: the C class names.
         pairs: whether the model was trained on text pairs.
-        classifier, tokenizer, max_length, device: inputs of the prediction.
+        network, tokenizer, max_length, device: inputs of the prediction.
     """
 
     labels: tuple[str, ...]
     pairs: bool
-    classifier: Any
+    network: Any
     tokenizer: Any
     max_length: int
     device: str
@@ -72,13 +72,13 @@ class Predictor:
         rows = np.arange(len(texts))
         split = Split("predict", list(texts), None if pairs is None else list(pairs), rows, rows)
         tokens = encode(split, self.tokenizer, self.max_length)
-        check_ids(tokens.ids, self.classifier.backbone, self.tokenizer, "the model")
+        check_ids(tokens.ids, self.network.backbone, self.tokenizer, "the model")
         examples = Examples(
             tokens,
             np.zeros(len(texts), dtype=np.int64),
             self.tokenizer.pad_token_id or 0,
         )
-        return softmax(predict_all(self.classifier, examples, 64, torch.device(self.device), "fp32"))
+        return softmax(predict_all(self.network, examples, 64, torch.device(self.device), "fp32"))
 
 
 def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CACHE) -> Predictor:
@@ -93,18 +93,18 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
         HarnessError: it is not a saved model, or its backbone is not found or not the one that was adapted.
     """
     # The description is read first, so that a wrong directory is reported before torch is imported.
-    from harness.serving.saved_model import load_classifier, read_description
+    from harness.serving.saved_model import load_network, read_description
 
     directory = Path(directory)
     facts = read_description(directory)
     from harness.models import ResolvedModel
-    from harness.models.classifier import load_tokenizer
+    from harness.models.network import load_tokenizer
     from harness.system.machine import check_device
 
     where = check_device(device)
-    classifier = load_classifier(directory, facts, cache_dir).to(where)
+    network = load_network(directory, facts, cache_dir).to(where)
     tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model"))
-    return Predictor(tuple(facts["labels"]), facts["pairs"], classifier, tokenizer, facts["max_length"], where)
+    return Predictor(tuple(facts["labels"]), facts["pairs"], network, tokenizer, facts["max_length"], where)
 
 
 @command

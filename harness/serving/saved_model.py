@@ -28,18 +28,18 @@ from harness.models import PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 
 if TYPE_CHECKING:
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 FORMAT = 1  # of harness.json; increased when the meaning of a key changes
 DESCRIPTION = "harness.json"
 
 
-def save_model(directory: Path, classifier: Classifier, hooks: Hooks, tokenizer: Any, facts: dict[str, Any]) -> int:
+def save_model(directory: Path, network: AdaptedModel, hooks: Hooks, tokenizer: Any, facts: dict[str, Any]) -> int:
     """Write an adapted model atomically.
 
     Args:
         directory: `model/` of a run; replaced if it exists.
-        classifier: the trained classifier.
+        network: the trained network.
         hooks: the method's hooks, which define its own format.
         tokenizer: the backbone's tokenizer.
         facts: the other keys of harness.json, see `describe`.
@@ -55,17 +55,15 @@ def save_model(directory: Path, classifier: Classifier, hooks: Hooks, tokenizer:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        head = {name: p.detach().cpu().contiguous() for name, p in classifier.head_parameters()}
+        head = {name: p.detach().cpu().contiguous() for name, p in network.head_parameters()}
         save_file(head, temporary / "head.safetensors")
-        changed = {
-            name: p.detach().cpu().contiguous() for name, p in classifier.trainable().items() if name not in head
-        }
-        if changed and not hooks.save(classifier, temporary / "adapter"):
+        changed = {name: p.detach().cpu().contiguous() for name, p in network.trainable().items() if name not in head}
+        if changed and not hooks.save(network, temporary / "adapter"):
             save_file(changed, temporary / "backbone.safetensors")
         size = sum(file.stat().st_size for file in temporary.rglob("*.safetensors"))
         tokenizer.save_pretrained(str(temporary))
         built: dict[str, Any] = {"inserted": hooks.inserted()} if hooks.inserted() else {}
-        if isinstance(voters := classifier.head, KnnHead):
+        if isinstance(voters := network.head, KnnHead):
             built["neighbours"] = {"rows": len(voters.bank), "k": voters.k, "temperature": voters.temperature}
         built["weights"] = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*.safetensors"))
         write_json(temporary / DESCRIPTION, facts | built | {"format": FORMAT, "harness": harness.__version__})
@@ -121,8 +119,8 @@ def read_description(directory: Path) -> dict[str, Any]:
     return facts
 
 
-def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Path) -> Classifier:
-    """Load a saved classifier, in eval mode, on the CPU.
+def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) -> AdaptedModel:
+    """Load a saved network, in eval mode, on the CPU.
 
     Args:
         directory: the saved model.
@@ -135,9 +133,9 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from harness.models.classifier import Classifier, load_backbone
     from harness.models.heads import KnnHead
     from harness.models.loading import FAILURES, brief
+    from harness.models.network import AdaptedModel, load_backbone
     from harness.models.pooling import width
 
     known = {field.name for field in fields(PretrainedModel)}
@@ -152,13 +150,13 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
     if lacks := [name for name in facts.get("weights", ()) if not (directory / name).is_file()]:
         raise HarnessError(f"{directory} is not whole: it lacks {', '.join(lacks)}. Copy it again, whole.")
     classes = len(facts["labels"])
-    classifier = Classifier(load_backbone(resolved, model.pooling, classes), model.pooling, classes)
+    network = AdaptedModel(load_backbone(resolved, model.pooling, classes), model.pooling, classes)
     if inserted := facts.get("inserted"):
         from harness.methods.bottleneck_adapters import insert
 
-        insert(classifier.backbone, **inserted)
+        insert(network.backbone, **inserted)
     if voters := facts.get("neighbours"):
-        classifier.head = KnnHead(size=width(classifier.backbone), classes=classes, **voters)
+        network.head = KnnHead(size=width(network.backbone), classes=classes, **voters)
     if (directory / "adapter").is_dir():
         from peft import PeftModel
 
@@ -166,7 +164,7 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             try:
-                classifier.backbone = PeftModel.from_pretrained(classifier.backbone, str(directory / "adapter"))
+                network.backbone = PeftModel.from_pretrained(network.backbone, str(directory / "adapter"))
             except FAILURES as error:
                 raise HarnessError(
                     f"The adapter in {directory} cannot be loaded ({brief(error)}): save the model again."
@@ -178,13 +176,13 @@ def load_classifier(directory: Path, facts: dict[str, Any], cache_dir: str | Pat
         for name in ("head.safetensors", "backbone.safetensors"):
             if (directory / name).is_file():
                 tensors |= load_file(directory / name)
-        unknown = classifier.load_state_dict(tensors, strict=False).unexpected_keys
+        unknown = network.load_state_dict(tensors, strict=False).unexpected_keys
     except (SafetensorError, OSError, RuntimeError) as error:
         raise HarnessError(f"The weights in {directory} cannot be loaded ({error}): save the model again.") from error
-    missing = {name for name, _ in classifier.head_parameters()} - set(tensors)
+    missing = {name for name, _ in network.head_parameters()} - set(tensors)
     if unknown or missing:
         raise HarnessError(
             f"The weights in {directory} do not fit: missing {sorted(missing)}, unknown {sorted(unknown)}. "
             "Save the model again."
         )
-    return classifier.eval()
+    return network.eval()

@@ -22,8 +22,8 @@ from harness.api.metric import Values, better, evaluate, score
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples, Rows
 from harness.errors import HarnessError
-from harness.models.classifier import Classifier
 from harness.models.inference import autocast, predict_all, softmax
+from harness.models.network import AdaptedModel
 from harness.records.files import append_jsonl, atomic, read_jsonl
 from harness.training.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
 from harness.training.fused import FusedGroup, fused_groups
@@ -78,7 +78,7 @@ def _begin(arriving: Sequence[TrainingSession]) -> None:
     for session in arriving:
         with failing(session):
             resume(session)
-            session.classifier.train()
+            session.network.train()
 
 
 def _units(
@@ -176,7 +176,7 @@ def _loss(session: TrainingSession, rows: Rows) -> Tensor:
     """Return the mean loss of a batch: the method's own loss, else cross-entropy of the logits."""
     train, device = session.train, session.device
     with autocast(device, session.config.precision):
-        own = session.hooks.loss(session.classifier, rows, lambda some: train.batch(some, device), train.labels)
+        own = session.hooks.loss(session.network, rows, lambda some: train.batch(some, device), train.labels)
     if own is not None:
         return own
     return session.objective(train.batch(rows, device), torch.from_numpy(train.labels[rows]).to(device))
@@ -243,7 +243,7 @@ def finish_epoch(session: TrainingSession) -> None:
     improved, probabilities = True, None
     with nullcontext() if session.average is None else session.average.in_place():
         with timed(progress, "train_seconds"), session.random_state.active():
-            session.hooks.end_epoch(session.classifier, lambda: features(session), session.train.labels)
+            session.hooks.end_epoch(session.network, lambda: features(session), session.train.labels)
         if session.validation is not None:
             probabilities, progress.val = validate(session, session.validation)
             line += f", dev loss: {progress.val['loss']:.3f}, {score(session.metric, progress.val, 'dev')}"
@@ -252,13 +252,13 @@ def finish_epoch(session: TrainingSession) -> None:
             progress.best_epoch, progress.best_val = progress.epoch, progress.val
             session.best_probabilities = probabilities
             if session.validation is not None or session.average is not None:
-                session.best_weights = {name: p.detach().clone() for name, p in session.classifier.trainable().items()}
+                session.best_weights = {name: p.detach().clone() for name, p in session.network.trainable().items()}
     session.say(line)
     note(session, progress.epoch, progress.train_loss, progress.val, session.reach())
     stale = progress.epoch - progress.best_epoch
     if progress.epoch >= session.last_epoch or 0 < session.config.patience <= stale:
-        session.classifier.put(session.best_weights)
-        session.classifier.eval()
+        session.network.put(session.best_weights)
+        session.network.eval()
         session.status = "done"
 
 
@@ -281,7 +281,7 @@ def validate(session: TrainingSession, validation: Examples) -> tuple[npt.NDArra
     """
     progress = session.progress
     with timed(progress, "evaluate_seconds"):
-        probabilities = predict(session.classifier, validation, session.config, session.device)
+        probabilities = predict(session.network, validation, session.config, session.device)
         values = evaluate(validation.labels, probabilities)
     if values["loss"] is None:
         raise HarnessError(
@@ -316,7 +316,7 @@ def attend(session: TrainingSession, request: str | None) -> None:
             for name, tensor in state.items()
         }
         tensors = (
-            prefixed("weights", {name: p.detach() for name, p in session.classifier.trainable().items()})
+            prefixed("weights", {name: p.detach() for name, p in session.network.trainable().items()})
             | prefixed("best", session.best_weights)
             | prefixed("optimizer", optimizer)
             | prefixed("hooks", session.hooks.state())
@@ -344,7 +344,7 @@ def resume(session: TrainingSession) -> None:
         del state["signature"]
         session.progress = TrainingProgress(**state)
         session.progress.resumes += 1
-        session.classifier.put(group("weights", tensors))
+        session.network.put(group("weights", tensors))
         session.best_weights = {name: t.to(session.device) for name, t in group("best", tensors).items()}
         optimizer: dict[int, dict[str, Tensor]] = {}
         for key, tensor in group("optimizer", tensors).items():
@@ -373,21 +373,21 @@ def resume(session: TrainingSession) -> None:
 
 
 def predict(
-    classifier: Classifier, examples: Examples, config: TrainConfig, device: torch.device
+    network: AdaptedModel, examples: Examples, config: TrainConfig, device: torch.device
 ) -> npt.NDArray[np.float32]:
-    """Return class probabilities (n, C) float32 of all rows; the classifier's mode is restored."""
-    training = classifier.training
-    classifier.eval()
-    logits = predict_all(classifier, examples, config.eval_batch_size, device, config.precision)
-    classifier.train(training)
+    """Return class probabilities (n, C) float32 of all rows; the network's mode is restored."""
+    training = network.training
+    network.eval()
+    logits = predict_all(network, examples, config.eval_batch_size, device, config.precision)
+    network.train(training)
     return softmax(logits)
 
 
 def features(session: TrainingSession) -> npt.NDArray[np.float32]:
     """Return L2-normalized features (n, d) of the training rows in the current model; its mode is restored."""
-    classifier, config = session.classifier, session.config
-    training = classifier.training
-    classifier.eval()
-    found = predict_all(classifier.features, session.train, config.eval_batch_size, session.device, config.precision)
-    classifier.train(training)
+    network, config = session.network, session.config
+    training = network.training
+    network.eval()
+    found = predict_all(network.features, session.train, config.eval_batch_size, session.device, config.precision)
+    network.train(training)
     return found

@@ -1,4 +1,4 @@
-"""AdamW over a classifier's trainable parameters, and the learning rate schedule."""
+"""AdamW over a network's trainable parameters, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor
 
 from harness.config.schema import TrainConfig
 from harness.methods.base import Hooks
-from harness.models.classifier import Classifier
+from harness.models.network import AdaptedModel
 from harness.training.regularization import depth_factors
 
 
-def make_optimizer(classifier: Classifier, config: TrainConfig, hooks: Hooks) -> torch.optim.AdamW:
+def make_optimizer(network: AdaptedModel, config: TrainConfig, hooks: Hooks) -> torch.optim.AdamW:
     """Return AdamW over the trainable parameters.
 
     The head learns at `train.head_lr`, other parameters at the method's fraction of `train.lr`, which train.layer_decay
     reduces for lower blocks. Biases and norms have no weight decay.
     """
-    head = {name for name, _ in classifier.head_parameters()}
-    depth = depth_factors(classifier, config.layer_decay)
+    head = {name for name, _ in network.head_parameters()}
+    depth = depth_factors(network, config.layer_decay)
     groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, parameter in classifier.trainable().items():
+    for name, parameter in network.trainable().items():
         peak = config.head_lr if name in head else config.lr * hooks.rate_factor(name) * depth(name)
         # Biases, norms and scaling vectors are the parameters with only one non-trivial dimension.
         decay = config.weight_decay if max(parameter.shape, default=1) < parameter.numel() else 0.0

@@ -18,8 +18,8 @@ from harness.data.examples import Batch
 from harness.errors import HarnessError
 from harness.methods.base import Hooks
 from harness.models.architectures import ARCHITECTURES, layers_of
-from harness.models.classifier import Classifier
 from harness.models.inference import autocast
+from harness.models.network import AdaptedModel
 
 # Modules below the blocks other than the embedding's own: GPT-2's positions, ELECTRA's and ALBERT's projections.
 BELOW = ("wpe", "embeddings_project", "embedding_hidden_mapping_in")
@@ -32,17 +32,17 @@ class Loss:
     Random numbers come from torch's generators, whose state the session holds and checkpoints.
 
     Args:
-        classifier: adapted by its method, before the first step.
+        network: adapted by its method, before the first step.
         config: training settings.
         hooks: of the method.
-        device: where the classifier is.
+        device: where the network is.
 
     Raises:
         HarnessError: a setting does not work with this method or model.
     """
 
-    def __init__(self, classifier: Classifier, config: TrainConfig, hooks: Hooks, device: torch.device) -> None:
-        self.classifier, self.config, self.device = classifier, config, device
+    def __init__(self, network: AdaptedModel, config: TrainConfig, hooks: Hooks, device: torch.device) -> None:
+        self.network, self.config, self.device = network, config, device
         keys = (*LOSSES, "label_smoothing")
         on = [f"train.{name}={getattr(config, name)}" for name in keys if getattr(config, name) > 0]
         if on and type(hooks).loss is not Hooks.loss:
@@ -50,9 +50,9 @@ class Loss:
                 f"{', '.join(on)} changes how the loss of logits is computed, and this method has a loss of its own: "
                 "leave it at 0 (regularise=ema, layer_decay, weight_decay and dropout work with every method)."
             )
-        # Correct after a restart, too: the classifier is initialized again before the checkpoint's weights are loaded.
-        self.initial = _matrices(classifier) if config.mixout > 0 else {}
-        self.embeddings = _embeddings(classifier) if config.fgm > 0 else None
+        # Correct after a restart, too: the network is initialized again before the checkpoint's weights are loaded.
+        self.initial = _matrices(network) if config.mixout > 0 else {}
+        self.embeddings = _embeddings(network) if config.fgm > 0 else None
 
     def __call__(self, batch: Batch, labels: Tensor) -> Tensor:
         """Mean loss of a batch; labels are (n,) class indices."""
@@ -87,9 +87,9 @@ class Loss:
     def _logits(self, batch: Batch) -> Tensor:
         with autocast(self.device, self.config.precision):
             if not self.initial:
-                plain: Tensor = self.classifier(batch)
+                plain: Tensor = self.network(batch)
                 return plain
-            mixed: Tensor = torch.func.functional_call(self.classifier, self._mixed(), (batch,))
+            mixed: Tensor = torch.func.functional_call(self.network, self._mixed(), (batch,))
             return mixed
 
     def _mixed(self) -> dict[str, Tensor]:
@@ -97,7 +97,7 @@ class Loss:
 
         The change from the initial value is rescaled, so that the expectation is the current weight.
         """
-        share, trained = self.config.mixout, self.classifier.trainable()
+        share, trained = self.config.mixout, self.network.trainable()
         mixed: dict[str, Tensor] = {}
         for name, initial in self.initial.items():
             kept = (torch.rand_like(initial) >= share).to(initial.dtype)
@@ -164,14 +164,14 @@ class WeightAverage:
     """Exponential moving average of the trainable weights (after Polyak and Juditsky 1992).
 
     Args:
-        classifier: before the first step.
+        network: before the first step.
         decay: fraction of the average that a step keeps; lower at the beginning.
         hooks: of the method; pruned values stay pruned.
     """
 
-    def __init__(self, classifier: Classifier, decay: float, hooks: Hooks) -> None:
-        self.classifier, self.decay, self.hooks = classifier, decay, hooks
-        self.parameters = classifier.trainable()
+    def __init__(self, network: AdaptedModel, decay: float, hooks: Hooks) -> None:
+        self.network, self.decay, self.hooks = network, decay, hooks
+        self.parameters = network.trainable()
         self.weights = {name: p.detach().clone() for name, p in self.parameters.items()}
 
     @torch.no_grad()
@@ -185,16 +185,16 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Replace the classifier's weights by the average within the block."""
+        """Replace the network's weights by the average within the block."""
         own = {name: p.detach().clone() for name, p in self.parameters.items()}
         try:
-            self.classifier.put(self.weights)
+            self.network.put(self.weights)
             yield
         finally:
-            self.classifier.put(own)
+            self.network.put(own)
 
 
-def depth_factors(classifier: Classifier, decay: float) -> Callable[[str], float]:
+def depth_factors(network: AdaptedModel, decay: float) -> Callable[[str], float]:
     """Return the function from a parameter's name to its fraction of the learning rate: `decay` per block above it.
 
     Token embeddings are below all blocks. Layer-wise decay as in Howard and Ruder 2018 (arXiv:1801.06146) and Clark et
@@ -206,9 +206,9 @@ def depth_factors(classifier: Classifier, decay: float) -> Callable[[str], float
     """
     if decay == 1.0:
         return lambda name: 1.0
-    layers = layers_of(classifier.backbone)
+    layers = layers_of(network.backbone)
     if layers is None:
-        kind = getattr(classifier.backbone.config, "model_type", type(classifier.backbone).__name__)
+        kind = getattr(network.backbone.config, "model_type", type(network.backbone).__name__)
         raise HarnessError(
             f"train.layer_decay={decay} needs to know the order of blocks, and those of {kind} are not known. Known: "
             f"{', '.join(sorted(ARCHITECTURES))}. Leave train.layer_decay at 1."
@@ -220,9 +220,7 @@ def depth_factors(classifier: Classifier, decay: float) -> Callable[[str], float
         index = f".{name}".partition(path)[2].split(".")[0]
         return int(index) if index.isdigit() else None
 
-    count = 1 + max(
-        (found for name, _ in classifier.named_parameters() if (found := block(name)) is not None), default=-1
-    )
+    count = 1 + max((found for name, _ in network.named_parameters() if (found := block(name)) is not None), default=-1)
 
     def factor(name: str) -> float:
         index = block(name)
@@ -233,10 +231,10 @@ def depth_factors(classifier: Classifier, decay: float) -> Callable[[str], float
     return factor
 
 
-def _matrices(classifier: Classifier) -> dict[str, Tensor]:
+def _matrices(network: AdaptedModel) -> dict[str, Tensor]:
     """Copy the trainable matrices outside the head; biases and norms are not mixed, as in mixout's paper."""
-    head = {name for name, _ in classifier.head_parameters()}
-    found = {name: p.detach().clone() for name, p in classifier.trainable().items() if name not in head and p.ndim > 1}
+    head = {name for name, _ in network.head_parameters()}
+    found = {name: p.detach().clone() for name, p in network.trainable().items() if name not in head and p.ndim > 1}
     if not found:
         raise HarnessError(
             "train.mixout mixes trained matrices with their initial values, and this method trains none outside the "
@@ -245,10 +243,10 @@ def _matrices(classifier: Classifier) -> dict[str, Tensor]:
     return found
 
 
-def _embeddings(classifier: Classifier) -> list[nn.Module]:
+def _embeddings(network: AdaptedModel) -> list[nn.Module]:
     """Return the token embedding and modules that share its table, such as the one in T5's encoder."""
-    found = getattr(classifier.backbone, "get_input_embeddings", lambda: None)()
+    found = getattr(network.backbone, "get_input_embeddings", lambda: None)()
     if not isinstance(found, nn.Module):
         raise HarnessError("train.fgm moves token embeddings, and this model names none: leave train.fgm at 0.")
     shared = found.weight if isinstance(found, nn.Embedding) else None
-    return [m for m in classifier.modules() if m is found or (isinstance(m, nn.Embedding) and m.weight is shared)]
+    return [m for m in network.modules() if m is found or (isinstance(m, nn.Embedding) and m.weight is shared)]

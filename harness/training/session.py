@@ -18,7 +18,7 @@ from harness.api.metric import Metric, Values
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples, Rows
 from harness.methods.base import Hooks
-from harness.models.classifier import Classifier
+from harness.models.network import AdaptedModel
 from harness.training.optimizer import make_optimizer
 from harness.training.regularization import Loss, WeightAverage
 from harness.training.row_order import epoch_order, steps_per_epoch, stream_seed
@@ -69,14 +69,14 @@ class TrainingSession:
     """One model in training.
 
     Attributes:
-        classifier: adapted by its method, on `device`.
+        network: adapted by its method, on `device`.
         hooks: of the method.
         config: training settings.
         train: training rows.
         validation: rows that select the epoch; None selects the last epoch.
         metric: selects the best epoch; the lower loss breaks ties.
         seed: of the run.
-        device: where the classifier is.
+        device: where the network is.
         say: called with the line printed for each epoch.
         metrics_path: file that gets a JSON line per epoch; None writes none.
         checkpoint_path: checkpoint file; None writes none.
@@ -96,7 +96,7 @@ class TrainingSession:
         shares: whether its frozen tensors are shared with the pretrained backbone; else it has a backbone of its own.
     """
 
-    classifier: Classifier
+    network: AdaptedModel
     hooks: Hooks
     config: TrainConfig
     train: Examples
@@ -123,10 +123,10 @@ class TrainingSession:
 
     def __post_init__(self) -> None:
         """Make the optimizer, loss, weight average and random stream."""
-        self.parameters = list(self.classifier.trainable().values())
-        self.optimizer = make_optimizer(self.classifier, self.config, self.hooks)
-        self.objective = Loss(self.classifier, self.config, self.hooks, self.device)
-        self.average = WeightAverage(self.classifier, self.config.ema, self.hooks) if self.config.ema > 0 else None
+        self.parameters = list(self.network.trainable().values())
+        self.optimizer = make_optimizer(self.network, self.config, self.hooks)
+        self.objective = Loss(self.network, self.config, self.hooks, self.device)
+        self.average = WeightAverage(self.network, self.config.ema, self.hooks) if self.config.ema > 0 else None
         self.total_steps = self.config.epochs * self.steps_per_epoch
         self.random_state = RandomState(stream_seed(self.seed, "dropout"), self.device)
         self.best_weights: dict[str, Tensor] = {}

@@ -14,7 +14,7 @@ from harness.augment import Augmentation, augmented
 from harness.augment.paraphrase import CHUNK
 from harness.config.instantiate import build
 from harness.errors import HarnessError
-from harness.models.classifier import load_tokenizer
+from harness.models.network import load_tokenizer
 from harness.records.signature import models_digest
 from tests.augment.test_augment import TEXTS, around, node, rows
 from tests.helpers.small_dataset import ROOT

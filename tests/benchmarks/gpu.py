@@ -28,8 +28,8 @@ from harness.config.schema import TrainConfig
 from harness.data.examples import Examples
 from harness.data.tokenization import Tokens
 from harness.models import PretrainedModel
-from harness.models.classifier import Classifier
 from harness.models.cpu_kernels import use_fast_products
+from harness.models.network import AdaptedModel
 from harness.records.files import write_json
 from harness.system.machine import device_name
 from harness.training.fused import FusedGroup, fused_groups, share
@@ -121,7 +121,7 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
     units = fused_groups(sessions)  # several, where memory is short
     assert all(isinstance(unit, FusedGroup) for unit in units), f"memory leaves some of {case.name} alone: {units}"
     for session in sessions:
-        session.classifier.train()
+        session.network.train()
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(WARM_UP + ROUNDS):
         for packed in (True, False):
@@ -183,14 +183,14 @@ def make(case: Case, backbone: nn.Module, seed: int, device: torch.device) -> Tr
     )
     # Copies of a large backbone would not fit beside each other; modules are copied, tensors are not.
     tensors = {id(tensor): tensor for tensor in (*backbone.parameters(), *backbone.buffers())}
-    classifier = Classifier(copy.deepcopy(backbone, tensors), "mean", CLASSES)
-    hooks = method.adapt(classifier, PretrainedModel(name=case.size, path="unused"), 1000)
+    network = AdaptedModel(copy.deepcopy(backbone, tensors), "mean", CLASSES)
+    hooks = method.adapt(network, PretrainedModel(name=case.size, path="unused"), 1000)
     draw = np.random.default_rng(seed)
     rows = 4 * case.batch
     ids = draw.integers(5, VOCABULARY, rows * case.tokens).astype(np.int32)
     tokens = Tokens(ids, np.arange(0, len(ids) + 1, case.tokens, dtype=np.int64), None, 0)
     session = TrainingSession(
-        classifier=classifier.to(device), hooks=hooks,
+        network=network.to(device), hooks=hooks,
         config=TrainConfig(batch_size=case.batch, epochs=1000, precision="bf16" if device.type == "cuda" else "fp32"),
         train=Examples(tokens, draw.integers(0, CLASSES, rows), 0), validation=None, metric=METRICS["accuracy"],
         seed=seed, device=device, say=print,

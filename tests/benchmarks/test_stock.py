@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer
+from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from tests.benchmarks.stock.trainer import MeanPooled
 from tests.benchmarks.workload import MEDIUM, SHORT, Work, minilm
 
@@ -14,7 +14,7 @@ from tests.benchmarks.workload import MEDIUM, SHORT, Work, minilm
 def test_the_stock_trial_trains_the_network_that_the_harness_trains() -> None:
     """With the same head, both give the same logits for texts of different lengths."""
     backbone = load_backbone(minilm(), "mean", 0)
-    stock, ours = MeanPooled(backbone, 3).eval(), Classifier(backbone, "mean", 3).eval()
+    stock, ours = MeanPooled(backbone, 3).eval(), AdaptedModel(backbone, "mean", 3).eval()
     ours.head.load_state_dict(stock.head.state_dict())  # type: ignore[union-attr] # it is linear for mean pooling
     batch = dict(load_tokenizer(minilm())(["my card", "where has my money gone"], padding=True, return_tensors="pt"))
     with torch.no_grad():

@@ -95,7 +95,7 @@ def minilm() -> ResolvedModel:
 @cache
 def _long_rows(split: str, tokens: int) -> tuple[tuple[str, str], ...]:
     """Rows of BANKING77 of at least so many tokens: text, label."""
-    from harness.models.classifier import load_tokenizer
+    from harness.models.network import load_tokenizer
 
     with (Path(os.environ["HARNESS_DATA"]) / "banking77" / f"{split}.csv").open(encoding="utf-8", newline="") as file:
         read = [(row["text"], row["category"]) for row in csv.DictReader(file)]

@@ -13,7 +13,7 @@ import numpy as np
 from harness.methods.base import ClosedForm, Features, Hooks, Labels, LinearHead
 from harness.methods.bitfit import BitFit
 from harness.models import PretrainedModel
-from harness.models.classifier import Classifier
+from harness.models.network import AdaptedModel
 
 HOLD = "hold"
 HOARD: list[np.ndarray] = []  # what a process that executes one run after another never gives back
@@ -47,8 +47,8 @@ class Faulty(ClosedForm):
 class Slow(BitFit):
     """Takes its time as long as a file HOLD lies in the current directory, so that a test says when it may end."""
 
-    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
-        super().adapt(classifier, model, total_steps)
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
+        super().adapt(network, model, total_steps)
         return Dawdling()
 
 

@@ -24,6 +24,6 @@ def test_copies_are_made_where_they_compute(tmp_path: Path, cache: Path, monkeyp
     )  # the backbone there is moved for good
     elsewhere = torch.device("meta")
     encoder = replace(context.encoder, device=elsewhere)
-    copied = encoder.classifier().backbone
+    copied = encoder.network().backbone
     for backbone in (encoder.backbone, copied):
         assert {parameter.device for parameter in backbone.parameters()} == {elsewhere}

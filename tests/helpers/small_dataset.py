@@ -66,7 +66,7 @@ def minilm() -> dict[str, Any]:
 @functools.cache
 def shorten(blocks: int = 2, words: int = 8000) -> Path:
     """Write MiniLM's first blocks and its commonest words, once a process: real weights, at a fourth of the cost."""
-    from harness.models.classifier import load_backbone, load_tokenizer
+    from harness.models.network import load_backbone, load_tokenizer
 
     directory = Path(tempfile.mkdtemp(prefix="minilm-"))  # the session removes it
     resolved = build(minilm()).resolve(directory)

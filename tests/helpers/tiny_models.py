@@ -16,7 +16,7 @@ from torch import nn
 from harness.config.instantiate import build
 from harness.data.examples import Batch
 from harness.models import PretrainedModel, ResolvedModel
-from harness.models.classifier import load_backbone
+from harness.models.network import load_backbone
 from tests.helpers.small_dataset import ROOT
 
 VOCABULARY = 120

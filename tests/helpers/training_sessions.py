@@ -18,10 +18,10 @@ from harness.config.instantiate import build
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples
 from harness.data.tokenization import Tokens
-from harness.models.classifier import Classifier
+from harness.models.network import AdaptedModel
 from harness.training.fused import share
 from harness.training.session import TrainingSession
-from tests.helpers.classifiers import model
+from tests.helpers.networks import model
 from tests.helpers.small_dataset import ROOT
 from tests.helpers.tiny_models import TINY, VOCABULARY
 
@@ -77,15 +77,15 @@ def make(
     node = node | ({"config": node["config"] | setting.adapter} if "config" in node else {})
     method = build(node)
     config = replace(TrainConfig(epochs=10, batch_size=4, lr=1e-3), **setting.train)
-    classifier = Classifier(copy.deepcopy(backbone), "mean", classes).to(next(backbone.parameters()).dtype)
+    network = AdaptedModel(copy.deepcopy(backbone), "mean", classes).to(next(backbone.parameters()).dtype)
     if config.dropout is not None:
-        classifier.set_dropout(config.dropout)
+        network.set_dropout(config.dropout)
     torch.manual_seed(setting.seed)
-    classifier.reset_head()
-    hooks = method.adapt(classifier, model(), 100)
+    network.reset_head()
+    hooks = method.adapt(network, model(), 100)
     train, validation = examples or (rows(setting.seed, 40, setting.longest), rows(99, 16, 12))
     session = TrainingSession(
-        classifier=classifier.to(next(backbone.parameters()).dtype), hooks=hooks, config=config,
+        network=network.to(next(backbone.parameters()).dtype), hooks=hooks, config=config,
         train=train, validation=validation, metric=METRICS["accuracy"],
         seed=setting.seed, device=CPU, say=lambda line: None,
     )  # fmt: skip
@@ -97,7 +97,7 @@ def make(
 
 def weights(session: TrainingSession) -> dict[str, torch.Tensor]:
     """Copies of what a member trains."""
-    return {name: p.detach().clone() for name, p in session.classifier.trainable().items()}
+    return {name: p.detach().clone() for name, p in session.network.trainable().items()}
 
 
 def distance(one: TrainingSession, other: TrainingSession) -> float:

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from harness.errors import HarnessError
 from harness.methods.bottleneck_adapters import Adapters, Bottleneck, insert
-from harness.models.classifier import Classifier
-from tests.helpers import classifiers
+from harness.models.network import AdaptedModel
+from tests.helpers import networks
 
 HOULSBY: dict[str, Any] = {"name": "houlsby", "size": 4, "places": "both", "norms": True}
 PFEIFFER: dict[str, Any] = {"name": "pfeiffer", "size": 4, "places": "feedforward", "norms": False}
@@ -31,26 +31,26 @@ PLACES = {
 }
 
 
-def adapters(classifier: Classifier) -> list[str]:
+def adapters(network: AdaptedModel) -> list[str]:
     """Names of the layers that have an adapter."""
-    return [name for name, module in classifier.backbone.named_modules() if isinstance(module, Bottleneck)]
+    return [name for name, module in network.backbone.named_modules() if isinstance(module, Bottleneck)]
 
 
 @pytest.mark.parametrize("kind", PLACES)
 def test_each_block_has_its_adapters_and_they_begin_as_nothing(kind: str) -> None:
     """Houlsby's follow attention and feed-forward, Pfeiffer's the latter; before training no output changes."""
     inputs, blocks = (
-        classifiers.batch(),
-        1 if kind == "albert-base" else classifiers.LAYERS,
+        networks.batch(),
+        1 if kind == "albert-base" else networks.LAYERS,
     )  # ALBERT's layers are one, used again
     for settings, places in ((HOULSBY, PLACES[kind]), (PFEIFFER, PLACES[kind][1:])):
-        classifier = classifiers.classifier(kind)
+        network = networks.network(kind)
         with torch.no_grad():
-            expected = classifier(inputs)
-        Adapters(**settings).adapt(classifier, classifiers.model(), 10)
+            expected = network(inputs)
+        Adapters(**settings).adapt(network, networks.model(), 10)
         with torch.no_grad():
-            assert torch.equal(classifier(inputs), expected)
-        found = adapters(classifier)
+            assert torch.equal(network(inputs), expected)
+        found = adapters(network)
         assert len(found) == blocks * len(places)
         for place in places:
             others = [other for other in places if other != place and other.endswith(place)]
@@ -61,16 +61,16 @@ def test_each_block_has_its_adapters_and_they_begin_as_nothing(kind: str) -> Non
 @pytest.mark.parametrize("kind", PLACES)
 def test_every_adapter_learns_and_the_base_stays(kind: str) -> None:
     """After two steps each adapter's matrices have moved; what is frozen is the same, bit for bit."""
-    classifier = classifiers.classifier(kind)
-    Adapters(**HOULSBY).adapt(classifier, classifiers.model(), 10)
-    before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
-    trainable = classifier.trainable()
+    network = networks.network(kind)
+    Adapters(**HOULSBY).adapt(network, networks.model(), 10)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    trainable = network.trainable()
     optimizer = torch.optim.AdamW(trainable.values(), lr=1e-2)
     for _ in range(2):
-        torch.autograd.backward(functional.cross_entropy(classifier(classifiers.batch()), torch.arange(6) % 3))
+        torch.autograd.backward(functional.cross_entropy(network(networks.batch()), torch.arange(6) % 3))
         optimizer.step()
         optimizer.zero_grad()
-    for name, parameter in classifier.named_parameters():
+    for name, parameter in network.named_parameters():
         assert torch.equal(parameter, before[name]) == (name not in trainable), name
 
 
@@ -89,34 +89,34 @@ def test_adapter_is_what_the_paper_writes() -> None:
 
 def test_norms_of_the_blocks_train_in_houlsby_only() -> None:
     """Houlsby trains the two normalisations of each block and not the embedding's; Pfeiffer none."""
-    for settings, expected in ((HOULSBY, 2 * 2 * classifiers.LAYERS), (PFEIFFER, 0)):
-        classifier = classifiers.classifier("bert-base")
-        Adapters(**settings).adapt(classifier, classifiers.model(), 10)
-        norms = [name for name in classifier.trainable() if "LayerNorm" in name]
+    for settings, expected in ((HOULSBY, 2 * 2 * networks.LAYERS), (PFEIFFER, 0)):
+        network = networks.network("bert-base")
+        Adapters(**settings).adapt(network, networks.model(), 10)
+        norms = [name for name in network.trainable() if "LayerNorm" in name]
         assert len(norms) == expected and all(".encoder.layer." in name for name in norms)
 
 
 @pytest.mark.parametrize("kind", ["bert-base", "distilbert", "gpt2"])
 def test_adapters_go_under_an_architectures_own_head(kind: str) -> None:
     """With model.pooling=model the same adapters are found, one level deeper, and the head trains."""
-    classifier = classifiers.classifier(kind, pooling="model")
-    Adapters(**HOULSBY).adapt(classifier, classifiers.model(pooling="model"), 10)
-    assert len(adapters(classifier)) == 2 * classifiers.LAYERS
-    assert {name for name, _ in classifier.head_parameters()} < set(classifier.trainable())
+    network = networks.network(kind, pooling="model")
+    Adapters(**HOULSBY).adapt(network, networks.model(pooling="model"), 10)
+    assert len(adapters(network)) == 2 * networks.LAYERS
+    assert {name for name, _ in network.head_parameters()} < set(network.trainable())
 
 
 def test_hooks_tell_what_rebuilds_the_network() -> None:
     """`insert` with the facts that the hooks give takes the trained tensors and computes the same."""
-    classifier = classifiers.classifier("bert-base")
-    hooks = Adapters(**HOULSBY).adapt(classifier, classifiers.model(), 10)
-    for name, parameter in classifier.trainable().items():
+    network = networks.network("bert-base")
+    hooks = Adapters(**HOULSBY).adapt(network, networks.model(), 10)
+    for name, parameter in network.trainable().items():
         if ".up." in name:
             nn.init.normal_(parameter)
-    again = classifiers.classifier("bert-base")
+    again = networks.network("bert-base")
     insert(again.backbone, **hooks.inserted())
-    assert not again.load_state_dict(classifier.trainable(), strict=False).unexpected_keys
+    assert not again.load_state_dict(network.trainable(), strict=False).unexpected_keys
     with torch.no_grad():
-        assert torch.equal(again(classifiers.batch()), classifier(classifiers.batch()))
+        assert torch.equal(again(networks.batch()), network(networks.batch()))
 
 
 def test_what_cannot_work_is_told() -> None:
@@ -124,11 +124,11 @@ def test_what_cannot_work_is_told() -> None:
     with pytest.raises(HarnessError) as raised:
         Adapters(name="houlsby", size=0, places="bot", activation="tanh")
     assert len(raised.value.problems) == 3 and "Did you mean both?" in str(raised.value)
-    classifier = classifiers.classifier("bert-base")
+    network = networks.network("bert-base")
     with pytest.raises(HarnessError, match=r"no layer encoder\.layer\.9\.output\.dense"):
-        insert(classifier.backbone, ["encoder.layer.9.output.dense"], 4, "gelu")
+        insert(network.backbone, ["encoder.layer.9.output.dense"], 4, "gelu")
     with pytest.raises(HarnessError, match="follows a linear layer; encoder is a BertEncoder"):
-        insert(classifier.backbone, ["encoder"], 4, "gelu")
-    classifier.backbone.config.model_type = "novel"  # type: ignore[union-attr]  # a module's attributes have no types
+        insert(network.backbone, ["encoder"], 4, "gelu")
+    network.backbone.config.model_type = "novel"  # type: ignore[union-attr]  # a module's attributes have no types
     with pytest.raises(HarnessError, match=r"of an architecture \(novel\) whose layers have no known roles"):
-        Adapters(**HOULSBY).adapt(classifier, classifiers.model(), 10)
+        Adapters(**HOULSBY).adapt(network, networks.model(), 10)

@@ -14,7 +14,7 @@ from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.methods.catalogue import LEFT_OUT, catalogue, evaluate, markdown, symbols
 from harness.models import PretrainedModel
-from harness.models.classifier import Classifier, load_backbone
+from harness.models.network import AdaptedModel, load_backbone
 from tests.helpers.small_dataset import ROOT
 
 OVERLAYS = catalogue(ROOT / "conf/method")
@@ -43,9 +43,9 @@ def test_the_example_of_a_new_method_is_one_file_that_works(tmp_path: Path, cach
     (tmp_path / "lora_feedforward.yaml").write_text(found[1], encoding="utf-8")
     [method] = [overlay["method"] for overlay in catalogue(tmp_path).values()]
     model: PretrainedModel = build(yaml.safe_load((ROOT / "conf/model/minilm.yaml").read_text(encoding="utf-8")))
-    classifier = Classifier(copy.deepcopy(load_backbone(model.resolve(cache), "mean", 0)), "mean", 2)
-    build(method).adapt(classifier, model, 10)
-    trained = {name: p.numel() for name, p in classifier.trainable().items() if not name.startswith("head.")}
+    network = AdaptedModel(copy.deepcopy(load_backbone(model.resolve(cache), "mean", 0)), "mean", 2)
+    build(method).adapt(network, model, 10)
+    trained = {name: p.numel() for name, p in network.trainable().items() if not name.startswith("head.")}
     assert sum(trained.values()) == evaluate(method["about"]["parameters"], symbols(method))
     assert all("dense" in name and "attention" not in name for name in trained)
     entry = re.search(r"```markdown\n(.*?)\n```", page, re.DOTALL)

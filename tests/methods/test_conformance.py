@@ -18,10 +18,10 @@ from harness.data.examples import Batch
 from harness.methods import GradientTrained, Hooks
 from harness.methods.catalogue import catalogue, evaluate, symbols
 from harness.models import PretrainedModel, ResolvedModel
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer
-from harness.serving.saved_model import describe, load_classifier, read_description, save_model
+from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
+from harness.serving.saved_model import describe, load_network, read_description, save_model
 from harness.training.optimizer import make_optimizer
-from tests.helpers import classifiers
+from tests.helpers import networks
 from tests.helpers.small_dataset import ROOT, minilm, shorten
 
 OVERLAYS = catalogue(ROOT / "conf/method")
@@ -56,7 +56,7 @@ class Trained:
     """A method after some steps."""
 
     name: str
-    classifier: Classifier
+    network: AdaptedModel
     hooks: Hooks
     losses: list[float]
     before: dict[str, Tensor]  # every parameter, once the method was put in
@@ -82,27 +82,27 @@ def whole(cache: Path) -> Base:
     return load(build(minilm()), cache)
 
 
-def adapt(base: Base, name: str, steps: int) -> tuple[Classifier, Hooks]:
+def adapt(base: Base, name: str, steps: int) -> tuple[AdaptedModel, Hooks]:
     """Put a method into a copy of a model."""
     torch.manual_seed(0)
     method = build(OVERLAYS[name]["method"])
-    classifier = Classifier(copy.deepcopy(base.backbone), "mean", 4)
-    classifier.reset_head()
-    hooks = method.adapt(classifier, base.model, steps)
-    method.initialize(classifier, iter([base.batch(np.arange(len(TEXTS)))]))
-    return classifier, hooks
+    network = AdaptedModel(copy.deepcopy(base.backbone), "mean", 4)
+    network.reset_head()
+    hooks = method.adapt(network, base.model, steps)
+    method.initialize(network, iter([base.batch(np.arange(len(TEXTS)))]))
+    return network, hooks
 
 
 def train(base: Base, name: str, steps: int) -> Trained:
     """Adapt a copy of a model and train it, dropout off, on four classes of two texts each."""
-    classifier, hooks = adapt(base, name, steps)
-    trainable = classifier.trainable()
-    before = {key: p.detach().clone() for key, p in classifier.named_parameters()}
+    network, hooks = adapt(base, name, steps)
+    trainable = network.trainable()
+    before = {key: p.detach().clone() for key, p in network.named_parameters()}
     config = replace(TrainConfig(), lr=float(OVERLAYS[name]["train"]["lr"]), head_lr=3e-3)
-    optimizer = make_optimizer(classifier, config, hooks)
-    classifier.eval()  # without dropout the loss of a step can be compared with another's
-    losses = classifiers.train(classifier, hooks, optimizer, base.batch, LABELS, steps)
-    return Trained(name, classifier, hooks, losses, before, set(trainable))
+    optimizer = make_optimizer(network, config, hooks)
+    network.eval()  # without dropout the loss of a step can be compared with another's
+    losses = networks.train(network, hooks, optimizer, base.batch, LABELS, steps)
+    return Trained(name, network, hooks, losses, before, set(trainable))
 
 
 @pytest.fixture(scope="module", params=TRAINED)
@@ -118,7 +118,7 @@ def test_loss_falls(trained: Trained) -> None:
 
 def test_only_what_is_declared_changes(trained: Trained) -> None:
     """Frozen parameters stay bit for bit; the head is declared, and something outside it moves."""
-    after = dict(trained.classifier.named_parameters())
+    after = dict(trained.network.named_parameters())
     moved = {key for key, value in trained.before.items() if not torch.equal(after[key], value)}
     assert {"head.weight", "head.bias"} <= trained.trainable
     assert moved <= trained.trainable
@@ -130,7 +130,7 @@ def test_base_is_bit_identical(trained: Trained, base: Base) -> None:
     pretrained = dict(base.backbone.named_parameters())
     frozen = {
         key.replace(".base_layer", "").replace(".base.", "."): p
-        for key, p in trained.classifier.backbone.named_parameters()
+        for key, p in trained.network.backbone.named_parameters()
         if f"backbone.{key}" not in trained.trainable
     }
     changed = set()
@@ -147,8 +147,8 @@ def test_base_is_bit_identical(trained: Trained, base: Base) -> None:
 @pytest.mark.parametrize("name", TRAINED)
 def test_count_is_that_of_the_formula(name: str, whole: Base) -> None:
     """conf/method's formula gives the number of trainable parameters of MiniLM without the head."""
-    classifier, _ = adapt(whole, name, STEPS)
-    sizes = {key: p.numel() for key, p in classifier.trainable().items()}
+    network, _ = adapt(whole, name, STEPS)
+    sizes = {key: p.numel() for key, p in network.trainable().items()}
     method = OVERLAYS[name]["method"]
     expected = evaluate(method["about"]["parameters"], symbols(method))
     assert sum(size for key, size in sizes.items() if not key.startswith("head.")) == expected
@@ -157,11 +157,11 @@ def test_count_is_that_of_the_formula(name: str, whole: Base) -> None:
 def test_saved_and_loaded_it_answers_alike(trained: Trained, base: Base, cache: Path, tmp_path: Path) -> None:
     """A saved model gives the same logits; an adapter of PEFT is loaded by PEFT."""
     facts = describe(base.model, base.resolved, ("a", "b", "c", "d"), 64, False, "texts", trained.name)
-    save_model(tmp_path / "model", trained.classifier, trained.hooks, base.tokenizer, facts)
-    loaded = load_classifier(tmp_path / "model", read_description(tmp_path / "model"), cache)
+    save_model(tmp_path / "model", trained.network, trained.hooks, base.tokenizer, facts)
+    loaded = load_network(tmp_path / "model", read_description(tmp_path / "model"), cache)
     batch = base.batch(range(len(TEXTS)))
     with torch.no_grad():
-        expected, found = trained.classifier.eval()(batch), loaded(batch)
+        expected, found = trained.network.eval()(batch), loaded(batch)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
     assert (tmp_path / "model/adapter").is_dir() == ("config" in OVERLAYS[trained.name]["method"])
 
@@ -170,6 +170,6 @@ def test_saved_and_loaded_it_answers_alike(trained: Trained, base: Base, cache: 
 def test_the_same_seed_gives_the_same_weights(name: str, base: Base) -> None:
     """Two trainings from one seed agree bit for bit."""
     first, second = (train(base, name, 2) for _ in range(2))
-    other = dict(second.classifier.named_parameters())
+    other = dict(second.network.named_parameters())
     assert first.losses == second.losses
-    assert all(torch.equal(p, other[key]) for key, p in first.classifier.named_parameters())
+    assert all(torch.equal(p, other[key]) for key, p in first.network.named_parameters())

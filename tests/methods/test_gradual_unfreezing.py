@@ -10,7 +10,7 @@ import torch
 from harness.errors import HarnessError
 from harness.methods.gradual_unfreezing import GradualUnfreezing
 from harness.training.loop import fit
-from tests.helpers import classifiers
+from tests.helpers import networks
 from tests.training.test_loop import same, session, weights
 
 BLOCKS = 6  # of MiniLM
@@ -32,7 +32,7 @@ def test_blocks_join_from_the_head_down(tmp_path: Path, cache: Path) -> None:
     before, moved = weights(training), list[set[int]]()
 
     def look() -> None:
-        now = training.classifier.trainable()
+        now = training.network.trainable()
         # The pooler is not used, and never has a gradient.
         moved.append({part(name) for name, old in before.items() if not torch.equal(now[name], old)})
 
@@ -58,6 +58,6 @@ def test_share_must_be_one() -> None:
     for share in (0.0, 1.5):
         with pytest.raises(HarnessError, match=r"method\.share is a share of the run"):
             GradualUnfreezing(name="gradual_unfreezing", share=share)
-    classifier = classifiers.classifier("bert-base", pooling="model")
-    GradualUnfreezing(name="gradual_unfreezing").adapt(classifier, classifiers.model(pooling="model"), 10)
-    assert len(classifier.trainable()) == sum(1 for _ in classifier.parameters())
+    network = networks.network("bert-base", pooling="model")
+    GradualUnfreezing(name="gradual_unfreezing").adapt(network, networks.model(pooling="model"), 10)
+    assert len(network.trainable()) == sum(1 for _ in network.parameters())

@@ -15,8 +15,8 @@ from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.methods import ClosedForm
 from harness.methods.catalogue import catalogue
-from harness.models.classifier import Classifier
-from tests.helpers import classifiers
+from harness.models.network import AdaptedModel
+from tests.helpers import networks
 from tests.helpers.small_dataset import ROOT
 from tests.helpers.tiny_models import ROWS, TINY, Tiny, tiny
 
@@ -95,21 +95,21 @@ def steps(name: str, base: Tiny) -> None:
     overlay["method"].get("config", {}).update(SETTINGS.get(name, {}))
     method = build(overlay["method"])
     torch.manual_seed(0)
-    classifier = Classifier(base.copy(), base.model.pooling, 2)
+    network = AdaptedModel(base.copy(), base.model.pooling, 2)
     rows = np.arange(ROWS)
     if isinstance(method, ClosedForm):
         with torch.no_grad():
-            features = classifier.features(base.batch(rows)).numpy()
+            features = network.features(base.batch(rows)).numpy()
         assert method.fit(features, LABELS, features[[0, 2]]) is not None
         return
-    classifier.reset_head()
-    hooks = method.adapt(classifier, base.model, 10)
-    method.initialize(classifier, iter([base.batch(rows)]))
-    trainable = classifier.trainable()
-    before = {key: p.detach().clone() for key, p in classifier.named_parameters()}
+    network.reset_head()
+    hooks = method.adapt(network, base.model, 10)
+    method.initialize(network, iter([base.batch(rows)]))
+    trainable = network.trainable()
+    before = {key: p.detach().clone() for key, p in network.named_parameters()}
     optimizer = torch.optim.AdamW(trainable.values(), lr=float(overlay["train"]["lr"]))
-    losses = classifiers.train(classifier, hooks, optimizer, base.batch, LABELS, STEPS)
-    moved = {key for key, p in classifier.named_parameters() if not torch.equal(p, before[key])}
+    losses = networks.train(network, hooks, optimizer, base.batch, LABELS, STEPS)
+    moved = {key for key, p in network.named_parameters() if not torch.equal(p, before[key])}
     assert all(map(math.isfinite, losses)) and len(set(losses)) > 1
     assert moved <= set(trainable)
     # The blocks join gradually, after the steps that are taken here.

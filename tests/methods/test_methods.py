@@ -22,8 +22,8 @@ from harness.errors import HarnessError
 from harness.methods import ClosedForm, GradientTrained
 from harness.methods.closed_form.linear_probe import logistic_regression
 from harness.models import PretrainedModel, ResolvedModel
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from harness.models.heads import SCALE
+from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.runs.closed_form import head_module
 from tests.helpers.small_dataset import ROOT
 
@@ -122,9 +122,9 @@ def test_what_each_trains(model: PretrainedModel, backbone: nn.Module) -> None:
     """BitFit trains biases; LoRA, IA3 and AdaLoRA their adapters; full everything. The head always trains."""
     names = {}
     for name in ("bitfit", "lora", "ia3", "adalora", "full"):
-        classifier = Classifier(copy.deepcopy(backbone), "mean", 4)
-        build(METHODS[name]).adapt(classifier, model, 100)
-        names[name] = {key for key in classifier.trainable() if not key.startswith("head.")}
+        network = AdaptedModel(copy.deepcopy(backbone), "mean", 4)
+        build(METHODS[name]).adapt(network, model, 100)
+        names[name] = {key for key in network.trainable() if not key.startswith("head.")}
     assert all(key.endswith("bias") for key in names["bitfit"]) and len(names["bitfit"]) == 6 * 8 + 1
     assert len(names["lora"]) == 6 * 2 * 2 and all(".lora_" in key for key in names["lora"])
     assert len(names["ia3"]) == 6 * 4 and all(".ia3_l" in key for key in names["ia3"])
@@ -140,21 +140,21 @@ def test_adalora_cuts_ranks_and_saves_those_in_use(
     from safetensors.torch import load_file
 
     torch.manual_seed(0)
-    classifier = Classifier(copy.deepcopy(backbone), "mean", 4)
+    network = AdaptedModel(copy.deepcopy(backbone), "mean", 4)
     node = copy.deepcopy(METHODS["adalora"])
     node["config"]["target_r"] = 2
-    hooks = build(node).adapt(classifier, model, 20)
-    optimizer = torch.optim.AdamW(classifier.trainable().values(), lr=1e-3)
+    hooks = build(node).adapt(network, model, 20)
+    optimizer = torch.optim.AdamW(network.trainable().values(), lr=1e-3)
     for step in range(20):
         penalty = hooks.penalty()
         assert penalty is not None and float(penalty.detach()) > 0
-        torch.autograd.backward(functional.cross_entropy(classifier(inputs), torch.arange(4)) + penalty)
+        torch.autograd.backward(functional.cross_entropy(network(inputs), torch.arange(4)) + penalty)
         optimizer.step()
         hooks.after_step(step)
         optimizer.zero_grad()
-    ranks = [int((p != 0).sum()) for key, p in classifier.named_parameters() if "lora_E" in key]
+    ranks = [int((p != 0).sum()) for key, p in network.named_parameters() if "lora_E" in key]
     assert len(ranks) == 12 and sum(ranks) <= 12 * 2 and max(ranks) > min(ranks)
-    assert hooks.save(classifier, tmp_path / "adapter")
+    assert hooks.save(network, tmp_path / "adapter")
     stored = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert sorted(len(t) for key, t in stored.items() if "lora_E" in key) == sorted(ranks)
     assert min(ranks) == 0  # a layer may lose all its ranks, and is loaded all the same
@@ -163,7 +163,7 @@ def test_adalora_cuts_ranks_and_saves_those_in_use(
         loaded = PeftModel.from_pretrained(copy.deepcopy(backbone), str(tmp_path / "adapter")).eval()
     with torch.no_grad():
         torch.testing.assert_close(
-            loaded(**inputs).last_hidden_state, classifier.eval().backbone(**inputs).last_hidden_state
+            loaded(**inputs).last_hidden_state, network.eval().backbone(**inputs).last_hidden_state
         )
 
 
@@ -178,10 +178,10 @@ def test_settings_that_cannot_work_are_told(model: PretrainedModel, backbone: nn
     with pytest.raises(HarnessError, match=r"method\.C must be above 0"):
         build(METHODS["linear_probe"] | {"C": 0.0})
     without = nn.Module()
-    without.config = backbone.config  # type: ignore[assignment]  # all that a classifier asks of it
+    without.config = backbone.config  # type: ignore[assignment]  # all that a network asks of it
     without.layer = nn.Linear(384, 384, bias=False)
     with pytest.raises(HarnessError, match="trains biases, and the backbone of model=minilm has none"):
-        build(METHODS["bitfit"]).adapt(Classifier(without, "mean", 2), model, 10)
+        build(METHODS["bitfit"]).adapt(AdaptedModel(without, "mean", 2), model, 10)
 
 
 def test_model_names_layers_where_peft_knows_none(model: PretrainedModel, backbone: nn.Module) -> None:
@@ -191,6 +191,6 @@ def test_model_names_layers_where_peft_knows_none(model: PretrainedModel, backbo
     special = copy.copy(model)
     special.target_modules = ["dense"]
     for node, expected in ((open_, "dense"), (named, "key")):
-        classifier = Classifier(copy.deepcopy(backbone), "mean", 4)
-        build(node).adapt(classifier, special, 10)
-        assert all(f".{expected}." in key for key in classifier.trainable() if not key.startswith("head."))
+        network = AdaptedModel(copy.deepcopy(backbone), "mean", 4)
+        build(node).adapt(network, special, 10)
+        assert all(f".{expected}." in key for key in network.trainable() if not key.startswith("head."))

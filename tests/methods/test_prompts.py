@@ -17,7 +17,7 @@ from harness.data.examples import Batch
 from harness.errors import HarnessError
 from harness.methods.catalogue import catalogue
 from harness.models import PretrainedModel
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer
+from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from tests.helpers.small_dataset import ROOT
 from tests.training.test_loop import session
 
@@ -34,13 +34,13 @@ def base(cache: Path) -> tuple[PretrainedModel, nn.Module, Any]:
     return model, load_backbone(resolved, "mean", 0), load_tokenizer(resolved)
 
 
-def prompted(name: str, base: tuple[PretrainedModel, nn.Module, Any], pooling: str = "mean") -> Classifier:
+def prompted(name: str, base: tuple[PretrainedModel, nn.Module, Any], pooling: str = "mean") -> AdaptedModel:
     """A prompt method on a copy of MiniLM, in eval mode."""
     torch.manual_seed(0)
     model, backbone, _ = base
-    classifier = Classifier(copy.deepcopy(backbone), pooling, 2)
-    build(OVERLAYS[name]["method"]).adapt(classifier, model, 10)
-    return classifier.eval()
+    network = AdaptedModel(copy.deepcopy(backbone), pooling, 2)
+    build(OVERLAYS[name]["method"]).adapt(network, model, 10)
+    return network.eval()
 
 
 def encode(base: tuple[PretrainedModel, nn.Module, Any], *texts: str) -> Batch:
@@ -53,28 +53,28 @@ def encode(base: tuple[PretrainedModel, nn.Module, Any], *texts: str) -> Batch:
 @pytest.mark.parametrize("name", PROMPTS)
 def test_padding_changes_nothing(name: str, pooling: str, base: tuple[PretrainedModel, nn.Module, Any]) -> None:
     """A text has the same vector alone and beside a longer one."""
-    classifier = prompted(name, base, pooling)
+    network = prompted(name, base, pooling)
     short, long = "my card is lost", "where is the refund that was promised to me two weeks ago"
     with torch.no_grad():
-        together = classifier.features(encode(base, short, long))
-        alone = classifier.features(encode(base, short))
+        together = network.features(encode(base, short, long))
+        alone = network.features(encode(base, short))
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-4)
 
 
 def test_virtual_tokens_are_read_and_not_pooled(base: tuple[PretrainedModel, nn.Module, Any]) -> None:
     """The vector is the mean over the text's tokens, of a backbone that has read the prompt before them."""
-    classifier = prompted("prompt_tuning", base)
+    network = prompted("prompt_tuning", base)
     batch = encode(base, "my card is lost")
-    wrapped: Any = classifier.backbone
+    wrapped: Any = network.backbone
     prompt = wrapped.prompt_encoder["default"].embedding.weight
     plain: Any = base[1]
     with torch.no_grad():
         words = torch.cat([prompt[None], plain.embeddings.word_embeddings(batch["input_ids"])], dim=1)
         mask = torch.ones(words.shape[:2], dtype=torch.int64)
         hidden = plain(inputs_embeds=words, attention_mask=mask).last_hidden_state[:, len(prompt) :]
-        torch.testing.assert_close(classifier.features(batch), functional.normalize(hidden.mean(dim=1), dim=-1))
+        torch.testing.assert_close(network.features(batch), functional.normalize(hidden.mean(dim=1), dim=-1))
         without = functional.normalize(plain(**batch).last_hidden_state.mean(dim=1), dim=-1)
-        assert not torch.allclose(classifier.features(batch), without, atol=1e-2)
+        assert not torch.allclose(network.features(batch), without, atol=1e-2)
 
 
 def test_texts_that_leave_no_room_are_refused(tmp_path: Path, cache: Path) -> None:

@@ -13,7 +13,7 @@ from harness.methods.closed_form.linear_probe import logistic_regression
 from harness.methods.setfit import SetFit, SetFitHooks
 from harness.models.heads import SCALE
 from harness.training.loop import features, fit
-from tests.helpers import classifiers
+from tests.helpers import networks
 from tests.training.test_loop import session
 
 
@@ -32,16 +32,16 @@ def test_partners_are_of_the_right_class() -> None:
 
 def test_loss_is_the_squared_error_of_cosine_similarities() -> None:
     """With two rows a class and two classes whose rows are the same, the pairs are known, and so is the loss."""
-    classifier = classifiers.classifier("bert-base")
-    inputs = classifiers.batch(2)
-    vectors = classifier.features(inputs)
+    network = networks.network("bert-base")
+    inputs = networks.batch(2)
+    vectors = network.features(inputs)
     cosine = float((vectors[0] @ vectors[1]).detach())
 
     def batch(rows: np.ndarray) -> dict[str, torch.Tensor]:  # type: ignore[type-arg]  # as the loop's
         return {name: tensor[torch.as_tensor(rows) // 2] for name, tensor in inputs.items()}
 
     labels = np.array([0, 0, 1, 1])
-    loss = SetFitHooks(2, 1.0).loss(classifier, np.array([0, 3]), batch, labels)
+    loss = SetFitHooks(2, 1.0).loss(network, np.array([0, 3]), batch, labels)
     assert loss is not None and loss.requires_grad
     # Rows of a class are equal, so alike pairs are perfect; the others should have no similarity.
     assert float(loss.detach()) == pytest.approx(cosine**2 / 2, abs=1e-6)
@@ -62,7 +62,7 @@ def test_training_gathers_classes_and_fits_the_head_to_them(tmp_path: Path, cach
     fit([training])
     assert training.status == "done" and gap() > before + 0.1
     head = logistic_regression(features(training), labels, 3.0)
-    fitted = training.classifier.head
+    fitted = training.network.head
     assert isinstance(fitted, torch.nn.Linear)
     np.testing.assert_allclose(fitted.weight.detach().numpy(), head.weight / SCALE, rtol=1e-4, atol=1e-6)
 
@@ -73,4 +73,4 @@ def test_what_cannot_work_is_told() -> None:
         SetFit(name="setfit", pairs=0, C=0.0)
     assert len(raised.value.problems) == 2
     with pytest.raises(HarnessError, match=r"model\.pooling=model gives none"):
-        SetFit(name="setfit").adapt(classifiers.classifier("bert-base", "model"), classifiers.model("model"), 10)
+        SetFit(name="setfit").adapt(networks.network("bert-base", "model"), networks.model("model"), 10)

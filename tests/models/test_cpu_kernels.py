@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from harness.models import cpu_kernels
-from harness.models.classifier import load_backbone
 from harness.models.cpu_kernels import SHORT, kernel
+from harness.models.network import load_backbone
 from tests.benchmarks.workload import minilm
 
 FUSED = "aten::_scaled_dot_product_flash_attention_for_cpu"

@@ -19,7 +19,7 @@ from harness.records.record import Record
 from harness.records.run_spec import RunBatch
 from harness.runs.execute import execute
 from harness.status.discovery import read_json
-from tests.helpers import classifiers
+from tests.helpers import networks
 from tests.helpers.small_dataset import config, record, spec
 from tests.helpers.tiny_models import TINY
 
@@ -36,30 +36,30 @@ def _fresh() -> None:
 
 
 def adapted(kind: str, pooling: str = "mean") -> Any:
-    """A tiny classifier whose last block trains."""
-    classifier = classifiers.classifier(kind, pooling)
-    LastLayers(name="last_layers", layers=1).adapt(classifier, classifiers.model(pooling), 10)
-    return classifier.eval()
+    """A tiny network whose last block trains."""
+    network = networks.network(kind, pooling)
+    LastLayers(name="last_layers", layers=1).adapt(network, networks.model(pooling), 10)
+    return network.eval()
 
 
 @pytest.mark.parametrize("kind", sorted(TINY))
 def test_architectures_whose_passes_can_begin_at_a_block(kind: str) -> None:
     """All but two; the trial tells, and leaves the model as it was."""
-    classifier, batch = adapted(kind), classifiers.batch()
-    before = classifier(batch)
-    works = classifier.boundary.frozen > 0 and classifier.boundary.works(batch)
+    network, batch = adapted(kind), networks.batch()
+    before = network(batch)
+    works = network.boundary.frozen > 0 and network.boundary.works(batch)
     assert works == (kind not in WHOLE)
-    assert torch.equal(classifier(batch), before)
+    assert torch.equal(network(batch), before)
 
 
 @pytest.mark.parametrize(("kind", "pooling"), [*((kind, "mean") for kind in PARTS), ("bert-base", "model")])
 def test_logits_and_gradients_from_states(kind: str, pooling: str) -> None:
     """States stored without padding give the logits and gradients of the whole pass, whatever they are padded to."""
-    classifier, batch = adapted(kind, pooling), classifiers.batch()
+    network, batch = adapted(kind, pooling), networks.batch()
     mask = batch["attention_mask"].bool()
-    assert classifier.boundary.works(batch)
+    assert network.boundary.works(batch)
     with torch.no_grad():
-        states = classifier.boundary.states(batch)[mask].numpy()
+        states = network.boundary.states(batch)[mask].numpy()
     lengths = mask.sum(dim=1).numpy()
     offsets = np.cumsum([0, *lengths])
     tokens = Tokens(batch["input_ids"][mask].numpy().astype(np.int32), offsets, None, 0)
@@ -69,22 +69,22 @@ def test_logits_and_gradients_from_states(kind: str, pooling: str) -> None:
         for given in (None, states):
             inputs = Examples(tokens, labels, 0, given).batch(rows, torch.device("cpu"))
             assert (STATES in inputs) == (given is not None)
-            classifier.zero_grad()
-            logits = classifier(inputs)
+            network.zero_grad()
+            logits = network(inputs)
             functional.cross_entropy(logits, torch.from_numpy(labels[rows])).backward()  # type: ignore[no-untyped-call]  # torch gives it no types
-            results.append([logits, *(p.grad for p in classifier.trainable().values())])
+            results.append([logits, *(p.grad for p in network.trainable().values())])
         for whole, part in zip(*results, strict=True):
             assert torch.allclose(whole, part, rtol=1e-4, atol=1e-6)
 
 
 def test_what_does_not_train_does_not_drop_out() -> None:
     """In training mode the frozen blocks give the same states at every pass, and the trained block does drop out."""
-    classifier, batch = adapted("bert-base"), classifiers.batch()
-    classifier.set_dropout(0.5)
-    quiet = classifier.boundary.states(batch)
-    classifier.train()
-    assert torch.equal(classifier.boundary.states(batch), quiet)
-    assert not torch.equal(classifier(batch), classifier(batch))
+    network, batch = adapted("bert-base"), networks.batch()
+    network.set_dropout(0.5)
+    quiet = network.boundary.states(batch)
+    network.train()
+    assert torch.equal(network.boundary.states(batch), quiet)
+    assert not torch.equal(network(batch), network(batch))
 
 
 def run(directory: Path, name: str, **changes: Any) -> Record:

@@ -13,9 +13,9 @@ import torch
 from harness.errors import HarnessError
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.architecture_check import examined
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from harness.models.input_limits import check_ids, longest_input
 from harness.models.loading import load_weights
+from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from tests.helpers import own_model
 
 POSITIONS = 40
@@ -84,7 +84,7 @@ def test_longest_input_of_architectures(kind: str, tmp_path: Path) -> None:
     mask = torch.ones(2, longest, dtype=torch.int64)
     mask[1, longest // 2 :] = 0
     with torch.no_grad():
-        logits = Classifier(backbone, "mean", 2).eval()(
+        logits = AdaptedModel(backbone, "mean", 2).eval()(
             {"input_ids": torch.full((2, longest), 7), "attention_mask": mask}
         )
     assert torch.isfinite(logits).all()

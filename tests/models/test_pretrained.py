@@ -19,8 +19,8 @@ from torch import nn
 from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.models import PretrainedModel, ResolvedModel
-from harness.models.classifier import Classifier, load_backbone, load_tokenizer
 from harness.models.input_limits import longest_input
+from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.models.pooling import pool
 from tests.helpers.small_dataset import ROOT
 
@@ -189,19 +189,19 @@ def test_features_are_sentence_transformers_vectors(resolved: ResolvedModel, bac
     texts = ["where is my card?", "a much longer sentence, to be padded against, about nothing at all", "hello"]
     expected = library.SentenceTransformer(str(resolved.path), device="cpu").encode(texts, normalize_embeddings=True)
     with torch.no_grad():
-        values = Classifier(backbone, "mean", 2).eval().features(batch(resolved, texts))
+        values = AdaptedModel(backbone, "mean", 2).eval().features(batch(resolved, texts))
     np.testing.assert_allclose(values.numpy(), expected, atol=1e-5)
 
 
 def test_head_acts_on_twenty_times_the_features(resolved: ResolvedModel, backbone: nn.Module) -> None:
     """Logits are weight @ (20 x features) + bias."""
-    classifier = Classifier(backbone, "mean", 2).eval()
+    network = AdaptedModel(backbone, "mean", 2).eval()
     weight, bias = np.random.default_rng(0).normal(size=(2, 384)).astype(np.float32), np.array([1.0, -1.0], np.float32)
-    classifier.set_head(weight, bias)
+    network.set_head(weight, bias)
     inputs = batch(resolved, ["one text", "and another one"])
     with torch.no_grad():
         np.testing.assert_allclose(
-            classifier(inputs).numpy(), 20 * classifier.features(inputs).numpy() @ weight.T + bias, atol=1e-4
+            network(inputs).numpy(), 20 * network.features(inputs).numpy() @ weight.T + bias, atol=1e-4
         )
 
 
@@ -210,23 +210,23 @@ def test_dropout_is_set_everywhere_in_the_backbone(resolved: ResolvedModel, back
     inputs = batch(resolved, ["a text to be computed twice"])
     outputs = {}
     for probability in (0.0, 0.5):
-        classifier = Classifier(copy.deepcopy(backbone), "mean", 2)
-        classifier.set_dropout(probability)
+        network = AdaptedModel(copy.deepcopy(backbone), "mean", 2)
+        network.set_dropout(probability)
         with torch.no_grad():
-            outputs[probability] = classifier.train().features(inputs), classifier.eval().features(inputs)
+            outputs[probability] = network.train().features(inputs), network.eval().features(inputs)
     assert torch.equal(*outputs[0.0]) and not torch.allclose(*outputs[0.5], atol=1e-2)
 
 
 def test_architectures_own_head(resolved: ResolvedModel) -> None:
     """With pooling `model` the architecture's last layer is the head; its pooler is not part of it."""
-    classifier = Classifier(load_backbone(resolved, "model", 5), "model", 5).eval()
-    assert {name for name, _ in classifier.head_parameters()} == {
+    network = AdaptedModel(load_backbone(resolved, "model", 5), "model", 5).eval()
+    assert {name for name, _ in network.head_parameters()} == {
         "backbone.classifier.weight",
         "backbone.classifier.bias",
     }
-    assert any("pooler" in name for name, _ in classifier.named_parameters())
+    assert any("pooler" in name for name, _ in network.named_parameters())
     with torch.no_grad():
-        assert classifier(batch(resolved, ["text"])).shape == (1, 5)
+        assert network(batch(resolved, ["text"])).shape == (1, 5)
 
 
 def test_longest_input(resolved: ResolvedModel, backbone: nn.Module) -> None:
@@ -250,16 +250,16 @@ def test_quantized_base_carries_an_adapter(kind: str, resolved: ResolvedModel, t
     few = model.resolve(tmp_path)
     assert few.digest != resolved.digest
     inputs = batch(resolved, ["where is my card?", "a refund"])
-    classifier = Classifier(load_backbone(few, "mean", 0), "mean", 2)
-    whole = Classifier(load_backbone(resolved, "mean", 0), "mean", 2)
+    network = AdaptedModel(load_backbone(few, "mean", 0), "mean", 2)
+    whole = AdaptedModel(load_backbone(resolved, "mean", 0), "mean", 2)
     with torch.no_grad():
-        alike = (classifier.features(inputs) * whole.features(inputs)).sum(dim=-1)
+        alike = (network.features(inputs) * whole.features(inputs)).sum(dim=-1)
     assert alike.min() > 0.95
     method = yaml.safe_load((ROOT / "conf/method/lora.yaml").read_text(encoding="utf-8"))["method"]
     model.check_method(method)
-    build(method).adapt(classifier, model, 10)
-    classifier.train()(inputs)[:, 0].sum().backward()
-    assert all(p.grad is not None for p in classifier.trainable().values())
+    build(method).adapt(network, model, 10)
+    network.train()(inputs)[:, 0].sum().backward()
+    assert all(p.grad is not None for p in network.trainable().values())
 
 
 def test_quantized_base_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

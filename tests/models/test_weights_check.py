@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.errors import HarnessError
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.architecture_check import examined
-from harness.models.classifier import Classifier, load_backbone
+from harness.models.network import AdaptedModel, load_backbone
 from tests.helpers import own_model as own
 
 Tensors = dict[str, Tensor]
@@ -125,7 +125,7 @@ def test_heads_may_be_new(whole: Path, tmp_path: Path) -> None:
         model, resolved = resolve(directory, pooling="model")
         backbone = load_backbone(examined(model, resolved, tmp_path), "model", 2)
         batch = {"input_ids": torch.tensor([[2, 5, 3]]), "attention_mask": torch.ones(1, 3, dtype=torch.int64)}
-        assert Classifier(backbone, "model", 2)(batch).shape == (1, 2)
+        assert AdaptedModel(backbone, "model", 2)(batch).shape == (1, 2)
     _without("layer.1.")(tuned)
     with pytest.raises(HarnessError, match="lack 16 of the 41"):
         examined(*resolve(tuned, pooling="model"), tmp_path)

@@ -68,7 +68,7 @@ def test_peft_loads_the_adapter(home: Path, cache: Path) -> None:
     from peft import PeftModel
 
     from harness.config.instantiate import build
-    from harness.models.classifier import load_backbone
+    from harness.models.network import load_backbone
 
     composed = config(home, cache, "lora", train__epochs=1)
     planned = spec(composed, home / "peft")
@@ -79,9 +79,7 @@ def test_peft_loads_the_adapter(home: Path, cache: Path) -> None:
     encoded = predictor.tokenizer(["my parcel is late"], return_tensors="pt")
     inputs = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
     with torch.no_grad():
-        assert torch.equal(
-            adapted(**inputs).last_hidden_state, predictor.classifier.backbone(**inputs).last_hidden_state
-        )
+        assert torch.equal(adapted(**inputs).last_hidden_state, predictor.network.backbone(**inputs).last_hidden_state)
 
 
 def test_command_writes_labels_and_probabilities(probe: RunSpec, home: Path, cache: Path) -> None:

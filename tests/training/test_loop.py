@@ -52,7 +52,7 @@ def session(
 
 def weights(of: TrainingSession) -> dict[str, torch.Tensor]:
     """Copy a member's trainable weights."""
-    return {name: p.detach().clone() for name, p in of.classifier.trainable().items()}
+    return {name: p.detach().clone() for name, p in of.network.trainable().items()}
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -160,7 +160,7 @@ def test_schedules() -> None:
 def test_optimizer_groups(tmp_path: Path, cache: Path) -> None:
     """The head has its own rate; biases, norms and vectors of factors do not decay."""
     built = session(tmp_path, cache, "full", train__lr=1e-4, train__head_lr=5e-3, train__weight_decay=0.02)
-    groups = make_optimizer(built.classifier, built.config, built.hooks).param_groups
+    groups = make_optimizer(built.network, built.config, built.hooks).param_groups
     by_rate = {(group["lr"], group["weight_decay"]): sum(p.numel() for p in group["params"]) for group in groups}
     assert by_rate[(5e-3, 0.02)] == 3 * 384 and by_rate[(5e-3, 0.0)] == 3
     assert set(by_rate) == {(5e-3, 0.02), (5e-3, 0.0), (1e-4, 0.02), (1e-4, 0.0)}
@@ -178,7 +178,7 @@ def test_best_epoch_is_restored(tmp_path: Path, cache: Path) -> None:
     ranked = sorted(lines, key=lambda line: (-line["val"]["accuracy"], line["val"]["loss"]))
     assert built.progress.best_epoch == ranked[0]["epoch"] and built.progress.best_val == ranked[0]["val"]
     assert built.validation is not None
-    probabilities = predict(built.classifier, built.validation, built.config, CPU)
+    probabilities = predict(built.network, built.validation, built.config, CPU)
     assert METRICS["loss"].function(built.validation.labels, probabilities) == ranked[0]["val"]["loss"]
 
 
@@ -217,12 +217,12 @@ def test_ties_go_to_the_lower_loss_and_missing_values_are_worst() -> None:
 def test_frozen_trunk_stays_in_eval_mode(tmp_path: Path, cache: Path) -> None:
     """A backbone without trainable parameters does not drop out while its head trains; one with an adapter does."""
     adapted = session(tmp_path, cache, "lora")
-    adapted.classifier.train()
-    assert adapted.classifier.backbone.training
-    adapted.classifier.requires_grad_(False)
-    adapted.classifier.unfreeze_head()
-    adapted.classifier.train()
-    assert not adapted.classifier.backbone.training and adapted.classifier.training
+    adapted.network.train()
+    assert adapted.network.backbone.training
+    adapted.network.requires_grad_(False)
+    adapted.network.unfreeze_head()
+    adapted.network.train()
+    assert not adapted.network.backbone.training and adapted.network.training
 
 
 def test_bf16_trains(tmp_path: Path, cache: Path) -> None:
@@ -243,7 +243,7 @@ def test_label_smoothing_and_penalty_reach_the_gradient(tmp_path: Path, cache: P
             self.of = of
 
         def penalty(self) -> torch.Tensor:
-            return 10.0 * sum((p.square().sum() for _, p in self.of.classifier.head_parameters()), torch.tensor(0.0))
+            return 10.0 * sum((p.square().sum() for _, p in self.of.network.head_parameters()), torch.tensor(0.0))
 
     plain, smooth, ridge = (
         session(tmp_path, cache),
@@ -253,20 +253,20 @@ def test_label_smoothing_and_penalty_reach_the_gradient(tmp_path: Path, cache: P
     ridge.hooks = Ridge(ridge)
     fit([plain, smooth, ridge])
     assert not same(weights(plain), weights(smooth)) and not same(weights(plain), weights(ridge))
-    assert ridge.classifier.head is not None and plain.classifier.head is not None
-    assert ridge.classifier.head.weight.norm() < plain.classifier.head.weight.norm()
+    assert ridge.network.head is not None and plain.network.head is not None
+    assert ridge.network.head.weight.norm() < plain.network.head.weight.norm()
 
 
 def test_padding_and_order_do_not_change_outputs(tmp_path: Path, cache: Path) -> None:
     """Rows evaluated in batches of any size give the same outputs, in the order of the rows."""
     built = session(tmp_path, cache)
-    built.classifier.eval()
-    one, many = (predict_all(built.classifier, built.train, size, CPU, "fp32") for size in (1, 7))
+    built.network.eval()
+    one, many = (predict_all(built.network, built.train, size, CPU, "fp32") for size in (1, 7))
     assert one.shape == (30, 3)
     np.testing.assert_allclose(one, many, atol=2e-5)
     first = Examples(built.train.tokens, built.train.labels, built.train.padding).batch(np.array([3]), CPU)
     with torch.no_grad():
-        np.testing.assert_allclose(built.classifier(first).numpy()[0], one[3], atol=2e-5)
+        np.testing.assert_allclose(built.network(first).numpy()[0], one[3], atol=2e-5)
 
 
 def test_training_without_validation_keeps_the_last_epoch(tmp_path: Path, cache: Path) -> None:

@@ -58,7 +58,7 @@ def test_together_they_go_on_from_a_checkpoint_exactly(tmp_path: Path, cache: Pa
     assert resumed.progress.val == whole.progress.val and resumed.progress.train_loss == whole.progress.train_loss
     # What was judged is what is kept.
     assert whole.validation is not None and whole.best_probabilities is not None
-    judged = predict(whole.classifier, whole.validation, whole.config, CPU)
+    judged = predict(whole.network, whole.validation, whole.config, CPU)
     np.testing.assert_array_equal(judged, whole.best_probabilities)
 
 
@@ -84,7 +84,7 @@ def test_average_follows_the_weights_and_gives_way(tmp_path: Path) -> None:
             return self.names
 
     hooks = Cuts()
-    average = WeightAverage(Tiny(), 0.5, hooks)  # type: ignore[arg-type]  # all that it asks of a classifier
+    average = WeightAverage(Tiny(), 0.5, hooks)  # type: ignore[arg-type]  # all that it asks of a network
     expected = layer.weight.detach().clone()
     for step in range(30):
         with torch.no_grad():
@@ -109,15 +109,15 @@ def test_average_follows_the_weights_and_gives_way(tmp_path: Path) -> None:
 def test_blocks_learn_slower_with_depth(tmp_path: Path, cache: Path) -> None:
     """The top block learns at train.lr, each block below at a share of that, embeddings last; the head apart."""
     built = session(tmp_path, cache, "full", backbone=None, train__layer_decay=0.5, train__lr=1e-3, train__head_lr=5e-3)
-    factor = depth_factors(built.classifier, 0.5)
+    factor = depth_factors(built.network, 0.5)
     assert factor("backbone.encoder.layer.5.output.dense.weight") == 1.0
     assert factor("backbone.encoder.layer.0.output.dense.weight") == 0.5**5
     assert factor("backbone.embeddings.word_embeddings.weight") == 0.5**6
     assert factor("backbone.prompt_encoder.default.embedding.weight") == 1.0
-    groups = make_optimizer(built.classifier, built.config, built.hooks).param_groups
+    groups = make_optimizer(built.network, built.config, built.hooks).param_groups
     assert {round(1e-3 / group["lr"]) for group in groups if group["lr"] != 5e-3} == {1, 2, 4, 8, 16, 32, 64}
     adapted = session(tmp_path, cache, "lora", backbone=None, train__layer_decay=0.5)
-    rates = {group["lr"] for group in make_optimizer(adapted.classifier, adapted.config, adapted.hooks).param_groups}
+    rates = {group["lr"] for group in make_optimizer(adapted.network, adapted.config, adapted.hooks).param_groups}
     assert min(rates) == pytest.approx(adapted.config.lr / 32)
 
 
@@ -159,14 +159,14 @@ def test_mixout_keeps_the_expectation_and_reaches_the_gradient(tmp_path: Path, c
     built = session(tmp_path, cache, train__mixout=0.75, train__dropout=0.0, method__config__lora_dropout=0.0)
     name = next(name for name in built.objective.initial if "lora_A" in name)
     with torch.no_grad():
-        built.classifier.trainable()[name].add_(1.0)
+        built.network.trainable()[name].add_(1.0)
     draws = [built.objective._mixed()[name].detach() - built.objective.initial[name] for _ in range(400)]
     assert set(torch.stack(draws).round(decimals=3).unique().tolist()) == {0.0, 4.0}
     assert abs(float(torch.stack(draws).mean()) - 1.0) < 0.02
     rows = epoch_order(built.train.tokens.lengths, 8, 1, 0, 0)[0][0]
     labels = torch.from_numpy(built.train.labels[rows])
     built.objective(built.train.batch(rows, CPU), labels).backward()  # type: ignore[no-untyped-call]
-    grads = [p.grad for key, p in built.classifier.trainable().items() if "lora_B" in key]
+    grads = [p.grad for key, p in built.network.trainable().items() if "lora_B" in key]
     assert any(float((grad == 0).float().mean()) > 0.5 for grad in grads if grad is not None)
 
 
@@ -181,6 +181,6 @@ def test_what_cannot_work_says_so(tmp_path: Path, cache: Path) -> None:
         session(tmp_path, cache, "setfit", train__label_smoothing=0.1)
     with pytest.raises(HarnessError, match="loss of its own"):
         session(tmp_path, cache, "setfit", train__fgm=0.1)
-    still.classifier.backbone.config.model_type = "novel"  # type: ignore[union-attr]
+    still.network.backbone.config.model_type = "novel"  # type: ignore[union-attr]
     with pytest.raises(HarnessError, match=r"train\.layer_decay at 1"):
-        depth_factors(still.classifier, 0.5)
+        depth_factors(still.network, 0.5)

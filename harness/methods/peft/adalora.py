@@ -17,7 +17,7 @@ from harness.methods.peft.peft_method import PeftHooks, PeftMethod, wrap
 
 if TYPE_CHECKING:
     from harness.models import PretrainedModel
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 MOMENTS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # state that PEFT's rank allocator keeps per tensor
 
@@ -53,7 +53,7 @@ class AdaLora(PeftMethod):
         )
         problems.raise_any()
 
-    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
         """Wrap the backbone; only the adapter and the head are trained."""
         config = copy.deepcopy(self.config)
         config.total_step = total_steps
@@ -61,10 +61,10 @@ class AdaLora(PeftMethod):
         config.tfinal = int(self.final * total_steps)
         if config.tinit >= total_steps - config.tfinal:
             raise HarnessError(f"method={self.name} needs more than {total_steps} optimizer steps: raise train.epochs.")
-        classifier.requires_grad_(False)
-        classifier.backbone = wrap(classifier.backbone, config, self.name, model)
-        classifier.unfreeze_head()
-        return AdaLoraHooks(classifier.backbone)
+        network.requires_grad_(False)
+        network.backbone = wrap(network.backbone, config, self.name, model)
+        network.unfreeze_head()
+        return AdaLoraHooks(network.backbone)
 
 
 class AdaLoraHooks(PeftHooks):
@@ -117,12 +117,12 @@ class AdaLoraHooks(PeftHooks):
         pattern = {name: kept.tolist() for name, kept in sorted_out.get("pattern", {}).items()}
         self.config.rank_pattern = pattern or None
 
-    def save(self, classifier: Classifier, directory: Path) -> bool:
+    def save(self, network: AdaptedModel, directory: Path) -> bool:
         """Write the adapter with its current ranks."""
         # The restored epoch may precede the last pruning, so the ranks are read from the weights.
         self.config.rank_pattern = {
             name.removeprefix("base_model.model."): (p != 0).flatten().tolist()
-            for name, p in classifier.backbone.named_parameters()
+            for name, p in network.backbone.named_parameters()
             if "lora_E" in name
         }
-        return super().save(classifier, directory)
+        return super().save(network, directory)

@@ -12,7 +12,7 @@ from harness.methods.peft.peft_method import PeftMethod
 
 if TYPE_CHECKING:
     from harness.data.examples import Batch
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 # EVA converges after 8 (r=4), 22 (r=8) or 40 (r=16) batches of 32 rows of BANKING77 at 10 shots, where a pass has 25
 # batches. PEFT has no limit of its own.
@@ -23,7 +23,7 @@ PASSES = 50
 class Eva(PeftMethod):
     """PEFT's EVA (Paischer et al. 2024, arXiv:2410.07170): `config` is a LoRA with `init_lora_weights: eva`."""
 
-    def initialize(self, classifier: Classifier, batches: Iterable[Batch]) -> None:
+    def initialize(self, network: AdaptedModel, batches: Iterable[Batch]) -> None:
         """Compute the factors from the layers' inputs on the training rows.
 
         Raises:
@@ -36,7 +36,7 @@ class Eva(PeftMethod):
             warnings.simplefilter("ignore")
             try:
                 initialize_lora_eva_weights(
-                    classifier.backbone, _Passes(list(batches), self.config.r), show_progress_bar=False
+                    network.backbone, _Passes(list(batches), self.config.r), show_progress_bar=False
                 )
             except IndexError as error:
                 # DeBERTa passes its position table through the same layers.

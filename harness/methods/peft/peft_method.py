@@ -15,7 +15,7 @@ from harness.models.architectures import ROLES, ends, layers_of, modules_of
 
 if TYPE_CHECKING:
     from harness.models import PretrainedModel
-    from harness.models.classifier import Classifier
+    from harness.models.network import AdaptedModel
 
 INPUT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")  # their virtual tokens are input embeddings
 
@@ -43,15 +43,15 @@ class PeftMethod(GradientTrained):
                 "method=eva (kind: eva)."
             )
 
-    def adapt(self, classifier: Classifier, model: PretrainedModel, total_steps: int) -> Hooks:
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
         """Wrap the backbone; only the adapter and the head are trained.
 
         Raises:
             HarnessError: PEFT refuses, or `frozen` or `rates` match nothing that is trained.
         """
-        classifier.requires_grad_(False)
-        classifier.backbone = wrap(classifier.backbone, copy.deepcopy(self.config), self.name, model)
-        trained = [name for name, p in classifier.backbone.named_parameters() if p.requires_grad]
+        network.requires_grad_(False)
+        network.backbone = wrap(network.backbone, copy.deepcopy(self.config), self.name, model)
+        trained = [name for name, p in network.backbone.named_parameters() if p.requires_grad]
         for key, parts in (("frozen", self.frozen), ("rates", self.rates)):
             for part in parts:
                 if not any(part in name for name in trained):
@@ -60,10 +60,10 @@ class PeftMethod(GradientTrained):
                         f"method.{key} names {part!r}, which is no part of what method={self.name} trains. "
                         f"{nearest(part, known)}"
                     )
-        for name, parameter in classifier.backbone.named_parameters():
+        for name, parameter in network.backbone.named_parameters():
             if any(part in name for part in self.frozen):
                 parameter.requires_grad_(False)
-        classifier.unfreeze_head()
+        network.unfreeze_head()
         return PeftHooks(self.rates)
 
 
@@ -77,9 +77,9 @@ class PeftHooks(Hooks):
         """Return the fraction of train.lr for a part with its own rate; else 1."""
         return next((share for part, share in self.rates.items() if part in name), 1.0)
 
-    def save(self, classifier: Classifier, directory: Path) -> bool:
+    def save(self, network: AdaptedModel, directory: Path) -> bool:
         """Write adapter_config.json and adapter_model.safetensors, loadable by `PeftModel.from_pretrained`."""
-        backbone: Any = classifier.backbone
+        backbone: Any = network.backbone
         with warnings.catch_warnings():
             # PEFT mistakes a layer whose rank AdaLoRA pruned to 0 for a shard of a distributed model.
             warnings.simplefilter("ignore")

@@ -28,7 +28,7 @@ from harness.training.session import TrainingSession
 class FusedGroup:
     """Training sessions whose next batches are computed in one pass through one backbone.
 
-    Each session keeps its own classifier. The shared pass uses the sessions' adapter and head tensors directly and
+    Each session keeps its own network. The shared pass uses the sessions' adapter and head tensors directly and
     accumulates gradients in them, so optimizers, checkpoints, hooks and evaluation are the same as without fusion.
 
     Args:
@@ -87,11 +87,11 @@ class FusedGroup:
         with self.step.going(layout), autocast(first.device, first.config.precision):
             hidden = self.backbone(**inputs).last_hidden_state
         by_row = layout.by_row(widened(hidden)[0])
-        features = functional.normalize(pool(by_row, layout.mask, first.classifier.pooling), dim=-1)
+        features = functional.normalize(pool(by_row, layout.mask, first.network.pooling), dim=-1)
         losses = []
         for session, (examples, rows), mine in zip(self.sessions, batches, layout.rows, strict=True):
             labels = torch.from_numpy(examples.labels[rows]).to(first.device)
-            losses.append(session.objective.of_logits(session.classifier.classify(features[mine]), labels))
+            losses.append(session.objective.of_logits(session.network.apply_head(features[mine]), labels))
         return losses
 
 
@@ -100,13 +100,13 @@ def is_fusable(session: TrainingSession) -> bool:
     from peft.utils.other import AuxiliaryTrainingWrapper
 
     backbone, hooks = bare(session), session.hooks
-    adapters = getattr(session.classifier.backbone, "peft_config", {}).values()
+    adapters = getattr(session.network.backbone, "peft_config", {}).values()
     return (
         session.device.type in ("cpu", "cuda")  # other devices have no per-session random stream
         and type(hooks).loss is Hooks.loss
         and session.objective.plain
         and session.config.accumulate == 1  # gradient accumulation means that memory is short
-        and session.classifier.head is not None
+        and session.network.head is not None
         and getattr(backbone.config, "model_type", None) in FIRST_POSITION
         and not any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters)
         # PEFT wraps layers that are trained in full (`modules_to_save`); those are not leaves of the pretrained
@@ -206,7 +206,7 @@ class _Trunk:
             for leaf, parameter in base(layer).named_parameters()
             if not parameter.requires_grad
         }
-        return cls((session.device, session.config.precision, session.classifier.pooling, names), places)
+        return cls((session.device, session.config.precision, session.network.pooling, names), places)
 
     def joins(self, other: _Trunk) -> bool:
         """Add another session's tensors and return True, if both have the same frozen tensors; else return False."""
@@ -222,7 +222,7 @@ def _low_rank(session: TrainingSession) -> bool:
 
 def bare(session: TrainingSession) -> Any:
     """Return the backbone without PEFT's outer wrapper; its adapted layers stay in place."""
-    backbone: Any = session.classifier.backbone
+    backbone: Any = session.network.backbone
     return backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
 
 

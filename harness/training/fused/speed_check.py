@@ -23,7 +23,7 @@ class SpeedCheck:
 
     def __init__(self, sessions: Sequence[TrainingSession]) -> None:
         first = sessions[0]
-        settings: Any = first.classifier.backbone.config
+        settings: Any = first.network.backbone.config
         tokens = sum(float(session.train.tokens.lengths.mean()) * session.config.batch_size for session in sessions)
         self._key = (
             settings.model_type, settings.hidden_size, settings.num_hidden_layers, first.device.type,

@@ -15,9 +15,9 @@ from harness.config.schema import TrainConfig
 from harness.data.examples import Batch
 from harness.errors import HarnessError
 from harness.methods import GradientTrained
-from harness.models.classifier import Classifier
+from harness.models.network import AdaptedModel
 from harness.training.optimizer import make_optimizer
-from tests.helpers import classifiers
+from tests.helpers import networks
 from tests.helpers.small_dataset import ROOT
 from tests.helpers.tiny_models import VOCABULARY
 
@@ -36,52 +36,52 @@ def batch(rows: int, tokens: int, seed: int = 0) -> Batch:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-def factors(classifier: Classifier) -> dict[str, Tensor]:
+def factors(network: AdaptedModel) -> dict[str, Tensor]:
     """The first LoRA factors by name."""
-    return {name: p.detach() for name, p in classifier.named_parameters() if ".lora_A." in name}
+    return {name: p.detach() for name, p in network.named_parameters() if ".lora_A." in name}
 
 
 def test_lora_plus_learns_its_second_factor_faster() -> None:
     """B has sixteen times the rate of A, the head the head's."""
-    classifier = classifiers.classifier("bert-base")
-    hooks = method("lora_plus").adapt(classifier, classifiers.model(), 10)
-    optimizer = make_optimizer(classifier, replace(TrainConfig(), lr=1e-4, head_lr=1e-2), hooks)
+    network = networks.network("bert-base")
+    hooks = method("lora_plus").adapt(network, networks.model(), 10)
+    optimizer = make_optimizer(network, replace(TrainConfig(), lr=1e-4, head_lr=1e-2), hooks)
     found = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
-    for name, parameter in classifier.trainable().items():
+    for name, parameter in network.trainable().items():
         expected = 1e-2 if name.startswith("head.") else 16e-4 if ".lora_B." in name else 1e-4
         assert found[id(parameter)] == pytest.approx(expected), name
 
 
 def test_lora_fa_leaves_the_first_factor_as_it_was_drawn() -> None:
     """Only B and the head train."""
-    classifier = classifiers.classifier("bert-base")
-    method("lora_fa").adapt(classifier, classifiers.model(), 10)
-    trained = [name for name in classifier.trainable() if not name.startswith("head.")]
+    network = networks.network("bert-base")
+    method("lora_fa").adapt(network, networks.model(), 10)
+    trained = [name for name in network.trainable() if not name.startswith("head.")]
     assert trained and all(".lora_B." in name for name in trained)
-    assert all(float(a.abs().max()) > 0 for a in factors(classifier).values())
+    assert all(float(a.abs().max()) > 0 for a in factors(network).values())
 
 
 @pytest.mark.parametrize(("key", "value"), [("frozen", ["lora_C"]), ("rates", {"lora_C": 4})])
 def test_parts_that_do_not_exist_are_told(key: str, value: Any) -> None:
     """A misspelt part is an error that names the parts there are, not a setting without effect."""
     with pytest.raises(HarnessError, match=rf"method\.{key} names 'lora_C'.*Known: .*lora_A, lora_B"):
-        method("lora", **{key: value}).adapt(classifiers.classifier("bert-base"), classifiers.model(), 10)
+        method("lora", **{key: value}).adapt(networks.network("bert-base"), networks.model(), 10)
 
 
 def test_eva_begins_with_directions_of_the_data() -> None:
     """A becomes orthonormal directions of the layer's inputs, other rows give others; the model answers as before."""
-    before = classifiers.classifier("bert-base")
+    before = networks.network("bert-base")
     made = {}
     for seed in (0, 1):
-        classifier = classifiers.classifier("bert-base")
+        network = networks.network("bert-base")
         eva = method("eva", config={"r": 4})
-        eva.adapt(classifier, classifiers.model(), 10)
-        eva.initialize(classifier, (batch(8, 12, seed + 10 * part) for part in range(4)))
-        made[seed] = factors(classifier)
-        classifier.eval()
+        eva.adapt(network, networks.model(), 10)
+        eva.initialize(network, (batch(8, 12, seed + 10 * part) for part in range(4)))
+        made[seed] = factors(network)
+        network.eval()
         probe = batch(3, 6)
         with torch.no_grad():
-            torch.testing.assert_close(classifier.backbone(**probe), before.backbone(**probe))
+            torch.testing.assert_close(network.backbone(**probe), before.backbone(**probe))
     for name, first in made[0].items():
         torch.testing.assert_close(first @ first.T, torch.eye(4), atol=1e-4, rtol=1e-4)
         assert not torch.allclose(first.abs(), made[1][name].abs(), atol=1e-3)
@@ -95,11 +95,11 @@ def test_eva_without_its_class_is_refused() -> None:
 
 def test_eva_ends_where_the_rows_hold_too_few_directions() -> None:
     """Where PEFT would read the rows for ever, the message says what to change."""
-    classifier = classifiers.classifier("bert-base")
+    network = networks.network("bert-base")
     eva = method("eva", config={"r": 16})
-    eva.adapt(classifier, classifiers.model(), 10)
+    eva.adapt(network, networks.model(), 10)
     with pytest.raises(HarnessError, match=r"finds no 16 directions.*the largest has 4.*Lower method\.config\.r"):
-        eva.initialize(classifier, [batch(1, 4)])
+        eva.initialize(network, [batch(1, 4)])
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,6 @@ def test_eva_ends_where_the_rows_hold_too_few_directions() -> None:
 )
 def test_layers_are_named_by_role(role: str, layers: int) -> None:
     """A role stands for that many layers of each block."""
-    classifier = classifiers.classifier("bert-base")
-    method("lora", config={"target_modules": role}).adapt(classifier, classifiers.model(), 10)
-    assert len(factors(classifier)) == layers * classifiers.LAYERS
+    network = networks.network("bert-base")
+    method("lora", config={"target_modules": role}).adapt(network, networks.model(), 10)
+    assert len(factors(network)) == layers * networks.LAYERS

@@ -103,7 +103,7 @@ def test_sessions_hold_one_backbone() -> None:
     """The frozen tensors of all members are the pretrained ones, in memory once; the rest is each member's own."""
     backbone = pretrained()
     together = [make(Setting("lora", seed=seed), backbone) for seed in range(8)]
-    places = {p.data_ptr() for session in together for p in session.classifier.parameters() if not p.requires_grad}
+    places = {p.data_ptr() for session in together for p in session.network.parameters() if not p.requires_grad}
     assert places <= {p.data_ptr() for p in backbone.parameters()}
 
 
@@ -170,11 +170,11 @@ def test_adapter_of_a_group_loads_into_the_library(tmp_path: Path) -> None:
     fit(together, sharing="always")
     batch = together[0].train.batch(np.arange(5), CPU)
     for k, session in enumerate(together):
-        assert session.hooks.save(session.classifier, tmp_path / str(k))
+        assert session.hooks.save(session.network, tmp_path / str(k))
         loaded: Any = PeftModel.from_pretrained(copy.deepcopy(backbone), str(tmp_path / str(k))).eval()
         with torch.no_grad():
             torch.testing.assert_close(
-                loaded(**batch).last_hidden_state, session.classifier.eval().backbone(**batch).last_hidden_state
+                loaded(**batch).last_hidden_state, session.network.eval().backbone(**batch).last_hidden_state
             )
 
 

@@ -63,7 +63,7 @@ class Banking(NamedTuple):
         """Classes that a member predicts for 200 test rows."""
         rows = some(self.test, np.arange(0, 3000, 15))
         found: np.ndarray[tuple[int], np.dtype[np.int64]]
-        found = predict(session.classifier, rows, session.config, CPU).argmax(axis=1)
+        found = predict(session.network, rows, session.config, CPU).argmax(axis=1)
         return found
 
 

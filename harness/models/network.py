@@ -25,7 +25,7 @@ from harness.models.weights_check import check_finite
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
-class Classifier(nn.Module):
+class AdaptedModel(nn.Module):
     """A backbone with a linear head on 20 x its L2-normalized pooled vector.
 
     With pooling `model`, the architecture's own classification head is used instead, for comparison with papers.
@@ -52,9 +52,9 @@ class Classifier(nn.Module):
         if self.head is None:
             logits: Tensor = self.backbone(**batch).logits
             return widened(logits)
-        return self.classify(self.features(batch))
+        return self.apply_head(self.features(batch))
 
-    def classify(self, features: Tensor) -> Tensor:
+    def apply_head(self, features: Tensor) -> Tensor:
         """Return the logits (n, C) float32 of L2-normalized pooled vectors (n, d)."""
         assert self.head is not None
         # The head is small, so float32 costs nothing; autocast would round away the differences between similar
@@ -70,7 +70,7 @@ class Classifier(nn.Module):
         hidden = hidden[:, hidden.shape[1] - batch["attention_mask"].shape[1] :]
         return functional.normalize(pool(hidden, batch["attention_mask"], self.pooling), dim=-1)
 
-    def train(self, mode: bool = True) -> Classifier:
+    def train(self, mode: bool = True) -> AdaptedModel:
         """Set the mode; a backbone without trainable parameters stays in eval mode, so it has no dropout either."""
         super().train(mode)
         if self.boundary is not None:

@@ -14,7 +14,7 @@ from harness.data.examples import Batch
 from harness.methods import Hooks
 from harness.methods.base import Labels
 from harness.models import PretrainedModel
-from harness.models.classifier import Classifier
+from harness.models.network import AdaptedModel
 from tests.helpers.tiny_models import TINY, VOCABULARY
 
 LAYERS = 2
@@ -25,7 +25,7 @@ def model(pooling: str = "mean") -> PretrainedModel:
     return PretrainedModel(name="tiny", path="unused", pooling=pooling)
 
 
-def classifier(name: str, pooling: str = "mean") -> Classifier:
+def network(name: str, pooling: str = "mean") -> AdaptedModel:
     """Three classes on random weights, in eval mode; the same at every call."""
     import transformers as hf
 
@@ -38,7 +38,7 @@ def classifier(name: str, pooling: str = "mean") -> Classifier:
         backbone = hf.AutoModelForSequenceClassification.from_config(config)
     else:
         backbone = hf.T5EncoderModel(config) if kind == "t5" else hf.AutoModel.from_config(config)
-    made = Classifier(backbone, pooling, 3)
+    made = AdaptedModel(backbone, pooling, 3)
     made.reset_head()
     return made.eval()
 
@@ -53,7 +53,7 @@ def batch(rows: int = 6, length: int = 7) -> Batch:
 
 
 def train(
-    classifier: Classifier,
+    network: AdaptedModel,
     hooks: Hooks,
     optimizer: torch.optim.Optimizer,
     batch: Callable[[Any], Batch],
@@ -63,9 +63,9 @@ def train(
     """Take steps on all rows at once, as the loop does but for its schedule; give the losses before each."""
     rows, losses = np.arange(len(labels)), []
     for step in range(steps):
-        loss = hooks.loss(classifier, rows, batch, labels)
+        loss = hooks.loss(network, rows, batch, labels)
         if loss is None:
-            loss = functional.cross_entropy(classifier(batch(rows)), torch.from_numpy(labels))
+            loss = functional.cross_entropy(network(batch(rows)), torch.from_numpy(labels))
         losses.append(float(loss.detach()))
         penalty = hooks.penalty()
         torch.autograd.backward(loss if penalty is None else loss + penalty)
