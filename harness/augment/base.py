@@ -109,7 +109,7 @@ def augmented(
         around: see `AugmentationContext`.
 
     Returns:
-        The rows, then the copies, each with its row's label and id; and counts by augmentation.
+        The rows, then the copies, each with its row's target and id; and counts by augmentation.
     """
     texts, pairs = list(split.texts), None if split.pairs is None else list(split.pairs)
     origins = list(range(len(split)))
@@ -135,6 +135,6 @@ def augmented(
     content = digest([texts[len(split) :], None if pairs is None else pairs[len(split) :]])
     rows = np.array(origins, dtype=np.int64)
     made = replace(
-        split, texts=texts, pairs=pairs, labels=split.labels[rows], ids=split.ids[rows], augmentation=content
+        split, texts=texts, pairs=pairs, targets=split.targets[rows], ids=split.ids[rows], augmentation=content
     )
     return made, facts

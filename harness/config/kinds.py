@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.api.family import families
 from harness.errors import Problems, nearest
 
 TARGET, KIND, PEFT_TYPE = "_target_", "kind", "peft_type"
@@ -41,10 +42,11 @@ def _first(section: str, path: str, target: str | None = None) -> Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "text_classification": _first(
-        "task", "harness.tasks.text.TextClassification", "harness.tasks.text_classification.task.TextClassification"
-    ),
-    "demo": _first("task", "harness.tasks.demo.DemoTask", "harness.tasks.text_classification.demo.DemoTask"),
+    **{
+        name: Kind("task", kind.target, signed=kind.signed)
+        for family in families().values()
+        for name, kind in family.kinds.items()
+    },
     "pretrained": _first("model", "harness.models.Model", "harness.models.PretrainedModel"),
     "full": _first("method", "harness.methods.full.Full"),
     "peft": _first("method", "harness.methods.peft_method.PeftMethod", "harness.methods.peft.peft_method.PeftMethod"),

@@ -1,5 +1,5 @@
-"""Labeled data sets with their training, validation and test splits."""
+"""Data sets with their training, validation and test splits."""
 
-from harness.data.dataset import Split, TextData
+from harness.data.dataset import Dataset, Split
 
-__all__ = ["Split", "TextData"]
+__all__ = ["Dataset", "Split"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,23 +24,23 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Examples:
-    """Tokenized rows with their labels.
+    """Tokenized rows with their targets.
 
     Attributes:
         tokens: n rows.
-        labels: (n,) class indices.
+        targets: (n,) class indices or numbers.
         padding: padding token id.
         states: (total, d) hidden states, the inputs of the first trained block for each token; None: forward passes
             start from the tokens.
     """
 
     tokens: Tokens
-    labels: npt.NDArray[np.int64]
+    targets: npt.NDArray[Any]
     padding: int
     states: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def digest(self) -> str:
         """Return the SHA-256 of the tokens as hex digits."""

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.api import metric as metrics
+from harness.api.family import direction_of
 from harness.config.error_messages import explain, keys
 from harness.config.kinds import named
 from harness.config.overrides import meant, normal, parse
@@ -110,7 +110,7 @@ class Cell:
     @property
     def maximize(self) -> bool:
         """True if a larger value of the metric is better."""
-        return metrics.METRICS[self.metric].direction == "maximize"
+        return direction_of(self.metric) == "maximize"
 
 
 @dataclass(frozen=True)

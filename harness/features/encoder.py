@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from harness.api.heads import LinearHead
 from harness.cache.disk_cache import Cache
 from harness.cache.feature_files import FeatureKey, StatesKey, cached_features, cached_states
 from harness.cache.shared_array import ArrayJob, SharedArray, Values
-from harness.data.dataset import Split, TextData
+from harness.data.dataset import Dataset, Split
 from harness.data.examples import Examples, Rows, by_length
 from harness.data.tokenization import Tokens, tokenize
 from harness.features.worker_state import WORKER_STATE
-from harness.methods.base import LinearHead
-from harness.methods.closed_form.linear_probe import logistic_regression
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
 from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.models.pooling import width
+from harness.tasks.runtime import TaskRuntime, runtime_of
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,17 @@ class FrozenEncoder:
 
     model: PretrainedModel
     resolved: ResolvedModel
-    data: TextData
+    data: Dataset
     max_length: int
     device: torch.device
     precision: str
     batch_size: int
     cache: Cache
+
+    @cached_property
+    def task(self) -> TaskRuntime:
+        """The family of the task."""
+        return runtime_of(self.data)
 
     @property
     def tokenizer(self) -> Any:
@@ -58,9 +64,9 @@ class FrozenEncoder:
     @property
     def backbone(self) -> nn.Module:
         """The pretrained backbone; shared, so it must not be changed."""
-        classes = len(self.data.labels) if self.model.pooling == "model" else 0
-        key = (self.resolved.digest, self.model.pooling == "model", classes)
-        return WORKER_STATE.backbones.get(key, lambda: load_backbone(self.resolved, self.model.pooling, classes))
+        outputs = self.data.outputs if self.model.pooling == "model" else 0
+        key = (self.resolved.digest, self.model.pooling == "model", outputs)
+        return WORKER_STATE.backbones.get(key, lambda: load_backbone(self.resolved, self.model.pooling, outputs))
 
     @property
     def length(self) -> int:
@@ -78,13 +84,13 @@ class FrozenEncoder:
         """Make a network on a copy of the backbone that a run may change."""
         # Both backbones are moved to the device, whether or not features were computed before: fused runs read the
         # frozen tensors of the shared one, and random numbers drawn on the device must not depend on what was cached.
-        return AdaptedModel(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling, len(self.data.labels))
+        return AdaptedModel(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling, self.data.outputs)
 
     def examples(self, split: Split) -> Examples:
         """Tokenise a split."""
         key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.length)
         tokens: Tokens = WORKER_STATE.tokens.get(key, lambda: self._tokenize(split))
-        return Examples(tokens, split.labels, self.tokenizer.pad_token_id or 0)
+        return Examples(tokens, split.targets, self.tokenizer.pad_token_id or 0)
 
     def features(self, split: Split) -> SharedArray:
         """Return the frozen features of a split, (n, d)."""
@@ -92,7 +98,7 @@ class FrozenEncoder:
         key = FeatureKey(examples.digest(), self.resolved.digest, self.model.pooling, self.precision)
 
         def make() -> SharedArray:
-            frozen = AdaptedModel(self.backbone, self.model.pooling, len(self.data.labels)).eval()
+            frozen = AdaptedModel(self.backbone, self.model.pooling, self.data.outputs).eval()
 
             def compute(rows: Rows) -> Values:
                 frozen.to(self.device)
@@ -137,9 +143,9 @@ class FrozenEncoder:
         return WORKER_STATE.states.get(key, lambda: cached_states(key, self.cache, work))
 
     def probe(self, split: Split, inverse_strength: float) -> LinearHead:
-        """Fit a logistic regression on a split's frozen features."""
+        """Fit the task's linear model on a split's frozen features."""
         key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.model.pooling)
         return WORKER_STATE.probes.get(
             (*key, self.length, self.precision, inverse_strength),
-            lambda: logistic_regression(self.features(split).values, split.labels, inverse_strength),
+            lambda: self.task.linear_head(self.features(split).values, split.targets, inverse_strength),
         )

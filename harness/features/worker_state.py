@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.cache.process_cache import ProcessCache
 from harness.config.instantiate import build
-from harness.data.dataset import TextData
+from harness.data.dataset import Dataset
 
 
 @dataclass
@@ -29,7 +29,7 @@ class WorkerState:
     states: ProcessCache = field(default_factory=lambda: ProcessCache(16))
     probes: ProcessCache = field(default_factory=lambda: ProcessCache(64))
 
-    def data(self, node: dict[str, Any], packages: Sequence[str], fresh: bool = False) -> TextData:
+    def data(self, node: dict[str, Any], packages: Sequence[str], fresh: bool = False) -> Dataset:
         """Load a task's data, or return the data loaded before.
 
         Args:
@@ -41,8 +41,8 @@ class WorkerState:
         if fresh:
             self.datasets.values.pop(key, None)
 
-        def load() -> TextData:
-            data: TextData = build(node, packages).load()
+        def load() -> Dataset:
+            data: Dataset = build(node, packages).load()
             return data
 
         return self.datasets.get(key, load)

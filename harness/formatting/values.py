@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.api.metric import METRICS
+from harness.api.family import all_metrics
 
 _MINUS = "\u2212"  # as wide as a plus
 
@@ -16,7 +16,8 @@ _PLAIN = "{:.3f}"  # format of a metric that this version does not know
 
 def percent(metric: str) -> bool:
     """Return whether a metric is a fraction that pages write as a percentage."""
-    return metric in METRICS and METRICS[metric].format.endswith("%}")
+    known = all_metrics().get(metric)
+    return known is not None and known.format.endswith("%}")
 
 
 def metric_name(metric: str) -> str:
@@ -29,7 +30,8 @@ def score(value: float | None, metric: str, unit: bool = False) -> str:
     if value is None:
         return ""
     if not percent(metric):
-        return (METRICS[metric].format if metric in METRICS else _PLAIN).format(value)
+        known = all_metrics().get(metric)
+        return (_PLAIN if known is None else known.format).format(value)
     return f"{100 * value:.1f}{' %' if unit else ''}"
 
 

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from harness.api.heads import Head
+from harness.api.metric import Targets
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.data.examples import Batch
     from harness.models import PretrainedModel
     from harness.models.network import AdaptedModel
+    from harness.tasks.runtime import TaskRuntime
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -34,7 +38,8 @@ class Method(ABC):
             nor part of a run's signature.
         resources: minimum resources of a job, such as {mem_gb: 16}; combined with the model's and the cluster
             profile's.
-        about: facts for docs/methods.md: title, paper, trains, limits, `parameters` (a formula), `quantized` (whether
+        about: facts for docs/methods.md: title, paper, trains, limits, `parameters` (a formula), `tasks` (the task
+            families that it is for; all, if it does not say), `quantized` (whether
             it neither reads nor changes the base weights, or PEFT has layers for 8 and 4 bits), and `fusable` (whether
             its runs can share passes through the base, see harness/training/fused).
     """
@@ -44,41 +49,6 @@ class Method(ABC):
     ignores: Sequence[str] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class LinearHead:
-    """A linear classifier on L2-normalized features x: logits = weight @ x + bias.
-
-    Attributes:
-        weight: (C, d).
-        bias: (C,).
-    """
-
-    weight: npt.NDArray[np.floating[Any]]
-    bias: npt.NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class NeighbourHead:
-    """A vote of the nearest training rows by cosine similarity.
-
-    Attributes:
-        bank: (n, d), L2-normalized features of the training rows.
-        labels: (n,) class indices.
-        classes: number of classes C.
-        k: number of rows that vote.
-        temperature: a row's vote has weight exp(similarity / temperature).
-    """
-
-    bank: Features
-    labels: Labels
-    classes: int
-    k: int
-    temperature: float
-
-
-Head = LinearHead | NeighbourHead
 
 
 class ClosedForm(Method):
@@ -99,6 +69,17 @@ class ClosedForm(Method):
             labels: (n,) class indices; each of the C classes occurs.
             descriptions: (C, d), L2-normalized, of the classes' descriptions.
         """
+
+    def fit_task(self, task: TaskRuntime, features: Features, targets: Targets, descriptions: Features) -> Head:
+        """Fit the head for a task of any family; by default `fit`, which is for classes.
+
+        Args:
+            task: of the family.
+            features: (n, d), L2-normalized, of the training rows; unspecified without `reads_rows`.
+            targets: (n,) theirs.
+            descriptions: (m, d), L2-normalized, of what describes the outputs; without rows if nothing does.
+        """
+        return self.fit(features, targets, descriptions)
 
 
 class GradientTrained(Method):
@@ -140,13 +121,13 @@ class Hooks:
     def loss(
         self, network: AdaptedModel, rows: Labels, batch: Callable[[Labels], Batch], labels: Labels
     ) -> Tensor | None:
-        """Return a batch's loss, a mean over its rows; None selects cross-entropy of the logits.
+        """Return a batch's loss, a mean over its rows; None selects the loss of the task's family.
 
         Args:
             network: in training mode.
             rows: (b,) indices of the batch's training rows.
             batch: makes the inputs of any training rows.
-            labels: (n,) class indices of all training rows.
+            labels: (n,) targets of all training rows, such as class indices.
         """
         return None
 
@@ -159,7 +140,7 @@ class Hooks:
         Args:
             network: in training mode.
             features: computes (n, d), L2-normalized, of the training rows in the current model.
-            labels: (n,) their class indices.
+            labels: (n,) their targets.
         """
 
     def after_step(self, step: int) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.errors import HarnessError, Problems
 from harness.methods.base import Features, GradientTrained, Hooks, Labels
-from harness.methods.closed_form.linear_probe import logistic_regression
+from harness.tasks.text_classification.linear_model import logistic_regression
 
 if TYPE_CHECKING:
     from harness.data.examples import Batch

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.records.record import PAUSED, RESULTS, CorruptRecord, Record
 
+SCORE = "score_"  # start of the columns of predictions.parquet that hold a score for each row, by metric
 STOP = "stop"  # name of the stop file, in the directory of a run or of a study (for its coordinator)
 
 

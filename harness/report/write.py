@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.api.family import families, part
 from harness.errors import HarnessError
 from harness.records.files import atomic, now
 from harness.report.analysis.merge import merge
@@ -19,9 +20,9 @@ from harness.report.tables.pivot import pivot_csv, pivot_latex, pivot_markdown
 from harness.report.tables.report import Report
 from harness.report.tables.table import to_csv, to_latex, to_markdown
 
-# Prefixes of all figure names: only such files are ever removed.
+# Prefixes of figure names, besides those of task families.
 FIGURES = (
-    "scores", "cost", "pairs", "trials", "seconds", "learning", "rate", "importance", "confusion", "ranks", "profile",
+    "scores", "cost", "pairs", "trials", "seconds", "learning", "rate", "importance", "ranks", "profile",
 )  # fmt: skip
 
 
@@ -101,7 +102,8 @@ def _drift(study: Study, anchor: Path | None, settings: Settings) -> list[str]:
 
 def _remove_stale(output: Path, kept: set[str]) -> None:
     """Remove outdated files of an earlier report in this directory: figures of groups that are gone, a pivot."""
-    for pattern in (*(f"figures/{kind}-*" for kind in FIGURES), "pivot.*"):
+    of_families = [name for family in families().values() for name in part(family.report).figures]
+    for pattern in (*(f"figures/{kind}-*" for kind in (*FIGURES, *of_families)), "pivot.*"):
         for path in output.glob(pattern):
             if str(path.relative_to(output)) not in kept and path.suffix in (".svg", ".png", ".csv", ".md", ".tex"):
                 path.unlink()

@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.api.metric import evaluate
 from harness.cache.disk_cache import Cache
 from harness.config.instantiate import build
 from harness.config.schema import Config, TrainConfig
-from harness.data.dataset import Split, TextData
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
@@ -38,7 +36,7 @@ from harness.training.loop import advance, gradients, predict
 from harness.training.session import TrainingSession
 
 ANSWER = "calibration.json"
-TRAIN_ROWS, JUDGED_ROWS = 1024, 256  # at most in the slice; the training rows include each class at least once
+TRAIN_ROWS, EVALUATED_ROWS = 1024, 256  # at most in the slice; the training rows include each class at least once
 LEAST_ROWS = 64
 SLICE_SECONDS = 4.0  # limit for the slice in the frozen backbone; slow backbones get fewer rows
 WARM_UP = 2  # steps that are not measured: buffers are allocated and kernels selected
@@ -136,7 +134,7 @@ def _load(spec: RunSpec, device: str) -> RunContext:
     model = build(config["model"], config["packages"])
     resolved = model.resolve(Path(config["cache_dir"]).expanduser())
     whole = WORKER_STATE.data(config["task"], config["packages"])
-    few = _slice(whole, LEAST_ROWS, LEAST_ROWS)
+    few = whole.sample(LEAST_ROWS, LEAST_ROWS)
     train = TrainConfig(**config["train"])
     encoder = FrozenEncoder(
         model, resolved, few, config["task"]["max_length"], torch.device(device), train.precision,
@@ -148,7 +146,8 @@ def _load(spec: RunSpec, device: str) -> RunContext:
     else:
         encoder.features(few.validation or few.test)  # warm-up: the first pass is slower
         row = encoder.features(few.test).seconds / len(few.test)
-        data = _slice(whole, int(min(TRAIN_ROWS, SLICE_SECONDS / row)), int(min(JUDGED_ROWS, SLICE_SECONDS / row)))
+        rows = [max(LEAST_ROWS, int(min(most, SLICE_SECONDS / row))) for most in (TRAIN_ROWS, EVALUATED_ROWS)]
+        data = whole.sample(*rows)
     result = RunResult(data={"warnings": []})
     return RunContext(
         spec, lambda line: None, lambda: None, lambda: False, result, train, torch.device(device), data,
@@ -156,40 +155,20 @@ def _load(spec: RunSpec, device: str) -> RunContext:
     )  # fmt: skip
 
 
-def _slice(data: TextData, train_rows: int, judged_rows: int) -> TextData:
-    """Return some rows of each split, or of one fold if there are any; at least `LEAST_ROWS`, if there are as many."""
-    train_rows, judged_rows = max(LEAST_ROWS, train_rows), max(LEAST_ROWS, judged_rows)
-    train, judged = data.folds[0] if data.folds else (data.train, data.validation or data.test)
-    first = np.unique(train.labels, return_index=True)[1]
-    others = np.setdiff1d(np.arange(len(train)), first)
-    spread = others[np.linspace(0, len(others) - 1, max(0, min(len(others), train_rows - len(first)))).astype(int)]
-    rows = np.sort(np.unique(np.concatenate([first, spread])))
-    part = np.linspace(0, len(judged) - 1, min(len(judged), judged_rows)).astype(int)
-    tested = np.linspace(0, len(data.test) - 1, min(len(data.test), judged_rows)).astype(int)
-    return TextData(
-        data.labels, data.descriptions, _take(train, rows, "calibration-train"),
-        _take(judged, part, "calibration-validation"), _take(data.test, tested, "calibration-test"), (),
-        f"calibration-{train_rows}-{judged_rows}-{data.fingerprint}", data.facts,
-    )  # fmt: skip
-
-
-def _take(split: Split, rows: Any, name: str) -> Split:
-    pairs = None if split.pairs is None else [split.pairs[row] for row in rows]
-    return Split(name, [split.texts[row] for row in rows], pairs, split.labels[rows], split.ids[rows])
-
-
 Parts = tuple[dict[str, float], AdaptedModel, Hooks]
 
 
 def _closed_form(context: RunContext, method: ClosedForm) -> Parts:
     encoder, data = context.encoder, context.data
-    classes = np.arange(len(data.labels))
-    described = encoder.features(Split("descriptions", list(data.descriptions), None, classes, classes))
+    described = encoder.task.described()
+    descriptions = np.zeros((0, 0), dtype=np.float32) if described is None else encoder.features(described).values
     features = encoder.features(data.train)
     found = {"first": _seconds(_libraries), "feature_row": features.seconds / len(data.train)}
     heads = []
-    fit = _seconds(lambda: heads.append(method.fit(features.values, data.train.labels, described.values)))
-    network = AdaptedModel(encoder.backbone, encoder.model.pooling, len(data.labels))
+    fit = _seconds(
+        lambda: heads.append(method.fit_task(encoder.task, features.values, data.train.targets, descriptions))
+    )
+    network = AdaptedModel(encoder.backbone, encoder.model.pooling, data.outputs)
     network.requires_grad_(False)
     network.head = head_module(heads[0])
     return found | {"fit_row": fit / len(data.train)}, network, Hooks()
@@ -220,7 +199,8 @@ def _gradient(context: RunContext, method: GradientTrained) -> Parts:
     weights = {name: p.detach().clone() for name, p in session.network.trainable().items()}  # as for the best epoch
 
     def judge() -> None:
-        evaluate(validation.labels, predict(session.network, validation, train, context.device))
+        task = context.task
+        task.evaluate(validation.targets, predict(session.network, task, validation, train, context.device))
 
     found["judge_row"] = _seconds(judge) / len(validation)
     del weights
@@ -261,7 +241,7 @@ def _train(session: TrainingSession) -> float:
 def _save(context: RunContext, network: AdaptedModel, hooks: Hooks, directory: Path) -> None:
     encoder, data, config = context.encoder, context.data, context.spec.config
     facts = describe(
-        encoder.model, encoder.resolved, data.labels, encoder.length, data.train.pairs is not None,
+        encoder.model, encoder.resolved, encoder.task, encoder.length, data.pairs,
         config["task"]["name"], config["method"]["name"],
     )  # fmt: skip
     save_model(directory, network, hooks, encoder.tokenizer, facts)

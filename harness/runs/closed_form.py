@@ -6,18 +6,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.api.metric import evaluate, score
+from harness.api.metric import Predictions, score
 from harness.data.dataset import Split
 from harness.errors import HarnessError
 from harness.methods import ClosedForm, Head, NeighbourHead
 from harness.models.heads import SCALE, KnnHead
-from harness.models.inference import softmax
 from harness.models.network import AdaptedModel
-from harness.runs.context import Probabilities, RunContext, mean_values
+from harness.runs.context import RunContext, mean_values
 
 
 def run_closed_form(context: RunContext, method: ClosedForm) -> None:
-    """Fit and evaluate; the results are stored in `experiment.result`.
+    """Fit and evaluate; the results are stored in `context.result`.
 
     Raises:
         HarnessError: the model gives no features, or a class has no training row.
@@ -31,20 +30,20 @@ def run_closed_form(context: RunContext, method: ClosedForm) -> None:
     if context.by_folds:
         heads = [_fit(context, method, split) for split, _ in data.folds]
         folds = [
-            evaluate(held_out.labels, _apply(context, head, held_out))
+            context.task.evaluate(held_out.targets, _apply(context, head, held_out))
             for head, (_, held_out) in zip(heads, data.folds, strict=True)
         ]
         head = heads[-1]
         result.metrics["val"] = mean_values(folds)
         result.cost["folds"] = len(folds)
         context.say(f"Mean of {len(folds)} folds: {score(context.metric, result.metrics['val'], 'dev')}")
-    if context.judged() or not context.by_folds:
+    if context.evaluated() or not context.by_folds:
         head = _fit(context, method, data.train)
         with result.phase("features"):  # before evaluation, so that no time is counted twice
-            for split in context.judged().values():
+            for split in context.evaluated().values():
                 encoder.features(split)
-        context.judge(lambda split: _apply(context, head, split))
-        network = AdaptedModel(encoder.backbone, encoder.model.pooling, len(data.labels))
+        context.evaluate(lambda split: _apply(context, head, split))
+        network = AdaptedModel(encoder.backbone, encoder.model.pooling, data.outputs)
         network.requires_grad_(False)
         network.head = head_module(head)
         result.network = network.eval()
@@ -72,20 +71,16 @@ def head_module(head: Head) -> nn.Module:
 
 
 def _fit(context: RunContext, method: ClosedForm, split: Split) -> Head:
-    result, data = context.result, context.data
-    classes = np.arange(len(data.labels))
-    if len(absent := np.setdiff1d(classes, split.labels)):
-        names = ", ".join(data.labels[index] for index in absent)
-        raise HarnessError(
-            f"method={method.name} needs a training row of every class; {split.name} has none of {names}."
-        )
-    described = Split("descriptions", list(data.descriptions), None, classes, classes)
+    result, task = context.result, context.task
+    task.check_closed_form(method.name, split)
+    described = task.described()
     with result.phase("features"):
-        used = [context.encoder.features(described)]
+        used = [context.encoder.features(part) for part in (described,) if part is not None]
+        descriptions = used[0].values if used else np.zeros((0, 0), dtype=np.float32)
         if method.reads_rows:
             used.append(context.encoder.features(split))
     with result.phase("train"):
-        head = method.fit(used[-1].values, split.labels, used[0].values)
+        head = method.fit_task(task, used[-1].values, split.targets, descriptions)
     # Features are shared, but each run is charged their full time: a run must not look cheaper because they were
     # cached.
     result.add("train_seconds", sum(features.seconds for features in used))
@@ -94,9 +89,9 @@ def _fit(context: RunContext, method: ClosedForm, split: Split) -> Head:
     return head
 
 
-def _apply(context: RunContext, head: Head, split: Split) -> Probabilities:
+def _apply(context: RunContext, head: Head, split: Split) -> Predictions:
     with context.result.phase("features"):
         features = context.encoder.features(split).values
     if isinstance(head, NeighbourHead):
-        return softmax(head_module(head)(SCALE * torch.tensor(features)).numpy())
-    return softmax(features @ head.weight.T + head.bias)
+        return context.task.predictions(head_module(head)(SCALE * torch.tensor(features)).numpy())
+    return context.task.predictions(features @ head.weight.T + head.bias)

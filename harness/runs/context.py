@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.api.metric import METRICS, Metric, Values, evaluate, score
+from harness.api.metric import Metric, Predictions, Values, score
 from harness.augment import Augmentation, AugmentationContext, augmented
 from harness.cache.disk_cache import Cache
 from harness.config.instantiate import build
 from harness.config.schema import Config, TrainConfig
-from harness.data.dataset import Split, TextData
+from harness.data.dataset import Dataset, Split
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
@@ -27,8 +27,7 @@ from harness.models.network import AdaptedModel
 from harness.records.run_spec import RunSpec
 from harness.records.signature import digest, models_digest, signature
 from harness.system.machine import check_device
-
-Probabilities = npt.NDArray[np.float32]
+from harness.tasks.runtime import TaskRuntime
 
 
 class Stopped(Exception):
@@ -53,7 +52,7 @@ class RunResult:
         cost: seconds per phase and the other costs of a record.
         data: facts about the data.
         provenance: which model was used.
-        predictions: {validation, test: (split, probabilities (n, C))}.
+        predictions: {validation, test: (split, predictions)}.
         network, hooks: the adapted model.
     """
 
@@ -61,7 +60,7 @@ class RunResult:
     cost: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
-    predictions: dict[str, tuple[Split, Probabilities]] = field(default_factory=dict)
+    predictions: dict[str, tuple[Split, Predictions]] = field(default_factory=dict)
     network: AdaptedModel | None = None
     hooks: Hooks = field(default_factory=Hooks)
 
@@ -101,7 +100,7 @@ class RunContext:
     result: RunResult
     train: TrainConfig
     device: torch.device
-    data: TextData
+    data: Dataset
     encoder: FrozenEncoder
 
     @classmethod
@@ -159,6 +158,7 @@ class RunContext:
             "warnings": list(data.warnings),
             "truncated": truncated,
             "max_length": length,
+            "family": data.family,
         }
         if augmentations:
             result.data["augmented"] = copied
@@ -166,9 +166,14 @@ class RunContext:
         return context
 
     @property
+    def task(self) -> TaskRuntime:
+        """The family of the task."""
+        return self.encoder.task
+
+    @property
     def metric(self) -> Metric:
         """The task's metric, which selects."""
-        return METRICS[self.spec.config["task"]["metric"]]
+        return self.task.metrics[self.spec.config["task"]["metric"]]
 
     @property
     def tests(self) -> bool:
@@ -186,19 +191,19 @@ class RunContext:
         whole = [self.data.train, self.data.validation, self.data.test if self.tests else None]
         return folds + [split for split in whole if split is not None]
 
-    def judged(self) -> dict[str, Split]:
+    def evaluated(self) -> dict[str, Split]:
         """Return the splits on which this run's final model is evaluated."""
         candidates = {"validation": self.data.validation, "test": self.data.test if self.tests else None}
         return {name: split for name, split in candidates.items() if split is not None}
 
-    def judge(self, probabilities: Callable[[Split], Probabilities]) -> None:
-        """Predict, evaluate and print the splits of `judged`."""
-        for name, split in self.judged().items():
+    def evaluate(self, predict: Callable[[Split], Predictions]) -> None:
+        """Predict, evaluate and print the splits of `evaluated`."""
+        for name, split in self.evaluated().items():
             with self.result.phase("evaluate"):
-                predicted = probabilities(split)
-                values = evaluate(split.labels, predicted)
+                predicted = predict(split)
+                values = self.task.evaluate(split.targets, predicted)
             if values["loss"] is None:
-                raise HarnessError(f"the probabilities of the {name} rows are not finite.")
+                raise HarnessError(f"the predictions of the {name} rows are not finite.")
             self.result.predictions[name] = (split, predicted)
             self.result.metrics["val" if name == "validation" else "test"] = values
             shown = "dev" if name == "validation" else "test"
@@ -211,14 +216,14 @@ def _augmentations(config: dict[str, Any]) -> dict[str, Augmentation]:
     return {name: build(node, config["packages"]) for name, node in nodes.items()}
 
 
-def _augment(augmentations: dict[str, Augmentation], context: RunContext) -> tuple[TextData, dict[str, Any]]:
+def _augment(augmentations: dict[str, Augmentation], context: RunContext) -> tuple[Dataset, dict[str, Any]]:
     """Return the data with augmented training rows, those of the folds in use included, and counts of the copies."""
     seed, data, encoder = context.spec.config["seed"], context.data, context.encoder
 
     def charge(seconds: float) -> None:
         context.result.add("augment_seconds", seconds)
 
-    def embed(texts: list[str]) -> Probabilities:
+    def embed(texts: list[str]) -> npt.NDArray[np.float32]:
         if encoder.model.pooling == "model":
             raise HarnessError(
                 f"augment={','.join(augmentations)} compares words by pooled vectors, and model.pooling=model gives "

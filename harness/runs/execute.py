@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import operator
 import shutil
 import tempfile
@@ -24,7 +23,7 @@ from harness.models.cpu_kernels import use_fast_products
 from harness.records.files import atomic, now
 from harness.records.ranking import searched_costs
 from harness.records.record import PAUSED, CorruptRecord, Record
-from harness.records.run_spec import RunBatch, RunPaths, RunSpec
+from harness.records.run_spec import SCORE, RunBatch, RunPaths, RunSpec
 from harness.runs.closed_form import run_closed_form
 from harness.runs.context import RunContext, RunResult, Stopped
 from harness.runs.gradient import run_gradient_trained
@@ -296,7 +295,7 @@ def _save(context: RunContext) -> None:
     if (spec.save_model or spec.phase == "single") and result.network is not None:
         encoder, data = context.encoder, context.data
         facts = describe(
-            encoder.model, encoder.resolved, data.labels, encoder.length, data.train.pairs is not None,
+            encoder.model, encoder.resolved, encoder.task, encoder.length, data.pairs,
             spec.config["task"]["name"], spec.config["method"]["name"],
         )  # fmt: skip
         result.cost["saved_bytes"] = save_model(
@@ -319,22 +318,22 @@ def _measure_serving(context: RunContext) -> None:
 
 
 def _write_predictions(paths: RunPaths, context: RunContext) -> None:
-    import numpy as np
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = np.array(context.data.labels, dtype=object)
-    columns: dict[str, list[Any]] = {name: [] for name in ("split", "id", "label", "prediction", "probabilities")}
-    for name, (split, probabilities) in context.result.predictions.items():
-        columns["split"] += [name] * len(split)
-        columns["id"] += split.ids.tolist()
-        columns["label"] += names[split.labels].tolist()
-        columns["prediction"] += names[probabilities.argmax(axis=1)].tolist()
-        columns["probabilities"] += list(probabilities)
-    types = {"probabilities": pa.list_(pa.float32()), "id": pa.int64()}
-    table = pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()})
-    # The order of the probabilities; needed since a class may have no row.
-    table = table.replace_schema_metadata({"labels": json.dumps(list(context.data.labels))})
+    task = context.task
+    parts: list[Any] = []
+    metadata: dict[str, str] = {}
+    for name, (split, predictions) in context.result.predictions.items():
+        stored, metadata = task.stored(split, predictions)
+        scores = task.row_scores(split.targets, predictions)
+        # A metric without a value for a split has null there.
+        columns = {f"{SCORE}{metric}": scores.get(metric, [None] * len(split)) for metric in task.metrics}
+        ids = {"split": [name] * len(split), "id": split.ids}
+        types = {"id": pa.int64()} | dict.fromkeys(columns, pa.float64())
+        everything = ids | stored | columns
+        parts.append(pa.table({key: pa.array(values, types.get(key)) for key, values in everything.items()}))
+    table = pa.concat_tables(parts).replace_schema_metadata(metadata | {"family": task.family})
     with atomic(paths.predictions) as temporary:
         parquet.write_table(table, temporary)
 

@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.api.metric import score
+from harness.api.heads import LinearHead
+from harness.api.metric import Predictions, score
 from harness.config.schema import TrainConfig
 from harness.data.dataset import Split
 from harness.data.examples import Batch, Examples
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
-from harness.methods import GradientTrained, LinearHead
+from harness.methods import GradientTrained
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import SCALE
 from harness.models.input_limits import longest_input
 from harness.models.network import AdaptedModel
 from harness.records.files import write_json
-from harness.runs.context import Probabilities, RunContext, Stopped, mean_values
+from harness.runs.context import RunContext, Stopped, mean_values
 from harness.training.fused import share
 from harness.training.loop import predict
 from harness.training.row_order import steps_per_epoch, stream_seed
@@ -33,7 +34,7 @@ from harness.training.session import TrainingProgress, TrainingSession
 
 
 def run_gradient_trained(context: RunContext, method: GradientTrained) -> Iterator[TrainingSession]:
-    """Train and evaluate; the results are stored in `experiment.result`.
+    """Train and evaluate; the results are stored in `context.result`.
 
     Yields:
         The sessions to train, one after another; the caller trains each before it resumes this generator.
@@ -52,7 +53,7 @@ def run_gradient_trained(context: RunContext, method: GradientTrained) -> Iterat
         _count(context, folds)
         result.cost |= {"folds": len(folds), "best_epoch": stop_epoch}
         context.say(f"Mean of {len(folds)} folds: {score(context.metric, result.metrics['val'], 'dev')}")
-    if context.judged() or not context.by_folds:
+    if context.evaluated() or not context.by_folds:
         config = replace(train, stop_epoch=stop_epoch)
         session = make_session(context, method, config, data.train, data.validation, "all", {})
         yield session
@@ -66,15 +67,15 @@ def run_gradient_trained(context: RunContext, method: GradientTrained) -> Iterat
             split.name: session.validation
             if split is data.validation and session.validation is not None  # already charged when the session was made
             else _inputs(context, split, boundary, "evaluate_seconds")
-            for split in context.judged().values()
+            for split in context.evaluated().values()
         }
 
-        def probabilities(split: Split) -> Probabilities:
-            if split is data.validation and session.best_probabilities is not None:
-                return session.best_probabilities  # computed when the epoch was selected
-            return predict(session.network, inputs[split.name], config, context.device)
+        def predictions(split: Split) -> Predictions:
+            if split is data.validation and session.best_predictions is not None:
+                return session.best_predictions  # computed when the epoch was selected
+            return predict(session.network, context.task, inputs[split.name], config, context.device)
 
-        context.judge(probabilities)
+        context.evaluate(predictions)
         result.network, result.hooks = session.network, session.hooks
 
 
@@ -163,7 +164,7 @@ def make_session(
     }
     spec, paths = context.spec, context.spec.paths
     session = TrainingSession(
-        network=network, hooks=hooks, config=config, train=examples, validation=judged,
+        network=network, task=context.task, hooks=hooks, config=config, train=examples, validation=judged,
         metric=context.metric, seed=seed, device=context.device, say=context.say, metrics_path=paths.metrics,
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
         resource=spec.resource, rungs=spec.rungs if tag.get("fold", 0) == 0 else (), until=spec.until,

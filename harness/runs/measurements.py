@@ -13,7 +13,7 @@ import torch
 from harness.data.dataset import Split
 from harness.data.examples import Examples
 from harness.data.tokenization import encode
-from harness.models.inference import autocast, softmax
+from harness.models.inference import autocast
 from harness.models.network import AdaptedModel
 from harness.runs.context import RunContext
 
@@ -52,10 +52,7 @@ def _parts(context: RunContext, size: int, count: int) -> Iterator[Split]:
     test = context.data.test if context.tests else context.data.train
     rows = np.linspace(0, len(test) - 1, size * count).astype(np.int64)
     for index in range(count):
-        part = rows[index::count]  # spread, too, so that each batch has short and long texts
-        texts = [test.texts[row] for row in part]
-        pairs = None if test.pairs is None else [test.pairs[row] for row in part]
-        yield Split("serving", texts, pairs, test.labels[part], test.ids[part])
+        yield test.take(rows[index::count], "serving")  # spread, too, so that each batch has short and long texts
 
 
 def _timed(
@@ -68,10 +65,10 @@ def _timed(
     begun = time.perf_counter()
     for index, part in enumerate(parts):
         start = time.perf_counter()
-        examples = Examples(encode(part, tokenizer, length), part.labels, padding)
+        examples = Examples(encode(part, tokenizer, length), part.targets, padding)
         with torch.no_grad(), autocast(device, context.train.precision):
             batch = examples.batch(np.arange(len(part)), device)
-            softmax(network(batch).float().cpu().numpy())  # copying to the host waits for the device
+            context.task.predictions(network(batch).float().cpu().numpy())  # copying to the host waits for the device
         end = time.perf_counter()
         if index >= warm_up:
             yield end - start, len(part)

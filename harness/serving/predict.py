@@ -1,4 +1,4 @@
-"""Label texts with a saved model: `python -m harness.predict <model dir> file.csv`, or `load(dir).predict(texts)`."""
+"""Predict with a saved model: `python -m harness.predict <model dir> file.csv`, or `load(dir).predict(texts)`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness.errors import HarnessError
 from harness.records.locate import find_model
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from harness.api.metric import Predictions
+    from harness.tasks.runtime import TaskRuntime
 
 CACHE = "~/.cache/harness"
 OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")  # suffixes of output files
@@ -27,24 +27,35 @@ class Predictor:
     """A loaded model.
 
     Attributes:
-        labels: the C class names.
+        task: the family of its task.
         pairs: whether the model was trained on text pairs.
         network, tokenizer, max_length, device: inputs of the prediction.
     """
 
-    labels: tuple[str, ...]
+    task: TaskRuntime
     pairs: bool
     network: Any
     tokenizer: Any
     max_length: int
     device: str
 
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[str]:
-        """Return the most probable label of each text."""
-        return [self.labels[index] for index in self.probabilities(texts, pairs).argmax(axis=1)]
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The C class names; () if the model predicts no classes."""
+        return tuple(self.task.facts().get("labels", ()))
 
-    def probabilities(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
-        """Return the probability of each class: (n, C), columns in the order of `labels`.
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Any]:
+        """Return the answer for each text: its most probable label, or a number."""
+        return self.task.answers(self.predictions(texts, pairs))
+
+    def probabilities(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Predictions:
+        """Return the probability of each class: (n, C), columns in the order of `labels`; see `predictions`."""
+        if not self.labels:
+            raise HarnessError("This model predicts no classes, so there are no probabilities: predict(texts).")
+        return self.predictions(texts, pairs)
+
+    def predictions(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Predictions:
+        """Return the predictions of the task's family for n rows, such as class probabilities (n, C).
 
         Args:
             texts: n texts.
@@ -59,7 +70,7 @@ class Predictor:
         from harness.data import Split
         from harness.data.examples import Examples
         from harness.data.tokenization import encode
-        from harness.models.inference import predict_all, softmax
+        from harness.models.inference import predict_all
         from harness.models.input_limits import check_ids
 
         if self.pairs != (pairs is not None) or (pairs is not None and len(pairs) != len(texts)):
@@ -68,7 +79,7 @@ class Predictor:
         if isinstance(texts, str):
             raise HarnessError("predict takes a list of texts, not one text: predict([text]).")
         if not len(texts):
-            return np.zeros((0, len(self.labels)), dtype=np.float32)
+            return self.task.predictions(np.zeros((0, self.task.outputs), dtype=np.float32))
         rows = np.arange(len(texts))
         split = Split("predict", list(texts), None if pairs is None else list(pairs), rows, rows)
         tokens = encode(split, self.tokenizer, self.max_length)
@@ -78,7 +89,8 @@ class Predictor:
             np.zeros(len(texts), dtype=np.int64),
             self.tokenizer.pad_token_id or 0,
         )
-        return softmax(predict_all(self.network, examples, 64, torch.device(self.device), "fp32"))
+        outputs = predict_all(self.network, examples, 64, torch.device(self.device), "fp32")
+        return self.task.predictions(outputs)
 
 
 def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CACHE) -> Predictor:
@@ -100,18 +112,19 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
     from harness.models import ResolvedModel
     from harness.models.network import load_tokenizer
     from harness.system.machine import check_device
+    from harness.tasks.runtime import saved_runtime
 
     where = check_device(device)
     network = load_network(directory, facts, cache_dir).to(where)
     tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model"))
-    return Predictor(tuple(facts["labels"]), facts["pairs"], network, tokenizer, facts["max_length"], where)
+    return Predictor(saved_runtime(facts), facts["pairs"], network, tokenizer, facts["max_length"], where)
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m harness.predict", description="Label the texts of a file with a saved model."
+        prog="python -m harness.predict", description="Predict for the texts of a file with a saved model."
     )
     parser.add_argument("model", help="directory of a saved model, of the run that saved it, or <study>/<cell>/<run>")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
@@ -164,7 +177,9 @@ def predict_file(
     cache_dir: str | Path = CACHE,
     how: Mapping[str, Any] | None = None,
 ) -> int:
-    """Label the rows of a file: write its columns, `prediction`, and a `probability: <label>` column per class.
+    """Predict for the rows of a file: write its columns, `prediction`, and what else the task's family adds.
+
+    Classification adds the column `probability: <label>` for each class.
 
     Rows keep their number and order, and values are written as they were read. In CSV and TSV files, a text that a
     spreadsheet would interpret as a formula is prefixed with an apostrophe; numbers are not.
@@ -186,6 +201,7 @@ def predict_file(
     """
     from harness.data.readers.whole_table import read_texts, write_table
     from harness.serving.saved_model import read_description
+    from harness.tasks.runtime import saved_runtime
 
     facts = read_description(directory)
     expected = 2 if facts["pairs"] else 1
@@ -200,7 +216,7 @@ def predict_file(
         raise HarnessError(f"--output {output} would overwrite the texts: name another file.")
     if not os.access(output.parent, os.W_OK):
         raise HarnessError(f"{output.parent} cannot be written to: name another file with --output.")
-    added = ["prediction", *(f"probability: {label}" for label in facts["labels"])]
+    added = saved_runtime(facts).answer_columns()
     spread = output.suffix.lower() in (".csv", ".tsv")  # for spreadsheets
     if not spread:
         twice = {name for name in table.names if table.names.count(name) > 1}
@@ -209,13 +225,17 @@ def predict_file(
     if taken := [name for name in added if name in table.names]:
         raise HarnessError(f"{file.name} has a column {taken[0]!r} already, which would stand twice: rename it.")
     predictor = load(directory, device, cache_dir)
-    probabilities = predictor.probabilities(texts[0], texts[1] if facts["pairs"] else None)
-    labels = [predictor.labels[index] for index in probabilities.argmax(axis=1)]
-    scores: list[list[Any]] = [[round(float(value), 6) for value in column] for column in probabilities.T]
-    if spread:
-        scores = [[f"{value:.6f}" for value in column] for column in scores]
-    write_table(output, [*table.names, *added], [*table.columns, labels, *scores])
-    return len(labels)
+    predictions = predictor.predictions(texts[0], texts[1] if facts["pairs"] else None)
+    answers = [[_written(value, spread) for value in column] for column in predictor.task.answer_values(predictions)]
+    write_table(output, [*table.names, *added], [*table.columns, *answers])
+    return len(predictions)
+
+
+def _written(value: Any, spread: bool) -> Any:
+    """Round numbers to six decimals; in a file for spreadsheets they are written with all six."""
+    if not isinstance(value, float):
+        return value
+    return f"{value:.6f}" if spread else round(value, 6)
 
 
 def _beside(file: Path) -> Path:

@@ -1,10 +1,10 @@
 """Storage of adapted models: written by runs, loaded by `harness.predict`.
 
     model/
-      harness.json         labels, pooling, maximum input length, the backbone and its digest, the method, and the list
-                           of weight files; for methods that insert layers or store training examples, also their
-                           number and position
-      head.safetensors     the classification head
+      harness.json         the task's family and what that needs, such as labels; pooling, maximum input length, the
+                         backbone and its digest, the method, and the list of weight files; for methods that insert
+                         layers or store training examples, also their number and position
+    head.safetensors     the classification head
       adapter/             in PEFT's format, for adapter methods
       backbone.safetensors the changed tensors, for methods that change the backbone itself
       tokenizer files
@@ -29,6 +29,7 @@ from harness.records.files import write_json
 
 if TYPE_CHECKING:
     from harness.models.network import AdaptedModel
+    from harness.tasks.runtime import TaskRuntime
 
 FORMAT = 1  # of harness.json; increased when the meaning of a key changes
 DESCRIPTION = "harness.json"
@@ -77,7 +78,7 @@ def save_model(directory: Path, network: AdaptedModel, hooks: Hooks, tokenizer: 
 def describe(
     model: PretrainedModel,
     resolved: ResolvedModel,
-    labels: tuple[str, ...],
+    runtime: TaskRuntime,
     max_length: int,
     pairs: bool,
     task: str,
@@ -87,7 +88,8 @@ def describe(
     return {
         "task": task,
         "method": method,
-        "labels": list(labels),
+        "family": runtime.family,
+        **runtime.facts(),
         "pairs": pairs,
         "max_length": max_length,
         "model": asdict(model),
@@ -137,6 +139,7 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
     from harness.models.loading import FAILURES, brief
     from harness.models.network import AdaptedModel, load_backbone
     from harness.models.pooling import width
+    from harness.tasks.runtime import saved_runtime
 
     known = {field.name for field in fields(PretrainedModel)}
     model = PretrainedModel(**{key: value for key, value in facts["model"].items() if key in known})
@@ -149,14 +152,14 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
         )
     if lacks := [name for name in facts.get("weights", ()) if not (directory / name).is_file()]:
         raise HarnessError(f"{directory} is not whole: it lacks {', '.join(lacks)}. Copy it again, whole.")
-    classes = len(facts["labels"])
-    network = AdaptedModel(load_backbone(resolved, model.pooling, classes), model.pooling, classes)
+    outputs = saved_runtime(facts).outputs
+    network = AdaptedModel(load_backbone(resolved, model.pooling, outputs), model.pooling, outputs)
     if inserted := facts.get("inserted"):
         from harness.methods.bottleneck_adapters import insert
 
         insert(network.backbone, **inserted)
     if voters := facts.get("neighbours"):
-        network.head = KnnHead(size=width(network.backbone), classes=classes, **voters)
+        network.head = KnnHead(size=width(network.backbone), classes=outputs, **voters)
     if (directory / "adapter").is_dir():
         from peft import PeftModel
 

@@ -3,12 +3,10 @@
 from harness.statistics.alpha_spending import spend
 from harness.statistics.comparison import Comparison, Difference, Verdict, compare
 from harness.statistics.intervals import Interval, interval
-from harness.statistics.per_example import per_example
 from harness.statistics.scale import Scale, informative_rows, scale_of
 from harness.statistics.sequential import Look, Sequential, sequential
 
 __all__ = [
-    "per_example",
     "interval", "Interval",
     "Scale", "scale_of", "informative_rows",
     "compare", "Comparison", "Difference", "Verdict",

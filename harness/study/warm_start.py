@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from harness.api import metric as metrics
+from harness.api.family import direction_of
 from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import Cell
@@ -156,7 +156,7 @@ def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
         value = record.metrics["val"].get(metric)
         if record.phase != "tune" or record.status != "ok" or value is None or not satisfies(record.cost, limits):
             continue
-        minimize = metrics.METRICS[metric].direction == "minimize"
+        minimize = direction_of(metric) == "minimize"
         place = rank(value, record.metrics["val"].get("loss"), record.trial or 0, minimize)
         if record.cell not in best or place < best[record.cell][0]:
             best[record.cell] = place, _Best(directory.name, metric, record, entry.get("config") or {})

@@ -18,13 +18,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.api.metric import Values, better, evaluate, score
+from harness.api.metric import Predictions, Values, better, score
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples, Rows
 from harness.errors import HarnessError
-from harness.models.inference import autocast, predict_all, softmax
+from harness.models.inference import autocast, predict_all
 from harness.models.network import AdaptedModel
 from harness.records.files import append_jsonl, atomic, read_jsonl
+from harness.tasks.runtime import TaskRuntime
 from harness.training.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
 from harness.training.fused import FusedGroup, fused_groups
 from harness.training.optimizer import rate
@@ -100,7 +101,7 @@ def _take_turns(units: Sequence[FusedGroup | TrainingSession], interrupted: Call
                 if stepped and session.progress.position == session.steps_per_epoch:
                     finish_epoch(session)
                 elif stepped and (rung := session.reach()) is not None:
-                    judge(session, rung)
+                    evaluate_at_rung(session, rung)
                 if stepped and session.status == "going":
                     asked = session.stop()
                     if asked != "taken":
@@ -173,13 +174,13 @@ def _alone(sessions: Sequence[TrainingSession]) -> list[tuple[TrainingSession, f
 
 
 def _loss(session: TrainingSession, rows: Rows) -> Tensor:
-    """Return the mean loss of a batch: the method's own loss, else cross-entropy of the logits."""
+    """Return the mean loss of a batch: the method's own loss, else that of the task."""
     train, device = session.train, session.device
     with autocast(device, session.config.precision):
-        own = session.hooks.loss(session.network, rows, lambda some: train.batch(some, device), train.labels)
+        own = session.hooks.loss(session.network, rows, lambda some: train.batch(some, device), train.targets)
     if own is not None:
         return own
-    return session.objective(train.batch(rows, device), torch.from_numpy(train.labels[rows]).to(device))
+    return session.objective(train.batch(rows, device), session.task.targets(train.targets[rows]).to(device))
 
 
 def _total(session: TrainingSession, loss: Tensor) -> Tensor:
@@ -240,17 +241,17 @@ def finish_epoch(session: TrainingSession) -> None:
     progress.position, progress.loss_sum, progress.rows = 0, 0.0, 0
     session.order = []
     line = f"Epoch {progress.epoch}, train loss: {progress.train_loss:.3f}"
-    improved, probabilities = True, None
+    improved, predictions = True, None
     with nullcontext() if session.average is None else session.average.in_place():
         with timed(progress, "train_seconds"), session.random_state.active():
-            session.hooks.end_epoch(session.network, lambda: features(session), session.train.labels)
+            session.hooks.end_epoch(session.network, lambda: features(session), session.train.targets)
         if session.validation is not None:
-            probabilities, progress.val = validate(session, session.validation)
+            predictions, progress.val = validate(session, session.validation)
             line += f", dev loss: {progress.val['loss']:.3f}, {score(session.metric, progress.val, 'dev')}"
             improved = progress.best_epoch == 0 or better(session.metric, progress.val, progress.best_val)
         if improved:
             progress.best_epoch, progress.best_val = progress.epoch, progress.val
-            session.best_probabilities = probabilities
+            session.best_predictions = predictions
             if session.validation is not None or session.average is not None:
                 session.best_weights = {name: p.detach().clone() for name, p in session.network.trainable().items()}
     session.say(line)
@@ -262,7 +263,7 @@ def finish_epoch(session: TrainingSession) -> None:
         session.status = "done"
 
 
-def judge(session: TrainingSession, rung: int) -> None:
+def evaluate_at_rung(session: TrainingSession, rung: int) -> None:
     """Evaluate at a rung within an epoch, so that trials can be compared; weights and random streams do not change."""
     if session.validation is None:
         return
@@ -273,22 +274,22 @@ def judge(session: TrainingSession, rung: int) -> None:
     note(session, epoch, progress.loss_sum / progress.rows, values, rung)
 
 
-def validate(session: TrainingSession, validation: Examples) -> tuple[npt.NDArray[np.float32], Values]:
-    """Return class probabilities (n, C) of the validation rows and their metrics.
+def validate(session: TrainingSession, validation: Examples) -> tuple[Predictions, Values]:
+    """Return predictions of the n validation rows and their metrics.
 
     Raises:
         HarnessError: the outputs are not finite.
     """
     progress = session.progress
     with timed(progress, "evaluate_seconds"):
-        probabilities = predict(session.network, validation, session.config, session.device)
-        values = evaluate(validation.labels, probabilities)
+        predictions = predict(session.network, session.task, validation, session.config, session.device)
+        values = session.task.evaluate(validation.targets, predictions)
     if values["loss"] is None:
         raise HarnessError(
             f"the outputs became non-finite by step {progress.step} (train.lr={session.config.lr}, "
             f"train.head_lr={session.config.head_lr}): {_calmer(session.config)}"
         )
-    return probabilities, values
+    return predictions, values
 
 
 def note(session: TrainingSession, epoch: float, train_loss: float | None, values: Values, rung: int | None) -> None:
@@ -323,8 +324,8 @@ def attend(session: TrainingSession, request: str | None) -> None:
             | prefixed("random", session.random_state.tensors)
             | prefixed("average", {} if session.average is None else session.average.weights)
         )
-        if session.best_probabilities is not None:
-            tensors["probabilities"] = torch.from_numpy(session.best_probabilities)
+        if session.best_predictions is not None:
+            tensors["predictions"] = torch.from_numpy(session.best_predictions)
         save_checkpoint(session.checkpoint_path, tensors, {"signature": session.signature} | asdict(session.progress))
         session.saved_at = time.monotonic()
     if request in ("checkpoint", "pause"):
@@ -357,8 +358,8 @@ def resume(session: TrainingSession) -> None:
         session.random_state.tensors = group("random", tensors)
         if session.average is not None:
             session.average.weights = {name: t.to(session.device) for name, t in group("average", tensors).items()}
-        if "probabilities" in tensors:
-            session.best_probabilities = tensors["probabilities"].numpy()
+        if "predictions" in tensors:
+            session.best_predictions = tensors["predictions"].numpy()
         session.say(f"Going on from step {session.progress.step}.")
         if session.at_limit:
             session.status = "paused"
@@ -373,14 +374,14 @@ def resume(session: TrainingSession) -> None:
 
 
 def predict(
-    network: AdaptedModel, examples: Examples, config: TrainConfig, device: torch.device
-) -> npt.NDArray[np.float32]:
-    """Return class probabilities (n, C) float32 of all rows; the network's mode is restored."""
+    network: AdaptedModel, task: TaskRuntime, examples: Examples, config: TrainConfig, device: torch.device
+) -> Predictions:
+    """Return predictions for all n rows; the network's mode is restored."""
     training = network.training
     network.eval()
-    logits = predict_all(network, examples, config.eval_batch_size, device, config.precision)
+    outputs = predict_all(network, examples, config.eval_batch_size, device, config.precision)
     network.train(training)
-    return softmax(logits)
+    return task.predictions(outputs)
 
 
 def features(session: TrainingSession) -> npt.NDArray[np.float32]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from harness.config.schema import LOSSES, TrainConfig
 from harness.data.examples import Batch
@@ -20,6 +19,7 @@ from harness.methods.base import Hooks
 from harness.models.architectures import ARCHITECTURES, layers_of
 from harness.models.inference import autocast
 from harness.models.network import AdaptedModel
+from harness.tasks.runtime import TaskRuntime
 
 # Modules below the blocks other than the embedding's own: GPT-2's positions, ELECTRA's and ALBERT's projections.
 BELOW = ("wpe", "embeddings_project", "embedding_hidden_mapping_in")
@@ -27,12 +27,13 @@ EMA_SOON = 10  # steps over which the decay of the moving average rises, so that
 
 
 class Loss:
-    """The loss of a batch: cross-entropy with the regularization that `train` sets.
+    """The loss of a batch: that of the task, with the regularization that `train` sets.
 
     Random numbers come from torch's generators, whose state the session holds and checkpoints.
 
     Args:
         network: adapted by its method, before the first step.
+        task: the family of the task.
         config: training settings.
         hooks: of the method.
         device: where the network is.
@@ -41,50 +42,54 @@ class Loss:
         HarnessError: a setting does not work with this method or model.
     """
 
-    def __init__(self, network: AdaptedModel, config: TrainConfig, hooks: Hooks, device: torch.device) -> None:
-        self.network, self.config, self.device = network, config, device
+    def __init__(
+        self, network: AdaptedModel, task: TaskRuntime, config: TrainConfig, hooks: Hooks, device: torch.device
+    ) -> None:
+        self.network, self.task, self.config, self.device = network, task, config, device
         keys = (*LOSSES, "label_smoothing")
         on = [f"train.{name}={getattr(config, name)}" for name in keys if getattr(config, name) > 0]
         if on and type(hooks).loss is not Hooks.loss:
             raise HarnessError(
-                f"{', '.join(on)} changes how the loss of logits is computed, and this method has a loss of its own: "
+                f"{', '.join(on)} changes how the loss is computed, and this method has a loss of its own: "
                 "leave it at 0 (regularise=ema, layer_decay, weight_decay and dropout work with every method)."
             )
         # Correct after a restart, too: the network is initialized again before the checkpoint's weights are loaded.
         self.initial = _matrices(network) if config.mixout > 0 else {}
         self.embeddings = _embeddings(network) if config.fgm > 0 else None
 
-    def __call__(self, batch: Batch, labels: Tensor) -> Tensor:
-        """Mean loss of a batch; labels are (n,) class indices."""
+    def __call__(self, batch: Batch, targets: Tensor) -> Tensor:
+        """Return the mean loss of a batch; targets are those of its rows (see `TaskRuntime.targets`)."""
         if self.embeddings is None:
-            return self._loss(batch, labels)
-        return adversarial(lambda: self._loss(batch, labels), self.embeddings, batch["attention_mask"], self.config.fgm)
+            return self._loss(batch, targets)
+        return adversarial(
+            lambda: self._loss(batch, targets), self.embeddings, batch["attention_mask"], self.config.fgm
+        )
 
     @property
     def plain(self) -> bool:
-        """True if the loss is `of_logits` of a single pass."""
+        """True if the loss is `of_outputs` of a single pass."""
         return all(getattr(self.config, name) == 0 for name in LOSSES)
 
-    def of_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of logits (n, C)."""
-        return functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+    def of_outputs(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of outputs (n, m)."""
+        return self.task.loss(outputs, targets, self.config.label_smoothing)
 
-    def _loss(self, batch: Batch, labels: Tensor) -> Tensor:
+    def _loss(self, batch: Batch, targets: Tensor) -> Tensor:
         weight = self.config.r_drop
-        logits = self._logits(batch)
-        loss = self.of_logits(logits, labels)
-        if weight == 0:
+        outputs = self._outputs(batch)
+        loss = self.of_outputs(outputs, targets)
+        if weight == 0:  # R-Drop: Liang et al. 2021, arXiv:2106.14448
             return loss
-        others = self._logits(batch)
-        if torch.equal(logits, others):
+        others = self._outputs(batch)
+        if torch.equal(outputs, others):
             raise HarnessError(
                 f"train.r_drop={weight} compares two passes with other dropout, and nothing drops out here: set "
                 "train.dropout=0.1 (or a dropout of the method's own), or leave train.r_drop at 0."
             )
-        loss = (loss + self.of_logits(others, labels)) / 2
-        return loss + weight * divergence(logits, others)
+        loss = (loss + self.of_outputs(others, targets)) / 2
+        return loss + weight * self.task.divergence(outputs, others)
 
-    def _logits(self, batch: Batch) -> Tensor:
+    def _outputs(self, batch: Batch) -> Tensor:
         with autocast(self.device, self.config.precision):
             if not self.initial:
                 plain: Tensor = self.network(batch)
@@ -103,17 +108,6 @@ class Loss:
             kept = (torch.rand_like(initial) >= share).to(initial.dtype)
             mixed[name] = initial + (trained[name] - initial) * kept / (1 - share)
         return mixed
-
-
-def divergence(logits: Tensor, others: Tensor) -> Tensor:
-    """Return the symmetric Kullback-Leibler divergence of two passes, (n, C) each, averaged over rows.
-
-    R-Drop: Liang et al. 2021, arXiv:2106.14448.
-    """
-    one, two = functional.log_softmax(logits, dim=-1), functional.log_softmax(others, dim=-1)
-    forth = functional.kl_div(two, one, reduction="batchmean", log_target=True)
-    back = functional.kl_div(one, two, reduction="batchmean", log_target=True)
-    return (forth + back) / 2
 
 
 def adversarial(loss: Callable[[], Tensor], embeddings: list[nn.Module], mask: Tensor, size: float) -> Tensor:

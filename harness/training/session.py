@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.api.metric import Metric, Values
+from harness.api.metric import Metric, Predictions, Values
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples, Rows
 from harness.methods.base import Hooks
 from harness.models.network import AdaptedModel
+from harness.tasks.runtime import TaskRuntime
 from harness.training.optimizer import make_optimizer
 from harness.training.regularization import Loss, WeightAverage
 from harness.training.row_order import epoch_order, steps_per_epoch, stream_seed
@@ -70,6 +69,7 @@ class TrainingSession:
 
     Attributes:
         network: adapted by its method, on `device`.
+        task: the family of the task: loss, predictions, metrics.
         hooks: of the method.
         config: training settings.
         train: training rows.
@@ -97,6 +97,7 @@ class TrainingSession:
     """
 
     network: AdaptedModel
+    task: TaskRuntime
     hooks: Hooks
     config: TrainConfig
     train: Examples
@@ -125,12 +126,12 @@ class TrainingSession:
         """Make the optimizer, loss, weight average and random stream."""
         self.parameters = list(self.network.trainable().values())
         self.optimizer = make_optimizer(self.network, self.config, self.hooks)
-        self.objective = Loss(self.network, self.config, self.hooks, self.device)
+        self.objective = Loss(self.network, self.task, self.config, self.hooks, self.device)
         self.average = WeightAverage(self.network, self.config.ema, self.hooks) if self.config.ema > 0 else None
         self.total_steps = self.config.epochs * self.steps_per_epoch
         self.random_state = RandomState(stream_seed(self.seed, "dropout"), self.device)
         self.best_weights: dict[str, Tensor] = {}
-        self.best_probabilities: npt.NDArray[np.float32] | None = None  # of the validation rows, in the best epoch
+        self.best_predictions: Predictions | None = None  # of the validation rows, in the best epoch
         self.order: list[list[Rows]] = []  # of the current epoch
         self.part = 0  # finished batches of the current step
         self.saved_at = time.monotonic()

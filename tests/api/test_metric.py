@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from harness.api.metric import METRICS, evaluate
+from harness.api import metric as api
+from harness.tasks.text_classification.metrics import METRICS
 
 LABELS = np.array([0, 0, 1, 1])
 BINARY = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
@@ -15,7 +16,7 @@ BINARY = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
 
 def test_binary_values() -> None:
     """Each metric of four binary predictions, one of them wrong, has the value worked out by hand."""
-    values = evaluate(LABELS, BINARY)
+    values = api.evaluate(METRICS, LABELS, BINARY)
     assert values["accuracy"] == 0.75
     assert values["auroc"] == 1.0  # both positives outrank both negatives
     assert values["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
@@ -29,26 +30,26 @@ def test_binary_values() -> None:
 def test_ece_pools_rows_of_a_bin() -> None:
     """Within a bin over- and under-confidence cancel: half right at confidence 0.5 is calibrated."""
     probabilities = np.tile([0.5, 0.3, 0.2], (4, 1))
-    assert METRICS["ece"].function(np.array([0, 0, 1, 2]), probabilities) == pytest.approx(0.0)
+    assert METRICS["ece"].value(np.array([0, 0, 1, 2]), probabilities) == pytest.approx(0.0)
 
 
 def test_auroc_is_none_with_three_classes_or_one_label() -> None:
     """A metric without a value is None, never a placeholder number."""
-    assert evaluate(np.array([0, 1, 2]), np.eye(3))["auroc"] is None
-    assert evaluate(np.array([1, 1]), np.full((2, 2), 0.5))["auroc"] is None
+    assert api.evaluate(METRICS, np.array([0, 1, 2]), np.eye(3))["auroc"] is None
+    assert api.evaluate(METRICS, np.array([1, 1]), np.full((2, 2), 0.5))["auroc"] is None
 
 
 def test_constant_prediction_and_zero_probability_are_finite() -> None:
     """A collapsed model still gives numbers: MCC 0 and a finite loss."""
     probabilities = np.tile([1.0, 0.0], (4, 1))
-    values = evaluate(LABELS, probabilities)
+    values = api.evaluate(METRICS, LABELS, probabilities)
     assert values["mcc"] == 0.0
     assert values["loss"] is not None and np.isfinite(values["loss"])
 
 
 def test_non_finite_probabilities_have_no_metrics() -> None:
     """Where a probability is not a number nothing is measured: every metric is None."""
-    assert set(evaluate(LABELS, np.full((4, 2), np.nan)).values()) == {None}
+    assert set(api.evaluate(METRICS, LABELS, np.full((4, 2), np.nan)).values()) == {None}
 
 
 def test_direction_decides_what_is_better() -> None:

@@ -69,8 +69,8 @@ def test_copies_are_fixed_by_the_seed_and_follow_the_rows(name: str, tmp_path: P
     assert one.texts[:6] == TEXTS and one.texts == again.texts and one.augmentation == again.augmentation
     assert one.texts != other.texts and one.augmentation != other.augmentation
     assert 6 < len(one) <= 24 and len({*one.texts}) == len(one)  # none equals its row or another copy
-    assert len(one.labels) == len(one.ids) == len(one)
-    assert set(zip(one.labels, one.ids, strict=True)) == set(zip(split.labels, split.ids, strict=True))
+    assert len(one.targets) == len(one.ids) == len(one)
+    assert set(zip(one.targets, one.ids, strict=True)) == set(zip(split.targets, split.ids, strict=True))
     # A row's copies do not depend on which other rows there are, where no words are compared.
     if name == "noise":
         alone = made(name, tmp_path, rows(TEXTS[:2]), copies=3)

@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 from harness.config.instantiate import build
-from harness.data.dataset import Split, TextData
+from harness.data.dataset import Split
+from harness.tasks.text_classification.data import ClassificationData
 from tests.benchmarks.workload import ROOT, write_csv
 
 OVERRIDES = ("task=banking77", "task.shots=10")
@@ -43,9 +44,9 @@ def write_files(directory: Path, **settings: str | int) -> Files:
 
 
 @cache
-def _data(settings: tuple[tuple[str, str | int], ...]) -> TextData:
+def _data(settings: tuple[tuple[str, str | int], ...]) -> ClassificationData:
     node = yaml.safe_load((ROOT / "conf/task/csv.yaml").read_text(encoding="utf-8"))
     own = yaml.safe_load((ROOT / "conf/task/banking77.yaml").read_text(encoding="utf-8"))
     del own["defaults"]
-    data: TextData = build(node | own | dict(settings)).load()
+    data: ClassificationData = build(node | own | dict(settings)).load()
     return data

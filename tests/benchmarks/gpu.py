@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.api.metric import METRICS
 from harness.config.instantiate import build
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples
@@ -32,6 +31,8 @@ from harness.models.cpu_kernels import use_fast_products
 from harness.models.network import AdaptedModel
 from harness.records.files import write_json
 from harness.system.machine import device_name
+from harness.tasks.text_classification.metrics import METRICS
+from harness.tasks.text_classification.runtime import TextClassificationRuntime
 from harness.training.fused import FusedGroup, fused_groups, share
 from harness.training.loop import advance, gradients
 from harness.training.session import TrainingSession
@@ -190,7 +191,7 @@ def make(case: Case, backbone: nn.Module, seed: int, device: torch.device) -> Tr
     ids = draw.integers(5, VOCABULARY, rows * case.tokens).astype(np.int32)
     tokens = Tokens(ids, np.arange(0, len(ids) + 1, case.tokens, dtype=np.int64), None, 0)
     session = TrainingSession(
-        network=network.to(device), hooks=hooks,
+        task=TextClassificationRuntime(tuple(map(str, range(CLASSES)))), network=network.to(device), hooks=hooks,
         config=TrainConfig(batch_size=case.batch, epochs=1000, precision="bf16" if device.type == "cuda" else "fp32"),
         train=Examples(tokens, draw.integers(0, CLASSES, rows), 0), validation=None, metric=METRICS["accuracy"],
         seed=seed, device=device, say=print,

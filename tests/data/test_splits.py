@@ -23,8 +23,8 @@ def test_shots_are_validated_on_a_pool_beyond_them(write: Write) -> None:
     test = str(write("test.csv", rows_csv([("Text 0 of A", "a"), ("text 1 of b", "b"), ("new", "c")])))
     data = own(write("rows.csv", rows_csv(rows)), test_path=test, shots=3, pool_per_class=5).load()
     assert data.validation is not None
-    assert np.bincount(data.train.labels).tolist() == [3, 3, 3]
-    assert np.bincount(data.validation.labels).tolist() == [5, 5, 5]
+    assert np.bincount(data.train.targets).tolist() == [3, 3, 3]
+    assert np.bincount(data.validation.targets).tolist() == [5, 5, 5]
     assert not forms(data.validation) & forms(data.train, data.test)
     assert len(forms(data.validation)) == 15
     assert data.facts["validation"] == "pool"
@@ -64,7 +64,7 @@ def test_folds_lie_within_the_shots(write: Write) -> None:
     assert sorted(held) == sorted(data.train.ids)
     for number, (train, validation) in enumerate(data.folds):
         assert (train.name, validation.name) == (f"train{number}", f"validation{number}")
-        assert np.bincount(validation.labels).tolist() == [2, 2, 2]
+        assert np.bincount(validation.targets).tolist() == [2, 2, 2]
         assert not set(train.ids) & set(validation.ids)
     assert data.facts["selected_with"] == "selected in 2 folds of the training rows"
 

@@ -13,12 +13,13 @@ import torch
 import yaml
 from torch import nn
 
-from harness.api.metric import METRICS
 from harness.config.instantiate import build
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples
 from harness.data.tokenization import Tokens
 from harness.models.network import AdaptedModel
+from harness.tasks.text_classification.metrics import METRICS
+from harness.tasks.text_classification.runtime import TextClassificationRuntime
 from harness.training.fused import share
 from harness.training.session import TrainingSession
 from tests.helpers.networks import model
@@ -84,8 +85,9 @@ def make(
     network.reset_head()
     hooks = method.adapt(network, model(), 100)
     train, validation = examples or (rows(setting.seed, 40, setting.longest), rows(99, 16, 12))
+    task = TextClassificationRuntime(tuple(map(str, range(classes))))
     session = TrainingSession(
-        network=network.to(next(backbone.parameters()).dtype), hooks=hooks, config=config,
+        network=network.to(next(backbone.parameters()).dtype), task=task, hooks=hooks, config=config,
         train=train, validation=validation, metric=METRICS["accuracy"],
         seed=setting.seed, device=CPU, say=lambda line: None,
     )  # fmt: skip

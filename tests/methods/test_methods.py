@@ -20,11 +20,11 @@ from harness.config.instantiate import build
 from harness.config.schema import TrainConfig
 from harness.errors import HarnessError
 from harness.methods import ClosedForm, GradientTrained
-from harness.methods.closed_form.linear_probe import logistic_regression
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.heads import SCALE
 from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.runs.closed_form import head_module
+from harness.tasks.text_classification.linear_model import logistic_regression
 from tests.helpers.small_dataset import ROOT
 
 FILES = sorted((ROOT / "conf/method").rglob("*.yaml"))

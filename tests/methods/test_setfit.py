@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from harness.errors import HarnessError
-from harness.methods.closed_form.linear_probe import logistic_regression
 from harness.methods.setfit import SetFit, SetFitHooks
 from harness.models.heads import SCALE
+from harness.tasks.text_classification.linear_model import logistic_regression
 from harness.training.loop import features, fit
 from tests.helpers import networks
 from tests.training.test_loop import session
@@ -50,7 +50,7 @@ def test_loss_is_the_squared_error_of_cosine_similarities() -> None:
 def test_training_gathers_classes_and_fits_the_head_to_them(tmp_path: Path, cache: Path) -> None:
     """Similarities within a class rise above those between; the head is the logistic regression on what came out."""
     training = session(tmp_path, cache, "setfit", backbone=None, train__epochs=1, train__lr=1e-4, method__C=3.0)
-    labels = training.train.labels
+    labels = training.train.targets
     alike = labels[:, None] == labels[None, :]
 
     def gap() -> float:

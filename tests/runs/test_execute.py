@@ -21,6 +21,7 @@ from harness.features.worker_state import WORKER_STATE
 from harness.records.files import read_jsonl
 from harness.records.run_spec import RunBatch
 from harness.runs.execute import execute, explain
+from harness.tasks.text_classification.metrics import METRICS
 from tests.helpers.small_dataset import config as whole_config
 from tests.helpers.small_dataset import record, spec, write_rows
 from tests.helpers.small_dataset import short_config as config
@@ -65,7 +66,7 @@ def test_single_run_leaves_everything(tmp_path: Path, cache: Path) -> None:
     labels = sorted(test["label"].unique())
     probabilities = np.stack(list(test["probabilities"]))
     codes = np.array([labels.index(name) for name in test["label"]])
-    assert evaluate(codes, probabilities) == pytest.approx(found.metrics["test"])
+    assert evaluate(METRICS, codes, probabilities) == pytest.approx(found.metrics["test"])
     assert (paths.model / "harness.json").is_file() and not paths.checkpoint.exists()
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.api.metric import METRICS
-from harness.statistics import Scale, compare, informative_rows, interval, per_example, scale_of
+from harness.statistics import Scale, compare, informative_rows, interval, scale_of
 from harness.statistics.drift import drift
 from harness.statistics.scale import SCALES
+from harness.tasks.text_classification.metrics import METRICS
 
 FRACTION = scale_of("accuracy")
 
@@ -68,7 +68,7 @@ def test_limits_hold_the_mean_and_stay_on_the_scale(metric: str) -> None:
         for _ in range(seeds):
             odds = sharp * (2 * labels - 1 + rng.normal(size=n) * rng.choice([0, 1, 3]))
             positive = 1 / (1 + np.exp(-odds))
-            scores.append(per_example(metric, labels, np.stack([1 - positive, positive], axis=1)))
+            scores.append(METRICS[metric].per_row(labels, np.stack([1 - positive, positive], axis=1)))
         count = informative_rows(metric, np.bincount(labels))
         found = interval(np.array(scores), scale=scale, rows=count)
         assert scale.low <= found.low <= found.high <= scale.high

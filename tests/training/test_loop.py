@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.api.metric import METRICS, better
+from harness.api.metric import better
 from harness.config.instantiate import build
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples
@@ -19,6 +19,7 @@ from harness.models.inference import predict_all
 from harness.records.files import read_jsonl
 from harness.runs.context import RunContext, RunResult
 from harness.runs.gradient import make_session
+from harness.tasks.text_classification.metrics import METRICS
 from harness.training.loop import fit, predict
 from harness.training.optimizer import make_optimizer, rate
 from harness.training.row_order import epoch_order, stream_seed
@@ -178,8 +179,8 @@ def test_best_epoch_is_restored(tmp_path: Path, cache: Path) -> None:
     ranked = sorted(lines, key=lambda line: (-line["val"]["accuracy"], line["val"]["loss"]))
     assert built.progress.best_epoch == ranked[0]["epoch"] and built.progress.best_val == ranked[0]["val"]
     assert built.validation is not None
-    probabilities = predict(built.network, built.validation, built.config, CPU)
-    assert METRICS["loss"].function(built.validation.labels, probabilities) == ranked[0]["val"]["loss"]
+    probabilities = predict(built.network, built.task, built.validation, built.config, CPU)
+    assert METRICS["loss"].value(built.validation.targets, probabilities) == ranked[0]["val"]["loss"]
 
 
 def test_patience_ends_training(tmp_path: Path, cache: Path) -> None:
@@ -264,7 +265,7 @@ def test_padding_and_order_do_not_change_outputs(tmp_path: Path, cache: Path) ->
     one, many = (predict_all(built.network, built.train, size, CPU, "fp32") for size in (1, 7))
     assert one.shape == (30, 3)
     np.testing.assert_allclose(one, many, atol=2e-5)
-    first = Examples(built.train.tokens, built.train.labels, built.train.padding).batch(np.array([3]), CPU)
+    first = Examples(built.train.tokens, built.train.targets, built.train.padding).batch(np.array([3]), CPU)
     with torch.no_grad():
         np.testing.assert_allclose(built.network(first).numpy()[0], one[3], atol=2e-5)
 

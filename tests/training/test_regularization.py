@@ -16,7 +16,7 @@ from harness.methods import Hooks
 from harness.records.signature import DEFAULTS_OF_LATER_KEYS, signature
 from harness.training.loop import fit, predict
 from harness.training.optimizer import make_optimizer
-from harness.training.regularization import WeightAverage, adversarial, depth_factors, divergence
+from harness.training.regularization import WeightAverage, adversarial, depth_factors
 from harness.training.row_order import epoch_order
 from tests.helpers.small_dataset import config
 from tests.training.test_loop import CPU, same, session, weights
@@ -57,9 +57,9 @@ def test_together_they_go_on_from_a_checkpoint_exactly(tmp_path: Path, cache: Pa
     assert resumed.progress.resumes == 1 and same(weights(resumed), weights(whole))
     assert resumed.progress.val == whole.progress.val and resumed.progress.train_loss == whole.progress.train_loss
     # What was judged is what is kept.
-    assert whole.validation is not None and whole.best_probabilities is not None
-    judged = predict(whole.network, whole.validation, whole.config, CPU)
-    np.testing.assert_array_equal(judged, whole.best_probabilities)
+    assert whole.validation is not None and whole.best_predictions is not None
+    judged = predict(whole.network, whole.task, whole.validation, whole.config, CPU)
+    np.testing.assert_array_equal(judged, whole.best_predictions)
 
 
 def test_average_follows_the_weights_and_gives_way(tmp_path: Path) -> None:
@@ -121,19 +121,6 @@ def test_blocks_learn_slower_with_depth(tmp_path: Path, cache: Path) -> None:
     assert min(rates) == pytest.approx(adapted.config.lr / 32)
 
 
-def test_divergence_is_symmetric_and_that_of_the_formula() -> None:
-    """Half of both Kullback-Leibler divergences, a mean over rows; 0 for equal passes."""
-    one, two = (
-        torch.randn(5, 4, generator=torch.Generator().manual_seed(0)),
-        torch.randn(5, 4, generator=torch.Generator().manual_seed(1)),
-    )
-    p, q = one.softmax(-1), two.softmax(-1)
-    expected = ((p * (p / q).log()).sum(-1) + (q * (q / p).log()).sum(-1)).mean() / 2
-    torch.testing.assert_close(divergence(one, two), expected)
-    torch.testing.assert_close(divergence(two, one), expected)
-    assert float(divergence(one, one)) == 0.0
-
-
 def test_adversarial_step_raises_the_loss_by_its_share_of_the_norm() -> None:
     """The second pass reads embeddings moved up the gradient, row by row; the mean of both losses has a gradient."""
     torch.manual_seed(0)
@@ -164,7 +151,7 @@ def test_mixout_keeps_the_expectation_and_reaches_the_gradient(tmp_path: Path, c
     assert set(torch.stack(draws).round(decimals=3).unique().tolist()) == {0.0, 4.0}
     assert abs(float(torch.stack(draws).mean()) - 1.0) < 0.02
     rows = epoch_order(built.train.tokens.lengths, 8, 1, 0, 0)[0][0]
-    labels = torch.from_numpy(built.train.labels[rows])
+    labels = torch.from_numpy(built.train.targets[rows])
     built.objective(built.train.batch(rows, CPU), labels).backward()  # type: ignore[no-untyped-call]
     grads = [p.grad for key, p in built.network.trainable().items() if "lora_B" in key]
     assert any(float((grad == 0).float().mean()) > 0.5 for grad in grads if grad is not None)

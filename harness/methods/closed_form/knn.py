@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.api.heads import NeighbourHead
 from harness.errors import Problems
-from harness.methods.base import ClosedForm, Features, Labels, NeighbourHead
+from harness.methods.base import ClosedForm, Features, Labels
 
 
 @dataclass(kw_only=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.api.heads import LinearHead
 from harness.errors import HarnessError
-from harness.methods.base import ClosedForm, Features, Labels, LinearHead
-from harness.methods.closed_form.linear_probe import linear_head
+from harness.methods.base import ClosedForm, Features, Labels
+from harness.tasks.text_classification.linear_model import linear_head
 
 
 @dataclass(kw_only=True)

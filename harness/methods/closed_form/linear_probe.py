@@ -1,20 +1,26 @@
-"""L2-regularized logistic regression on frozen features; also an initialization for a trainable head."""
+"""A regularized linear model on frozen features."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from harness.api.heads import LinearHead
+from harness.api.metric import Targets
 from harness.errors import HarnessError
-from harness.methods.base import ClosedForm, Features, Labels, LinearHead
+from harness.methods.base import ClosedForm, Features, Labels
+from harness.tasks.text_classification.linear_model import logistic_regression
+
+if TYPE_CHECKING:
+    # Imports torch, which plans and catalogues of methods do without.
+    from harness.tasks.runtime import TaskRuntime
 
 
 @dataclass(kw_only=True)
 class LinearProbe(ClosedForm):
-    """Multinomial logistic regression on L2-normalized features.
+    """The task family's linear model with an L2 penalty, on L2-normalized features.
+
+    Logistic regression for classes, ridge regression for numbers.
 
     Attributes:
         C: inverse strength of the L2 penalty, as in scikit-learn.
@@ -27,32 +33,10 @@ class LinearProbe(ClosedForm):
         if not self.C > 0:
             raise HarnessError(f"method.C must be above 0, not {self.C}.")
 
+    def fit_task(self, task: TaskRuntime, features: Features, targets: Targets, descriptions: Features) -> LinearHead:
+        """Fit weight (m, d) and bias (m,)."""
+        return task.linear_head(features, targets, self.C)
+
     def fit(self, features: Features, labels: Labels, descriptions: Features) -> LinearHead:
-        """Fit weight (C, d) and bias (C,)."""
+        """Fit weight (C, d) and bias (C,) for classes."""
         return logistic_regression(features, labels, self.C)
-
-
-def logistic_regression(features: Features, labels: Labels, inverse_strength: float) -> LinearHead:
-    """Fit L2-regularized logistic regression by L-BFGS; deterministic.
-
-    Args:
-        features: (n, d), L2-normalized.
-        labels: (n,) class indices; at least two classes, and each class occurs.
-        inverse_strength: scikit-learn's `C`.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    with warnings.catch_warnings():
-        # One row per class is a valid setting here; scikit-learn takes it for a regression and warns.
-        warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
-        fitted = LogisticRegression(C=inverse_strength, max_iter=1000).fit(features, labels)
-    return linear_head(fitted)
-
-
-def linear_head(fitted: Any) -> LinearHead:
-    """Convert a linear classifier fitted by scikit-learn to a head."""
-    weight, bias = fitted.coef_, fitted.intercept_
-    if len(weight) == 1:
-        # For two classes scikit-learn stores the difference of the logits.
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    return LinearHead(weight.astype(np.float32), bias.astype(np.float32))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.methods.base import ClosedForm, Features, Labels, LinearHead
+from harness.api.heads import LinearHead
+from harness.methods.base import ClosedForm, Features, Labels
 
 
 @dataclass(kw_only=True)

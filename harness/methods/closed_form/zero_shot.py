@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.methods.base import ClosedForm, Features, Labels, LinearHead
+from harness.api.heads import LinearHead
+from harness.methods.base import ClosedForm, Features, Labels
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.api.metric import METRICS
+from harness.api.family import direction_of
 from harness.records.pricing import dollars
 from harness.records.ranking import rank, satisfies
 from harness.records.record import Record
@@ -120,7 +120,7 @@ def facts(record: Record) -> dict[str, Any]:
 
 def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any]) -> CellSummary:
     runs = cell.runs
-    known = METRICS[cell.metric].direction if cell.metric in METRICS else "maximize"
+    known = direction_of(cell.metric)
     minimize = (cell.direction or known) == "minimize"
     tuned = [run for run in runs if run.phase == "tune"]
     best, best_value = _best_trial(cell, tuned, minimize, limits)

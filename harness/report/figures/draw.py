@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from harness.api.family import family_of, part
 from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.verdicts import Evidence
 from harness.report.figures.base import Drawing, Subject, looks
 from harness.report.figures.best_of_budget import budget
-from harness.report.figures.confusion import confusion
 from harness.report.figures.critical_difference import ranks
 from harness.report.figures.importance import importance
 from harness.report.figures.learning_curves import learning
@@ -19,8 +19,10 @@ from harness.report.figures.performance_profiles import profiles
 from harness.report.figures.score_vs_cost import cost
 from harness.report.figures.scores import scores
 
-_ONE: tuple[Callable[[Subject], Drawing | list[Drawing] | None], ...] = (
-    scores, cost, pairs, budget, learning, rate, importance, confusion,
+Figure = Callable[[Subject], Drawing | list[Drawing] | None]
+
+_ONE: tuple[Figure, ...] = (
+    scores, cost, pairs, budget, learning, rate, importance,
 )  # fmt: skip
 
 
@@ -34,11 +36,18 @@ def draw(rows: Sequence[CellSummary], evidence: Evidence) -> list[Drawing]:
     subjects = _subjects(rows, evidence)
     drawings: list[Drawing] = []
     for subject in subjects:
-        for figure in _ONE:
+        for figure in (*_ONE, *_of_family(subject)):
             drawn = figure(subject)
             drawings += drawn if isinstance(drawn, list) else [drawn] if drawn is not None else []
     across = ranks(subjects)
     return [*drawings, *([across] if across is not None else []), *profiles(subjects)]
+
+
+def _of_family(subject: Subject) -> Iterator[Figure]:
+    """Yield the figures that only the family of the group's task has."""
+    found = [known for row in subject.question.rows if (known := subject.predictions(row)) is not None]
+    if found:
+        yield from part(family_of(found[0].family).report).figures.values()
 
 
 def _subjects(rows: Sequence[CellSummary], evidence: Evidence) -> list[Subject]:

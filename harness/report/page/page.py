@@ -22,7 +22,7 @@ from harness.report.analysis.plan_outcome import planned
 from harness.report.figures import INK, PAPER, RULE, Drawing
 from harness.report.page import cell_details
 from harness.report.page.forest import HEIGHT, WIDTH, marks
-from harness.report.page.hard_examples import hardest
+from harness.report.page.hard_rows import hard_rows
 from harness.report.page.page_data import details
 from harness.report.reading.study import Study, flat
 from harness.report.tables.columns import FIELDS, VERDICTS, Column, TableRow
@@ -94,7 +94,7 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
         fronts=[found_ for each in found.questions if (found_ := front(each.rows, study.sweep)) is not None],
         figures=figures,
         elsewhere=[drawing for drawing in drawings if drawing.name not in {each.name for each, _ in figures}],
-        hardest=hardest(found),
+        hardest=hard_rows(found),
         costs=_cost_fields(shown),
         owning=owning(found),
         plans=[(each.name, known) for each in report.studies if (known := planned(each.directory)) is not None],

@@ -18,13 +18,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
-from harness.api.metric import METRICS
+from harness.api.family import all_metrics
 from harness.records.files import atomic
 from harness.records.record import SCHEMA, Record
 from harness.records.signature import digest
 from harness.report.reading.runs import Run, Unreadable, metric, number, read, scan
 
-SCORES = tuple(f"{split}_{name}" for split in ("val", "test") for name in METRICS)
+SCORES = tuple(f"{split}_{name}" for split in ("val", "test") for name in all_metrics())
 COSTS = (
     "train_seconds", "total_seconds", "core_seconds", "accelerator_seconds", "energy_joules", "data_seconds",
     "model_seconds", "head_seconds", "features_seconds", "evaluate_seconds", "save_seconds", "latency_p50_seconds",
@@ -263,7 +263,7 @@ def table_of(records: Sequence[tuple[Key, Record]]) -> Any:
 
 
 def _row(key: Key, record: Record) -> dict[str, Any]:
-    scores = {f"{split}_{name}": metric(record, split, name) for split in ("val", "test") for name in METRICS}
+    scores = {f"{split}_{name}": metric(record, split, name) for split in ("val", "test") for name in all_metrics()}
     return {
         **{name: getattr(record, name) for name in (*_TEXTS, *_WHOLE)},
         **scores,

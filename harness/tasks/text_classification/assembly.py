@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.api.metric import METRICS
 from harness.data import splits
-from harness.data.dataset import Split, TextData
+from harness.data.dataset import Split
 from harness.data.labels import check_classes, describe, described, one_spelling, unseen
 from harness.data.text_values import match, plain, shown
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import alternatives, examples, short, some
+from harness.tasks.text_classification.data import ClassificationData
+from harness.tasks.text_classification.metrics import METRICS
 from harness.tasks.text_classification.settings import TextSettings
 
 IMBALANCE = 10  # ratio of largest to smallest class at which to warn that accuracy alone is misleading
 
 
-def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -> TextData:
+def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -> ClassificationData:
     """Split the rows of a source by the task's settings.
 
     Args:
@@ -87,7 +88,8 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
         "shots": task.shots,
         "draw": task.draw,
     }
-    return TextData(
+    return ClassificationData(
+        outputs=len(labels),
         labels=labels,
         descriptions=descriptions,
         **made,  # type: ignore[arg-type]  # mypy does not infer the type of each key
@@ -152,7 +154,7 @@ def _check_metric(
     folds: Sequence[tuple[pd.DataFrame, pd.DataFrame]],
 ) -> None:
     """Refuse splits with too few classes for the task's metric to distinguish models."""
-    needed = METRICS[task.metric].classes
+    needed = METRICS[task.metric].distinct
     advice = {
         "pool": "Lower task.shots, or set task.validation=kfold",
         "kfold": "Lower task.folds",
@@ -181,14 +183,14 @@ def _split(name: str, frame: pd.DataFrame, labels: Sequence[str]) -> Split:
         name=name,
         texts=frame["text"].tolist(),
         pairs=frame["pair"].tolist() if "pair" in frame else None,
-        labels=np.array([index[label] for label in frame["label"]], dtype=np.int64),
+        targets=np.array([index[label] for label in frame["label"]], dtype=np.int64),
         ids=np.array(frame["id"], dtype=np.int64),
     )
 
 
 def _fingerprint(labels: Sequence[str], descriptions: Sequence[str], made: Mapping[str, Any]) -> str:
     parts = [made["train"], made["validation"], made["test"], *(part for fold in made["folds"] for part in fold)]
-    content = [[part.name, part.texts, part.pairs, part.labels.tolist()] for part in parts if part is not None]
+    content = [[part.name, part.texts, part.pairs, part.targets.tolist()] for part in parts if part is not None]
     text = json.dumps([labels, descriptions, content], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -8,6 +8,7 @@ from typing import cast
 
 from harness.data.text_values import as_text, check_mapping, check_text, plain
 from harness.errors import Problems, nearest
+from harness.tasks.text_classification.metrics import METRICS
 
 VALIDATIONS = ("split", "pool", "kfold")
 TEXTS = (
@@ -29,7 +30,7 @@ class TextSettings:
     """Settings of splits, shots and labels, and their checks, common to all text classification tasks."""
 
     name: str  # of the task, in tables and directories
-    metric: str = "accuracy"  # the metric of harness.api.metric that selects
+    metric: str = "accuracy"  # the metric that selects, one of `METRICS`
     positive: str | None = None  # the positive one of two classes; null: the last by name
     descriptions: Mapping[str, str] | None = None  # label: text for zero_shot; null: the label as words
     shots: int | None = None  # training rows kept per class; null: all
@@ -51,8 +52,6 @@ class TextSettings:
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""
-        from harness.api.metric import METRICS
-
         check_text(problems, "task.name", self.name, "the name of the task in tables")
         if check_text(problems, "task.metric", self.metric, "the name of a metric"):
             problems.check(

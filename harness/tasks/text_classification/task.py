@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from harness.data.dataset import TextData
 from harness.data.readers.delimited import separator_of
 from harness.data.readers.encodings import encoding_problem
 from harness.data.readers.file_formats import FORMATS, FileFormat, expanded
@@ -16,6 +15,7 @@ from harness.data.readers.rows import SPLITS, Hub, data_folder, read_hub, read_r
 from harness.data.text_values import DIGITS, WORDS, as_text, check_mapping, check_text, plain, shown
 from harness.errors import HarnessError, Problems, nearest
 from harness.tasks.text_classification.assembly import assemble
+from harness.tasks.text_classification.data import ClassificationData
 from harness.tasks.text_classification.settings import TextSettings
 
 
@@ -23,7 +23,7 @@ from harness.tasks.text_classification.settings import TextSettings
 class TextTask(TextSettings):
     """A text classification task. Subclasses define the source of its rows."""
 
-    def load(self) -> TextData:
+    def load(self) -> ClassificationData:
         """Read, check and split the data. The same configuration and files always give the same splits.
 
         Raises:

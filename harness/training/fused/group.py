@@ -90,8 +90,8 @@ class FusedGroup:
         features = functional.normalize(pool(by_row, layout.mask, first.network.pooling), dim=-1)
         losses = []
         for session, (examples, rows), mine in zip(self.sessions, batches, layout.rows, strict=True):
-            labels = torch.from_numpy(examples.labels[rows]).to(first.device)
-            losses.append(session.objective.of_logits(session.network.apply_head(features[mine]), labels))
+            targets = session.task.targets(examples.targets[rows]).to(first.device)
+            losses.append(session.objective.of_outputs(session.network.apply_head(features[mine]), targets))
         return losses
 
 

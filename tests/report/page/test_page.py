@@ -16,7 +16,7 @@ from harness.report.analysis.cell_summary import rows
 from harness.report.analysis.plan_outcome import planned
 from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import evidence
-from harness.report.page.hard_examples import hardest
+from harness.report.page.hard_rows import hard_rows
 from harness.report.page.page_data import details
 from harness.report.reading.study import load
 from tests.report.conftest import FACTS, Builder, asked
@@ -271,9 +271,9 @@ def test_hardest_rows_come_in_the_order_of_what_they_tell(study: Builder) -> Non
             path = study.run(f"demo.minilm.{method}", f"c{seed}", phase="confirm", seed=seed, metrics=metrics)
             study.predictions(path, [*labels, "b", "c", "d"], [*given, "b", "c", "d"])
     loaded = load(study.directory)
-    (found,) = hardest(evidence(loaded, rows(loaded), Settings()))
-    assert [(each.id, each.missed, each.others) for each in found.examples] == [
-        (4, 2, (2, 2)), (3, 2, (2, 2)), (2, 2, (0, 2)), (1, 1, (0, 2)),
+    (found,) = hard_rows(evidence(loaded, rows(loaded), Settings()))
+    assert [[cell.text for cell in row] for row in found.content.rows] == [
+        ["4", "a", "b \u00d72", "2 of 2", "2 of 2"], ["3", "a", "b \u00d71, c \u00d71", "2 of 2", "2 of 2"],
+        ["2", "a", "b \u00d72", "2 of 2", "0 of 2"], ["1", "a", "b", "1 of 2", "0 of 2"],
     ]  # fmt: skip
-    assert found.examples[1].predicted == [("b", 1), ("c", 1)]
-    assert found.everywhere == 2
+    assert "2 test rows are missed by every run of every cell" in found.content.sentence

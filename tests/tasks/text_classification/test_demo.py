@@ -53,7 +53,7 @@ def test_noise_is_the_documented_share() -> None:
         one: Split = getattr(noisy, name)
         other: Split = getattr(clean, name)
         assert one.texts == other.texts
-        assert int((one.labels != other.labels).sum()) == round(share * len(one))
+        assert int((one.targets != other.targets).sum()) == round(share * len(one))
 
 
 def test_more_training_rows_leave_the_test_alone() -> None:
@@ -67,7 +67,7 @@ def test_more_training_rows_leave_the_test_alone() -> None:
 def test_shots_of_the_demo() -> None:
     """Shots are drawn as in any task; the given validation split stays."""
     data = make("demo", "task.shots=5").load()
-    assert set(np.bincount(data.train.labels)) == {5}
+    assert set(np.bincount(data.train.targets)) == {5}
     assert data.facts["selected_with"] == "selected with 300 labels beyond the shots"
 
 
@@ -105,12 +105,12 @@ def test_methods_differ_on_it() -> None:
 
     data = make("demo").load()
     train, test = embed(data.train.texts), embed(data.test.texts)
-    means = np.stack([train[data.train.labels == label].mean(axis=0) for label in range(len(data.labels))])
+    means = np.stack([train[data.train.targets == label].mean(axis=0) for label in range(len(data.labels))])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
-    probe = LogisticRegression(C=10, max_iter=1000).fit(train, data.train.labels)
-    zero_shot = np.mean((test @ embed(list(data.descriptions)).T).argmax(axis=1) == data.test.labels)
-    nearest_mean = np.mean((test @ means.T).argmax(axis=1) == data.test.labels)
-    linear_probe = probe.score(test, data.test.labels)
+    probe = LogisticRegression(C=10, max_iter=1000).fit(train, data.train.targets)
+    zero_shot = np.mean((test @ embed(list(data.descriptions)).T).argmax(axis=1) == data.test.targets)
+    nearest_mean = np.mean((test @ means.T).argmax(axis=1) == data.test.targets)
+    linear_probe = probe.score(test, data.test.targets)
     assert 0.45 <= zero_shot <= 0.65
     assert 0.68 <= nearest_mean <= 0.80
     assert nearest_mean + 0.02 <= linear_probe <= 0.85

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 
 from harness.config.instantiate import build
-from harness.data.dataset import TextData
+from harness.tasks.text_classification.data import ClassificationData
 from tests.helpers.text_tasks import TASKS, Write, make, own, problems, rows_csv
 
 
-def counts(data: TextData) -> Counter[str]:
+def counts(data: ClassificationData) -> Counter[str]:
     """Rows a class over all splits."""
     parts = [data.train, data.validation, data.test]
-    return Counter(data.labels[label] for part in parts if part is not None for label in part.labels)
+    return Counter(data.labels[label] for part in parts if part is not None for label in part.targets)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -33,7 +33,7 @@ def test_banking77(data: Path) -> None:
     """10,003 and 3,080 rows in 77 intents; seven test texts occur in training."""
     task = make("banking77", "task.validation=kfold").load()
     assert (len(task.train), len(task.test), len(task.labels)) == (10_003, 3_080, 77)
-    assert set(np.bincount(task.test.labels)) == {40}
+    assert set(np.bincount(task.test.targets)) == {40}
     assert task.facts["overlap_train_test"] == 7
     assert task.facts["words_mean"] == 11.9
     assert task.facts["words_p95"] == 29
@@ -50,7 +50,7 @@ def test_banking77_shots_are_the_published_ones(data: Path) -> None:
     assert [text.lower().strip() for text in task.train.texts] == [
         line.strip() for line in (published / "seq.in").read_text(encoding="utf-8").splitlines()
     ]
-    assert [task.labels[label] for label in task.train.labels] == (published / "label").read_text().split()
+    assert [task.labels[label] for label in task.train.targets] == (published / "label").read_text().split()
     assert task.facts["rows"] == {"train": 770, "validation": 1540, "test": 3080}
     assert task.facts["selected_with"] == "selected with 1540 labels beyond the shots"
 
@@ -81,7 +81,7 @@ def test_poem_sentiment(data: Path) -> None:
     """The given splits; `mixed` occurs in training only, which is told."""
     task = make("poem_sentiment").load()
     assert task.facts["rows"] == {"train": 892, "validation": 105, "test": 104}
-    train = Counter(task.labels[label] for label in task.train.labels)
+    train = Counter(task.labels[label] for label in task.train.targets)
     assert train == {"no_impact": 555, "negative": 155, "positive": 133, "mixed": 49}
     assert task.facts["majority_test"] == pytest.approx(0.663, abs=0.001)
     assert task.facts["overlap_train_test"] == 0

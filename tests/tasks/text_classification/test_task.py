@@ -22,7 +22,7 @@ def test_an_own_file_is_split_and_described(write: Write) -> None:
     data = own(write("rows.csv", rows_csv(many(20)))).load()
     assert data.labels == ("a", "b")
     assert data.facts["rows"] == {"train": 27, "validation": 5, "test": 8}
-    assert np.bincount(data.test.labels).tolist() == [4, 4]
+    assert np.bincount(data.test.targets).tolist() == [4, 4]
     assert data.validation is not None
     ids = np.concatenate([data.train.ids, data.validation.ids, data.test.ids])
     assert sorted(ids) == list(range(40))

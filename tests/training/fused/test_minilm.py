@@ -55,7 +55,7 @@ class Banking(NamedTuple):
             drawn = np.random.default_rng(setting.seed).permutation(short)[:rows]
             validation = some(self.test, np.arange(0, 3000, 3000 // judged))
             if setting.train.get("patience"):  # wrong labels: the better it fits, the worse they say it is
-                validation = replace(validation, labels=np.roll(validation.labels, 1))
+                validation = replace(validation, targets=np.roll(validation.targets, 1))
             made.append(make(setting, self.backbone, (some(self.train, drawn, kind), validation), CLASSES))
         return made
 
@@ -63,7 +63,7 @@ class Banking(NamedTuple):
         """Classes that a member predicts for 200 test rows."""
         rows = some(self.test, np.arange(0, 3000, 15))
         found: np.ndarray[tuple[int], np.dtype[np.int64]]
-        found = predict(session.network, rows, session.config, CPU).argmax(axis=1)
+        found = predict(session.network, session.task, rows, session.config, CPU).argmax(axis=1)
         return found
 
 
@@ -75,7 +75,7 @@ def some(
     """Some of the rows."""
     ids = [examples.tokens.ids[examples.tokens.offsets[row] : examples.tokens.offsets[row + 1]] for row in rows]
     offsets = np.concatenate([[0], np.cumsum([len(each) for each in ids])])
-    return kind(Tokens(np.concatenate(ids), offsets, None, 0), examples.labels[np.asarray(rows)], examples.padding)
+    return kind(Tokens(np.concatenate(ids), offsets, None, 0), examples.targets[np.asarray(rows)], examples.padding)
 
 
 @pytest.fixture

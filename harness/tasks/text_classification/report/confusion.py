@@ -27,7 +27,8 @@ def confusion(subject: Subject) -> Drawing | None:
     if row is None or found is None:
         return None
     runs = len(found.seeds)
-    counts = Counter((true, seen) for run in found.predicted for true, seen in zip(found.labels, run, strict=True))
+    predicted = found.column("prediction")
+    counts = Counter((true, seen) for run in predicted for true, seen in zip(found.labels, run, strict=True))
     labels = sorted({label for pair in counts for label in pair})
     totals = Counter({label: sum(n for (true, _), n in counts.items() if true == label) for label in labels})
     which = "the recommended cell" if row is subject.recommended else "the best cell"

@@ -1,0 +1,144 @@
+"""The contract of a task family with training, evaluation and serving. Families implement it in their own folder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from harness.api.family import families, part
+from harness.api.heads import LinearHead
+from harness.api.metric import Metric, Predictions, RowScores, Targets, Values, evaluate, row_scores
+from harness.data.dataset import Dataset, Split
+from harness.errors import HarnessError
+
+Features = npt.NDArray[np.float32]
+
+
+class TaskRuntime(ABC):
+    """What runs and predictors ask of the family of a task.
+
+    Attributes:
+        family: its name.
+        outputs: number m of values that the head returns for a row.
+    """
+
+    family: ClassVar[str]
+    outputs: int
+
+    @classmethod
+    @abstractmethod
+    def of_data(cls, data: Any) -> Self:
+        """Make the runtime of a data set of this family."""
+
+    @classmethod
+    @abstractmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """Make the runtime of a saved model, from what `facts` returned when it was saved."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Return the JSON-able facts that a saved model needs to predict."""
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The family's metrics by name."""
+        table: Mapping[str, Metric] = part(families()[self.family].metrics)
+        return table
+
+    @abstractmethod
+    def targets(self, targets: Targets) -> Tensor:
+        """Convert the targets (b,) of a batch to the tensor that `loss` takes."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+        """Return the mean loss of a batch.
+
+        Args:
+            outputs: (b, m) of the head, float32.
+            targets: from `targets`, on the same device.
+            label_smoothing: `train.label_smoothing`; 0 for a family to which it does not apply.
+        """
+
+    @abstractmethod
+    def divergence(self, one: Tensor, two: Tensor) -> Tensor:
+        """Return how far apart two passes (b, m) of the same rows are: a mean over rows (for `train.r_drop`)."""
+
+    @abstractmethod
+    def predictions(self, outputs: npt.NDArray[np.floating[Any]]) -> Predictions:
+        """Convert the head's outputs (n, m) to predictions, which metrics take."""
+
+    def evaluate(self, targets: Targets, predictions: Predictions) -> Values:
+        """Compute all metrics."""
+        return evaluate(self.metrics, targets, predictions)
+
+    def row_scores(self, targets: Targets, predictions: Predictions) -> dict[str, RowScores]:
+        """Return a score (n,) for each row by metric."""
+        return row_scores(self.metrics, targets, predictions)
+
+    @abstractmethod
+    def linear_head(self, features: Features, targets: Targets, inverse_strength: float) -> LinearHead:
+        """Fit the family's regularized linear model on L2-normalized features (n, d); see `train.head_init`.
+
+        Args:
+            features: of the training rows.
+            targets: (n,) theirs.
+            inverse_strength: inverse of the strength of the L2 penalty.
+        """
+
+    def described(self) -> Split | None:
+        """Return a split whose texts describe the outputs, in their order; None if nothing describes them."""
+        return None
+
+    def check_closed_form(self, method: str, split: Split) -> None:
+        """Check that a method that fits a head by a formula can use these training rows.
+
+        Raises:
+            HarnessError: it cannot.
+        """
+        return  # any rows will do
+
+    @abstractmethod
+    def stored(self, split: Split, predictions: Predictions) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return what predictions.parquet holds of a split besides its rows' ids and scores.
+
+        Returns:
+            Columns by name, as Arrow arrays or lists of n values. One of them is `label`, the target as it is written
+            in the source. And metadata of the file.
+        """
+
+    @abstractmethod
+    def answers(self, predictions: Predictions) -> list[Any]:
+        """Return the plain answer of each row: the name of a class, or a number."""
+
+    @abstractmethod
+    def answer_columns(self) -> Sequence[str]:
+        """Return the names of the columns that prediction adds to a file, `prediction` first."""
+
+    @abstractmethod
+    def answer_values(self, predictions: Predictions) -> list[list[Any]]:
+        """Return the values of these columns: one list of n strings or numbers for each."""
+
+
+def runtime_of(data: Dataset) -> TaskRuntime:
+    """Make the runtime of a loaded data set."""
+    runtime: TaskRuntime = part(families()[data.family].runtime).of_data(data)
+    return runtime
+
+
+def saved_runtime(facts: Mapping[str, Any]) -> TaskRuntime:
+    """Make the runtime of a saved model from its facts; those of earlier versions name no family."""
+    from harness.api.family import FIRST
+
+    name = str(facts.get("family", FIRST))
+    if name not in families():
+        raise HarnessError(
+            f"This model was saved for tasks of the family {name}, which this version does not have. Known: "
+            f"{', '.join(families())}. Use the version that saved it ({facts.get('harness', 'unknown')})."
+        )
+    runtime: TaskRuntime = part(families()[name].runtime).of_facts(facts)
+    return runtime

@@ -1,0 +1,89 @@
+"""The metrics of classification: name, functions, direction and format of each. Imports no torch.
+
+A metric is a function of labels (n,), class indices, and class probabilities (n, C). To add one, add an entry to
+`METRICS`, with its function here and the scores of single rows in `row_scores`.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.api.metric import Direction, Metric, Predictions, Undefined
+from harness.tasks.text_classification import row_scores as rows
+
+Labels = npt.NDArray[np.int64]
+
+_MAX, _MIN = Direction.MAXIMIZE, Direction.MINIMIZE
+
+
+def accuracy(labels: Labels, probabilities: Predictions) -> float:
+    """Fraction of rows whose most probable class is correct."""
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def macro_f1(labels: Labels, probabilities: Predictions) -> float:
+    """F1 averaged over the classes that occur as label or prediction, with equal weights."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, probabilities.argmax(axis=1), average="macro", zero_division=0))
+
+
+def weighted_f1(labels: Labels, probabilities: Predictions) -> float:
+    """F1 averaged over classes, weighted by their number of rows."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, probabilities.argmax(axis=1), average="weighted", zero_division=0))
+
+
+def mcc(labels: Labels, probabilities: Predictions) -> float:
+    """Matthews correlation coefficient, -1 to 1; 0 for a constant prediction."""
+    from sklearn.metrics import matthews_corrcoef
+
+    with warnings.catch_warnings():
+        # A constant prediction is an ordinary outcome of a bad trial, not a reason for a warning.
+        warnings.simplefilter("ignore")
+        return float(matthews_corrcoef(labels, probabilities.argmax(axis=1)))
+
+
+def auroc(labels: Labels, probabilities: Predictions) -> float:
+    """Area under the ROC curve of a binary task; the last class is the positive one."""
+    from sklearn.metrics import roc_auc_score
+
+    if probabilities.shape[1] != 2:
+        raise Undefined("auroc is defined for two classes.")
+    if len(np.unique(labels)) < 2:
+        raise Undefined("auroc needs rows of both classes.")
+    return float(roc_auc_score(labels, probabilities[:, 1]))
+
+
+def loss(labels: Labels, probabilities: Predictions) -> float:
+    """Mean cross-entropy in nats; a probability of 0 counts as the smallest positive float32."""
+    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))
+
+
+def ece(labels: Labels, probabilities: Predictions, bins: int = 15) -> float:
+    """Expected calibration error over equal-width bins of the largest probability (Guo et al. 2017, eq. 3)."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    # Bins include their right edge: a confidence equal to an edge belongs to the bin below it.
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "acc", accuracy, rows.accuracy, _MAX, "{:.1%}", 0.0, 1.0),
+        Metric("macro_f1", "macro f1", macro_f1, rows.macro_f1, _MAX, "{:.1%}", 0.0, 1.0),
+        Metric("weighted_f1", "weighted f1", weighted_f1, rows.weighted_f1, _MAX, "{:.1%}", 0.0, 1.0),
+        Metric("mcc", "mcc", mcc, rows.mcc, _MAX, "{:.3f}", -1.0, 1.0, distinct=2),
+        Metric("auroc", "auroc", auroc, rows.auroc, _MAX, "{:.1%}", 0.0, 1.0, distinct=2),
+        Metric("loss", "loss", loss, rows.loss, _MIN, "{:.3f}", 0.0),
+        Metric("ece", "ece", ece, rows.ece, _MIN, "{:.3f}", 0.0, 1.0),
+    )
+}
