@@ -18,6 +18,7 @@ from harness.config.kinds import check_kinds
 from harness.config.schema import Config
 from harness.config.validation import check
 from harness.design.cells import Cell
+from harness.design.family_checks import check_family
 from harness.design.search_space import check_sampler
 from harness.design.value_checks import Checks
 from harness.errors import HarnessError, Problems
@@ -140,6 +141,8 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
                 build(base["model"], packages).check_method(base["method"])
             except HarnessError as error:
                 problems.extend(error)
+        if data is not None and isinstance(base.get("method"), Mapping):
+            check_family(cell, base, data.family, problems)
         ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
         parts = {} if "augment" in ignores or checks.of_section("augment", base) else base.get("augment") or {}
         others = [

@@ -129,6 +129,8 @@ def markdown(directory: Path) -> str:
             lines.append("- Adapts a base in 8 or 4 bits (`model.quantize`), too")
         if about.get("fusable"):
             lines.append("- Runs can share passes through a frozen base (`launch.fuse`)")
+        if about.get("tasks"):
+            lines.append(f"- Only for tasks of {', '.join(about['tasks'])}")
         if about.get("limits"):
             lines.append(f"- Limits: {about['limits']}")
     lines += ["", "## Left out", "", "Types of the PEFT library that are not here, and why:", ""]

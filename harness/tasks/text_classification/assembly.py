@@ -18,12 +18,12 @@ from harness.errors import HarnessError, Problems
 from harness.formatting.examples import alternatives, examples, short, some
 from harness.tasks.text_classification.data import ClassificationData
 from harness.tasks.text_classification.metrics import METRICS
-from harness.tasks.text_classification.settings import TextSettings
+from harness.tasks.text_classification.settings import ClassificationSettings
 
 IMBALANCE = 10  # ratio of largest to smallest class at which to warn that accuracy alone is misleading
 
 
-def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -> ClassificationData:
+def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], source: str) -> ClassificationData:
     """Split the rows of a source by the task's settings.
 
     Args:
@@ -99,7 +99,9 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
     )
 
 
-def _labels(task: TextSettings, frames: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _labels(
+    task: ClassificationSettings, frames: Mapping[str, pd.DataFrame]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     problems = Problems()
     labels = sorted(set(frames["train"]["label"]))
     problems.check(
@@ -145,7 +147,7 @@ def _check_vanished(before: pd.DataFrame, after: pd.DataFrame, labels: Sequence[
 
 
 def _check_metric(
-    task: TextSettings,
+    task: ClassificationSettings,
     kind: str,
     given: bool,
     classes: int,
@@ -195,7 +197,7 @@ def _fingerprint(labels: Sequence[str], descriptions: Sequence[str], made: Mappi
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _selected_with(task: TextSettings, kind: str, validation: pd.DataFrame | None, given: bool) -> str:
+def _selected_with(task: ClassificationSettings, kind: str, validation: pd.DataFrame | None, given: bool) -> str:
     if validation is None:
         return f"selected in {task.folds} folds of the training rows"
     if task.shots is not None and (kind == "pool" or given):

@@ -1,0 +1,225 @@
+"""Construction of a regression data set from source rows: numbers, splits, and derived facts and warnings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.data import splits
+from harness.data.dataset import Split
+from harness.data.text_values import shown
+from harness.errors import HarnessError, Problems
+from harness.formatting.examples import examples
+from harness.tasks.text_regression.data import RegressionData
+from harness.tasks.text_regression.metrics import METRICS
+from harness.tasks.text_settings import TextSettings
+
+LEAST_ROWS = 2  # of each split: one row has no spread
+
+
+def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -> RegressionData:
+    """Split the rows of a source by the task's settings.
+
+    Args:
+        task: the settings.
+        frames: rows (see `harness.data.readers.rows.to_rows`) by given split, at least `train`; labels are texts.
+        source: name of the source, for the facts.
+
+    Raises:
+        HarnessError: a label is no number, or there are too few rows for the splits.
+    """
+    frames = _numbers(frames, task.name)
+    pool, given, test = frames["train"], frames.get("validation"), frames.get("test")
+    dropped = conflicts = 0
+    if test is None:
+        pool, dropped, conflicts = splits.deduplicate(pool)
+        pool, test = _hold_out(pool, task.test_fraction, task.split_seed, "test")
+    train = pool if task.shots is None else _shots(pool, task.shots, task.draw)
+    kind = task.validation or "split"
+    validation: pd.DataFrame | None = None
+    folds: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+    if kind == "kfold":
+        folds = _folds(train, task.folds, task.draw)
+    elif given is not None:
+        validation = given
+    else:
+        train, validation = _hold_out(train, task.validation_fraction, task.split_seed, "validation")
+    _check_spread(task, train, validation, test)
+    made = {
+        "train": _split("train", train),
+        "validation": None if validation is None else _split("validation", validation),
+        "test": _split("test", test),
+        "folds": tuple(
+            (_split(f"train{n}", rest), _split(f"validation{n}", held)) for n, (rest, held) in enumerate(folds)
+        ),
+    }
+    values = train["label"].to_numpy(dtype=np.float64)
+    words = splits.normal_form(train).map(lambda form: len(form.split())).to_numpy()
+    facts = {
+        "source": source,
+        "rows": {"train": len(train), "validation": 0 if validation is None else len(validation), "test": len(test)},
+        "words_mean": round(float(words.mean()), 1),
+        "words_p95": round(float(np.percentile(words, 95)), 1),
+        "target_mean": _rounded(values.mean()),
+        "target_sd": _rounded(values.std()),
+        "target_min": _rounded(values.min()),
+        "target_max": _rounded(values.max()),
+        "duplicates_dropped": dropped,
+        "conflicting_labels": conflicts,
+        "overlap_train_test": splits.overlap(test, train),
+        "overlap_validation_test": 0 if validation is None else splits.overlap(test, validation),
+        "overlap_train_validation": 0 if validation is None else splits.overlap(validation, train),
+        "validation": kind,
+        "selected_with": _selected_with(task, validation, given is not None),
+        "shots": task.shots,
+        "draw": task.draw,
+    }
+    return RegressionData(
+        outputs=1,
+        center=float(values.mean()),
+        scale=float(values.std()),
+        **made,  # type: ignore[arg-type]  # mypy does not infer the type of each key
+        fingerprint=_fingerprint(made),
+        facts=facts,
+        warnings=tuple(_warnings(facts, validation, test)),
+    )
+
+
+def _numbers(frames: Mapping[str, pd.DataFrame], task: str) -> dict[str, pd.DataFrame]:
+    """Convert the labels of all splits to numbers."""
+    problems = Problems()
+    found = {}
+    for split, frame in frames.items():
+        values = [_number(label) for label in frame["label"]]
+        wrong = sorted({label for label, value in zip(frame["label"], values, strict=True) if value is None})
+        problems.check(
+            not wrong,
+            f"Task {task} predicts a number, and {len(wrong)} {split} labels are none: {examples(wrong)}. Mend or "
+            "remove their rows, name another column with task.label, or use task=csv, which takes labels as classes.",
+        )
+        found[split] = frame.assign(label=pd.Series(values, index=frame.index, dtype="float64"))
+    problems.raise_any()
+    return found
+
+
+def _number(label: str) -> float | None:
+    """Return the number that a label spells; None for other texts, infinities and not-a-number."""
+    try:
+        value = float(label)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the remaining rows and a random fraction of the rows."""
+    from sklearn.model_selection import train_test_split
+
+    held = -int(-len(frame) * fraction // 1)  # rounded up, as scikit-learn does
+    if min(held, len(frame) - held) < LEAST_ROWS:
+        raise HarnessError(
+            f"task.{purpose}_fraction={fraction} of {len(frame)} rows, equal texts counted once, leaves {held} for "
+            f"{purpose} and {len(frame) - held} for training, and each needs at least {LEAST_ROWS}. Change the "
+            f"fraction, add rows, or give a {purpose} split of your own (task.{purpose}_path)."
+        )
+    rest, out = train_test_split(frame, test_size=held, random_state=seed)
+    return rest.sort_index(), out.sort_index()
+
+
+def _shots(frame: pd.DataFrame, shots: int, draw: int) -> pd.DataFrame:
+    if shots > len(frame):
+        raise HarnessError(f"task.shots={shots} exceeds the {len(frame)} training rows: lower it, or add rows.")
+    return frame.sample(shots, random_state=draw).sort_index()
+
+
+def _folds(frame: pd.DataFrame, folds: int, seed: int) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    from sklearn.model_selection import KFold
+
+    if len(frame) < LEAST_ROWS * folds:
+        raise HarnessError(
+            f"task.folds={folds} needs {LEAST_ROWS * folds} training rows, and there are {len(frame)}. Set task.folds "
+            f"to at most {max(len(frame) // LEAST_ROWS, 2)}, or choose task.validation=split."
+        )
+    splitter = KFold(folds, shuffle=True, random_state=seed)
+    return [(frame.iloc[train], frame.iloc[held]) for train, held in splitter.split(frame)]
+
+
+def _check_spread(task: TextSettings, train: pd.DataFrame, validation: pd.DataFrame | None, test: pd.DataFrame) -> None:
+    """Refuse splits whose numbers are all equal where the metric needs different ones; training always does."""
+    problems = Problems()
+    for name, frame in (("training", train), ("validation", validation), ("test", test)):
+        needed = 2 if name == "training" else METRICS[task.metric].distinct
+        problems.check(
+            frame is None or frame["label"].nunique() >= needed,
+            f"All {name} rows of task {task.name} have the number "
+            f"{'' if frame is None else shown(frame['label'].iloc[0])}, and "
+            + (
+                "there is nothing to learn. Check task.label."
+                if name == "training"
+                else f"task.metric={task.metric} needs different ones. Choose task.metric=mse, or add rows."
+            ),
+        )
+    problems.raise_any()
+
+
+def _split(name: str, frame: pd.DataFrame) -> Split:
+    return Split(
+        name=name,
+        texts=frame["text"].tolist(),
+        pairs=frame["pair"].tolist() if "pair" in frame else None,
+        targets=frame["label"].to_numpy(dtype=np.float64),
+        ids=np.array(frame["id"], dtype=np.int64),
+    )
+
+
+def _fingerprint(made: Mapping[str, Any]) -> str:
+    parts = [made["train"], made["validation"], made["test"], *(part for fold in made["folds"] for part in fold)]
+    content = [[part.name, part.texts, part.pairs, part.targets.tolist()] for part in parts if part is not None]
+    text = json.dumps(["text_regression", content], ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _rounded(value: float) -> float:
+    return float(f"{float(value):.6g}")
+
+
+def _selected_with(task: TextSettings, validation: pd.DataFrame | None, given: bool) -> str:
+    if validation is None:
+        return f"selected in {task.folds} folds of the training rows"
+    origin = "given validation rows" if given else "rows held out of the training rows"
+    return f"selected on {len(validation)} {origin}"
+
+
+def _warnings(facts: Mapping[str, Any], validation: pd.DataFrame | None, test: pd.DataFrame) -> list[str]:
+    found: list[str] = []
+    for key, parts in (
+        ("overlap_train_test", ("test", "training")),
+        ("overlap_validation_test", ("test", "validation")),
+        ("overlap_train_validation", ("validation", "training")),
+    ):
+        if facts[key]:
+            rows = len(test if parts[0] == "test" or validation is None else validation)
+            found.append(
+                f"{facts[key]} {parts[0]} rows ({facts[key] / rows:.1%}) occur among the {parts[1]} rows as well, "
+                f"letter case and spaces aside: {parts[0]} scores flatter by up to that much."
+            )
+    if facts["duplicates_dropped"]:
+        found.append(f"{facts['duplicates_dropped']} duplicate rows were dropped before splitting.")
+    if facts["conflicting_labels"]:
+        found.append(f"{facts['conflicting_labels']} texts occur with more than one number; the first one was kept.")
+    for name, frame in (("validation", validation), ("test", test)):
+        if frame is not None and (far := _beyond(frame, facts)):
+            found.append(f"{far} of {len(frame)} {name} numbers lie outside the range of the training numbers.")
+    return found
+
+
+def _beyond(frame: pd.DataFrame, facts: Mapping[str, Any]) -> int:
+    values = frame["label"].to_numpy(dtype=np.float64)
+    slack = 1e-6 * max(1.0, abs(facts["target_min"]), abs(facts["target_max"]))  # the facts are rounded
+    return int(((values < facts["target_min"] - slack) | (values > facts["target_max"] + slack)).sum())
