@@ -14,12 +14,11 @@ from harness.data.readers.file_formats import FORMATS, FileFormat, expanded
 from harness.data.readers.rows import SPLITS, Hub, data_folder, read_hub, read_rows
 from harness.data.text_values import DIGITS, WORDS, as_text, check_mapping, check_text, plain, shown
 from harness.errors import HarnessError, Problems, nearest
-from harness.tasks.text_settings import TextSettings
 
 
 @dataclass(kw_only=True)
-class TextSource(TextSettings):
-    """Texts, or pairs of texts, with a label each, from files or a hub data set.
+class TextSource:
+    """The fields of a task that say where its texts, or pairs of texts, and their labels come from.
 
     Rows come from `path` (and `validation_path`, `test_path`) if given, else from `$HARNESS_DATA/<folder>` if it
     exists, else from `hub`. A `validation_path` or `test_path` alone replaces that split.
@@ -40,9 +39,8 @@ class TextSource(TextSettings):
     quoting: bool = True  # whether double quotes enclose fields
     label_names: Mapping[str, str] | None = None  # raw label in a file: class name
 
-    def __post_init__(self) -> None:
+    def tidy_source(self) -> None:
         """Convert numbers to text, `[name]` to the name, and `quoting` from YAML's spellings to a boolean."""
-        super().__post_init__()
         if isinstance(self.columns, list | tuple):
             self.columns = [plain(name) for name in self.columns]
         self.label = _one(self.label)
@@ -52,9 +50,8 @@ class TextSource(TextSettings):
             if isinstance(value := getattr(self, name), Mapping):
                 setattr(self, name, {plain(key): as_text(each) for key, each in value.items()})
 
-    def check(self, problems: Problems) -> None:
+    def check_source(self, problems: Problems) -> None:
         """Report every invalid field."""
-        super().check(problems)
         for key in ("path", "validation_path", "test_path", "folder"):
             check_text(problems, f"task.{key}", getattr(self, key), "one path", optional=True)
         self._check_columns(problems)
@@ -133,8 +130,18 @@ class TextSource(TextSettings):
         if not self.path:
             problems.check(bool(self.hub.get("id")), "task.hub.id is missing: the hub data set's owner/name.")
 
-    def read(self) -> tuple[dict[str, pd.DataFrame], str]:
-        """Read the given splits; see the class."""
+    def read_source(self, name: str) -> tuple[dict[str, pd.DataFrame], str]:
+        """Read the given splits.
+
+        Args:
+            name: of the task, for messages.
+
+        Returns:
+            Rows (see `harness.data.readers.rows.to_rows`) by split, at least `train`, and the name of their source.
+
+        Raises:
+            HarnessError: the rows are not available.
+        """
         texts, label_names, files = _listed(self.text), self.label_names or {}, self.files or {}
         how = FileFormat(
             format=self.format,
@@ -153,10 +160,10 @@ class TextSource(TextSettings):
                 source = f"{self.folder}/{files['train']}"
             elif self.hub is not None:
                 hub = Hub(**self.hub)
-                frames = read_hub(hub, texts, self.label, self.name)
+                frames = read_hub(hub, texts, self.label, name)
                 source = f"{hub.id}@{hub.revision}" if hub.revision else hub.id
             else:
-                raise HarnessError(self._nowhere())
+                raise HarnessError(self._nowhere(name))
         problems = Problems()
         for split, path in paths.items():
             try:
@@ -166,14 +173,14 @@ class TextSource(TextSettings):
         problems.raise_any()
         return frames, source
 
-    def _nowhere(self) -> str:
+    def _nowhere(self, name: str) -> str:
         if not self.folder:
             return (
-                f"Task {self.name} needs a file of labelled rows: task.path=FILE ({', '.join(FORMATS)}), with "
+                f"Task {name} needs a file of labelled rows: task.path=FILE ({', '.join(FORMATS)}), with "
                 "task.text and task.label naming its columns."
             )
         return (
-            f"The data of task {self.name} are not here, and no hub data set is known for it. Set HARNESS_DATA to a "
+            f"The data of task {name} are not here, and no hub data set is known for it. Set HARNESS_DATA to a "
             f"folder that holds {self.folder}/{(self.files or {})['train']}, or name your own file with task.path=FILE."
         )
 

@@ -39,5 +39,19 @@ class TextTask(ClassificationSettings):
 
 
 @dataclass(kw_only=True)
-class TextClassification(TextSource, TextTask):
+class TextClassification(TextTask, TextSource):
     """Labeled texts from files or a hub data set; see `TextSource`."""
+
+    def __post_init__(self) -> None:
+        """Convert values that YAML reads as other types."""
+        super().__post_init__()
+        self.tidy_source()
+
+    def check(self, problems: Problems) -> None:
+        """Report every invalid field."""
+        super().check(problems)
+        self.check_source(problems)
+
+    def read(self) -> tuple[dict[str, pd.DataFrame], str]:
+        """Read the given splits."""
+        return self.read_source(self.name)

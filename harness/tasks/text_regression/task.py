@@ -47,13 +47,23 @@ class RegressionTask(TextSettings):
 
 
 @dataclass(kw_only=True)
-class TextRegression(TextSource, RegressionTask):
+class TextRegression(RegressionTask, TextSource):
     """Texts or pairs with a number each, from files or a hub data set; see `TextSource`."""
+
+    def __post_init__(self) -> None:
+        """Convert values that YAML reads as other types."""
+        super().__post_init__()
+        self.tidy_source()
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""
         super().check(problems)
+        self.check_source(problems)
         problems.check(
             self.label_names is None,
             f"task.label_names names classes, and task {self.name} predicts a number: leave it out.",
         )
+
+    def read(self) -> tuple[dict[str, pd.DataFrame], str]:
+        """Read the given splits."""
+        return self.read_source(self.name)
