@@ -6,21 +6,25 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.api.family import TaskFamily, families
+from harness.data.dataset import Dataset
 from harness.design.cells import Cell
 from harness.errors import Problems
 
 EVERY = "method=linear_probe,lora,full"  # a choice of methods that are for every family
 
 
-def check_family(cell: Cell, base: Mapping[str, Any], name: str, problems: Problems) -> None:
+def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, problems: Problems) -> None:
     """Add a problem for a method that is for other families, and for each value without a meaning for this one.
 
     Args:
         cell: the cell.
         base: its resolved configuration.
-        name: of the family of its task.
+        data: of its task; None if it could not be loaded.
         problems: added to.
     """
+    if data is None or not isinstance(base.get("method"), Mapping):
+        return  # another check says so
+    name = data.family
     wanted = (base["method"].get("about") or {}).get("tasks") or (name,)
     problems.check(
         name in wanted,

@@ -141,8 +141,7 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
                 build(base["model"], packages).check_method(base["method"])
             except HarnessError as error:
                 problems.extend(error)
-        if data is not None and isinstance(base.get("method"), Mapping):
-            check_family(cell, base, data.family, problems)
+        check_family(cell, base, data, problems)
         ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
         parts = {} if "augment" in ignores or checks.of_section("augment", base) else base.get("augment") or {}
         others = [

@@ -22,15 +22,18 @@ from harness.config.schema import Config, TrainConfig
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
-from harness.methods import ClosedForm, GradientTrained, Hooks
+from harness.methods import ClosedForm, GradientTrained
 from harness.models.network import AdaptedModel
 from harness.records.files import write_json
 from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.closed_form import head_module
-from harness.runs.context import RunContext, RunResult
+from harness.runs.costs import Costs
+from harness.runs.estimator import method_of
+from harness.runs.fitted import FittedModel
 from harness.runs.gradient import make_session
 from harness.runs.measurements import serving, weight_bytes
-from harness.serving.saved_model import describe, save_model
+from harness.runs.outputs import save_fitted
+from harness.runs.prepare import PreparedRun
 from harness.system.machine import PeakMemory, check_device, device_name
 from harness.training.loop import advance, gradients, predict
 from harness.training.session import TrainingSession
@@ -108,19 +111,16 @@ def measure(spec: RunSpec) -> Rates:
     device = check_device(spec.config["device"])
     memory = PeakMemory(device)
     start = time.perf_counter()
-    context = _load(spec, device)
+    run = _load(spec, device)
     load = time.perf_counter() - start
-    method = build(spec.config["method"], spec.config["packages"])
-    if isinstance(method, ClosedForm):
-        found, network, hooks = _closed_form(context, method)
-    elif isinstance(method, GradientTrained):
-        found, network, hooks = _gradient(context, method)
-    else:
-        raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
+    method = method_of(spec.config)
+    found, fitted = _closed_form(run, method) if isinstance(method, ClosedForm) else _gradient(run, method)
+    network = fitted.network
+    assert network is not None  # both fit on whole training rows
     with torch.no_grad():
-        found["serve"] = _seconds(lambda: serving(context, network))
+        found["serve"] = _seconds(lambda: serving(run, network))
     directory = Path(spec.directory) / "model"
-    found["save"] = _seconds(lambda: _save(context, network, hooks, directory))
+    found["save"] = _seconds(lambda: save_fitted(run, fitted, directory))
     return Rates(
         load=load, saved_bytes=sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()),
         own_bytes=weight_bytes(network), peak_memory_mb=memory.megabytes(), device=device,
@@ -128,7 +128,7 @@ def measure(spec: RunSpec) -> Rates:
     )  # fmt: skip
 
 
-def _load(spec: RunSpec, device: str) -> RunContext:
+def _load(spec: RunSpec, device: str) -> PreparedRun:
     """Load the run's context, with a slice of its data."""
     config = spec.config
     model = build(config["model"], config["packages"])
@@ -148,18 +148,15 @@ def _load(spec: RunSpec, device: str) -> RunContext:
         row = encoder.features(few.test).seconds / len(few.test)
         rows = [max(LEAST_ROWS, int(min(most, SLICE_SECONDS / row))) for most in (TRAIN_ROWS, EVALUATED_ROWS)]
         data = whole.sample(*rows)
-    result = RunResult(data={"warnings": []})
-    return RunContext(
-        spec, lambda line: None, lambda: None, lambda: False, result, train, torch.device(device), data,
-        replace(encoder, data=data),
-    )  # fmt: skip
+    encoder = replace(encoder, data=data)
+    return PreparedRun(spec, lambda line: None, lambda: None, train, torch.device(device), data, encoder)
 
 
-Parts = tuple[dict[str, float], AdaptedModel, Hooks]
+Parts = tuple[dict[str, float], FittedModel]
 
 
-def _closed_form(context: RunContext, method: ClosedForm) -> Parts:
-    encoder, data = context.encoder, context.data
+def _closed_form(run: PreparedRun, method: ClosedForm) -> Parts:
+    encoder, data = run.encoder, run.data
     described = encoder.task.described()
     descriptions = np.zeros((0, 0), dtype=np.float32) if described is None else encoder.features(described).values
     features = encoder.features(data.train)
@@ -171,11 +168,11 @@ def _closed_form(context: RunContext, method: ClosedForm) -> Parts:
     network = AdaptedModel(encoder.backbone, encoder.model.pooling, data.outputs)
     network.requires_grad_(False)
     network.head = head_module(heads[0])
-    return found | {"fit_row": fit / len(data.train)}, network, Hooks()
+    return found | {"fit_row": fit / len(data.train)}, FittedModel(Costs(), network)
 
 
-def _gradient(context: RunContext, method: GradientTrained) -> Parts:
-    encoder, data, train = context.encoder, context.data, context.train
+def _gradient(run: PreparedRun, method: GradientTrained) -> Parts:
+    encoder, data, train = run.encoder, run.data, run.train
     found = {"first": _seconds(_libraries)}
     if train.head_init == "probe" and encoder.model.pooling != "model":
         features, rows = encoder.features(data.train), len(data.train)
@@ -184,7 +181,7 @@ def _gradient(context: RunContext, method: GradientTrained) -> Parts:
     sessions: list[TrainingSession] = []
 
     def make() -> None:
-        sessions.append(make_session(context, method, train, data.train, data.validation, "calibration", {}))
+        sessions.append(make_session(run, method, train, data.train, data.validation, "calibration", {})[0])
 
     first = _seconds(make)
     sessions.clear()
@@ -199,12 +196,12 @@ def _gradient(context: RunContext, method: GradientTrained) -> Parts:
     weights = {name: p.detach().clone() for name, p in session.network.trainable().items()}  # as for the best epoch
 
     def judge() -> None:
-        task = context.task
-        task.evaluate(validation.targets, predict(session.network, task, validation, train, context.device))
+        task = run.task
+        task.evaluate(validation.targets, predict(session.network, task, validation, train, run.device))
 
     found["judge_row"] = _seconds(judge) / len(validation)
     del weights
-    return found, session.network.eval(), session.hooks
+    return found, FittedModel(Costs(), session.network.eval(), session.hooks)
 
 
 def _libraries() -> None:
@@ -236,15 +233,6 @@ def _train(session: TrainingSession) -> float:
         if steps >= STEPS or (steps >= 3 and seconds >= SECONDS):
             break
     return seconds / tokens * sum(padded) / len(session.train)
-
-
-def _save(context: RunContext, network: AdaptedModel, hooks: Hooks, directory: Path) -> None:
-    encoder, data, config = context.encoder, context.data, context.spec.config
-    facts = describe(
-        encoder.model, encoder.resolved, encoder.task, encoder.length, data.pairs,
-        config["task"]["name"], config["method"]["name"],
-    )  # fmt: skip
-    save_model(directory, network, hooks, encoder.tokenizer, facts)
 
 
 def _seconds(action: Callable[[], object]) -> float:

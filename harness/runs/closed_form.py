@@ -1,8 +1,9 @@
-"""Runs of methods that fit a head on frozen features by a formula."""
+"""Fitting of methods that compute a head on frozen features by a formula."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -12,47 +13,57 @@ from harness.errors import HarnessError
 from harness.methods import ClosedForm, Head, NeighbourHead
 from harness.models.heads import SCALE, KnnHead
 from harness.models.network import AdaptedModel
-from harness.runs.context import RunContext, mean_values
+from harness.runs.costs import Costs
+from harness.runs.fitted import FittedModel, Fitting, mean_values
+from harness.runs.prepare import PreparedRun
+
+Features = npt.NDArray[np.float32]
 
 
-def run_closed_form(context: RunContext, method: ClosedForm) -> None:
-    """Fit and evaluate; the results are stored in `context.result`.
+def fit_closed_form(run: PreparedRun, method: ClosedForm) -> Fitting:
+    """Fit a head; yields no session.
 
     Raises:
-        HarnessError: the model gives no features, or a class has no training row.
+        HarnessError: the model gives no features, or the training rows do not suffice for the method.
     """
-    result, data, encoder = context.result, context.data, context.encoder
+    yield from ()
+    data, encoder = run.data, run.encoder
     if encoder.model.pooling == "model":
         raise HarnessError(
             f"method={method.name} works on pooled vectors, and model.pooling=model gives none. Set model.pooling to "
             "mean, cls or last."
         )
-    if context.by_folds:
-        heads = [_fit(context, method, split) for split, _ in data.folds]
-        folds = [
-            context.task.evaluate(held_out.targets, _apply(context, head, held_out))
-            for head, (_, held_out) in zip(heads, data.folds, strict=True)
-        ]
-        head = heads[-1]
-        result.metrics["val"] = mean_values(folds)
-        result.cost["folds"] = len(folds)
-        context.say(f"Mean of {len(folds)} folds: {score(context.metric, result.metrics['val'], 'dev')}")
-    if context.evaluated() or not context.by_folds:
-        head = _fit(context, method, data.train)
-        with result.phase("features"):  # before evaluation, so that no time is counted twice
-            for split in context.evaluated().values():
-                encoder.features(split)
-        context.evaluate(lambda split: _apply(context, head, split))
+    costs, validation, head, network = Costs(), {}, None, None
+    if run.by_folds:
+        values = []
+        for split, held_out in data.folds:
+            head, spent = _fit(run, method, split)
+            features, read = _features(run, held_out)
+            costs = costs.merged(spent, read)
+            values.append(run.task.evaluate(held_out.targets, _apply(run, head, features)))
+        validation = mean_values(values)
+        costs["folds"] = len(values)
+        run.say(f"Mean of {len(values)} folds: {score(run.metric, validation, 'dev')}")
+    if run.whole:
+        head, spent = _fit(run, method, data.train)
+        costs = costs.merged(spent)
         network = AdaptedModel(encoder.backbone, encoder.model.pooling, data.outputs)
         network.requires_grad_(False)
         network.head = head_module(head)
-        result.network = network.eval()
-    head_size = sum(p.numel() for p in head_module(head).parameters())
-    result.cost["params_trainable"] = head_size
-    result.cost["params_total"] = sum(p.numel() for p in encoder.backbone.parameters()) + head_size
-    if seconds := result.cost["train_seconds"]:
-        result.cost["samples_per_second"] = result.cost["samples"] / seconds
-        result.cost["tokens_per_second"] = result.cost["tokens"] / seconds
+        network = network.eval()
+    assert head is not None  # there are folds, or the whole training rows
+    inputs = {}
+    for split in run.evaluated().values() if run.whole else ():
+        inputs[split.name], read = _features(run, split)  # before evaluation, so that no time is counted twice
+        costs = costs.merged(read)
+    size = sum(p.numel() for p in head_module(head).parameters())
+    whole = size + sum(p.numel() for p in encoder.backbone.parameters())
+    costs |= {"params_trainable": size, "params_total": whole}
+
+    def predict(split: Split) -> Predictions:
+        return _apply(run, head, inputs[split.name])
+
+    return FittedModel(costs.with_speed(), network, predict=predict if run.whole else None, validation=validation)
 
 
 def head_module(head: Head) -> nn.Module:
@@ -63,35 +74,39 @@ def head_module(head: Head) -> nn.Module:
         voters.bank.copy_(torch.tensor(head.bank))  # copied, because cached features are read-only
         voters.labels.copy_(torch.tensor(head.labels))
         return voters
-    classes, size = head.weight.shape
-    linear = nn.Linear(size, classes).requires_grad_(False)
+    outputs, size = head.weight.shape
+    linear = nn.Linear(size, outputs).requires_grad_(False)
     linear.weight.copy_(torch.as_tensor(head.weight / SCALE))
     linear.bias.copy_(torch.as_tensor(head.bias))
     return linear
 
 
-def _fit(context: RunContext, method: ClosedForm, split: Split) -> Head:
-    result, task = context.result, context.task
+def _fit(run: PreparedRun, method: ClosedForm, split: Split) -> tuple[Head, Costs]:
+    task, costs = run.task, Costs()
     task.check_closed_form(method.name, split)
     described = task.described()
-    with result.phase("features"):
-        used = [context.encoder.features(part) for part in (described,) if part is not None]
+    with costs.phase("features"):
+        used = [run.encoder.features(part) for part in (described,) if part is not None]
         descriptions = used[0].values if used else np.zeros((0, 0), dtype=np.float32)
         if method.reads_rows:
-            used.append(context.encoder.features(split))
-    with result.phase("train"):
+            used.append(run.encoder.features(split))
+    with costs.phase("train"):
         head = method.fit_task(task, used[-1].values, split.targets, descriptions)
     # Features are shared, but each run is charged their full time: a run must not look cheaper because they were
     # cached.
-    result.add("train_seconds", sum(features.seconds for features in used))
-    result.add("samples", len(split) if method.reads_rows else 0)
-    result.add("tokens", len(context.encoder.examples(split).tokens.ids) if method.reads_rows else 0)
-    return head
+    costs.add("train_seconds", sum(features.seconds for features in used))
+    costs["samples"] = len(split) if method.reads_rows else 0
+    costs["tokens"] = len(run.encoder.examples(split).tokens.ids) if method.reads_rows else 0
+    return head, costs
 
 
-def _apply(context: RunContext, head: Head, split: Split) -> Predictions:
-    with context.result.phase("features"):
-        features = context.encoder.features(split).values
+def _features(run: PreparedRun, split: Split) -> tuple[Features, Costs]:
+    costs = Costs()
+    with costs.phase("features"):
+        return run.encoder.features(split).values, costs
+
+
+def _apply(run: PreparedRun, head: Head, features: Features) -> Predictions:
     if isinstance(head, NeighbourHead):
-        return context.task.predictions(head_module(head)(SCALE * torch.tensor(features)).numpy())
-    return context.task.predictions(features @ head.weight.T + head.bias)
+        return run.task.predictions(head_module(head)(SCALE * torch.tensor(features)).numpy())
+    return run.task.predictions(features @ head.weight.T + head.bias)

@@ -8,38 +8,35 @@ import shutil
 import tempfile
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from harness.config.instantiate import build
 from harness.errors import HarnessError, is_disk_full
-from harness.methods import ClosedForm, GradientTrained
 from harness.models.cpu_kernels import use_fast_products
 from harness.records.files import atomic, now
 from harness.records.ranking import searched_costs
 from harness.records.record import PAUSED, CorruptRecord, Record
-from harness.records.run_spec import SCORE, RunBatch, RunPaths, RunSpec
-from harness.runs.closed_form import run_closed_form
-from harness.runs.context import RunContext, RunResult, Stopped
-from harness.runs.gradient import run_gradient_trained
-from harness.runs.measurements import Energy, occupied, serving, weight_bytes
-from harness.serving.saved_model import describe, save_model
+from harness.records.run_spec import RunBatch, RunSpec
+from harness.runs.costs import Costs
+from harness.runs.estimator import fit_method
+from harness.runs.fitted import FittedModel, Fitting, Stopped, evaluate
+from harness.runs.measurements import Energy, occupied, serving
+from harness.runs.outputs import write_outputs
+from harness.runs.prepare import PreparedRun
+from harness.runs.run_control import Log, Say, StopFile
+from harness.runs.run_queue import Running, RunQueue
 from harness.system.machine import PeakMemory, check_device, device_name, scheduler, versions
 from harness.training.loop import fit
 from harness.training.session import TrainingSession
 
-STOP_SECONDS = 0.5  # interval at which the stop file is read
 # Costs carried over from before a pause: added, or the maximum is taken.
 CARRIED = ("data_seconds", "model_seconds", "head_seconds", "features_seconds", "augment_seconds", "pack_size")
 # Costs that are totaled over all attempts.
 TOTALS = ("total_seconds", "accelerator_seconds", "core_seconds", "peak_memory_mb", "energy_joules")
-
-Say = Callable[[str], None]
 
 
 def execute(
@@ -68,53 +65,21 @@ def execute(
         HarnessError: a run's directory is not writable.
     """
     use_fast_products()
-    waiting = deque(batch.runs)
 
-    def told(spec: RunSpec) -> Generator[TrainingSession, None, bool]:
+    def start(spec: RunSpec) -> Running | None:
+        if not holds(spec):
+            return None
+        _make(spec.paths.directory)
+        return None if _is_done(spec) else _reported(spec)
+
+    def _reported(spec: RunSpec) -> Running:
         went = yield from _execute(spec, interrupted, say, holds, batch.co_located)
         settled(spec)
         return went
 
-    training: dict[int, Generator[TrainingSession, None, bool]] = {}  # by the session that each run waits for
-
-    def begin() -> TrainingSession | None:
-        """Start runs until one has a session to train."""
-        while waiting and not interrupted():
-            spec = waiting.popleft()
-            if not holds(spec):
-                continue
-            _make(spec.paths.directory)
-            if not _is_done(spec) and (session := go_on(told(spec))) is not None:
-                return session
-        return None
-
-    def go_on(run: Generator[TrainingSession, None, bool]) -> TrainingSession | None:
-        """Continue a run to its next session; return None if it has ended."""
-        try:
-            session = next(run)
-        except StopIteration as end:
-            if not end.value:
-                waiting.clear()
-            return None
-        training[id(session)] = run
-        return session
-
-    def ended(session: TrainingSession) -> TrainingSession | None:
-        run = training.pop(id(session))
-        del session  # only its run holds it then, and frees it before the next session is made
-        return go_on(run) or begin()
-
-    def together() -> Iterator[TrainingSession]:
-        """Start as many runs as the batch allows; no more once one has a backbone of its own, which saves nothing."""
-        for _ in range(batch.together):
-            if (session := begin()) is None:
-                return
-            yield session
-            if not session.shares:
-                return
-
+    queue = RunQueue(batch, start, interrupted)
     sharing = None if batch.together == 1 else "probe" if batch.probe else "always"
-    fit(together(), interrupted, sharing, ended, batch.co_located)
+    fit(queue.first(), interrupted, sharing, queue.following, batch.co_located)
 
 
 def _is_done(spec: RunSpec) -> bool:
@@ -130,33 +95,32 @@ def _known(spec: RunSpec) -> Record | None:
 
 def _execute(
     spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool], co_located: int
-) -> Generator[TrainingSession, None, bool]:
+) -> Running:
     """Execute one run; yield its sessions to train; return False if it was stopped to resume later."""
-    started, trained, accompanied = time.perf_counter(), 0.0, False
+    clock = _Clock()
     paths = spec.paths
     log = Log(paths.log, say)
-    stop = StopFile(paths.stop, lambda: holds(spec))
     record = _begin(spec)
     before = record.cost
-    result = RunResult(cost={name: before[name] for name in CARRIED if name in before})
+    costs = Costs({name: before[name] for name in CARRIED if name in before})
     memory: PeakMemory | None = None
     energy: Energy | None = None
     device = None
     try:
         device = check_device(spec.config["device"])
         memory, energy = PeakMemory(device), Energy(device)
-        context = RunContext.load(spec, result, log, stop, interrupted)
-        for session in _compute(context):
-            started -= time.perf_counter()  # time while waiting is not counted: other runs may compute
-            yield session
-            started += time.perf_counter()
-            trained, accompanied = trained + session.seconds, accompanied or session.accompanied
-            del session  # frees its memory before the next session is made
+        run = PreparedRun.load(spec, log, StopFile(paths.stop, lambda: holds(spec)))
+        costs = costs.merged(run.costs)
+        record.data, record.provenance = run.facts, run.provenance
+        fitted = yield from _fitted(run, clock)
+        costs = costs.merged(fitted.costs)
+        record.data["warnings"] = [*record.data["warnings"], *fitted.warnings]
+        evaluation = evaluate(run, fitted)
+        costs, record.metrics = costs.merged(evaluation.costs), evaluation.metrics
         if not holds(spec):
             return False
-        with result.phase("save"):
-            _save(context)
-        _measure_serving(context)
+        costs = costs.merged(write_outputs(run, fitted, evaluation))
+        costs = costs.merged(_measured_serving(run, fitted))
         record.status = "ok"
     except Stopped as stopped:
         if stopped.status == "taken":
@@ -165,24 +129,23 @@ def _execute(
         if stopped.status == "stopped":
             log("Stopped at a checkpoint.")
             return False
+        costs = costs.merged(stopped.costs)
+        record.metrics = {"val": stopped.validation, "test": {}}
         if stopped.status == "paused":
-            result.cost[PAUSED] = spec.until
+            costs[PAUSED] = spec.until
             log(f"Paused at {spec.until} {spec.resource}.")
         else:
             record.status = "pruned"
             log("Pruned.")
     except Exception as error:  # noqa: BLE001 -- any error is the result of this run, and the next run follows
         record.status, record.error = "failed", _failed(error, spec, log)
-    record.metrics = result.metrics
-    record.data = result.data
-    seconds = time.perf_counter() - started + trained
     # Memory and energy are measured per process, so they are known only for runs that had the process to themselves.
     own = {
-        "peak_memory_mb": None if memory is None or accompanied else round(memory.megabytes(), 1),
-        "energy_joules": None if energy is None or accompanied else energy.joules(),
+        "peak_memory_mb": None if memory is None or clock.accompanied else round(memory.megabytes(), 1),
+        "energy_joules": None if energy is None or clock.accompanied else energy.joules(),
     }
-    record.cost = _costs(result.cost, before, seconds, device, own, co_located)
-    record.provenance = versions() | scheduler() | {"device_name": device and device_name(device)} | result.provenance
+    record.cost = _costs(costs, before, clock.seconds(), device, own, co_located)
+    record.provenance = versions() | scheduler() | {"device_name": device and device_name(device)} | record.provenance
     record.ended = None if record.status == "running" else now()
     if not holds(spec):
         return False
@@ -190,6 +153,58 @@ def _execute(
     if record.status != "running":
         shutil.rmtree(paths.checkpoint, ignore_errors=True)
     return True
+
+
+class _Clock:
+    """The time of a run: what it computes itself, and its fraction of the training of all."""
+
+    def __init__(self) -> None:
+        self._started, self._trained, self.accompanied = time.perf_counter(), 0.0, False
+
+    def wait(self) -> None:
+        """Stop counting while the session is trained: other runs may compute."""
+        self._started -= time.perf_counter()
+
+    def go_on(self, session: TrainingSession) -> None:
+        """Count again, and add what training the session took."""
+        self._started += time.perf_counter()
+        self._trained += session.seconds
+        self.accompanied |= session.accompanied
+
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        return time.perf_counter() - self._started + self._trained
+
+
+def _fitted(run: PreparedRun, clock: _Clock) -> Fitting:
+    """Fit the method of a run, and keep the time."""
+    fitting = fit_method(run)
+    while True:
+        try:
+            session = next(fitting)
+        except StopIteration as end:
+            fitted: FittedModel = end.value
+            return fitted
+        clock.wait()
+        yield session
+        clock.go_on(session)
+        del session  # frees its memory before the next session is made
+
+
+def _measured_serving(run: PreparedRun, fitted: FittedModel) -> Costs:
+    """Measure latency and throughput; an error leaves them unknown and does not change the run's result."""
+    costs = Costs()
+    # Tuning measures them only if the search uses latency.
+    wanted = any(cost.startswith("latency") for cost in searched_costs(run.spec.config.get("tune") or {}))
+    if not (run.tests or wanted) or fitted.network is None:
+        return costs
+    try:
+        with costs.phase("serve"):
+            measured = serving(run, fitted.network)
+        costs |= measured
+    except Exception as error:  # noqa: BLE001 -- a secondary measure; the user is told, and the record has no value
+        run.say(f"Note: latency and throughput could not be measured ({type(error).__name__}: {error}).")
+    return costs
 
 
 def _failed(error: Exception, spec: RunSpec, log: Log) -> str:
@@ -272,105 +287,6 @@ def _make(directory: Path) -> None:
             f"The run's directory {directory} cannot be written ({error.strerror or error}): mend it, or set "
             "runs_dir=FOLDER."
         ) from error
-
-
-def _compute(context: RunContext) -> Iterator[TrainingSession]:
-    """Compute a run; yield the sessions to train."""
-    method = build(context.spec.config["method"], context.spec.config["packages"])
-    if isinstance(method, ClosedForm):
-        run_closed_form(context, method)
-    elif isinstance(method, GradientTrained):
-        yield from run_gradient_trained(context, method)
-    else:
-        raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
-
-
-def _save(context: RunContext) -> None:
-    """Write the predictions and, if requested, the model."""
-    spec, result = context.spec, context.result
-    if context.tests:
-        _write_predictions(spec.paths, context)
-    if result.network is not None:
-        result.cost["saved_bytes"] = weight_bytes(result.network)
-    if (spec.save_model or spec.phase == "single") and result.network is not None:
-        encoder, data = context.encoder, context.data
-        facts = describe(
-            encoder.model, encoder.resolved, encoder.task, encoder.length, data.pairs,
-            spec.config["task"]["name"], spec.config["method"]["name"],
-        )  # fmt: skip
-        result.cost["saved_bytes"] = save_model(
-            spec.paths.model, result.network, result.hooks, encoder.tokenizer, facts
-        )
-
-
-def _measure_serving(context: RunContext) -> None:
-    """Measure latency and throughput; an error leaves them unknown and does not change the run's result."""
-    result = context.result
-    # Tuning measures them only if the search uses latency.
-    wanted = any(cost.startswith("latency") for cost in searched_costs(context.spec.config.get("tune") or {}))
-    if not (context.tests or wanted) or result.network is None:
-        return
-    try:
-        with result.phase("serve"):
-            result.cost |= serving(context, result.network)
-    except Exception as error:  # noqa: BLE001 -- a secondary measure; the user is told, and the record has no value
-        context.say(f"Note: latency and throughput could not be measured ({type(error).__name__}: {error}).")
-
-
-def _write_predictions(paths: RunPaths, context: RunContext) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    task = context.task
-    parts: list[Any] = []
-    metadata: dict[str, str] = {}
-    for name, (split, predictions) in context.result.predictions.items():
-        stored, metadata = task.stored(split, predictions)
-        scores = task.row_scores(split.targets, predictions)
-        # A metric without a value for a split has null there.
-        columns = {f"{SCORE}{metric}": scores.get(metric, [None] * len(split)) for metric in task.metrics}
-        ids = {"split": [name] * len(split), "id": split.ids}
-        types = {"id": pa.int64()} | dict.fromkeys(columns, pa.float64())
-        everything = ids | stored | columns
-        parts.append(pa.table({key: pa.array(values, types.get(key)) for key, values in everything.items()}))
-    table = pa.concat_tables(parts).replace_schema_metadata(metadata | {"family": task.family})
-    with atomic(paths.predictions) as temporary:
-        parquet.write_table(table, temporary)
-
-
-class Log:
-    """Appends a run's lines to its log.txt and forwards them."""
-
-    def __init__(self, path: Path, say: Say | None) -> None:
-        self.path, self.say = path, say
-
-    def __call__(self, line: str, quiet: bool = False) -> None:
-        """Write a line; a quiet one is not forwarded."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line.rstrip("\n") + "\n")
-        if self.say is not None and not quiet:
-            self.say(line)
-
-
-class StopFile:
-    """Checks every `STOP_SECONDS` for a request to stop the run, and whether this process still owns it."""
-
-    def __init__(self, path: Path, holds: Callable[[], bool] = lambda: True) -> None:
-        self.path, self.holds = path, holds
-        self.next = 0.0
-
-    def __call__(self) -> str | None:
-        """Return `prune`, `checkpoint`, `taken` (over by another process) or None."""
-        if time.monotonic() < self.next:
-            return None
-        self.next = time.monotonic() + STOP_SECONDS
-        if not self.holds():
-            return "taken"
-        try:
-            content = self.path.read_text(encoding="utf-8").strip()
-        except OSError:
-            return None
-        return content if content in ("prune", "checkpoint") else None
 
 
 def explain(error: Exception, config: dict[str, Any]) -> str:

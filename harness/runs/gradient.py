@@ -1,4 +1,4 @@
-"""Runs of methods that are trained by the training loop."""
+"""Fitting of methods that the training loop trains."""
 
 from __future__ import annotations
 
@@ -26,77 +26,88 @@ from harness.models.heads import SCALE
 from harness.models.input_limits import longest_input
 from harness.models.network import AdaptedModel
 from harness.records.files import write_json
-from harness.runs.context import RunContext, Stopped, mean_values
+from harness.runs.costs import Costs
+from harness.runs.fitted import FittedModel, Fitting, Stopped, mean_values
+from harness.runs.prepare import PreparedRun
 from harness.training.fused import share
 from harness.training.loop import predict
 from harness.training.row_order import steps_per_epoch, stream_seed
 from harness.training.session import TrainingProgress, TrainingSession
 
+OWN_HEAD = "train.head_init=probe does not apply to model.pooling=model: the architecture's own head starts at random."
 
-def run_gradient_trained(context: RunContext, method: GradientTrained) -> Iterator[TrainingSession]:
-    """Train and evaluate; the results are stored in `context.result`.
 
-    Yields:
-        The sessions to train, one after another; the caller trains each before it resumes this generator.
+def fit_gradient_trained(run: PreparedRun, method: GradientTrained) -> Fitting:
+    """Train a network.
 
     Raises:
         Stopped: the run was pruned, or checkpointed to resume later.
         Exception: an error of the training.
     """
-    result, data, train = context.result, context.data, context.train
-    stop_epoch = train.stop_epoch
-    if context.by_folds:
-        folds = yield from _folds(context, method)
-        result.metrics["val"] = mean_values([fold.best_val for fold in folds])
+    data, config = run.data, run.train
+    costs, validation = Costs(), {}
+    warnings = (OWN_HEAD,) if config.head_init == "probe" and run.encoder.model.pooling == "model" else ()
+    for warning in warnings:
+        run.say(f"Note: {warning}")
+    if run.by_folds:
+        folds, costs = yield from _folds(run, method)
+        validation = mean_values([fold.best_val for fold in folds])
         # A confirmation trains on all rows, without validation rows to stop early by.
-        stop_epoch = statistics.median_high([fold.best_epoch for fold in folds])
-        _count(context, folds)
-        result.cost |= {"folds": len(folds), "best_epoch": stop_epoch}
-        context.say(f"Mean of {len(folds)} folds: {score(context.metric, result.metrics['val'], 'dev')}")
-    if context.evaluated() or not context.by_folds:
-        config = replace(train, stop_epoch=stop_epoch)
-        session = make_session(context, method, config, data.train, data.validation, "all", {})
-        yield session
-        _ended(context, session)
-        _count(context, [session.progress])
-        result.cost |= {"best_epoch": session.progress.best_epoch, "epochs": session.progress.epoch}
+        config = replace(config, stop_epoch=statistics.median_high([fold.best_epoch for fold in folds]))
+        costs |= {"folds": len(folds), "best_epoch": config.stop_epoch}
+        run.say(f"Mean of {len(folds)} folds: {score(run.metric, validation, 'dev')}")
+    if not run.whole:
+        return FittedModel(costs.with_speed(), validation=validation, warnings=warnings)
+    session, spent = make_session(run, method, config, data.train, data.validation, "all", {})
+    costs = costs.merged(spent)
+    yield session
+    costs = costs.merged(_ended(session, costs))
+    costs |= {"best_epoch": session.progress.best_epoch, "epochs": session.progress.epoch}
+    inputs, spent = _evaluated(run, session, config)  # before evaluation, so that no time is counted twice
 
-        boundary = _boundary(session.network, config)
-        # Before evaluation, so that no time is counted twice.
-        inputs = {
-            split.name: session.validation
-            if split is data.validation and session.validation is not None  # already charged when the session was made
-            else _inputs(context, split, boundary, "evaluate_seconds")
-            for split in context.evaluated().values()
-        }
+    def predictions(split: Split) -> Predictions:
+        if split is data.validation and session.best_predictions is not None:
+            return session.best_predictions  # computed when the epoch was selected
+        return predict(session.network, run.task, inputs[split.name], config, run.device)
 
-        def predictions(split: Split) -> Predictions:
-            if split is data.validation and session.best_predictions is not None:
-                return session.best_predictions  # computed when the epoch was selected
-            return predict(session.network, context.task, inputs[split.name], config, context.device)
-
-        context.evaluate(predictions)
-        result.network, result.hooks = session.network, session.hooks
+    costs = costs.merged(spent).with_speed()
+    return FittedModel(costs, session.network, session.hooks, predictions, validation, warnings)
 
 
-def _folds(context: RunContext, method: GradientTrained) -> Generator[TrainingSession, None, list[TrainingProgress]]:
+def _evaluated(run: PreparedRun, session: TrainingSession, config: TrainConfig) -> tuple[dict[str, Examples], Costs]:
+    """Return the inputs for the evaluation of the trained network, and what they took."""
+    boundary, inputs, costs = _boundary(session.network, config), {}, Costs()
+    for split in run.evaluated().values():
+        if split is run.data.validation and session.validation is not None:
+            inputs[split.name] = session.validation  # already charged when the session was made
+        else:
+            inputs[split.name], spent = _inputs(run, split, boundary, "evaluate_seconds")
+            costs = costs.merged(spent)
+    return inputs, costs
+
+
+def _folds(
+    run: PreparedRun, method: GradientTrained
+) -> Generator[TrainingSession, None, tuple[list[TrainingProgress], Costs]]:
     """Train on each fold, or reuse the result of an earlier attempt at this run."""
-    signature = context.spec.signature
-    found = []
-    for index, (split, held_out) in enumerate(context.data.folds):
-        noted = context.spec.paths.checkpoint / f"fold{index}.json"
+    signature = run.spec.signature
+    found, costs = [], Costs()
+    for index, (split, held_out) in enumerate(run.data.folds):
+        noted = run.spec.paths.checkpoint / f"fold{index}.json"
         progress = _noted(noted, signature)
         if progress is None:
-            context.say(f"Fold {index + 1} of {len(context.data.folds)}")
-            tag = {"fold": index}
-            session = make_session(context, method, context.train, split, held_out, f"fold{index}", tag)
+            run.say(f"Fold {index + 1} of {len(run.data.folds)}")
+            session, spent = make_session(run, method, run.train, split, held_out, f"fold{index}", {"fold": index})
+            costs = costs.merged(spent)
             yield session
-            _ended(context, session)
+            costs = costs.merged(_ended(session, costs))
             progress = session.progress
             del session  # frees its memory before the next fold's session is made
             write_json(noted, {"signature": signature} | asdict(progress))
+        else:
+            costs = costs.merged(_trained(progress))
         found.append(progress)
-    return found
+    return found, costs
 
 
 def _noted(path: Path, signature: str) -> TrainingProgress | None:
@@ -109,37 +120,34 @@ def _noted(path: Path, signature: str) -> TrainingProgress | None:
 
 
 def make_session(
-    context: RunContext,
+    run: PreparedRun,
     method: GradientTrained,
     config: TrainConfig,
     split: Split,
     validation: Split | None,
     name: str,
     tag: dict[str, Any],
-) -> TrainingSession:
+) -> tuple[TrainingSession, Costs]:
     """Make a training session: a fresh copy of the backbone with a head, adapted by the method.
 
     Args:
-        experiment: the run.
+        run: the run.
         method: adapts the copy.
         config: training settings.
         split, validation: rows.
         name: of the checkpoint file.
         tag: see `TrainingSession`.
+
+    Returns:
+        The session, and what making it took, hidden states included.
     """
-    result, encoder, seed = context.result, context.encoder, context.spec.config["seed"]
+    encoder, seed, costs = run.encoder, run.spec.config["seed"], Costs()
     examples = encoder.examples(split)
     head: LinearHead | None = None
-    if config.head_init == "probe" and encoder.model.pooling == "model":
-        warning = (
-            "train.head_init=probe does not apply to model.pooling=model: the architecture's own head starts at random."
-        )
-        context.say(f"Note: {warning}")
-        result.data["warnings"] = [*result.data["warnings"], warning]
-    elif config.head_init == "probe":
-        with result.phase("head"):
+    if config.head_init == "probe" and encoder.model.pooling != "model":
+        with costs.phase("head"):
             head = encoder.probe(split, config.head_probe_c)
-    with result.phase("model"):
+    with costs.phase("model"):
         network = encoder.network()
         if config.dropout is not None:
             network.set_dropout(config.dropout)
@@ -152,26 +160,25 @@ def make_session(
         steps = config.epochs * steps_per_epoch(len(examples), config.batch_size, config.accumulate)
         hooks = method.adapt(network, encoder.model, steps)
         _check_room(network, encoder, method.name)
-        network.to(context.device)
-        method.initialize(network, _in_order(examples, config.batch_size, context.device))
+        network.to(run.device)
+        method.initialize(network, _in_order(examples, config.batch_size, run.device))
     boundary = _boundary(network, config)
-    examples = _inputs(context, split, boundary, "train_seconds")
-    judged = None if validation is None else _inputs(context, validation, boundary, "evaluate_seconds")
-    trainable = sum(p.numel() for p in network.trainable().values())
-    result.cost |= {
-        "params_trainable": trainable,
+    examples, spent = _inputs(run, split, boundary, "train_seconds")
+    evaluated, read = (None, Costs()) if validation is None else _inputs(run, validation, boundary, "evaluate_seconds")
+    costs |= {
+        "params_trainable": sum(p.numel() for p in network.trainable().values()),
         "params_total": sum(p.numel() for p in network.parameters()),
     }
-    spec, paths = context.spec, context.spec.paths
+    spec, paths = run.spec, run.spec.paths
     session = TrainingSession(
-        network=network, task=context.task, hooks=hooks, config=config, train=examples, validation=judged,
-        metric=context.metric, seed=seed, device=context.device, say=context.say, metrics_path=paths.metrics,
+        network=network, task=run.task, hooks=hooks, config=config, train=examples, validation=evaluated,
+        metric=run.metric, seed=seed, device=run.device, say=run.say, metrics_path=paths.metrics,
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
         resource=spec.resource, rungs=spec.rungs if tag.get("fold", 0) == 0 else (), until=spec.until,
-        stop=context.stop,
+        stop=run.stop,
     )  # fmt: skip
     share(session, encoder.backbone)
-    return session
+    return session, costs.merged(spent, read)
 
 
 def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None:
@@ -179,19 +186,20 @@ def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None
     return None if config.fgm > 0 else network.boundary
 
 
-def _inputs(context: RunContext, split: Split, boundary: FrozenPrefix | None, cost: str) -> Examples:
+def _inputs(run: PreparedRun, split: Split, boundary: FrozenPrefix | None, cost: str) -> tuple[Examples, Costs]:
     """Return a split's examples. Hidden states are shared, but each run is charged the time to compute them."""
+    costs = Costs()
     if boundary is None:
-        return context.encoder.examples(split)
-    with context.result.phase("features"):
-        examples, seconds = context.encoder.inputs(split, boundary)
-    context.result.add(cost, seconds)
+        return run.encoder.examples(split), costs
+    with costs.phase("features"):
+        examples, seconds = run.encoder.inputs(split, boundary)
+    costs.add(cost, seconds)
     if boundary.frozen and examples.states is None:
-        context.say(
+        run.say(
             f"Note: every pass of {split.name} goes through the {boundary.frozen} frozen blocks, too: the model hands "
             "on more than states from there, or cache_gb leaves no room for them."
         )
-    return examples
+    return examples, costs
 
 
 def _in_order(examples: Examples, size: int, device: torch.device) -> Iterator[Batch]:
@@ -205,10 +213,14 @@ def _checkpoint(directory: Path, name: str) -> Path:
     return directory / f"{name}.safetensors"
 
 
-def _ended(context: RunContext, session: TrainingSession) -> None:
-    """Record the size of the fused group; raise the error or the stop that ended training early."""
-    cost = context.result.cost
-    cost["pack_size"] = max(cost.get("pack_size", 1), session.pack_size)
+def _ended(session: TrainingSession, before: Costs) -> Costs:
+    """Return the costs of a session; raise the error or the stop that ended training early.
+
+    Args:
+        session: it is no longer trained.
+        before: costs of the run until the session was trained, for `Stopped`.
+    """
+    costs = _trained(session.progress).merged(Costs(pack_size=session.pack_size))
     if (failure := session.failure) is not None:
         session.failure = None
         try:
@@ -216,21 +228,14 @@ def _ended(context: RunContext, session: TrainingSession) -> None:
         finally:
             del failure  # its traceback refers to this frame and the pass, and would keep their memory
     if session.status in ("pruned", "paused", "stopped", "taken"):
-        context.result.metrics["val"] = session.progress.best_val
-        _count(context, [session.progress])
-        raise Stopped(session.status)
+        raise Stopped(session.status, before.merged(costs).with_speed(), session.progress.best_val)
+    return costs
 
 
-def _count(context: RunContext, finished: list[TrainingProgress]) -> None:
-    """Add the costs of training."""
-    result = context.result
-    for progress in finished:
-        for name in ("train_seconds", "evaluate_seconds", "samples", "tokens", "resumes"):
-            result.add(name, getattr(progress, name))
-        result.add("steps", progress.step)
-    seconds = result.cost["train_seconds"]
-    result.cost["samples_per_second"] = result.cost["samples"] / seconds if seconds else None
-    result.cost["tokens_per_second"] = result.cost["tokens"] / seconds if seconds else None
+def _trained(progress: TrainingProgress) -> Costs:
+    """Return the costs of training."""
+    names = ("train_seconds", "evaluate_seconds", "samples", "tokens", "resumes")
+    return Costs({name: getattr(progress, name) for name in names} | {"steps": progress.step})
 
 
 def _seed(seed: int) -> None:

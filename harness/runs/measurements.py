@@ -15,7 +15,7 @@ from harness.data.examples import Examples
 from harness.data.tokenization import encode
 from harness.models.inference import autocast
 from harness.models.network import AdaptedModel
-from harness.runs.context import RunContext
+from harness.runs.prepare import PreparedRun
 
 WARM_UP = 3  # calls that are not measured: the first ones select kernels and fill caches
 CALLS = 50  # single texts whose latency is measured
@@ -24,7 +24,7 @@ BATCHES = 2  # few are enough: runs repeat it at other seeds
 SECONDS = 3.0  # limit for each of the two measurements, whichever ends first
 
 
-def serving(context: RunContext, network: AdaptedModel) -> dict[str, float]:
+def serving(run: PreparedRun, network: AdaptedModel) -> dict[str, float]:
     """Measure the prediction speed of an adapted model, tokenization included, on the device and threads of its run.
 
     Args:
@@ -36,10 +36,10 @@ def serving(context: RunContext, network: AdaptedModel) -> dict[str, float]:
         `latency_p50_seconds` and `latency_p95_seconds` of one text at a time, and `throughput_per_second`: texts per
             second in batches of 32. Other load on the machine slows them as it would slow a service.
     """
-    network.to(context.device).eval()
-    singles = list(_parts(context, 1, CALLS + WARM_UP))
-    calls = [seconds for seconds, _ in _timed(context, network, singles)]
-    batches = list(_timed(context, network, list(_parts(context, BATCH, BATCHES + 1)), warm_up=1))
+    network.to(run.device).eval()
+    singles = list(_parts(run, 1, CALLS + WARM_UP))
+    calls = [seconds for seconds, _ in _timed(run, network, singles)]
+    batches = list(_timed(run, network, list(_parts(run, BATCH, BATCHES + 1)), warm_up=1))
     return {
         "latency_p50_seconds": float(np.percentile(calls, 50)),
         "latency_p95_seconds": float(np.percentile(calls, 95)),
@@ -47,28 +47,28 @@ def serving(context: RunContext, network: AdaptedModel) -> dict[str, float]:
     }
 
 
-def _parts(context: RunContext, size: int, count: int) -> Iterator[Split]:
+def _parts(run: PreparedRun, size: int, count: int) -> Iterator[Split]:
     """Yield evenly spread parts of a split; rows repeat if there are too few."""
-    test = context.data.test if context.tests else context.data.train
+    test = run.data.test if run.tests else run.data.train
     rows = np.linspace(0, len(test) - 1, size * count).astype(np.int64)
     for index in range(count):
         yield test.take(rows[index::count], "serving")  # spread, too, so that each batch has short and long texts
 
 
 def _timed(
-    context: RunContext, network: AdaptedModel, parts: list[Split], warm_up: int = WARM_UP
+    run: PreparedRun, network: AdaptedModel, parts: list[Split], warm_up: int = WARM_UP
 ) -> Iterator[tuple[float, int]]:
     """Predict parts one after another; yield seconds and number of texts for each, at least for one."""
-    encoder, device = context.encoder, context.device
+    encoder, device = run.encoder, run.device
     tokenizer, length = encoder.tokenizer, encoder.length
     padding = tokenizer.pad_token_id or 0
     begun = time.perf_counter()
     for index, part in enumerate(parts):
         start = time.perf_counter()
         examples = Examples(encode(part, tokenizer, length), part.targets, padding)
-        with torch.no_grad(), autocast(device, context.train.precision):
+        with torch.no_grad(), autocast(device, run.train.precision):
             batch = examples.batch(np.arange(len(part)), device)
-            context.task.predictions(network(batch).float().cpu().numpy())  # copying to the host waits for the device
+            run.task.predictions(network(batch).float().cpu().numpy())  # copying to the host waits for the device
         end = time.perf_counter()
         if index >= warm_up:
             yield end - start, len(part)

@@ -201,9 +201,10 @@ def predict_file(
     """
     from harness.data.readers.whole_table import read_texts, write_table
     from harness.serving.saved_model import read_description
-    from harness.tasks.runtime import saved_runtime
 
     facts = read_description(directory)
+    from harness.tasks.runtime import saved_runtime  # imports torch: after what can be wrong without it
+
     expected = 2 if facts["pairs"] else 1
     if len(columns) != expected:
         raise HarnessError(

@@ -181,12 +181,12 @@ def test_a_method_that_reads_no_rows_has_no_copies(tmp_path: Path, cache: Path) 
 
 def test_copies_of_a_fold_come_from_its_own_rows(tmp_path: Path, cache: Path) -> None:
     """What a fold holds out is neither augmented nor the origin of a copy that it trains on."""
-    from harness.runs.context import RunContext, RunResult
+    from harness.runs.prepare import PreparedRun
 
     composed = config(tmp_path, cache, "linear_probe", {"validation": "kfold", "folds": 2, "validation_path": None})
     composed["augment"] = {"noise": node("noise")}
     planned = spec(composed, tmp_path / "run", phase="tune")
-    loaded = RunContext.load(planned, RunResult(), lambda line: None, lambda: None, lambda: False)
+    loaded = PreparedRun.load(planned, lambda line: None, lambda: None)
     assert len(loaded.data.folds) == 2
     for training, held_out in loaded.data.folds:
         assert len(training) > 15 and held_out.augmentation == ""

@@ -10,7 +10,7 @@ import torch
 
 from harness.features import encoder as encoder_module
 from harness.features import worker_state
-from harness.runs.context import RunContext, RunResult
+from harness.runs.prepare import PreparedRun
 from tests.helpers.small_dataset import config, spec
 
 
@@ -18,7 +18,7 @@ def test_copies_are_made_where_they_compute(tmp_path: Path, cache: Path, monkeyp
     """A cold process and one that has computed features give a run the same: backbone and copy are on the device."""
     planned = spec(config(tmp_path, cache), tmp_path / "run")
     planned.paths.directory.mkdir()
-    context = RunContext.load(planned, RunResult(), [].append, lambda: None, lambda: False)
+    context = PreparedRun.load(planned, [].append, lambda: None)
     monkeypatch.setattr(
         encoder_module, "WORKER_STATE", worker_state.WorkerState()
     )  # the backbone there is moved for good

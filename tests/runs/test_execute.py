@@ -214,7 +214,7 @@ def test_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, cache: Path) -> 
     planned = spec(composed, tmp_path / "run")
     (tmp_path / "spec.json").write_text(json.dumps(planned.__dict__))
     code = (
-        "import json, sys, torch; torch.set_num_threads(1)\n"
+        f"import json, sys, torch; torch.set_num_threads({torch.get_num_threads()})\n"
         "from harness.records.run_spec import RunBatch, RunSpec\nfrom harness.runs.execute import execute\n"
         "execute(RunBatch((RunSpec(**json.load(open(sys.argv[1]))),)))"
     )

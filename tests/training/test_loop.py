@@ -17,8 +17,8 @@ from harness.data.examples import Examples
 from harness.methods import Hooks
 from harness.models.inference import predict_all
 from harness.records.files import read_jsonl
-from harness.runs.context import RunContext, RunResult
 from harness.runs.gradient import make_session
+from harness.runs.prepare import PreparedRun
 from harness.tasks.text_classification.metrics import METRICS
 from harness.training.loop import fit, predict
 from harness.training.optimizer import make_optimizer, rate
@@ -42,11 +42,9 @@ def session(
     composed = config(tmp_path, cache, method, **changes)
     planned = spec(composed, tmp_path / "run", phase="tune")
     planned.paths.directory.mkdir(exist_ok=True)
-    context = RunContext.load(
-        planned, RunResult(), (lines if lines is not None else []).append, lambda: None, lambda: False
-    )
+    context = PreparedRun.load(planned, (lines if lines is not None else []).append, lambda: None)
     data = context.data
-    built = make_session(context, build(composed["method"]), context.train, data.train, data.validation, "all", {})
+    built, _ = make_session(context, build(composed["method"]), context.train, data.train, data.validation, "all", {})
     built.metrics_path = built.checkpoint_path = None
     return built
 

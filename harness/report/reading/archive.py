@@ -17,7 +17,7 @@ import yaml
 
 from harness.errors import HarnessError
 from harness.records.files import atomic
-from harness.records.run_spec import RunPaths
+from harness.records.run_spec import SCORE, RunPaths
 from harness.records.signature import published
 
 SUFFIX = ".zip"
@@ -109,14 +109,18 @@ def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
         yield paths.metrics.name, paths.metrics.read_bytes()
     if paths.predictions.is_file() and record.get("phase") != "tune":
         metric = config.get("task", {}).get("metric")
-        yield paths.predictions.name, _slim(paths.predictions, metric == "accuracy")
+        yield paths.predictions.name, _slim(paths.predictions, str(metric))
 
 
-def _slim(file: Path, plain: bool) -> bytes:
-    """Return the predictions of the test rows only; without probabilities if classes are enough."""
+def _slim(file: Path, metric: str) -> bytes:
+    """Return the predictions of the test rows only: no scores of other metrics, probabilities only without scores."""
     from pyarrow import parquet
 
-    columns = ["split", "id", "label", "prediction"] + ([] if plain else ["probabilities"])
+    known, own = parquet.read_schema(file).names, f"{SCORE}{metric}"
+    enough = own in known or metric == "accuracy"  # files of earlier versions have no scores
+    columns = [
+        name for name in known if name == own or not (name.startswith(SCORE) or (enough and name == "probabilities"))
+    ]
     table = parquet.read_table(file, columns=columns, filters=[("split", "==", "test")])
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd", compression_level=19)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from harness.serving.predict import load
+from harness.serving.predict import main as predict
 from harness.tasks.text_regression.metrics import METRICS
 
 Main = Callable[..., tuple[int, str]]
@@ -60,8 +61,7 @@ def test_a_study_of_numbers(rows: Path, tmp_path: Path, main: Main) -> None:
     sources = pd.read_csv(rows).loc[table["id"].to_numpy()]
     answers = load(model, device="cpu").predict(sources["one"].tolist(), sources["other"].tolist())
     np.testing.assert_allclose(answers, predictions, atol=1e-4)
-    code, printed = main("predict", str(model), str(rows), "--text", "one", "--text", "other", "--output", "out.csv")
-    assert code == 0, printed
+    assert predict([str(model), str(rows), "--text", "one", "--text", "other", "--output", "out.csv"]) == 0
     assert list(pd.read_csv("out.csv").columns) == ["one", "other", "distance", "prediction"]
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from harness.data.examples import Batch, Examples, Rows
 from harness.data.tokenization import Tokens
 from harness.models.cpu_kernels import use_fast_products
-from harness.runs.context import RunContext, RunResult
+from harness.runs.prepare import PreparedRun
 from harness.training.loop import fit, predict
 from harness.training.session import TrainingSession
 from tests.helpers.small_dataset import short_config as config
@@ -89,7 +89,7 @@ def banking(tmp_path: Path, cache: Path, data: Path) -> Banking:
     }  # fmt: skip
     planned = spec(config(tmp_path, cache, task=task), tmp_path / "run", phase="tune")
     planned.paths.directory.mkdir()
-    found = RunContext.load(planned, RunResult(), lambda line: None, lambda: None, lambda: False)
+    found = PreparedRun.load(planned, lambda line: None, lambda: None)
     encoder, loaded = found.encoder, found.data
     return Banking(encoder.backbone, encoder.examples(loaded.train), encoder.examples(loaded.test))
 

@@ -16,7 +16,8 @@ def stored_scores(table: Any, metric: str, where: str) -> RowScores:
     """Compute the scores (n,) of a metric from labels and probabilities.
 
     Args:
-        table: Arrow table of the test rows, with `label`, `prediction` and `probabilities`.
+        table: Arrow table of the test rows, with `label`, `prediction` and `probabilities`; accuracy needs no
+            probabilities, and some files have none.
         metric: its name.
         where: name of the file, for messages.
 
@@ -27,6 +28,9 @@ def stored_scores(table: Any, metric: str, where: str) -> RowScores:
     """
     labels = np.asarray(table["label"].to_pylist(), dtype=object)
     predicted = np.asarray(table["prediction"].to_pylist(), dtype=object)
+    if metric == "accuracy":
+        right: RowScores = (labels == predicted).astype(np.float64)
+        return right
     flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     probabilities = flat.reshape(len(table), -1)
     if not np.isfinite(probabilities).all():

@@ -1,0 +1,45 @@
+"""A run's log, and the requests that reach it from outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+Say = Callable[[str], None]
+STOP_SECONDS = 0.5  # interval at which the stop file is read
+
+
+class Log:
+    """Appends a run's lines to its log.txt and forwards them."""
+
+    def __init__(self, path: Path, say: Say | None) -> None:
+        self.path, self.say = path, say
+
+    def __call__(self, line: str, quiet: bool = False) -> None:
+        """Write a line; a quiet one is not forwarded."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line.rstrip("\n") + "\n")
+        if self.say is not None and not quiet:
+            self.say(line)
+
+
+class StopFile:
+    """Checks every `STOP_SECONDS` for a request to stop the run, and whether this process still owns it."""
+
+    def __init__(self, path: Path, holds: Callable[[], bool] = lambda: True) -> None:
+        self.path, self.holds = path, holds
+        self.next = 0.0
+
+    def __call__(self) -> str | None:
+        """Return `prune`, `checkpoint`, `taken` (over by another process) or None."""
+        if time.monotonic() < self.next:
+            return None
+        self.next = time.monotonic() + STOP_SECONDS
+        if not self.holds():
+            return "taken"
+        try:
+            content = self.path.read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
+        return content if content in ("prune", "checkpoint") else None
