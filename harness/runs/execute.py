@@ -25,6 +25,7 @@ from harness.records.files import atomic, now
 from harness.records.ranking import searched_costs
 from harness.records.record import PAUSED, CorruptRecord, Record
 from harness.records.run_spec import RunBatch, RunPaths, RunSpec
+from harness.records.states import RunStatus
 from harness.runs.closed_form import run_closed_form
 from harness.runs.context import RunContext, RunResult, Stopped
 from harness.runs.gradient import run_gradient_trained
@@ -158,7 +159,7 @@ def _execute(
         with result.phase("save"):
             _save(context)
         _measure_serving(context)
-        record.status = "ok"
+        record.status = RunStatus.OK
     except Stopped as stopped:
         if stopped.status == "taken":
             return False
@@ -170,10 +171,10 @@ def _execute(
             result.cost[PAUSED] = spec.until
             log(f"Paused at {spec.until} {spec.resource}.")
         else:
-            record.status = "pruned"
+            record.status = RunStatus.PRUNED
             log("Pruned.")
     except Exception as error:  # noqa: BLE001 -- any error is the result of this run, and the next run follows
-        record.status, record.error = "failed", _failed(error, spec, log)
+        record.status, record.error = RunStatus.FAILED, _failed(error, spec, log)
     record.metrics = result.metrics
     record.data = result.data
     seconds = time.perf_counter() - started + trained
@@ -245,7 +246,7 @@ def _costs(
 def _begin(spec: RunSpec) -> Record:
     """Write the run's config.yaml and a `running` record; remove the files of an attempt that cannot be continued."""
     paths = spec.paths
-    record = spec.new_record("running")
+    record = spec.new_record(RunStatus.RUNNING)
     known = _known(spec)
     if known is not None and known.status in ("running", "lost") and known.signature == spec.signature:
         record.started = known.started

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from harness.config.schema import BudgetConfig, Config
 from harness.errors import HarnessError
 from harness.records.run_records import RunRecords
+from harness.records.states import RunStatus, StudyEnd
 from harness.study.cell_scheduler import CellScheduler
 from harness.study.live_view import clock
 from harness.study.spending import Spending
@@ -138,7 +139,7 @@ class Budget:
         missing = [text for scheduler in self._schedulers if (text := _missing(scheduler))]
         return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'further trials'}."
 
-    def end(self, finished: bool, interrupted: bool) -> tuple[str, str]:
+    def end(self, finished: bool, interrupted: bool) -> tuple[StudyEnd, str]:
         """Write the final spending of the study.
 
         Args:
@@ -146,11 +147,12 @@ class Budget:
             interrupted: whether the user ended it.
 
         Returns:
-            How it ended (done | budget | interrupted), and a sentence on what the budget left undone, or "".
+            How it ended, and a sentence on what the budget left undone, or "".
         """
-        ended = "done" if finished and not self.closed else "interrupted" if interrupted else "budget"
+        unfinished = StudyEnd.INTERRUPTED if interrupted else StudyEnd.BUDGET
+        ended = StudyEnd.DONE if finished and not self.closed else unfinished
         note = ""
-        if ended == "budget":
+        if ended == StudyEnd.BUDGET:
             note = self.summary()
             self._mark()
         self._spending.write(ended, note, disk=True)
@@ -161,7 +163,7 @@ class Budget:
         for scheduler in self._schedulers:
             for spec in (*scheduler.runs.waiting, *scheduler.tuning.paused):
                 record = self._records.refresh(spec.paths)
-                if record is not None and record.status == "running" and record.signature == spec.signature:
+                if record is not None and record.status == RunStatus.RUNNING and record.signature == spec.signature:
                     record.error = f"Stopped by {self.described}; a larger budget goes on from the checkpoint."
                     record.write(spec.paths.record)
 

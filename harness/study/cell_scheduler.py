@@ -17,6 +17,7 @@ from harness.records.ranking import rank
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunSpec
+from harness.records.states import FAILURES, CellState, RunStatus
 from harness.search.joint import groups, make_trials
 from harness.search.trial_source import TrialSource
 from harness.study.cell.confirmation import Confirmation
@@ -105,7 +106,7 @@ class CellScheduler:
         """Record a run whose configuration cannot be composed as failed, and return the record; None if it can be."""
         if (error := spec.config.get(UNCOMPOSED)) is None:
             return None
-        record = spec.new_record("failed", f"Its configuration cannot be composed: {error['why']}")
+        record = spec.new_record(RunStatus.FAILED, f"Its configuration cannot be composed: {error['why']}")
         record.ended = now()
         record.write(spec.paths.record)
         self._records.refresh(spec.paths)
@@ -151,17 +152,17 @@ class CellScheduler:
         selection, quota = self.confirmation.selection, self.trials.quota
         best = self.trials.complete()
         phases = {spec.phase for spec in self.runs.active.values()}
-        state = "waiting"
+        state = CellState.WAITING
         if self.done:
             # A cell with a usable trial and no confirmation is no finalist of its joint study.
-            state = "done" if selection is not None or self.trials.complete() else "failed"
+            state = CellState.DONE if selection is not None or self.trials.complete() else CellState.FAILED
         elif phases or records:
-            state = "confirming" if selection is not None else "tuning"
+            state = CellState.CONFIRMING if selection is not None else CellState.TUNING
         return CellView(
             id=self.id, state=state, tuned=quota.tried - self.runs.tuning - len(self.trials.paused()),
             trials=quota.tried if quota.exhausted else quota.planned,
             confirmed=len(self.confirmation.ended()), seeds=len(self.confirmation.seeds), running=len(self.runs.active),
-            failed=sum(record.status in ("failed", "lost") for record in records),
+            failed=sum(record.status in FAILURES for record in records),
             best=best[0].values[0] if best else None,
         )  # fmt: skip
 

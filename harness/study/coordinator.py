@@ -15,6 +15,7 @@ from harness.launch import Job, Launcher, Outcome
 from harness.records.record import Record
 from harness.records.run_records import RunRecords, close_unfinished
 from harness.records.run_spec import RunPaths, RunSpec
+from harness.records.states import RunStatus, StopRequest
 from harness.study.budget import Budget
 from harness.study.cell_scheduler import CellScheduler
 from harness.study.coordination.batch_composer import BatchComposer
@@ -152,7 +153,7 @@ class Coordinator:
             record = self._records.refresh(spec.paths)
             if record is None or record.signature != spec.signature:
                 unfinished.append((scheduler, spec, record))
-            elif record.status != "running":
+            elif record.status != RunStatus.RUNNING:
                 scheduler.settle(spec, record)
                 self._say(spec, record, scheduler)
             elif scheduler.pause(spec):
@@ -187,12 +188,12 @@ class Coordinator:
                 f"{why}: {len(self._under_way)} runs under way write a checkpoint. Ctrl-C again ends them now."
             )
         for directory in self._under_way:
-            RunPaths(Path(directory)).ask("checkpoint")
+            RunPaths(Path(directory)).ask(StopRequest.CHECKPOINT)
         self._launcher.withdraw()
 
     def _say(self, spec: RunSpec, record: Record, scheduler: CellScheduler) -> None:
         seconds = record.cost.get("total_seconds")
-        if seconds is not None and record.status != "running":
+        if seconds is not None and record.status != RunStatus.RUNNING:
             self._durations.append(float(seconds))
         self._view.say(*run_message(spec, record, scheduler.cell.metric))
 

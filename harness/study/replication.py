@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from harness.config.schema import ConfirmConfig, ReportConfig
 from harness.errors import HarnessError
+from harness.records.states import RunStatus
 from harness.report.reading.predictions import Unreadable, read_files
 from harness.statistics import Sequential, sequential
 from harness.study.cell_scheduler import CellScheduler
@@ -99,7 +100,7 @@ class Replication:
     def _look(self, key: Key, schedulers: Sequence[CellScheduler]) -> bool:
         compared, scores, rows = [], [], None
         for scheduler in schedulers:
-            done = [spec for spec, record in scheduler.confirmation.ended() if record.status == "ok"]
+            done = [spec for spec, record in scheduler.confirmation.ended() if record.status == RunStatus.OK]
             try:
                 predictions = read_files(
                     [spec.paths.predictions for spec in done],
@@ -155,7 +156,7 @@ class Replication:
 
 
 def _failed(scheduler: CellScheduler) -> int:
-    return sum(record.status != "ok" for _, record in scheduler.confirmation.ended())
+    return sum(record.status != RunStatus.OK for _, record in scheduler.confirmation.ended())
 
 
 def _key(scheduler: CellScheduler) -> Key:

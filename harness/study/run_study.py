@@ -32,6 +32,7 @@ from harness.planning.capacity import described, slot_rate
 from harness.planning.plan import keep_plan, show_plan
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import STOP, RunPaths, study_argument
+from harness.records.states import StudyEnd
 from harness.search.joint import check_joint, groups
 from harness.search.rungs import check_pruner
 from harness.search.samplers import startup_trials
@@ -124,7 +125,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         except Leaving as leaving:
             return _leave(console, leaving.number)
     again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
-    if ended == "interrupted":
+    if ended == StudyEnd.INTERRUPTED:
         console.print(
             f"Interrupted. Nothing is lost; to go on, run the same command again:\n  {escape(again)}", soft_wrap=True
         )
@@ -132,7 +133,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     if note:
         console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
     code = _conclude(console, config, name, directory, schedulers, trackers)
-    if ended == "budget":
+    if ended == StudyEnd.BUDGET:
         console.print(
             f"To go on from here, run the same command with a larger budget; it counts all that was spent before:\n"
             f"  {escape(_larger(again, config))}",
@@ -172,8 +173,8 @@ def _coordinate(
     seeds: tuple[int, ...],
     warm: Mapping[str, Sequence[Start]],
     began: float,
-) -> tuple[list[CellScheduler], str, str]:
-    """Run the study. Return its cells, how it ended (done | budget | interrupted), and what a budget left undone."""
+) -> tuple[list[CellScheduler], StudyEnd, str]:
+    """Run the study. Return its cells, how it ended, and what a budget left undone."""
 
     def warn(message: str) -> None:
         console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
@@ -205,7 +206,7 @@ def _coordinate(
     if all(scheduler.done for scheduler in schedulers):
         _write_choices(directory, schedulers)
         settle(directory)
-        return schedulers, "done", ""
+        return schedulers, StudyEnd.DONE, ""
     if config.launch.kind == "slurm":
         from harness.launch.slurm.launcher import SlurmLauncher
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from harness.launch import Job
 from harness.records.run_spec import RunSpec
+from harness.records.states import StopRequest
 from harness.search.rung_scores import JsonlTail, scores
 from harness.study.cell_scheduler import CellScheduler
 
@@ -47,7 +48,7 @@ class RunningTrialPruner:
                 continue
             self._decided[spec.directory] = rung
             if scheduler.tuning.feedback.should_prune(spec.trial or 0):
-                spec.paths.ask("prune")
+                spec.paths.ask(StopRequest.PRUNE)
         self._forget(under_way)
 
     def _forget(self, under_way: Mapping[str, object]) -> None:

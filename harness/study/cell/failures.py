@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.config.schema import TuneConfig
 from harness.records.run_records import RunRecords
+from harness.records.states import FAILURES, RunStatus
 from harness.search.trial_result import why_none
 
 
@@ -28,9 +29,13 @@ class CellFailures:
         """Return whether the cell is given up, after a look at the records of its tuning runs."""
         if self.reason is None and not self._worked:
             tried = [record for record in self._records.of_cell(self._cell).values() if record.phase == "tune"]
-            failed = [record for record in tried if record.status in ("failed", "lost")]
+            failed = [record for record in tried if record.status in FAILURES]
             # A trial that was paused before has costs although its status is `running`.
-            self._worked = any(r.status in ("ok", "pruned") or (r.status == "running" and r.cost) for r in tried)
+            self._worked = any(
+                record.status in (RunStatus.OK, RunStatus.PRUNED)
+                or (record.status == RunStatus.RUNNING and record.cost)
+                for record in tried
+            )
             if len(failed) >= self._tune.max_failures and not self._worked:
                 self.reason = (
                     f"{self._cell}: given up, its first {len(failed)} runs all failed (tune.max_failures="
@@ -40,6 +45,7 @@ class CellFailures:
 
     def note_nothing_selected(self) -> None:
         """Give the cell up because no trial can be selected, if runs have ended that say why."""
-        ended = [r for r in self._records.of_cell(self._cell).values() if r.phase == "tune" and r.status == "ok"]
+        records = self._records.of_cell(self._cell).values()
+        ended = [record for record in records if record.phase == "tune" and record.status == RunStatus.OK]
         if ended:
             self.reason = f"{self._cell}: nothing is confirmed, {why_none(ended, self._tune)}"

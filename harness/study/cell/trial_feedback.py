@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from harness.config.schema import TuneConfig
 from harness.records.record import Record
 from harness.records.run_spec import RunSpec
+from harness.records.states import RunStatus
 from harness.search.rung_scores import rung_scores
 from harness.search.trial_result import TrialResult, trial_result
 from harness.search.trial_source import TrialSource
@@ -53,7 +54,7 @@ class TrialFeedback:
     def tell(self, number: int, record: Record) -> None:
         """Tell the result of a trial, and of the duplicates that wait for it."""
         result = trial_result(record, self._metric, self._tune)
-        self._tell(number, result, record.status == "pruned")
+        self._tell(number, result, record.status == RunStatus.PRUNED)
         for duplicate in self._duplicates.pop(number, []):
             self._tell(duplicate, result)
 

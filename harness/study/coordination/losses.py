@@ -10,6 +10,7 @@ from harness.records.files import now
 from harness.records.record import Record
 from harness.records.run_records import note_failure
 from harness.records.run_spec import RunSpec
+from harness.records.states import RunStatus
 from harness.study.coordination.run_messages import run_name
 
 
@@ -47,10 +48,15 @@ class Losses:
             Whether the run shares with fewer; False if no other run can have caused the loss.
         """
         size = len(outcome.job.batch.runs)
-        if outcome.blame == "memory" and size > 1:
+        if outcome.attributed_to == "memory" and size > 1:
             self._limit_batch(spec, max(1, size // 2))
             return True
-        if outcome.lost is not None and outcome.blame == "run" and outcome.job.batch.together > 1 and suspects > 1:
+        if (
+            outcome.lost is not None
+            and outcome.attributed_to == "run"
+            and outcome.job.batch.together > 1
+            and suspects > 1
+        ):
             self._limit_batch(spec, 1)
             return True
         return False
@@ -65,7 +71,7 @@ class Losses:
         """
         reason = outcome.lost or "Its process ended the run without a record."
         smaller = self.share_with_fewer(spec, outcome, suspects)
-        elsewhere = outcome.blame == "place" or smaller
+        elsewhere = outcome.attributed_to == "place" or smaller
         failures = note_failure(spec.paths, reason, elsewhere)
         allowed = self._launcher.places if elsewhere else self._launch.retries
         if failures <= allowed:
@@ -74,7 +80,7 @@ class Losses:
             return None
         times = "once" if failures == 1 else f"{failures} times"
         rule = f"slurm.max_requeues={allowed}" if elsewhere else f"launch.retries={allowed}"
-        record = spec.new_record("lost", f"{reason} Tried {times} ({rule}).")
+        record = spec.new_record(RunStatus.LOST, f"{reason} Tried {times} ({rule}).")
         record.ended = now()
         spec.paths.directory.mkdir(parents=True, exist_ok=True)
         record.write(spec.paths.record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.records.record import Record
 from harness.records.run_spec import RunSpec
+from harness.records.states import RunStatus
 
 
 def run_name(spec: RunSpec) -> str:
@@ -20,7 +21,7 @@ def run_message(spec: RunSpec, record: Record, metric: str) -> tuple[str, str]:
         record: its record.
         metric: the metric that selects.
     """
-    paused = record.status == "running"
+    paused = record.status == RunStatus.RUNNING
     parts = [f"{run_name(spec)}: {f'paused at {spec.until} {spec.resource}' if paused else record.status}"]
     for split in ("val", "test"):
         value = record.metrics[split].get(metric)
@@ -30,5 +31,5 @@ def run_message(spec: RunSpec, record: Record, metric: str) -> tuple[str, str]:
         parts.append(f"{seconds:.1f} s")
     if record.error:
         parts.append(record.error)
-    style = {"ok": "", "pruned": "dim", "running": "dim"}.get(record.status, "red")
+    style = {RunStatus.OK: "", RunStatus.PRUNED: "dim", RunStatus.RUNNING: "dim"}.get(record.status, "red")
     return ", ".join(parts), style
