@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.records.run_spec import RunBatch, RunSpec
+
+Attribution = Literal["run", "place", "memory"]  # what a loss is attributed to, see `Outcome`
 
 
 @dataclass(eq=False)
@@ -33,15 +36,15 @@ class Outcome:
         job: the job.
         lost: None if the process survived (whatever the runs' records say), else the reason why it did not.
         runs: the runs that ended; None: all remaining runs of the job.
-        blame: what caused a loss. run: the run, so the loss counts against its retries | place: a node, a queue or a
-            person, so the runs are tried elsewhere | memory: the batch, or its only run, needed too much memory.
+        attributed_to: what caused a loss. run: the run, so the loss counts against its retries | place: a node, a queue
+            or a person, so the runs are tried elsewhere | memory: the batch, or its only run, needed too much memory.
         begun: directories of the runs that the job had started; None: the runs' records say which had.
     """
 
     job: Job
     lost: str | None = None
     runs: tuple[RunSpec, ...] | None = None
-    blame: str = "run"
+    attributed_to: Attribution = "run"
     begun: frozenset[str] | None = None
 
 

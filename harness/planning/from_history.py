@@ -19,6 +19,7 @@ from harness.records.record import CorruptRecord, Record
 from harness.records.run_spec import RunPaths
 from harness.records.run_totals import ONCE
 from harness.records.signature import OPERATIONAL, digest, ignored_keys, without
+from harness.records.states import RunStatus
 
 LOOKED_AT = 60  # newest records that are used per cell
 LEAST = 3  # records needed for an estimate; few, as a cell that tunes nothing has only one trial
@@ -113,7 +114,7 @@ def _find(ready: PreparedCell, runs_dir: Path, place: ComputeTarget) -> list[Rec
 def _fits(record: Record, ready: PreparedCell, place: ComputeTarget) -> bool:
     cost, facts = record.cost, record.provenance
     return (
-        record.status == "ok"
+        record.status == RunStatus.OK
         and record.method == ready.cell.method
         and facts.get("model_digest") == ready.model_digest
         and cost.get("total_seconds") is not None

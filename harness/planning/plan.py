@@ -26,6 +26,7 @@ from harness.planning.plan_table import print_estimate, print_runs
 from harness.records.files import now, write_json
 from harness.records.record import CorruptRecord, Record
 from harness.records.signature import digest
+from harness.records.states import RunStatus
 from harness.search.joint import groups
 
 PLAN = "plan.json"
@@ -249,7 +250,7 @@ def _done(directory: Path) -> Counter[tuple[str, str]]:
     for path in (directory / "runs").glob("*/*/record.json"):
         with suppress(CorruptRecord):
             record = Record.read(path)
-            if record is not None and record.status != "running":
+            if record is not None and record.status != RunStatus.RUNNING:
                 ended[record.cell, record.phase] += 1
     return ended
 

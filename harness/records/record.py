@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.files import write_json
+from harness.records.states import RunStatus
 
 SCHEMA = 1  # of record.json; increased when the meaning of a key changes
 
-STATUSES = ("running", "ok", "failed", "pruned", "lost")
-RESULTS = ("ok", "failed", "pruned")  # the statuses that a run itself can end with
 PHASES = ("single", "tune", "confirm")
 
 
@@ -32,7 +31,7 @@ class Record:
 
     Attributes:
         signature: hash of what the run computes (see `signature`).
-        status: running | ok | failed | pruned | lost.
+        status: how far it is, or how it ended.
         error: why it failed, as one message; None otherwise.
         study, cell: names of the study and of the cell (`task.model.method` and the values of the other axes).
         variant: values of the other axes, by override key.
@@ -47,7 +46,7 @@ class Record:
     """
 
     signature: str
-    status: str
+    status: RunStatus
     study: str
     cell: str
     phase: str

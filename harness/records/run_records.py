@@ -18,8 +18,7 @@ from harness.records.files import append_jsonl, now, read_jsonl
 from harness.records.record import PAUSED, CorruptRecord, Record
 from harness.records.run_spec import RunPaths, RunSpec
 from harness.records.run_totals import RunTotals
-
-FINISHED = ("ok", "failed", "pruned", "lost")
+from harness.records.states import FINISHED, RunStatus
 
 
 class RunRecords:
@@ -59,11 +58,11 @@ class RunRecords:
             paths.record.unlink()
             return None
         if record is not None:
-            kept = record if record.status == "running" else _light(record)
+            kept = record if record.status == RunStatus.RUNNING else _light(record)
             self._by_directory[str(paths.directory)] = kept
             self._by_cell.setdefault(record.cell, {})[str(paths.directory)] = kept
             self.tally.add(kept)
-            if record.status == "ok":
+            if record.status == RunStatus.OK:
                 self._ok[record.signature] = kept
         return record
 
@@ -116,7 +115,7 @@ def close_unfinished(records: RunRecords, cell: str, reason: str) -> None:
     Runs that are paused at a rung stay: a budget ended the tuning, and a larger budget resumes them.
     """
     for directory, record in list(records.of_cell(cell).items()):
-        if record.status == "running" and PAUSED not in record.cost:
+        if record.status == RunStatus.RUNNING and PAUSED not in record.cost:
             paths = RunPaths(Path(directory))
             _prune(record, paths, reason)
             records.refresh(paths)
@@ -124,12 +123,12 @@ def close_unfinished(records: RunRecords, cell: str, reason: str) -> None:
 
 def prune(spec: RunSpec, reason: str) -> Record:
     """End a run that is paused at a rung: set its record to `pruned` and delete its checkpoint."""
-    record = _prune(spec.result() or spec.new_record("running"), spec.paths, reason)
+    record = _prune(spec.result() or spec.new_record(RunStatus.RUNNING), spec.paths, reason)
     shutil.rmtree(spec.paths.checkpoint, ignore_errors=True)
     return record
 
 
 def _prune(record: Record, paths: RunPaths, reason: str) -> Record:
-    pruned = replace(record, status="pruned", error=reason, ended=now())
+    pruned = replace(record, status=RunStatus.PRUNED, error=reason, ended=now())
     pruned.write(paths.record)
     return pruned

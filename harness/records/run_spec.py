@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.records.record import PAUSED, RESULTS, CorruptRecord, Record
+from harness.records.record import PAUSED, CorruptRecord, Record
+from harness.records.states import RESULTS, RunStatus, StopRequest
 
 SCORE = "score_"  # start of the columns of predictions.parquet that hold a score for each row, by metric
 STOP = "stop"  # name of the stop file, in the directory of a run or of a study (for its coordinator)
@@ -57,13 +58,13 @@ class RunPaths:
 
     @property
     def stop(self) -> Path:
-        """The stop file. Its content says how to stop: `checkpoint` (resume later) or `prune`."""
+        """The stop file. Its content is a `StopRequest`."""
         return self.directory / STOP
 
-    def ask(self, what: str) -> None:
-        """Write the stop file: `checkpoint` or `prune`."""
+    def ask(self, request: StopRequest) -> None:
+        """Write the stop file."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.stop.write_text(what, encoding="utf-8")
+        self.stop.write_text(request, encoding="utf-8")
 
     @property
     def failures(self) -> Path:
@@ -118,7 +119,7 @@ class RunSpec:
                 return record if waits or record.status in RESULTS else None
         return None
 
-    def new_record(self, status: str, error: str | None = None) -> Record:
+    def new_record(self, status: RunStatus, error: str | None = None) -> Record:
         """Create a record of what is known before the run starts."""
         return Record(
             signature=self.signature, status=status, error=error, study=self.study, cell=self.cell, phase=self.phase,

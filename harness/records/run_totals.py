@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from harness.records.record import PAUSED, Record
+from harness.records.states import RunStatus
 
 ONCE = ("data_seconds", "model_seconds", "head_seconds", "features_seconds")  # paid by a worker's or study's first run
 
@@ -105,12 +106,12 @@ class RunTotals:
             self._lengths[record.cell, record.phase].count(sign, _net(record))
             if at := record.cost.get(PAUSED):
                 self._paces[record.cell].count(sign, _net(record) / float(at))
-            elif record.status == "ok" and record.phase == "tune":
+            elif record.status == RunStatus.OK and record.phase == "tune":
                 self._whole[record.cell].count(sign, _net(record))
 
 
 def _has_length(record: Record) -> bool:
-    done = record.status in ("ok", "pruned") or PAUSED in record.cost
+    done = record.status in (RunStatus.OK, RunStatus.PRUNED) or PAUSED in record.cost
     return done and bool(record.cost.get("total_seconds"))
 
 

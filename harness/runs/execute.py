@@ -21,6 +21,7 @@ from harness.records.files import atomic, now
 from harness.records.ranking import searched_costs
 from harness.records.record import PAUSED, CorruptRecord, Record
 from harness.records.run_spec import RunBatch, RunSpec
+from harness.records.states import RunStatus
 from harness.runs.costs import Costs
 from harness.runs.estimator import fit_method
 from harness.runs.fitted import FittedModel, Fitting, Stopped, evaluate
@@ -121,7 +122,7 @@ def _execute(
             return False
         costs = costs.merged(write_outputs(run, fitted, evaluation))
         costs = costs.merged(_measured_serving(run, fitted))
-        record.status = "ok"
+        record.status = RunStatus.OK
     except Stopped as stopped:
         if stopped.status == "taken":
             return False
@@ -135,10 +136,10 @@ def _execute(
             costs[PAUSED] = spec.until
             log(f"Paused at {spec.until} {spec.resource}.")
         else:
-            record.status = "pruned"
+            record.status = RunStatus.PRUNED
             log("Pruned.")
     except Exception as error:  # noqa: BLE001 -- any error is the result of this run, and the next run follows
-        record.status, record.error = "failed", _failed(error, spec, log)
+        record.status, record.error = RunStatus.FAILED, _failed(error, spec, log)
     # Memory and energy are measured per process, so they are known only for runs that had the process to themselves.
     own = {
         "peak_memory_mb": None if memory is None or clock.accompanied else round(memory.megabytes(), 1),
@@ -259,7 +260,7 @@ def _costs(
 def _begin(spec: RunSpec) -> Record:
     """Write the run's config.yaml and a `running` record; remove the files of an attempt that cannot be continued."""
     paths = spec.paths
-    record = spec.new_record("running")
+    record = spec.new_record(RunStatus.RUNNING)
     known = _known(spec)
     if known is not None and known.status in ("running", "lost") and known.signature == spec.signature:
         record.started = known.started

@@ -63,7 +63,7 @@ class PromotionRule:
             found += [trial.number for trial in top if self.paused(trial) and self.limit(trial) == rung]
         return found
 
-    def last(self, trials: Sequence[TrialStanding]) -> int | None:
+    def best_paused(self, trials: Sequence[TrialStanding]) -> int | None:
         """Return the best paused trial of the highest rung, though not among its top, as one trial must be completed.
 
         Call this only if no trial is complete with a usable score and no new one is tried. None while a trial runs.

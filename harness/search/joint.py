@@ -7,7 +7,7 @@ configuration is best, not how methods compare when each is tuned alike; for tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -20,16 +20,17 @@ from harness.records.signature import joint_group_key
 from harness.search.joint_cell import MethodTrials
 from harness.search.joint_trials import JointTrials
 from harness.search.rungs import rungs_of
-from harness.search.trials import Trials
+from harness.search.trial_source import TrialSource
+from harness.search.trials import SingleCellTrials
 
 
 def groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Group the cells by joint study: cells of the same task, model and other axes."""
-    found: dict[str, list[Cell]] = {}
+    by_key: dict[str, list[Cell]] = {}
     for cell in cells:
-        found.setdefault(joint_group_key(cell.task, cell.model, cell.variant), []).append(cell)
+        by_key.setdefault(joint_group_key(cell.task, cell.model, cell.variant), []).append(cell)
     # Sorted, because the order in which methods are named must not change the search space.
-    return [sorted(group, key=lambda cell: cell.method) for group in found.values()]
+    return [sorted(group, key=lambda cell: cell.method) for group in by_key.values()]
 
 
 def check_joint(cells: Sequence[Cell], tune: TuneConfig) -> None:
@@ -47,31 +48,33 @@ def check_joint(cells: Sequence[Cell], tune: TuneConfig) -> None:
 
 
 def make_trials(
-    ready: Sequence[PreparedCell],
+    prepared: Sequence[PreparedCell],
     tune: TuneConfig,
     name: str,
     storage: BaseStorage,
     warm: Mapping[str, Sequence[dict[str, Any]]],
-) -> dict[str, Trials | MethodTrials]:
+    given_up: Mapping[str, Callable[[], bool]] | None = None,
+) -> dict[str, TrialSource]:
     """Make the Optuna studies of all cells.
 
     Args:
-        ready: the cells.
+        prepared: the cells.
         tune: how they are tuned.
         name: of the study.
         storage: of the trials.
         warm: the configurations that each cell tries after the default, in sampled form, by cell.
+        given_up: by cell, returns whether it was given up; a joint study then tries other methods.
 
     Returns:
         The trials of each cell: in an Optuna study of its own, or in a joint study.
     """
-    cells = [each.cell for each in ready]
-    by_id = {each.cell.id: each for each in ready}
+    cells = [each.cell for each in prepared]
+    by_id = {each.cell.id: each for each in prepared}
     defaults = {cell.id: [] if (default := cell.defaults()) is None else [default] for cell in cells}
     first = {cell.id: [*defaults[cell.id], *warm.get(cell.id, ())] for cell in cells}
     if tune.mode == "fair":
         return {
-            cell.id: Trials(
+            cell.id: SingleCellTrials(
                 f"{name}/{cell.id}",
                 cell.space,
                 tune,
@@ -82,12 +85,18 @@ def make_trials(
             )
             for cell in cells
         }
-    found: dict[str, Trials | MethodTrials] = {}
+    trials: dict[str, TrialSource] = {}
     for group in groups(cells):
         rungs = rungs_of([by_id[cell.id] for cell in group], tune)
         axes = "".join(f".{key.rpartition('.')[2]}-{value}" for key, value in group[0].variant.items())
-        race = JointTrials(
-            f"{name}/{group[0].task}.{group[0].model}{axes}", group, tune, [first[c.id] for c in group], storage, rungs
+        joint = JointTrials(
+            f"{name}/{group[0].task}.{group[0].model}{axes}",
+            group,
+            tune,
+            [first[cell.id] for cell in group],
+            storage,
+            rungs,
+            {cell.method: given_up[cell.id] for cell in group} if given_up is not None else None,
         )
-        found |= {cell.id: MethodTrials(race, cell) for cell in group}
-    return found
+        trials |= {cell.id: MethodTrials(joint, cell) for cell in group}
+    return trials

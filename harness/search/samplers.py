@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import warnings
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
 
 from harness.config.schema import TuneConfig
 
@@ -33,7 +31,7 @@ def make_sampler(
         "random": lambda: optuna.samplers.RandomSampler(seed=seed),
         "qmc": lambda: optuna.samplers.QMCSampler(seed=study_seed, scramble=True, warn_independent_sampling=False),
         "gp": lambda: optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup),
-        "grid": Unused,  # every trial is fixed by `Trials._unseen`
+        "grid": Unused,  # every trial is fixed by `TriedConfigurations.next_untried`
         # Optuna's default generation of 50 exceeds most budgets.
         "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed, population_size=max(4, startup)),
         "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup),
@@ -54,37 +52,6 @@ def startup_trials(tune: TuneConfig) -> int:
 def seed_of(seed: int, name: str, number: int) -> int:
     """Return the seed of a trial, a function of its identity alone and not of earlier trials."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{number}".encode()).digest()[:4])
-
-
-class Sampled(optuna.Study):  # type: ignore[misc] # Optuna publishes no types here
-    """An Optuna study that shows its sampler unfinished trials with scores at rungs as pruned at their last rung.
-
-    TPE learns from pruned trials. Otherwise it would rank all paused and promoted trials worst, as it does with running
-    trials, and draw at random until some are complete. gp and nsga2 learn from complete trials only and would draw at
-    random anyway, so `harness.config.validation.check_search` refuses them together with pauses.
-
-    Attributes:
-        judged: numbers of the trials that are shown as pruned; set only while a trial is sampled.
-    """
-
-    judged: frozenset[int] = frozenset()
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        if not self.judged:
-            return list(super()._get_trials(deepcopy, states, use_cache))
-        seen = [
-            _ended(trial) if trial.number in self.judged else trial
-            for trial in super()._get_trials(deepcopy, None, use_cache)
-        ]
-        return [trial for trial in seen if states is None or trial.state in states]
-
-
-def _ended(trial: FrozenTrial) -> FrozenTrial:
-    shown = copy.copy(trial)
-    shown.state, shown.value = TrialState.PRUNED, trial.intermediate_values[trial.last_step]
-    return shown
 
 
 class Unused(optuna.samplers.RandomSampler):  # type: ignore[misc] # Optuna publishes no types here

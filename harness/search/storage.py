@@ -1,22 +1,32 @@
-"""The Optuna storage of a study: a single writer, a lock that names its holder, repair of a truncated journal."""
+"""The Optuna storage of a study: a single writer, a lock that names its holder, repair of a truncated journal.
+
+Only this module uses private members of Optuna (tests/search/test_private_members.py): trials are written to two
+storages, and each step of that needs the ids that Optuna hides.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.design.search_space import Parameter, conditional
 from harness.errors import HarnessError
 from harness.records.files import now, write_json
+from harness.search.samplers import Unused
 
 
 @contextmanager
@@ -109,3 +119,198 @@ def mend(journal: Path, warn: Callable[[str], None]) -> None:
         f"The last line of {journal} was torn; the journal was cut to its last complete line. The file as it was is "
         f"{backup.name}."
     )
+
+
+class MirroredStudy:
+    """An Optuna study in memory, each change of which is also written to the storage.
+
+    A trial is sampled in memory and then stored in one entry, state RUNNING, with all its parameters. So a crash leaves
+    either no trial or a complete entry.
+
+    Args:
+        name: of the Optuna study.
+        directions: maximize | minimize, one an objective.
+        storage: an Optuna study of this name in it is continued.
+        pruner: asked by `should_prune`.
+
+    Attributes:
+        version: increases when a trial is stored or gets its result.
+    """
+
+    def __init__(
+        self, name: str, directions: Sequence[str], storage: BaseStorage, pruner: optuna.pruners.BasePruner
+    ) -> None:
+        self._stored = optuna.create_study(
+            study_name=name, storage=storage, directions=directions, load_if_exists=True, sampler=Unused()
+        )
+        in_memory = optuna.create_study(study_name=name, directions=directions, sampler=Unused())
+        self._memory = _SampledStudy(name, in_memory._storage, Unused(), pruner)
+        for trial in self._stored.get_trials(deepcopy=False):
+            self._memory.add_trial(trial)
+        _copy_attributes(self._stored, self._memory)
+        self._handles: dict[int, optuna.Trial] = {}
+        self.version = 0
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The stored user attributes of the Optuna study."""
+        attributes: dict[str, Any] = self._stored.user_attrs
+        return attributes
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Store a user attribute of the Optuna study."""
+        self._stored.set_user_attr(name, value)
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return every trial, by number. They must not be changed."""
+        trials: list[FrozenTrial] = self._memory.get_trials(deepcopy=False)
+        return trials
+
+    def sample(
+        self,
+        sampler: optuna.samplers.BaseSampler,
+        space: Mapping[str, Parameter],
+        fixed: Mapping[str, Any] | None,
+        shown_as_pruned: frozenset[int],
+    ) -> dict[str, Any]:
+        """Sample the next trial in memory, and return its parameters; `store` must follow.
+
+        Args:
+            sampler: of this trial.
+            space: the tuned keys; those with a condition are sampled where it holds.
+            fixed: parameters that are not sampled.
+            shown_as_pruned: numbers of the unfinished trials that the sampler sees as pruned at their last rung.
+        """
+        if fixed is not None:
+            self._memory.enqueue_trial(dict(fixed))
+        self._memory.sampler, self._memory.shown_as_pruned = sampler, shown_as_pruned
+        handle = self._ask(space)
+        self._memory.sampler, self._memory.shown_as_pruned = Unused(), frozenset()
+        self._handles[handle.number] = handle
+        params: dict[str, Any] = handle.params
+        return params
+
+    def _ask(self, space: Mapping[str, Parameter]) -> optuna.Trial:
+        if not conditional(space):
+            return self._memory.ask({key: entry.distribution for key, entry in space.items()})
+        handle = self._memory.ask()
+        values: dict[str, Any] = {}
+        for key, entry in space.items():
+            if entry.active(values):
+                values[key] = handle._suggest(key, entry.distribution)
+        return handle
+
+    def store(self, attributes: Mapping[str, Any], with_sampler_state: bool) -> None:
+        """Write the trial that was sampled last.
+
+        Args:
+            attributes: user attributes to set.
+            with_sampler_state: whether to keep what the sampler stored of the trial.
+        """
+        self.version += 1
+        trial = self.trials()[-1]
+        for name, value in attributes.items():
+            self._handles[trial.number].set_user_attr(name, value)
+        _copy_attributes(self._memory, self._stored)
+        self._stored.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs=dict(attributes),
+                system_attrs=dict(self.trials()[-1].system_attrs) if with_sampler_state else None,
+            )
+        )
+
+    def set_trial_attribute(self, number: int, name: str, value: Any) -> None:
+        """Store a user attribute of a trial."""
+        for study in (self._memory, self._stored):
+            study._storage.set_trial_user_attr(_trial_id(study, number), name, value)
+
+    def tell(
+        self, number: int, values: Sequence[float] | None, pruned: bool, excess: Mapping[str, float] | None
+    ) -> None:
+        """Store the result of a trial.
+
+        Args:
+            number: of the trial.
+            values: one an objective; None, or one that is not finite, for a failure.
+            pruned: whether the trial was ended early; its values are ignored.
+            excess: by constraint, the excess over its limit.
+        """
+        self.version += 1
+        if values is not None and not all(map(math.isfinite, values)):
+            values = None
+        finished = TrialState.FAIL if values is None else TrialState.COMPLETE
+        state = TrialState.PRUNED if pruned else finished
+        for study in (self._memory, self._stored):
+            for name, amount in (excess or {}).items():
+                optuna.Trial(study, _trial_id(study, number)).set_constraint(name, amount)
+            study.tell(number, None if pruned else values, state=state)
+        self._handles.pop(number, None)
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """Store an intermediate score; one that was reported for the same step before is kept."""
+        if step not in (reported := self.trials()[number].intermediate_values):
+            if reported:  # pruners store state at each step; the decision is ignored, as other trials may report first
+                self.should_prune(number)
+            self._handle(number).report(value, step)
+            self._stored._storage.set_trial_intermediate_value(_trial_id(self._stored, number), step, value)
+
+    def should_prune(self, number: int) -> bool:
+        """Return whether a trial should be ended. What the pruner stores of it, such as its rung, is written, too."""
+        should_prune = bool(self._handle(number).should_prune())
+        stored = self._stored.get_trials(deepcopy=False)[number]
+        for key, value in self.trials()[number].system_attrs.items():
+            if stored.system_attrs.get(key) != value:
+                self._stored._storage.set_trial_system_attr(stored._trial_id, key, value)
+        return should_prune
+
+    def _handle(self, number: int) -> optuna.Trial:
+        if number not in self._handles:
+            self._handles[number] = optuna.Trial(self._memory, _trial_id(self._memory, number))
+        return self._handles[number]
+
+
+class _SampledStudy(optuna.Study):  # type: ignore[misc] # Optuna publishes no types here
+    """An Optuna study that shows its sampler unfinished trials with scores at rungs as pruned at their last rung.
+
+    TPE learns from pruned trials. Otherwise it would rank all paused and promoted trials worst, as it does with running
+    trials, and draw at random until some are complete. gp and nsga2 learn from complete trials only and would draw at
+    random anyway, so `harness.config.validation.check_search` refuses them together with pauses.
+
+    Attributes:
+        shown_as_pruned: numbers of the trials that are shown as pruned; set only while a trial is sampled.
+    """
+
+    shown_as_pruned: frozenset[int] = frozenset()
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        if not self.shown_as_pruned:
+            return list(super()._get_trials(deepcopy, states, use_cache))
+        shown = [
+            _as_pruned(trial) if trial.number in self.shown_as_pruned else trial
+            for trial in super()._get_trials(deepcopy, None, use_cache)
+        ]
+        return [trial for trial in shown if states is None or trial.state in states]
+
+
+def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    shown = copy.copy(trial)
+    shown.state, shown.value = TrialState.PRUNED, trial.intermediate_values[trial.last_step]
+    return shown
+
+
+def _trial_id(study: optuna.Study, number: int) -> int:
+    """Return Optuna's id of a trial, by its number."""
+    return int(study.get_trials(deepcopy=False)[number]._trial_id)
+
+
+def _copy_attributes(source: optuna.Study, target: optuna.Study) -> None:
+    """Copy what a sampler stores about the whole study (QMCSampler: its position in the sequence)."""
+    old = target._storage.get_study_system_attrs(target._study_id)
+    for key, value in source._storage.get_study_system_attrs(source._study_id).items():
+        if old.get(key) != value:
+            target._storage.set_study_system_attr(target._study_id, key, value)

@@ -9,6 +9,7 @@ from harness.config.schema import TuneConfig
 from harness.design.prepared_cell import PreparedCell
 from harness.errors import HarnessError
 from harness.records.record import Record
+from harness.records.states import RunStatus
 
 # Costs of the trained model. A tuning run with k-fold validation ends without one.
 OF_A_MODEL = ("latency_p50_seconds", "latency_p95_seconds", "saved_bytes")
@@ -48,7 +49,7 @@ class TrialResult:
 
 def trial_result(record: Record, metric: str, tune: TuneConfig) -> TrialResult:
     """Read the result of a trial from a record."""
-    if record.status != "ok" or missing(record, tune):
+    if record.status != RunStatus.OK or missing(record, tune):
         return TrialResult(None)
     return TrialResult(
         record.metrics["val"].get(metric),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.command import command
+from harness.records.states import StudyState
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -74,7 +75,7 @@ def _watch(
     try:
         found = look()
         with Live(Group(*show(found)), console=console, auto_refresh=False) as live:
-            while any(each.state in ("running", "queued") for each in found):
+            while any(each.state in (StudyState.RUNNING, StudyState.QUEUED) for each in found):
                 time.sleep(WATCH_SECONDS)
                 found = look()
                 live.update(Group(*show(found)), refresh=True)

@@ -11,6 +11,7 @@ from typing import Any
 from harness.records.ranking import rank, satisfies
 from harness.records.record import Record
 from harness.records.signature import joint_group_key
+from harness.records.states import FAILURES, CellState, RunStatus, Unfinished
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class CellStatus:
     """Progress of a cell. All counts are numbers of runs.
 
     Attributes:
-        state: waiting | tuning | confirming | done | failed; a failed cell was given up.
+        state: how far it is.
         tuned: trials that have ended.
         trials: planned number of trials; None: as many as the time budget allows.
         confirmed: ended confirmation runs of the chosen configuration; for single runs: ended runs.
@@ -29,7 +30,7 @@ class CellStatus:
     """
 
     id: str
-    state: str
+    state: CellState
     tuned: int
     trials: int | None
     confirmed: int
@@ -44,7 +45,7 @@ class CellStatus:
 
 
 def cells(
-    asked: Mapping[str, Any], choices: Mapping[str, Any], records: Mapping[str, Record], doing: Mapping[str, str]
+    asked: Mapping[str, Any], choices: Mapping[str, Any], records: Mapping[str, Record], doing: Mapping[str, Unfinished]
 ) -> list[CellStatus]:
     """Count the runs of each cell of a study, in the order of sweep.yaml.
 
@@ -52,7 +53,7 @@ def cells(
         asked: content of sweep.yaml; {} for single runs.
         choices: content of choices.json.
         records: by `<cell>/<run>`.
-        doing: state of each run that has not ended, by `<cell>/<run>`: running | queued | paused | interrupted.
+        doing: state of each run that has not ended, by `<cell>/<run>`.
     """
     by_cell: dict[str, dict[str, Record]] = {}
     for name, record in records.items():
@@ -85,7 +86,7 @@ def _cell(
     entry: Mapping[str, Any],
     asked: Mapping[str, Any],
     records: Mapping[str, Record],
-    doing: Mapping[str, str],
+    doing: Mapping[str, Unfinished],
     choice: Mapping[str, Any],
     shared: list[Record] | None,
     passed: bool,
@@ -118,17 +119,17 @@ def _cell(
         if passed and not choice:
             chosen, seeds = [], 0
     nothing_worked = over and best is None and bool(entry) and not now
-    state = "waiting"
+    state = CellState.WAITING
     if over and not now and (nothing_worked or len(chosen) >= seeds):
-        state = "failed" if nothing_worked else "done"
+        state = CellState.FAILED if nothing_worked else CellState.DONE
     elif records or now:
-        state = "confirming" if over else "tuning"
+        state = CellState.CONFIRMING if over else CellState.TUNING
     return CellStatus(
         id=cell, state=state, tuned=len(tuned),
         trials=len(tuned) if over and not nothing_worked else trials if trials is None else max(trials, len(tuned)),
-        confirmed=len(chosen), seeds=seeds, running=now["running"], queued=now["queued"],
-        paused=now["paused"], interrupted=now["interrupted"],
-        failed=sum(record.status in ("failed", "lost") for record in ended),
+        confirmed=len(chosen), seeds=seeds, running=now[Unfinished.RUNNING], queued=now[Unfinished.QUEUED],
+        paused=now[Unfinished.PAUSED], interrupted=now[Unfinished.INTERRUPTED],
+        failed=sum(record.status in FAILURES for record in ended),
         metric=metric, best=_value(best, metric),
     )  # fmt: skip
 
@@ -147,7 +148,7 @@ def _budget(
         trials = finite if trials is None else min(trials, finite)
     spent = sum(record.cost.get("total_seconds") or 0.0 for record in tuned)
     failures = _mapping(_mapping(entry.get("config")).get("tune")).get("max_failures")
-    failed = [record for record in tuned if record.status in ("failed", "lost")]
+    failed = [record for record in tuned if record.status in FAILURES]
     given_up = failures is not None and len(failed) == len(tuned) >= failures
     over = (trials is not None and len(tuned) >= trials) or (limit is not None and spent >= limit)
     return trials, over or given_up
@@ -173,7 +174,7 @@ def _size(space: Mapping[str, Any]) -> int | None:
 
 def _best(tuned: list[Record], metric: str, minimize: bool) -> Record | None:
     """Return the best trial by the study's own ranking."""
-    scored = ((r, value) for r in tuned if r.status == "ok" and (value := _value(r, metric)) is not None)
+    scored = ((r, value) for r in tuned if r.status == RunStatus.OK and (value := _value(r, metric)) is not None)
     found = min(
         scored, key=lambda each: rank(each[1], _value(each[0], "loss"), each[0].trial or 0, minimize), default=None
     )

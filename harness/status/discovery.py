@@ -17,9 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.launch.slurm.commands import JobState, NoAnswer, Refused, SlurmCommands
-from harness.launch.slurm.submissions import COORDINATOR
-
-ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "ENDED")
+from harness.launch.slurm.job_states import ENDED, WAITING, SlurmState
+from harness.launch.slurm.submissions import COORDINATOR, SubmissionState
 
 
 def held(directory: Path) -> bool:
@@ -72,7 +71,7 @@ class ClusterTask:
     @property
     def waiting(self) -> bool:
         """Return whether the task has not started, or not restarted."""
-        return self.state in ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "PREEMPTED", "CONFIGURING", "")
+        return not self.state or self.state in WAITING
 
     @property
     def over(self) -> bool:
@@ -107,7 +106,7 @@ def _tasks(submission: dict[str, Any], states: dict[str, Any]) -> Iterator[Clust
             id=identity,
             name=str(submission.get("name") or submission.get("token") or ""),
             job=job,
-            closed=submission.get("state") == "closed",
+            closed=submission.get("state") == SubmissionState.CLOSED,
             state=str(seen.get("state") or "").split(" ")[0],  # e.g. `CANCELLED by 1000`
             reason=_reason(seen.get("reason")),
             node=str(seen.get("node") or ""),
@@ -133,7 +132,7 @@ def coordinator_job(directory: Path) -> dict[str, Any] | None:
     if known is None:  # no scheduler on this machine
         # Callers ask when no process holds the study: a job that has started has ended. Otherwise nothing is known.
         begun = _has_begun(directory, str(content.get("submitted") or ""))
-        known = {"state": "ENDED" if begun else "", "node": "", "reason": ""}
+        known = {"state": SlurmState.ENDED if begun else "", "node": "", "reason": ""}
     return {**content, "job_id": job, **known}
 
 
@@ -158,7 +157,7 @@ def _ask(job: str) -> dict[str, str] | None:
     if (queue := _queue(int(time.monotonic() // 30))) is None:
         return None
     if (found := queue.get(job)) is None:
-        return {"state": "ENDED", "node": "", "reason": ""}
+        return {"state": SlurmState.ENDED, "node": "", "reason": ""}
     return {"state": found.state, "node": found.node, "reason": _reason(found.reason)}
 
 

@@ -15,6 +15,7 @@ from harness.records.files import read_jsonl
 from harness.records.locate import find
 from harness.records.record import CorruptRecord, Record
 from harness.records.run_spec import RunPaths
+from harness.records.states import FAILURES, RunStatus
 from harness.status import discovery
 
 TAIL_LINES = 40  # of each output file of a job
@@ -87,10 +88,10 @@ def show(directory: Path, name: str, slurm: bool, follow: bool) -> None:
     if follow:
         seen, record = _follow(directory, name, paths, seen, record)
     elif not seen:
-        _say("It has no log yet." if record is None or record.status == "running" else "It has no log.")
+        _say("It has no log yet." if record is None or record.status == RunStatus.RUNNING else "It has no log.")
     for failure in read_jsonl(paths.failures):
         _say(f"Lost at {failure.get('at')}: {failure.get('reason')}")
-    failed = record is not None and record.status in ("failed", "lost")
+    failed = record is not None and record.status in FAILURES
     if record is not None and record.error and record.error not in _text(paths.log):
         _say(f"{'Note' if record.status == 'running' else 'Error'}: {record.error}")
     if slurm or failed or not seen:
@@ -116,7 +117,7 @@ def _state(record: Record | None, jobs: Sequence[discovery.ClusterTask]) -> str:
 def _follow(directory: Path, name: str, paths: RunPaths, seen: int, record: Record | None) -> tuple[int, Record | None]:
     """Print new log lines until the run has ended, or no process executes it."""
     quiet = 0
-    while record is None or record.status == "running":
+    while record is None or record.status == RunStatus.RUNNING:
         time.sleep(POLL_SECONDS)
         at = _print_from(paths.log, seen)
         record = _read(paths)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from harness.command import command
 from harness.errors import HarnessError
+from harness.launch.slurm.job_states import ENDED
 from harness.launch.slurm.submissions import COORDINATOR
 from harness.records.files import atomic, now
 from harness.records.locate import find
 from harness.records.run_spec import STOP, study_argument
+from harness.records.states import RESULTS, StudyState, Unfinished
 from harness.status import discovery
 
 POLL_SECONDS = 0.25
@@ -78,7 +80,7 @@ def _stop_jobs(directory: Path) -> int:
 
         job = discovery.coordinator_job(directory)
         live = any(not task.over for task in discovery.tasks(directory))
-        if cancel_study(directory) and (live or (job is not None and job["state"] not in discovery.ENDED)):
+        if cancel_study(directory) and (live or (job is not None and job["state"] not in ENDED)):
             _say(
                 f"No coordinator of {directory.name} runs. Its waiting jobs were cancelled; those that run write a "
                 f"checkpoint and end. {_kept(directory)}"
@@ -109,10 +111,10 @@ def _kept(directory: Path) -> str:
     from harness.status.study_status import survey
 
     found = survey(directory)
-    ended = sum(found.runs[status] for status in ("ok", "pruned", "failed"))
-    if found.state == "done":
+    ended = sum(found.runs[status] for status in RESULTS)
+    if found.state == StudyState.DONE:
         return f"It is done: {_count(ended, 'run')}."
-    begun = sum(found.runs[doing] for doing in ("paused", "interrupted", "running"))
+    begun = sum(found.runs[doing] for doing in Unfinished if doing != Unfinished.QUEUED)
     checkpoints = sum(1 for path in (directory / "runs").glob("*/*/checkpoint") if path.is_dir())
     parts = [_count(ended, "ended run")] if ended else []
     if begun:

@@ -14,9 +14,11 @@ from typing import Any
 
 import yaml
 
+from harness.launch.slurm.job_states import ENDED
 from harness.launch.slurm.submissions import COORDINATOR
 from harness.records.files import last_changed
 from harness.records.record import PAUSED, CorruptRecord, Record
+from harness.records.states import FAILURES, CellState, RunStatus, StudyState, Unfinished
 from harness.status import discovery
 from harness.status.cell_status import CellStatus, cells
 
@@ -30,7 +32,7 @@ class StudyStatus:
     """Status of a study at one moment.
 
     Attributes:
-        state: running | queued | done | stopped.
+        state: whether it goes on.
         holder: its coordinator, alive or crashed: {pid, host, since}; None if there is none.
         coordinator: see `harness.status.discovery.coordinator_job`.
         runs: number of runs by `ok`, `pruned`, `failed` (includes lost ones), `running`, `queued`, `paused` (at a rung,
@@ -44,7 +46,7 @@ class StudyStatus:
 
     name: str
     directory: Path
-    state: str
+    state: StudyState
     holder: dict[str, Any] | None
     coordinator: dict[str, Any] | None
     cells: list[CellStatus]
@@ -62,7 +64,7 @@ class _Runs:
     """The runs of a study, by `<cell>/<run>`: records, and states of those that have not ended."""
 
     records: dict[str, Record] = field(default_factory=dict)
-    doing: dict[str, str] = field(default_factory=dict)  # running | queued | paused | interrupted
+    doing: dict[str, Unfinished] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
     changed: dict[str, float] = field(default_factory=dict)
 
@@ -76,28 +78,32 @@ def survey(directory: Path) -> StudyStatus:
     tasks = discovery.tasks(directory)
     runs = _read(directory / "runs")
     _say_what_runs(runs, tasks, directory, held, holder, single=not asked)
-    standing = cells(asked, _choices(directory), runs.records, runs.doing)
-    queued = job is not None and job["state"] not in discovery.ENDED and not _came_after(holder, job)
+    cell_statuses = cells(asked, _choices(directory), runs.records, runs.doing)
+    queued = job is not None and job["state"] not in ENDED and not _came_after(holder, job)
     if held:
-        state = "running"
+        state = StudyState.RUNNING
     elif queued:
-        state = "queued"
+        state = StudyState.QUEUED
     elif not asked:  # single runs have no coordinator
         doing = set(runs.doing.values())
-        state = "running" if "running" in doing else "stopped" if doing or not runs.records else "done"
+        ended = StudyState.STOPPED if doing or not runs.records else StudyState.DONE
+        state = StudyState.RUNNING if Unfinished.RUNNING in doing else ended
     else:
-        state = "done" if standing and all(cell.state in ("done", "failed") for cell in standing) else "stopped"
-    failures = [(name, record) for name, record in runs.records.items() if record.status in ("failed", "lost")]
+        over = all(cell.state in (CellState.DONE, CellState.FAILED) for cell in cell_statuses)
+        state = StudyState.DONE if cell_statuses and over else StudyState.STOPPED
+    failures = [(name, record) for name, record in runs.records.items() if record.status in FAILURES]
     failures.sort(key=lambda pair: pair[1].ended or "", reverse=True)
     finished = Counter(record.status for name, record in runs.records.items() if name not in runs.doing)
     doing_now = Counter(runs.doing.values())
     files = ("sweep.yaml", "choices.json", "study.journal", COORDINATOR)
     times = [*runs.changed.values(), *(last_changed(directory / name) for name in files)]
     return StudyStatus(
-        name=directory.resolve().name, directory=directory, state=state, holder=holder, coordinator=job, cells=standing,
+        name=directory.resolve().name, directory=directory, state=state, holder=holder, coordinator=job,
+        cells=cell_statuses,
         runs={
-            "ok": finished["ok"], "pruned": finished["pruned"], "failed": finished["failed"] + finished["lost"],
-            **{name: doing_now[name] for name in ("running", "queued", "paused", "interrupted")},
+            RunStatus.OK: finished[RunStatus.OK], RunStatus.PRUNED: finished[RunStatus.PRUNED],
+            RunStatus.FAILED: sum(finished[status] for status in FAILURES),
+            **{doing: doing_now[doing] for doing in Unfinished},
         },
         tasks=tasks, looked_at=discovery.looked_at(directory),
         failures=[
@@ -121,7 +127,7 @@ def _read(root: Path) -> _Runs:
             continue
         if record is not None:
             runs.records[name], runs.changed[name] = record, changed
-            if record.status == "running":
+            if record.status == RunStatus.RUNNING:
                 signs = (path.parent / "metrics.jsonl", path.parent / "log.txt")
                 runs.changed[name] = max(changed, *map(last_changed, signs))
     return runs
@@ -154,26 +160,26 @@ def _say_what_runs(
     since = discovery.seconds(str((holder or {}).get("since"))) or 0.0
     now = time.time()
     for name, record in runs.records.items():
-        if record.status != "running":
+        if record.status != RunStatus.RUNNING:
             continue
         if PAUSED in record.cost:
-            runs.doing[name] = "paused"
+            runs.doing[name] = Unfinished.PAUSED
             continue
         if single:
             alive = now - runs.changed[name] < SINGLE_QUIET
         else:
             # A `running` record that is older than the coordinator was left by an earlier one.
             alive = held and last_changed(directory / "runs" / name / "record.json") >= since - 1
-        runs.doing[name] = "running" if alive else "interrupted"
+        runs.doing[name] = Unfinished.RUNNING if alive else Unfinished.INTERRUPTED
     for task in tasks:
         if task.over:
             continue
         for name in task.runs:
             known = runs.records.get(name)
-            if known is None or (known.status == "running" and task.waiting):
-                runs.doing[name] = "queued"
-            elif known.status == "running" and PAUSED not in known.cost:
-                runs.doing[name] = "running"
+            if known is None or (known.status == RunStatus.RUNNING and task.waiting):
+                runs.doing[name] = Unfinished.QUEUED
+            elif known.status == RunStatus.RUNNING and PAUSED not in known.cost:
+                runs.doing[name] = Unfinished.RUNNING
 
 
 def _choices(directory: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.text import Text
 from harness.formatting.escape import plain
 from harness.formatting.values import percent, score
 from harness.records.run_spec import study_argument
+from harness.records.states import RunStatus, StudyEnd, StudyState, Unfinished
 from harness.status import discovery
 from harness.status.study_status import StudyStatus
 
@@ -35,10 +36,14 @@ def overview(found: Sequence[StudyStatus], runs_dir: Path) -> list[RenderableTyp
         "study", "state", ">cells", ">ended", ">failed", ">running", ">queued", "last activity", fold="study"
     )
     for each in sorted(found, key=lambda each: each.activity or 0, reverse=True):
-        numbers = (each.runs["ok"] + each.runs["pruned"], each.runs["failed"], each.runs["running"])
+        numbers = (
+            each.runs[RunStatus.OK] + each.runs[RunStatus.PRUNED],
+            each.runs[RunStatus.FAILED],
+            each.runs[Unfinished.RUNNING],
+        )
         table.add_row(
             _plain(each.name), _state(each.state), str(len(each.cells)), *(str(number or "") for number in numbers),
-            str(each.runs["queued"] or ""), ago(each.activity),
+            str(each.runs[Unfinished.QUEUED] or ""), ago(each.activity),
         )  # fmt: skip
     return [table]
 
@@ -64,17 +69,19 @@ def _headline(found: StudyStatus) -> Text:
     who = found.holder or {}
     process = f"process {who.get('pid')} on {who.get('host')}"
     job = found.coordinator
-    if found.state == "running" and who:
+    if found.state == StudyState.RUNNING and who:
         text.append(f", coordinated by {process}{_duration(who.get('since'))}")
-    elif found.state == "stopped" and _spent(found):
+    elif found.state == StudyState.STOPPED and _spent(found):
         text.append(" by its budget")
-    elif found.state == "stopped" and who:
+    elif found.state == StudyState.STOPPED and who:
         text.append(f"; its coordinator ({process}) died")
-    if job is not None and found.state in ("running", "queued"):
+    if job is not None and found.state in (StudyState.RUNNING, StudyState.QUEUED):
         facts = ", ".join(part for part in (job["state"], job["reason"], job["node"]) if part)
-        text.append(f", as job {job['job_id']}" if found.state == "running" else f", waiting for job {job['job_id']}")
+        text.append(
+            f", as job {job['job_id']}" if found.state == StudyState.RUNNING else f", waiting for job {job['job_id']}"
+        )
         text.append(f" ({facts})" if facts else "")
-        if found.state == "queued":
+        if found.state == StudyState.QUEUED:
             text.append(_duration(job.get("submitted")))
     counts = [f"{number} {name}" for name, number in found.runs.items() if number]
     text.append(f"\nRuns: {', '.join(counts) or 'none yet'}. Last activity {ago(found.activity) or 'unknown'}.")
@@ -157,16 +164,18 @@ def _failures(found: StudyStatus) -> list[Text]:
 def _spent(found: StudyStatus) -> str:
     """Return a sentence on what the budget left undone; "" if the budget did not end the study."""
     outcome = found.outcome or {}
-    return plain(str(outcome.get("note") or "Stopped by its budget.")) if outcome.get("ended") == "budget" else ""
+    return (
+        plain(str(outcome.get("note") or "Stopped by its budget.")) if outcome.get("ended") == StudyEnd.BUDGET else ""
+    )
 
 
 def _advice(found: StudyStatus) -> str:
-    if found.state in ("done", "stopped") and (spent := _spent(found)):
+    if found.state in (StudyState.DONE, StudyState.STOPPED) and (spent := _spent(found)):
         report = f"python -m harness.report {shlex.quote(str(found.directory))}"
         return f"{spent} To go on, run its command again with a larger budget. The report so far: {report}"
-    if found.state == "done":
+    if found.state == StudyState.DONE:
         return f"The report: python -m harness.report {shlex.quote(str(found.directory))}"
-    if found.state != "stopped" or not found.cells:
+    if found.state != StudyState.STOPPED or not found.cells:
         return ""
     lives = any(not task.over for task in found.tasks)
     jobs = " Its jobs may still run; they leave their results to be found." if lives else ""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from harness.config.schema import BudgetConfig, Config
 from harness.errors import HarnessError
 from harness.records.run_records import RunRecords
+from harness.records.states import RunStatus, StudyEnd
 from harness.study.cell_scheduler import CellScheduler
 from harness.study.live_view import clock
 from harness.study.spending import Spending
@@ -28,7 +29,7 @@ class Budget:
 
     Args:
         limits: the `budget` section.
-        meter: the spending so far.
+        spending: so far.
         records: of the study.
         capacity: runs that execute at once.
         say: prints a line for the user.
@@ -38,10 +39,16 @@ class Budget:
     """
 
     def __init__(
-        self, limits: BudgetConfig, meter: Spending, records: RunRecords, capacity: int, say: Callable[[str], None]
+        self, limits: BudgetConfig, spending: Spending, records: RunRecords, capacity: int, say: Callable[[str], None]
     ) -> None:
-        self._limits, self._meter, self._records, self._capacity, self._say = limits, meter, records, capacity, say
-        self._contests: Sequence[CellScheduler] = ()
+        self._limits, self._spending, self._records, self._capacity, self._say = (
+            limits,
+            spending,
+            records,
+            capacity,
+            say,
+        )
+        self._schedulers: Sequence[CellScheduler] = ()
         self._rounds = 1  # trials that every cell may start; 1, as durations are unknown before the first
         self._jobs: Mapping[str, Hashable] = {}  # by directory of a run under way
         # By job with runs under way: when it began, and how many of its runs have ended.
@@ -49,9 +56,9 @@ class Budget:
         self._left: dict[Hashable, int] = {}
         self.closed = False
 
-    def watch(self, contests: Sequence[CellScheduler]) -> None:
+    def watch(self, schedulers: Sequence[CellScheduler]) -> None:
         """Set the cells that share the budget."""
-        self._contests = contests
+        self._schedulers = schedulers
 
     def exhausted(self, under_way: Mapping[str, Hashable] | None = None) -> bool:
         """Return whether the budget is spent.
@@ -61,16 +68,16 @@ class Budget:
         """
         if under_way is not None:
             self._follow(under_way)
-            self._meter.under_way = self._jobs
-        self._meter.tick()
+            self._spending.under_way = self._jobs
+        self._spending.tick()
         return self.room() <= 0
 
     def room(self) -> float:
         """Return the wall seconds that are left, at the present price; infinite without a budget."""
-        limits, meter = self._limits, self._meter
-        room = float("inf") if limits.seconds is None else limits.seconds - meter.seconds
-        if limits.dollars is not None and (spent := meter.dollars) is not None and meter.slot_rate:
-            room = min(room, (limits.dollars - spent) / (meter.slot_rate * self._capacity))
+        limits, spending = self._limits, self._spending
+        room = float("inf") if limits.seconds is None else limits.seconds - spending.seconds
+        if limits.dollars is not None and (spent := spending.dollars) is not None and spending.slot_rate:
+            room = min(room, (limits.dollars - spent) / (spending.slot_rate * self._capacity))
         return room
 
     def fits(self, seconds: float) -> bool:
@@ -80,10 +87,10 @@ class Budget:
     @property
     def blind(self) -> bool:
         """True if there is a budget but no trial duration is known yet: each trial is then a job of its own."""
-        lengths = (self._records.tally.lengths(each.id, "tune").runs for each in self._contests)
+        lengths = (self._records.tally.lengths(each.id, "tune").runs for each in self._schedulers)
         return self.room() != float("inf") and not any(lengths)
 
-    def before(self, contest: CellScheduler) -> bool:
+    def before(self, scheduler: CellScheduler) -> bool:
         """End the tuning of all cells if the cell's next trial would leave too little for confirmation.
 
         Cells that are tuned for a number of trials all get the same number: a round of trials, one a cell, starts only
@@ -92,24 +99,24 @@ class Budget:
         Returns:
             Whether the cell may start a run now; otherwise it waits for one that is under way.
         """
-        if self.closed or self.room() == float("inf") or contest.tuning_over:
+        if self.closed or self.room() == float("inf") or scheduler.tuning.over:
             return True
-        going_on = sum(len(each.active) for each in self._contests)
-        if self.blind and not contest.waiting and going_on >= self._capacity:
+        going_on = sum(len(each.runs.active) for each in self._schedulers)
+        if self.blind and not scheduler.runs.waiting and going_on >= self._capacity:
             return False
-        counted = contest.planned is not None
-        if counted and contest.trials.tried < self._rounds:
+        counted = scheduler.tuning.planned is not None
+        if counted and scheduler.tuning.tried < self._rounds:
             return True  # the trial belongs to a round that the budget pays for
-        going = [each for each in self._contests if not each.tuning_over] if counted else [contest]
-        tried = contest.trials.tried
-        trials = [self._trial(each) for each in going for _ in range(tried + 1 - min(tried, each.trials.tried))]
+        going = [each for each in self._schedulers if not each.tuning.over] if counted else [scheduler]
+        tried = scheduler.tuning.tried
+        trials = [self._trial(each) for each in going for _ in range(tried + 1 - min(tried, each.tuning.tried))]
         needed = self._wall(trials) + MARGIN * self._confirmation()
         if needed + self._under_way() <= self.room():
             self._rounds = tried + 1
             return True
         self.closed = True
-        for each in self._contests:
-            each.close()
+        for each in self._schedulers:
+            each.tuning.close()
         self._say(
             f"The budget leaves no room for more trials ({clock(max(0.0, self.room()))} of {self.described} left): "
             "the best so far of each cell is confirmed."
@@ -125,14 +132,14 @@ class Budget:
 
     def summary(self) -> str:
         """Return sentences that say what was spent, and what is missing because the budget ended."""
-        spent = self._meter.dollars
-        after = clock(self._meter.seconds) + (
+        spent = self._spending.dollars
+        after = clock(self._spending.seconds) + (
             "" if spent is None else f" and ${spent:.2f}" if spent >= 0.01 else f" and ${spent:.2g}"
         )
-        missing = [text for contest in self._contests if (text := _missing(contest))]
+        missing = [text for scheduler in self._schedulers if (text := _missing(scheduler))]
         return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'further trials'}."
 
-    def end(self, finished: bool, interrupted: bool) -> tuple[str, str]:
+    def end(self, finished: bool, interrupted: bool) -> tuple[StudyEnd, str]:
         """Write the final spending of the study.
 
         Args:
@@ -140,22 +147,23 @@ class Budget:
             interrupted: whether the user ended it.
 
         Returns:
-            How it ended (done | budget | interrupted), and a sentence on what the budget left undone, or "".
+            How it ended, and a sentence on what the budget left undone, or "".
         """
-        ended = "done" if finished and not self.closed else "interrupted" if interrupted else "budget"
+        unfinished = StudyEnd.INTERRUPTED if interrupted else StudyEnd.BUDGET
+        ended = StudyEnd.DONE if finished and not self.closed else unfinished
         note = ""
-        if ended == "budget":
+        if ended == StudyEnd.BUDGET:
             note = self.summary()
             self._mark()
-        self._meter.write(ended, note, disk=True)
+        self._spending.write(ended, note, disk=True)
         return ended, note
 
     def _mark(self) -> None:
         """Write to the records of stopped and paused runs, whose status stays `running`, why they do not continue."""
-        for contest in self._contests:
-            for spec in (*contest.waiting, *contest.paused):
+        for scheduler in self._schedulers:
+            for spec in (*scheduler.runs.waiting, *scheduler.tuning.paused):
                 record = self._records.refresh(spec.paths)
-                if record is not None and record.status == "running" and record.signature == spec.signature:
+                if record is not None and record.status == RunStatus.RUNNING and record.signature == spec.signature:
                     record.error = f"Stopped by {self.described}; a larger budget goes on from the checkpoint."
                     record.write(spec.paths.record)
 
@@ -174,9 +182,9 @@ class Budget:
     def _under_way(self) -> float:
         """Return the wall seconds until the begun runs have ended. The runs of a job share its time in any order."""
         expected: dict[Hashable, list[float]] = defaultdict(list)  # by job, the seconds of its runs that have not ended
-        for contest in self._contests:
-            for spec in (*contest.active.values(), *contest.waiting):
-                seconds = self._trial(contest) if spec.phase == "tune" else self._confirmed(contest)
+        for scheduler in self._schedulers:
+            for spec in (*scheduler.runs.active.values(), *scheduler.runs.waiting):
+                seconds = self._trial(scheduler) if spec.phase == "tune" else self._confirmed(scheduler)
                 expected[self._jobs.get(spec.directory, spec.directory)].append(seconds)
         now, left = time.monotonic(), []
         for job, each in expected.items():
@@ -187,37 +195,37 @@ class Budget:
     def _confirmation(self) -> float:
         """Return the wall seconds of all confirmations that have not begun."""
         runs: list[float] = []
-        for contest in self._contests:
-            runs += [self._confirmed(contest)] * contest.unconfirmed
+        for scheduler in self._schedulers:
+            runs += [self._confirmed(scheduler)] * scheduler.workload.unconfirmed
         return self._wall(runs)
 
-    def _trial(self, contest: CellScheduler) -> float:
+    def _trial(self, scheduler: CellScheduler) -> float:
         """Return the expected seconds of a cell's trial: the mean of its ended and paused trials.
 
         Before there are any, the longest duration known, be it of another cell's trial or of one under way.
         """
         tally = self._records.tally
-        if (own := tally.lengths(contest.id, "tune")).runs:
+        if (own := tally.lengths(scheduler.id, "tune")).runs:
             return own.mean + self._once
-        known = [each for other in self._contests if (each := tally.lengths(other.id, "tune")).runs]
-        longest = [each.longest + self._once for each in known]
+        measured = [lengths for other in self._schedulers if (lengths := tally.lengths(other.id, "tune")).runs]
+        longest = [lengths.longest + self._once for lengths in measured]
         now = time.monotonic()
-        so_far = [now - self._began[self._jobs[each]] for each in contest.active if each in self._jobs]
+        so_far = [now - self._began[self._jobs[run]] for run in scheduler.runs.active if run in self._jobs]
         return max(longest + so_far, default=0.0)
 
-    def _confirmed(self, contest: CellScheduler) -> float:
+    def _confirmed(self, scheduler: CellScheduler) -> float:
         """Return the expected seconds of a cell's confirmation: the mean of those that ended.
 
         Before there are any, it follows from the cell's complete trials, or else from partial ones, extrapolated.
         """
         tally = self._records.tally
-        if (own := tally.lengths(contest.id, "confirm")).runs:
+        if (own := tally.lengths(scheduler.id, "confirm")).runs:
             return own.mean + self._once
-        if (whole := tally.whole(contest.id)).runs:
+        if (whole := tally.whole(scheduler.id)).runs:
             return CONFIRM * (whole.mean + self._once)
-        if (pace := tally.pace(contest.id)).runs:
-            return CONFIRM * (pace.mean * contest.trials.rungs.total + self._once)
-        return CONFIRM * self._trial(contest)
+        if (pace := tally.pace(scheduler.id)).runs:
+            return CONFIRM * (pace.mean * scheduler.tuning.full_run + self._once)
+        return CONFIRM * self._trial(scheduler)
 
     @property
     def _once(self) -> float:
@@ -248,19 +256,19 @@ def check_dollars(config: Config, slot_rates: Sequence[float | None]) -> None:
     raise HarnessError(f"budget.dollars={config.budget.dollars:g} cannot be counted: {why}. {what}.")
 
 
-def _missing(contest: CellScheduler) -> str:
+def _missing(scheduler: CellScheduler) -> str:
     """Return what a cell still lacks: `demo.minilm.lora 2 of 4 trials, 3 of 3 confirmations`."""
-    left = contest.waiting
-    tuned = contest.trials.tried - sum(spec.phase == "tune" for spec in left)
+    tuning, left = scheduler.tuning, scheduler.runs.waiting
+    tuned = tuning.tried - sum(spec.phase == "tune" for spec in left)
     parts = []
-    if contest.planned is not None and tuned < contest.planned and (left or not contest.tuned):
-        parts.append(f"{contest.planned - tuned} of {_count(contest.planned, 'trial')}")
-    if confirm := contest.unconfirmed + sum(spec.phase == "confirm" for spec in left):
-        seeds = len(contest.choice.specs) if contest.choice else len(contest.seeds)
+    if tuning.planned is not None and tuned < tuning.planned and (left or not tuning.used_up):
+        parts.append(f"{tuning.planned - tuned} of {_count(tuning.planned, 'trial')}")
+    if confirm := scheduler.workload.unconfirmed + sum(spec.phase == "confirm" for spec in left):
+        seeds = len(scheduler.confirmation.seeds)
         parts.append(f"{confirm} of {_count(seeds, 'confirmation')}")
     if kept := sum(spec.paths.checkpoint.is_dir() for spec in left):
         parts.append(f"{kept} of them at a checkpoint")
-    return f"{contest.id} {', '.join(parts)}" if parts else ""
+    return f"{scheduler.id} {', '.join(parts)}" if parts else ""
 
 
 def _count(number: int, what: str) -> str:

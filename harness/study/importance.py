@@ -23,15 +23,13 @@ _BEST = 5  # best trials needed to estimate a distribution, as Optuna's document
 _FEWEST = 15
 
 
-def write_importances(directory: Path, contests: Sequence[CellScheduler]) -> None:
+def write_importances(directory: Path, schedulers: Sequence[CellScheduler]) -> None:
     """Write a study's `importances.json`, replacing an earlier one."""
     write_json(
         directory / FILE,
         {
-            contest.id: importances(
-                contest.trials.complete(), list(contest.ready.cell.space), contest.ready.cell.maximize
-            )
-            for contest in contests
+            scheduler.id: importances(scheduler.trials.complete(), list(scheduler.cell.space), scheduler.cell.maximize)
+            for scheduler in schedulers
         },
     )
 
@@ -61,5 +59,5 @@ def importances(trials: Sequence[FrozenTrial], keys: Sequence[str], maximize: bo
         create_trial(value=trial.values[0], params=trial.params, distributions=trial.distributions) for trial in trials
     )
     evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, _BEST / len(trials)))
-    found = get_param_importances(study, evaluator=evaluator, params=list(keys))
-    return {key: float(value) for key, value in found.items()}
+    shares = get_param_importances(study, evaluator=evaluator, params=list(keys))
+    return {key: float(value) for key, value in shares.items()}

@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from harness.records.states import CellState
+
 
 def tell(console: Console, kind: str, line: str) -> None:
     """Print a tracker's line, with its kind (`Note: ` or `Warning: `) highlighted."""
@@ -24,7 +26,7 @@ class CellView:
     """One line of the live table."""
 
     id: str
-    state: str  # tuning | confirming | done | failed | waiting
+    state: CellState
     tuned: int
     trials: int | None  # None: as many as the seconds allow
     confirmed: int
@@ -82,7 +84,7 @@ def _table(cells: Sequence[CellView]) -> Table:
     for name in ("cell", "tuned", "confirmed", "running", "failed", "best val", ""):
         table.add_column(name, justify="left" if name in ("cell", "") else "right", no_wrap=True)
     for cell in cells:
-        style = {"done": "green", "failed": "red", "waiting": "dim"}.get(cell.state, "")
+        style = {CellState.DONE: "green", CellState.FAILED: "red", CellState.WAITING: "dim"}.get(cell.state, "")
         table.add_row(
             cell.id,
             f"{cell.tuned}/{cell.trials}" if cell.trials is not None else str(cell.tuned),

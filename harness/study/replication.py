@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from harness.config.schema import ConfirmConfig, ReportConfig
 from harness.errors import HarnessError
+from harness.records.states import RunStatus
 from harness.report.reading.predictions import Unreadable, read_files
 from harness.statistics import Sequential, sequential
 from harness.study.cell_scheduler import CellScheduler
@@ -58,89 +59,91 @@ class Replication:
     """Gives seeds to the cells of a study until every verdict is reached or the planned looks are used up.
 
     Args:
-        contests: the schedulers of the cells.
+        schedulers: the schedulers of the cells.
         looks: see `plan_looks`; [] gives no seeds.
         tuning_seed: never used for confirmation.
         report: the margin and the confidence.
         say: prints the result of each look.
-        granted: called when a cell got more seeds.
+        seeds_added: called when a cell got more seeds.
     """
 
     def __init__(
         self,
-        contests: Iterable[CellScheduler],
+        schedulers: Iterable[CellScheduler],
         looks: Sequence[int],
         tuning_seed: int,
         report: ReportConfig,
         say: Callable[[str], None],
-        granted: Callable[[], None] = lambda: None,
+        seeds_added: Callable[[], None] = lambda: None,
     ) -> None:
         self._looks, self._tuning_seed, self._report, self._say = looks, tuning_seed, report, say
-        self._granted = granted
+        self._seeds_added = seeds_added
         self._groups: dict[Key, list[CellScheduler]] = {}
-        for contest in contests:
-            self._groups.setdefault(_key(contest), []).append(contest)
+        for scheduler in schedulers:
+            self._groups.setdefault(_key(scheduler), []).append(scheduler)
         self._seen: dict[Key, tuple[int, ...]] = {}  # confirmations of each cell of a group at its last look
-        self._told: dict[Key, int] = {}
+        self._reported: dict[Key, int] = {}  # number of looks of a group that the user was told of
 
     def advance(self) -> bool:
         """Take a look at each group of comparable cells whose runs have all ended. Return whether a cell got seeds."""
         if len(self._looks) < 2:
             return False
         granted = False
-        for key, contests in self._groups.items():
-            if all(contest.done for contest in contests):
-                ended = tuple(len(contest.confirmed()) for contest in contests)
+        for key, schedulers in self._groups.items():
+            if all(scheduler.done for scheduler in schedulers):
+                ended = tuple(len(scheduler.confirmation.ended()) for scheduler in schedulers)
                 if self._seen.get(key) != ended:
                     self._seen[key] = ended
-                    granted |= self._look(key, contests)
+                    granted |= self._look(key, schedulers)
         return granted
 
-    def _look(self, key: Key, contests: Sequence[CellScheduler]) -> bool:
+    def _look(self, key: Key, schedulers: Sequence[CellScheduler]) -> bool:
         compared, scores, rows = [], [], None
-        for contest in contests:
-            done = [spec for spec, record in contest.confirmed() if record.status == "ok"]
+        for scheduler in schedulers:
+            done = [spec for spec, record in scheduler.confirmation.ended() if record.status == RunStatus.OK]
             try:
-                found = read_files(
+                predictions = read_files(
                     [spec.paths.predictions for spec in done],
                     [int(spec.config["seed"]) for spec in done],
-                    contest.ready.cell.metric,
-                    not contest.ready.cell.maximize,
+                    scheduler.cell.metric,
+                    not scheduler.cell.maximize,
                 )
             except Unreadable as reason:
                 if done:
-                    self._say(f"{contest.id} gets no more seeds: {reason}.")
+                    self._say(f"{scheduler.id} gets no more seeds: {reason}.")
                 continue
-            rows = rows or found
-            if rows.same_rows(found):
-                compared.append(contest)
-                scores.append(found.scores)
+            rows = rows or predictions
+            if rows.same_rows(predictions):
+                compared.append(scheduler)
+                scores.append(predictions.scores)
         if len(compared) < 2:
             return False
-        capped = [_failed(contest) > MOST_FAILURES for contest in compared]
+        capped = [_failed(scheduler) > MOST_FAILURES for scheduler in compared]
         replay = sequential(scores, self._looks, self._report.margin, 1 - self._report.confidence, capped)
         more = {
-            contest.id: self._grant(contest, wanted - len(known))
-            for contest, wanted, known in zip(compared, replay.wanted, scores, strict=True)
+            scheduler.id: self._add_seeds(scheduler, wanted - len(present))
+            for scheduler, wanted, present in zip(compared, replay.wanted, scores, strict=True)
         }
-        self._tell(key, compared, replay, more)
+        self._report_look(key, compared, replay, more)
         return any(more.values())
 
-    def _grant(self, contest: CellScheduler, missing: int) -> int:
-        if missing <= 0 or _failed(contest) > MOST_FAILURES:
+    def _add_seeds(self, scheduler: CellScheduler, missing: int) -> int:
+        if missing <= 0 or _failed(scheduler) > MOST_FAILURES:
             return 0
-        fresh = (seed for seed in itertools.count(max(contest.seeds) + 1) if seed != self._tuning_seed)
-        contest.grant(list(itertools.islice(fresh, missing)))
-        self._granted()
+        fresh = (seed for seed in itertools.count(max(scheduler.confirmation.seeds) + 1) if seed != self._tuning_seed)
+        scheduler.confirmation.add_seeds(list(itertools.islice(fresh, missing)))
+        self._seeds_added()
         return missing
 
-    def _tell(self, key: Key, compared: Sequence[CellScheduler], replay: Sequential, more: dict[str, int]) -> None:
+    def _report_look(
+        self, key: Key, compared: Sequence[CellScheduler], replay: Sequential, more: dict[str, int]
+    ) -> None:
         taken = len(replay.looks)
-        if taken == self._told.get(key):
+        if taken == self._reported.get(key):
             return
-        self._told[key] = taken
+        self._reported[key] = taken
         unresolved = sum(verdict.word == "unresolved" for verdict in replay.verdicts)
-        names = [f"{contest.id} +{more[contest.id]}" for contest in compared if more[contest.id]]
+        names = [f"{scheduler.id} +{more[scheduler.id]}" for scheduler in compared if more[scheduler.id]]
         what = {
             "resolved": "every verdict is reached",
             "cap": f"{unresolved} of {len(compared)} cells stay open: the plan gives no more seeds",
@@ -152,11 +155,11 @@ class Replication:
             )
 
 
-def _failed(contest: CellScheduler) -> int:
-    return sum(record.status != "ok" for _, record in contest.confirmed())
+def _failed(scheduler: CellScheduler) -> int:
+    return sum(record.status != RunStatus.OK for _, record in scheduler.confirmation.ended())
 
 
-def _key(contest: CellScheduler) -> Key:
-    cell = contest.ready.cell
+def _key(scheduler: CellScheduler) -> Key:
+    cell = scheduler.cell
     axes = tuple((name, str(value)) for name, value in cell.variant.items() if name.startswith("task."))
     return cell.task, axes, cell.metric

@@ -19,6 +19,7 @@ from harness.formatting.console import new_console
 from harness.launch import use_threads
 from harness.records.record import Record
 from harness.records.run_spec import RunBatch
+from harness.records.states import RunStatus
 from harness.study.live_view import tell
 from harness.study.stop_requests import StopRequests
 from harness.track import Following
@@ -54,7 +55,7 @@ def run_single(config: DictConfig) -> int:
     for warning in ready.warnings:
         console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
     record = Record.read(spec.paths.record)
-    if record is not None and record.status == "ok" and not config.rerun:
+    if record is not None and record.status == RunStatus.OK and not config.rerun:
         console.print("This very run was done before; here is what it left. To train anew: rerun=true", soft_wrap=True)
         console.print(spec.paths.log.read_text(encoding="utf-8").rstrip(), markup=False)
     else:
@@ -65,10 +66,10 @@ def run_single(config: DictConfig) -> int:
             study_dir = Path(str(config.runs_dir)) / study
             trackers.start(nodes, config.packages, study_dir, lambda kind, line: tell(console, kind, line), only)
             record = _execute(console, config, RunBatch((spec,)))
-    if record is None or record.status == "running":
+    if record is None or record.status == RunStatus.RUNNING:
         console.print("Interrupted. A checkpoint is kept; run the same command again to go on.")
         return 130
-    if record.status != "ok":
+    if record.status != RunStatus.OK:
         raise HarnessError(f"The run failed: {record.error} (details in {spec.paths.log})")
     console.print(f"Record: {spec.paths.record}\nModel:  {spec.paths.model}", soft_wrap=True)
     console.print(

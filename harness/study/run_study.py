@@ -32,13 +32,14 @@ from harness.planning.capacity import described, slot_rate
 from harness.planning.plan import keep_plan, show_plan
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import STOP, RunPaths, study_argument
-from harness.search.joint import check_joint, groups, make_trials
+from harness.records.states import StudyEnd
+from harness.search.joint import check_joint, groups
 from harness.search.rungs import check_pruner
 from harness.search.samplers import startup_trials
 from harness.search.storage import lock, open_storage
 from harness.search.trial_result import check_costs
 from harness.study.budget import Budget, check_dollars
-from harness.study.cell_scheduler import CellScheduler
+from harness.study.cell_scheduler import CellScheduler, make_schedulers
 from harness.study.coordinator import Coordinator
 from harness.study.importance import write_importances
 from harness.study.live_view import LiveView, clock, tell
@@ -120,19 +121,19 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         for line in (*(f"{cell} begins with {start}" for cell, all_ in warm.items() for start in all_), *unused):
             console.print(escape(line), soft_wrap=True)
         try:
-            contests, ended, note = _coordinate(console, config, name, directory, ready, asked.seeds, warm, began)
+            schedulers, ended, note = _coordinate(console, config, name, directory, ready, asked.seeds, warm, began)
         except Leaving as leaving:
             return _leave(console, leaving.number)
     again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
-    if ended == "interrupted":
+    if ended == StudyEnd.INTERRUPTED:
         console.print(
             f"Interrupted. Nothing is lost; to go on, run the same command again:\n  {escape(again)}", soft_wrap=True
         )
         return 130
     if note:
         console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
-    code = _conclude(console, config, name, directory, contests, trackers)
-    if ended == "budget":
+    code = _conclude(console, config, name, directory, schedulers, trackers)
+    if ended == StudyEnd.BUDGET:
         console.print(
             f"To go on from here, run the same command with a larger budget; it counts all that was spent before:\n"
             f"  {escape(_larger(again, config))}",
@@ -172,8 +173,8 @@ def _coordinate(
     seeds: tuple[int, ...],
     warm: Mapping[str, Sequence[Start]],
     began: float,
-) -> tuple[list[CellScheduler], str, str]:
-    """Run the study. Return its cells, how it ended (done | budget | interrupted), and what a budget left undone."""
+) -> tuple[list[CellScheduler], StudyEnd, str]:
+    """Run the study. Return its cells, how it ended, and what a budget left undone."""
 
     def warn(message: str) -> None:
         console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
@@ -186,26 +187,26 @@ def _coordinate(
     )  # fmt: skip
     runs = directory / "runs"
     records = RunRecords(runs, warn)
-    trials = make_trials(ready, config.tune, name, storage, {cell: [s.encoded for s in w] for cell, w in warm.items()})
-    contests = [CellScheduler(each, trials[each.cell.id], config, seeds, name, runs, records) for each in ready]
+    first = {cell: [start.encoded for start in starts] for cell, starts in warm.items()}
+    schedulers = make_schedulers(ready, config, seeds, name, runs, records, storage, first)
     stop_file = directory / STOP
     if not restarts():  # a restarted coordinator obeys a stop that was requested meanwhile
         stop_file.unlink(missing_ok=True)
     # A coordinator that is a Slurm job itself leaves on Slurm's signal and is restarted; its jobs go on.
     in_job = "SLURM_JOB_ID" in os.environ and not sys.stdout.isatty()
-    interrupt = StopRequests(stop_file, leaves=in_job and config.launch.kind == "slurm")
-    progress = LiveView(console)
-    _write_choices(directory, contests)  # includes confirmations that an extended study adds to a selection
+    stop_requests = StopRequests(stop_file, leaves=in_job and config.launch.kind == "slurm")
+    view = LiveView(console)
+    _write_choices(directory, schedulers)  # includes confirmations that an extended study adds to a selection
     replication = Replication(
-        contests, looks, config.seed, config.report, progress.say, lambda: _write_choices(directory, contests)
+        schedulers, looks, config.seed, config.report, view.say, lambda: _write_choices(directory, schedulers)
     )
     while replication.advance():  # seeds granted before a restart count as work, and may be done already
         pass
-    work = sum(contest.left() for contest in contests)
-    if all(contest.done for contest in contests):
-        _write_choices(directory, contests)
+    work = sum(scheduler.workload.left for scheduler in schedulers)
+    if all(scheduler.done for scheduler in schedulers):
+        _write_choices(directory, schedulers)
         settle(directory)
-        return contests, "done", ""
+        return schedulers, StudyEnd.DONE, ""
     if config.launch.kind == "slurm":
         from harness.launch.slurm.launcher import SlurmLauncher
 
@@ -213,15 +214,17 @@ def _coordinate(
             config.launch, config.slurm, directory, code_snapshot.take(directory, config.packages), warn
         )
     else:
-        launcher = make_launcher(config.launch, config.device, max(1, work), lambda: interrupt() or budget.exhausted())
-    meter = Spending(directory, records, config, ready[0].base, launcher.capacity, began)
-    budget = Budget(config.budget, meter, records, launcher.capacity, lambda line: progress.say(line, "yellow"))
-    meter.write(None)
+        launcher = make_launcher(
+            config.launch, config.device, max(1, work), lambda: stop_requests() or budget.exhausted()
+        )
+    spending = Spending(directory, records, config, ready[0].base, launcher.capacity, began)
+    budget = Budget(config.budget, spending, records, launcher.capacity, lambda line: view.say(line, "yellow"))
+    spending.write(None)
     try:
-        with interrupt.watching(), progress:
+        with stop_requests.watching(), view:
             coordinator = Coordinator(
-                contests, launcher, records, config.launch, config.tune.pruner not in ("none", "asha"),
-                progress, interrupt, budget, replication,
+                schedulers, launcher, records, config.launch, config.tune.pruner not in ("none", "asha"),
+                view, stop_requests, budget, replication,
             )  # fmt: skip
             threading.Thread(target=_warm_up, daemon=True).start()
             finished = coordinator.run()
@@ -230,14 +233,14 @@ def _coordinate(
         launcher.withdraw(everything=True)
     finally:
         launcher.close()
-        leaving = None if interrupt() else interrupt.leaving
+        leaving = None if stop_requests() else stop_requests.leaving
         if leaving is None:
             stop_file.unlink(missing_ok=True)
     if leaving is not None:
-        meter.write(None)
+        spending.write(None)
         raise Leaving(leaving)
-    _write_choices(directory, contests)
-    return contests, *budget.end(finished, interrupt())
+    _write_choices(directory, schedulers)
+    return schedulers, *budget.end(finished, stop_requests())
 
 
 def _warm_up() -> None:
@@ -285,8 +288,8 @@ class Leaving(Exception):
         self.number = number
 
 
-def _write_choices(directory: Path, contests: Sequence[CellScheduler]) -> None:
-    write_choices(directory, {contest.id: contest.choice for contest in contests})
+def _write_choices(directory: Path, schedulers: Sequence[CellScheduler]) -> None:
+    write_choices(directory, {scheduler.id: scheduler.confirmation.selection for scheduler in schedulers})
 
 
 def _conclude(
@@ -294,25 +297,24 @@ def _conclude(
     config: Config,
     name: str,
     directory: Path,
-    contests: Sequence[CellScheduler],
+    schedulers: Sequence[CellScheduler],
     trackers: Following,
 ) -> int:
     """Write the report; print the table, its path, and the best model of each task and how to load it."""
     from harness.report import text_table, write
 
-    write_importances(directory, contests)
+    write_importances(directory, schedulers)
     report = write(directory, Path(config.reports_dir) / name)
     trackers.report = report.page.parent
     console.print(text_table(report, console.width))
     for sentence in (*report.summary, f"Report: {report.page}"):
         console.print(escape(sentence), soft_wrap=True)
-    chosen = [contest for contest in contests if contest.choice is not None]
-    for task in dict.fromkeys(contest.ready.cell.task for contest in chosen):
-        possible_cells = [contest for contest in chosen if contest.ready.cell.task == task]
-        sign = 1 if possible_cells[0].ready.cell.maximize else -1
-        best = max(possible_cells, key=lambda contest: sign * contest.choice.val if contest.choice else 0.0)
-        assert best.choice is not None
-        model = RunPaths(Path(best.choice.specs[0].directory)).model
+    selections = [(each.cell, each.confirmation.selection) for each in schedulers if each.confirmation.selection]
+    for task in dict.fromkeys(cell.task for cell, _ in selections):
+        of_task = [(cell, selection) for cell, selection in selections if cell.task == task]
+        sign = 1 if of_task[0][0].maximize else -1
+        best, selected = max(of_task, key=lambda each: sign * each[1].val)
+        model = RunPaths(Path(selected.specs[0].directory)).model
         if model.is_dir():
             console.print(
                 f"Best on {task} by validation: [bold]{best.id}[/bold]. To use its model:\n"
@@ -321,7 +323,7 @@ def _conclude(
                 f"  model.predict(['...'])",
                 soft_wrap=True,
             )
-    return 0 if chosen else 1
+    return 0 if selections else 1
 
 
 def _common(asked: StudyRequest) -> Config:

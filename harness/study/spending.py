@@ -17,6 +17,7 @@ from harness.records.pricing import dollars
 from harness.records.record import PAUSED
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunPaths
+from harness.records.states import RunStatus, StudyEnd
 
 OUTCOME = "outcome.json"
 WRITE_SECONDS = 10.0  # a coordinator that is killed loses at most this much of its spending
@@ -108,11 +109,11 @@ class Spending:
         if time.monotonic() - self._written >= WRITE_SECONDS:
             self.write(None)
 
-    def write(self, ended: str | None, note: str = "", disk: bool = False) -> None:
+    def write(self, ended: StudyEnd | None, note: str = "", disk: bool = False) -> None:
         """Write outcome.json.
 
         Args:
-            ended: done | budget | interrupted; None while the study runs.
+            ended: why the study ended; None while the study runs.
             note: what the budget left undone, if it ended the study.
             disk: whether to sum the sizes of the study's files, which takes a moment.
         """
@@ -137,8 +138,8 @@ class Spending:
 def settle(directory: Path) -> None:
     """Mark a study as done in outcome.json, if its coordinator ended before it did so."""
     before = _read(directory / OUTCOME)
-    if before and before.get("ended") != "done":
-        write_json(directory / OUTCOME, before | {"ended": "done", "note": ""})
+    if before and before.get("ended") != StudyEnd.DONE:
+        write_json(directory / OUTCOME, before | {"ended": StudyEnd.DONE, "note": ""})
 
 
 def disk_bytes(directory: Path) -> int:
@@ -151,7 +152,7 @@ def _began(directory: Path) -> float | None:
     path = RunPaths(directory).record
     content = _read(path)
     cost = content.get("cost") or {}
-    if content.get("status") != "running" or not content.get("started") or PAUSED in cost:
+    if content.get("status") != RunStatus.RUNNING or not content.get("started") or PAUSED in cost:
         return None
     # The costs of a promoted run include the time before its pause; it rewrote its record when it continued.
     return path.stat().st_mtime if cost.get("total_seconds") else datetime.fromisoformat(content["started"]).timestamp()

@@ -24,6 +24,7 @@ from harness.errors import HarnessError, Problems
 from harness.records.ranking import rank, satisfies
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
+from harness.records.states import RunStatus
 from harness.search.joint import groups
 
 SHARE = 0.5  # share of a cell's trials that earlier studies may fill, so that the search can move away from them
@@ -154,7 +155,12 @@ def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
         entry = asked.get(record.cell) or {}
         metric = str(entry.get("metric") or "")
         value = record.metrics["val"].get(metric)
-        if record.phase != "tune" or record.status != "ok" or value is None or not satisfies(record.cost, limits):
+        if (
+            record.phase != "tune"
+            or record.status != RunStatus.OK
+            or value is None
+            or not satisfies(record.cost, limits)
+        ):
             continue
         minimize = direction_of(metric) == "minimize"
         place = rank(value, record.metrics["val"].get("loss"), record.trial or 0, minimize)

@@ -18,6 +18,7 @@ from harness.records.files import read_jsonl, write_json
 from harness.records.record import CorruptRecord, Record
 from harness.records.run_spec import RunPaths
 from harness.records.signature import digest, published
+from harness.records.states import RunStatus
 from harness.track.base import Tracked, Tracker
 
 ERROR_CHARACTERS = 200  # maximum length of a run's error
@@ -99,7 +100,7 @@ class Follow:
             if told.get("id") != key:
                 told = {"id": key, "epochs": [], "ended": None}
             # A lost run may be tried again, so a record that has changed is sent again.
-            over = record.status != "running"
+            over = record.status != RunStatus.RUNNING
             state = f"{record.status} {record.ended}"
             if told["ended"] == state:
                 return

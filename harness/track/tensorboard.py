@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.errors import HarnessError
+from harness.records.states import FAILURES
 from harness.track.base import Tracked, Tracker, shown
 
 FOLDER = "tensorboard"
@@ -73,7 +74,7 @@ class TensorBoard(Tracker):
                 start.hparams[key].number_value = value
             else:
                 start.hparams[key].string_value = str(value)
-        failed = record["status"] in ("failed", "lost")
+        failed = record["status"] in FAILURES
         end = SessionEndInfo(
             status=Status.STATUS_FAILURE if failed else Status.STATUS_SUCCESS, end_time_secs=ended
         )  # fmt: skip

@@ -17,6 +17,7 @@ from urllib.parse import urlparse
 
 from harness.errors import HarnessError, Problems
 from harness.records.signature import digest
+from harness.records.states import FAILURES
 from harness.track.base import Tracked, Tracker, shown
 
 MODES = (None, "online", "offline")
@@ -155,7 +156,7 @@ class WeightsAndBiases(Tracker):
         begun, record = self._begun(run), run.record
         del self.runs[run.name]
         begun.summary.update({**results, "status": record["status"], "error": record["error"]})
-        self._finish(begun, int(record["status"] in ("failed", "lost")))
+        self._finish(begun, int(record["status"] in FAILURES))
 
     def report(self, directory: Path, digest: str) -> None:
         """Log the table and the whole report as a separate W&B run."""

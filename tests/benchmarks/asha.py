@@ -155,7 +155,7 @@ def _next(ladder: PromotionRule, trials: list[TrialStanding], total: int) -> int
         return len(trials) - 1
     number = waiting[0] if waiting else None
     if number is None and not any(trial.over for trial in trials):
-        number = ladder.last(trials)
+        number = ladder.best_paused(trials)
     if number is not None:
         trials[number] = replace(trials[number], level=trials[number].level + 1)
     return number

@@ -22,7 +22,7 @@ from harness.launch.local.pool import LocalLauncher
 from harness.records.files import append_jsonl, atomic, now, write_json
 from harness.records.record import Record
 from harness.records.run_spec import RunBatch, RunSpec
-from harness.search.trials import Trials
+from harness.search.storage import MirroredStudy
 from harness.study import run_study
 from harness.study.cell_scheduler import CellScheduler
 
@@ -70,19 +70,19 @@ def run(facts: Path) -> None:
     """
     settled: list[tuple[float, float, float]] = []
     sampling = 0.0
-    before_settle, before_sample = CellScheduler.settle, Trials._sample
+    before_settle, before_sample = CellScheduler.settle, MirroredStudy.sample
 
-    def settle(contest: CellScheduler, spec: RunSpec, record: Record) -> None:
-        before_settle(contest, spec, record)
+    def settle(scheduler: CellScheduler, spec: RunSpec, record: Record) -> None:
+        before_settle(scheduler, spec, record)
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         kilobytes = int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
         settled.append((time.process_time(), time.perf_counter(), kilobytes / 2**10))
 
-    def sample(trials: Trials) -> Any:
+    def sample(study: MirroredStudy, *arguments: Any) -> Any:
         nonlocal sampling
         started = time.process_time()
         try:
-            return before_sample(trials)
+            return before_sample(study, *arguments)
         finally:
             sampling += time.process_time() - started
 
@@ -93,7 +93,7 @@ def run(facts: Path) -> None:
         with (
             patch.object(run_study, "make_launcher", launcher),
             patch.object(CellScheduler, "settle", settle),
-            patch.object(Trials, "_sample", sample),
+            patch.object(MirroredStudy, "sample", sample),
         ):
             main()
     finally:

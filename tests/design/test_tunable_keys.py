@@ -20,7 +20,7 @@ from harness.design.search_space import Parameter
 from harness.records.record import Record
 from tests.design.test_cells import plan
 from tests.design.test_search_space import read
-from tests.helpers.fake_studies import MadeUp, cells, contests, coordinate
+from tests.helpers.fake_studies import MadeUp, cells, coordinate, schedulers
 
 Main = Callable[..., tuple[int, str]]
 PLAN = ("plan=true", "calibrate=false")
@@ -205,13 +205,15 @@ def test_a_trial_that_cannot_be_composed_fails_alone(mode: str, tmp_path: Path) 
     config = Config(tune=TuneConfig(mode=mode, trials=3 if mode == "fair" else 6, sampler="random"))
     ready = [typed(each, space) for each in cells(dict.fromkeys(("bitfit", "lora"), space))]
     for _ in range(2):
-        made, records = contests(ready, config, tmp_path)
+        made, records = schedulers(ready, config, tmp_path)
         assert coordinate(made, MadeUp(lambda spec: spec.config["train"]["warmup"]), config, records)
-    for contest in made:
-        states = {trial.params["train.warmup"]: trial.state for trial in contest.trials.all()}
+    for scheduler in made:
+        states = {trial.params["train.warmup"]: trial.state for trial in scheduler.trials.all()}
         assert states["none"] == TrialState.FAIL
         assert states[0.1] == states[0.2] == TrialState.COMPLETE
-        assert contest.choice is not None and contest.choice.hyperparameters == {"train.warmup": 0.2}
-        (failed,) = [record for record in records.of_cell(contest.id).values() if record.status == "failed"]
+        assert scheduler.confirmation.selection is not None and scheduler.confirmation.selection.hyperparameters == {
+            "train.warmup": 0.2
+        }
+        (failed,) = [record for record in records.of_cell(scheduler.id).values() if record.status == "failed"]
         assert "train.warmup=none: this key takes a float" in str(failed.error)
         assert isinstance(failed, Record) and failed.hyperparameters == {"train.warmup": "none"}

@@ -1,4 +1,4 @@
-"""Whole contests whose runs compute nothing: their scores are made up."""
+"""Whole studies whose runs compute nothing: their scores are made up."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from harness.records.files import append_jsonl, read_jsonl
 from harness.records.record import PAUSED
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunBatch, RunSpec
-from harness.search.joint import make_trials
 from harness.search.storage import open_storage
 from harness.study.budget import Budget
-from harness.study.cell_scheduler import CellScheduler
+from harness.study.cell_scheduler import CellScheduler, make_schedulers
 from harness.study.coordinator import Coordinator
 from harness.study.live_view import LiveView
 from harness.study.replication import Replication
@@ -97,16 +96,14 @@ def cells(spaces: Mapping[str, dict[str, Parameter]]) -> list[PreparedCell]:
     return found
 
 
-def contests(ready: Sequence[PreparedCell], config: Config, directory: Path) -> tuple[list[CellScheduler], RunRecords]:
+def schedulers(
+    ready: Sequence[PreparedCell], config: Config, directory: Path
+) -> tuple[list[CellScheduler], RunRecords]:
     """Open the study of cells, as a coordinator that begins or resumes it."""
     directory.mkdir(exist_ok=True)
     storage = open_storage(None, directory, pytest.fail)
-    trials = make_trials(ready, config.tune, "study", storage, {})
     records = RunRecords(directory / "runs", pytest.fail)
-    made = [
-        CellScheduler(each, trials[each.cell.id], config, (1,), "study", directory / "runs", records) for each in ready
-    ]
-    return made, records
+    return make_schedulers(ready, config, (1,), "study", directory / "runs", records, storage, {}), records
 
 
 def unlimited() -> Budget:
@@ -122,7 +119,7 @@ def coordinate(
     records: RunRecords,
     budget: Budget | None = None,
 ) -> bool:
-    """Run contests to their end, or their budget's."""
+    """Run cells to their end, or their budget's."""
     say: Any = SimpleNamespace(say=lambda line, style="": None, due=False)
     replication = cast(Replication, SimpleNamespace(advance=lambda: False))
     coordinator = Coordinator(

@@ -74,18 +74,18 @@ def test_one_goes_on_to_its_end_when_nothing_runs() -> None:
     """A small study may have nobody among the top third; the best of the highest rung is taken."""
     trials = at_first(0.5, 0.9)
     assert ladder().promotable(trials) == []
-    assert ladder().last([*trials, TrialStanding(2, {})]) is None  # its score may still change who is best
-    assert ladder().last(trials) == 1
+    assert ladder().best_paused([*trials, TrialStanding(2, {})]) is None  # its score may still change who is best
+    assert ladder().best_paused(trials) == 1
     trials[0] = TrialStanding(0, {1: 0.5, 3: 0.6}, level=1)
-    assert ladder().last(trials) == 0
-    assert ladder().last([replace(trial, over=True) for trial in trials]) is None
+    assert ladder().best_paused(trials) == 0
+    assert ladder().best_paused([replace(trial, over=True) for trial in trials]) is None
 
 
 def test_without_rungs_everything_runs_to_its_end() -> None:
     """As closed-form methods do."""
     nothing = PromotionRule((), 3, True)
     assert nothing.limit(TrialStanding(0, {})) is None
-    assert nothing.promotable([TrialStanding(0, {})]) == [] and nothing.last([TrialStanding(0, {})]) is None
+    assert nothing.promotable([TrialStanding(0, {})]) == [] and nothing.best_paused([TrialStanding(0, {})]) is None
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -127,7 +127,7 @@ def test_any_order_of_events_keeps_the_promises_of_the_search(seed: int) -> None
     assert len(trials) == total
     assert all(trial.over or rule.paused(trial) for trial in trials)
     if not any(trial.over for trial in trials):
-        best = rule.last(trials)
+        best = rule.best_paused(trials)
         assert best is not None and trials[best].level == max(trial.level for trial in trials if trial.values)
 
 
@@ -150,7 +150,7 @@ def decisions(directory: Path, tune: TuneConfig, reopen: bool) -> Iterator[tuple
     """Every run that a study asks for, one after another: trial and limit."""
     study = open_trials(directory, tune)
     while True:
-        if (found := (study.ask() if not study.over else study.last())) is None:
+        if (found := (study.ask() if not study.quota.over else study.promote_best_paused())) is None:
             return
         limit = study.limit(found.number)
         yield found.number, limit
@@ -180,7 +180,7 @@ def test_a_study_resumed_at_every_moment_takes_the_decisions_of_the_uninterrupte
     assert len({number for number, _ in straight}) == count
     assert len(ended) == 1 if count == 4 else 3 <= len(ended) <= 6  # a ninth, and who was best for a while
     study = open_trials(tmp_path / "straight", tune)
-    assert study.over and study.settled and {trial.number for trial in study.complete()} == set(ended)
+    assert study.quota.over and study.outcome_known and {trial.number for trial in study.complete()} == set(ended)
     assert len(study.paused()) == count - len(ended)
 
 

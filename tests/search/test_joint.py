@@ -1,6 +1,5 @@
 """One study over several methods: every default first, then trials where they pay; conditions within a space."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from harness.errors import HarnessError
 from harness.search.joint import check_joint, groups
 from harness.search.joint_cell import MethodTrials
 from harness.search.joint_trials import JointTrials
-from harness.search.rungs import Rungs
+from harness.search.rungs import NO_RUNGS, Rungs
 from harness.search.storage import open_storage
 from harness.search.trials import Trials
 from tests.design.test_search_space import read
@@ -43,62 +42,62 @@ def cell(method: str, space: dict[str, Parameter]) -> Cell:
 CELLS = [cell("bad", LR), cell("fixed", {}), cell("good", LR | RANK)]
 
 
-def race(directory: Path, trials: int = 20, gave_up: Callable[[str], bool] = lambda _: False) -> JointTrials:
+def joint_trials(directory: Path, trials: int = 20, given_up: str = "") -> JointTrials:
     first = [[default] if (default := each.defaults()) is not None else [] for each in CELLS]
-    made = JointTrials("study", CELLS, TuneConfig(trials=trials), first, open_storage(None, directory, pytest.fail))
-    for each in CELLS:
-        made.watch_cell(each.method, lambda method=each.method: gave_up(method))  # type: ignore[misc] # a default binds it
-    return made
+    return JointTrials(
+        "study", CELLS, TuneConfig(trials=trials), first, open_storage(None, directory, pytest.fail), NO_RUNGS,
+        {given_up: lambda: True},
+    )  # fmt: skip
 
 
-def parts(made: JointTrials) -> list[MethodTrials]:
-    return [MethodTrials(made, each) for each in made.cells.values()]
+def by_method(joint: JointTrials) -> list[MethodTrials]:
+    return [MethodTrials(joint, each) for each in joint.cells.values()]
 
 
-def turn(made: JointTrials) -> tuple[MethodTrials, Any] | None:
+def turn(joint: JointTrials) -> tuple[MethodTrials, Any] | None:
     """What the coordinator does: ask the cells in turn until one has something to start."""
-    for lane in parts(made):
-        if (found := lane.pending() or lane.ask()) is not None:
-            return lane, found
+    for trials in by_method(joint):
+        if (found := trials.suggest()) is not None:
+            return trials, found
     return None
 
 
 def run(directory: Path, reopen: bool = False, **more: Any) -> tuple[JointTrials, list[tuple[str, dict[str, Any]]]]:
-    made, seen = race(directory, **more), []
-    while not made.over and (found := turn(made)) is not None:
+    joint, seen = joint_trials(directory, **more), []
+    while not joint.quota.over and (found := turn(joint)) is not None:
         if reopen:  # as after a kill between asking and telling
-            made = race(directory, **more)
-        lane, suggestion = found
-        method = lane._cell.method
+            joint = joint_trials(directory, **more)
+        trials, suggestion = found
+        method = trials.cell.method
         value = {"bad": 0.5, "fixed": 0.6, "good": 0.9}[method] - abs(suggestion.values.get("train.lr", 2e-3) - 2e-3)
-        made.tell(suggestion.number, value)
+        joint.tell(suggestion.number, value)
         seen.append((method, suggestion.values))
-    return made, seen
+    return joint, seen
 
 
 def test_each_method_begins_with_its_default_and_the_best_gets_most_of_the_rest(tmp_path: Path) -> None:
     """The budget is that of all together; a method without a space is run once."""
-    made, seen = run(tmp_path, trials=24)
+    joint, seen = run(tmp_path, trials=24)
     assert [method for method, _ in seen[:3]] == ["bad", "fixed", "good"]
     assert seen[2][1] == {"train.lr": 1e-3, "method.r": 8}
-    assert made.tried == 24
+    assert joint.quota.tried == 24
     methods = [method for method, _ in seen]
-    assert parts(made)[1].tried == 1
+    assert by_method(joint)[1].quota.tried == 1
     assert methods[12:].count("good") > methods[12:].count("bad")
-    assert made.finalists()[0] == "good"
-    assert len(made.finalists()) == 2
-    assert [lane.is_finalist for lane in parts(made)].count(True) == 2
+    assert joint.finalists()[0] == "good"
+    assert len(joint.finalists()) == 2
+    assert [trials.is_finalist for trials in by_method(joint)].count(True) == 2
 
 
 def test_each_cell_sees_its_own_keys_and_trials_only(tmp_path: Path) -> None:
     """Numbers are those of the whole race."""
-    made, _ = run(tmp_path)
-    good = parts(made)[2]
+    joint, _ = run(tmp_path)
+    good = by_method(joint)[2]
     assert good.all()[0].number == 2
     assert all(set(trial.params) == {"train.lr", "method.r"} for trial in good.all())
     assert good.trial(2).params == good.suggestion(2).values
-    assert sum(len(lane.all()) for lane in parts(made)) == len(made.all())
-    assert good.complete()[0].values[0] == made.complete()[0].values[0]
+    assert sum(len(trials.all()) for trials in by_method(joint)) == len(joint.all())
+    assert good.complete()[0].values[0] == joint.complete()[0].values[0]
 
 
 def test_a_race_resumed_after_every_trial_goes_on_as_the_uninterrupted_one(tmp_path: Path) -> None:
@@ -110,13 +109,13 @@ def test_a_race_resumed_after_every_trial_goes_on_as_the_uninterrupted_one(tmp_p
 
 def test_a_method_that_was_given_up_gets_no_more_trials(tmp_path: Path) -> None:
     """Its suggestions count for nothing; others get the budget."""
-    made, seen = run(tmp_path, gave_up=lambda method: method == "good")
+    joint, seen = run(tmp_path, given_up="good")
     assert all(method != "good" for method, _ in seen)
-    assert made.tried == 20
-    assert made.finalists() == ["fixed", "bad"]
+    assert joint.quota.tried == 20
+    assert joint.finalists() == ["fixed", "bad"]
     (tmp_path / "new").mkdir()
-    begun = race(tmp_path / "new", gave_up=lambda method: method == "bad")
-    assert [lane.left for lane in parts(begun)] == [0, 20, 0]
+    begun = joint_trials(tmp_path / "new", given_up="bad")
+    assert [trials.quota.left for trials in by_method(begun)] == [0, 20, 0]
 
 
 def test_a_repetition_of_a_paused_trial_does_not_keep_a_race_from_its_end(tmp_path: Path) -> None:
@@ -125,31 +124,29 @@ def test_a_repetition_of_a_paused_trial_does_not_keep_a_race_from_its_end(tmp_pa
     cells = [cell("one", space), cell("two", space)]
     tune = TuneConfig(trials=4, pruner="asha", reduction_factor=2, startup_trials=2)
     rungs = Rungs("epochs", (1,), 2)
-    made = JointTrials("study", cells, tune, [[], []], open_storage(None, tmp_path, pytest.fail), rungs)
-    for each in cells:
-        made.watch_cell(each.method, lambda: False)
+    joint = JointTrials("study", cells, tune, [[], []], open_storage(None, tmp_path, pytest.fail), rungs)
     repeated = 0
-    while not made.over and (found := turn(made)) is not None:
+    while not joint.quota.over and (found := turn(joint)) is not None:
         _, suggestion = found
         if suggestion.duplicate_of is not None:
             repeated += 1
-        elif made.limit(suggestion.number) == 1:
-            made.report(suggestion.number, 1, 0.9 - 0.1 * suggestion.number)
+        elif joint.limit(suggestion.number) == 1:
+            joint.report(suggestion.number, 1, 0.9 - 0.1 * suggestion.number)
         else:
-            made.tell(suggestion.number, 0.9)
-    assert repeated and made.paused()
-    assert made.settled
+            joint.tell(suggestion.number, 0.9)
+    assert repeated and joint.paused()
+    assert joint.outcome_known
 
 
 def test_a_trial_that_no_budget_was_left_for_waits_for_a_larger_one(tmp_path: Path) -> None:
     """Its method is priced before it starts, and not started where that is too much; what was tried is confirmed."""
-    made = race(tmp_path)
-    good, bad = parts(made)[2], parts(made)[0]
-    assert good.ask() is None  # the turn is another method's: its trial waits
-    good.close()
-    assert bad.pending() is None
-    assert bad.settled
-    running = [trial.number for trial in race(tmp_path).all() if not trial.state.is_finished()]
+    joint = joint_trials(tmp_path)
+    good, bad = by_method(joint)[2], by_method(joint)[0]
+    assert good.suggest() is None  # the turn is another method's: its trial waits
+    good.quota.close()
+    assert bad.suggest(new=False) is None
+    assert bad.outcome_known
+    running = [trial.number for trial in joint_trials(tmp_path).all() if not trial.state.is_finished()]
     assert running == [0]  # what a larger budget begins with
 
 
@@ -171,12 +168,12 @@ def test_a_key_is_tuned_only_where_its_condition_holds(tmp_path: Path) -> None:
     assert size(space) == 4
     assert {"train.schedule": "constant"} in list(configurations(space))
     trials = Trials("cell", space, TuneConfig(trials=50), True, [], open_storage(None, tmp_path, pytest.fail))
-    while not trials.over:
+    while not trials.quota.over:
         suggestion = trials.ask()
         assert suggestion is not None
         assert ("train.warmup" in suggestion.values) == (suggestion.values["train.schedule"] == "linear")
         trials.tell(suggestion.number, 0.5)
-    assert trials.tried == 4
+    assert trials.quota.tried == 4
     assert "when" in describe(space)["train.warmup"]
     assert cell("x", space).defaults() == {"train.schedule": "linear", "train.warmup": 0.06}
 

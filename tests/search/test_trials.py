@@ -38,7 +38,7 @@ def opener(directory: Path, space: dict[str, Parameter], tune: TuneConfig) -> Ca
 def tune_all(open_trials: Callable[[], Trials], reopen: bool) -> list[tuple[int, dict[str, float], int | None]]:
     trials = open_trials()
     seen = []
-    while trials.tried < 10 and not trials.exhausted:
+    while trials.quota.tried < 10 and not trials.quota.exhausted:
         suggestion = trials.ask()
         if reopen:  # as after a kill between asking and telling
             trials = open_trials()
@@ -67,10 +67,10 @@ def test_a_study_resumed_after_every_trial_suggests_what_the_uninterrupted_one_d
 def test_a_finite_space_is_searched_to_its_end_and_no_further(tmp_path: Path, sampler: str) -> None:
     """Six configurations: six trials count, whatever the sampler repeats in between."""
     trials = opener(tmp_path, FINITE, TuneConfig(trials=100, sampler=sampler))()
-    while not trials.exhausted:
+    while not trials.quota.exhausted:
         suggestion = trials.ask()
         trials.tell(suggestion.number, score(suggestion.values))
-    assert trials.tried == 6
+    assert trials.quota.tried == 6
     assert len({tuple(trials.suggestion(t.number).values.items()) for t in trials.all()}) == 6
 
 
@@ -84,14 +84,14 @@ def test_a_duplicate_names_the_trial_it_repeats_and_does_not_count(tmp_path: Pat
     """The coordinator then tells the stored value instead of training again."""
     trials = opener(tmp_path, {"r": read("r=4,8,16,32")}, TuneConfig(trials=100, sampler="random"))()
     suggestions = []
-    while not trials.exhausted:
+    while not trials.quota.exhausted:
         suggestion = trials.ask()
         trials.tell(suggestion.number, 0.5)
         suggestions.append(suggestion)
     repeats = [s for s in suggestions if s.duplicate_of is not None]
     assert repeats
     assert all(s.values == suggestions[s.duplicate_of].values for s in repeats if s.duplicate_of is not None)
-    assert trials.tried == 4
+    assert trials.quota.tried == 4
 
 
 def test_the_best_is_first_and_the_earliest_among_equals(tmp_path: Path) -> None:

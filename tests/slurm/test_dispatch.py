@@ -223,7 +223,7 @@ def test_a_task_that_was_given_up_is_not_taken_over_again(cluster: DevCluster, t
     (submission,) = submitted(launcher)
     cluster.slurm("scancel", f"{submission.job_id}_1")
     outcomes = first_outcomes(launcher)
-    assert [(outcome.blame, outcome.begun) for outcome in outcomes] == [("place", frozenset())]
+    assert [(outcome.attributed_to, outcome.begun) for outcome in outcomes] == [("place", frozenset())]
     assert outcomes[0].lost  # cancelled, or forgotten by the queue: accounting may lag behind
     launcher.submit(RunBatch((runs[1],)))
     submitted(launcher)

@@ -24,7 +24,7 @@ from tests.study.test_survival import Study
 
 @dataclass
 class Cell:
-    """A contest as the budget sees it: one that is asked for trials by the test."""
+    """A scheduler as the budget sees it: one that is asked for trials by the test."""
 
     id: str
     planned: int | None = 10
@@ -35,20 +35,30 @@ class Cell:
     waiting: tuple[Any, ...] = ()
     paused: tuple[Any, ...] = ()
     rungs: Rungs = NO_RUNGS
-    choice: Any = None
-    seeds: tuple[int, ...] = (1, 2)
+    confirmation = SimpleNamespace(seeds=(1, 2))
 
     @property
-    def trials(self) -> SimpleNamespace:
-        return SimpleNamespace(tried=self.tried, rungs=self.rungs)
+    def runs(self) -> SimpleNamespace:
+        return SimpleNamespace(active=self.active, waiting=self.waiting)
 
     @property
-    def tuned(self) -> bool:
+    def workload(self) -> SimpleNamespace:
+        return SimpleNamespace(unconfirmed=self.unconfirmed)
+
+    @property
+    def tuning(self) -> SimpleNamespace:
+        return SimpleNamespace(
+            tried=self.tried, planned=self.planned, used_up=self.used_up, over=self.over, paused=self.paused,
+            full_run=self.rungs.total, close=self.close,
+        )  # fmt: skip
+
+    @property
+    def used_up(self) -> bool:
         return self.planned is not None and self.tried >= self.planned
 
     @property
-    def tuning_over(self) -> bool:
-        return self.closed or self.tuned
+    def over(self) -> bool:
+        return self.closed or self.used_up
 
     def close(self) -> None:
         self.closed = True
@@ -82,9 +92,9 @@ class Clock:
 def tune(budget: Budget, cells: list[Cell], clock: Clock, records: Records, seconds: dict[str, float]) -> None:
     """One worker, as the coordinator does it: the cell that has had the fewest trials comes next."""
     budget.watch(cells)  # type: ignore[arg-type]
-    while going := [cell for cell in sorted(cells, key=lambda cell: cell.tried) if not cell.tuning_over]:
+    while going := [cell for cell in sorted(cells, key=lambda cell: cell.tried) if not cell.over]:
         budget.before(going[0])  # type: ignore[arg-type]
-        if going[0].tuning_over:
+        if going[0].over:
             continue
         going[0].tried += 1
         clock.seconds += seconds[going[0].id]

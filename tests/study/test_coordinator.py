@@ -14,6 +14,7 @@ from harness.launch import Job, Launcher, Outcome
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunBatch, RunSpec
+from harness.study.cell.run_queue import RunQueue
 from harness.study.cell_scheduler import CellScheduler
 from tests.helpers.fake_studies import coordinate
 from tests.helpers.small_dataset import config
@@ -52,51 +53,42 @@ class Deadly(Launcher):
 
 @dataclass
 class Cell:
-    """A contest that wants some runs, whatever they find."""
+    """A scheduler that wants some runs, whatever they find."""
 
     id: str
-    ready: Any
+    prepared: Any
     todo: list[RunSpec]
-    active: dict[str, RunSpec] = field(default_factory=dict)
+    runs: RunQueue = field(default_factory=RunQueue)
     records: dict[str, Record] = field(default_factory=dict)
-    started: int = 0
     gave_up: str | None = None
+    tuning = SimpleNamespace(over=False)
+
+    def __post_init__(self) -> None:
+        for spec in self.todo:
+            self.runs.enqueue(spec)
 
     @property
-    def startable_now(self) -> int:
-        return len(self.todo)
+    def cell(self) -> Any:
+        return self.prepared.cell
 
     @property
-    def waiting(self) -> tuple[RunSpec, ...]:
-        return tuple(self.todo)
-
-    @property
-    def possible_cells(self) -> tuple[str, ...]:
-        return (self.id,)
-
-    tuning_over = False
+    def workload(self) -> SimpleNamespace:
+        return SimpleNamespace(startable_now=len(self.runs.waiting), possible_cells=(self.id,))
 
     @property
     def done(self) -> bool:
-        return not self.todo and not self.active
+        return not self.runs.waiting and not self.runs.active
 
     def next(self) -> RunSpec | None:
-        if not self.todo:
-            return None
-        spec = self.todo.pop(0)
-        self.active[spec.directory] = spec
-        self.started += 1
+        if (spec := self.runs.next_waiting()) is not None:
+            self.runs.start(spec)
         return spec
 
     def pause(self, spec: RunSpec) -> bool:
         return False
 
-    def again(self, spec: RunSpec) -> None:
-        self.active.pop(spec.directory)
-        self.todo.append(spec)
-
     def settle(self, spec: RunSpec, record: Record) -> None:
-        self.active.pop(spec.directory)
+        self.runs.end(spec)
         self.records[Path(spec.directory).name] = record
 
 

@@ -73,15 +73,15 @@ def test_says_why_it_cannot_be_measured() -> None:
 
 def test_study_gets_one_file(tmp_path: Path) -> None:
     """An entry a cell: shares, or the reason."""
-    contests = [
+    schedulers = [
         SimpleNamespace(
             id=name,
             trials=SimpleNamespace(complete=lambda count=count: trials(count)),
-            ready=SimpleNamespace(cell=SimpleNamespace(space=SPACE, maximize=True)),
+            cell=SimpleNamespace(space=SPACE, maximize=True),
         )
         for name, count in (("task.model.lora", 20), ("task.model.full", 3))
     ]
-    write_importances(tmp_path, cast(list[CellScheduler], contests))
+    write_importances(tmp_path, cast(list[CellScheduler], schedulers))
     written = json.loads((tmp_path / "importances.json").read_text(encoding="utf-8"))
     assert next(iter(written["task.model.lora"])) == "train.lr"
     assert written["task.model.full"].startswith("Only 3 trials")

@@ -42,7 +42,7 @@ def test_a_study_with_a_cost_is_sampled_alike_after_every_interruption(tmp_path:
         (tmp_path / name).mkdir()
         tune = TuneConfig(trials=14, sampler=sampler, objectives=["train_seconds"], startup_trials=4)
         study, values = trials(tmp_path / name, tune), []
-        while not study.over:
+        while not study.quota.over:
             suggestion = study.ask()
             assert suggestion is not None
             if name == "reopened":
@@ -59,7 +59,7 @@ def test_a_configuration_above_a_limit_is_never_the_best_and_the_search_avoids_s
     """Ranks above 4 score higher, and break the limit; limits survive a restart."""
     tune = TuneConfig(trials=30, constraints=LimitsConfig(saved_bytes=4), startup_trials=6)
     study = trials(tmp_path, tune)
-    while not study.over:
+    while not study.quota.over:
         suggestion = study.ask()
         assert suggestion is not None
         rank = suggestion.values["method.r"]

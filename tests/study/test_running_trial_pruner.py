@@ -14,7 +14,8 @@ from harness.records.files import append_jsonl
 from harness.records.run_spec import RunBatch, RunSpec
 from harness.search.rungs import Rungs
 from harness.search.storage import open_storage
-from harness.search.trials import Trials
+from harness.search.trials import SingleCellTrials
+from harness.study.cell.trial_feedback import TrialFeedback
 from harness.study.cell_scheduler import CellScheduler
 from harness.study.running_trial_pruner import RunningTrialPruner
 from tests.helpers.small_dataset import config, spec
@@ -29,19 +30,25 @@ class Bench:
     def __init__(self, directory: Path, cache: Path, together: bool) -> None:
         first = [{"lr": 1e-3, "r": 8}]
         storage = open_storage(None, directory, pytest.fail)
-        self.trials = Trials("cell", CONTINUOUS, TuneConfig(trials=12, pruner="median"), True, first, storage, RUNGS)
+        self.trials = SingleCellTrials(
+            "cell", CONTINUOUS, TuneConfig(trials=12, pruner="median"), True, first, storage, RUNGS
+        )
         for level in (0.5, 0.6, 0.7, 0.8):
             number = self.trials.ask().number
             for rung in RUNGS.at:
                 self.trials.report(number, rung, level)
             self.trials.tell(number, level)
         self.runs = [self._begin(directory, cache) for _ in range(2)]
-        ready = SimpleNamespace(cell=SimpleNamespace(metric="accuracy"))
-        active = {run.directory: run for run in self.runs}
-        contest = cast(CellScheduler, SimpleNamespace(trials=self.trials, active=active, ready=ready))
+        scheduler = SimpleNamespace(
+            cell=SimpleNamespace(metric="accuracy"),
+            runs=SimpleNamespace(active={run.directory: run for run in self.runs}),
+            tuning=SimpleNamespace(feedback=TrialFeedback(self.trials, "accuracy", TuneConfig())),
+        )
         jobs = [Job(RunBatch(tuple(self.runs), 2))] * 2 if together else [Job(RunBatch((run,))) for run in self.runs]
-        self.under_way = {run.directory: (contest, job) for run, job in zip(self.runs, jobs, strict=True)}
-        self.losers = RunningTrialPruner()
+        self.under_way = {
+            run.directory: (cast(CellScheduler, scheduler), job) for run, job in zip(self.runs, jobs, strict=True)
+        }
+        self.pruner = RunningTrialPruner()
 
     def _begin(self, directory: Path, cache: Path) -> RunSpec:
         number = self.trials.ask().number
@@ -54,7 +61,7 @@ class Bench:
         append_jsonl(self.runs[run].paths.metrics, line)
 
     def asked_to_end(self) -> list[bool]:
-        self.losers.prune(self.under_way)
+        self.pruner.prune(self.under_way)
         return [run.paths.stop.exists() and run.paths.stop.read_text() == "prune" for run in self.runs]
 
 

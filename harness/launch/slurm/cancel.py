@@ -8,9 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.launch.slurm.commands import ALIVE, NoAnswer, SlurmCommands
+from harness.launch.slurm.commands import NoAnswer, SlurmCommands
+from harness.launch.slurm.job_states import ALIVE, SlurmState
 from harness.launch.slurm.submissions import COORDINATOR, Jobs
 from harness.records.run_spec import RunPaths
+from harness.records.states import StopRequest
 
 TRIES, TRY_SECONDS = 6, 3.0  # how long running jobs get to write their checkpoints
 
@@ -33,7 +35,7 @@ def cancel_study(study: Path) -> int:
             count += 1
         for submission in jobs.open():
             for run in (run for batch in submission.batches for run in batch):
-                RunPaths(Path(run["directory"])).ask("checkpoint")
+                RunPaths(Path(run["directory"])).ask(StopRequest.CHECKPOINT)
             count += len(submission.batches)
         _close_ended(cluster, jobs)
     except NoAnswer as error:
@@ -52,7 +54,7 @@ def _close_ended(cluster: SlurmCommands, jobs: Jobs) -> None:
             alive = {key: s.state for key, s in queue.items() if s.name == submission.name and s.state in ALIVE}
             if not alive:
                 jobs.close(submission)
-            if waiting := [key for key, state in alive.items() if state == "PENDING"]:
+            if waiting := [key for key, state in alive.items() if state == SlurmState.PENDING]:
                 cluster.cancel(waiting, pending_only=True)
         if not jobs.open():
             return

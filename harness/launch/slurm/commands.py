@@ -26,13 +26,6 @@ FULL = re.compile(
     r"submit ?job ?limit|MaxSubmitJob|job submit limit|maximum (number of )?jobs|MaxJobCount", re.IGNORECASE
 )
 
-ALIVE = {
-    "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_FED", "SIGNALING", "STAGE_OUT",
-    "RESIZING", "STOPPED",
-}  # fmt: skip
-# Transient states of a job that is being requeued, for some seconds; they count only when seen twice in a row.
-PASSING = {"NODE_FAIL", "PREEMPTED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
-
 
 class NoAnswer(Exception):
     """Slurm did not answer. The command may or may not have been executed."""
@@ -63,7 +56,7 @@ class JobState:
 
     Attributes:
         name: name of the job.
-        state: PENDING, RUNNING, FAILED, ...
+        state: as Slurm writes it; see `SlurmState`.
         reason: why it is pending, or how it ended.
         node: node that it runs or ran on; empty while it is pending.
     """

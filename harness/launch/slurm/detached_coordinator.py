@@ -7,7 +7,8 @@ from pathlib import Path
 
 from harness.config.schema import SlurmConfig
 from harness.launch.slurm.batch_scripts import coordinator_script
-from harness.launch.slurm.commands import ALIVE, SlurmCommands
+from harness.launch.slurm.commands import SlurmCommands
+from harness.launch.slurm.job_states import ALIVE
 from harness.launch.slurm.resources import coordinator
 from harness.launch.slurm.submissions import COORDINATOR, Jobs
 from harness.records.files import now, write_json

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from harness.launch.base import Attribution
 from harness.launch.slurm.commands import JobState
+from harness.launch.slurm.job_states import NOT_THE_RUN, SlurmState
 
 # Pending reasons that never resolve: the request cannot be satisfied, or the job failed to start on some node.
 IMPOSSIBLE = re.compile(
@@ -14,8 +16,6 @@ IMPOSSIBLE = re.compile(
 )
 HELD = re.compile(r"launch.?failed|JobHeldAdmin|requeued.?held", re.IGNORECASE)
 MEMORY = re.compile(r"oom.?kill|out.of.memory|exceeded .*memory limit|memory limit .*exceed", re.IGNORECASE)
-# States caused by a node, the queue or a person.
-ELSEWHERE = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "CANCELLED", "REVOKED", "REQUEUE_HOLD")
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class FailureCause:
 
     Attributes:
         reason: predicate of a sentence that begins with `Its job 12_3`.
-        blame: as in `Outcome`.
+        attributed_to: as in `Outcome`.
         node: the faulty node; empty if no node is at fault.
     """
 
     reason: str
-    blame: str
+    attributed_to: Attribution
     node: str = ""
 
 
@@ -65,9 +65,9 @@ def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | No
     where = f" on {state.node}" if state.node else ""
     why = f" ({state.reason})" if state.reason not in ("None", "") else ""
     reason = f"was ended by Slurm{where}: {state.state}{why}"
-    if state.state == "OUT_OF_MEMORY" or MEMORY.search(output):
+    if state.state == SlurmState.OUT_OF_MEMORY or MEMORY.search(output):
         return FailureCause(f"{reason}. Memory ran out (slurm.mem_gb={mem_gb}).", "memory")
-    if state.state in ELSEWHERE:
+    if state.state in NOT_THE_RUN:
         return FailureCause(f"{reason}.", "place")
     if begun:
         return FailureCause(f"{reason}.", "run")

@@ -15,14 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.config.schema import LaunchConfig, SlurmConfig
-from harness.launch.base import Job, Launcher, Outcome
+from harness.launch.base import Attribution, Job, Launcher, Outcome
 from harness.launch.run_batching import max_fused, runs_per_job
 from harness.launch.slurm import failure_causes
 from harness.launch.slurm.array_task import UNSENT, ArrayTask
-from harness.launch.slurm.commands import ALIVE, PASSING, JobState, NoAnswer, Refused, SlurmCommands
+from harness.launch.slurm.commands import JobState, NoAnswer, Refused, SlurmCommands
+from harness.launch.slurm.job_states import ALIVE, PASSING, SlurmState
 from harness.launch.slurm.node_health import Nodes
 from harness.launch.slurm.resources import merge
-from harness.launch.slurm.submissions import Jobs, belongs, revoke
+from harness.launch.slurm.submissions import Jobs, SubmissionState, belongs, revoke
 from harness.launch.slurm.submitter import Submitter
 from harness.records.files import now, write_json
 from harness.records.run_spec import RunBatch, RunSpec
@@ -114,7 +115,7 @@ class SlurmLauncher(Launcher):
                 # Runs that an earlier coordinator gave to another job, or withdrew, no longer belong to this task.
                 left = {n for n, run in enumerate(batch.runs) if submission.token in belongs(run.paths.directory)}
                 found.append(ArrayTask(batch, submission, task, left))
-            if submission.state == "intended":
+            if submission.state == SubmissionState.INTENDED:
                 self._submitter.take_over(found)
             self._live += found
         return [job for job in self._live if job.left]
@@ -171,12 +172,12 @@ class SlurmLauncher(Launcher):
             outcomes.append(self._end(job, lost or "Its job ended at a checkpoint.", "run" if lost else "place"))
         return outcomes
 
-    def _end(self, job: ArrayTask, lost: str | None, blame: str = "run") -> Outcome:
+    def _end(self, job: ArrayTask, lost: str | None, attributed_to: Attribution = "run") -> Outcome:
         runs, job.left = job.runs, set()
         begun = frozenset(run.directory for run in runs if job.has_begun(run))
         for run in runs:
             revoke(run.paths.directory, job.submission.token)
-        return Outcome(job, lost, runs, blame, begun)
+        return Outcome(job, lost, runs, attributed_to, begun)
 
     def _ask(self) -> list[Outcome]:
         """Query Slurm if a query is allowed and useful; return the outcomes derived from its last answer.
@@ -221,7 +222,11 @@ class SlurmLauncher(Launcher):
         self._submitter.heard(queue)
         self._cancel_again()
         self._note()
-        states = {job: queue.get(job.id or "") for job in live if job.submission.state != "intended" or job.withdrawn}
+        states = {
+            job: queue.get(job.id or "")
+            for job in live
+            if job.submission.state != SubmissionState.INTENDED or job.withdrawn
+        }
 
         def judge() -> list[Outcome]:
             judged = [self._judge(job, state) for job, state in states.items() if job.left]
@@ -245,9 +250,9 @@ class SlurmLauncher(Launcher):
         """Return the outcome implied by a job's state in the queue, if any."""
         if state is not None and state.state in ALIVE:
             job.seen = 0
-            if job.withdrawn and state.state == "PENDING" and job.id is not None:
+            if job.withdrawn and state.state == SlurmState.PENDING and job.id is not None:
                 self._cancel([job.id], pending_only=True)  # it was requeued, or the first cancellation was lost
-            elif state.state == "PENDING":
+            elif state.state == SlurmState.PENDING:
                 return self._judge_waiting(job, state)
             else:
                 job.waits = None
@@ -266,10 +271,10 @@ class SlurmLauncher(Launcher):
     def _judge_waiting(self, job: ArrayTask, state: JobState) -> Outcome | None:
         job.waits = job.waits or time.monotonic()
         minutes = (time.monotonic() - job.waits) / 60
-        if (verdict := failure_causes.of_waiting(state, minutes, self._slurm.pending_min)) is not None:
+        if (cause := failure_causes.of_waiting(state, minutes, self._slurm.pending_min)) is not None:
             if job.id is not None:
                 self._cancel([job.id])
-            return self._end(job, f"Its job {job.id} {verdict.reason}", verdict.blame)
+            return self._end(job, f"Its job {job.id} {cause.reason}", cause.attributed_to)
         if "JobHeldUser" in state.reason:
             self._tell(f"Job {job.id} is held by its user: `scontrol release {job.id}` lets it go on.")
         return None
@@ -279,13 +284,13 @@ class SlurmLauncher(Launcher):
         if state is not None and state.state in PASSING and job.id is not None:
             self._cancel([job.id])  # given up here, so Slurm must not start it again
         begun = any(job.has_begun(run) for run in job.runs)
-        verdict = failure_causes.of_loss(state, begun, self._output(job), job.submission.resources.get("mem_gb"))
-        if verdict.node and self.nodes.failed(verdict.node):
+        cause = failure_causes.of_loss(state, begun, self._output(job), job.submission.resources.get("mem_gb"))
+        if cause.node and self.nodes.failed(cause.node):
             self._say(
-                f"Node {verdict.node} ended {self.nodes.limit} jobs in a row before a run began; it is avoided from "
+                f"Node {cause.node} ended {self.nodes.limit} jobs in a row before a run began; it is avoided from "
                 "now on (slurm.bad_node_failures)."
             )
-        return self._end(job, f"Its job {job.id} {verdict.reason}", verdict.blame)
+        return self._end(job, f"Its job {job.id} {cause.reason}", cause.attributed_to)
 
     def _output(self, job: ArrayTask) -> str:
         """Return the end of what the job's shell and Python printed to stderr."""

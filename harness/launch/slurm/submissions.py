@@ -19,6 +19,7 @@ import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ from harness.records.run_spec import RunBatch, RunSpec
 
 LEASE = "lease.json"
 COORDINATOR = "coordinator.json"  # of a detached study: the job of its coordinator
+
+
+class SubmissionState(StrEnum):
+    """State of a submission, as written to its file."""
+
+    INTENDED = "intended"  # not yet known to Slurm
+    SUBMITTED = "submitted"
+    CLOSED = "closed"  # none of its jobs is live
 
 
 @dataclass
@@ -43,7 +52,7 @@ class Submission:
         max_requeues: how often a task may be requeued.
         batches: runs of each task: directory, cell, phase, trial and seed.
         job_id: Slurm's job id; None until it is known.
-        state: intended (not yet known to Slurm) | submitted | closed (none of its jobs is live).
+        state: whether Slurm knows it, and whether its jobs are live.
     """
 
     token: str
@@ -55,7 +64,7 @@ class Submission:
     max_requeues: int
     batches: list[list[dict[str, Any]]]
     job_id: str | None = None
-    state: str = "intended"
+    state: SubmissionState = SubmissionState.INTENDED
 
 
 @dataclass(frozen=True)
@@ -156,7 +165,7 @@ class Jobs:
                 continue
             with suppress(OSError, ValueError, TypeError):
                 submission = self.read(path.stem)
-                if submission.state != "closed":
+                if submission.state != SubmissionState.CLOSED:
                     found.append(submission)
         return sorted(found, key=lambda submission: submission.created)
 
@@ -167,7 +176,7 @@ class Jobs:
 
     def close(self, submission: Submission) -> None:
         """Mark a submission as closed (it has no live jobs), and delete its other files."""
-        submission.state = "closed"
+        submission.state = SubmissionState.CLOSED
         self.write(submission)
         (self.directory / f"{submission.token}.batches.json").unlink(missing_ok=True)
         for path in self.ended.glob(f"{submission.token}.*"):

@@ -13,7 +13,7 @@ from harness.launch.slurm.batch_scripts import job_script
 from harness.launch.slurm.commands import Full, JobState, NoAnswer, Refused, SlurmCommands
 from harness.launch.slurm.node_health import Nodes
 from harness.launch.slurm.resources import merge
-from harness.launch.slurm.submissions import Jobs, Submission
+from harness.launch.slurm.submissions import Jobs, Submission, SubmissionState
 from harness.records.signature import digest
 
 LOOKS = 2  # queue listings without a submission after which it counts as not accepted: a request can be slow
@@ -181,7 +181,7 @@ class Submitter:
 
     def _taken(self, submission: Submission, job_id: str) -> None:
         self._refused = 0
-        submission.job_id, submission.state = job_id, "submitted"
+        submission.job_id, submission.state = job_id, SubmissionState.SUBMITTED
         self._jobs.write(submission)
         self._intended.pop(submission.token, None)
 

@@ -51,7 +51,7 @@ class EndSignals:
 def main() -> int:
     """Execute the task given by SLURM_ARRAY_TASK_ID; return the exit code."""
     warned = EndSignals()  # installed before the slow imports: by default these signals end the process
-    from harness.launch.slurm.submissions import Jobs
+    from harness.launch.slurm.submissions import Jobs, SubmissionState
     from harness.system.machine import restarts
 
     task = TaskStart(
@@ -62,7 +62,7 @@ def main() -> int:
     )
     try:
         submission = task.jobs.read(task.token)
-        if submission.state == "closed":
+        if submission.state == SubmissionState.CLOSED:
             _say(f"The submission {task.token} is closed; nothing to do.")
             return 0
         if task.execute(warned, submission.threads):

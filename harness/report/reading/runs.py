@@ -12,10 +12,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.records.record import PHASES, STATUSES, CorruptRecord, Record
+from harness.records.record import PHASES, CorruptRecord, Record
 from harness.records.run_spec import RunPaths
+from harness.records.states import RunStatus
 
 # Types of a record's values that the rest of the report relies on.
+_STATUSES = frozenset(RunStatus)
 _KINDS: tuple[tuple[tuple[str, ...], Any], ...] = (
     (("variant", "hyperparameters", "metrics", "cost", "data", "provenance"), dict),
     (("study", "cell", "phase", "status", "task", "model", "method", "signature"), str),
@@ -157,7 +159,7 @@ def _check(record: Record) -> None:
     for split, values in record.metrics.items():
         if not isinstance(values, Mapping):
             raise CorruptRecord(f"metrics.{split} is no mapping")
-    if record.phase not in PHASES or record.status not in STATUSES:
+    if record.phase not in PHASES or record.status not in _STATUSES:
         raise CorruptRecord(f"phase {record.phase!r} or status {record.status!r} is unknown")
 
 

@@ -1,0 +1,1 @@
+"""The parts of the coordinator: batches of runs, losses and retries, messages about runs."""
