@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,3 +47,24 @@ def test_files_and_folders_stay_small() -> None:
     assert not [str(each) for each in folders if len(list(each.glob("*.py"))) > FILES]
     loose = [path for path in (ROOT / "harness").glob("*.py") if not path.name.startswith("__")]
     assert len(loose) <= LOOSE
+
+
+def test_no_module_outside_names_the_second_family() -> None:
+    """A family is found by its folder: what it needs elsewhere would be a hole in the seam."""
+    folder = ROOT / "harness" / "tasks" / "text_regression"
+    naming = [
+        str(path.relative_to(ROOT))
+        for path in modules()
+        if folder not in path.parents and "text_regression" in path.read_text(encoding="utf-8")
+    ]
+    assert not naming
+
+
+def test_reports_of_families_load_no_torch() -> None:
+    """A report imports them by name, which the contracts of layers cannot see."""
+    code = (
+        "import sys; from harness.api.family import all_metrics, families, part\n"
+        "[part(family.report) for family in families().values()]; all_metrics()\n"
+        "assert not {'torch', 'transformers', 'optuna', 'hydra'} & {*sys.modules}, sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

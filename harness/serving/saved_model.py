@@ -121,6 +121,11 @@ def read_description(directory: Path) -> dict[str, Any]:
     return facts
 
 
+def example_call(directory: Path) -> str:
+    """Return how a saved model is called from Python, as an example for the user."""
+    return "predict(['...'], ['...'])" if read_description(directory).get("pairs") else "predict(['...'])"
+
+
 def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) -> AdaptedModel:
     """Load a saved network, in eval mode, on the CPU.
 

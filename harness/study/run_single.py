@@ -20,6 +20,7 @@ from harness.launch import use_threads
 from harness.records.record import Record
 from harness.records.run_spec import RunBatch
 from harness.records.states import RunStatus
+from harness.serving.saved_model import example_call
 from harness.study.live_view import tell
 from harness.study.stop_requests import StopRequests
 from harness.track import Following
@@ -73,7 +74,8 @@ def run_single(config: DictConfig) -> int:
         raise HarnessError(f"The run failed: {record.error} (details in {spec.paths.log})")
     console.print(f"Record: {spec.paths.record}\nModel:  {spec.paths.model}", soft_wrap=True)
     console.print(
-        f"  from harness.predict import load\n  load({json.dumps(str(spec.paths.model))}).predict(['...'])",
+        f"  from harness.predict import load\n"
+        f"  load({json.dumps(str(spec.paths.model))}).{example_call(spec.paths.model)}",
         soft_wrap=True,
     )
     return 0

@@ -38,6 +38,7 @@ from harness.search.rungs import check_pruner
 from harness.search.samplers import startup_trials
 from harness.search.storage import lock, open_storage
 from harness.search.trial_result import check_costs
+from harness.serving.saved_model import example_call
 from harness.study.budget import Budget, check_dollars
 from harness.study.cell_scheduler import CellScheduler, make_schedulers
 from harness.study.coordinator import Coordinator
@@ -320,7 +321,7 @@ def _conclude(
                 f"Best on {task} by validation: [bold]{best.id}[/bold]. To use its model:\n"
                 f"  from harness.predict import load\n"
                 f"  model = load({str(model)!r})\n"
-                f"  model.predict(['...'])",
+                f"  model.{example_call(model)}",
                 soft_wrap=True,
             )
     return 0 if selections else 1

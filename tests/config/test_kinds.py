@@ -118,4 +118,6 @@ def test_the_command_line_tells_a_kind_that_is_not_there(main: Main, arguments: 
     """Before anything is loaded."""
     code, printed = main(*arguments, "plan=true", "task.kind=peft")
     assert code == 2
-    assert "task.kind=peft: there is no such kind of task. Known: demo, text_classification." in printed
+    assert (
+        "task.kind=peft: there is no such kind of task. Known: demo, demo_similarity, text_classification, " in printed
+    )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.methods.base import ClosedForm, Features, Hooks, Labels, LinearHead
+from harness.methods import LinearHead
+from harness.methods.base import ClosedForm, Features, Hooks, Labels
 from harness.methods.bitfit import BitFit
 from harness.models import PretrainedModel
 from harness.models.network import AdaptedModel

@@ -20,6 +20,7 @@ from harness.methods.catalogue import catalogue, evaluate, symbols
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.serving.saved_model import describe, load_network, read_description, save_model
+from harness.tasks.text_classification.runtime import TextClassificationRuntime
 from harness.training.optimizer import make_optimizer
 from tests.helpers import networks
 from tests.helpers.small_dataset import ROOT, minilm, shorten
@@ -156,7 +157,9 @@ def test_count_is_that_of_the_formula(name: str, whole: Base) -> None:
 
 def test_saved_and_loaded_it_answers_alike(trained: Trained, base: Base, cache: Path, tmp_path: Path) -> None:
     """A saved model gives the same logits; an adapter of PEFT is loaded by PEFT."""
-    facts = describe(base.model, base.resolved, ("a", "b", "c", "d"), 64, False, "texts", trained.name)
+    facts = describe(
+        base.model, base.resolved, TextClassificationRuntime(("a", "b", "c", "d")), 64, False, "texts", trained.name
+    )
     save_model(tmp_path / "model", trained.network, trained.hooks, base.tokenizer, facts)
     loaded = load_network(tmp_path / "model", read_description(tmp_path / "model"), cache)
     batch = base.batch(range(len(TEXTS)))
