@@ -24,8 +24,8 @@ def make(name: str, *overrides: str) -> TextTask:
     """The task that conf/task/<name>.yaml describes."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         node = compose(f"task/{name}", list(overrides)).task
-    task = build(OmegaConf.to_container(node, resolve=True))  # type: ignore[arg-type]  # a task's node is a mapping
-    assert isinstance(task, TextTask)
+    content: Any = OmegaConf.to_container(node, resolve=True)
+    task: TextTask = build(content)
     return task
 
 
