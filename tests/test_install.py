@@ -47,7 +47,7 @@ def test_the_wheel_carries_configs_sweeps_and_the_sweeper(installed: Path, tmp_p
     assert found.stdout.startswith(str(installed))
     assert "banking77" in run(installed, tmp_path, "--help")
     assert "demo.minilm.lora" in run(installed, tmp_path, "-m", "plan=true", "calibrate=false", "method=lora")
-    assert "Label the texts" in run(installed, tmp_path, "predict", "--help")
+    assert "Predict for the texts" in run(installed, tmp_path, "predict", "--help")
     metadata = next(installed.glob("harness-*.dist-info"))
     assert "harness = harness.__main__:main" in (metadata / "entry_points.txt").read_text(encoding="utf-8")
     assert "Apache License" in (metadata / "licenses" / "LICENSE").read_text(encoding="utf-8")
