@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
-
-import yaml
+from typing import Any
 
 from harness import __version__
 from harness.config.kinds import named, signed
@@ -15,10 +13,10 @@ from harness.config.schema import ReportConfig, TuneConfig
 from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import describe
 from harness.errors import HarnessError, Problems
-from harness.records.files import atomic, now
+from harness.records.files import now
 from harness.records.signature import OPERATIONAL, digest, ignored_keys, joint_group_key, without
+from harness.records.study_files import DamagedFile, StudyPaths
 
-ASKED = "sweep.yaml"
 PRUNING = ("resource", "min_resource", "reduction_factor", "patience")  # decide which trials are promoted
 
 
@@ -191,8 +189,7 @@ def write(
         "hardware": dict(hardware) if hardware is not None else asked.get("hardware"),
         "cells": list(entries.values()),
     }
-    with atomic(directory / ASKED) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    StudyPaths(directory).write_sweep(content)
 
 
 def read(directory: Path) -> dict[str, Any] | None:
@@ -201,16 +198,20 @@ def read(directory: Path) -> dict[str, Any] | None:
     Raises:
         HarnessError: the file exists but cannot be read.
     """
-    path = directory / ASKED
+    paths = StudyPaths(directory)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return cast(dict[str, Any], content) if content["cells"] is not None else None
-    except FileNotFoundError:
-        return None
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise HarnessError(
-            f"{path} cannot be read ({error}). Mend or remove it; the records of the runs are untouched."
-        ) from error
+        content = paths.read_sweep()
+    except DamagedFile as error:
+        raise _damaged(paths, str(error)) from error
+    if content is not None and "cells" not in content:
+        raise _damaged(paths, "it lists no cells")
+    return content if content is not None and content["cells"] is not None else None
+
+
+def _damaged(paths: StudyPaths, reason: str) -> HarnessError:
+    return HarnessError(
+        f"{paths.sweep} cannot be read ({reason}). Mend or remove it; the records of the runs are untouched."
+    )
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

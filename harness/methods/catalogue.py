@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.errors import HarnessError
+from harness.records.files import load_yaml
 
 # MiniLM's sizes: blocks, hidden, feed-forward, heads, vocabulary, positions. `n` layers are adapted by default (queries
 # and values); `N` counts all parameters of full fine-tuning, without the pooler.
@@ -82,7 +81,7 @@ def symbols(method: Mapping[str, Any]) -> dict[str, float]:
 
 def catalogue(directory: Path) -> dict[str, dict[str, Any]]:
     """Read all conf/method/*.yaml files of a directory, by the method's name."""
-    read = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(directory.rglob("*.yaml")))
+    read = (load_yaml(file.read_text(encoding="utf-8")) for file in sorted(directory.rglob("*.yaml")))
     return {overlay["method"]["name"]: overlay for overlay in read}
 
 

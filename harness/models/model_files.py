@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, Problems
+from harness.records.study_files import DESCRIPTION
 
 WEIGHTS = "*.safetensors"  # the only format that is loaded: a pickle can execute code
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # names expected by transformers
@@ -106,7 +107,7 @@ def _misplaced(path: Path, what: str) -> str | None:
         found = f"is not a directory (current directory: {Path.cwd()}).{hub}"
     elif not os.access(path, os.R_OK | os.X_OK):
         found = "cannot be read (Permission denied). Make it readable: chmod -R u+rX."
-    elif (path / "harness.json").is_file():
+    elif (path / DESCRIPTION).is_file():
         found = (
             "is what a run saved for harness.predict, not a backbone: it holds only what the method changed. Name the "
             "backbone that it adapts (harness.json: model)."

@@ -9,23 +9,19 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.config.kinds import signed
 from harness.design.prepared_cell import PreparedCell
 from harness.planning.capacity import ComputeTarget
 from harness.planning.estimate import RUN_SECONDS, Cost, predictions_bytes, rows_of
 from harness.records.record import CorruptRecord, Record
-from harness.records.run_spec import RunPaths
 from harness.records.run_totals import ONCE
 from harness.records.signature import OPERATIONAL, digest, ignored_keys, without
 from harness.records.states import RunStatus
+from harness.records.study_files import RUNS, RunPaths, recorded
 
 LOOKED_AT = 60  # newest records that are used per cell
 LEAST = 3  # records needed for an estimate; few, as a cell that tunes nothing has only one trial
 SIMILAR = 4.0  # largest factor between the rows of this and of another draw of the task
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def from_records(ready: PreparedCell, runs_dir: Path, place: ComputeTarget, any_task: bool) -> Cost | None:
@@ -92,7 +88,8 @@ def _scaled(ready: PreparedCell, record: Record, warm: Mapping[str, float]) -> f
 def _find(ready: PreparedCell, runs_dir: Path, place: ComputeTarget) -> list[Record]:
     """Return the newest `ok` records with the cell's model, method and configuration, on the same kind of machine."""
     cell = ready.cell
-    paths = runs_dir.glob(f"*/runs/*.{escape(cell.model)}.{escape(cell.method)}*/*/record.json")
+    cells = f"*.{escape(cell.model)}.{escape(cell.method)}*"
+    paths = (run.record for study in runs_dir.glob(f"*/{RUNS}") for run in recorded(study, cells))
     newest = sorted(((path.stat().st_mtime, path) for path in paths), reverse=True)[: 4 * LOOKED_AT]
     wanted = _alike(ready.base, ready)
     known: dict[Path, bool] = {}  # by cell directory: its runs differ only in tuned keys
@@ -103,7 +100,7 @@ def _find(ready: PreparedCell, runs_dir: Path, place: ComputeTarget) -> list[Rec
             if record is None or not _fits(record, ready, place):
                 continue
             if path.parent.parent not in known:
-                known[path.parent.parent] = _alike(_config(path), ready) == wanted
+                known[path.parent.parent] = _alike(RunPaths(path.parent).read_config(), ready) == wanted
             if known[path.parent.parent]:
                 found.append(record)
         if len(found) == LOOKED_AT:
@@ -130,13 +127,6 @@ def _alike(config: Mapping[str, Any], ready: PreparedCell) -> str:
     task = config.get("task") or {}
     ignored = (*OPERATIONAL, *ignored_keys(config), *ready.cell.space, *schedule, "task", "seed")
     return digest([without(signed(config), ignored), task.get("max_length")])
-
-
-def _config(path: Path) -> dict[str, Any]:
-    with suppress(OSError, yaml.YAMLError):
-        content = yaml.load(RunPaths(path.parent).config.read_text(encoding="utf-8"), Loader=_Loader)
-        return content if isinstance(content, dict) else {}
-    return {}
 
 
 def _rows(record: Record) -> float:

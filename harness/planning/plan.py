@@ -27,9 +27,8 @@ from harness.records.files import now, write_json
 from harness.records.record import CorruptRecord, Record
 from harness.records.signature import digest
 from harness.records.states import RunStatus
+from harness.records.study_files import StudyPaths
 from harness.search.joint import groups
-
-PLAN = "plan.json"
 
 
 def show_plan(
@@ -104,8 +103,9 @@ def keep_plan(directory: Path, ready: Sequence[PreparedCell], seeds: tuple[int, 
 
     Nothing is measured, so the start is not delayed. A study that has begun keeps the estimate that it began with.
     """
-    path = directory / PLAN
-    if any((directory / "runs").glob("*/*/record.json")):
+    paths = StudyPaths(directory)
+    path = paths.plan
+    if next(paths.recorded(), None) is not None:
         return
     path.unlink(missing_ok=True)
     with suppress(OSError, ValueError):
@@ -247,9 +247,9 @@ def _work(
 def _done(directory: Path) -> Counter[tuple[str, str]]:
     """Count the ended runs of a study by cell and phase."""
     ended: Counter[tuple[str, str]] = Counter()
-    for path in (directory / "runs").glob("*/*/record.json"):
+    for paths in StudyPaths(directory).recorded():
         with suppress(CorruptRecord):
-            record = Record.read(path)
+            record = Record.read(paths.record)
             if record is not None and record.status != RunStatus.RUNNING:
                 ended[record.cell, record.phase] += 1
     return ended

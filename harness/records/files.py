@@ -1,4 +1,4 @@
-"""Atomic writes and JSON files."""
+"""Atomic writes, JSON and YAML files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import yaml
+
+# The C parser takes a tenth of the time for a resolved sweep of a hundred cells; some builds lack it.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def now() -> str:
@@ -33,6 +38,35 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically; NaN and infinities, which JSON lacks, become null."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(_finite(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; {} if it is missing or unreadable, or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def load_yaml(text: str | bytes) -> Any:
+    """Parse YAML.
+
+    Raises:
+        yaml.YAMLError: it is not valid.
+    """
+    return yaml.load(text, Loader=LOADER)
+
+
+def dump_yaml(content: Mapping[str, Any]) -> str:
+    """Write a mapping as YAML, its keys in their order."""
+    return str(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
+
+
+def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    """Write YAML atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(dump_yaml(content), encoding="utf-8")
 
 
 def append_jsonl(path: Path, content: Mapping[str, Any]) -> None:

@@ -8,12 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError, nearest
+from harness.records.study_files import DESCRIPTION, MARKS, MODEL, RUNS
 
-# Any of these files marks a study. The last is harness.launch.slurm.submissions.COORDINATOR, of a submitted study.
-MARKS = ("sweep.yaml", "study.lock", "records.parquet", "coordinator.json")
-RUNS = "runs"  # in a study: its runs; in a project: its studies
 ARCHIVE = ".zip"
-MODEL, DESCRIPTION = "model", "harness.json"  # a run's saved model; the file that marks a saved model
 LISTED = 8  # maximum number of names in an error
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from harness.records.files import append_jsonl, now, read_jsonl
 from harness.records.record import PAUSED, CorruptRecord, Record
-from harness.records.run_spec import RunPaths, RunSpec
+from harness.records.run_spec import RunSpec
 from harness.records.run_totals import RunTotals
 from harness.records.states import FINISHED, RunStatus
+from harness.records.study_files import RunPaths, recorded
 
 
 class RunRecords:
@@ -39,8 +40,8 @@ class RunRecords:
         self._ok: dict[str, Record] = {}
         self._by_directory: dict[str, Record] = {}
         self._by_cell: dict[str, dict[str, Record]] = {}
-        for path in sorted(directory.glob("*/*/record.json")):
-            self.refresh(RunPaths(path.parent))
+        for paths in recorded(directory):
+            self.refresh(paths)
 
     def refresh(self, paths: RunPaths) -> Record | None:
         """Read a run's record again; return None if it is missing or unreadable."""

@@ -1,4 +1,4 @@
-"""The specification of a run, and the paths of its files."""
+"""The specification of a run, and of a batch of runs."""
 
 from __future__ import annotations
 
@@ -9,67 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.record import PAUSED, CorruptRecord, Record
-from harness.records.states import RESULTS, RunStatus, StopRequest
-
-SCORE = "score_"  # start of the columns of predictions.parquet that hold a score for each row, by metric
-STOP = "stop"  # name of the stop file, in the directory of a run or of a study (for its coordinator)
-
-
-@dataclass(frozen=True)
-class RunPaths:
-    """All paths of one run."""
-
-    directory: Path
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration, YAML."""
-        return self.directory / "config.yaml"
-
-    @property
-    def record(self) -> Path:
-        """The run's record."""
-        return self.directory / "record.json"
-
-    @property
-    def metrics(self) -> Path:
-        """Metrics, one JSON object per line and epoch."""
-        return self.directory / "metrics.jsonl"
-
-    @property
-    def predictions(self) -> Path:
-        """Per-example predictions on validation and test data."""
-        return self.directory / "predictions.parquet"
-
-    @property
-    def log(self) -> Path:
-        """The output that the run printed."""
-        return self.directory / "log.txt"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The checkpoint from which an interrupted run resumes; deleted when the run ends."""
-        return self.directory / "checkpoint"
-
-    @property
-    def model(self) -> Path:
-        """The adapted model, loadable with `harness.predict.load`."""
-        return self.directory / "model"
-
-    @property
-    def stop(self) -> Path:
-        """The stop file. Its content is a `StopRequest`."""
-        return self.directory / STOP
-
-    def ask(self, request: StopRequest) -> None:
-        """Write the stop file."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.stop.write_text(request, encoding="utf-8")
-
-    @property
-    def failures(self) -> Path:
-        """Losses of the run's worker while a coordinator lived, one JSON object per line."""
-        return self.directory / "failures.jsonl"
+from harness.records.states import RESULTS, RunStatus
+from harness.records.study_files import RUNS, RunPaths
 
 
 @dataclass(frozen=True)
@@ -148,4 +89,4 @@ class RunBatch:
 
 def study_argument(directory: Path) -> str:
     """Return the shell-quoted argument that names a study: its name if in the default directory, else its path."""
-    return shlex.quote(directory.name if directory.parent == Path("runs") else str(directory))
+    return shlex.quote(directory.name if directory.parent == Path(RUNS) else str(directory))

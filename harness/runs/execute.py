@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from harness.errors import HarnessError, is_disk_full
 from harness.models.cpu_kernels import use_fast_products
-from harness.records.files import atomic, now
+from harness.records.files import now
 from harness.records.ranking import searched_costs
 from harness.records.record import PAUSED, CorruptRecord, Record
 from harness.records.run_spec import RunBatch, RunSpec
@@ -272,8 +271,7 @@ def _begin(spec: RunSpec) -> Record:
         for file in (paths.predictions, paths.metrics, paths.log):
             file.unlink(missing_ok=True)
     record.started = record.started or now()
-    with atomic(paths.config) as temporary:
-        temporary.write_text(yaml.safe_dump(spec.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    paths.write_config(spec.config)
     record.write(paths.record)
     return record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.records.files import atomic
-from harness.records.run_spec import SCORE
+from harness.records.study_files import SCORE
 from harness.runs.costs import Costs
 from harness.runs.fitted import Evaluation, FittedModel
 from harness.runs.measurements import weight_bytes

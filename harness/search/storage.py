@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from harness.design.search_space import Parameter, conditional
 from harness.errors import HarnessError
 from harness.records.files import now, write_json
+from harness.records.study_files import StudyPaths
 from harness.search.samplers import Unused
 
 
@@ -36,25 +37,25 @@ def lock(directory: Path) -> Iterator[None]:
     Raises:
         HarnessError: another coordinator holds the study; names it.
     """
-    holder = directory / "holder.json"
-    held = FileLock(directory / "study.lock")
+    paths = StudyPaths(directory)
+    held = FileLock(paths.lock)
     try:
         held.acquire(timeout=0.3)  # `harness.status` holds the lock for a moment to test whether it is free
     except Timeout:
         try:
-            who = json.loads(holder.read_text(encoding="utf-8"))
+            who = paths.read_holder()
             name = f"process {who['pid']} on {who['host']} since {who['since']}"
-        except (OSError, ValueError, KeyError):
+        except KeyError:
             name = "another process"
         raise HarnessError(
             f"The study {directory.name} is being coordinated by {name}. Wait for it, stop it, or name another study: "
             f"study=<name>."
         ) from None
     try:
-        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": now()})
+        write_json(paths.holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": now()})
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        paths.holder.unlink(missing_ok=True)
         held.release()
 
 
@@ -78,7 +79,7 @@ def open_storage(url: str | None, directory: Path, warn: Callable[[str], None]) 
                 f"tune.storage={hidden}://... cannot be opened: {type(error).__name__}. Check the URL, that the server "
                 f"answers and that its driver is installed, or leave tune.storage out for a journal file."
             ) from error
-    journal = directory / "study.journal"
+    journal = StudyPaths(directory).journal
     mend(journal, warn)
     return JournalStorage(_SingleWriterJournal(str(journal)))
 

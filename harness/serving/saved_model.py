@@ -26,13 +26,13 @@ from harness.errors import HarnessError
 from harness.methods.base import Hooks
 from harness.models import PretrainedModel, ResolvedModel
 from harness.records.files import write_json
+from harness.records.study_files import DESCRIPTION
 
 if TYPE_CHECKING:
     from harness.models.network import AdaptedModel
     from harness.tasks.runtime import TaskRuntime
 
 FORMAT = 1  # of harness.json; increased when the meaning of a key changes
-DESCRIPTION = "harness.json"
 
 
 def save_model(directory: Path, network: AdaptedModel, hooks: Hooks, tokenizer: Any, facts: dict[str, Any]) -> int:

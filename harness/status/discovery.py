@@ -5,7 +5,6 @@ Only reads files, so it works while a coordinator runs, on any machine that sees
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +17,14 @@ from filelock import FileLock, Timeout
 
 from harness.launch.slurm.commands import JobState, NoAnswer, Refused, SlurmCommands
 from harness.launch.slurm.job_states import ENDED, WAITING, SlurmState
-from harness.launch.slurm.submissions import COORDINATOR, SubmissionState
+from harness.launch.slurm.submissions import Jobs, SubmissionState
+from harness.records.files import read_json
+from harness.records.study_files import StudyPaths
 
 
 def held(directory: Path) -> bool:
     """Return whether a live coordinator holds the study's lock."""
-    path = directory / "study.lock"
+    path = StudyPaths(directory).lock
     if not path.exists():
         return False
     lock = FileLock(path)
@@ -32,18 +33,9 @@ def held(directory: Path) -> bool:
     except Timeout:
         return True
     except OSError:  # another user's lock, which cannot be opened for writing: rely on holder.json
-        return (directory / "holder.json").exists()
+        return StudyPaths(directory).holder.exists()
     lock.release()
     return False
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; {} if it is missing or unreadable."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -81,17 +73,15 @@ class ClusterTask:
 
 def looked_at(directory: Path) -> str | None:
     """Return when the coordinator last queried the states of its jobs; None if it never did."""
-    asked = read_json(directory / "jobs" / "state.json").get("asked")
+    asked = read_json(Jobs(directory).state).get("asked")
     return str(asked) if asked else None
 
 
 def tasks(directory: Path) -> list[ClusterTask]:
     """Return the array tasks that a study submitted, in order of submission."""
-    folder = directory / "jobs"
-    states = _mapping(read_json(folder / "state.json").get("jobs"))
-    # `<token>.batches.json` beside each submission holds complete specifications, which are large and not needed here.
-    paths = [path for path in sorted(folder.glob("*.json")) if "." not in path.stem and path.name != "state.json"]
-    submissions = [read_json(path) for path in paths]
+    jobs = Jobs(directory)
+    states = _mapping(read_json(jobs.state).get("jobs"))
+    submissions = [read_json(path) for path in sorted(jobs.submissions())]
     submissions.sort(key=lambda submission: str(submission.get("created") or ""))
     return [task for submission in submissions for task in _tasks(submission, states)]
 
@@ -124,7 +114,7 @@ def coordinator_job(directory: Path) -> dict[str, Any] | None:
 
     `state` is the scheduler's, `ENDED` once the job is over, and "" if unknown.
     """
-    content = read_json(directory / COORDINATOR)
+    content = StudyPaths(directory).read_coordinator()
     if not content.get("job_id"):
         return None
     job = str(content["job_id"])
@@ -138,7 +128,7 @@ def coordinator_job(directory: Path) -> dict[str, Any] | None:
 
 def _has_begun(directory: Path, submitted: str) -> bool:
     """Return whether a coordinator has opened the study since its job was submitted."""
-    journal = directory / "study.journal"
+    journal = StudyPaths(directory).journal
     since = seconds(submitted)
     return since is not None and journal.exists() and journal.stat().st_mtime > since
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from harness.command import command
 from harness.errors import HarnessError, nearest
+from harness.launch.slurm.submissions import Jobs
 from harness.records.files import read_jsonl
 from harness.records.locate import find
 from harness.records.record import CorruptRecord, Record
-from harness.records.run_spec import RunPaths
 from harness.records.states import FAILURES, RunStatus
+from harness.records.study_files import RunPaths, StudyPaths
 from harness.status import discovery
 
 TAIL_LINES = 40  # of each output file of a job
@@ -53,7 +54,7 @@ def choose(directory: Path, part: str) -> str:
         HarnessError: no run matches, or several do; the message lists the nearest names.
     """
     known = sorted(
-        {discovery.run_name(path) for path in (directory / "runs").glob("*/*") if path.is_dir()}
+        {discovery.run_name(path) for path in StudyPaths(directory).runs.glob("*/*") if path.is_dir()}
         | {run for task in discovery.tasks(directory) for run in task.runs}
     )
     part = part.strip("/")
@@ -80,7 +81,7 @@ def choose(directory: Path, part: str) -> str:
 
 def show(directory: Path, name: str, slurm: bool, follow: bool) -> None:
     """Print a run's state, log, worker losses and error, and its jobs' output if requested, failed or without a log."""
-    paths = RunPaths(directory / "runs" / name)
+    paths = StudyPaths(directory).run(name)
     jobs = [task for task in discovery.tasks(directory) if name in task.runs]
     record = _read(paths)
     _say(f"{name}: {_state(record, jobs)}")
@@ -130,7 +131,7 @@ def _follow(directory: Path, name: str, paths: RunPaths, seen: int, record: Reco
 
 
 def _is_alive(directory: Path, name: str) -> bool:
-    if not (directory / "sweep.yaml").exists():
+    if not StudyPaths(directory).sweep.exists():
         return True  # a single run: only its record shows its end
     if discovery.held(directory):
         return True
@@ -158,7 +159,7 @@ def _outputs(directory: Path, task: discovery.ClusterTask) -> list[Path]:
     """Return the output files of a job."""
     if not task.id:
         return []
-    logs = directory / "jobs" / "logs"
+    logs = Jobs(directory).logs
     return [path for kind in ("out", "err") for path in sorted(logs.glob(f"{task.id}_*_log.{kind}"))]
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from harness.command import command
 from harness.errors import HarnessError
 from harness.launch.slurm.job_states import ENDED
-from harness.launch.slurm.submissions import COORDINATOR
 from harness.records.files import atomic, now
 from harness.records.locate import find
-from harness.records.run_spec import STOP, study_argument
+from harness.records.run_spec import study_argument
 from harness.records.states import RESULTS, StudyState, Unfinished
+from harness.records.study_files import RunPaths, StudyPaths
 from harness.status import discovery
 
 POLL_SECONDS = 0.25
@@ -52,7 +52,7 @@ def stop(directory: Path, wait: float) -> int:
     """
     if not discovery.held(directory):
         return _stop_jobs(directory)
-    path = directory / STOP
+    path = StudyPaths(directory).stop
     try:
         with atomic(path) as temporary:
             temporary.write_text(f"{now()}\n", encoding="utf-8")
@@ -74,8 +74,8 @@ def stop(directory: Path, wait: float) -> int:
 
 def _stop_jobs(directory: Path) -> int:
     """Cancel the cluster jobs of a study without a coordinator."""
-    (directory / STOP).unlink(missing_ok=True)  # left by an earlier command that did not wait for the end
-    if (directory / "jobs").is_dir() or (directory / COORDINATOR).exists():
+    StudyPaths(directory).stop.unlink(missing_ok=True)  # left by an earlier command that did not wait for the end
+    if StudyPaths(directory).jobs.is_dir() or StudyPaths(directory).coordinator.exists():
         from harness.launch.slurm.cancel import cancel_study
 
         job = discovery.coordinator_job(directory)
@@ -95,7 +95,7 @@ def _wait(directory: Path, seconds: float) -> bool:
     from harness.formatting.console import new_console
 
     console = new_console(stderr=True)
-    holder = discovery.read_json(directory / "holder.json")
+    holder = StudyPaths(directory).read_holder()
     who = f" (process {holder['pid']} on {holder['host']})" if {"pid", "host"} <= set(holder) else ""
     until = time.monotonic() + seconds
     with console.status(f"Stopping {directory.name}{who}: its runs write checkpoints ..."):
@@ -115,7 +115,7 @@ def _kept(directory: Path) -> str:
     if found.state == StudyState.DONE:
         return f"It is done: {_count(ended, 'run')}."
     begun = sum(found.runs[doing] for doing in Unfinished if doing != Unfinished.QUEUED)
-    checkpoints = sum(1 for path in (directory / "runs").glob("*/*/checkpoint") if path.is_dir())
+    checkpoints = sum(1 for path in StudyPaths(directory).runs.glob("*/*") if RunPaths(path).checkpoint.is_dir())
     parts = [_count(ended, "ended run")] if ended else []
     if begun:
         parts.append(_count(begun, "unfinished run") + (f", {checkpoints} with a checkpoint" if checkpoints else ""))

@@ -12,19 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.launch.slurm.job_states import ENDED
-from harness.launch.slurm.submissions import COORDINATOR
 from harness.records.files import last_changed
 from harness.records.record import PAUSED, CorruptRecord, Record
 from harness.records.states import FAILURES, CellState, RunStatus, StudyState, Unfinished
+from harness.records.study_files import DamagedFile, StudyPaths
 from harness.status import discovery
 from harness.status.cell_status import CellStatus, cells
 
 SINGLE_QUIET = 600  # seconds without a file change after which a single run counts as stopped
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -71,12 +67,13 @@ class _Runs:
 
 def survey(directory: Path) -> StudyStatus:
     """Return the status of a study."""
-    asked = _asked(directory / "sweep.yaml", last_changed(directory / "sweep.yaml"))
+    paths = StudyPaths(directory)
+    asked = _asked(directory, last_changed(paths.sweep))
     held = discovery.held(directory)
-    holder = discovery.read_json(directory / "holder.json") or None
+    holder = paths.read_holder() or None
     job = discovery.coordinator_job(directory)
     tasks = discovery.tasks(directory)
-    runs = _read(directory / "runs")
+    runs = _read(paths)
     _say_what_runs(runs, tasks, directory, held, holder, single=not asked)
     cell_statuses = cells(asked, _choices(directory), runs.records, runs.doing)
     queued = job is not None and job["state"] not in ENDED and not _came_after(holder, job)
@@ -95,8 +92,8 @@ def survey(directory: Path) -> StudyStatus:
     failures.sort(key=lambda pair: pair[1].ended or "", reverse=True)
     finished = Counter(record.status for name, record in runs.records.items() if name not in runs.doing)
     doing_now = Counter(runs.doing.values())
-    files = ("sweep.yaml", "choices.json", "study.journal", COORDINATOR)
-    times = [*runs.changed.values(), *(last_changed(directory / name) for name in files)]
+    files = (paths.sweep, paths.choices, paths.journal, paths.coordinator)
+    times = [*runs.changed.values(), *map(last_changed, files)]
     return StudyStatus(
         name=directory.resolve().name, directory=directory, state=state, holder=holder, coordinator=job,
         cells=cell_statuses,
@@ -111,25 +108,24 @@ def survey(directory: Path) -> StudyStatus:
             for name, record in failures
         ],
         unreadable=runs.unreadable, activity=max(times) or None,
-        outcome=discovery.read_json(directory / "outcome.json") or None,
+        outcome=paths.read_outcome() or None,
     )  # fmt: skip
 
 
-def _read(root: Path) -> _Runs:
+def _read(study: StudyPaths) -> _Runs:
     runs = _Runs()
-    for path in sorted(root.glob("*/*/record.json")):
-        name = discovery.run_name(path.parent)
-        changed = last_changed(path)
+    for paths in study.recorded():
+        name = discovery.run_name(paths.directory)
+        changed = last_changed(paths.record)
         try:
-            record = _record(path, changed)
+            record = _record(paths.record, changed)
         except CorruptRecord:
             runs.unreadable.append(name)
             continue
         if record is not None:
             runs.records[name], runs.changed[name] = record, changed
             if record.status == RunStatus.RUNNING:
-                signs = (path.parent / "metrics.jsonl", path.parent / "log.txt")
-                runs.changed[name] = max(changed, *map(last_changed, signs))
+                runs.changed[name] = max(changed, last_changed(paths.metrics), last_changed(paths.log))
     return runs
 
 
@@ -140,12 +136,13 @@ def _record(path: Path, changed: float) -> Record | None:
 
 
 @lru_cache(maxsize=256)
-def _asked(path: Path, changed: float) -> dict[str, Any]:
+def _asked(directory: Path, changed: float) -> dict[str, Any]:
+    """Read sweep.yaml, cached by its modification time; {} if it is missing or damaged."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, ValueError, yaml.YAMLError):
+        content = StudyPaths(directory).read_sweep() or {}
+    except DamagedFile:
         return {}
-    return content if isinstance(content, dict) and isinstance(content.get("cells"), list) else {}
+    return content if isinstance(content.get("cells"), list) else {}
 
 
 def _say_what_runs(
@@ -169,7 +166,7 @@ def _say_what_runs(
             alive = now - runs.changed[name] < SINGLE_QUIET
         else:
             # A `running` record that is older than the coordinator was left by an earlier one.
-            alive = held and last_changed(directory / "runs" / name / "record.json") >= since - 1
+            alive = held and last_changed(StudyPaths(directory).run(name).record) >= since - 1
         runs.doing[name] = Unfinished.RUNNING if alive else Unfinished.INTERRUPTED
     for task in tasks:
         if task.over:
@@ -184,8 +181,13 @@ def _say_what_runs(
 
 def _choices(directory: Path) -> dict[str, Any]:
     """Return the choices of the last command; older ones do not count, because it may have added trials."""
-    path = directory / "choices.json"
-    return discovery.read_json(path) if last_changed(path) >= last_changed(directory / "sweep.yaml") else {}
+    paths = StudyPaths(directory)
+    if last_changed(paths.choices) < last_changed(paths.sweep):
+        return {}
+    try:
+        return paths.read_choices()
+    except DamagedFile:
+        return {}
 
 
 def _came_after(holder: dict[str, Any] | None, job: dict[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from harness.formatting.escape import plain
 from harness.formatting.values import percent, score
 from harness.records.run_spec import study_argument
 from harness.records.states import RunStatus, StudyEnd, StudyState, Unfinished
+from harness.records.study_files import record_of
 from harness.status import discovery
 from harness.status.study_status import StudyStatus
 
@@ -58,7 +59,7 @@ def detail(found: StudyStatus) -> list[RenderableType]:
     if found.failures:
         parts += [Text(), *_failures(found)]
     for name in found.unreadable[:FAILURES]:
-        parts.append(Text(f"Unreadable: {name}/record.json", style="yellow"))
+        parts.append(Text(f"Unreadable: {record_of(name)}", style="yellow"))
     if advice := _advice(found):
         parts += [Text(), Text(advice, style="dim")]
     return parts

@@ -14,8 +14,9 @@ from harness.config.schema import LaunchConfig
 from harness.launch import Job, Launcher, Outcome
 from harness.records.record import Record
 from harness.records.run_records import RunRecords, close_unfinished
-from harness.records.run_spec import RunPaths, RunSpec
+from harness.records.run_spec import RunSpec
 from harness.records.states import RunStatus, StopRequest
+from harness.records.study_files import RunPaths
 from harness.study.budget import Budget
 from harness.study.cell_scheduler import CellScheduler
 from harness.study.coordination.batch_composer import BatchComposer

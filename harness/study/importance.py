@@ -14,9 +14,9 @@ import optuna
 from optuna.trial import FrozenTrial, create_trial
 
 from harness.records.files import write_json
+from harness.records.study_files import StudyPaths
 from harness.study.cell_scheduler import CellScheduler
 
-FILE = "importances.json"  # per cell {hyperparameter: importance}, which sum to 1, or why there are none
 _BEST = 5  # best trials needed to estimate a distribution, as Optuna's documentation recommends
 # In simulated tuning of three hyperparameters, of which one decides alone, that one came first in 82 % of cases with 10
 # trials, in 95 % with 16 and in 98 % with 20.
@@ -24,9 +24,9 @@ _FEWEST = 15
 
 
 def write_importances(directory: Path, schedulers: Sequence[CellScheduler]) -> None:
-    """Write a study's `importances.json`, replacing an earlier one."""
+    """Write the importances of a study, replacing earlier ones: per cell what `importances` returns."""
     write_json(
-        directory / FILE,
+        StudyPaths(directory).importances,
         {
             scheduler.id: importances(scheduler.trials.complete(), list(scheduler.cell.space), scheduler.cell.maximize)
             for scheduler in schedulers

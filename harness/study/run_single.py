@@ -20,6 +20,7 @@ from harness.launch import use_threads
 from harness.records.record import Record
 from harness.records.run_spec import RunBatch
 from harness.records.states import RunStatus
+from harness.records.study_files import StudyPaths
 from harness.serving.saved_model import example_call
 from harness.study.live_view import tell
 from harness.study.stop_requests import StopRequests
@@ -48,7 +49,7 @@ def run_single(config: DictConfig) -> int:
     (ready,) = prepare_cells([cell], config)
     study = str(config.study or STUDY)
     spec = ready.spec(
-        Path(str(config.runs_dir)) / study / "runs", study, "single", int(config.seed), {}, save_model=True
+        StudyPaths(Path(str(config.runs_dir)) / study).runs, study, "single", int(config.seed), {}, save_model=True
     )
     if config.plan:
         console.print(f"Plan: one run of {cell.id} in {spec.directory}; nothing was started.", soft_wrap=True)

@@ -31,8 +31,9 @@ from harness.launch.slurm.submissions import Jobs
 from harness.planning.capacity import described, slot_rate
 from harness.planning.plan import keep_plan, show_plan
 from harness.records.run_records import RunRecords
-from harness.records.run_spec import STOP, RunPaths, study_argument
+from harness.records.run_spec import study_argument
 from harness.records.states import StudyEnd
+from harness.records.study_files import RunPaths, StudyPaths
 from harness.search.joint import check_joint, groups
 from harness.search.rungs import check_pruner
 from harness.search.samplers import startup_trials
@@ -186,11 +187,11 @@ def _coordinate(
         directory, ready, config.tune, seeds, startup_trials(config.tune), described(config), looks, config.report,
         {cell: [start.described for start in starts] for cell, starts in warm.items()},
     )  # fmt: skip
-    runs = directory / "runs"
+    runs = StudyPaths(directory).runs
     records = RunRecords(runs, warn)
     first = {cell: [start.encoded for start in starts] for cell, starts in warm.items()}
     schedulers = make_schedulers(ready, config, seeds, name, runs, records, storage, first)
-    stop_file = directory / STOP
+    stop_file = StudyPaths(directory).stop
     if not restarts():  # a restarted coordinator obeys a stop that was requested meanwhile
         stop_file.unlink(missing_ok=True)
     # A coordinator that is a Slurm job itself leaves on Slurm's signal and is restarted; its jobs go on.

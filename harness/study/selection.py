@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.records.files import write_json
 from harness.records.run_spec import RunSpec
-
-CHOICES = "choices.json"  # per cell, the selected configuration and the runs that confirm it
+from harness.records.study_files import StudyPaths
 
 
 @dataclass(frozen=True)
@@ -39,20 +36,15 @@ def write_choices(directory: Path, choices: Mapping[str, Selection | None]) -> N
         directory: of the study.
         choices: the selection of each cell; None if there is none yet.
     """
-    path = directory / CHOICES
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        earlier = {}
-    kept = {cell: each for cell, each in earlier.items() if cell not in choices} if isinstance(earlier, dict) else {}
     chosen = {
-        cell: {
+        cell: None
+        if choice is None
+        else {
             "trial": choice.trial,
             "val": choice.val,
             "hyperparameters": choice.hyperparameters,
             "signatures": [spec.signature for spec in choice.specs],
         }
         for cell, choice in choices.items()
-        if choice is not None
     }
-    write_json(path, kept | chosen)
+    StudyPaths(directory).write_choices(chosen)

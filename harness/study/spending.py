@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Hashable, Mapping
@@ -12,14 +11,13 @@ from typing import Any
 
 from harness.config.schema import Config
 from harness.planning.capacity import described, gpu_share, slot_rate
-from harness.records.files import now, write_json
+from harness.records.files import now, read_json, write_json
 from harness.records.pricing import dollars
 from harness.records.record import PAUSED
 from harness.records.run_records import RunRecords
-from harness.records.run_spec import RunPaths
 from harness.records.states import RunStatus, StudyEnd
+from harness.records.study_files import RunPaths, StudyPaths
 
-OUTCOME = "outcome.json"
 WRITE_SECONDS = 10.0  # a coordinator that is killed loses at most this much of its spending
 LOOK_SECONDS = 5.0  # interval at which the records of runs under way are read for their cost
 
@@ -51,12 +49,12 @@ class Spending:
         capacity: int,
         began: float,
     ) -> None:
-        self._path, self._records, self._began = directory / OUTCOME, records, began
+        self._paths, self._records, self._began = StudyPaths(directory), records, began
         self._hardware = described(config)
         self.slot_rate = slot_rate(config, base, gpu_share(config, capacity))
         holds = config.launch.kind != "slurm" and self.slot_rate is not None
         self._rate = (self.slot_rate or 0.0) * capacity if holds else None
-        before = _read(self._path)
+        before = self._paths.read_outcome()
         self._seconds_before = float(before.get("wall_seconds") or 0.0)
         self._dollars_before = float(before.get("dollars") or 0.0)
         self._written = time.monotonic()
@@ -120,7 +118,7 @@ class Spending:
         self._written = time.monotonic()
         tally, spent = self._records.tally, self.dollars
         write_json(
-            self._path,
+            self._paths.outcome,
             {
                 "ended": ended,
                 "at": now(),
@@ -129,7 +127,7 @@ class Spending:
                 "run_seconds": round(tally.seconds, 3),
                 "dollars": None if spent is None else round(spent, 6),
                 "runs": {status: count for status, count in tally.statuses.items() if count},
-                "disk_bytes": disk_bytes(self._path.parent) if disk else None,
+                "disk_bytes": disk_bytes(self._paths.directory) if disk else None,
                 "peak_memory_mb": tally.peak_memory_mb,
             },
         )
@@ -137,9 +135,10 @@ class Spending:
 
 def settle(directory: Path) -> None:
     """Mark a study as done in outcome.json, if its coordinator ended before it did so."""
-    before = _read(directory / OUTCOME)
+    paths = StudyPaths(directory)
+    before = paths.read_outcome()
     if before and before.get("ended") != StudyEnd.DONE:
-        write_json(directory / OUTCOME, before | {"ended": StudyEnd.DONE, "note": ""})
+        write_json(paths.outcome, before | {"ended": StudyEnd.DONE, "note": ""})
 
 
 def disk_bytes(directory: Path) -> int:
@@ -150,17 +149,9 @@ def disk_bytes(directory: Path) -> int:
 def _began(directory: Path) -> float | None:
     """Return the Unix time at which a running run began its present attempt; None if it is not running or is paused."""
     path = RunPaths(directory).record
-    content = _read(path)
+    content = read_json(path)
     cost = content.get("cost") or {}
     if content.get("status") != RunStatus.RUNNING or not content.get("started") or PAUSED in cost:
         return None
     # The costs of a promoted run include the time before its pause; it rewrote its record when it continued.
     return path.stat().st_mtime if cost.get("total_seconds") else datetime.fromisoformat(content["started"]).timestamp()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

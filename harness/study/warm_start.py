@@ -25,6 +25,7 @@ from harness.records.ranking import rank, satisfies
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.records.states import RunStatus
+from harness.records.study_files import StudyPaths
 from harness.search.joint import groups
 
 SHARE = 0.5  # share of a cell's trials that earlier studies may fill, so that the search can move away from them
@@ -135,7 +136,7 @@ def _again(cell: Cell, start: Mapping[str, Any], directory: Path) -> Start:
         encoded = cell.encode(values)
     except (ValueError, TypeError) as error:
         raise HarnessError(
-            f"{directory / study_file.ASKED}: warm_start of {cell.id}: {dict(values)} lies outside the search space "
+            f"{StudyPaths(directory).sweep}: warm_start of {cell.id}: {dict(values)} lies outside the search space "
             f"({error}). Mend it, or name another study (study=<name>)."
         ) from error
     return Start(start["study"], start["cell"], start["trial"], start["metric"], start["val"], values, encoded)
@@ -144,14 +145,14 @@ def _again(cell: Cell, start: Mapping[str, Any], directory: Path) -> Start:
 def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
     """Return the best trial of each cell of a study."""
     if not problems.check(
-        (directory / "runs").is_dir(), f"tune.warm_start: there is no study {name}: name a directory of runs_dir."
+        StudyPaths(directory).runs.is_dir(), f"tune.warm_start: there is no study {name}: name a directory of runs_dir."
     ):
         return []
     study = study_file.read(directory) or {"cells": []}
     asked = {cell["id"]: cell for cell in study["cells"]}
     limits = (study.get("tune") or {}).get("constraints") or {}
     best: dict[str, tuple[tuple[float, float, int], _Best]] = {}
-    for record in RunRecords(directory / "runs", lambda _: None, keep=True).all():
+    for record in RunRecords(StudyPaths(directory).runs, lambda _: None, keep=True).all():
         entry = asked.get(record.cell) or {}
         metric = str(entry.get("metric") or "")
         value = record.metrics["val"].get(metric)

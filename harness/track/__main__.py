@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from harness.command import command
 from harness.errors import HarnessError, nearest
+from harness.records.files import load_yaml
 from harness.records.locate import find
 from harness.track.base import Tracker
 from harness.track.registry import KNOWN, defaults
@@ -75,7 +75,7 @@ def _tracker(name: str, options: Sequence[str]) -> Tracker:
         key, equals, value = option.partition("=")
         if not equals or key not in keys:
             raise HarnessError(f"{option} is no key=value of {name}. {nearest(key, keys)}")
-        values[key] = yaml.safe_load(value)
+        values[key] = load_yaml(value)
     tracker: Tracker = kind(**values)
     tracker.check()
     return tracker

@@ -9,9 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.config.kinds import kind_of
+from harness.records.files import load_yaml
 from harness.track.base import Tracker
 from harness.track.tensorboard import TensorBoard
 from harness.track.wandb import WeightsAndBiases
@@ -41,4 +40,4 @@ def later(study: Path, node: Mapping[str, Any]) -> str:
 
 def _yaml(value: Any) -> str:
     """Format a value so that the command line parses it back: a project named 123 must stay a string."""
-    return str(value) if yaml.safe_load(str(value)) == value else json.dumps(value)
+    return str(value) if load_yaml(str(value)) == value else json.dumps(value)

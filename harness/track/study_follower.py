@@ -11,14 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from harness.records.files import read_jsonl, write_json
 from harness.records.record import CorruptRecord, Record
-from harness.records.run_spec import RunPaths
 from harness.records.signature import digest, published
 from harness.records.states import RunStatus
+from harness.records.study_files import RunPaths, StudyPaths, recorded
 from harness.track.base import Tracked, Tracker
 
 ERROR_CHARACTERS = 200  # maximum length of a run's error
@@ -39,7 +38,7 @@ class Follow:
 
     def __init__(self, study: Path, tracker: Tracker, only: str | None = None) -> None:
         self.study, self.tracker = study.resolve(), tracker
-        self.pattern = f"{only or '*/*'}/record.json"
+        self.pattern = only or "*"
         self.only = only
         self.open: dict[str, str] = {}  # name -> id of the runs that this process has begun and not ended
         self.stamps: dict[str, tuple[int, ...]] = {}  # by run: its files as last read; unchanged ones are skipped
@@ -47,10 +46,10 @@ class Follow:
 
     def look(self) -> None:
         """Send everything new."""
-        for path in sorted((self.study / "runs").glob(self.pattern)):
-            paths = RunPaths(path.parent)
+        runs = StudyPaths(self.study).runs
+        for paths in recorded(runs, self.pattern):
             stamp = (*_stamp(paths.record), *_stamp(paths.metrics))
-            name = path.parent.relative_to(self.study / "runs").as_posix()
+            name = paths.directory.relative_to(runs).as_posix()
             if self.stamps.get(name) != stamp:
                 with suppress(Timeout), self._alone(name):
                     self._tell(name, paths)
@@ -105,7 +104,7 @@ class Follow:
             if told["ended"] == state:
                 return
             values = asdict(record) | {"error": _reason(record.error)}
-            run = Tracked(key, name, values, _config(paths.config))
+            run = Tracked(key, name, values, published(paths.read_config()))
             written = [
                 line for line in read_jsonl(paths.metrics) if isinstance(line["epoch"], int)
             ]  # lines written at the end of an epoch
@@ -155,15 +154,6 @@ def _values(line: Mapping[str, Any]) -> dict[str, float]:
     before = f"fold{line['fold']}/" if "fold" in line else ""
     values = {"train/loss": line.get("train_loss")} | {f"val/{key}": v for key, v in (line.get("val") or {}).items()}
     return {before + key: float(value) for key, value in values.items() if isinstance(value, int | float)}
-
-
-def _config(path: Path) -> dict[str, Any]:
-    """Read a run's configuration without the private keys that say where and how it executes."""
-    with suppress(OSError, yaml.YAMLError):
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return published(found)
-    return {}
 
 
 def _reason(error: str | None) -> str | None:

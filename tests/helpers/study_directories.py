@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from harness.records.files import now, write_json
 from harness.records.record import Record
-from harness.records.run_spec import RunPaths
+from harness.records.study_files import RunPaths
 
 LR = '{"name": "FloatDistribution", "attributes": {"step": null, "low": 1e-05, "high": 0.01, "log": true}}'
 RANK = '{"name": "CategoricalDistribution", "attributes": {"choices": [4, 8]}}'

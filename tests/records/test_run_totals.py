@@ -8,8 +8,8 @@ import pytest
 
 from harness.records.record import Record
 from harness.records.run_records import RunRecords, close_unfinished
-from harness.records.run_spec import RunPaths
 from harness.records.run_totals import RunTotals
+from harness.records.study_files import RunPaths
 
 
 def record(status: str = "ok", phase: str = "tune", cell: str = "a", **cost: float | None) -> Record:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from harness.config.schema import Config, HardwareConfig, LaunchConfig
 from harness.records.record import PAUSED, Record
 from harness.records.run_records import RunRecords
-from harness.records.run_spec import RunPaths
+from harness.records.study_files import RunPaths
 from harness.study import spending as module
 from harness.study.spending import Spending
 

@@ -12,7 +12,7 @@ import yaml
 from filelock import FileLock
 
 from harness.config.instantiate import build
-from harness.records.run_spec import RunPaths
+from harness.records.study_files import RunPaths
 from harness.track import Following, Tracked, Tracker
 from harness.track import __main__ as command
 from harness.track.registry import later

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.launch.slurm.commands import NoAnswer, SlurmCommands
 from harness.launch.slurm.job_states import ALIVE, SlurmState
-from harness.launch.slurm.submissions import COORDINATOR, Jobs
-from harness.records.run_spec import RunPaths
+from harness.launch.slurm.submissions import Jobs
 from harness.records.states import StopRequest
+from harness.records.study_files import RunPaths, StudyPaths
 
 TRIES, TRY_SECONDS = 6, 3.0  # how long running jobs get to write their checkpoints
 
@@ -63,6 +61,5 @@ def _close_ended(cluster: SlurmCommands, jobs: Jobs) -> None:
 
 def _coordinator(study: Path) -> str | None:
     """Return the job id of a detached coordinator; None if there is none."""
-    with suppress(OSError, ValueError, KeyError):
-        return str(json.loads((study / COORDINATOR).read_text(encoding="utf-8"))["job_id"])
-    return None
+    job = StudyPaths(study).read_coordinator().get("job_id")
+    return None if job is None else str(job)

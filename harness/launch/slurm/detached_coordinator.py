@@ -10,9 +10,10 @@ from harness.launch.slurm.batch_scripts import coordinator_script
 from harness.launch.slurm.commands import SlurmCommands
 from harness.launch.slurm.job_states import ALIVE
 from harness.launch.slurm.resources import coordinator
-from harness.launch.slurm.submissions import COORDINATOR, Jobs
+from harness.launch.slurm.submissions import Jobs
 from harness.records.files import now, write_json
 from harness.records.signature import digest
+from harness.records.study_files import StudyPaths
 
 
 def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]) -> tuple[str, bool]:
@@ -32,13 +33,14 @@ def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]
         Refused: Slurm refuses the job.
     """
     study = study.resolve()
+    note = StudyPaths(study).coordinator
     cluster = SlurmCommands(slurm.poll_s)
     # Studies with the same name in two directories are different studies.
     name = f"harness-coordinator-{study.name}-{digest(str(study))[:6]}"
     for key, state in cluster.queue().items():
         if state.name == name and state.state in ALIVE:
-            if not (study / COORDINATOR).exists():
-                write_json(study / COORDINATOR, {"job_id": key, "submitted": now(), "command": list(arguments)})
+            if not note.exists():
+                write_json(note, {"job_id": key, "submitted": now(), "command": list(arguments)})
             return key, False
     jobs = Jobs(study)
     jobs.make()
@@ -46,5 +48,5 @@ def detach(study: Path, code: Path, slurm: SlurmConfig, arguments: Sequence[str]
     nodelist, exclude = cluster.only(asked["nodelist"], asked["exclude"])
     text = coordinator_script(jobs, name, code, slurm, arguments, nodelist, exclude)
     job_id = cluster.submit(text)
-    write_json(study / COORDINATOR, {"job_id": job_id, "submitted": now(), "command": list(arguments)})
+    write_json(note, {"job_id": job_id, "submitted": now(), "command": list(arguments)})
     return job_id, True

@@ -52,7 +52,7 @@ class SlurmLauncher(Launcher):
         self.cluster = SlurmCommands(slurm.poll_s)
         self.jobs = Jobs(study.resolve())
         self.jobs.make()
-        self.nodes = Nodes(self.jobs.directory / "nodes.json", slurm.bad_node_failures)
+        self.nodes = Nodes(self.jobs.nodes, slurm.bad_node_failures)
         self._live: list[ArrayTask] = []  # submissions on disk, submitted or not, that have not ended
         self._withdrawing = False
         self._told: set[str] = set()

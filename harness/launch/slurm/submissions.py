@@ -25,9 +25,7 @@ from typing import Any
 
 from harness.records.files import atomic, now, write_json
 from harness.records.run_spec import RunBatch, RunSpec
-
-LEASE = "lease.json"
-COORDINATOR = "coordinator.json"  # of a detached study: the job of its coordinator
+from harness.records.study_files import LEASE, StudyPaths
 
 
 class SubmissionState(StrEnum):
@@ -104,7 +102,7 @@ class Jobs:
     directory: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.directory = self.study / "jobs"
+        self.directory = StudyPaths(self.study).jobs
 
     @property
     def ended(self) -> Path:
@@ -120,6 +118,11 @@ class Jobs:
     def state(self) -> Path:
         """The file with the job states last reported by Slurm."""
         return self.directory / "state.json"
+
+    @property
+    def nodes(self) -> Path:
+        """The file with the nodes to avoid."""
+        return self.directory / "nodes.json"
 
     def make(self) -> None:
         """Create the directories."""
@@ -157,12 +160,15 @@ class Jobs:
         """Read a submission."""
         return Submission(**json.loads((self.directory / f"{token}.json").read_text(encoding="utf-8")))
 
+    def submissions(self) -> list[Path]:
+        """Return the files of all submissions, without those of their complete specifications, which are large."""
+        others = (self.state.name, self.nodes.name)
+        return [path for path in self.directory.glob("*.json") if "." not in path.stem and path.name not in others]
+
     def open(self) -> list[Submission]:
         """Return the submissions that are not closed, oldest first."""
         found = []
-        for path in self.directory.glob("*.json"):
-            if path.name in (self.state.name, "nodes.json") or path.name.endswith(".batches.json"):
-                continue
+        for path in self.submissions():
             with suppress(OSError, ValueError, TypeError):
                 submission = self.read(path.stem)
                 if submission.state != SubmissionState.CLOSED:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness import formatting
+from harness.records.study_files import StudyPaths
 from harness.report.analysis.cell_summary import number
 
 # Keys of both files, and their labels.
@@ -42,7 +42,7 @@ class Planned:
 
 def planned(directory: Path) -> Planned | None:
     """Read a study's estimate and outcome; None if neither exists."""
-    estimate, outcome = (_read(directory / name) for name in ("plan.json", "outcome.json"))
+    estimate, outcome = StudyPaths(directory).read_plan(), StudyPaths(directory).read_outcome()
     lines = []
     for key, name in _LINES:
         expected, actual = _value(estimate.get(key)), _value(outcome.get(key))
@@ -74,14 +74,3 @@ def _value(value: Any) -> float | None:
         counts = [known for each in value.values() if (known := number(each)) is not None]
         return sum(counts) if counts else None
     return number(value)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return _mapping(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Mapping) else {}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness.formatting.escape import plain
 from harness.formatting.values import listed
+from harness.records.study_files import StudyPaths
 from harness.report.analysis.cell_summary import CellSummary, number
 from harness.report.figures.base import INK, RULE, WIDTH, Drawing, Subject, capped, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FILE = "importances.json"
 _KEYS = 5  # maximum columns; more leave no room for their names
 
 
@@ -74,10 +73,6 @@ def _read(row: CellSummary) -> dict[str, float]:
     if not row.cell.runs:
         return {}
     study = row.cell.runs[0].paths.directory.parents[2]
-    try:
-        content = json.loads((study / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    entry = content.get(row.cell.runs[0].cell) if isinstance(content, Mapping) else None
+    entry = StudyPaths(study).read_importances().get(row.cell.runs[0].cell)
     values = entry.items() if isinstance(entry, Mapping) else ()
     return {str(key): value for key, content in values if (value := number(content)) is not None}

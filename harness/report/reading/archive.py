@@ -16,13 +16,11 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError
-from harness.records.files import atomic
-from harness.records.run_spec import SCORE, RunPaths
+from harness.records.files import atomic, dump_yaml, load_yaml
 from harness.records.signature import published
+from harness.records.study_files import PUBLISHED, RUNS, SCORE, RunPaths, StudyPaths
 
 SUFFIX = ".zip"
-# A study's own files; `_run_files` returns those of a run.
-STUDY_FILES = ("sweep.yaml", "choices.json", "importances.json", "plan.json", "outcome.json")
 MACHINE = ("platform", "slurm")  # provenance left out: the system's build, names of nodes and partitions
 LARGEST = 2**30  # bytes, maximum extracted size: a report may read archives made by others
 _PATH = re.compile(r"(?<![\w.:/])/(?:[^/\s]+/)+([^/\s]*)")  # an absolute path; group 1 is its last part
@@ -39,8 +37,9 @@ def freeze(study_dir: Path, file: Path) -> None:
     Raises:
         HarnessError: there is no study, or the archive cannot be written.
     """
-    if not (study_dir / "sweep.yaml").is_file():
-        raise HarnessError(f"{study_dir} holds no study (it has no sweep.yaml): give a directory runs/<study>.")
+    sweep = StudyPaths(study_dir).sweep
+    if not sweep.is_file():
+        raise HarnessError(f"{study_dir} holds no study (it has no {sweep.name}): give a directory runs/<study>.")
     try:
         with (
             atomic(file) as temporary,
@@ -77,13 +76,14 @@ def thaw(file: Path) -> Path:
 def _files(study_dir: Path) -> Iterator[tuple[str, bytes]]:
     from pyarrow import ArrowException
 
-    for name in STUDY_FILES:
+    paths = StudyPaths(study_dir)
+    for name in PUBLISHED:
         path = study_dir / name
         if path.is_file():
             content = path.read_bytes()
-            yield name, _stripped_sweep(content) if name == "sweep.yaml" else content
-    for directory in sorted((study_dir / "runs").glob("*/*/")):
-        inside = f"runs/{directory.parent.name}/{directory.name}"
+            yield name, _stripped_sweep(content) if path == paths.sweep else content
+    for directory in sorted(paths.runs.glob("*/*/")):
+        inside = f"{RUNS}/{directory.parent.name}/{directory.name}"
         try:
             yield from ((f"{inside}/{name}", content) for name, content in _run_files(RunPaths(directory)))
         except (ValueError, AttributeError, yaml.YAMLError, ArrowException) as error:
@@ -103,8 +103,8 @@ def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
         yield paths.record.name, json.dumps(content, ensure_ascii=False).encode()
     config: dict[str, Any] = {}
     if paths.config.is_file():
-        config = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
-        yield paths.config.name, _dump(_stripped(config))
+        config = load_yaml(paths.config.read_text(encoding="utf-8"))
+        yield paths.config.name, dump_yaml(_stripped(config)).encode()
     if paths.metrics.is_file():
         yield paths.metrics.name, paths.metrics.read_bytes()
     if paths.predictions.is_file() and record.get("phase") != "tune":
@@ -128,10 +128,11 @@ def _slim(file: Path, metric: str) -> bytes:
 
 
 def _stripped_sweep(content: bytes) -> bytes:
-    sweep = yaml.safe_load(content)
+    sweep = load_yaml(content)
     if not isinstance(sweep, dict):
         return content
-    return _dump({**sweep, "cells": [_stripped_cell(cell) for cell in sweep.get("cells") or []]})
+    stripped = {**sweep, "cells": [_stripped_cell(cell) for cell in sweep.get("cells") or []]}
+    return dump_yaml(stripped).encode()
 
 
 def _stripped_cell(cell: Any) -> Any:
@@ -159,7 +160,3 @@ def _pathless(value: Any) -> Any:
     if value.startswith("path ") and "/" in value and " " not in value[5:]:  # source of a model
         return f"path {Path(value[5:]).name}"
     return _PATH.sub(r"\1", value)
-
-
-def _dump(content: Mapping[str, Any]) -> bytes:
-    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True).encode()

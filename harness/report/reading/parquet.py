@@ -22,6 +22,7 @@ from harness.api.family import all_metrics
 from harness.records.files import atomic
 from harness.records.record import SCHEMA, Record
 from harness.records.signature import digest
+from harness.records.study_files import StudyPaths
 from harness.report.reading.runs import Run, Unreadable, metric, number, read, scan
 
 SCORES = tuple(f"{split}_{name}" for split in ("val", "test") for name in all_metrics())
@@ -129,16 +130,17 @@ def compact(study_dir: Path) -> Compacted:
 
     Several processes may do so at once. If the study cannot be written, nothing is compacted, but everything is read.
     """
-    folder = study_dir / "records.parquet"
-    found = scan(study_dir / "runs")
+    paths = StudyPaths(study_dir)
+    folder, root = paths.compacted, str(paths.runs)
+    found = scan(paths.runs)
     files = _files(folder)
     parts, warnings = _read_parts(files)
-    runs = _known(parts, found, str(study_dir / "runs"))
+    runs = _known(parts, found, root)
     fresh: list[tuple[Key, Record]] = []
     for name, stamp in found.items():
         if name in runs:
             continue
-        run = read(f"{study_dir}/runs/{name}")
+        run = read(f"{root}/{name}")
         if run is not None:
             runs[name] = run
         if isinstance(run, Run) and stamp is not None and _fits(name, run.record):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from harness.api.family import FIRST, family_of, part
 from harness.api.metric import Undefined
-from harness.records.run_spec import SCORE
+from harness.records.study_files import SCORE
 
 
 class Unreadable(Exception):

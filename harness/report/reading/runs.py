@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.records.record import PHASES, CorruptRecord, Record
-from harness.records.run_spec import RunPaths
 from harness.records.states import RunStatus
+from harness.records.study_files import RunPaths, record_of
 
 # Types of a record's values that the rest of the report relies on.
 _STATUSES = frozenset(RunStatus)
@@ -123,7 +123,7 @@ def scan(root: Path) -> dict[str, tuple[int, int] | None]:
     for cell in _names(str(root)):
         for name in [f"{cell}/{run}" for run in _names(f"{root}/{cell}")]:
             try:
-                status = os.stat(f"{root}/{name}/record.json")  # noqa: PTH116  # a Path costs more than the call
+                status = os.stat(record_of(f"{root}/{name}"))  # noqa: PTH116  # a Path costs more than the call
                 found[name] = (status.st_mtime_ns, status.st_size)
             except (FileNotFoundError, NotADirectoryError):
                 continue
@@ -142,7 +142,7 @@ def _names(directory: str) -> list[str]:
 def read(directory: str) -> Run | Unreadable | None:
     """Read a run from record.json, and check the types that the rest of the report relies on; None without a record."""
     try:
-        record = Record.read(Path(directory, "record.json"))
+        record = Record.read(RunPaths(Path(directory)).record)
         if record is None:
             return None
         _check(record)

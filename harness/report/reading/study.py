@@ -5,25 +5,20 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.config.kinds import named
 from harness.errors import HarnessError, nearest
-from harness.records.files import write_json
 from harness.records.locate import names
 from harness.records.record import SCHEMA
 from harness.records.signature import OPERATIONAL, digest, signature
+from harness.records.study_files import DamagedFile, StudyPaths, record_of, studies_in
 from harness.report.reading.archive import SUFFIX, thaw
 from harness.report.reading.parquet import compact
 from harness.report.reading.runs import Run, Unreadable
 
-# The C parser takes a tenth of the time for a resolved sweep of a hundred cells; some builds lack it.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Sections of a configuration that define what a run computes.
 _CONTENT = ("task.", "model.", "method.", "train.")
 _PHASES = {"tune": 0, "confirm": 1, "single": 2}
@@ -84,7 +79,8 @@ def load(study_dir: Path) -> Study:
     check_directory(study_dir)
     compacted = compact(study_dir)
     warnings: list[str] = []
-    sweep = _read_sweep(study_dir / "sweep.yaml", study_dir / "records.parquet" / ".sweep.json", warnings)
+    paths = StudyPaths(study_dir)
+    sweep = _read_sweep(paths, warnings)
     warnings += compacted.warnings
     cells = {cell.id: cell for cell in _asked(sweep)}
     singles: dict[str, list[Run]] = defaultdict(list)
@@ -92,7 +88,7 @@ def load(study_dir: Path) -> Study:
         if isinstance(run, Unreadable):
             directory = Path(run.directory)
             name = directory.parent.name
-            warnings.append(f"Unreadable: {name}/{directory.name}/record.json ({run.reason}).")
+            warnings.append(f"Unreadable: {record_of(f'{name}/{directory.name}')} ({run.reason}).")
             cells.setdefault(name, _cell_of_directory(name)).unreadable += 1
             continue
         if run.schema > SCHEMA:
@@ -114,10 +110,10 @@ def load(study_dir: Path) -> Study:
             cells[cell.id] = cell
     if not cells:
         raise HarnessError(
-            f"{study_dir} holds no sweep.yaml and no record of a run, so there is nothing to report. Give the "
+            f"{study_dir} holds no {paths.sweep.name} and no record of a run, so there is nothing to report. Give the "
             f"directory of a study{_studies_in(study_dir)}; if it was just started, wait for its first run."
         )
-    choices = _read_choices(study_dir / "choices.json", warnings)
+    choices = _read_choices(paths, warnings)
     for found in cells.values():
         found.runs.sort(key=_order)
         found.chosen = frozenset(map(str, _list(_mapping(choices.get(found.id)).get("signatures"))))
@@ -143,44 +139,25 @@ def check_directory(study_dir: Path) -> None:
 
 def _studies_in(directory: Path) -> str:
     """Name the studies inside a directory that was given instead of a study."""
-    names = sorted(path.parent.name for path in directory.glob("*/sweep.yaml"))
+    names = studies_in(directory)
     return f", e.g. {', '.join(str(directory / name) for name in names[:5])}" if names else ", e.g. runs/<study>"
 
 
-def _read_sweep(path: Path, copy: Path, warnings: list[str]) -> dict[str, Any]:
-    """Read sweep.yaml, or its copy in JSON, which takes a hundredth of the time."""
+def _read_sweep(paths: StudyPaths, warnings: list[str]) -> dict[str, Any]:
     try:
-        status = path.stat()
-        stamp = [status.st_mtime_ns, status.st_size]
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            known = json.loads(copy.read_text(encoding="utf-8"))
-            if known["stamp"] == stamp:
-                return dict(known["sweep"])
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except FileNotFoundError:
+        content = paths.read_sweep() or {}
+    except DamagedFile as error:
+        warnings.append(f"{paths.sweep.name} cannot be read ({error}), so cells without a run are missing here.")
         return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        warnings.append(f"sweep.yaml cannot be read ({_reason(error)}), so cells without a run are missing here.")
-        return {}
-    if not isinstance(content, Mapping):
-        warnings.append("sweep.yaml holds no mapping, so cells without a run are missing here.")
-        return {}
-    with suppress(OSError, ValueError, TypeError):
-        # YAML has values that JSON lacks, e.g. dates and numeric keys.
-        if copy.parent.is_dir() and json.loads(json.dumps(content)) == content:
-            write_json(copy, {"stamp": stamp, "sweep": content})
-    return dict(content)
+    paths.keep_sweep(content)
+    return content
 
 
-def _read_choices(path: Path, warnings: list[str]) -> dict[str, Any]:
+def _read_choices(paths: StudyPaths, warnings: list[str]) -> dict[str, Any]:
     try:
-        return _mapping(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        warnings.append(
-            f"choices.json cannot be read ({_reason(error)}); choices are taken from the validation scores."
-        )
+        return paths.read_choices()
+    except DamagedFile as error:
+        warnings.append(f"{paths.choices.name} cannot be read ({error}); choices are taken from the validation scores.")
         return {}
 
 
@@ -243,9 +220,8 @@ def _by_configuration(cell_id: str, runs: list[Run]) -> Iterator[Cell]:
 def run_config(run: Run) -> dict[str, Any]:
     """Read a run's resolved configuration, with kinds for class paths; {} if it is missing or damaged."""
     try:
-        content = yaml.load(run.paths.config.read_text(encoding="utf-8"), Loader=_Loader)
-        return named(_mapping(json.loads(json.dumps(content, default=str))))
-    except (OSError, ValueError, yaml.YAMLError):
+        return named(_mapping(json.loads(json.dumps(run.paths.read_config(), default=str))))
+    except ValueError:
         return {}
 
 
@@ -266,7 +242,3 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
-
-
-def _reason(error: Exception) -> str:
-    return str(error).split("\n", maxsplit=1)[0]

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError, Problems, nearest
+from harness.records.files import load_yaml
 from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.settings import Settings
 from harness.report.reading.study import Study
@@ -115,7 +116,7 @@ def read_definition(path: Path) -> Definition:
     """
     path = _find(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise HarnessError(f"{path} cannot be read as a report definition ({reason}).") from error

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from harness.errors import HarnessError
+from harness.records.files import load_yaml
 
 _CONDITION = re.compile(r"\s*([\w.+/-]+)\s*(==|!=|<=|>=|<|>|\bnot in\b|\bin\b|\blike\b)\s*(.+?)\s*", re.DOTALL)
 ORDER: dict[str, Callable[[Any, Any], bool]] = {
@@ -71,7 +72,7 @@ class Condition:
 
 def _scalar(text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
+        value = load_yaml(text)
     except yaml.YAMLError:
         return text.strip()
     return value if isinstance(value, str | int | float | bool) else text.strip()
