@@ -7,8 +7,10 @@ and hold the fields of that class, which checks them. This module defines the ke
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.api.cost import tuned
 
 SAMPLERS = ("tpe", "gp", "random", "qmc", "grid", "nsga2")
 PRUNERS = ("none", "median", "patient", "hyperband", "successive_halving", "asha")
@@ -29,27 +31,30 @@ def later(default: Any) -> Any:
     return field(default=default, metadata={LATER: True})
 
 
-@dataclass
-class LimitsConfig:
-    """Largest allowed costs of a configuration; null sets no limit."""
+# Costs that tuning can measure; less is better. Latency is measured only if tuning uses it, memory only for runs that
+# own their process.
+TUNED_COSTS = tuned()
 
-    latency_p50_seconds: float | None = None
-    latency_p95_seconds: float | None = None
-    params_trainable: float | None = None
-    peak_memory_mb: float | None = None
-    saved_bytes: float | None = None
-    total_seconds: float | None = None
-    train_seconds: float | None = None
 
+class _Limits:
     @property
     def given(self) -> dict[str, float]:
         """The limits that are set."""
         return {cost: limit for cost, limit in vars(self).items() if limit is not None}
 
 
-# Costs that tuning can measure; less is better. Latency is measured only if tuning uses it, memory only for runs that
-# own their process.
-TUNED_COSTS = tuple(field.name for field in fields(LimitsConfig))
+if TYPE_CHECKING:
+
+    class LimitsConfig(_Limits):
+        """Largest allowed costs of a configuration, by the names in `TUNED_COSTS`; null sets no limit."""
+
+        def __init__(self, **limits: float | None) -> None: ...
+
+else:  # its fields follow from the table of costs
+    LimitsConfig = make_dataclass(
+        "LimitsConfig", [(cost, float | None, None) for cost in TUNED_COSTS], bases=(_Limits,)
+    )
+    LimitsConfig.__module__ = __name__
 
 
 @dataclass
@@ -132,7 +137,7 @@ class ReportConfig:
 
     margin: float = 0.01  # non-inferiority margin below the best: 0.01 is 1 point of a metric in percent
     confidence: float = 0.95  # of each interval, and of all verdicts on a task together
-    # the cost that the recommended cell minimizes; harness/report/analysis/settings.py lists the names
+    # the cost that the recommended cell minimizes, of harness/api/cost.py
     cost: str = "train_seconds"
     requests_per_month: float | None = None  # served by the model; null leaves serving out of the cost of ownership
     months: float = 12  # months for which the model serves

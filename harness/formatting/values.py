@@ -6,6 +6,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from harness.api.cost import (
+    BYTES,
+    COUNT,
+    DOLLARS,
+    JOULES,
+    LATENCY,
+    MEGABYTES,
+    RATE,
+    SECONDS,
+    SHARE,
+    unit_of,
+)  # fmt: skip
 from harness.api.family import all_metrics
 
 _MINUS = "\u2212"  # as wide as a plus
@@ -81,20 +93,27 @@ def memory(megabytes: float | None) -> str:
 
 def cost_name(key: str) -> str:
     """Format a cost's name without its unit, which the value shows: `latency_p50_seconds` -> `latency p50`."""
-    for unit, _ in _COSTS[:-1]:
-        key = key.removesuffix(unit)
-    return key.removesuffix("_per_second").replace("_", " ") + ("/s" if key.endswith("_per_second") else "")
+    for ending in ("_seconds", "_bytes", "_mb", "_joules", "_per_second"):
+        key = key.removesuffix(ending) + ("/s" if ending == "_per_second" and key.endswith(ending) else "")
+    return key.replace("_", " ")
 
 
 def cost(key: str, value: float | None) -> str:
-    """Format a cost with the unit that its name implies: `24 s`, `13 ms`, `708 kB`, `1.6 GB`, `920 J`, `$0.04`."""
-    if value is None:
-        return ""
-    if key.startswith("latency") and value < 1:
-        return f"{1000 * value:.3g} ms"
-    for ending, write in _COSTS:
-        if key.endswith(ending):
-            return write(value)
+    """Format a cost with its unit: `24 s`, `13 ms`, `708 kB`, `1.6 GB`, `920 J`, `$0.04`."""
+    return "" if value is None else _UNITS[unit_of(key)](value)
+
+
+def latency(seconds: float) -> str:
+    """Format a latency: `13 ms`, `1.2 s`."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else duration(seconds)
+
+
+def share(value: float) -> str:
+    """Format a share: `34 %`."""
+    return f"{100 * value:.0f} %"
+
+
+def _number(value: float) -> str:
     return count(value) if value == int(value) or value >= 1000 else f"{value:.3g}"
 
 
@@ -119,9 +138,10 @@ def energy(joules: float) -> str:
     return f"{joules / factor:.3g} {unit}"
 
 
-_COSTS: tuple[tuple[str, Callable[[float], str]], ...] = (
-    ("_seconds", duration), ("_bytes", size), ("_mb", memory), ("_joules", energy), ("dollars", dollars),
-)  # fmt: skip
+_UNITS: dict[str, Callable[[float], str]] = {
+    SECONDS: duration, LATENCY: latency, BYTES: size, MEGABYTES: memory, JOULES: energy, DOLLARS: dollars,
+    COUNT: _number, RATE: _number, SHARE: share,
+}  # fmt: skip
 
 
 def setting(value: Any) -> str:
@@ -138,11 +158,11 @@ def settings(values: Mapping[str, Any], separator: str = ", ") -> str:
     return separator.join(f"{key}={setting(value)}" for key, value in values.items())
 
 
-def listed(names: Sequence[str], limit: int = 6) -> str:
+def listed(names: Sequence[str], limit: int = 6, word: str = "and") -> str:
     """Join names to a phrase: `a, b and c`; names beyond the limit are counted."""
     if len(names) > limit:
         return f"{', '.join(names[: limit - 1])} and {len(names) - limit + 1} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
 
 
 def plural(number: int, noun: str) -> str:

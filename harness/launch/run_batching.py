@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.api.cost import COSTS
 from harness.config.schema import LOSSES, LaunchConfig
 from harness.models.architectures import FIRST_POSITION
 from harness.records.ranking import searched_costs
 from harness.records.signature import digest
 
 AUTO = 8  # maximum for `auto`: a larger shared pass gains little, and a batch waits long for its slowest run
-OF_A_PROCESS = ("peak_memory_mb", "energy_joules")  # costs measured only for a run alone in its process
-# Costs that do not depend on other work in the process. All others are measured, and a study may optimize for them.
-COUNTED = ("params_trainable", "saved_bytes")
 
 
 def max_fused(launch: LaunchConfig) -> int:
@@ -46,8 +44,13 @@ def batch_key(config: Mapping[str, Any], architecture: str | None, phase: str = 
         or train.get("accumulate", 1) > 1
         or model.get("pooling") == "model"
         or model.get("quantize")
-        or any(cost not in COUNTED for cost in searched_costs(tune))
-        or (phase != "tune" and (config.get("report") or {}).get("cost") in OF_A_PROCESS)  # needed by the report
+        or any(_measured(cost) != "counted" for cost in searched_costs(tune))  # other work in the process changes it
+        or (phase != "tune" and _measured((config.get("report") or {}).get("cost")) == "alone")  # needed by the report
     ):
         return None
     return digest([config["task"], model, config.get("augment"), train.get("precision"), config.get("device")])
+
+
+def _measured(cost: str | None) -> str | None:
+    """Return when a cost is known, see `Cost.measured`; None if it is unknown to this version."""
+    return COSTS[cost].measured if cost in COSTS else None

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from harness.api.cost import renamed
 from harness.records.files import write_json
 from harness.records.states import RunStatus
 
@@ -80,7 +81,9 @@ class Record:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             known = {f.name for f in fields(cls)}
-            return cls(**{key: value for key, value in content.items() if key in known})
+            record = cls(**{key: value for key, value in content.items() if key in known})
+            record.cost = renamed(record.cost)
+            return record  # noqa: TRY300
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, AttributeError) as error:

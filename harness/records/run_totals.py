@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from harness.api.cost import once
 from harness.records.record import PAUSED, Record
 from harness.records.states import RunStatus
 
-ONCE = ("data_seconds", "model_seconds", "head_seconds", "features_seconds")  # paid by a worker's or study's first run
+ONCE = once()  # costs that only first runs pay
 
 
 @dataclass

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-COUNTS = ("samples", "tokens", "steps", "resumes")  # added up over the parts of a run, as seconds are
-LARGEST = ("pack_size",)  # of which the largest counts
+from harness.api.cost import parts
 
 
 class Costs(dict[str, Any]):
@@ -28,13 +27,14 @@ class Costs(dict[str, Any]):
             self.add(f"{name}_seconds", time.perf_counter() - start)
 
     def merged(self, *others: Costs) -> Costs:
-        """Return the costs of several parts: seconds and counts are added, other values are those of the last part."""
+        """Return the costs of several parts, joined as `Cost.parts` says."""
         joined = Costs(self)
         for costs in others:
             for name, value in costs.items():
-                if name in LARGEST:
+                rule = parts(name)
+                if rule == "max":
                     joined[name] = max(joined.get(name, value), value)
-                elif name.endswith("_seconds") or name in COUNTS:
+                elif rule == "sum":
                     joined.add(name, value)
                 else:
                     joined[name] = value

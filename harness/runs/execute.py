@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from harness.api.cost import COSTS, joined
 from harness.errors import HarnessError, is_disk_full
 from harness.models.cpu_kernels import use_fast_products
 from harness.records.files import now
@@ -33,10 +34,7 @@ from harness.system.machine import PeakMemory, check_device, device_name, schedu
 from harness.training.loop import fit
 from harness.training.session import TrainingSession
 
-# Costs carried over from before a pause: added, or the maximum is taken.
-CARRIED = ("data_seconds", "model_seconds", "head_seconds", "features_seconds", "augment_seconds", "pack_size")
-# Costs that are totaled over all attempts.
-TOTALS = ("total_seconds", "accelerator_seconds", "core_seconds", "peak_memory_mb", "energy_joules")
+_JOIN: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max}  # by `Cost.attempts`
 
 
 def execute(
@@ -102,7 +100,7 @@ def _execute(
     log = Log(paths.log, say)
     record = _begin(spec)
     before = record.cost
-    costs = Costs({name: before[name] for name in CARRIED if name in before})
+    costs = Costs({name: before[name] for name in joined("carried") if name in before})
     memory: PeakMemory | None = None
     energy: Energy | None = None
     device = None
@@ -194,8 +192,8 @@ def _fitted(run: PreparedRun, clock: _Clock) -> Fitting:
 def _measured_serving(run: PreparedRun, fitted: FittedModel) -> Costs:
     """Measure latency and throughput; an error leaves them unknown and does not change the run's result."""
     costs = Costs()
-    # Tuning measures them only if the search uses latency.
-    wanted = any(cost.startswith("latency") for cost in searched_costs(run.spec.config.get("tune") or {}))
+    # Tuning measures them only if the search uses them.
+    wanted = any(COSTS[cost].measured == "serving" for cost in searched_costs(run.spec.config.get("tune") or {}))
     if not (run.tests or wanted) or fitted.network is None:
         return costs
     try:
@@ -245,8 +243,10 @@ def _costs(
     total = seconds + before.get("total_seconds", 0.0)
     if before:
         own = {
-            name: None if (value := own[name]) is None or before.get(name) is None else join(value, before[name])
-            for name, join in (("peak_memory_mb", max), ("energy_joules", operator.add))
+            name: None
+            if value is None or before.get(name) is None
+            else _JOIN[COSTS[name].attempts](value, before[name])
+            for name, value in own.items()
         }
     costs = found | {"total_seconds": total} | occupied(total, device, co_located)
     return {name: round(v, 6) if isinstance(v, float) else v for name, v in costs.items()} | {
@@ -264,7 +264,9 @@ def _begin(spec: RunSpec) -> Record:
     if known is not None and known.status in ("running", "lost") and known.signature == spec.signature:
         record.started = known.started
         # For a paused run: its costs so far. All others are already counted over all attempts.
-        record.cost = {name: known.cost[name] for name in (*CARRIED, *TOTALS) if known.cost.get(name) is not None}
+        record.cost = {
+            name: known.cost[name] for name in joined("carried", "sum", "max") if known.cost.get(name) is not None
+        }
     else:
         shutil.rmtree(paths.checkpoint, ignore_errors=True)
         shutil.rmtree(paths.model, ignore_errors=True)

@@ -220,7 +220,7 @@ def _ended(session: TrainingSession, before: Costs) -> Costs:
         session: it is no longer trained.
         before: costs of the run until the session was trained, for `Stopped`.
     """
-    costs = _trained(session.progress).merged(Costs(pack_size=session.pack_size))
+    costs = _trained(session.progress).merged(Costs(fused_runs=session.pack_size))
     if (failure := session.failure) is not None:
         session.failure = None
         try:
@@ -234,8 +234,10 @@ def _ended(session: TrainingSession, before: Costs) -> Costs:
 
 def _trained(progress: TrainingProgress) -> Costs:
     """Return the costs of training."""
-    names = ("train_seconds", "evaluate_seconds", "samples", "tokens", "resumes")
-    return Costs({name: getattr(progress, name) for name in names} | {"steps": progress.step})
+    return Costs(
+        train_seconds=progress.train_seconds, evaluate_seconds=progress.evaluate_seconds, samples=progress.samples,
+        tokens=progress.tokens, resumes=progress.resumes, steps=progress.step,
+    )  # fmt: skip
 
 
 def _seed(seed: int) -> None:

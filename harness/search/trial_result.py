@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.config.schema import TuneConfig
+from harness.api.cost import COSTS
+from harness.config.schema import TUNED_COSTS, TuneConfig
 from harness.design.prepared_cell import PreparedCell
 from harness.errors import HarnessError
+from harness.formatting.values import listed
 from harness.records.record import Record
 from harness.records.states import RunStatus
-
-# Costs of the trained model. A tuning run with k-fold validation ends without one.
-OF_A_MODEL = ("latency_p50_seconds", "latency_p95_seconds", "saved_bytes")
 
 
 def check_costs(cells: Sequence[PreparedCell], tune: TuneConfig) -> None:
@@ -21,13 +20,14 @@ def check_costs(cells: Sequence[PreparedCell], tune: TuneConfig) -> None:
     Raises:
         HarnessError: names the costs.
     """
-    asked = [cost for cost in (*tune.objectives, *tune.constraints.given) if cost in OF_A_MODEL]
+    asked = [cost for cost in (*tune.objectives, *tune.constraints.given) if COSTS[cost].one_model]
+    others = [cost for cost in TUNED_COSTS if not COSTS[cost].one_model]
     folded = [each.cell.id for each in cells if each.facts.get("validation") == "kfold"]
     if asked and folded:
         raise HarnessError(
             f"{', '.join(dict.fromkeys(asked))} cannot be measured in tuning with task.validation=kfold "
             f"({folded[0]}): a run that is judged by folds ends with a model a fold, and with none to keep. Set "
-            "task.validation=split or pool, or go by params_trainable, train_seconds or total_seconds."
+            f"task.validation=split or pool, or go by {listed(others, word='or')}."
         )
 
 

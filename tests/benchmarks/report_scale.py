@@ -51,7 +51,7 @@ def make(study: Builder, first: int, last: int) -> None:
 
 def table(directory: Path) -> str:
     found = rows(load(directory))
-    return "\n".join(f"{row.cell.id},{row.test_mean},{row.test_std},{row.tune_seconds},{row.costs}" for row in found)
+    return "\n".join(f"{row.cell.id},{row.test_mean},{row.test_std},{row.costs}" for row in found)
 
 
 def seconds(function: Callable[[], Any], times: int = 5) -> float:

@@ -45,7 +45,7 @@ class Trials(Benchmark):
         assert [each.signature for each in packed] == [each.signature for each in solo]
         pairs = list(zip(packed, solo, strict=True))
         loss = max(abs(one.metrics["val"]["loss"] - other.metrics["val"]["loss"]) for one, other in pairs)
-        sizes = sorted({each.cost["pack_size"] for each in packed})
+        sizes = sorted({each.cost["fused_runs"] for each in packed})
         equal = float((seen == alone).mean())
         tuned = [each for each in solo if each.phase == "tune"]
         stock = self._stock(
@@ -80,7 +80,7 @@ class Trials(Benchmark):
             seconds,
             {
                 "accuracy": [each.metrics["val"]["accuracy"] for each in tuned],
-                "pack_sizes": sorted({each.cost["pack_size"] for each in tuned}),
+                "pack_sizes": sorted({each.cost["fused_runs"] for each in tuned}),
                 "train_seconds": sum(each.cost["train_seconds"] for each in tuned),
             },
         )

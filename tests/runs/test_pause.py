@@ -115,7 +115,7 @@ def test_runs_that_share_passes_pause_and_go_on_as_alone(tmp_path: Path, cache: 
     for run in runs[:2]:
         alone = replace(run, directory=f"{run.directory}-alone")
         execute(RunBatch((alone,)))
-        assert record(run).cost["pack_size"] == 3
+        assert record(run).cost["fused_runs"] == 3
         for name, value in record(alone).metrics["val"].items():
             assert record(run).metrics["val"][name] == pytest.approx(value, abs=1e-4)
 

@@ -39,7 +39,7 @@ def test_paused_runs_go_on_in_other_jobs_also_after_the_coordinator_was_killed(
         assert epochs == list(range(1, len(epochs) + 1))
     assert not list(mine.runs.glob("*/*/checkpoint"))
     if shared == "launch.fuse=2":
-        assert max(record["cost"]["pack_size"] for record in tuned) == 2
+        assert max(record["cost"]["fused_runs"] for record in tuned) == 2
 
 
 def waiting(runs: Path) -> int:

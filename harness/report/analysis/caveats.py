@@ -143,16 +143,19 @@ def _budget(question: ComparisonGroup) -> Iterator[Note]:
             f"{where} were tuned unequally: {formatting.plural(low.trials, 'trial')} of {row_names.name(low, tuned)}, "
             f"{high.trials} of {row_names.name(high, tuned)}. More trials alone find a better best.",
         )
-    timed = [row for row in tuned if row.tune_seconds]
-    extremes = _extremes(timed, lambda row: row.tune_seconds or 0.0)
-    if extremes is not None and (extremes[1].tune_seconds or 0) > LONGER * (extremes[0].tune_seconds or 0):
+    timed = [row for row in tuned if _tuning(row)]
+    extremes = _extremes(timed, _tuning)
+    if extremes is not None and _tuning(extremes[1]) > LONGER * _tuning(extremes[0]):
         low, high = extremes
         yield Note(
             "Budget",
-            f"{where} had unequal time for tuning: {formatting.duration(low.tune_seconds)} for "
-            f"{row_names.name(low, tuned)}, {formatting.duration(high.tune_seconds)} for "
-            f"{row_names.name(high, tuned)}.",
+            f"{where} had unequal time for tuning: {formatting.duration(_tuning(low))} for "
+            f"{row_names.name(low, tuned)}, {formatting.duration(_tuning(high))} for {row_names.name(high, tuned)}.",
         )
+
+
+def _tuning(row: CellSummary) -> float:
+    return row.costs.get("tune_seconds") or 0.0
 
 
 def _extremes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,21 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.api.family import direction_of
-from harness.records.pricing import dollars
 from harness.records.ranking import rank, satisfies
 from harness.records.record import Record
 from harness.records.signature import digest
-from harness.report.reading.runs import Run, costs, metric, number
+from harness.report.analysis.cell_costs import cell_costs
+from harness.report.reading.runs import Run, metric, number
 from harness.report.reading.study import Cell, Study
 
-__all__ = ["COSTS", "TUNE_COSTS", "CellSummary", "rows", "number", "mean_std", "metric", "facts"]
-
-# Costs of a record that a summary includes by name.
-COSTS = (
-    "train_seconds", "evaluate_seconds", "total_seconds", "core_seconds", "accelerator_seconds", "energy_joules",
-    "saved_bytes", "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
-)  # fmt: skip
-TUNE_COSTS = ("total_seconds", "core_seconds", "accelerator_seconds", "energy_joules")
+__all__ = ["CellSummary", "rows", "number", "mean_std", "metric", "facts"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +33,7 @@ class CellSummary:
         trials: tuning runs that have ended.
         failed: failed and lost runs of every phase; `lost` counts the lost ones among them.
         pruned: runs that were stopped early for their poor scores.
-        costs: means over the confirmed runs, by the names in `COSTS` and `dollars`; unknown costs are absent.
-        tune_costs: sums over the tuning runs, by the names in `TUNE_COSTS` and `dollars`; a cost is absent if it is
-            unknown for any run whose seconds are known.
+        costs: by name, see `harness.report.analysis.cell_costs`; unknown costs are absent.
         status: ok | partial | failed | running | not started.
         error: most frequent error of the failed runs.
         evaluated: records of the confirmed runs behind `test_values`.
@@ -61,11 +51,6 @@ class CellSummary:
     trials: int
     failed: int
     running: int
-    params_trainable: int | None
-    params_total: int | None
-    tune_seconds: float | None
-    train_seconds: float | None
-    peak_memory_mb: float | None
     hyperparameters: dict[str, Any]
     status: str
     error: str | None
@@ -74,16 +59,6 @@ class CellSummary:
     pruned: int = 0
     lost: int = 0
     costs: dict[str, float] = field(default_factory=dict)
-    tune_costs: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def evaluate_share(self) -> float | None:
-        """Fraction of a confirmed run's time spent on evaluation; None if unknown."""
-        judged, whole = self.costs.get("evaluate_seconds"), self.costs.get("total_seconds")
-        if judged is None or not whole:
-            return None
-        # Results reused from a cache are charged to the parts of a run, but their time was not spent.
-        return judged / max(whole, judged + (self.costs.get("train_seconds") or 0.0))
 
     @property
     def question(self) -> tuple[str, str, str]:
@@ -129,11 +104,9 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
     if best_value is None:
         best_value, _ = mean_std(v for run in evaluated if (v := run.metric("val", cell.metric)) is not None)
     chosen = evaluated[0] if evaluated else best
-    with_cost = evaluated or ([best] if best else runs)
     failures = [run for run in runs if run.status in ("failed", "lost")]
     statuses = Counter(run.status for run in runs)
     mean, std = mean_std(test)
-    mean_costs, tune_costs = _mean_costs(evaluated, hardware), _tune_costs(tuned, hardware)
     return CellSummary(
         cell=cell,
         minimize=minimize,
@@ -146,11 +119,6 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
         trials=sum(run.status != "running" for run in tuned),
         failed=len(failures),
         running=statuses["running"],
-        params_trainable=_whole(_first(with_cost, "params_trainable")),
-        params_total=_whole(_first(with_cost, "params_total")),
-        tune_seconds=tune_costs.get("total_seconds"),
-        train_seconds=mean_costs.get("train_seconds"),
-        peak_memory_mb=max(costs(runs, "peak_memory_mb"), default=None),
         hyperparameters=dict(sorted(chosen.record.hyperparameters.items())) if chosen else {},
         status=_status(runs, len(test), statuses["running"], wanted, cell.unreadable),
         error=_error(failures, cell.unreadable),
@@ -158,8 +126,7 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
         superseded=superseded,
         pruned=statuses["pruned"],
         lost=statuses["lost"],
-        costs=mean_costs,
-        tune_costs=tune_costs,
+        costs=cell_costs(runs, evaluated, evaluated or ([best] if best else runs), hardware),
     )
 
 
@@ -229,32 +196,6 @@ def _rank(row: CellSummary) -> tuple[str, bool, float, bool, float, str]:
         -row.better(val) if val is not None else 0.0,
         row.cell.id,
     )
-
-
-def _mean_costs(evaluated: list[Run], hardware: Mapping[str, Any]) -> dict[str, float]:
-    values = {name: costs(evaluated, name) for name in COSTS} | {"dollars": _prices(evaluated, hardware)}
-    return {name: statistics.fmean(known) for name, known in values.items() if known}
-
-
-def _tune_costs(tuned: list[Run], hardware: Mapping[str, Any]) -> dict[str, float]:
-    """Sum costs; a sum that lacks one run's part is left out, because it would be taken for the whole."""
-    timed = [run for run in tuned if run.cost("total_seconds") is not None]
-    values = {name: costs(timed, name) for name in TUNE_COSTS} | {"dollars": _prices(timed, hardware)}
-    return {name: math.fsum(known) for name, known in values.items() if timed and len(known) == len(timed)}
-
-
-def _prices(runs: Iterable[Run], hardware: Mapping[str, Any]) -> list[float]:
-    held = ("accelerator_seconds", "core_seconds")
-    prices = (dollars({name: run.cost(name) for name in held}, hardware) for run in runs)
-    return [price for price in prices if price is not None]
-
-
-def _first(runs: Iterable[Run], name: str) -> float | None:
-    return next((value for run in runs if (value := run.cost(name)) is not None), None)
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

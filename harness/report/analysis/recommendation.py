@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from harness.api.cost import COSTS, SECONDS, unit_of
 from harness.formatting.escape import plain
 from harness.formatting.values import cost, listed, metric_name, percent, plural, score
 from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.row_names import name
-from harness.report.analysis.settings import COST_NAMES, Settings
+from harness.report.analysis.settings import Settings
 from harness.statistics import Verdict
 from harness.statistics.ownership import Ownership
 
@@ -16,14 +17,20 @@ GOOD = ("better", "not worse")  # verdicts that qualify a cell for recommendatio
 Judged = Sequence[tuple[CellSummary, Verdict | None]]
 
 
-def cost_of(row: CellSummary, settings: Settings) -> float | None:
-    """Return a cell's cost in the unit of `Settings.cost`; None if unknown."""
-    owned = {"ownership_dollars": "dollars", "ownership_seconds": "seconds"}.get(settings.cost)
-    if owned is not None:
-        return ownership(row, owned).total(settings.requests_per_month or 0.0, settings.months)
-    attribute = getattr(row, settings.cost, None)  # tune_seconds, peak_memory_mb, params_trainable, train_seconds
-    known = attribute if attribute is not None else row.costs.get(settings.cost)
-    return None if known is None else float(known)
+def cost_of(row: CellSummary, settings: Settings, name: str | None = None) -> float | None:
+    """Return a cost of a cell; None if unknown.
+
+    Args:
+        row: the cell.
+        settings: the requests that the model serves, for costs that count serving.
+        name: of the cost; None: the one that the recommendation minimizes.
+    """
+    name = name or settings.cost
+    if not COSTS[name].serves:
+        return row.costs.get(name)
+    if settings.requests_per_month is None:
+        return None
+    return ownership(row, unit_of(name)).total(settings.requests_per_month, settings.months)
 
 
 def ownership(row: CellSummary, unit: str) -> Ownership:
@@ -32,12 +39,12 @@ def ownership(row: CellSummary, unit: str) -> Ownership:
     A request is one text at the median latency of the confirmed runs, on the device and cores that they had.
     """
     latency = row.costs.get("latency_p50_seconds")
-    if unit == "seconds":
-        return Ownership(row.tune_costs.get("total_seconds"), row.costs.get("total_seconds"), latency)
+    if unit == SECONDS:
+        return Ownership(row.costs.get("tune_seconds"), row.costs.get("total_seconds"), latency)
     total, training = row.costs.get("total_seconds"), row.costs.get("dollars")
     # A second of the machine has the same price for training and serving.
     request = latency * training / total if latency is not None and training is not None and total else None
-    return Ownership(row.tune_costs.get("dollars"), training, request)
+    return Ownership(row.costs.get("tune_dollars"), training, request)
 
 
 def cheapest(judged: Judged, settings: Settings) -> CellSummary | None:
@@ -87,14 +94,14 @@ def recommendation(judged: Judged, top: CellSummary | None, chosen: CellSummary 
     good = [row for row in group if id(row) in verdicts and verdicts[id(row)].word in GOOD]
     unresolved = [row for row in group if id(row) in verdicts and verdicts[id(row)].word == "unresolved"]
     if chosen is None:
-        why = f"the {COST_NAMES[settings.cost]} of the cells that are as good is not known" if good else (
+        why = f"the {COSTS[settings.cost].title} of the cells that are as good is not known" if good else (
             f"none is shown to be less than {_margin(top, settings)} below the best"
         )  # fmt: skip
         text = f"{where}, no cell can be recommended: {why}. {best}"
         return plain(text + _open(unresolved, group, verdicts) + _scope(verdicts.values()))
     text = f"{where}, choose {name(chosen, group)}: {_score(chosen)}. "
     verdict = verdicts[id(chosen)]
-    lowest = f"the lowest {COST_NAMES[settings.cost]} ({cost(settings.cost, cost_of(chosen, settings))})"
+    lowest = f"the lowest {COSTS[settings.cost].title} ({cost(settings.cost, cost_of(chosen, settings))})"
     priced = [row for row in good if cost_of(row, settings) is not None]
     of_unknown = (
         f" (that of {plural(len(good) - len(priced), 'other')} is not known)" if len(priced) < len(good) else ""

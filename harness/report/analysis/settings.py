@@ -6,23 +6,8 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from harness.api.cost import COSTS, choosable
 from harness.errors import Problems, nearest
-
-# Costs that a recommendation may minimize, and their names in sentences.
-COST_NAMES = {
-    "train_seconds": "training time",
-    "tune_seconds": "tuning time",
-    "peak_memory_mb": "peak memory",
-    "params_trainable": "number of trainable parameters",
-    "saved_bytes": "saved size",
-    "latency_p50_seconds": "median latency",
-    "latency_p95_seconds": "95th percentile of latency",
-    "energy_joules": "energy of a training run",
-    "dollars": "dollars of a training run",
-    "ownership_dollars": "total cost of ownership",
-    "ownership_seconds": "machine time of tuning, training and serving",
-}
-OWNED = ("ownership_dollars", "ownership_seconds")  # these need a number of requests
 
 
 def _points(margin: float) -> str:
@@ -38,7 +23,7 @@ class Settings:
         margin: non-inferiority margin, how much worse than the best still counts as as good: 0.01 is 1 point of a
             metric in percent. Metrics that are not fractions take it in their own unit.
         confidence: of intervals, and of all verdicts of a comparison group simultaneously.
-        cost: the cost that the recommended cell minimizes; see `COST_NAMES`.
+        cost: the cost that the recommended cell minimizes; one of `harness.api.cost.choosable`.
         requests_per_month: requests that the model serves; None leaves serving out.
         months: number of months that the model serves.
         examples: whether labels and ids of single test rows may be shown.
@@ -69,14 +54,14 @@ class Settings:
             f"0.01 is one point{_points(self.margin)}.",
         )
         problems.check(0.5 < self.confidence < 1, f"confidence must lie between 0.5 and 1, not {self.confidence}.")
-        problems.check(self.cost in COST_NAMES, f"cost={self.cost} is unknown. {nearest(self.cost, COST_NAMES)}")
+        problems.check(self.cost in choosable(), f"cost={self.cost} is unknown. {nearest(self.cost, choosable())}")
         problems.check(
             self.requests_per_month is None or self.requests_per_month >= 0,
             f"requests_per_month (--requests) must not be below 0, as {self.requests_per_month} is.",
         )
         problems.check(self.months > 0, f"months must be above 0, not {self.months}.")
         problems.check(
-            self.cost not in OWNED or self.requests_per_month is not None,
+            self.cost not in choosable() or not COSTS[self.cost].serves or self.requests_per_month is not None,
             f"cost={self.cost} counts serving, so it needs the number of requests a month: "
             "requests_per_month (--requests).",
         )

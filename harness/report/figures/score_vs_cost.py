@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.api.cost import COSTS
 from harness.formatting.values import cost as worded
 from harness.formatting.values import listed, score
 from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.settings import COST_NAMES
 from harness.report.figures.axes import focus, log_axis
 from harness.report.figures.base import INK, RULE, Drawing, Subject, capped, render
 
@@ -63,7 +63,7 @@ def cost(subject: Subject) -> Drawing | None:
         axes.set_ylim(*((high, low) if rows[0].minimize else (low, high)))
         log_axis(axes, lambda value: worded(key, value))
         axes.grid()
-        axes.set_xlabel(COST_NAMES[key])
+        axes.set_xlabel(COSTS[key].title)
         axes.set_ylabel(subject.axis("test"))
         first = [point for point in points if point[2] is subject.recommended]
         texts = {
@@ -73,7 +73,7 @@ def cost(subject: Subject) -> Drawing | None:
         order = list({id(point[2]): point for point in (*first, *front, *points)}.values())
         _annotate(figure, axes, order, texts, subject.recommended)
 
-    caption = f"{subject.where}: mean test score against {COST_NAMES[key]}"
+    caption = f"{subject.where}: mean test score against {COSTS[key].title}"
     caption += f"; bars are {subject.confidence} intervals." if any(map(subject.interval, rows)) else "."
     caption += " The line joins the cells that no cheaper cell beats."
     if any(row is subject.recommended for row in rows):

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from harness import formatting
+from harness.api.cost import displayed, reported
 from harness.formatting.escape import json_text, plain
 from harness.report.analysis import row_names
 from harness.report.analysis.caveats import latest, notes
@@ -34,11 +35,6 @@ from harness.report.tables.table import bold, constants, fields, head
 MOST_ROWS = 1000  # maximum rows of the page's table; more would make it slow, and nobody reads them
 FIGURE_BYTES = 3_000_000  # maximum size of inlined figures; the others are files beside the page
 _ACROSS = ("ranks-", "profile-")  # name prefixes of figures across tasks
-_COSTS = (
-    "train_seconds", "evaluate_share", "total_seconds", "tune_seconds", "accelerator_seconds", "core_seconds",
-    "energy_joules", "dollars", "tune_dollars", "peak_memory_mb", "params_trainable", "saved_bytes",
-    "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second", "ownership_dollars", "ownership_seconds",
-)  # fmt: skip
 # Facts that the page shows in its own words or elsewhere.
 _UNLISTED = ("warnings", "selected_with")
 
@@ -153,13 +149,7 @@ def _columns(report: Report) -> list[Column]:
     """Choose the columns of the page's table; costs that do not decide are in a separate table."""
     if report.columns:
         return fields(report)
-    elsewhere = {*_COSTS} - {
-        "train_seconds",
-        "tune_seconds",
-        "peak_memory_mb",
-        "params_trainable",
-        report.settings.cost,
-    }
+    elsewhere = {*reported()} - {*displayed("main"), report.settings.cost}
     return [field for field in fields(report) if field.name not in elsewhere]
 
 
@@ -204,7 +194,7 @@ def _hint(field: Column, case: TableRow) -> str:
 
 def _cost_fields(shown: Sequence[TableRow]) -> list[Column]:
     """Choose the costs that are known for any row."""
-    return [FIELDS[name] for name in _COSTS if any(FIELDS[name].value(case) is not None for case in shown)]
+    return [FIELDS[name] for name in reported() if any(FIELDS[name].value(case) is not None for case in shown)]
 
 
 def _data(rows: Sequence[CellSummary]) -> list[tuple[dict[str, Any], list[int]]]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
+from harness.api.cost import recorded
 from harness.api.family import all_metrics
 from harness.records.files import atomic
 from harness.records.record import SCHEMA, Record
@@ -26,12 +27,7 @@ from harness.records.study_files import StudyPaths
 from harness.report.reading.runs import Run, Unreadable, metric, number, read, scan
 
 SCORES = tuple(f"{split}_{name}" for split in ("val", "test") for name in all_metrics())
-COSTS = (
-    "train_seconds", "total_seconds", "core_seconds", "accelerator_seconds", "energy_joules", "data_seconds",
-    "model_seconds", "head_seconds", "features_seconds", "evaluate_seconds", "save_seconds", "latency_p50_seconds",
-    "latency_p95_seconds", "throughput_per_second", "samples_per_second", "tokens_per_second", "peak_memory_mb",
-    "saved_bytes", "params_trainable", "params_total", "threads", "steps", "epochs", "best_epoch",
-)  # fmt: skip
+COSTS = recorded()
 _TEXTS = ("signature", "status", "study", "cell", "phase", "task", "model", "method", "started", "ended", "error")
 _WHOLE = ("seed", "trial", "schema")
 _NESTED = ("variant", "hyperparameters", "metrics", "cost", "data", "provenance")

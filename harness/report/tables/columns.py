@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import formatting
+from harness.api.cost import COSTS, reported
 from harness.report.analysis import row_names
 from harness.report.analysis.cell_summary import CellSummary, mean_std, metric
-from harness.report.analysis.recommendation import ownership
+from harness.report.analysis.recommendation import cost_of
 from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import CellVerdict, ComparisonGroup, Evidence
 
@@ -63,6 +64,7 @@ class Column:
         numeric: right-aligned.
         falling: the first click on its header sorts from large to small.
         outcome: known only once runs have ended; a definition's filter on it hides rows, and changes no comparison.
+        about: explanation of its header.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Column:
     numeric: bool = True
     falling: bool = False
     outcome: bool = True
+    about: str = ""
 
 
 def _score(name: str, head: str, value: Value) -> Column:
@@ -80,20 +83,17 @@ def _score(name: str, head: str, value: Value) -> Column:
     )
 
 
-def _cost(name: str, head: str, value: Value) -> Column:
-    return Column(name, head, value, lambda case: formatting.cost(name, value(case)))
+def _cost(name: str) -> Column:
+    cost = COSTS[name]
 
+    def value(case: TableRow) -> float | None:
+        return cost_of(case.row, case.settings, name)
 
-def _large(name: str, head: str, value: Value) -> Column:
-    return Column(name, head, value, lambda case: formatting.count(value(case)))
+    return Column(name, cost.head, value, lambda case: formatting.cost(name, value(case)), about=cost.about)
 
 
 def _count(name: str, head: str, value: Value) -> Column:
     return Column(name, head, value, lambda case: str(value(case) or ""))
-
-
-def _mean(name: str, head: str) -> Column:
-    return _cost(name, head, lambda case: case.row.costs.get(name))
 
 
 def _verdict(name: str) -> Value:
@@ -132,16 +132,6 @@ def _gap_text(case: TableRow) -> str:
 
 def _by_seed(case: TableRow) -> str:
     return " ".join(formatting.score(value, case.row.cell.metric) for value in case.row.test_values)
-
-
-def _share_text(case: TableRow) -> str:
-    share = case.row.evaluate_share
-    return "" if share is None else f"{100 * share:.0f} %"
-
-
-def _owned(case: TableRow, unit: str) -> float | None:
-    requests = case.settings.requests_per_month
-    return None if requests is None else ownership(case.row, unit).total(requests, case.settings.months)
 
 
 def _words(name: str, head: str, value: Value, text: Callable[[TableRow], str] | None = None) -> Column:
@@ -190,23 +180,7 @@ FIELDS: dict[str, Column] = {
         _words("seeds", "their numbers", lambda case: " ".join(map(str, case.row.seeds))),
         _words("test_values", "test by seed", _by_seed),
         _score("val_best", "val", lambda case: case.row.val_best),
-        _large("params_trainable", "trainable", lambda case: case.row.params_trainable),
-        _cost("train_seconds", "train", lambda case: case.row.train_seconds),
-        _cost("tune_seconds", "tuning", lambda case: case.row.tune_seconds),
-        _cost("peak_memory_mb", "memory", lambda case: case.row.peak_memory_mb),
-        _mean("latency_p50_seconds", "latency p50"),
-        _mean("latency_p95_seconds", "latency p95"),
-        _mean("throughput_per_second", "texts/s"),
-        _mean("saved_bytes", "saved"),
-        _mean("energy_joules", "energy"),
-        _mean("accelerator_seconds", "accelerator"),
-        _mean("core_seconds", "core time"),
-        _mean("total_seconds", "whole run"),
-        Column("evaluate_share", "evaluating", lambda case: case.row.evaluate_share, _share_text),
-        _mean("dollars", "dollars"),
-        _cost("tune_dollars", "tuning dollars", lambda case: case.row.tune_costs.get("dollars")),
-        _cost("ownership_dollars", "total cost", lambda case: _owned(case, "dollars")),
-        _cost("ownership_seconds", "total machine time", lambda case: _owned(case, "seconds")),
+        *(_cost(name) for name in reported()),
         _count("trials", "trials", lambda case: case.row.trials),
         _count("failed", "failed", lambda case: case.row.failed),
         _count("lost", "lost", lambda case: case.row.lost),

@@ -8,28 +8,26 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from harness.api.cost import displayed, reported
 from harness.formatting.escape import csv_text, latex, markdown, plain
 from harness.formatting.values import metric_name, percent, settings
 from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.settings import OWNED
 from harness.report.tables.columns import FIELDS, Column, TableRow, field_of
 from harness.report.tables.report import Report
 
-COLUMNS = (
+# Columns of earlier versions keep their places; those of new costs follow.
+_PLACED = (
     "task", "model", "method", "variant", "metric", "test_mean", "test_std", "n_seeds", "val_best", "trials", "failed",
     "params_trainable", "tune_seconds", "train_seconds", "peak_memory_mb", "hyperparameters",
-    # New columns are appended; none is ever renamed.
     "test_values", "status", "error", "cell", "seeds", "unreadable",
     "study", "ci_low", "ci_high", "verdict", "gap", "gap_low", "gap_high", "detectable", "recommended", "pruned",
     "lost", "total_seconds", "saved_bytes", "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
     "energy_joules", "accelerator_seconds", "core_seconds", "dollars", "tune_dollars", "ownership_dollars",
     "ownership_seconds",
 )  # fmt: skip
+COLUMNS = (*_PLACED, *(name for name in reported() if name not in _PLACED))
 _BEFORE = ("method", "model", "variant", "metric", "test_mean", "interval", "verdict", "n_seeds", "val_best")
-_AFTER = (
-    "params_trainable", "train_seconds", "tune_seconds", "peak_memory_mb", "latency_p50_seconds", "saved_bytes",
-    "energy_joules", "dollars", "trials", "status", "hyperparameters",
-)  # fmt: skip
+_AFTER = (*displayed("main"), *displayed("wide"), "trials", "status", "hyperparameters")
 _DESIGN = ("task", "model", "variant", "metric")  # left out if equal in every row
 _UNPRINTED = ("trials", "hyperparameters")  # too wide for a paper, or not useful in one
 
@@ -89,8 +87,6 @@ def fields(report: Report) -> list[Column]:
     if cost in after:
         after.remove(cost)
     before.append(cost)  # the cost that the recommendation minimizes, beside the verdict
-    if report.settings.requests_per_month is not None:
-        after = [*after[:-3], *(name for name in OWNED if name != cost), *after[-3:]]
     shown = []
     for name in (*before, *after):
         field = FIELDS[name]

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from harness.api.cost import displayed
 from harness.formatting.escape import plain
 from harness.report.analysis.row_names import outcome
 from harness.report.tables.columns import Column, TableRow
@@ -21,10 +22,7 @@ _MOST = {"task": 16, "method": 20, "model": 16, "variant": 18, "metric": 10, "st
 _LONGEST = 60  # characters of a table cell; the page and the files have the whole text
 _NEVER = ("trials", "hyperparameters")
 # Columns to drop if there is no room, in this order; name, score, verdict and status always stay.
-_DROPPED = (
-    "ownership_seconds", "energy_joules", "saved_bytes", "latency_p50_seconds", "dollars", "ownership_dollars",
-    "peak_memory_mb", "params_trainable", "tune_seconds", "n_seeds", "val_best", "train_seconds", "interval",
-)  # fmt: skip
+_DROPPED = (*reversed((*displayed("main"), *displayed("wide"))), "n_seeds", "val_best", "interval")
 
 
 def text_table(report: Report, width: int = WIDTH) -> Group:

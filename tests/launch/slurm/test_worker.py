@@ -49,7 +49,7 @@ def test_runs_of_a_job_share_passes_and_go_on_together_after_a_warning(jobs: Job
     assert [record(run).status for run in runs] == ["ok", "running", "running"]
     assert TaskStart(jobs, submission.token, 0, 1).execute(Quiet(), threads=1)
     assert sorted(str(marker).split(".", 2)[2] for marker in jobs.markers()) == ["run.0", "run.1", "run.2"]
-    assert [record(run).cost["pack_size"] for run in runs] == [3, 2, 2]
+    assert [record(run).cost["fused_runs"] for run in runs] == [3, 2, 2]
     for run in runs:
         alone = replace(run, directory=f"{run.directory}-alone")
         submission = jobs.intend([RunBatch((alone,))], {}, tmp_path, threads=1, max_requeues=5)

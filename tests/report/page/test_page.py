@@ -238,7 +238,7 @@ def test_costs_of_serving_are_told_with_requests(study: Builder, tmp_path: Path)
         "study", "ci_low", "ci_high", "verdict", "gap", "gap_low", "gap_high", "detectable", "recommended", "pruned",
         "lost", "total_seconds", "saved_bytes", "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
         "energy_joules", "accelerator_seconds", "core_seconds", "dollars", "tune_dollars", "ownership_dollars",
-        "ownership_seconds",
+        "ownership_seconds", "evaluate_share",
     ]  # fmt: skip
 
 

@@ -24,8 +24,8 @@ def test_a_fused_study_equals_one_run_after_another(tmp_path: Path, cache: Path)
         found[batch] = study.records()
         models = sorted(path.parent.parent.parent.name for path in study.runs.glob("*/*/model/head.safetensors"))
         assert models == ["csv.minilm.bitfit", "csv.minilm.linear_probe", "csv.minilm.lora"]
-    assert {r["cost"].get("pack_size") for r in found["off"]} == {1, None}
-    assert {r["cost"].get("pack_size") for r in found["4"] if r["method"] != "linear_probe"} == {2, 4}
+    assert {r["cost"].get("fused_runs") for r in found["off"]} == {1, None}
+    assert {r["cost"].get("fused_runs") for r in found["4"] if r["method"] != "linear_probe"} == {2, 4}
     for packed, solo in zip(found["4"], found["off"], strict=True):
         assert packed["signature"] == solo["signature"]
         assert packed["status"] == solo["status"] == "ok"
