@@ -17,6 +17,7 @@ from harness.formatting.values import (
     settings,
     signed,
     size,
+    stopwatch,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "cost_name",
     "cost",
     "size",
+    "stopwatch",
     "dollars",
     "energy",
     "setting",

@@ -57,13 +57,15 @@ def signed(value: float | None, metric: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Format a duration with two to three digits: `0.42 s`, `24 s`, `9.1 min`, `3.4 h`."""
+    """Format a duration with two to three digits: `0.42 s`, `24 s`, `9.1 min`, `3.4 h`, `2.5 d`."""
     if seconds is None:
         return ""
     if 0 < seconds < 0.005:
         return "<0.01 s"
     value, unit = seconds, "s"
-    if seconds >= 7200:
+    if seconds >= 48 * 3600:
+        value, unit = seconds / 86_400, "d"
+    elif seconds >= 7200:
         value, unit = seconds / 3600, "h"
     elif seconds >= 120:
         value, unit = seconds / 60, "min"
@@ -82,13 +84,19 @@ def count(number: float | None) -> str:
     return f"{number:.0f}"
 
 
-def memory(megabytes: float | None) -> str:
-    """Format memory: `640 MB`, `1.6 GB`."""
-    if megabytes is None:
+def stopwatch(seconds: float) -> str:
+    """Format the time that a command has run, as a stamp of the lines that it prints: `3:07`, `2:10:00`."""
+    hours, minutes, rest = int(seconds) // 3600, int(seconds) % 3600 // 60, int(seconds) % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def memory(mebibytes: float | None) -> str:
+    """Format memory, which machines count in powers of two: `640 MiB`, `1.6 GiB`."""
+    if mebibytes is None:
         return ""
-    if megabytes >= 1000:
-        return f"{megabytes / 1000:.1f} GB"
-    return f"{megabytes:.{0 if megabytes >= 10 or not megabytes else 1}f} MB"
+    if mebibytes >= 1024:
+        return f"{mebibytes / 1024:.{1 if mebibytes < 100 * 1024 else 0}f} GiB"
+    return f"{mebibytes:.{0 if mebibytes >= 10 or not mebibytes else 1}f} MiB"
 
 
 def cost_name(key: str) -> str:
@@ -117,16 +125,20 @@ def _number(value: float) -> str:
     return count(value) if value == int(value) or value >= 1000 else f"{value:.3g}"
 
 
-def size(number: float) -> str:
-    """Format a size on disk: `0 B`, `708 kB`, `91 MB`."""
+def size(number: float | None) -> str:
+    """Format a size on disk, in powers of ten: `0 B`, `708 kB`, `91 MB`."""
+    if number is None:
+        return ""
     for unit, prefix in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if number >= unit:
             return f"{number / unit:.3g} {prefix}"
     return f"{number:.0f} B"
 
 
-def dollars(value: float) -> str:
+def dollars(value: float | None) -> str:
     """Format a price, from 10 cents on to the cent, else with two digits: `$3.20`, `$0.0042`, `<$0.0001`."""
+    if value is None:
+        return ""
     if 0 < value < 1e-4:
         return "<$0.0001"
     return f"${value:,.2f}" if value >= 0.1 or not value else f"${float(f'{value:.2g}'):.10f}".rstrip("0")

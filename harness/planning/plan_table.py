@@ -14,6 +14,7 @@ from rich.table import Table
 from harness.config.schema import Config
 from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import planned_trials
+from harness.formatting.values import dollars, duration, memory, plural, size
 from harness.launch.run_batching import runs_per_job
 from harness.launch.slurm.resources import describe, merge
 from harness.planning.capacity import processes_per_gpu, workers
@@ -49,11 +50,11 @@ def print_runs(
     if config.launch.kind == "inline":
         where = "in this process"
     elif cluster:
-        each_job = _count(runs_per_job(config.launch), "run")
+        each_job = plural(runs_per_job(config.launch), "run")
         where = f"in Slurm jobs of {each_job} each, at most {config.slurm.max_queued} at once"
     else:
         count, threads = workers(config)
-        where = f"on {_count(count, 'worker')} with {_count(threads, 'thread')} each"
+        where = f"on {plural(count, 'worker')} with {plural(threads, 'thread')} each"
     if cluster:
         alike: dict[str, list[str]] = {}
         for each in ready:
@@ -62,10 +63,10 @@ def print_runs(
             which = "" if len(alike) == 1 else f" of {', '.join(cells)}"
             console.print(f"Each job{which}: {escape(resources)}.", soft_wrap=True)
     if config.tune.mode == "joint":
-        sizes = [len(group) for group in groups([each.cell for each in ready])]
-        total = sum((config.tune.trials or 0) + len(seeds) * min(config.tune.finalists, size) for size in sizes)
+        counts = [len(group) for group in groups([each.cell for each in ready])]
+        total = sum((config.tune.trials or 0) + len(seeds) * min(config.tune.finalists, number) for number in counts)
     at_least = "" if config.tune.trials is not None else "at least "
-    console.print(f"{_count(len(ready), 'cell')}, {at_least}{_count(total, 'run')} {where}.")
+    console.print(f"{plural(len(ready), 'cell')}, {at_least}{plural(total, 'run')} {where}.")
     if config.tune.mode == "joint":
         console.print(
             "[yellow]Note:[/yellow] tune.mode=joint shares the trials among all methods of a task and model, and "
@@ -81,14 +82,14 @@ def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) ->
     rows = [
         (
             cell["id"], str(cell["trials"] + cell["confirmations"]), duration(cell["seconds"]),
-            _dollars(cell["dollars"]), _bytes(cell["peak_memory_mb"], 2**20), _bytes(cell["disk_bytes"]),
+            dollars(cell["dollars"]), memory(cell["peak_memory_mb"]), size(cell["disk_bytes"]),
             _source(cell),
         )
         for cell in plan["cells"]
     ]  # fmt: skip
     total = (
-        "total", str(plan["runs"]), duration(plan["run_seconds"]), _dollars(plan["dollars"]),
-        _bytes(plan["peak_memory_mb"], 2**20), _bytes(plan["disk_bytes"]), "",
+        "total", str(plan["runs"]), duration(plan["run_seconds"]), dollars(plan["dollars"]),
+        memory(plan["peak_memory_mb"]), size(plan["disk_bytes"]), "",
     )  # fmt: skip
     names = ("cell", "runs", "run time", "dollars", "memory", "disk", "known from")
     hidden = [*(["dollars"] if not plan["dollars"] else []), *(["known from"] if len(sources) == 1 else [])]
@@ -117,10 +118,10 @@ def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
         f"Estimate from {sources}: {wall} until the last run has ended{', not counting the queue' if slurm else ''}."
     ]
     if plan["done"]:
-        lines[0] += f" {_count(plan['done'], 'run')} of the study ended before and are not counted."
+        lines[0] += f" {plural(plan['done'], 'run')} of the study ended before and are not counted."
     if plan["dollars"]:
-        price = f"${config.hardware.dollars_per_hour:g} an hour"
-        lines[0] += f" About {_dollars(plan['dollars'])} at {price} ({config.hardware.name or 'hardware'})."
+        price = f"{dollars(config.hardware.dollars_per_hour)} an hour"
+        lines[0] += f" About {dollars(plan['dollars'])} at {price} ({config.hardware.name or 'hardware'})."
     peak, limit = plan["peak_memory_mb"], plan["memory_limit_mb"]
     if peak is not None and limit is not None:
         shared = processes_per_gpu(config, plan["workers"])
@@ -128,13 +129,11 @@ def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
         times = f"{shared} x " if shared > 1 else ""
         more = "more memory (slurm.mem_gb)" if slurm else "fewer workers (launch.workers)"
         advice = "" if fits else f" [red]This does not fit[/red]: {more}, or smaller batches."
-        lines.append(
-            f"Memory: {times}{_bytes(peak, 2**20)} of {_bytes(limit, 2**20)}{', fits.' if fits else '.'}{advice}"
-        )
+        lines.append(f"Memory: {times}{memory(peak)} of {memory(limit)}{', fits.' if fits else '.'}{advice}")
     place = Path(config.runs_dir)
     free = shutil.disk_usage(place if place.exists() else Path()).free
     if plan["disk_bytes"] > free:
-        lines.append(f"[red]Disk: {_bytes(plan['disk_bytes'])} do not fit in the {_bytes(free)} that are free.[/red]")
+        lines.append(f"[red]Disk: {size(plan['disk_bytes'])} do not fit in the {size(free)} that are free.[/red]")
     most = config.confirm.looks[-1] if config.confirm.looks else config.confirm.max_seeds
     if most is not None:
         lines.append(f"Not counted: more confirmations of cells whose verdict is open, up to {most} seeds each.")
@@ -152,31 +151,3 @@ def _sentences(plan: Mapping[str, Any], config: Config) -> list[str]:
 def _source(cell: Mapping[str, Any]) -> str:
     """Return the source of a cell's cost estimate, without the number of runs."""
     return str(cell["source"]).split(" (")[0]
-
-
-def duration(seconds: float) -> str:
-    """Format a duration in seconds: `45 s`, `2.1 min`, `18 min`, `3.4 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    value, unit = (seconds / 60, "min") if seconds < 100 * 60 else (seconds / 3600, "h")
-    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-
-
-def _dollars(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"${value:.2f}" if value >= 0.1 or value == 0 else f"${value:.2g}"
-
-
-def _bytes(value: float | None, unit: float = 1.0) -> str:
-    if value is None:
-        return ""
-    size_ = value * unit
-    for name, step in (("GB", 2**30), ("MB", 2**20), ("kB", 2**10)):
-        if size_ >= step:
-            return f"{size_ / step:.1f} {name}" if size_ < 10 * step else f"{size_ / step:.0f} {name}"
-    return f"{size_:.0f} B"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

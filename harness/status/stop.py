@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.command import command
 from harness.errors import HarnessError
+from harness.formatting.values import plural
 from harness.launch.slurm.job_states import ENDED
 from harness.records.files import atomic, now
 from harness.records.locate import find
@@ -113,22 +114,18 @@ def _kept(directory: Path) -> str:
     found = survey(directory)
     ended = sum(found.runs[status] for status in RESULTS)
     if found.state == StudyState.DONE:
-        return f"It is done: {_count(ended, 'run')}."
+        return f"It is done: {plural(ended, 'run')}."
     begun = sum(found.runs[doing] for doing in Unfinished if doing != Unfinished.QUEUED)
     checkpoints = sum(1 for path in StudyPaths(directory).runs.glob("*/*") if RunPaths(path).checkpoint.is_dir())
-    parts = [_count(ended, "ended run")] if ended else []
+    parts = [plural(ended, "ended run")] if ended else []
     if begun:
-        parts.append(_count(begun, "unfinished run") + (f", {checkpoints} with a checkpoint" if checkpoints else ""))
+        parts.append(plural(begun, "unfinished run") + (f", {checkpoints} with a checkpoint" if checkpoints else ""))
     kept = f"Kept: {' and '.join(parts)}. " if parts else ""
     command = (found.coordinator or {}).get("command")
     if isinstance(command, list) and command:
         again = f"python -m harness {shlex.join(map(str, command))}"
         return f"{kept}To go on, run the same command again:\n  {again}"
     return f"{kept}To go on, run the same command again that began it."
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _say(line: str) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.formatting.escape import plain
-from harness.formatting.values import percent, score
+from harness.formatting.values import duration, percent, score
 from harness.records.run_spec import study_argument
 from harness.records.states import RunStatus, StudyEnd, StudyState, Unfinished
 from harness.records.study_files import record_of
@@ -204,16 +204,9 @@ def _plain(text: str, limit: int | None = None) -> Text:
 
 def _duration(stamp: Any) -> str:
     moment = discovery.seconds(str(stamp))
-    return f" for {_span(time.time() - moment)}" if moment is not None else ""
+    return f" for {duration(max(0.0, time.time() - moment))}" if moment is not None else ""
 
 
 def ago(moment: float | None) -> str:
-    """Format a time relative to now: `12 s ago`, `3 h ago`; "" if it is unknown."""
-    return "" if moment is None else f"{_span(time.time() - moment)} ago"
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
+    """Format a time relative to now: `12 s ago`, `3.4 h ago`; "" if it is unknown."""
+    return "" if moment is None else f"{duration(max(0.0, time.time() - moment))} ago"

@@ -13,10 +13,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from harness.config.schema import BudgetConfig, Config
 from harness.errors import HarnessError
+from harness.formatting.values import dollars, duration, plural
 from harness.records.run_records import RunRecords
 from harness.records.states import RunStatus, StudyEnd
 from harness.study.cell_scheduler import CellScheduler
-from harness.study.live_view import clock
 from harness.study.spending import Spending
 
 MARGIN = 1.2  # safety factor on the time reserved for confirmation, as run times differ
@@ -118,7 +118,7 @@ class Budget:
         for each in self._schedulers:
             each.tuning.close()
         self._say(
-            f"The budget leaves no room for more trials ({clock(max(0.0, self.room()))} of {self.described} left): "
+            f"The budget leaves no room for more trials ({duration(max(0.0, self.room()))} of {self.described} left): "
             "the best so far of each cell is confirmed."
         )
         return True
@@ -133,9 +133,7 @@ class Budget:
     def summary(self) -> str:
         """Return sentences that say what was spent, and what is missing because the budget ended."""
         spent = self._spending.dollars
-        after = clock(self._spending.seconds) + (
-            "" if spent is None else f" and ${spent:.2f}" if spent >= 0.01 else f" and ${spent:.2g}"
-        )
+        after = duration(self._spending.seconds) + ("" if spent is None else f" and {dollars(spent)}")
         missing = [text for scheduler in self._schedulers if (text := _missing(scheduler))]
         return f"Stopped by {self.described} after {after}. Missing: {'; '.join(missing) or 'further trials'}."
 
@@ -262,14 +260,9 @@ def _missing(scheduler: CellScheduler) -> str:
     tuned = tuning.tried - sum(spec.phase == "tune" for spec in left)
     parts = []
     if tuning.planned is not None and tuned < tuning.planned and (left or not tuning.used_up):
-        parts.append(f"{tuning.planned - tuned} of {_count(tuning.planned, 'trial')}")
+        parts.append(f"{tuning.planned - tuned} of {plural(tuning.planned, 'trial')}")
     if confirm := scheduler.workload.unconfirmed + sum(spec.phase == "confirm" for spec in left):
-        seeds = len(scheduler.confirmation.seeds)
-        parts.append(f"{confirm} of {_count(seeds, 'confirmation')}")
+        parts.append(f"{confirm} of {plural(len(scheduler.confirmation.seeds), 'confirmation')}")
     if kept := sum(spec.paths.checkpoint.is_dir() for spec in left):
         parts.append(f"{kept} of them at a checkpoint")
     return f"{scheduler.id} {', '.join(parts)}" if parts else ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

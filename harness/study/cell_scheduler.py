@@ -163,7 +163,7 @@ class CellScheduler:
             trials=quota.tried if quota.exhausted else quota.planned,
             confirmed=len(self.confirmation.ended()), seeds=len(self.confirmation.seeds), running=len(self.runs.active),
             failed=sum(record.status in FAILURES for record in records),
-            best=best[0].values[0] if best else None,
+            best=best[0].values[0] if best else None, metric=self.cell.metric,
         )  # fmt: skip
 
     def _new(self) -> RunSpec | None:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from harness.formatting.values import duration, plural, score, stopwatch
 from harness.records.states import CellState
 
 
@@ -33,7 +34,8 @@ class CellView:
     seeds: int
     running: int
     failed: int
-    best: float | None
+    best: float | None  # validation score
+    metric: str
 
 
 class LiveView:
@@ -62,8 +64,7 @@ class LiveView:
 
     def say(self, line: str, style: str = "") -> None:
         """Print one line above the live table."""
-        elapsed = int(time.monotonic() - self._began)
-        text = Text(f"[{elapsed // 60:3d}:{elapsed % 60:02d}] ", style="dim")
+        text = Text(f"[{stopwatch(time.monotonic() - self._began):>6}] ", style="dim")
         self._console.print(text.append(Text(line, style=style)), soft_wrap=True)
 
     @property
@@ -91,7 +92,7 @@ def _table(cells: Sequence[CellView]) -> Table:
             f"{cell.confirmed}/{cell.seeds}",
             str(cell.running or ""),
             Text(str(cell.failed or ""), style="red"),
-            "" if cell.best is None else f"{cell.best:.4f}",
+            score(cell.best, cell.metric, unit=True),
             Text(cell.state, style=style),
         )
     return table
@@ -99,12 +100,5 @@ def _table(cells: Sequence[CellView]) -> Table:
 
 def _footer(cells: Sequence[CellView], elapsed: float, left: float | None) -> Text:
     done = sum(cell.tuned + cell.confirmed for cell in cells)
-    text = f"{done} {'run' if done == 1 else 'runs'} done, {clock(elapsed)} gone"
-    return Text(text + (f", about {clock(left)} left" if left is not None else ""), style="dim")
-
-
-def clock(seconds: float) -> str:
-    """Format a duration in seconds: `3:07`, `2:10:00`."""
-    whole = int(seconds)
-    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    text = f"{plural(done, 'run')} done, {duration(elapsed)} gone"
+    return Text(text + (f", about {duration(left)} left" if left is not None else ""), style="dim")

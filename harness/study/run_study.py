@@ -26,6 +26,7 @@ from harness.design.cells import StudyRequest, compose
 from harness.design.prepared_cell import PreparedCell, prepare_cells
 from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
+from harness.formatting.values import duration, plural
 from harness.launch import Launcher, make_launcher
 from harness.launch.slurm.submissions import Jobs
 from harness.planning.capacity import described, slot_rate
@@ -44,7 +45,7 @@ from harness.study.budget import Budget, check_dollars
 from harness.study.cell_scheduler import CellScheduler, make_schedulers
 from harness.study.coordinator import Coordinator
 from harness.study.importance import write_importances
-from harness.study.live_view import LiveView, clock, tell
+from harness.study.live_view import LiveView, tell
 from harness.study.replication import Replication, plan_looks
 from harness.study.selection import write_choices
 from harness.study.spending import Spending, settle
@@ -98,7 +99,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             problems.raise_any()
     elif open_jobs:
         raise HarnessError(
-            f"The study {name} has {_count(sum(len(each.batches) for each in open_jobs), 'Slurm job')} under way, and "
+            f"The study {name} has {plural(sum(len(each.batches) for each in open_jobs), 'Slurm job')} under way, and "
             f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
             f"first: python -m harness.stop {study_argument(directory)}"
         )
@@ -113,9 +114,9 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     with lock(directory):
         trackers.start(config.tracker, config.packages, directory, lambda kind, line: tell(console, kind, line))
         console.print(
-            f"Study [bold]{name}[/bold] in {escape(str(directory))}: {_count(len(ready), 'cell')}, "
+            f"Study [bold]{name}[/bold] in {escape(str(directory))}: {plural(len(ready), 'cell')}, "
             f"up to {_budget(config)} {'each' if config.tune.mode == 'fair' else 'for all methods together'}, then "
-            f"{_count(len(asked.seeds), 'confirmation')} of the best"
+            f"{plural(len(asked.seeds), 'confirmation')} of the best"
             f"{'' if config.tune.mode == 'fair' else f' of {config.tune.finalists}'}.",
             soft_wrap=True,
         )
@@ -337,14 +338,10 @@ def _common(asked: StudyRequest) -> Config:
 def _budget(config: Config) -> str:
     parts = []
     if config.tune.trials is not None:
-        parts.append(_count(config.tune.trials, "trial"))
+        parts.append(plural(config.tune.trials, "trial"))
     if config.tune.seconds is not None:
-        parts.append(clock(config.tune.seconds))
+        parts.append(duration(config.tune.seconds))
     return " or ".join(parts)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _quote(argument: str) -> str:

@@ -95,7 +95,7 @@ def test_what_the_table_says() -> None:
 def test_names_of_earlier_versions(tmp_path: Path) -> None:
     """A record that was written with a former name is read with the present one."""
     assert renamed({"pack_size": 3, "steps": 1}) == {"fused_runs": 3, "steps": 1}
-    record = Record(*["s"] * 8, seed=0, cost={"pack_size": 4})
+    record = Record("s", "ok", "s", "t.m.e", "tune", "t", "m", "e", seed=0, cost={"pack_size": 4})
     record.write(tmp_path / "record.json")
     read = Record.read(tmp_path / "record.json")
     assert read is not None and read.cost == {"fused_runs": 4}

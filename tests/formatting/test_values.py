@@ -15,7 +15,7 @@ from harness import formatting
         ("latency_p95_seconds", 1.5, "1.5 s"),
         ("saved_bytes", 708_400.0, "708 kB"),
         ("saved_bytes", 0.0, "0 B"),
-        ("peak_memory_mb", 1600.0, "1.6 GB"),
+        ("peak_memory_mb", 1600.0, "1.6 GiB"),
         ("energy_joules", 920.0, "920 J"),
         ("energy_joules", 9e6, "2.5 kWh"),
         ("dollars", 3.2, "$3.20"),

@@ -8,6 +8,7 @@ added to COMMANDS: `python -m tests.test_signature_golden` appends those that th
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -117,9 +118,10 @@ def keys() -> dict[str, list[str]]:
 def forgotten(before: dict[str, list[str]], now: dict[str, list[str]]) -> list[str]:
     """Keys that earlier records were signed without, although nothing says how those stay valid."""
     return [
-        f"{key} ({where}) would change the signature of every earlier run. Declare it with `later(default)` if it is a "
-        "key of the schema, else add it to OFF in harness/record.py, with the value that changes nothing; if it says "
-        "where or how runs execute, add it to OPERATIONAL."
+        f"{key} ({where}) would change the signature of every earlier run. If it is a key of the schema "
+        "(harness/config/schema.py), declare it there with `later(default)`; else add it, with the value that changes "
+        "nothing, to DEFAULTS_OF_LATER_KEYS in harness/records/signature.py. If it says where or how runs execute, add "
+        "it to OPERATIONAL there."
         for where, found in now.items()
         for key in found
         if where in before and key not in before[where] and key not in DEFAULTS_OF_LATER_KEYS
@@ -154,7 +156,11 @@ def test_a_new_key_says_what_keeps_earlier_signatures() -> None:
     assert not forgotten(before, now)
     assert not forgotten(before, now | {"method/new": ["method.new"]})
     later = {"schema": [*now["schema"], "train.new"], "task/csv": [*now["task/csv"], "task.new"]}
-    assert [line.split()[0] for line in forgotten(before, now | later)] == ["train.new", "task.new"]
+    told = forgotten(before, now | later)
+    assert [line.split()[0] for line in told] == ["train.new", "task.new"]
+    for name in re.findall(r"harness/[\w/]+\.py", told[0]):  # what it advises is there
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "def later(" in text or ("DEFAULTS_OF_LATER_KEYS" in text and "OPERATIONAL" in text)
 
 
 if __name__ == "__main__":

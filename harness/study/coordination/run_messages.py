@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.formatting.values import duration, metric_name, score
 from harness.records.record import Record
 from harness.records.run_spec import RunSpec
 from harness.records.states import RunStatus
@@ -26,9 +27,9 @@ def run_message(spec: RunSpec, record: Record, metric: str) -> tuple[str, str]:
     for split in ("val", "test"):
         value = record.metrics[split].get(metric)
         if value is not None:
-            parts.append(f"{split} {metric} {value:.4f}")
+            parts.append(f"{split} {metric_name(metric)} {score(value, metric, unit=True)}")
     if (seconds := record.cost.get("total_seconds")) is not None:
-        parts.append(f"{seconds:.1f} s")
+        parts.append(duration(seconds))
     if record.error:
         parts.append(record.error)
     style = {RunStatus.OK: "", RunStatus.PRUNED: "dim", RunStatus.RUNNING: "dim"}.get(record.status, "red")
