@@ -1,15 +1,10 @@
-"""Ranking of trials, and costs that a search uses besides the metric: as objectives or as constraints."""
+"""The order of trials, and the costs that a search uses besides the metric: as objectives or as constraints."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from typing import Any
-
-
-def satisfies(cost: Mapping[str, Any], limits: Mapping[str, float]) -> bool:
-    """Return whether a record's costs satisfy `tune.constraints`; an unknown cost does not."""
-    return all((known := cost.get(key)) is not None and known <= limit for key, limit in limits.items())
 
 
 def searched_costs(tune: Mapping[str, Any]) -> tuple[str, ...]:

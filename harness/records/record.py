@@ -6,6 +6,8 @@ docs/files.md describes the files of a study and the keys of a record. Does not 
 from __future__ import annotations
 
 import json
+import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -88,3 +90,17 @@ class Record:
             return None
         except (ValueError, TypeError, AttributeError) as error:
             raise CorruptRecord(f"{path} is not a whole record ({error}).") from error
+
+
+def metric_of(record: Record, split: str, name: str) -> float | None:
+    """Return a metric of a record; None if it has none."""
+    return number(record.metrics.get(split, {}).get(name))
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number as a float, anything else as None."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    with suppress(OverflowError):  # an integer too large for a float
+        return float(value) if math.isfinite(value) else None
+    return None

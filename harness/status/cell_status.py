@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records.ranking import rank, satisfies
+from harness.records.cell_facts import Recorded, best_trial, confirmations, minimizes, state
 from harness.records.record import Record
 from harness.records.signature import joint_group_key
 from harness.records.states import FAILURES, CellState, RunStatus, Unfinished
@@ -102,35 +102,35 @@ def _cell(
     now = Counter(what for name, what in doing.items() if name.split("/")[0] == cell)
     metric = str(entry.get("metric") or "")
     limits = _mapping(_mapping(asked.get("tune")).get("constraints"))
-    best = _best(
-        [record for record in tuned if satisfies(record.cost, limits)], metric, entry.get("direction") == "minimize"
-    )
+    runs = [Recorded(record) for record in ended]
+    best = best_trial(runs, metric, minimizes(metric, entry.get("direction")), limits)
     if not entry:  # single runs: no budget and no confirmation
         trials: int | None = 0
-        chosen = ended
+        chosen = runs
         seeds = len(records)
         over = True
     else:
         trials, over = _budget(entry, asked, tuned, shared)
         over = over or bool(choice) or passed
-        chosen = _confirmed(ended, best, choice)
+        chosen = confirmations(runs, choice.get("signatures") or (), best)
         begun = choice.get("signatures") or _mapping(asked.get("confirm")).get("seeds") or []
         seeds = max(len(begun), len(chosen))  # adaptive replication may have added seeds
         if passed and not choice:
             chosen, seeds = [], 0
-    nothing_worked = over and best is None and bool(entry) and not now
-    state = CellState.WAITING
-    if over and not now and (nothing_worked or len(chosen) >= seeds):
-        state = CellState.FAILED if nothing_worked else CellState.DONE
-    elif records or now:
-        state = CellState.CONFIRMING if over else CellState.TUNING
+    ok = sum(run.status == RunStatus.OK for run in chosen)
+    worked = best is not None or ok > 0
+    nothing_worked = over and not worked and bool(entry) and not now
     return CellStatus(
-        id=cell, state=state, tuned=len(tuned),
+        id=cell,
+        state=state(
+            over=over, busy=bool(now), begun=bool(records), worked=worked, ended=len(chosen), ok=ok, wanted=seeds
+        ),
+        tuned=len(tuned),
         trials=len(tuned) if over and not nothing_worked else trials if trials is None else max(trials, len(tuned)),
         confirmed=len(chosen), seeds=seeds, running=now[Unfinished.RUNNING], queued=now[Unfinished.QUEUED],
         paused=now[Unfinished.PAUSED], interrupted=now[Unfinished.INTERRUPTED],
         failed=sum(record.status in FAILURES for record in ended),
-        metric=metric, best=_value(best, metric),
+        metric=metric, best=best.metric("val", metric) if best else None,
     )  # fmt: skip
 
 
@@ -170,27 +170,6 @@ def _size(space: Mapping[str, Any]) -> int | None:
         except (ValueError, KeyError, TypeError):
             return None
     return total
-
-
-def _best(tuned: list[Record], metric: str, minimize: bool) -> Record | None:
-    """Return the best trial by the study's own ranking."""
-    scored = ((r, value) for r in tuned if r.status == RunStatus.OK and (value := _value(r, metric)) is not None)
-    found = min(
-        scored, key=lambda each: rank(each[1], _value(each[0], "loss"), each[0].trial or 0, minimize), default=None
-    )
-    return found and found[0]
-
-
-def _confirmed(ended: list[Record], best: Record | None, choice: Mapping[str, Any]) -> list[Record]:
-    """Return the confirmation runs of the chosen configuration, or of the best one so far if none is chosen."""
-    done = [record for record in ended if record.phase == "confirm"]
-    if choice:
-        return [record for record in done if record.signature in (choice.get("signatures") or [])]
-    return [record for record in done if best is not None and record.hyperparameters == best.hyperparameters]
-
-
-def _value(record: Record | None, metric: str) -> float | None:
-    return record.metrics.get("val", {}).get(metric) if record is not None else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

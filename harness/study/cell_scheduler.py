@@ -12,12 +12,13 @@ from optuna.trial import FrozenTrial
 from harness.config.schema import Config
 from harness.design.cells import Cell
 from harness.design.prepared_cell import UNCOMPOSED, PreparedCell
+from harness.records.cell_facts import state
 from harness.records.files import now
 from harness.records.ranking import rank
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunSpec
-from harness.records.states import FAILURES, CellState, RunStatus
+from harness.records.states import FAILURES, RunStatus
 from harness.search.joint import groups, make_trials
 from harness.search.trial_source import TrialSource
 from harness.study.cell.confirmation import Confirmation
@@ -151,17 +152,18 @@ class CellScheduler:
         records = self._records.of_cell(self.id).values()
         selection, quota = self.confirmation.selection, self.trials.quota
         best = self.trials.complete()
-        phases = {spec.phase for spec in self.runs.active.values()}
-        state = CellState.WAITING
-        if self.done:
-            # A cell with a usable trial and no confirmation is no finalist of its joint study.
-            state = CellState.DONE if selection is not None or self.trials.complete() else CellState.FAILED
-        elif phases or records:
-            state = CellState.CONFIRMING if selection is not None else CellState.TUNING
+        ended = self.confirmation.ended()
+        here = state(
+            over=selection is not None or self.done, busy=bool(self.runs.active or self.runs.waiting),
+            begun=bool(records), worked=bool(best), ended=len(ended),
+            ok=sum(record.status == RunStatus.OK for _, record in ended),
+            # A cell with a usable trial and no selection at the end is no finalist of its joint study.
+            wanted=len(self.confirmation.specs),
+        )  # fmt: skip
         return CellView(
-            id=self.id, state=state, tuned=quota.tried - self.runs.tuning - len(self.trials.paused()),
+            id=self.id, state=here, tuned=quota.tried - self.runs.tuning - len(self.trials.paused()),
             trials=quota.tried if quota.exhausted else quota.planned,
-            confirmed=len(self.confirmation.ended()), seeds=len(self.confirmation.seeds), running=len(self.runs.active),
+            confirmed=len(ended), seeds=len(self.confirmation.seeds), running=len(self.runs.active),
             failed=sum(record.status in FAILURES for record in records),
             best=best[0].values[0] if best else None, metric=self.cell.metric,
         )  # fmt: skip

@@ -13,7 +13,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from harness.api.family import direction_of
 from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import Cell
@@ -21,10 +20,9 @@ from harness.design.prepared_cell import PreparedCell
 from harness.design.tunable_keys import operational
 from harness.design.value_checks import Checks
 from harness.errors import HarnessError, Problems
-from harness.records.ranking import rank, satisfies
+from harness.records.cell_facts import Recorded, best_trial, minimizes
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
-from harness.records.states import RunStatus
 from harness.records.study_files import StudyPaths
 from harness.search.joint import groups
 
@@ -151,24 +149,17 @@ def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
     study = study_file.read(directory) or {"cells": []}
     asked = {cell["id"]: cell for cell in study["cells"]}
     limits = (study.get("tune") or {}).get("constraints") or {}
-    best: dict[str, tuple[tuple[float, float, int], _Best]] = {}
+    by_cell: dict[str, list[Recorded]] = {}
     for record in RunRecords(StudyPaths(directory).runs, lambda _: None, keep=True).all():
-        entry = asked.get(record.cell) or {}
+        by_cell.setdefault(record.cell, []).append(Recorded(record))
+    found = []
+    for cell, runs in by_cell.items():
+        entry = asked.get(cell) or {}
         metric = str(entry.get("metric") or "")
-        value = record.metrics["val"].get(metric)
-        if (
-            record.phase != "tune"
-            or record.status != RunStatus.OK
-            or value is None
-            or not satisfies(record.cost, limits)
-        ):
-            continue
-        minimize = direction_of(metric) == "minimize"
-        place = rank(value, record.metrics["val"].get("loss"), record.trial or 0, minimize)
-        if record.cell not in best or place < best[record.cell][0]:
-            best[record.cell] = place, _Best(directory.name, metric, record, entry.get("config") or {})
-    problems.check(bool(best), f"tune.warm_start: {name} holds no tuning run that ended well.")
-    return [found for _, found in best.values()]
+        if (best := best_trial(runs, metric, minimizes(metric, entry.get("direction")), limits)) is not None:
+            found.append(_Best(directory.name, metric, best.record, entry.get("config") or {}))
+    problems.check(bool(found), f"tune.warm_start: {name} holds no tuning run that ended well.")
+    return found
 
 
 def _fit(cell: Cell, best: _Best) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.api.family import direction_of
-from harness.records.ranking import rank, satisfies
-from harness.records.record import Record
-from harness.records.signature import digest
+from harness.records.cell_facts import best_trial, confirmations, minimizes, result, state
+from harness.records.record import Record, number
+from harness.records.record import metric_of as metric
 from harness.report.analysis.cell_costs import cell_costs
-from harness.report.reading.runs import Run, metric, number
+from harness.report.reading.runs import Run
 from harness.report.reading.study import Cell, Study
 
 __all__ = ["CellSummary", "rows", "number", "mean_std", "metric", "facts"]
@@ -95,11 +94,12 @@ def facts(record: Record) -> dict[str, Any]:
 
 def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any]) -> CellSummary:
     runs = cell.runs
-    known = direction_of(cell.metric)
-    minimize = (cell.direction or known) == "minimize"
+    minimize = minimizes(cell.metric, cell.direction)
     tuned = [run for run in runs if run.phase == "tune"]
-    best, best_value = _best_trial(cell, tuned, minimize, limits)
-    evaluated, superseded = _evaluated(cell, best)
+    best = best_trial(tuned, cell.metric, minimize, limits)
+    best_value = best.metric("val", cell.metric) if best else None
+    counted = confirmations(runs, cell.chosen, best)
+    evaluated, chosen_ones, superseded = _evaluated(cell, counted)
     test = [value for run in evaluated if (value := run.metric("test", cell.metric)) is not None]
     if best_value is None:
         best_value, _ = mean_std(v for run in evaluated if (v := run.metric("val", cell.metric)) is not None)
@@ -120,7 +120,7 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
         failed=len(failures),
         running=statuses["running"],
         hyperparameters=dict(sorted(chosen.record.hyperparameters.items())) if chosen else {},
-        status=_status(runs, len(test), statuses["running"], wanted, cell.unreadable),
+        status=_status(cell, counted, len(test) if chosen_ones else 0, wanted),
         error=_error(failures, cell.unreadable),
         evaluated=tuple(run.record for run in evaluated),
         superseded=superseded,
@@ -130,53 +130,50 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
     )
 
 
-def _best_trial(
-    cell: Cell, tuned: list[Run], minimize: bool, limits: Mapping[str, Any]
-) -> tuple[Run | None, float | None]:
-    # Without limits no record is decoded: scores of compacted runs are stored in columns.
-    done = (run for run in tuned if run.status == "ok" and (not limits or satisfies(run.record.cost, limits)))
-    scored = [(run, value) for run in done if (value := run.metric("val", cell.metric)) is not None]
-    if not scored:
-        return None, None
-    return min(scored, key=lambda pair: rank(pair[1], pair[0].metric("val", "loss"), pair[0].trial or 0, minimize))
-
-
-def _evaluated(cell: Cell, best: Run | None) -> tuple[list[Run], int]:
+def _evaluated(cell: Cell, counted: Sequence[Run]) -> tuple[list[Run], bool, int]:
     """Choose the runs whose test score counts: of one configuration, the latest run of each seed.
 
-    An extended study may have confirmed an earlier best, too. Averaging over both would describe neither.
+    An extended study may have confirmed an earlier best, too. Averaging over both would describe neither. While the
+    present best has no test score, the latest configuration that has one is reported.
+
+    Returns:
+        The runs, by seed; whether they are of the configuration that the study chose; the number of other confirmed
+        runs with a test score.
     """
     ended = [run for run in cell.runs if run.phase != "tune" and run.status == "ok"]
     scored = [run for run in ended if run.metric("test", cell.metric) is not None]
-    done = [run for run in scored if run.phase == "confirm"]
-    told = [run for run in done if run.record.signature in cell.chosen]
-    if told:
-        return sorted(told, key=lambda run: run.seed), len(done) - len(told)
-    done = done or scored
-    done.sort(key=lambda run: run.record.started or "")
+    done = sorted([run for run in scored if run.phase == "confirm"] or scored, key=lambda run: run.record.started or "")
     if not done:
-        return [], 0
-    configurations = [digest(run.record.hyperparameters) for run in done]
-    chosen = digest(best.record.hyperparameters) if best else ""
-    if chosen not in configurations:
-        chosen = configurations[-1]
-    by_seed = {run.seed: run for run, own in zip(done, configurations, strict=True) if own == chosen}
-    return [by_seed[seed] for seed in sorted(by_seed)], len(done) - len(by_seed)
+        return [], False, 0
+    of_choice = {id(run) for run in counted}
+    own = [run for run in done if id(run) in of_choice or run.phase == "single"]
+    members = own or [run for run in done if run.record.hyperparameters == done[-1].record.hyperparameters]
+    by_seed = {run.seed: run for run in members}
+    return [by_seed[seed] for seed in sorted(by_seed)], bool(own), len(done) - len(by_seed)
 
 
-def _status(runs: list[Run], confirmed: int, running: int, wanted: int | None, unreadable: int) -> str:
-    if running:
-        return "running"
-    if not runs:
-        return "failed" if unreadable else "not started"
-    asked = wanted if wanted is not None and any(run.phase != "single" for run in runs) else 1
-    if confirmed >= asked:
-        return "ok"
-    if confirmed:
-        return "partial"
-    gave_up = any(run.phase == "confirm" and run.status in ("failed", "lost") for run in runs)
+def _status(cell: Cell, counted: Sequence[Run], ok: int, wanted: int | None) -> str:
+    """Return what is known of a cell.
+
+    Args:
+        cell: the cell and its runs.
+        counted: the confirmations of its configuration.
+        ok: number of confirmed runs with a test score.
+        wanted: number of seeds; None if unknown.
+    """
+    runs = cell.runs
+    if not runs and cell.unreadable:
+        return "failed"
+    busy = any(run.status == "running" for run in runs)
     scored = any(run.status in ("ok", "pruned") for run in runs)
-    return "partial" if scored and not gave_up else "failed"
+    asked = wanted if wanted is not None and any(run.phase != "single" for run in runs) else 1
+    over = bool(runs) and (not scored or any(run.phase != "tune" for run in runs))
+    found = state(
+        over=over, busy=busy, begun=bool(runs), worked=scored,
+        ended=sum(run.status != "running" for run in counted), ok=ok, wanted=asked,
+    )  # fmt: skip
+    failed = sum(run.status in ("failed", "lost") for run in counted)
+    return result(found, busy=busy, ok=ok, failed=failed, wanted=asked)
 
 
 def _error(failures: list[Run], unreadable: int) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import formatting
-from harness.records.ranking import satisfies
+from harness.records.cell_facts import within
 from harness.records.record import Record
 from harness.report.analysis import row_names
 from harness.report.analysis.cell_summary import CellSummary, metric, number
@@ -71,10 +71,9 @@ def front(rows: Sequence[CellSummary], sweep: Mapping[str, Any]) -> Front | None
         for run in row.cell.runs:
             if run.phase != "tune" or run.status != "ok":
                 continue
-            record = run.record
-            values = _values(row, record, costs)
-            if values is not None and satisfies(record.cost, limits):
-                found.append((values, row, record))
+            values = _values(row, run.record, costs)
+            if values is not None and within(run, limits):
+                found.append((values, row, run.record))
     best = [one for one in found if not any(_beats(other[0], one[0]) for other in found)]
     best.sort(key=lambda one: one[0])
     points = [

@@ -21,10 +21,10 @@ from typing import Any, cast
 from harness.api.cost import recorded
 from harness.api.family import all_metrics
 from harness.records.files import atomic
-from harness.records.record import SCHEMA, Record
+from harness.records.record import SCHEMA, Record, metric_of, number
 from harness.records.signature import digest
 from harness.records.study_files import StudyPaths
-from harness.report.reading.runs import Run, Unreadable, metric, number, read, scan
+from harness.report.reading.runs import Run, Unreadable, read, scan
 
 SCORES = tuple(f"{split}_{name}" for split in ("val", "test") for name in all_metrics())
 COSTS = recorded()
@@ -261,7 +261,7 @@ def table_of(records: Sequence[tuple[Key, Record]]) -> Any:
 
 
 def _row(key: Key, record: Record) -> dict[str, Any]:
-    scores = {f"{split}_{name}": metric(record, split, name) for split in ("val", "test") for name in all_metrics()}
+    scores = {f"{split}_{name}": metric_of(record, split, name) for split in ("val", "test") for name in all_metrics()}
     return {
         **{name: getattr(record, name) for name in (*_TEXTS, *_WHOLE)},
         **scores,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.records.record import PHASES, CorruptRecord, Record
+from harness.records.record import PHASES, CorruptRecord, Record, metric_of, number
 from harness.records.states import RunStatus
 from harness.records.study_files import RunPaths, record_of
 
@@ -96,7 +94,7 @@ class Run:
                 return self._stored.scores[f"{split}_{name}"][self._row]
             except KeyError:
                 pass
-        return metric(self.record, split, name)
+        return metric_of(self.record, split, name)
 
     def __eq__(self, other: object) -> bool:
         """Runs are equal if they have the same directory and the same record."""
@@ -175,17 +173,3 @@ def costs(runs: Iterable[Run], name: str) -> list[float]:
         else:
             found += [column[run._row] for run in group]
     return [value for value in found if value is not None]
-
-
-def metric(record: Record, split: str, name: str) -> float | None:
-    """Return a metric of a record; None if it has none."""
-    return number(record.metrics.get(split, {}).get(name))
-
-
-def number(value: Any) -> float | None:
-    """Return a finite number as a float, anything else as None."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    with suppress(OverflowError):  # an integer too large for a float
-        return float(value) if math.isfinite(value) else None
-    return None
