@@ -33,7 +33,8 @@ def test_the_table_is_made_again(again: Path, published: Path) -> None:
     now, then = (list(csv.reader((folder / "table.csv").open(newline=""))) for folder in (again, published))
     assert len(now) == len(then)
     for row, known in zip(now, then, strict=True):
-        assert [_value(text) for text in row] == [_near(_value(text)) for text in known]
+        own = row[: len(known)]  # columns of later versions follow at the end
+        assert [_value(text) for text in own] == [_near(_value(text)) for text in known]
 
 
 def _near(value: float | str) -> Any:
