@@ -6,7 +6,7 @@ import importlib
 import re
 import sys
 
-from harness.command import say_problems
+from harness.command import command, say_problems
 from harness.errors import nearest
 
 # Each has `main(arguments) -> int`; `python -m harness.report` is the same command as `harness report`.
@@ -22,6 +22,7 @@ SUBCOMMANDS = {
 RUN = "run"  # the main command by name; it may be left out
 
 
+@command  # Ctrl-C may hit the imports below
 def main() -> int:
     """Run the command that the first argument names; return its exit code."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""

@@ -39,8 +39,19 @@ def command(main: Callable[_P, int]) -> Callable[_P, int]:
             if not is_disk_full(error):
                 raise
             return say_problems([disk_full(error)])
+        finally:
+            keep_exit_code()
 
     return run
+
+
+def keep_exit_code() -> None:
+    """Let the exit code stand after an interrupt that was answered.
+
+    CPython notes an interrupt that leaves code executed from text (a dataclass that an import defines, for instance)
+    and, whoever catches it later, ends the process by SIGINT. The next code executed from text clears the note.
+    """
+    exec("")  # noqa: S102 - nothing is executed
 
 
 @contextmanager

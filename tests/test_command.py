@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +58,17 @@ def test_what_a_user_can_mend_is_a_message(
     """And no traceback."""
     assert raising(error)() == code
     assert capsys.readouterr().err.startswith(says)
+
+
+def test_an_interrupt_of_code_made_from_text_keeps_the_exit_code(tmp_path: Path) -> None:
+    """Python would end by the signal, although the interrupt was answered: it may hit an import that makes a class."""
+    (tmp_path / "interrupted.py").write_text(
+        "import sys\n"
+        "from harness.command import command\n"
+        "sys.exit(command(lambda: exec('raise KeyboardInterrupt'))())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    assert subprocess.run([sys.executable, "-m", "interrupted"], env=environment).returncode == 130
 
 
 def test_what_nobody_foresaw_is_raised() -> None:
