@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from harness.config.key_types import without_value
 from harness.config.kinds import class_path
 from harness.config.overrides import GROUPS, meant
-from harness.config.synonyms import hydra_answer
+from harness.config.synonyms import NOT_IN_A_SECTION, hydra_answer
 from harness.config.type_errors import mistyped
 from harness.errors import nearest, typed
 
@@ -129,6 +129,10 @@ _RULES: tuple[tuple[str, _Rule], ...] = (
         r"field '[\w.]+' is not Optional\s+full_key: (\S+)",
         lambda match, _: f"{match[1]}=null: this key needs a value. Leave it out for its default.",
     ),
+    (
+        r"Incompatible value 'None' for field of type '\w+'\s+full_key: (\S+)",
+        lambda match, _: f"{match[1]}=null: this key needs a value. Leave it out for its default.",
+    ),
     (r"Could not override '([^']+)'.*(?:not in struct|Key ')", _missing),
     (r"Key '[^']+' (?:not in '\w+'|is not in struct)\s+full_key: (\S+)", _missing),
     (r"Interpolation key '([^']+)' not found", _interpolated),
@@ -160,6 +164,8 @@ def unknown_key(key: str, config: DictConfig | None) -> str:
             f"{key}/<name>.yaml sets keys of the whole configuration: let it begin with the line `# @package _global_` "
             f"(without it, its keys would be those of a section {key}, and there is none)."
         )
+    if "hydra" in key.split("."):
+        return f"{key}: {NOT_IN_A_SECTION}"
     known = list(keys(config)) if config is not None else None
     parent, _, leaf = key.rpartition(".")
     added = _takes(config, parent, leaf) if config is not None else None

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from harness.config.kinds import KIND, KINDS, TARGET, kind_of, unknown_peft_types, with_target
+from harness.config.synonyms import NOT_IN_A_SECTION
 from harness.errors import HarnessError, nearest, typed
 
 TRUSTED = ("harness", "peft")
@@ -69,6 +70,8 @@ def _reason(node: Mapping[str, Any], cause: BaseException) -> str:
     match = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
     if not match:
         return str(cause)
+    if match[1] == "hydra":
+        return NOT_IN_A_SECTION
     with suppress(Exception):  # a target whose signature cannot be read keeps its own message
         from hydra.utils import get_object
 

@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from harness.config.key_types import sections
 from harness.config.schema import Config
 from harness.config.synonyms import HABITS, SPACES, hydra_answer
 from harness.errors import HarnessError, close, quoted, typed
@@ -77,6 +78,20 @@ def normal(line: str, is_group: Callable[[str], bool]) -> str:
     return str(override.input_line).lstrip("+") if kind == "closed" else str(override.input_line)
 
 
+def by_key(override: Override) -> list[str]:
+    """Return `model={hub: a}` key by key, as it changes keys beside the choice `model=b`; [] for other overrides."""
+    key, value = override.key_or_group, None if override.is_sweep_override() else override.value()
+    if not isinstance(value, dict) or override.is_delete() or key not in {*GROUPS, *sections()}:
+        return []
+    return [f"{key}.{name}={_in_grammar(part)}" for name, part in value.items()]
+
+
+def _in_grammar(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_in_grammar(part)}" for key, part in value.items()) + "}"
+    return quoted(value)
+
+
 def key_kind(key: str) -> str:
     """Return `closed` for a key of the common schema, `open` for one below a key that takes any, else `unknown`."""
     node: Any = Config
@@ -125,7 +140,7 @@ def meant(key: str, known: Sequence[str] | None = None) -> str:
         return f"Did you mean {' or '.join(near)}?"
     if parent and 0 < len(section) <= 6:
         return f"Keys of {parent}: {', '.join(section)}."
-    return "All keys: python -m harness --cfg job"
+    return "`python -m harness --cfg job` lists all keys."
 
 
 def _spelled_out(line: str) -> str:

@@ -59,6 +59,13 @@ _ANSWERS = (
 )  # fmt: skip
 
 
+# For a section `hydra` inside a section of the configuration.
+NOT_IN_A_SECTION = (
+    "Hydra's own settings have no effect in a YAML: remove its section `hydra`. `python -m harness --help` lists what "
+    "can be set."
+)
+
+
 def hydra_answer(key: str, value: str) -> str | None:
     """Return what to write instead of an override of Hydra's own configuration; None if the override has an effect."""
     if key.startswith(_KEPT) or _DEFAULTS.get(key) == value.lower():
@@ -67,7 +74,9 @@ def hydra_answer(key: str, value: str) -> str | None:
         if re.fullmatch(pattern, key):
             if answer.startswith("{"):
                 plain = value.strip("'\"")
-                written = f"{answer[1:-1]}={plain}" if plain.isdigit() else typed(answer[1:-1], plain)
-                return f"this key of Hydra's changes nothing here. Write {written}"
+                written = f"{answer[1:-1]}={plain or '<value>'}"
+                return "this key of Hydra's changes nothing here. Write " + (
+                    written if plain.isdigit() or not plain else typed(answer[1:-1], plain)
+                )
             return f"this key of Hydra's changes nothing here: {answer}."
     return "this key of Hydra's changes nothing here. `python -m harness --help` lists what can be set."

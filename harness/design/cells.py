@@ -21,8 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.api.family import direction_of
 from harness.config.error_messages import explain, keys
+from harness.config.hydra_section import without_effect
 from harness.config.kinds import named
-from harness.config.overrides import meant, normal, parse
+from harness.config.overrides import by_key, meant, normal, parse
 from harness.config.typed_text import as_typed
 from harness.design import partial_keys
 from harness.design.method_space import bind, has_key, held, method_space
@@ -31,6 +32,7 @@ from harness.design.tunable_keys import (
     check_axes,
     check_choices,
     check_names,
+    check_pins,
     check_shared,
     for_the_study,
     one_choice,
@@ -73,7 +75,7 @@ class Cell:
         if values:
             config = cast(DictConfig, pickle.loads(self._pickled))
             for key, value in values.items():
-                OmegaConf.update(config, key, value)
+                OmegaConf.update(config, key, value, merge=False)
         resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
         resolved.pop("slurm", None)  # its environment may hold secrets, and the result is written to disk
         return named(resolved)
@@ -268,13 +270,15 @@ def _overrides(
     for number, line in enumerate(as_typed([*lines, *arguments])):
         try:
             override = parse(normal(line, lambda group: bool(_options(loader, master, group))), loader)
+            parts = [parse(part, loader) for part in by_key(override)] or [override]
         except HarnessError as error:
             problems.extend(error)
             continue
-        key = override.get_key_element().lstrip("+~")
-        found.pop(key, None)
-        found[key] = override
-        (of_yaml.add if number < len(lines) else of_yaml.discard)(key)
+        for part in parts:
+            key = part.get_key_element().lstrip("+~")
+            found.pop(key, None)
+            found[key] = part
+            (of_yaml.add if number < len(lines) else of_yaml.discard)(key)
     for key, override in found.items():
         if key in of_yaml and (reason := for_the_study(key, override)):
             problems.add(f"sweep.params: {reason}")
@@ -340,8 +344,14 @@ def _cell(
     loader: ConfigLoader, master: DictConfig, request: _Request, chosen: dict[str, str]
 ) -> tuple[Cell, frozenset[str]]:
     config, missing = partial_keys.load(loader, master, request.fixed, chosen)
+    _replace_mappings(config, chosen)
     choices = dict(config.hydra.runtime.choices)
     check_choices(choices)
+    problems = Problems()
+    for message in without_effect(config.hydra):
+        problems.add(message)
+    check_pins(request.leaves.union(chosen), config.model, problems)
+    problems.raise_any()
     OmegaConf.set_struct(config, False)
     config.pop("hydra")
     OmegaConf.set_struct(config, True)
@@ -355,7 +365,7 @@ def _cell(
     cell_id = ".".join([*names.values(), *(f"{key.rpartition('.')[2]}-{value}" for key, value in variant.items())])
     ignored = tuple(f"{section}." for section in config.method.get("ignores") or ())
     yaml = f"method/{choices['method']}.yaml"
-    own = method_space(loader, config, lambda key: key in request.leaves or key in chosen, yaml)
+    own = method_space(loader, config, lambda key: _is_set(key, request, chosen), yaml)
     space = {key: entry for key, (entry, _) in own.items()}
     space |= {
         key: parameter(override, *held(config, key))
@@ -366,6 +376,19 @@ def _cell(
     missing |= {key for key in request.tuned if not has_key(config, key)}
     space = bind(space, conditions, config, yaml)
     return Cell(_slug(cell_id), **names, variant=variant, config=config, space=space), missing
+
+
+def _replace_mappings(config: DictConfig, chosen: Mapping[str, str]) -> None:
+    """Set the mappings of axes, which Hydra has merged into those of the YAML: cells differ by what their names say."""
+    for key, text in chosen.items():
+        if "." in key and text.startswith("{") and OmegaConf.is_dict(OmegaConf.select(config, key)):
+            OmegaConf.update(config, key, parse(f"{key}={text}").value(), merge=False)
+
+
+def _is_set(key: str, request: _Request, chosen: Mapping[str, str]) -> bool:
+    """Return whether a key that a method would tune is fixed, makes cells, or lies in a mapping that is tuned."""
+    mappings = [one for one in (*chosen, *request.tuned) if "." in one]
+    return key in request.leaves or key in chosen or any(key.startswith(f"{one}.") for one in mappings)
 
 
 def _slug(text: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 
@@ -58,7 +59,7 @@ def refusal(key: str, several: str, axis: bool = False) -> str | None:
             _one_value(key, several.removeprefix("choice(").removesuffix(")") if "choice(" in several else several),
         ),
         (
-            key in sections() or (not axis and key in ("task", "model", "method", "augment")),
+            key in (*sections(), "method.config") or (not axis and key in ("task", "model", "method", "augment")),
             f"{key} is a section. Name the key in it that has several values: {key}.<key>=...",
         ),
         (section == "task" and not axis, f"keys of a task make cells; they are not tuned. As an override: {key}=a,b."),
@@ -113,8 +114,14 @@ def one_choice(key: str, choice: str, others: Sequence[str] = ()) -> None:
         others: all values, if there are several.
 
     Raises:
-        HarnessError: the value is a list. Hydra would merge its YAMLs into one configuration with the last one's name.
+        HarnessError: the value is a list, whose YAMLs Hydra would merge into one configuration under the last one's name;
+            it is one of several mappings.
     """
+    if others and "." not in key and choice.startswith("{"):
+        raise HarnessError(
+            f"{key}={choice}: a mapping sets keys, and is no choice of {key}. Name the key that has several values: "
+            f"{key}.<key>=a,b"
+        )
     if key not in ALTERNATIVES or not choice.startswith("["):
         return
     parts = [part.strip("[] '\"") for each in others or (choice,) for part in each.split(",")]
@@ -172,6 +179,27 @@ def check_shared(fixed: Mapping[str, str], axes: Mapping[str, Sequence[str]], pr
                 f"{' (model=own)' if group == 'model' else ''}, or write a YAML for each {group} of yours "
                 "(--config-dir).",
             )
+
+
+def check_pins(keys: Collection[str], model: Mapping[str, Any], problems: Problems) -> None:
+    """Add a problem if another repository takes the place of one whose files a YAML pins without naming it.
+
+    With `digests_of` the model itself tells; see `harness.models.pretrained`.
+
+    Args:
+        keys: the keys that the command line or a sweep sets.
+        model: the composed section `model`.
+        problems: added to.
+    """
+    changed = [key for key in ("model.hub", "model.revision") if key in keys]
+    pinned = (model.get("digests") or model.get("bundled")) and not (model.get("digests_of") or model.get("path"))
+    if changed and pinned:
+        key, value = changed[0], model.get(changed[0].partition(".")[2])
+        problems.add(
+            f"{key}={value}: digests and bundled of model={model.get('name')} belong to the files that its YAML names, "
+            "and the YAML does not say which. Add digests_of: <owner/name>@<revision> to it, or take another model: "
+            f"model=own model.hub={model.get('hub') or '<owner/name>'} model.name=mine"
+        )
 
 
 def check_names(found: Iterable[tuple[str, str, str]], problems: Problems) -> None:

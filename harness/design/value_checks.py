@@ -115,7 +115,7 @@ def changed(cell: Cell, values: Mapping[str, Any]) -> DictConfig:
     """
     config = cast(DictConfig, pickle.loads(pickle.dumps(cell.config)))
     for key, value in values.items():
-        OmegaConf.update(config, key, value)
+        OmegaConf.update(config, key, value, merge=False)
     return config
 
 

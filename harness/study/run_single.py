@@ -11,9 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 
+from harness.config.hydra_section import without_effect
+from harness.config.overrides import by_key, parse
 from harness.design.cells import NAMED, Cell
 from harness.design.prepared_cell import prepare_cells
-from harness.design.tunable_keys import check_choices, one_choice
+from harness.design.tunable_keys import check_choices, check_pins, one_choice
 from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
 from harness.launch import use_threads
@@ -40,7 +42,7 @@ def run_single(config: DictConfig) -> int:
             "slurm=<profile> and launch.detach send the runs of a study to a cluster, and this is one run, in this "
             "process. Make it a study (-m), or leave them out."
         )
-    _check_choices()
+    _check_choices(config)
     console = new_console()
     nodes = cast(dict[str, Any], OmegaConf.to_container(config.tracker, resolve=True))
     Following.check(nodes, config.packages)
@@ -51,11 +53,11 @@ def run_single(config: DictConfig) -> int:
     spec = ready.spec(
         StudyPaths(Path(str(config.runs_dir)) / study).runs, study, "single", int(config.seed), {}, save_model=True
     )
+    for warning in ready.warnings:
+        console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
     if config.plan:
         console.print(f"Plan: one run of {cell.id} in {spec.directory}; nothing was started.", soft_wrap=True)
         return 0
-    for warning in ready.warnings:
-        console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
     record = Record.read(spec.paths.record)
     if record is not None and record.status == RunStatus.OK and not config.rerun:
         console.print("This very run was done before; here is what it left. To train anew: rerun=true", soft_wrap=True)
@@ -82,7 +84,7 @@ def run_single(config: DictConfig) -> int:
     return 0
 
 
-def _check_choices() -> None:
+def _check_choices(config: DictConfig) -> None:
     """Refuse a list of several tasks, models or methods, and say how to write a study with one cell for each."""
     if not HydraConfig.initialized():
         return
@@ -94,6 +96,11 @@ def _check_choices() -> None:
             one_choice(key.lstrip("+"), value)
         except HarnessError as error:
             problems.extend(error)
+    given = [parse(line) for line in hydra.overrides.task]
+    written = [line for each in given for line in by_key(each) or [each.get_key_element()]]
+    check_pins([line.lstrip("+").partition("=")[0] for line in written], config.model, problems)
+    for message in without_effect(hydra):
+        problems.add(message)
     problems.raise_any()
     check_choices(dict(hydra.runtime.choices))
 

@@ -105,6 +105,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         )
     _tell_notes(console, asked.notes)
     if config.plan:
+        _tell_notes(console, _warnings(ready))
         show_plan(console, name, directory, ready, asked.seeds, config, began)
         return 0
     directory.mkdir(parents=True, exist_ok=True)
@@ -120,7 +121,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             f"{'' if config.tune.mode == 'fair' else f' of {config.tune.finalists}'}.",
             soft_wrap=True,
         )
-        _tell_notes(console, dict.fromkeys(warning for each in ready for warning in each.warnings))
+        _tell_notes(console, _warnings(ready))
         for line in (*(f"{cell} begins with {start}" for cell, all_ in warm.items() for start in all_), *unused):
             console.print(escape(line), soft_wrap=True)
         try:
@@ -149,6 +150,10 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
 def _tell_notes(console: Console, notes: Iterable[str]) -> None:
     for note in notes:
         console.print(f"[yellow]Note:[/yellow] {escape(note)}", soft_wrap=True)
+
+
+def _warnings(ready: Sequence[PreparedCell]) -> Iterable[str]:
+    return dict.fromkeys(warning for each in ready for warning in each.warnings)
 
 
 def _larger(command: str, config: Config) -> str:

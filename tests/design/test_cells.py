@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from omegaconf import OmegaConf
+
+from harness.design.cells import Cell
+
 Main = Callable[..., tuple[int, str]]
 
 
@@ -77,3 +81,33 @@ def test_what_only_some_rows_switch_on_is_tuned_in_those(main: Main) -> None:
     tuned = {cell.rpartition("-")[2]: text for cell, (_, _, text) in cells.items()}
     assert "train.r_drop" in tuned["r_drop"] and "train.r_drop" not in tuned["none"]
     assert all("train.clip" in text for text in tuned.values())
+
+
+def test_a_mapping_sets_keys_beside_the_choice_of_its_group(main: Main) -> None:
+    """`model={...}` neither replaces `model=mpnet-base` nor another mapping of the same section."""
+    code, printed = main(
+        "-m", "method=lora,ia3", "train={lr: 1e-3}", "train={head_lr: 1e-3}", "method={config: {r: 4}}", "plan=true",
+        "calibrate=false",
+    )  # fmt: skip
+    assert code == 0, printed
+    assert "lora " in printed
+    assert "ia3 " in printed
+    assert "train." not in printed
+    assert "method.config.r=choice" not in printed
+
+
+def test_mappings_that_are_tuned_replace_each_other(main: Main) -> None:
+    """What a method would tune below such a mapping is not tuned."""
+    (tuned,) = [cell[2] for cell in plan(main, "method=lora_plus", "method.rates={lora_B:4},{lora_A:2}").values()]
+    assert "method.rates.lora_B" not in tuned
+    config = OmegaConf.create({"method": {"rates": {"lora_B": 16}}})
+    cell = Cell("c", "demo", "minilm", "lora_plus", {}, config)
+    assert cell.resolve({"method.rates": {"lora_A": 2}})["method"]["rates"] == {"lora_A": 2}
+
+
+def test_several_mappings_are_no_choices(main: Main) -> None:
+    """A section is named key by key."""
+    for given in ("method={name:a},{name:b}", "method.config={r:8},{r:4}"):
+        code, printed = main("-m", "method=lora", given, "plan=true")
+        assert code == 2
+        assert "has several values" in printed

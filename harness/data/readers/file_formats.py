@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.data.readers.containers import is_text, refuse_foreign, tables, unpack
 from harness.data.readers.delimited import read_delimited, read_lines
-from harness.data.readers.encodings import decode
+from harness.data.readers.encodings import decode, encoding_note
 from harness.data.text_values import as_number, match, plain
 from harness.errors import HarnessError
 from harness.formatting.examples import alternatives, some
@@ -50,10 +50,12 @@ class Table:
     Attributes:
         names: column names; may contain duplicates.
         columns: lists of str, int, float, bool, None or other types of the file's format.
+        notes: sentences about the file, for the user.
     """
 
     names: list[str]
     columns: list[list[Any]]
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -61,13 +63,14 @@ class Table:
         return len(self.columns[0]) if self.columns else 0
 
 
-def read_file(path: Path, wanted: Sequence[Any], how: FileFormat) -> Columns:
+def read_file(path: Path, wanted: Sequence[Any], how: FileFormat, notes: list[str] | None = None) -> Columns:
     """Read columns of a file.
 
     Args:
         path: the file.
         wanted: names of the columns, the label's last, as configured (see `harness.data.text_values`).
         how: the file's format.
+        notes: collects sentences about the file, for the user.
 
     Returns:
         The wanted columns by name: lists of equal length of str, int, float, bool or None.
@@ -79,6 +82,8 @@ def read_file(path: Path, wanted: Sequence[Any], how: FileFormat) -> Columns:
     if not table.rows:
         raise HarnessError(f"{path.name} holds no rows: at least one row with a text and a label is needed.")
     found = require_columns(wanted, table.names, path.name)
+    if notes is not None:
+        notes += table.notes
     return {str(plain(name)): table.columns[place] for name, place in zip(wanted, found, strict=True)}
 
 
@@ -105,7 +110,9 @@ def read_table(
         kind = _kind(content, name, path.name, how)
         if kind in ("parquet", "arrow"):
             return _read_arrow(content, kind, () if every else wanted, path.name)
-        return _read_text(content, kind, wanted, label, how, path.name)
+        table = _read_text(content, kind, wanted, label, how, path.name)
+        note = encoding_note(content, how.encoding, path.name)
+        return replace(table, notes=(note,)) if note else table
     except OSError as error:
         raise HarnessError(f"{path.name} cannot be read: {error}.") from error
     except MemoryError as error:

@@ -59,9 +59,17 @@ def data_folder(folder: str | None) -> Path | None:
 def read_rows(
     path: Path, text: Sequence[Any], label: Any, how: FileFormat, label_names: Mapping[Any, Any]
 ) -> pd.DataFrame:
-    """Read and check the rows of one file; see `to_rows` for the result."""
-    columns = read_file(path, [*text, label], how)
-    return to_rows(columns, [str(plain(name)) for name in text], str(plain(label)), label_names, path.name)
+    """Read and check the rows of one file; see `to_rows` for the result, whose `attrs["notes"]` are for the user."""
+    notes: list[str] = []
+    columns = read_file(path, [*text, label], how, notes)
+    frame = to_rows(columns, [str(plain(name)) for name in text], str(plain(label)), label_names, path.name)
+    frame.attrs["notes"] = notes
+    return frame
+
+
+def notes_of(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return the sentences about the files of all splits, each once."""
+    return list(dict.fromkeys(note for frame in frames.values() for note in frame.attrs.get("notes", ())))
 
 
 def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str) -> dict[str, pd.DataFrame]:

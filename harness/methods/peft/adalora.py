@@ -36,6 +36,7 @@ class AdaLora(PeftMethod):
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        super().__post_init__()
         problems = Problems()
         problems.check(
             self.initial >= 0 and self.final >= 0 and self.initial + self.final < 1,

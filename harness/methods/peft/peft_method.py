@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, nearest
 from harness.methods.base import GradientTrained, Hooks
+from harness.methods.peft.ranges import out_of_range
 from harness.models.architectures import ROLES, ends, layers_of, modules_of
 
 if TYPE_CHECKING:
@@ -35,13 +36,16 @@ class PeftMethod(GradientTrained):
     rates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse an initialization from data if the class does not implement it."""
+        """Check the ranges of `config`; refuse an initialization from data if the class does not implement it."""
+        problems = list(out_of_range(self.config))
         starts = type(self).initialize is not GradientTrained.initialize
         if getattr(self.config, "init_lora_weights", None) == "eva" and not starts:
-            raise HarnessError(
+            problems.append(
                 "method.config.init_lora_weights=eva begins from training rows, which this class does not read: use "
                 "method=eva (kind: eva)."
             )
+        if problems:
+            raise HarnessError(*problems)
 
     def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
         """Wrap the backbone; only the adapter and the head are trained.

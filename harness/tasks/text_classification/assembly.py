@@ -13,6 +13,7 @@ import pandas as pd
 from harness.data import splits
 from harness.data.dataset import Split
 from harness.data.labels import check_classes, describe, described, one_spelling, unseen
+from harness.data.readers.rows import notes_of
 from harness.data.text_values import match, plain, shown
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import alternatives, examples, short, some
@@ -35,6 +36,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         HarnessError: the labels are inconsistent, or there are too few rows for the splits.
     """
     facts: dict[str, Any] = {}
+    source_notes = notes_of(frames)
     frames, notes = one_spelling(frames)
     notes += check_classes(frames["train"]["label"], task.name)
     labels, descriptions = _labels(task, frames)
@@ -95,7 +97,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         **made,  # type: ignore[arg-type]  # mypy does not infer the type of each key
         fingerprint=_fingerprint(labels, descriptions, made),
         facts=facts,
-        warnings=(*notes, *_warnings(facts, labels, validation, test)),
+        warnings=(*source_notes, *notes, *_warnings(facts, labels, validation, test)),
     )
 
 

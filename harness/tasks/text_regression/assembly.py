@@ -13,6 +13,7 @@ import pandas as pd
 
 from harness.data import splits
 from harness.data.dataset import Split
+from harness.data.readers.rows import notes_of
 from harness.data.text_values import shown
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import examples
@@ -34,6 +35,7 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
     Raises:
         HarnessError: a label is no number, or there are too few rows for the splits.
     """
+    notes = notes_of(frames)
     frames = _numbers(frames, task.name)
     pool, given, test = frames["train"], frames.get("validation"), frames.get("test")
     dropped = conflicts = 0
@@ -87,7 +89,7 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
         **made,  # type: ignore[arg-type]  # mypy does not infer the type of each key
         fingerprint=_fingerprint(made),
         facts=facts,
-        warnings=tuple(_warnings(facts, validation, test)),
+        warnings=(*notes, *_warnings(facts, validation, test)),
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.data.readers.encodings import candidates, decode
+from harness.data.readers.encodings import candidates, decode, encoding_note
 from harness.errors import HarnessError
 
 TEXTS = {
@@ -136,3 +136,15 @@ def test_ascii_that_was_declared_and_utf_8_that_is() -> None:
     """What is UTF-8 is said to be."""
     assert "It can be read as utf-8: set" in complaint("text\ncafé\n".encode(), "ascii")
     assert candidates(b"") == {"utf-8": ""}
+
+
+def test_a_one_byte_encoding_of_utf8_bytes_is_noted() -> None:
+    """Published files declare latin-1 for UTF-8: they are read as declared, and the user is told."""
+    content = "text,label\ncafé,a\n".encode()
+    note = encoding_note(content, "latin-1", "rows.csv")
+    assert note is not None
+    assert "'é' is read as 'Ã©'" in note
+    assert "task.encoding=utf-8" in note
+    assert encoding_note("café".encode("latin-1"), "latin-1", "rows.csv") is None
+    assert encoding_note(b"plain", "latin-1", "rows.csv") is None
+    assert encoding_note(content, "utf-8", "rows.csv") is None
