@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
-import yaml
 from omegaconf import OmegaConf
 
 from harness.config.synonyms import hydra_answer
@@ -39,4 +38,5 @@ def _plain(node: Any, key: str) -> Any:
 def _hydra_directories() -> dict[str, Any]:
     """Return the directories of multiruns by Hydra's own defaults, which differ between its versions."""
     text = (resources.files("hydra.conf") / "hydra/output/default.yaml").read_text(encoding="utf-8")
-    return {f"sweep.{key}": value for key, value in yaml.safe_load(text)["sweep"].items()}
+    sweep = OmegaConf.to_container(OmegaConf.create(text).sweep)
+    return {f"sweep.{key}": value for key, value in cast(dict[str, Any], sweep).items()}

@@ -26,6 +26,7 @@ from harness.models import ResolvedModel
 from harness.models.architecture_check import examined
 from harness.records.run_spec import RunSpec
 from harness.records.signature import digest, models_digest, signature
+from harness.records.states import Phase
 from harness.report.analysis.settings import Settings
 
 UNCOMPOSED = "uncomposed"  # config key of a trial whose configuration cannot be composed: its values, and why
@@ -67,7 +68,7 @@ class PreparedCell:
         self,
         directory: Path,
         study: str,
-        phase: str,
+        phase: Phase,
         seed: int,
         values: dict[str, Any],
         trial: int | None = None,
@@ -89,7 +90,7 @@ class PreparedCell:
         if stop_epoch is not None:
             config["train"]["stop_epoch"] = stop_epoch
         sign = signature(config, phase, self.fingerprint, self.model_digest)
-        name = {"tune": f"trial{trial or 0:04d}", "confirm": f"confirm-{sign[:8]}-seed{seed}"}.get(phase, sign)
+        name = {Phase.TUNE: f"trial{trial or 0:04d}", Phase.CONFIRM: f"confirm-{sign[:8]}-seed{seed}"}.get(phase, sign)
         return RunSpec(
             directory=str(directory / self.cell.id / name), config=config, signature=sign, study=study,
             cell=self.cell.id, phase=phase, variant=self.cell.variant, trial=trial, hyperparameters=values,

@@ -114,8 +114,8 @@ def one_choice(key: str, choice: str, others: Sequence[str] = ()) -> None:
         others: all values, if there are several.
 
     Raises:
-        HarnessError: the value is a list, whose YAMLs Hydra would merge into one configuration under the last one's name;
-            it is one of several mappings.
+        HarnessError: the value is a list, whose YAMLs Hydra would merge into one with the last one's name; or it is one
+            of several mappings.
     """
     if others and "." not in key and choice.startswith("{"):
         raise HarnessError(

@@ -14,6 +14,7 @@ from harness.config.schema import LOSSES, LaunchConfig
 from harness.models.architectures import FIRST_POSITION
 from harness.records.ranking import searched_costs
 from harness.records.signature import digest
+from harness.records.states import Phase
 
 AUTO = 8  # maximum for `auto`: a larger shared pass gains little, and a batch waits long for its slowest run
 
@@ -45,7 +46,7 @@ def batch_key(config: Mapping[str, Any], architecture: str | None, phase: str = 
         or model.get("pooling") == "model"
         or model.get("quantize")
         or any(_measured(cost) != "counted" for cost in searched_costs(tune))  # other work in the process changes it
-        or (phase != "tune" and _measured((config.get("report") or {}).get("cost")) == "alone")  # needed by the report
+        or (phase != Phase.TUNE and _measured((config.get("report") or {}).get("cost")) == "alone")
     ):
         return None
     return digest([config["task"], model, config.get("augment"), train.get("precision"), config.get("device")])

@@ -17,6 +17,7 @@ from harness.launch.local.pool import LocalLauncher
 from harness.planning.capacity import gpus, workers
 from harness.planning.estimate import Cost, from_rates
 from harness.records.run_spec import RunBatch
+from harness.records.states import Phase
 from harness.system.resources import usable_cores
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _measure(launcher: LocalLauncher, each: PreparedCell, root: Path, config: Co
     folders = [root / f"{each.cell.id}-{worker}" for worker in range(launcher.capacity)]
     for folder in folders:
         folder.mkdir()
-        spec = each.spec(root, "plan", "tune", config.seed, {}, trial=0)
+        spec = each.spec(root, "plan", Phase.TUNE, config.seed, {}, trial=0)
         launcher.submit(RunBatch((replace(spec, directory=str(folder)),)))
     left, lost = len(folders), None
     while left:

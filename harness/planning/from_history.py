@@ -16,7 +16,7 @@ from harness.planning.estimate import RUN_SECONDS, Cost, predictions_bytes, rows
 from harness.records.record import CorruptRecord, Record
 from harness.records.run_totals import ONCE
 from harness.records.signature import OPERATIONAL, digest, ignored_keys, without
-from harness.records.states import RunStatus
+from harness.records.states import Phase, RunStatus
 from harness.records.study_files import RUNS, RunPaths, recorded
 
 LOOKED_AT = 60  # newest records that are used per cell
@@ -42,8 +42,8 @@ def from_records(ready: PreparedCell, runs_dir: Path, place: ComputeTarget, any_
         (task, "past runs of the task", (0.7, 1.4)),
         (found if any_task else [], "past runs of other tasks", (0.5, 2.0)),
     ):
-        tuned = [each for each in records if each.phase == "tune"]
-        confirmed = [each for each in records if each.phase == "confirm"]
+        tuned = [each for each in records if each.phase == Phase.TUNE]
+        confirmed = [each for each in records if each.phase == Phase.CONFIRM]
         if tuned and confirmed and len(records) >= LEAST:
             return _cost(ready, tuned, confirmed, source, spread)
     return None
@@ -79,7 +79,7 @@ def _scaled(ready: PreparedCell, record: Record, warm: Mapping[str, float]) -> f
     train = ready.base["train"]
     epochs = min(int(train["epochs"]), int(train.get("stop_epoch") or train["epochs"]))
     folds = int(ready.base["task"].get("folds") or 0) if ready.facts.get("validation") == "kfold" else 0
-    passes = epochs * (folds - 1 if folds and record.phase == "tune" else 1)
+    passes = epochs * (folds - 1 if folds and record.phase == Phase.TUNE else 1)
     factor = rows["train"] * passes / float(trained)
     net = (cost.get("train_seconds") or 0.0) + (cost.get("evaluate_seconds") or 0.0)
     return seconds + (factor - 1) * net

@@ -14,7 +14,7 @@ from harness.api.family import direction_of
 from harness.api.metric import Direction
 from harness.records.ranking import rank
 from harness.records.record import Record, metric_of, number
-from harness.records.states import CellState, RunStatus
+from harness.records.states import CellOutcome, CellState, Phase, RunStatus
 
 
 class CellRun(Protocol):
@@ -100,7 +100,7 @@ def best_trial(runs: Iterable[R], metric: str, minimize: bool, limits: Mapping[s
     scored = [
         (run, value)
         for run in runs
-        if run.phase == "tune"
+        if run.phase == Phase.TUNE
         and run.status == RunStatus.OK
         and (value := run.metric("val", metric)) is not None
         and within(run, limits)
@@ -124,7 +124,7 @@ def confirmations(runs: Iterable[R], chosen: Collection[str], best: CellRun | No
         best: the best trial, whose configuration counts if nothing is chosen; None, if its record is lost: then the
             configuration that was confirmed last counts.
     """
-    done = [run for run in runs if run.phase == "confirm"]
+    done = [run for run in runs if run.phase == Phase.CONFIRM]
     if chosen:
         return [run for run in done if run.record.signature in chosen]
     latest = best or max(done, key=lambda run: run.record.started or "", default=None)
@@ -156,8 +156,8 @@ def state(*, over: bool, busy: bool, begun: bool, worked: bool, ended: int, ok: 
     return CellState.CONFIRMING if over else CellState.TUNING
 
 
-def result(found: CellState, *, busy: bool, ok: int, failed: int, wanted: int) -> str:
-    """Return what a report can say of a cell: not started | running | ok | partial | failed.
+def result(found: CellState, *, busy: bool, ok: int, failed: int, wanted: int) -> CellOutcome:
+    """Return what a report can say of a cell.
 
     Args:
         found: its `state`.
@@ -167,11 +167,11 @@ def result(found: CellState, *, busy: bool, ok: int, failed: int, wanted: int) -
         wanted: number of confirmations that are wanted.
     """
     if busy:
-        return "running"
+        return CellOutcome.RUNNING
     if found == CellState.WAITING:
-        return "not started"
+        return CellOutcome.NOT_STARTED
     if found == CellState.FAILED:
-        return "failed"
+        return CellOutcome.FAILED
     if ok >= wanted:
-        return "ok"
-    return "failed" if failed and not ok else "partial"
+        return CellOutcome.OK
+    return CellOutcome.FAILED if failed and not ok else CellOutcome.PARTIAL

@@ -14,12 +14,11 @@ from typing import Any
 
 from harness.api.cost import renamed
 from harness.records.files import write_json
-from harness.records.states import RunStatus
+from harness.records.states import Phase, RunStatus
 
 SCHEMA = 1  # of record.json; increased when the meaning of a key changes
 
-PHASES = ("single", "tune", "confirm")
-
+PHASES = tuple(Phase)
 
 PAUSED = "paused_at"  # cost key of runs that are paused at a rung: the amount of the resource
 
@@ -52,7 +51,7 @@ class Record:
     status: RunStatus
     study: str
     cell: str
-    phase: str
+    phase: Phase
     task: str
     model: str
     method: str

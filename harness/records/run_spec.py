@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.record import PAUSED, CorruptRecord, Record
-from harness.records.states import RESULTS, RunStatus
+from harness.records.states import RESULTS, Phase, RunStatus
 from harness.records.study_files import RUNS, RunPaths
 
 
@@ -33,7 +33,7 @@ class RunSpec:
     signature: str
     study: str
     cell: str
-    phase: str
+    phase: Phase
     variant: dict[str, Any] = field(default_factory=dict)
     trial: int | None = None
     hyperparameters: dict[str, Any] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.api.cost import once
 from harness.records.record import PAUSED, Record
-from harness.records.states import RunStatus
+from harness.records.states import Phase, RunStatus
 
 ONCE = once()  # costs that only first runs pay
 
@@ -107,7 +107,7 @@ class RunTotals:
             self._lengths[record.cell, record.phase].count(sign, _net(record))
             if at := record.cost.get(PAUSED):
                 self._paces[record.cell].count(sign, _net(record) / float(at))
-            elif record.status == RunStatus.OK and record.phase == "tune":
+            elif record.status == RunStatus.OK and record.phase == Phase.TUNE:
                 self._whole[record.cell].count(sign, _net(record))
 
 

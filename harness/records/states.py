@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final
+
+
+class Phase(StrEnum):
+    """What a run is for, in its record and its job."""
+
+    SINGLE = "single"  # one run from the command line
+    TUNE = "tune"
+    CONFIRM = "confirm"
 
 
 class RunStatus(StrEnum):
@@ -22,11 +30,12 @@ FAILURES: Final = frozenset({RunStatus.FAILED, RunStatus.LOST})
 
 
 class StopRequest(StrEnum):
-    """How a run is asked to end. The content of its stop file, but for `TAKEN`."""
+    """How a run is asked to end. The content of its stop file, but for `PAUSE` and `TAKEN`, which are never written."""
 
     CHECKPOINT = "checkpoint"  # it writes a checkpoint and continues later
     PRUNE = "prune"
-    TAKEN = "taken"  # another process has taken the run over; never written
+    PAUSE = "pause"  # at a rung
+    TAKEN = "taken"  # another process has taken the run over
 
 
 class Unfinished(StrEnum):
@@ -48,6 +57,16 @@ class CellState(StrEnum):
     FAILED = "failed"  # it was given up
 
 
+class CellOutcome(StrEnum):
+    """What a report can say of a cell."""
+
+    NOT_STARTED = "not started"
+    RUNNING = "running"
+    OK = "ok"
+    PARTIAL = "partial"  # some of the confirmations that are wanted have no test score
+    FAILED = "failed"
+
+
 class StudyState(StrEnum):
     """Whether a study goes on."""
 
@@ -65,6 +84,13 @@ class StudyEnd(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-# The status of a training session. paused: at its limit; stopped: it wrote a checkpoint to continue later; taken: over
-# by another process.
-SessionStatus = Literal["going", "done", "failed", "pruned", "paused", "stopped", "taken"]
+class SessionStatus(StrEnum):
+    """The status of a training session."""
+
+    GOING = "going"
+    DONE = "done"
+    FAILED = "failed"
+    PRUNED = "pruned"
+    PAUSED = "paused"  # at its limit
+    STOPPED = "stopped"  # it wrote a checkpoint to continue later
+    TAKEN = "taken"  # over by another process

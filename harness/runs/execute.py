@@ -21,7 +21,7 @@ from harness.records.files import now
 from harness.records.ranking import searched_costs
 from harness.records.record import PAUSED, CorruptRecord, Record
 from harness.records.run_spec import RunBatch, RunSpec
-from harness.records.states import RunStatus
+from harness.records.states import RunStatus, SessionStatus
 from harness.runs.costs import Costs
 from harness.runs.estimator import fit_method
 from harness.runs.fitted import FittedModel, Fitting, Stopped, evaluate
@@ -82,7 +82,7 @@ def execute(
 
 def _is_done(spec: RunSpec) -> bool:
     record = _known(spec)
-    return record is not None and record.status == "ok" and record.signature == spec.signature
+    return record is not None and record.status == RunStatus.OK and record.signature == spec.signature
 
 
 def _known(spec: RunSpec) -> Record | None:
@@ -121,15 +121,15 @@ def _execute(
         costs = costs.merged(_measured_serving(run, fitted))
         record.status = RunStatus.OK
     except Stopped as stopped:
-        if stopped.status == "taken":
+        if stopped.status == SessionStatus.TAKEN:
             return False
         paths.stop.unlink(missing_ok=True)
-        if stopped.status == "stopped":
+        if stopped.status == SessionStatus.STOPPED:
             log("Stopped at a checkpoint.")
             return False
         costs = costs.merged(stopped.costs)
         record.metrics = {"val": stopped.validation, "test": {}}
-        if stopped.status == "paused":
+        if stopped.status == SessionStatus.PAUSED:
             costs[PAUSED] = spec.until
             log(f"Paused at {spec.until} {spec.resource}.")
         else:
@@ -144,11 +144,11 @@ def _execute(
     }
     record.cost = _costs(costs, before, clock.seconds(), device, own, co_located)
     record.provenance = versions() | scheduler() | {"device_name": device and device_name(device)} | record.provenance
-    record.ended = None if record.status == "running" else now()
+    record.ended = None if record.status == RunStatus.RUNNING else now()
     if not holds(spec):
         return False
     record.write(paths.record)
-    if record.status != "running":
+    if record.status != RunStatus.RUNNING:
         shutil.rmtree(paths.checkpoint, ignore_errors=True)
     return True
 
@@ -261,7 +261,7 @@ def _begin(spec: RunSpec) -> Record:
     paths = spec.paths
     record = spec.new_record(RunStatus.RUNNING)
     known = _known(spec)
-    if known is not None and known.status in ("running", "lost") and known.signature == spec.signature:
+    if known is not None and known.status in (RunStatus.RUNNING, RunStatus.LOST) and known.signature == spec.signature:
         record.started = known.started
         # For a paused run: its costs so far. All others are already counted over all attempts.
         record.cost = {

@@ -26,6 +26,7 @@ from harness.models.heads import SCALE
 from harness.models.input_limits import longest_input
 from harness.models.network import AdaptedModel
 from harness.records.files import write_json
+from harness.records.states import SessionStatus
 from harness.runs.costs import Costs
 from harness.runs.fitted import FittedModel, Fitting, Stopped, mean_values
 from harness.runs.prepare import PreparedRun
@@ -227,7 +228,7 @@ def _ended(session: TrainingSession, before: Costs) -> Costs:
             raise failure
         finally:
             del failure  # its traceback refers to this frame and the pass, and would keep their memory
-    if session.status in ("pruned", "paused", "stopped", "taken"):
+    if session.status in (SessionStatus.PRUNED, SessionStatus.PAUSED, SessionStatus.STOPPED, SessionStatus.TAKEN):
         raise Stopped(session.status, before.merged(costs).with_speed(), session.progress.best_val)
     return costs
 

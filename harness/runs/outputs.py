@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.records.files import atomic
+from harness.records.states import Phase
 from harness.records.study_files import SCORE
 from harness.runs.costs import Costs
 from harness.runs.fitted import Evaluation, FittedModel
@@ -21,7 +22,7 @@ def write_outputs(run: PreparedRun, fitted: FittedModel, evaluation: Evaluation)
             write_predictions(run, evaluation)
         if fitted.network is not None:
             costs["saved_bytes"] = weight_bytes(fitted.network)
-            if run.spec.save_model or run.spec.phase == "single":
+            if run.spec.save_model or run.spec.phase == Phase.SINGLE:
                 costs["saved_bytes"] = save_fitted(run, fitted, run.spec.paths.model)
     return costs
 

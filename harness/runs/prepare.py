@@ -23,6 +23,7 @@ from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
 from harness.records.run_spec import RunSpec
 from harness.records.signature import digest, models_digest, signature
+from harness.records.states import Phase, StopRequest
 from harness.runs.costs import Costs
 from harness.system.machine import check_device
 from harness.tasks.runtime import TaskRuntime
@@ -35,7 +36,7 @@ class PreparedRun:
     Attributes:
         spec: the run.
         say: called with the lines that a run prints.
-        stop: checked after every step: returns "prune", "checkpoint", "taken" or None.
+        stop: checked after every step: returns how the run is asked to end, or None.
         train: settings of the training loop.
         device: where networks compute.
         data: the data set, with augmented training rows if there are any.
@@ -47,7 +48,7 @@ class PreparedRun:
 
     spec: RunSpec
     say: Callable[[str], None]
-    stop: Callable[[], str | None]
+    stop: Callable[[], StopRequest | None]
     train: TrainConfig
     device: torch.device
     data: Dataset
@@ -57,7 +58,7 @@ class PreparedRun:
     costs: Costs = field(default_factory=Costs)
 
     @classmethod
-    def load(cls, spec: RunSpec, say: Callable[[str], None], stop: Callable[[], str | None]) -> PreparedRun:
+    def load(cls, spec: RunSpec, say: Callable[[str], None], stop: Callable[[], StopRequest | None]) -> PreparedRun:
         """Load device, data and model.
 
         Raises:
@@ -114,12 +115,12 @@ class PreparedRun:
     @property
     def tests(self) -> bool:
         """True if this run evaluates on the test split; tuning never does."""
-        return self.spec.phase != "tune"
+        return self.spec.phase != Phase.TUNE
 
     @property
     def by_folds(self) -> bool:
         """True if this run is cross-validated. A confirmation trains on all rows, for the epochs found by folds."""
-        return bool(self.data.folds) and self.spec.phase != "confirm"
+        return bool(self.data.folds) and self.spec.phase != Phase.CONFIRM
 
     @property
     def whole(self) -> bool:

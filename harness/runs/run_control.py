@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.records.states import StopRequest
+
 Say = Callable[[str], None]
 STOP_SECONDS = 0.5  # interval at which the stop file is read
 
@@ -31,15 +33,15 @@ class StopFile:
         self.path, self.holds = path, holds
         self.next = 0.0
 
-    def __call__(self) -> str | None:
-        """Return `prune`, `checkpoint`, `taken` (over by another process) or None."""
+    def __call__(self) -> StopRequest | None:
+        """Return how the run is asked to end; None if it goes on."""
         if time.monotonic() < self.next:
             return None
         self.next = time.monotonic() + STOP_SECONDS
         if not self.holds():
-            return "taken"
+            return StopRequest.TAKEN
         try:
             content = self.path.read_text(encoding="utf-8").strip()
         except OSError:
             return None
-        return content if content in ("prune", "checkpoint") else None
+        return StopRequest(content) if content in (StopRequest.PRUNE, StopRequest.CHECKPOINT) else None

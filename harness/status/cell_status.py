@@ -11,7 +11,7 @@ from typing import Any
 from harness.records.cell_facts import Recorded, best_trial, confirmations, minimizes, state
 from harness.records.record import Record
 from harness.records.signature import joint_group_key
-from harness.records.states import FAILURES, CellState, RunStatus, Unfinished
+from harness.records.states import FAILURES, CellState, Phase, RunStatus, Unfinished
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def cells(
         groups.setdefault(_group(entries.get(cell, {})) if joint and cell in entries else cell, []).append(cell)
     found = {}
     for group in groups.values():
-        ended = [r for cell in group for n, r in by_cell.get(cell, {}).items() if n not in doing and r.phase == "tune"]
+        ended = [
+            r for cell in group for n, r in by_cell.get(cell, {}).items() if n not in doing and r.phase == Phase.TUNE
+        ]
         passed = joint and any(cell in choices for cell in group)
         for cell in group:
             found[cell] = _cell(
@@ -98,7 +100,7 @@ def _cell(
         passed: whether the joint study has chosen its finalists, so that a cell without a choice is not one.
     """
     ended = [record for name, record in records.items() if name not in doing]
-    tuned = [record for record in ended if record.phase == "tune"]
+    tuned = [record for record in ended if record.phase == Phase.TUNE]
     now = Counter(what for name, what in doing.items() if name.split("/")[0] == cell)
     metric = str(entry.get("metric") or "")
     limits = _mapping(_mapping(asked.get("tune")).get("constraints"))

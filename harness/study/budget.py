@@ -15,7 +15,7 @@ from harness.config.schema import BudgetConfig, Config
 from harness.errors import HarnessError
 from harness.formatting.values import dollars, duration, plural
 from harness.records.run_records import RunRecords
-from harness.records.states import RunStatus, StudyEnd
+from harness.records.states import Phase, RunStatus, StudyEnd
 from harness.study.cell_scheduler import CellScheduler
 from harness.study.spending import Spending
 
@@ -182,7 +182,7 @@ class Budget:
         expected: dict[Hashable, list[float]] = defaultdict(list)  # by job, the seconds of its runs that have not ended
         for scheduler in self._schedulers:
             for spec in (*scheduler.runs.active.values(), *scheduler.runs.waiting):
-                seconds = self._trial(scheduler) if spec.phase == "tune" else self._confirmed(scheduler)
+                seconds = self._trial(scheduler) if spec.phase == Phase.TUNE else self._confirmed(scheduler)
                 expected[self._jobs.get(spec.directory, spec.directory)].append(seconds)
         now, left = time.monotonic(), []
         for job, each in expected.items():
@@ -257,11 +257,11 @@ def check_dollars(config: Config, slot_rates: Sequence[float | None]) -> None:
 def _missing(scheduler: CellScheduler) -> str:
     """Return what a cell still lacks: `demo.minilm.lora 2 of 4 trials, 3 of 3 confirmations`."""
     tuning, left = scheduler.tuning, scheduler.runs.waiting
-    tuned = tuning.tried - sum(spec.phase == "tune" for spec in left)
+    tuned = tuning.tried - sum(spec.phase == Phase.TUNE for spec in left)
     parts = []
     if tuning.planned is not None and tuned < tuning.planned and (left or not tuning.used_up):
         parts.append(f"{tuning.planned - tuned} of {plural(tuning.planned, 'trial')}")
-    if confirm := scheduler.workload.unconfirmed + sum(spec.phase == "confirm" for spec in left):
+    if confirm := scheduler.workload.unconfirmed + sum(spec.phase == Phase.CONFIRM for spec in left):
         parts.append(f"{confirm} of {plural(len(scheduler.confirmation.seeds), 'confirmation')}")
     if kept := sum(spec.paths.checkpoint.is_dir() for spec in left):
         parts.append(f"{kept} of them at a checkpoint")

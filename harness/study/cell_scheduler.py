@@ -18,7 +18,7 @@ from harness.records.ranking import rank
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunSpec
-from harness.records.states import FAILURES, RunStatus
+from harness.records.states import FAILURES, Phase, RunStatus
 from harness.search.joint import groups, make_trials
 from harness.search.trial_source import TrialSource
 from harness.study.cell.confirmation import Confirmation
@@ -127,7 +127,7 @@ class CellScheduler:
     def settle(self, spec: RunSpec, record: Record) -> None:
         """Process a run that ended."""
         self.runs.end(spec)
-        if spec.phase == "tune":
+        if spec.phase == Phase.TUNE:
             self.tuning.settle(spec, record)
 
     def pause(self, spec: RunSpec) -> bool:

@@ -21,7 +21,7 @@ from harness.formatting.console import new_console
 from harness.launch import use_threads
 from harness.records.record import Record
 from harness.records.run_spec import RunBatch
-from harness.records.states import RunStatus
+from harness.records.states import Phase, RunStatus
 from harness.records.study_files import StudyPaths
 from harness.serving.saved_model import example_call
 from harness.study.live_view import tell
@@ -51,7 +51,7 @@ def run_single(config: DictConfig) -> int:
     (ready,) = prepare_cells([cell], config)
     study = str(config.study or STUDY)
     spec = ready.spec(
-        StudyPaths(Path(str(config.runs_dir)) / study).runs, study, "single", int(config.seed), {}, save_model=True
+        StudyPaths(Path(str(config.runs_dir)) / study).runs, study, Phase.SINGLE, int(config.seed), {}, save_model=True
     )
     for warning in ready.warnings:
         console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)

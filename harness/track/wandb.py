@@ -87,6 +87,18 @@ class WeightsAndBiases(Tracker):
             len(project) <= NAME_CHARACTERS,
             f"{where} has {len(project)} characters; W&B takes {NAME_CHARACTERS}: give a shorter name.",
         )
+        url = os.environ.get("WANDB_BASE_URL", "").strip()
+        problems.check(
+            not url or re.match(r"https?://[^/\s]", url) is not None,
+            f"WANDB_BASE_URL={url} is no address such as https://wandb.example.org: correct or unset it.",
+        )
+        entity, where = self.entity, "tracker.wandb.entity"
+        if entity is None:
+            entity, where = os.environ.get("WANDB_ENTITY"), "WANDB_ENTITY"
+        problems.check(
+            "/" not in str(entity or ""),
+            f"{where}={entity}: a user or team is named without /; the project is tracker.wandb.project.",
+        )
         key = os.environ.get("WANDB_API_KEY", "")
         problems.check(key == key.strip(), "WANDB_API_KEY begins or ends with white space: set it without.")
         problems.raise_any()

@@ -25,6 +25,7 @@ from harness.errors import HarnessError
 from harness.models.inference import autocast, predict_all
 from harness.models.network import AdaptedModel
 from harness.records.files import append_jsonl, atomic, read_jsonl
+from harness.records.states import SessionStatus, StopRequest
 from harness.tasks.runtime import TaskRuntime
 from harness.training.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
 from harness.training.fused import FusedGroup, fused_groups
@@ -63,9 +64,9 @@ def fit(
             arriving.clear()
             units = _units(going, sharing, co_located)
         _take_turns(units, interrupted)
-        gone = [each for each in going if each.status != "going"]
+        gone = [each for each in going if each.status != SessionStatus.GOING]
         if gone:
-            going = [each for each in going if each.status == "going"]
+            going = [each for each in going if each.status == SessionStatus.GOING]
             units = []
         while gone:
             if (following := ended(gone.pop(0))) is not None:
@@ -88,7 +89,7 @@ def _units(
     """Return what takes turns: fused groups, and sessions that compute alone."""
     for session in going:
         session.accompanied |= len(going) > 1
-    able = [session for session in going if session.status == "going"]
+    able = [session for session in going if session.status == SessionStatus.GOING]
     return list(able) if sharing is None else fused_groups(able, sharing == "probe", co_located)
 
 
@@ -102,11 +103,8 @@ def _take_turns(units: Sequence[FusedGroup | TrainingSession], interrupted: Call
                     finish_epoch(session)
                 elif stepped and (rung := session.reach()) is not None:
                     evaluate_at_rung(session, rung)
-                if stepped and session.status == "going":
-                    asked = session.stop()
-                    if asked != "taken":
-                        asked = "pause" if session.at_limit else "checkpoint" if interrupted() else asked
-                    attend(session, asked)
+                if stepped and session.status == SessionStatus.GOING:
+                    attend(session, _request(session, interrupted()))
 
 
 def gradients(unit: FusedGroup | TrainingSession) -> list[tuple[TrainingSession, float]]:
@@ -260,7 +258,7 @@ def finish_epoch(session: TrainingSession) -> None:
     if progress.epoch >= session.last_epoch or 0 < session.config.patience <= stale:
         session.network.put(session.best_weights)
         session.network.eval()
-        session.status = "done"
+        session.status = SessionStatus.DONE
 
 
 def evaluate_at_rung(session: TrainingSession, rung: int) -> None:
@@ -304,13 +302,21 @@ def note(session: TrainingSession, epoch: float, train_loss: float | None, value
     append_jsonl(session.metrics_path, facts | ({} if rung is None else {"rung": rung}) | session.tag)
 
 
-def attend(session: TrainingSession, request: str | None) -> None:
+def _request(session: TrainingSession, interrupted: bool) -> StopRequest | None:
+    """Return how a session is asked to end after a step; None if it goes on."""
+    request = session.stop()
+    if session.at_limit and request != StopRequest.TAKEN:
+        return StopRequest.PAUSE
+    return StopRequest.CHECKPOINT if interrupted and request != StopRequest.TAKEN else request
+
+
+def attend(session: TrainingSession, request: StopRequest | None) -> None:
     """Handle a request between two steps, and write a checkpoint when one is due."""
-    if request in ("prune", "taken"):
-        session.status = "pruned" if request == "prune" else "taken"
+    if request in (StopRequest.PRUNE, StopRequest.TAKEN):
+        session.status = SessionStatus.PRUNED if request == StopRequest.PRUNE else SessionStatus.TAKEN
         return
     due = time.monotonic() - session.saved_at >= session.config.checkpoint_seconds
-    if session.checkpoint_path is not None and (due or request in ("checkpoint", "pause")):
+    if session.checkpoint_path is not None and (due or request in (StopRequest.CHECKPOINT, StopRequest.PAUSE)):
         optimizer = {
             f"{index}/{name}": tensor
             for index, state in session.optimizer.state_dict()["state"].items()
@@ -328,8 +334,8 @@ def attend(session: TrainingSession, request: str | None) -> None:
             tensors["predictions"] = torch.from_numpy(session.best_predictions)
         save_checkpoint(session.checkpoint_path, tensors, {"signature": session.signature} | asdict(session.progress))
         session.saved_at = time.monotonic()
-    if request in ("checkpoint", "pause"):
-        session.status = "stopped" if request == "checkpoint" else "paused"
+    if request in (StopRequest.CHECKPOINT, StopRequest.PAUSE):
+        session.status = SessionStatus.STOPPED if request == StopRequest.CHECKPOINT else SessionStatus.PAUSED
 
 
 def resume(session: TrainingSession) -> None:
@@ -362,7 +368,7 @@ def resume(session: TrainingSession) -> None:
             session.best_predictions = tensors["predictions"].numpy()
         session.say(f"Going on from step {session.progress.step}.")
         if session.at_limit:
-            session.status = "paused"
+            session.status = SessionStatus.PAUSED
     if session.metrics_path is not None and (lines := read_jsonl(session.metrics_path)):
         # Lines of other folds are kept.
         ours = [all(line.get(key) == value for key, value in session.tag.items()) for line in lines]

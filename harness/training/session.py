@@ -17,6 +17,7 @@ from harness.config.schema import TrainConfig
 from harness.data.examples import Examples, Rows
 from harness.methods.base import Hooks
 from harness.models.network import AdaptedModel
+from harness.records.states import SessionStatus, StopRequest
 from harness.tasks.runtime import TaskRuntime
 from harness.training.optimizer import make_optimizer
 from harness.training.regularization import Loss, WeightAverage
@@ -85,7 +86,7 @@ class TrainingSession:
         rungs: increasing amounts of training at which the session is evaluated; this does not change its results.
         until: the rung at which it writes a checkpoint and pauses; None trains to the end.
         tag: keys added to each line in `metrics_path`, such as {fold: 0}.
-        stop: checked after every step: returns "prune", "checkpoint", "taken" or None.
+        stop: checked after every step: returns how the run is asked to end, or None.
         status: going, then done | failed | pruned | paused (at its limit) | stopped (checkpointed, to resume later) |
             taken (over by another process).
         failure: the exception of a failed session.
@@ -113,8 +114,8 @@ class TrainingSession:
     resource: str = "epochs"
     rungs: Sequence[int] = ()
     until: int | None = None
-    stop: Callable[[], str | None] = lambda: None
-    status: str = "going"
+    stop: Callable[[], StopRequest | None] = lambda: None
+    status: SessionStatus = SessionStatus.GOING
     failure: Exception | None = None
     progress: TrainingProgress = field(default_factory=TrainingProgress)
     seconds: float = 0.0
@@ -207,7 +208,7 @@ def failing(session: TrainingSession) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 -- the other sessions continue; the caller reads `failure`
-        session.status, session.failure = "failed", error
+        session.status, session.failure = SessionStatus.FAILED, error
     finally:
         session.seconds += time.perf_counter() - start
 

@@ -187,6 +187,8 @@ def test_long_names_stay_apart() -> None:
         ("MODE", "onlin", r"WANDB_MODE must be one of online, offline, .* not onlin"),
         ("PROJECT", "team/mine", r"WANDB_PROJECT=team/mine: a project of W&B is named without /"),
         ("PROJECT", "p" * 129, r"WANDB_PROJECT has 129 characters; W&B takes 128"),
+        ("ENTITY", "team/mine", r"WANDB_ENTITY=team/mine: a user or team is named without /"),
+        ("BASE_URL", "wandb.example.org", r"WANDB_BASE_URL=wandb.example.org is no address such as https://"),
         ("API_KEY", f" {KEY}", "WANDB_API_KEY begins or ends with white space"),
     ],
 )

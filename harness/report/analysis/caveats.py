@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import formatting
 from harness.records.record import Record
+from harness.records.states import RunStatus
 from harness.report.analysis import row_names
 from harness.report.analysis.cell_summary import CellSummary, facts, number
 from harness.report.analysis.verdicts import ComparisonGroup, Evidence
@@ -103,7 +104,7 @@ def _ended(rows: Sequence[CellSummary]) -> Iterator[Note]:
     diverged = [
         f"{row_names.name(row, rows)} ({gone})"
         for row in rows
-        if (gone := sum(_diverged(run) for run in row.cell.runs if run.status == "failed"))
+        if (gone := sum(_diverged(run) for run in row.cell.runs if run.status == RunStatus.FAILED))
     ]
     if diverged:
         yield Note("Diverged", f"Runs that came to numbers that are not finite: {formatting.listed(diverged)}.")

@@ -11,6 +11,7 @@ from typing import Any
 from harness.records.cell_facts import best_trial, confirmations, minimizes, result, state
 from harness.records.record import Record, number
 from harness.records.record import metric_of as metric
+from harness.records.states import CellOutcome, Phase, RunStatus
 from harness.report.analysis.cell_costs import cell_costs
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Cell, Study
@@ -95,7 +96,7 @@ def facts(record: Record) -> dict[str, Any]:
 def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any]) -> CellSummary:
     runs = cell.runs
     minimize = minimizes(cell.metric, cell.direction)
-    tuned = [run for run in runs if run.phase == "tune"]
+    tuned = [run for run in runs if run.phase == Phase.TUNE]
     best = best_trial(tuned, cell.metric, minimize, limits)
     best_value = best.metric("val", cell.metric) if best else None
     counted = confirmations(runs, cell.chosen, best)
@@ -104,7 +105,7 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
     if best_value is None:
         best_value, _ = mean_std(v for run in evaluated if (v := run.metric("val", cell.metric)) is not None)
     chosen = evaluated[0] if evaluated else best
-    failures = [run for run in runs if run.status in ("failed", "lost")]
+    failures = [run for run in runs if run.status in (RunStatus.FAILED, RunStatus.LOST)]
     statuses = Counter(run.status for run in runs)
     mean, std = mean_std(test)
     return CellSummary(
@@ -116,16 +117,16 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
         test_std=std,
         val_best=best_value,
         best_trial=best.record if best else None,
-        trials=sum(run.status != "running" for run in tuned),
+        trials=sum(run.status != RunStatus.RUNNING for run in tuned),
         failed=len(failures),
-        running=statuses["running"],
+        running=statuses[RunStatus.RUNNING],
         hyperparameters=dict(sorted(chosen.record.hyperparameters.items())) if chosen else {},
         status=_status(cell, counted, len(test) if chosen_ones else 0, wanted),
         error=_error(failures, cell.unreadable),
         evaluated=tuple(run.record for run in evaluated),
         superseded=superseded,
-        pruned=statuses["pruned"],
-        lost=statuses["lost"],
+        pruned=statuses[RunStatus.PRUNED],
+        lost=statuses[RunStatus.LOST],
         costs=cell_costs(runs, evaluated, evaluated or ([best] if best else runs), hardware),
     )
 
@@ -140,19 +141,21 @@ def _evaluated(cell: Cell, counted: Sequence[Run]) -> tuple[list[Run], bool, int
         The runs, by seed; whether they are of the configuration that the study chose; the number of other confirmed
         runs with a test score.
     """
-    ended = [run for run in cell.runs if run.phase != "tune" and run.status == "ok"]
+    ended = [run for run in cell.runs if run.phase != Phase.TUNE and run.status == RunStatus.OK]
     scored = [run for run in ended if run.metric("test", cell.metric) is not None]
-    done = sorted([run for run in scored if run.phase == "confirm"] or scored, key=lambda run: run.record.started or "")
+    done = sorted(
+        [run for run in scored if run.phase == Phase.CONFIRM] or scored, key=lambda run: run.record.started or ""
+    )
     if not done:
         return [], False, 0
     of_choice = {id(run) for run in counted}
-    own = [run for run in done if id(run) in of_choice or run.phase == "single"]
+    own = [run for run in done if id(run) in of_choice or run.phase == Phase.SINGLE]
     members = own or [run for run in done if run.record.hyperparameters == done[-1].record.hyperparameters]
     by_seed = {run.seed: run for run in members}
     return [by_seed[seed] for seed in sorted(by_seed)], bool(own), len(done) - len(by_seed)
 
 
-def _status(cell: Cell, counted: Sequence[Run], ok: int, wanted: int | None) -> str:
+def _status(cell: Cell, counted: Sequence[Run], ok: int, wanted: int | None) -> CellOutcome:
     """Return what is known of a cell.
 
     Args:
@@ -163,16 +166,16 @@ def _status(cell: Cell, counted: Sequence[Run], ok: int, wanted: int | None) -> 
     """
     runs = cell.runs
     if not runs and cell.unreadable:
-        return "failed"
-    busy = any(run.status == "running" for run in runs)
-    scored = any(run.status in ("ok", "pruned") for run in runs)
-    asked = wanted if wanted is not None and any(run.phase != "single" for run in runs) else 1
-    over = bool(runs) and (not scored or any(run.phase != "tune" for run in runs))
+        return CellOutcome.FAILED
+    busy = any(run.status == RunStatus.RUNNING for run in runs)
+    scored = any(run.status in (RunStatus.OK, RunStatus.PRUNED) for run in runs)
+    asked = wanted if wanted is not None and any(run.phase != Phase.SINGLE for run in runs) else 1
+    over = bool(runs) and (not scored or any(run.phase != Phase.TUNE for run in runs))
     found = state(
         over=over, busy=busy, begun=bool(runs), worked=scored,
-        ended=sum(run.status != "running" for run in counted), ok=ok, wanted=asked,
+        ended=sum(run.status != RunStatus.RUNNING for run in counted), ok=ok, wanted=asked,
     )  # fmt: skip
-    failed = sum(run.status in ("failed", "lost") for run in counted)
+    failed = sum(run.status in (RunStatus.FAILED, RunStatus.LOST) for run in counted)
     return result(found, busy=busy, ok=ok, failed=failed, wanted=asked)
 
 

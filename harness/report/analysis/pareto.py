@@ -9,6 +9,7 @@ from typing import Any
 from harness import formatting
 from harness.records.cell_facts import within
 from harness.records.record import Record
+from harness.records.states import Phase, RunStatus
 from harness.report.analysis import row_names
 from harness.report.analysis.cell_summary import CellSummary, metric, number
 
@@ -69,7 +70,7 @@ def front(rows: Sequence[CellSummary], sweep: Mapping[str, Any]) -> Front | None
     found = []
     for row in rows:
         for run in row.cell.runs:
-            if run.phase != "tune" or run.status != "ok":
+            if run.phase != Phase.TUNE or run.status != RunStatus.OK:
                 continue
             values = _values(row, run.record, costs)
             if values is not None and within(run, limits):

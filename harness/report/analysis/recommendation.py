@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from harness.api.cost import COSTS, SECONDS, unit_of
 from harness.formatting.escape import plain
 from harness.formatting.values import cost, listed, metric_name, percent, plural, score
+from harness.records.states import CellOutcome
 from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.row_names import name
 from harness.report.analysis.settings import Settings
@@ -76,7 +77,7 @@ def recommendation(judged: Judged, top: CellSummary | None, chosen: CellSummary 
         return plain(_without_test(group, where))
     verdicts = {id(row): verdict for row, verdict in judged if verdict is not None}
     scored = [row for row in group if row.test_mean is not None]
-    if any(row.status in ("running", "not started") for row in group):
+    if any(row.status in (CellOutcome.RUNNING, CellOutcome.NOT_STARTED) for row in group):
         tested = sum(row.test_mean is not None for row in group)
         where += f" so far ({tested} of {plural(len(group), 'cell')} tested)"
     lead = f"{name(top, group)} has the best mean, {_score(top)}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from harness.formatting.escape import plain
 from harness.formatting.values import percent, plural, score, settings
+from harness.records.states import CellOutcome, RunStatus
 from harness.report.analysis.cell_summary import CellSummary
 
 
@@ -44,24 +45,24 @@ def status(row: CellSummary) -> str:
     halted = stopped(row)
     going = [f"{number} {word}" for number, word in ((row.running - halted, "running"), (halted, "stopped")) if number]
     parts = going or [row.status]
-    if row.failed and row.status != "failed":
+    if row.failed and row.status != CellOutcome.FAILED:
         parts.append(f"{plural(row.failed, 'run')} failed")
     return "; ".join(parts)
 
 
 def stopped(row: CellSummary) -> int:
     """Count runs stopped by a budget: their records have status `running` and an error that says why."""
-    return sum(bool(run.record.error) for run in row.cell.runs if run.status == "running") if row.running else 0
+    return sum(bool(run.record.error) for run in row.cell.runs if run.status == RunStatus.RUNNING) if row.running else 0
 
 
 def state(row: CellSummary) -> str:
     """Return a cell's status, or `stopped` if all its running runs were stopped."""
-    return "stopped" if row.status == "running" and stopped(row) == row.running else row.status
+    return "stopped" if row.status == CellOutcome.RUNNING and stopped(row) == row.running else row.status
 
 
 def outcome(row: CellSummary) -> str:
     """Describe a cell's status; if it failed, with the reason."""
-    return f"failed: {plain(row.error or 'no message', 200)}" if row.status == "failed" else status(row)
+    return f"failed: {plain(row.error or 'no message', 200)}" if row.status == CellOutcome.FAILED else status(row)
 
 
 def study(row: CellSummary) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.record import Record
+from harness.records.states import RunStatus
 from harness.report.analysis.cell_summary import CellSummary
 from harness.report.reading.predictions import Predictions, read_files
 
@@ -30,6 +31,6 @@ def _paths(row: CellSummary) -> Iterator[Path]:
     paths = {
         key(run.record): run.paths.predictions
         for run in row.cell.runs
-        if run.record.status == "ok" and key(run.record) in wanted
+        if run.record.status == RunStatus.OK and key(run.record) in wanted
     }
     return (paths[key(record)] for record in row.evaluated)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.formatting.escape import plain
 from harness.formatting.values import listed, plural
+from harness.records.states import CellOutcome
 from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.recommendation import cheapest, cost_of, recommendation, rivals_missing
 from harness.report.analysis.row_names import name, state
@@ -150,7 +151,7 @@ def _judge(
         found = comparison.verdicts
         if plan := planned_looks(study):
             # If nothing is running, no more seeds will come: cells take part in the looks with the seeds they have.
-            at_work = any(row.running or row.status == "not started" for row in group)
+            at_work = any(row.running or row.status == CellOutcome.NOT_STARTED for row in group)
             replay = sequential(scores, plan, settings.margin, alpha, [not at_work] * len(scores), span)
             found = replay.verdicts
             if replay.looks:  # limits that hold although seeds were added until the verdicts were reached

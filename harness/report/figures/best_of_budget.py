@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.formatting.values import duration
+from harness.records.states import Phase, RunStatus
 from harness.report.analysis.cell_summary import CellSummary
 from harness.report.figures.axes import around, beyond, focus, legend, log_axis, whole_numbers
 from harness.report.figures.base import BRIGHT, RULE, Drawing, Subject, capped, render
@@ -22,9 +23,9 @@ def budget(subject: Subject) -> list[Drawing]:
     curves = []
     rows, note = capped([row for row in subject.rows if row.trials])
     for row in rows:
-        trials = [run for run in row.cell.runs if run.phase == "tune" and run.status != "running"]
+        trials = [run for run in row.cell.runs if run.phase == Phase.TUNE and run.status != RunStatus.RUNNING]
         trials.sort(key=lambda run: (run.trial is None, run.trial))
-        scores = [run.metric("val", row.cell.metric) if run.status == "ok" else None for run in trials]
+        scores = [run.metric("val", row.cell.metric) if run.status == RunStatus.OK else None for run in trials]
         oriented = [None if score is None else row.better(score) for score in scores]
         seconds = [run.cost("total_seconds") for run in trials]
         expected, observed = expected_best(oriented, seconds), running_best(oriented, seconds)

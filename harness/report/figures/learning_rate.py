@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from harness.records.states import Phase, RunStatus
 from harness.report.analysis.cell_summary import CellSummary, number
 from harness.report.figures.axes import Range, focus
 from harness.report.figures.base import INK, WIDTH, Drawing, Subject, capped, render
@@ -94,9 +95,9 @@ def _written(rate: float, every: bool) -> str:
 def _points(row: CellSummary) -> Points:
     points: Points = []
     for run in row.cell.runs:
-        if run.phase != "tune" or run.status == "running":
+        if run.phase != Phase.TUNE or run.status == RunStatus.RUNNING:
             continue
         value = number(run.record.hyperparameters.get(_KEY))
         if value is not None and value > 0:
-            points.append((value, run.metric("val", row.cell.metric) if run.status == "ok" else None))
+            points.append((value, run.metric("val", row.cell.metric) if run.status == RunStatus.OK else None))
     return points

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import formatting
+from harness.records.states import Phase
 from harness.report.analysis.cell_summary import CellSummary, mean_std, metric, number
 from harness.report.reading.study import flat
 
@@ -25,7 +26,7 @@ def trace(row: CellSummary) -> dict[str, Any] | None:
     scored = [
         (run.trial, value, run.status)
         for run in row.cell.runs
-        if run.phase == "tune" and run.trial is not None and (value := run.metric("val", name)) is not None
+        if run.phase == Phase.TUNE and run.trial is not None and (value := run.metric("val", name)) is not None
     ]
     if len(scored) < 2:
         return None

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from harness import formatting
 from harness.api.cost import displayed, reported
 from harness.formatting.escape import json_text, plain
+from harness.records.states import CellOutcome
 from harness.report.analysis import row_names
 from harness.report.analysis.caveats import latest, notes
 from harness.report.analysis.cell_summary import CellSummary, facts
@@ -158,7 +159,7 @@ def _text(field: Column, case: TableRow) -> str:
     row = case.row
     if field.name == "status":
         return row_names.status(row)
-    if field.name == "hyperparameters" and row.status == "failed":
+    if field.name == "hyperparameters" and row.status == CellOutcome.FAILED:
         return row.error or "no message"
     return field.text(case)
 

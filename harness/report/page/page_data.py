@@ -16,6 +16,7 @@ from typing import Any
 
 from harness import formatting
 from harness.formatting.escape import json_text, lines, plain
+from harness.records.states import Phase, RunStatus
 from harness.report.analysis.cell_summary import CellSummary, metric, number
 from harness.report.page import cell_details as inside
 from harness.report.reading.runs import Run
@@ -68,7 +69,11 @@ def _fit(cells: list[dict[str, Any]], room: int) -> list[str]:
         dropped = 0
         for cell in cells:
             for run in cell["runs"]:
-                if run["phase"] == "tune" and run["status"] in ("ok", "pruned") and run.pop("config", None) is not None:
+                if (
+                    run["phase"] == Phase.TUNE
+                    and run["status"] in (RunStatus.OK, RunStatus.PRUNED)
+                    and run.pop("config", None) is not None
+                ):
                     dropped += 1
         if dropped:
             said.append(
@@ -107,7 +112,13 @@ def _telling(row: CellSummary) -> list[int]:
 
     def rank(index: int) -> tuple[int, bool, float]:
         run = row.cell.runs[index]
-        kind = 0 if run.phase in ("confirm", "single") else 2 if run.status in ("ok", "pruned") else 1
+        kind = (
+            0
+            if run.phase in (Phase.CONFIRM, Phase.SINGLE)
+            else 2
+            if run.status in (RunStatus.OK, RunStatus.PRUNED)
+            else 1
+        )
         score = run.metric("val", name)
         return kind, score is None, -row.better(score or 0.0)
 
@@ -149,7 +160,7 @@ def _run(
     """Return a run's data; unknown values have no key."""
     record = run.record
     values = [formatting.setting(record.hyperparameters[k]) if k in record.hyperparameters else "" for k in keys]
-    superseded = record.phase == "confirm" and record.status == "ok" and id(record) not in counted
+    superseded = record.phase == Phase.CONFIRM and record.status == RunStatus.OK and id(record) not in counted
     entry = {
         "phase": record.phase, "status": record.status, "trial": record.trial, "seed": record.seed,
         "directory": plain(run.paths.directory.name, 120),

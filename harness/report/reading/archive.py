@@ -18,6 +18,7 @@ import yaml
 from harness.errors import HarnessError
 from harness.records.files import atomic, dump_yaml, load_yaml
 from harness.records.signature import published
+from harness.records.states import Phase
 from harness.records.study_files import PUBLISHED, RUNS, SCORE, RunPaths, StudyPaths
 
 SUFFIX = ".zip"
@@ -107,7 +108,7 @@ def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
         yield paths.config.name, dump_yaml(_stripped(config)).encode()
     if paths.metrics.is_file():
         yield paths.metrics.name, paths.metrics.read_bytes()
-    if paths.predictions.is_file() and record.get("phase") != "tune":
+    if paths.predictions.is_file() and record.get("phase") != Phase.TUNE:
         metric = config.get("task", {}).get("metric")
         yield paths.predictions.name, _slim(paths.predictions, str(metric))
 

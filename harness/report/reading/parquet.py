@@ -23,6 +23,7 @@ from harness.api.family import all_metrics
 from harness.records.files import atomic
 from harness.records.record import SCHEMA, Record, metric_of, number
 from harness.records.signature import digest
+from harness.records.states import RunStatus
 from harness.records.study_files import StudyPaths
 from harness.report.reading.runs import Run, Unreadable, read, scan
 
@@ -141,7 +142,7 @@ def compact(study_dir: Path) -> Compacted:
             runs[name] = run
         if isinstance(run, Run) and stamp is not None and _fits(name, run.record):
             fresh.append(((name, *stamp), run.record))
-    ended = [pair for pair in fresh if pair[1].status != "running"]
+    ended = [pair for pair in fresh if pair[1].status != RunStatus.RUNNING]
     if ended or len(parts) < len(files) or any(part.stale for part in parts):
         with _writing(folder) as ours:
             # If the files differ, another process has compacted meanwhile, with the same knowledge as this one.

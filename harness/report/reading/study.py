@@ -14,6 +14,7 @@ from harness.errors import HarnessError, nearest
 from harness.records.locate import names
 from harness.records.record import SCHEMA
 from harness.records.signature import OPERATIONAL, digest, signature
+from harness.records.states import Phase
 from harness.records.study_files import DamagedFile, StudyPaths, record_of, studies_in
 from harness.report.reading.archive import SUFFIX, thaw
 from harness.report.reading.parquet import compact
@@ -96,7 +97,7 @@ def load(study_dir: Path) -> Study:
                 f"{Path(run.directory).name} was written by a newer version (schema {run.schema}; this one knows "
                 f"{SCHEMA}), so some of its keys may be misread. Update harness."
             )
-        if run.phase == "single":
+        if run.phase == Phase.SINGLE:
             singles[run.cell].append(run)
             continue
         if run.cell not in cells:

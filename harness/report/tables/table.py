@@ -11,6 +11,7 @@ from typing import Any
 from harness.api.cost import displayed, reported
 from harness.formatting.escape import csv_text, latex, markdown, plain
 from harness.formatting.values import metric_name, percent, settings
+from harness.records.states import CellOutcome
 from harness.report.analysis.cell_summary import CellSummary
 from harness.report.tables.columns import FIELDS, Column, TableRow, field_of
 from harness.report.tables.report import Report
@@ -59,7 +60,7 @@ def to_markdown(report: Report) -> str:
 def to_latex(report: Report) -> str:
     r"""Write a tabular with booktabs rules, to be \input into a table environment."""
     shown = [field for field in fields(report) if report.columns or field.name not in _UNPRINTED]
-    if not report.columns and all(row.status == "ok" for row in report.rows):
+    if not report.columns and all(row.status == CellOutcome.OK for row in report.rows):
         shown = [field for field in shown if field.name != "status"]
     lines = [
         r"% needs \usepackage{booktabs}",

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.api.cost import displayed
 from harness.formatting.escape import plain
+from harness.records.states import CellOutcome
 from harness.report.analysis.row_names import outcome
 from harness.report.tables.columns import Column, TableRow
 from harness.report.tables.report import Report
@@ -56,12 +57,12 @@ def text_table(report: Report, width: int = WIDTH) -> Group:
 
 def _text(field: Column, case: TableRow) -> str:
     """Return the text of a table cell; an error does not fit, so a failed row shows `failed`."""
-    return "failed" if field.name == "status" and case.row.status == "failed" else field.text(case)
+    return "failed" if field.name == "status" and case.row.status == CellOutcome.FAILED else field.text(case)
 
 
 def _errors(report: Report) -> list[Text]:
     """Return the errors of failed rows, each on its own lines."""
-    rows = list({id(case.row): case.row for case in report.cases if case.row.status == "failed"}.values())
+    rows = list({id(case.row): case.row for case in report.cases if case.row.status == CellOutcome.FAILED}.values())
     return [Text(f"{plain(row.cell.id)} {outcome(row)}", style="red") for row in rows]
 
 

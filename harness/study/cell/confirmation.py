@@ -12,6 +12,7 @@ from harness.design.prepared_cell import PreparedCell
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunSpec
+from harness.records.states import Phase
 from harness.study.selection import Selection
 
 
@@ -78,7 +79,7 @@ class Confirmation:
     def _runs(self, values: dict[str, Any], stop_epoch: int | None) -> tuple[RunSpec, ...]:
         return tuple(
             self._prepared.spec(
-                self._directory, self._study, "confirm", seed, values, stop_epoch=stop_epoch,
+                self._directory, self._study, Phase.CONFIRM, seed, values, stop_epoch=stop_epoch,
                 save_model=self._config.keep == "all" or (self._config.keep == "best" and seed == self.seeds[0]),
             )
             for seed in self.seeds

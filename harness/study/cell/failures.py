@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.config.schema import TuneConfig
 from harness.records.run_records import RunRecords
-from harness.records.states import FAILURES, RunStatus
+from harness.records.states import FAILURES, Phase, RunStatus
 from harness.search.trial_result import why_none
 
 
@@ -28,7 +28,7 @@ class CellFailures:
     def given_up(self) -> bool:
         """Return whether the cell is given up, after a look at the records of its tuning runs."""
         if self.reason is None and not self._worked:
-            tried = [record for record in self._records.of_cell(self._cell).values() if record.phase == "tune"]
+            tried = [record for record in self._records.of_cell(self._cell).values() if record.phase == Phase.TUNE]
             failed = [record for record in tried if record.status in FAILURES]
             # A trial that was paused before has costs although its status is `running`.
             self._worked = any(
@@ -46,6 +46,6 @@ class CellFailures:
     def note_nothing_selected(self) -> None:
         """Give the cell up because no trial can be selected, if runs have ended that say why."""
         records = self._records.of_cell(self._cell).values()
-        ended = [record for record in records if record.phase == "tune" and record.status == RunStatus.OK]
+        ended = [record for record in records if record.phase == Phase.TUNE and record.status == RunStatus.OK]
         if ended:
             self.reason = f"{self._cell}: nothing is confirmed, {why_none(ended, self._tune)}"

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from harness.records.run_spec import RunSpec
+from harness.records.states import Phase
 
 
 class RunQueue:
@@ -29,7 +30,7 @@ class RunQueue:
     @property
     def tuning(self) -> int:
         """Number of tuning runs under way."""
-        return sum(spec.phase == "tune" for spec in self.active.values())
+        return sum(spec.phase == Phase.TUNE for spec in self.active.values())
 
     def start(self, spec: RunSpec) -> None:
         """Note that a run is under way."""

@@ -11,6 +11,7 @@ from harness.design.prepared_cell import PreparedCell
 from harness.records.record import Record
 from harness.records.run_records import RunRecords, prune
 from harness.records.run_spec import RunSpec
+from harness.records.states import Phase
 from harness.search.trial_source import TrialSource
 from harness.study.cell.failures import CellFailures
 from harness.study.cell.trial_feedback import TrialFeedback
@@ -88,7 +89,7 @@ class CellTuning:
         return self._prepared.spec(
             self._directory,
             self._study,
-            "tune",
+            Phase.TUNE,
             self._config.seed,
             self.trials.suggestion(number).values if values is None else values,
             trial=number,

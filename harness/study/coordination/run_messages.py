@@ -5,12 +5,12 @@ from __future__ import annotations
 from harness.formatting.values import duration, metric_name, score
 from harness.records.record import Record
 from harness.records.run_spec import RunSpec
-from harness.records.states import RunStatus
+from harness.records.states import Phase, RunStatus
 
 
 def run_name(spec: RunSpec) -> str:
     """Return a run's name for people: its cell, and its trial or seed."""
-    what = f"trial {spec.trial}" if spec.phase == "tune" else f"confirmation, seed {spec.config['seed']}"
+    what = f"trial {spec.trial}" if spec.phase == Phase.TUNE else f"confirmation, seed {spec.config['seed']}"
     return f"{spec.cell} {what}"
 
 
