@@ -48,7 +48,7 @@ WRONG = [
     (("task.name=null",), r"task\.name=null"),
     (("task.quoting=nope",), r"task\.quoting must be true or false, not 'nope'"),
     (("task.label_names={cards:true,cash:false}",), r"task\.label_names: the value of cards is true"),
-    (("task.encoding=punycode",), r"task\.encoding=punycode is no encoding of text files"),
+    (("task.encoding=punycode",), r"task\.encoding=punycode is not an encoding of text files"),
     (("task.metric=auroc", "task.test_path=one.csv"), r"task\.metric=auroc needs test rows of both classes"),
     (("task.metric=auroc", "task.validation_path=one.csv"), r"task\.metric=auroc needs validation rows of both"),
 ]

@@ -128,7 +128,7 @@ class Paraphrase(Augmentation):
                     versions, seconds = _read(entry, len(chunk))
                     if versions is None:
                         if not loaded:
-                            around.say(f"Saying {len(texts)} texts anew with {', '.join(self._models)}, once.")
+                            around.say(f"Paraphrasing {len(texts)} texts with {', '.join(self._models)}, once.")
                         started = time.perf_counter()
                         loaded = loaded or [_load(model, around.device) for model in models]
                         versions = self._generate(chunk, loaded, int(key[:15], 16))
@@ -138,7 +138,7 @@ class Paraphrase(Augmentation):
                     self._known.update(zip(chunk, versions, strict=True))
         except OSError as error:
             raise HarnessError(
-                f"What a model says anew cannot be cached in {folder}: {error.strerror or error}. Make room there, or "
+                f"Paraphrases cannot be cached in {folder}: {error.strerror or error}. Free space there, or "
                 "set cache_dir=FOLDER."
             ) from error
 

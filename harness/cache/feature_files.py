@@ -94,6 +94,6 @@ def _cached(what: str, path: Path, cache: Cache, work: ArrayJob) -> SharedArray 
         return on_disk(path, work) if path.exists() or cache.make_room(work.bytes) else None
     except OSError as error:
         raise HarnessError(
-            f"{what} cannot be cached in {path.parent}: {error.strerror or error}. Make room there, or set "
+            f"{what} cannot be cached in {path.parent}: {error.strerror or error}. Free space there, or set "
             "cache_dir=FOLDER."
         ) from error

@@ -139,13 +139,13 @@ def _no_flag(word: str, key: str, value: str) -> str:
 def _check_flags(flags: Sequence[str], problems: Problems) -> None:
     if any(flag.startswith("--experimental-rerun") for flag in flags):
         problems.add(
-            "--experimental-rerun: no pickled runs are kept. The same command does a study's missing runs; a single "
-            "run is done anew with rerun=true"
+            "--experimental-rerun: not supported. The same command executes a study's missing runs; rerun=true "
+            "repeats a single run"
         )
     modes = [flag for flag in flags if flag.partition("=")[0] in ("-r", "--run", "-m", "--multirun", "-c", "--cfg")]
     if len(modes) > 1 and len({mode.partition("=")[0].lstrip("-")[0] for mode in modes}) > 1:
         problems.add(
-            f"{' and '.join(modes)} are two things to do: name one. --cfg job shows a single run's configuration."
+            f"{' and '.join(modes)} exclude each other: give one. --cfg job shows a single run's configuration."
         )
     if "--resolve" in flags and not any(flag.partition("=")[0] in ("-c", "--cfg") for flag in flags):
         problems.add("--resolve belongs to --cfg: python -m harness --cfg job --resolve")

@@ -78,7 +78,7 @@ def _no_yaml(error: yaml.YAMLError) -> str:
     where = f"{mark.name}, line {mark.line + 1}" if mark else "A YAML"
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
     hint = " Indent with spaces." if "\\t" in what else ""
-    return f"{where}: this is no YAML: {what}.{hint}"
+    return f"{where}: this is not valid YAML: {what}.{hint}"
 
 
 def _register() -> None:

@@ -70,7 +70,7 @@ def _type(match: re.Match[str], config: DictConfig | None) -> str:
     hint = without_value(where[1], match[1]) if where else ""
     if where and re.fullmatch(r"\[[^\[\]{}]+\]", match[1]):
         choices = f"{where[1]}={match[1][1:-1].replace(' ', '')}"
-        hint = f"; for one after the other, in a study (-m), without brackets: {choices}"
+        hint = f"; to try one after the other, in a study (-m), leave out the brackets: {choices}"
     return (
         f"{where[1] if where else 'A value'}={match[1]}: this key takes {'an' if kind[0] in 'aeiou' else 'a'} {kind}, "
         f"not {match[1]!r}{hint}."
@@ -110,7 +110,9 @@ _Rule = Callable[[re.Match[str], DictConfig | None], str]
 _RULES: tuple[tuple[str, _Rule], ...] = (
     (
         r"In '([^']+)'.*Merge error: \w+ is not a subclass of \w+\. value: ([^\n]*)",
-        lambda match, _: f"{match[1]}.yaml: {match[2].strip()} stands where a section with keys of its own is wanted.",
+        lambda match, _: (
+            f"{match[1]}.yaml: {match[2].strip()} is given where a section (a mapping of keys) is expected."
+        ),
     ),
     (
         r"Could not (?:find|load) '([^'/]+)/'",
@@ -119,7 +121,7 @@ _RULES: tuple[tuple[str, _Rule], ...] = (
     (
         r"In '([^']+)'.*Cannot merge DictConfig with ListConfig\s+full_key: *\n",
         lambda match, _: (
-            f"{match[1]}.yaml holds a list where a mapping is wanted. Write key: value lines there, as in params: "
+            f"{match[1]}.yaml has a list where a mapping is expected. Write key: value lines there, as in params: "
             "{method: 'lora,full'}."
         ),
     ),
@@ -142,7 +144,7 @@ _RULES: tuple[tuple[str, _Rule], ...] = (
     ),
     (
         r"Could not delete from config\. [^\n]*?'([^']+)'",
-        lambda match, _: f"~{match[1]}: there is nothing to take away.",
+        lambda match, _: f"~{match[1]}: there is no such key to delete.",
     ),
     (
         r"Missing mandatory value: (\S+)",

@@ -71,10 +71,12 @@ def normal(line: str, is_group: Callable[[str], bool]) -> str:
     kind = key_kind(key)
     if override.is_delete():
         if (kind == "closed" and key not in GROUPS) or key in ("task", "model", "method"):
-            raise HarnessError(f"{line}: {key} cannot be taken away. Leave {line} out for its default.")
+            raise HarnessError(f"{line}: {key} cannot be deleted. Leave {line} out for its default.")
         return str(override.input_line)
     if kind == "unknown" and not is_group(key):
-        raise HarnessError(f"{line}: the configuration has no such key, and with + nobody would read it. {meant(key)}")
+        raise HarnessError(
+            f"{line}: the configuration has no such key, and with + it would have no effect. {meant(key)}"
+        )
     return str(override.input_line).lstrip("+") if kind == "closed" else str(override.input_line)
 
 
@@ -171,8 +173,8 @@ def _as_text(line: str, error: HydraException, parser: OverridesParser) -> str:
     if name in _FUNCTIONS:
         why = str(error).strip().splitlines()[-1]
         raise HarnessError(
-            f"{line}: this is no sweep ({why}). Write {key}=a,b, choice(a,b), range(1,9), interval(0,0.5) or "
-            f"tag(log,interval(1e-5,1e-2)) for the value, in the shell's quotes; for a text that looks so: "
+            f"{line}: this is not a valid sweep ({why}). Write {key}=a,b, choice(a,b), range(1,9), interval(0,0.5) or "
+            f"tag(log,interval(1e-5,1e-2)) for the value, in the shell's quotes; as literal text: "
             f"{typed(start[:-1], value)}"
         )
     if value.startswith(("[", "{")) and (written := _collection(value, parser)) is not None:
@@ -217,5 +219,5 @@ def _no_override(line: str) -> str:
     if line.startswith("=") or line.endswith("="):
         return f"{line}: write an override without spaces around =, e.g. train.lr=1e-3"
     if "=" in line:
-        return f"{line}: this is no override: {line.partition('=')[0]!r} is no key. Write key=value."
-    return f"{line}: this is no override. Write key=value, e.g. method=lora"
+        return f"{line}: this is not an override: {line.partition('=')[0]!r} is not a key. Write key=value."
+    return f"{line}: this is not an override. Write key=value, e.g. method=lora"

@@ -36,8 +36,8 @@ SPACES = {
 
 _KEPT = ("hydra.verbose", "hydra/job_logging", "hydra/hydra_logging", "hydra.job_logging", "hydra.hydra_logging")
 _DEFAULTS = {"hydra/launcher": "basic", "hydra/sweeper": "harness", "hydra.job.chdir": "false", "hydra.run.dir": "."}
-_PLACES = "where runs execute is said by launch.kind=local launch.workers=4, or by slurm=<profile> on a cluster"
-_TUNING = "a study (-m) always tunes by the keys of tune: tune.sampler=tpe tune.trials=16"
+_PLACES = "launch.kind=local launch.workers=4, or slurm=<profile> on a cluster, set where runs execute"
+_TUNING = "a study (-m) is always tuned with the keys of tune: tune.sampler=tpe tune.trials=16"
 _DIRECTORIES = "studies are kept in runs_dir=<directory>, their reports in reports_dir=<directory>"
 _ANSWERS = (
     (r"hydra[/.]launcher\b.*", _PLACES),
@@ -47,12 +47,12 @@ _ANSWERS = (
     (r"hydra\.sweeper\.storage", "{tune.storage}"),
     (r"hydra\.sweeper\.sampler\.seed", "{tune.seed}"),
     (r"hydra\.sweeper\.(params|search_space)\b.*", "a sweep tunes its key: train.lr=1e-4,1e-3, for example"),
-    (r"hydra\.sweeper\.direction", "what is better is known from task.metric"),
+    (r"hydra\.sweeper\.direction", "task.metric determines which values are better"),
     (r"hydra[/.]sweeper\b.*", _TUNING),
     (r"hydra\.(run|sweep)\.(dir|subdir)", _DIRECTORIES),
     (r"hydra\.job\.chdir", "runs stay in the current directory, and " + _DIRECTORIES),
     (r"hydra\.output_subdir", "a run's configuration is in its record.json; " + _DIRECTORIES),
-    (r"hydra\.searchpath", "name your own directory of YAMLs by --config-dir <directory>"),
+    (r"hydra\.searchpath", "give your own directory of YAMLs with --config-dir <directory>"),
     (r"hydra\.mode", "-m makes a study; without it there is one run"),
     (r"hydra\.job\.name", "study=<name> names a study"),
     (r"hydra\.job\.(env_set|env_copy)\b.*", "set variables in the shell; for jobs write +slurm.environment.NAME=value"),
@@ -75,8 +75,8 @@ def hydra_answer(key: str, value: str) -> str | None:
             if answer.startswith("{"):
                 plain = value.strip("'\"")
                 written = f"{answer[1:-1]}={plain or '<value>'}"
-                return "this key of Hydra's changes nothing here. Write " + (
+                return "this key of Hydra has no effect here. Write " + (
                     written if plain.isdigit() or not plain else typed(answer[1:-1], plain)
                 )
-            return f"this key of Hydra's changes nothing here: {answer}."
-    return "this key of Hydra's changes nothing here. `python -m harness --help` lists what can be set."
+            return f"this key of Hydra has no effect here: {answer}."
+    return "this key of Hydra has no effect here. `python -m harness --help` lists what can be set."

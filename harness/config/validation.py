@@ -142,7 +142,7 @@ def check(config: Config, problems: Problems) -> None:
     )
     problems.check(
         launch.kind != "inline" or tune.pruner in ("none", "asha"),
-        f"tune.pruner={tune.pruner} ends trials while they run, and with launch.kind=inline nobody looks at them then: "
+        f"tune.pruner={tune.pruner} ends trials while they run, and launch.kind=inline cannot end them: "
         "set launch.kind=local (with launch.workers=1 one runs at a time), or tune.pruner=asha or none.",
     )
     problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")

@@ -87,7 +87,7 @@ def check_classes(labels: pd.Series[str], task: str) -> list[str]:
     if quoted := [label for label in different if _QUOTED.fullmatch(label)]:
         raise HarnessError(
             f"{len(quoted)} labels of task {task} are enclosed in quotes: {examples(quoted)}. In a CSV file a double "
-            "quote encloses a field only where it follows the separator at once: take away what stands between, or the "
+            "quote encloses a field only where it follows the separator at once: remove what stands between, or the "
             "quotes, or name the classes with task.label_names."
         )
     numbers = [number for label in different if isinstance(number := as_number(_bare(label)), float)]

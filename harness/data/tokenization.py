@@ -79,7 +79,7 @@ def tokenize(
         _write(folder, made)
     except OSError as error:
         raise HarnessError(
-            f"Tokenised data cannot be cached in {folder}: {error.strerror or error}. Make room there, or set "
+            f"Tokenised data cannot be cached in {folder}: {error.strerror or error}. Free space there, or set "
             "cache_dir=FOLDER."
         ) from error
     return _read(folder, len(split)) or made  # mapped, so that processes share the memory

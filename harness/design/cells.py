@@ -180,7 +180,7 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     check_names(names, problems)
     problems.raise_any()
     if twice := {cell.id for cell in cells if sum(other.id == cell.id for other in cells) > 1}:
-        problems.add(f"These cells are asked for twice: {', '.join(sorted(twice))}. Name each choice once.")
+        problems.add(f"These cells are requested twice: {', '.join(sorted(twice))}. Name each choice once.")
     problems.raise_any()
     # Unless seeds are given, use fresh ones: never the seed with which configurations were selected.
     seeds = request.seeds or tuple(int(master.seed) + 1 + i for i in range(max(1, master.confirm.seeds)))
@@ -327,7 +327,7 @@ def _choices(override: Override) -> list[str]:
     values = [str(value) for value in override.sweep_string_iterator()]
     if not values:
         raise HarnessError(
-            f"{override.input_line}: nothing is called so. glob(...) picks choices of a group, method=glob(lo*)."
+            f"{override.input_line}: no choice matches. glob(...) picks choices of a group, method=glob(lo*)."
         )
     if isinstance(override.value(), ChoiceSweep) and len(set(values)) < len(values):
         raise HarnessError(f"{override.input_line}: a choice is named twice.")

@@ -100,7 +100,7 @@ def bind(
             elif other in gone:
                 settled = False
             elif other in conditions:
-                problems.add(f"{where}: a condition looks back: name {other} before {key}.")
+                problems.add(f"{where}: a condition may only refer to earlier keys: put {other} before {key}.")
             elif problems.check(has_key(config, other), f"{where}: the configuration has no key {other}."):
                 settled = settled and OmegaConf.select(config, other) in values
         if settled:

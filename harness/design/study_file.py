@@ -98,9 +98,9 @@ def check_same(directory: Path, cells: Sequence[PreparedCell], tune: TuneConfig)
     if differing:
         shown = differing[:12] + ([f"and {len(differing) - 12} more"] if len(differing) > 12 else [])
         problems.add(
-            f"The study {directory.name} was begun with another question. What differs:\n  "
+            f"The study {directory.name} was started with another configuration. Differences:\n  "
             + "\n  ".join(shown)
-            + "\nName another study (study=<name>), or leave study= out to get a name of its own for this question."
+            + "\nName another study (study=<name>), or leave study= out: then this configuration gets its own name."
         )
     problems.raise_any()
 
@@ -210,7 +210,7 @@ def read(directory: Path) -> dict[str, Any] | None:
 
 def _damaged(paths: StudyPaths, reason: str) -> HarnessError:
     return HarnessError(
-        f"{paths.sweep} cannot be read ({reason}). Mend or remove it; the records of the runs are untouched."
+        f"{paths.sweep} cannot be read ({reason}). Correct or remove it; the records of the runs are untouched."
     )
 
 

@@ -47,7 +47,7 @@ def refusal(key: str, several: str, axis: bool = False) -> str | None:
             leaf.startswith("_") or (leaf == "kind" and section != "launch"),
             f"{key} names the code of the {section}, which has one. {choose}",
         ),
-        (named, f"{key} is what tables call the {section}; it changes nothing of what is computed. {choose}"),
+        (named, f"{key} is what tables call the {section}; it does not change what is computed. {choose}"),
         (
             section == "model" and rest.partition(".")[0] in SOURCES,
             f"{key} says where one model is from, and two sources are two models. Write a YAML for each, with a name: "
@@ -81,7 +81,7 @@ def _one_value(key: str, several: str) -> str:
     """
     plain = "(" not in several and "{" not in several
     items = several.replace("[", "").replace("]", "") if plain else "..."
-    what = f"{key} changes nothing of what a run computes, so it has one value in a study."
+    what = f"{key} does not change what a run computes, so it has one value in a study."
     compare = key.startswith(("tune.", "confirm.", "report.", "budget.")) or key in ("device", "keep")
     rules = (
         (
@@ -130,7 +130,7 @@ def one_choice(key: str, choice: str, others: Sequence[str] = ()) -> None:
         way = f"For a cell each, in a study (-m), leave the brackets out: {key}={listed} (in a YAML {key}: {listed})."
     else:
         way = f"Name one: {key}={listed.partition(',')[0] or '<name>'}."
-    raise HarnessError(f"{key}={choice}: a list merges all that it names into one, and a run has one {key}. {way}")
+    raise HarnessError(f"{key}={choice}: a list merges its configurations into one, and a run has one {key}. {way}")
 
 
 def check_choices(choices: Mapping[str, str | None]) -> None:
@@ -215,7 +215,7 @@ def check_names(found: Iterable[tuple[str, str, str]], problems: Problems) -> No
     for (group, name), choices in by_name.items():
         problems.check(
             len(choices) == 1,
-            f"{group}={','.join(choices)}: {' and '.join(f'{group}/{each}.yaml' for each in choices)} both say name: "
+            f"{group}={','.join(choices)}: {' and '.join(f'{group}/{each}.yaml' for each in choices)} both have name: "
             f"{name}. Give each a name of its own, e.g. name: {choices[-1]} in {group}/{choices[-1]}.yaml.",
         )
 

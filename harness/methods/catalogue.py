@@ -68,7 +68,7 @@ def evaluate(expression: str, symbols: Mapping[str, float]) -> int:
     try:
         total: float = value(ast.parse(expression, mode="eval").body)
     except SyntaxError as error:
-        raise HarnessError(f"The formula {expression!r} is not one: {error.msg}.") from error
+        raise HarnessError(f"The formula {expression!r} is invalid: {error.msg}.") from error
     return round(total)
 
 

@@ -47,7 +47,7 @@ class SetFit(GradientTrained):
         """Unfreeze the backbone; the head is fitted to it after each epoch."""
         if network.head is None:
             raise HarnessError(
-                f"method={self.name} compares pooled vectors, and model.pooling=model gives none. Set model.pooling to "
+                f"method={self.name} compares pooled vectors, and model.pooling=model has none. Set model.pooling to "
                 "mean, cls or last."
             )
         network.requires_grad_(True)

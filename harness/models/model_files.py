@@ -194,7 +194,7 @@ def _check_weights(path: Path, what: str, problems: Problems) -> None:
         return
     if missing := [name for name in shards if not (path / name).is_file()]:
         problems.add(
-            f"{what} is not whole: of the {len(shards)} files of weights that {INDEX} names, it lacks {len(missing)}: "
+            f"{what} is incomplete: of the {len(shards)} files of weights that {INDEX} names, it lacks {len(missing)}: "
             f"{names(missing)}. Fetch or copy what is missing."
         )
         return
@@ -206,7 +206,7 @@ def _check_weights(path: Path, what: str, problems: Problems) -> None:
             continue
         if lacks := [tensor for tensor in expected if tensor not in held]:
             problems.add(
-                f"{what} is not whole: {name} lacks {len(lacks)} tensors that {INDEX} looks for in it: {names(lacks)}. "
+                f"{what} is incomplete: {name} lacks {len(lacks)} tensors that {INDEX} lists for it: {names(lacks)}. "
                 "Fetch or save the model again."
             )
         _check_types(name, held, what, problems)

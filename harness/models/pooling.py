@@ -33,4 +33,6 @@ def width(backbone: nn.Module) -> int:
     for name in ("hidden_size", "dim", "d_model"):
         if isinstance(size := getattr(config, name, None), int):
             return size
-    raise HarnessError(f"{type(backbone).__name__} tells no hidden size; it is not an encoder that can be pooled.")
+    raise HarnessError(
+        f"{type(backbone).__name__} has no hidden size in its configuration; it is not an encoder that can be pooled."
+    )

@@ -140,7 +140,7 @@ class PretrainedModel:
         if self.quantize and (not fits or rewrites):
             raise HarnessError(
                 f"method={method.get('name')} cannot train on a backbone of model.quantize={self.quantize}: it changes "
-                "or reads weights that are no longer numbers to compute with, or its YAML does not say "
+                "or reads weights that are stored in fewer bits, or its YAML does not say "
                 "method.about.quantized: true. Use method=lora, dora, adalora, ia3 or prompt_tuning, or leave "
                 "model.quantize null."
             )

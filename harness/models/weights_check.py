@@ -86,7 +86,7 @@ def check_finite(tensors: Iterable[tuple[str, torch.Tensor]], what: str) -> None
     if broken:
         raise HarnessError(
             f"{what}: there are NaN or infinite values in {len(broken)} of its tensors: {names(broken)}. The files "
-            "themselves are spoilt, so no precision or learning rate mends that: fetch or save the model again."
+            "themselves are damaged, so no precision or learning rate helps: fetch or save the model again."
         )
 
 
@@ -128,7 +128,9 @@ def _cause(missing: Sequence[str], unexpected: Sequence[str], total: int) -> str
     if len(missing) == total or sum(not _HEADS.search(name) for name in unexpected) >= len(missing):
         held = f" (they hold {names(unexpected)})" if unexpected else ""
         return f"The weights are of another architecture{held}: config.json's model_type must be that of the weights."
-    return "The file is not whole, or config.json describes a larger model: fetch or save the two that belong together."
+    return (
+        "The file is incomplete, or config.json describes a larger model: fetch or save the two that belong together."
+    )
 
 
 def _prefix(missing: Sequence[str], unexpected: Sequence[str]) -> str | None:

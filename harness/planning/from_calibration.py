@@ -81,7 +81,7 @@ def _measure(launcher: LocalLauncher, each: PreparedCell, root: Path, config: Co
         try:
             answers.append(json.loads((folder / ANSWER).read_text(encoding="utf-8")))
         except (OSError, ValueError):
-            return None, lost or "its worker gave no answer."
+            return None, lost or "its worker did not answer."
     if errors := [str(answer["error"]) for answer in answers if "error" in answer]:
         return None, errors[0]
     rates = [Rates(**answer) for answer in answers]

@@ -58,7 +58,8 @@ def show_plan(
     start = START_SECONDS
     if unknown and not config.calibrate:
         console.print(
-            "No estimate: nothing is known of these cells yet, and calibrate=false forbids measuring.", soft_wrap=True
+            "No estimate: there are no earlier runs of these cells, and calibrate=false forbids measuring.",
+            soft_wrap=True,
         )
         return
     if unknown and config.launch.kind != "slurm":
@@ -86,8 +87,8 @@ def show_plan(
     print_estimate(console, plan, config)
     if busy and config.launch.kind != "slurm":
         console.print(
-            "[yellow]Note:[/yellow] other work keeps this machine busy, and slowed what was measured: the estimate "
-            "holds while that lasts.",
+            "[yellow]Note:[/yellow] other processes used this machine during the measurement: the estimate "
+            "assumes that they continue.",
             soft_wrap=True,
         )
     if not plan["done"]:

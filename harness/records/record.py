@@ -88,7 +88,7 @@ class Record:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, AttributeError) as error:
-            raise CorruptRecord(f"{path} is not a whole record ({error}).") from error
+            raise CorruptRecord(f"{path} is not a complete record ({error}).") from error
 
 
 def metric_of(record: Record, split: str, name: str) -> float | None:

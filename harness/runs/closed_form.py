@@ -30,7 +30,7 @@ def fit_closed_form(run: PreparedRun, method: ClosedForm) -> Fitting:
     data, encoder = run.data, run.encoder
     if encoder.model.pooling == "model":
         raise HarnessError(
-            f"method={method.name} works on pooled vectors, and model.pooling=model gives none. Set model.pooling to "
+            f"method={method.name} works on pooled vectors, and model.pooling=model has none. Set model.pooling to "
             "mean, cls or last."
         )
     costs, validation, head, network = Costs(), {}, None, None

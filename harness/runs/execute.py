@@ -213,7 +213,7 @@ def _failed(error: Exception, spec: RunSpec, log: Log) -> str:
     """
     if is_disk_full(error):
         raise HarnessError(
-            f"The disk that holds {spec.paths.directory} is full. Free space; the run goes on."
+            f"The disk that holds {spec.paths.directory} is full. Free space; the run continues."
         ) from error
     message = explain(error, spec.config)
     log(f"Failed: {message}", quiet=True)
@@ -285,7 +285,7 @@ def _make(directory: Path) -> None:
             pass
     except OSError as error:
         raise HarnessError(
-            f"The run's directory {directory} cannot be written ({error.strerror or error}): mend it, or set "
+            f"The run's directory {directory} cannot be written ({error.strerror or error}): correct this, or set "
             "runs_dir=FOLDER."
         ) from error
 

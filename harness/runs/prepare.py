@@ -148,8 +148,8 @@ def _data(spec: RunSpec, models: str, model: str) -> Dataset:
         if signature(config, spec.phase, data.fingerprint, models) == spec.signature:
             return data
     raise HarnessError(
-        f"The data of task={config['task']['name']} or the files of model={model} are not what they were when this run "
-        "was planned. Start the command again: it plans anew."
+        f"The data of task={config['task']['name']} or the files of model={model} have changed since this run was "
+        "planned. Start the command again."
     )
 
 

@@ -211,7 +211,7 @@ def predict_file(
             f"This model takes {expected} text column{'s' * (expected > 1)}, not {len(columns)}: --text COLUMN."
         )
     if output.suffix.lower() not in OUTPUTS:
-        raise HarnessError(f"--output {output} must end in one of {', '.join(OUTPUTS)}, which says its format.")
+        raise HarnessError(f"--output {output} must end in one of {', '.join(OUTPUTS)}, which determines its format.")
     table, texts = read_texts(file, columns, how or {})
     if output.resolve() == file.resolve():
         raise HarnessError(f"--output {output} would overwrite the texts: name another file.")
@@ -224,7 +224,7 @@ def predict_file(
         if twice:
             raise HarnessError(f"{file.name} has several columns named {sorted(twice)[0]!r}: write to a .csv file.")
     if taken := [name for name in added if name in table.names]:
-        raise HarnessError(f"{file.name} has a column {taken[0]!r} already, which would stand twice: rename it.")
+        raise HarnessError(f"{file.name} has a column {taken[0]!r} already, which the output would repeat: rename it.")
     predictor = load(directory, device, cache_dir)
     predictions = predictor.predictions(texts[0], texts[1] if facts["pairs"] else None)
     answers = [[_written(value, spread) for value in column] for column in predictor.task.answer_values(predictions)]

@@ -156,7 +156,7 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
             f"{facts['source']}."
         )
     if lacks := [name for name in facts.get("weights", ()) if not (directory / name).is_file()]:
-        raise HarnessError(f"{directory} is not whole: it lacks {', '.join(lacks)}. Copy it again, whole.")
+        raise HarnessError(f"{directory} is incomplete: it lacks {', '.join(lacks)}. Copy it again.")
     outputs = saved_runtime(facts).outputs
     network = AdaptedModel(load_backbone(resolved, model.pooling, outputs), model.pooling, outputs)
     if inserted := facts.get("inserted"):

@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("study", nargs="?", help="a study's name in the directory of studies, or a path")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--watch", action="store_true", help="a live view until the study is over; Ctrl-C leaves it")
+    form.add_argument(
+        "--watch", action="store_true", help="a live view until the study has ended; Ctrl-C ends the view"
+    )
     form.add_argument("--json", action="store_true", help="one JSON object; its keys are in docs/files.md")
     options = parser.parse_args(arguments)
 

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("study", help="a study's name in the directory of studies, or a path")
     parser.add_argument("run", help="e.g. demo.minilm.lora/trial0003, or any part of it that names one run")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
-    parser.add_argument("--follow", action="store_true", help="go on until the run has ended; Ctrl-C leaves it")
+    parser.add_argument("--follow", action="store_true", help="follow until the run has ended; Ctrl-C ends the view")
     parser.add_argument("--slurm", action="store_true", help="also what its Slurm jobs printed themselves")
     options = parser.parse_args(arguments)
     directory = find(options.study, options.runs_dir)
@@ -125,7 +125,7 @@ def _follow(directory: Path, name: str, paths: RunPaths, seen: int, record: Reco
         quiet = 0 if at != seen else quiet + 1
         seen = at
         if quiet and quiet % 10 == 0 and not _is_alive(directory, name):
-            _say("Nobody executes it now. It goes on when the command that began its study is run again.")
+            _say("No process executes it now. It continues when the command that started its study is run again.")
             break
     return _print_from(paths.log, seen), record
 

@@ -59,13 +59,13 @@ def stop(directory: Path, wait: float) -> int:
             temporary.write_text(f"{now()}\n", encoding="utf-8")
     except OSError as error:
         raise HarnessError(
-            f"{path} cannot be written ({error.strerror or error}), and that file is what asks a study to stop. Mend "
-            "that, or send SIGINT to its coordinator."
+            f"{path} cannot be written ({error.strerror or error}), and this file requests the stop. "
+            "Correct this, or send SIGINT to its coordinator."
         ) from error
     if not _wait(directory, wait):
         _say(
-            f"{directory.name} was asked to stop and is still stopping after {wait:g} s: its runs go on to where they "
-            f"can write a checkpoint. Look again: python -m harness.status {study_argument(directory)}"
+            f"{directory.name} was asked to stop and is still stopping after {wait:g} s: its runs continue until "
+            f"they can write a checkpoint. Check again: python -m harness.status {study_argument(directory)}"
         )
         return 1
     path.unlink(missing_ok=True)  # if the study ended by itself meanwhile, the file would stop the next coordinator
@@ -83,11 +83,11 @@ def _stop_jobs(directory: Path) -> int:
         live = any(not task.over for task in discovery.tasks(directory))
         if cancel_study(directory) and (live or (job is not None and job["state"] not in ENDED)):
             _say(
-                f"No coordinator of {directory.name} runs. Its waiting jobs were cancelled; those that run write a "
+                f"No coordinator of {directory.name} is running. Its waiting jobs were cancelled; running ones write a "
                 f"checkpoint and end. {_kept(directory)}"
             )
             return 0
-    _say(f"Nothing of {directory.name} runs. {_kept(directory)}")
+    _say(f"Nothing of {directory.name} is running. {_kept(directory)}")
     return 0
 
 
@@ -125,7 +125,7 @@ def _kept(directory: Path) -> str:
     if isinstance(command, list) and command:
         again = f"python -m harness {shlex.join(map(str, command))}"
         return f"{kept}To go on, run the same command again:\n  {again}"
-    return f"{kept}To go on, run the same command again that began it."
+    return f"{kept}To continue, run the command that started it again."
 
 
 def _say(line: str) -> None:

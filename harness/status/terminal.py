@@ -122,7 +122,7 @@ def _job_table(found: StudyStatus) -> Table | None:
     table = _new_table("job", ">runs", "state", "node", "reason", fold="reason")
     for (_, state, reason, node), tasks in list(groups.items())[:JOBS]:
         runs = sum(len(task.runs) for task in tasks)
-        told = state or ("not looked at yet" if tasks[0].job else "not submitted yet")
+        told = state or ("no look yet" if tasks[0].job else "not submitted yet")
         table.add_row(_plain(_job(tasks)), str(runs), _state(plain(told)), _plain(node), _plain(reason))
     if len(groups) > JOBS:
         table.add_row(Text(f"and {len(groups) - JOBS} more", style="dim"))
@@ -159,7 +159,7 @@ def _failures(found: StudyStatus) -> list[Text]:
         lines.append(Text.assemble((f"{plain(names[0])}{more}: ", "red"), error))
     rest = sum(len(names) for names in list(groups.values())[FAILURES:])
     command = f"python -m harness.logs {study_argument(found.directory)} {found.failures[0]['run']}"
-    return [*lines, Text(f"{f'And {rest} more. ' if rest else ''}The whole story of one: {command}", style="dim")]
+    return [*lines, Text(f"{f'And {rest} more. ' if rest else ''}The full log of one: {command}", style="dim")]
 
 
 def _spent(found: StudyStatus) -> str:
@@ -180,7 +180,7 @@ def _advice(found: StudyStatus) -> str:
         return ""
     lives = any(not task.over for task in found.tasks)
     jobs = " Its jobs may still run; they leave their results to be found." if lives else ""
-    return f"Nobody coordinates it.{jobs} To go on, run the command again that began it."
+    return f"It has no coordinator.{jobs} To continue, run the command that started it again."
 
 
 def _new_table(*columns: str, fold: str) -> Table:

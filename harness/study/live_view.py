@@ -100,5 +100,5 @@ def _table(cells: Sequence[CellView]) -> Table:
 
 def _footer(cells: Sequence[CellView], elapsed: float, left: float | None) -> Text:
     done = sum(cell.tuned + cell.confirmed for cell in cells)
-    text = f"{plural(done, 'run')} done, {duration(elapsed)} gone"
+    text = f"{plural(done, 'run')} done, {duration(elapsed)} elapsed"
     return Text(text + (f", about {duration(left)} left" if left is not None else ""), style="dim")

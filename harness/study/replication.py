@@ -44,7 +44,7 @@ def plan_looks(confirm: ConfirmConfig, begun: int) -> list[int]:
         return []
     if begun < 2 <= confirm.max_seeds:
         raise HarnessError(
-            "confirm.max_seeds adds seeds where verdicts are open, and one seed says nothing of how much seeds differ: "
+            "confirm.max_seeds adds seeds where verdicts are open, and one seed gives no estimate of their variance: "
             "begin with two or more, confirm.seeds=2."
         )
     if confirm.max_seeds < begun:

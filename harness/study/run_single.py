@@ -60,7 +60,7 @@ def run_single(config: DictConfig) -> int:
         return 0
     record = Record.read(spec.paths.record)
     if record is not None and record.status == RunStatus.OK and not config.rerun:
-        console.print("This very run was done before; here is what it left. To train anew: rerun=true", soft_wrap=True)
+        console.print("This run was completed before; its log follows. To train again: rerun=true", soft_wrap=True)
         console.print(spec.paths.log.read_text(encoding="utf-8").rstrip(), markup=False)
     else:
         if config.rerun:

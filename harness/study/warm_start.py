@@ -135,7 +135,7 @@ def _again(cell: Cell, start: Mapping[str, Any], directory: Path) -> Start:
     except (ValueError, TypeError) as error:
         raise HarnessError(
             f"{StudyPaths(directory).sweep}: warm_start of {cell.id}: {dict(values)} lies outside the search space "
-            f"({error}). Mend it, or name another study (study=<name>)."
+            f"({error}). Correct it, or name another study (study=<name>)."
         ) from error
     return Start(start["study"], start["cell"], start["trial"], start["metric"], start["val"], values, encoded)
 

@@ -37,7 +37,7 @@ def check_device(name: str) -> str:
     if not there.get(name, False):
         found = ", ".join(device for device, is_there in there.items() if is_there)
         raise HarnessError(
-            f"device={name} is not there: torch {torch.__version__} finds {found}. Set device=auto, or install the "
+            f"device={name} is not available: torch {torch.__version__} finds {found}. Set device=auto, or install the "
             "driver and the build of torch that belong to it."
         )
     return name

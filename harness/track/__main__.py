@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 on an invalid request or a failure of the tracker."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.track",
-        description="Tell a tracker of a study's runs and report: what it has been told before is not told again.",
+        description="Send a study's runs and report to a tracker; what was sent before is not sent again.",
     )
     parser.add_argument("study", help="a study's name in the directory of studies, or a path")
     parser.add_argument("tracker", choices=sorted(KNOWN))
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for sentence in follow.close():
                 sys.stdout.write(sentence + "\n")
     except Timeout:
-        sys.stderr.write(f"Error: {options.study} is being followed by tracker={options.tracker} just now.\n")
+        sys.stderr.write(f"Error: {options.study} is in use by tracker={options.tracker} just now.\n")
         return 2
     except HarnessError:
         raise

@@ -132,7 +132,7 @@ class WeightsAndBiases(Tracker):
         self.known = bool(settings.api_key) or _has_account(str(settings.base_url))
         offline = mode in ("offline", "dryrun")
         self.offline = offline or (asked != "online" and not self.known)
-        self.why = "offline was asked for" if offline else "nobody is logged in"
+        self.why = "offline mode was requested" if offline else "no account is logged in"
 
     def _take_environment(self) -> None:
         """Remove variables that W&B would refuse or misread in this process, and the service of an outer process."""
@@ -198,11 +198,7 @@ class WeightsAndBiases(Tracker):
         count = "1 run waits" if len(self.written) == 1 else f"{len(self.written)} runs wait"
         refused = "401" in self.why or "AuthenticationError" in self.why
         by_key = refused and os.environ.get("WANDB_API_KEY")
-        how = (
-            "To send what there is, set WANDB_API_KEY to a key that it takes, then"
-            if by_key
-            else "To send what there is"
-        )
+        how = "To send them, set WANDB_API_KEY to a key that it takes, then" if by_key else "To send them"
         login = "" if by_key or (self.known and not refused) else "wandb login --relogin && "
         return [f"W&B: {self.why}, so {count} on this disk. {how}: {login}wandb sync {self._unsent()}"]
 

@@ -345,7 +345,7 @@ def resume(session: TrainingSession) -> None:
         try:
             loaded = load_checkpoint(session.checkpoint_path, session.signature)
         except DamagedCheckpoint as error:
-            session.say(f"Warning: {error}; training starts anew.")
+            session.say(f"Warning: {error}; training starts again.")
     if loaded is not None:
         tensors, state = loaded
         del state["signature"]
@@ -366,7 +366,7 @@ def resume(session: TrainingSession) -> None:
             session.average.weights = {name: t.to(session.device) for name, t in group("average", tensors).items()}
         if "predictions" in tensors:
             session.best_predictions = tensors["predictions"].numpy()
-        session.say(f"Going on from step {session.progress.step}.")
+        session.say(f"Continuing from step {session.progress.step}.")
         if session.at_limit:
             session.status = SessionStatus.PAUSED
     if session.metrics_path is not None and (lines := read_jsonl(session.metrics_path)):

@@ -83,7 +83,7 @@ class Loss:
         others = self._outputs(batch)
         if torch.equal(outputs, others):
             raise HarnessError(
-                f"train.r_drop={weight} compares two passes with other dropout, and nothing drops out here: set "
+                f"train.r_drop={weight} compares two passes with other dropout, and there is no dropout: set "
                 "train.dropout=0.1 (or a dropout of the method's own), or leave train.r_drop at 0."
             )
         loss = (loss + self.of_outputs(others, targets)) / 2

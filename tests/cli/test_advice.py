@@ -83,7 +83,7 @@ def test_a_pattern_of_names_makes_cells(main: Main) -> None:
     assert "2 cells" in printed
     code, printed = main(*ask, "method=glob(zz*)")
     assert code == 2
-    assert "nothing is called so" in printed
+    assert "no choice matches" in printed
     code, printed = main("method=glob(lo*)")
     assert code == 2
     assert "add -m" in printed
@@ -113,7 +113,7 @@ CASES = [
     (("cache_dir=null",), r"cache_dir=null: this key needs a value"),
     (("runs_dir=",), r"runs_dir= names no directory"),
     (("--resolve",), r"--cfg job --resolve"),
-    (("-m", "--cfg", "job"), r"two things to do"),
+    (("-m", "--cfg", "job"), r"exclude each other"),
     (("--experimental-rerun", "x"), r"rerun=true"),
     (("--config-name", "foo"), r"--config-dir"),
     (("report.margin=1",), r"below 1, not 1\.0: 0\.01 is one point"),
@@ -152,17 +152,20 @@ def test_the_examples_of_slurms_readme_are_typed(
 PACKAGE = "# @package _global_\n"
 YAMLS = [
     # a YAML of sweeps, and what is said of it
-    (PACKAGE + "sweep:\n  params: [method=lora]\n", r"sweeps/q\.yaml holds a list where a mapping is wanted"),
+    (PACKAGE + "sweep:\n  params: [method=lora]\n", r"sweeps/q\.yaml has a list where a mapping is expected"),
     (PACKAGE + "sweep:\n  params:\n", r"sweep\.params=null: this key needs a value"),
     ("sweep: {params: {method: lora}}\n", r"begin with the line `# @package _global_`"),
     ("", r"begin with the line `# @package _global_`"),
-    (PACKAGE + "sweep: {params: {train.lr: [1e-3,1e-4]}}\n", r"without brackets: train\.lr=0\.001,0\.0001"),
+    (PACKAGE + "sweep: {params: {train.lr: [1e-3,1e-4]}}\n", r"leave out the brackets: train\.lr=0\.001,0\.0001"),
     (PACKAGE + "sweep: {params: {train.lr: {min: 1e-3, max: 1e-2}}}\n", r"train\.lr: a sweep is written as one text"),
-    (PACKAGE + "sweep:\n\tname: q\n", r"q\.yaml, line 3: this is no YAML: .*Indent with spaces"),
-    (PACKAGE + "sweep: {name: a}\nsweep: {name: b}\n", r"q\.yaml, line 3: this is no YAML: found duplicate key sweep"),
+    (PACKAGE + "sweep:\n\tname: q\n", r"q\.yaml, line 3: this is not valid YAML: .*Indent with spaces"),
+    (
+        PACKAGE + "sweep: {name: a}\nsweep: {name: b}\n",
+        r"q\.yaml, line 3: this is not valid YAML: found duplicate key sweep",
+    ),
     (PACKAGE + "defaults: lora\n", r"sweeps/q\.yaml: defaults is a list"),
     (PACKAGE + "defaults: [{method: lora}]\n", r"`- override /method: lora`"),
-    (PACKAGE + "tune: 5\n", r"sweeps/q\.yaml: 5 stands where a section"),
+    (PACKAGE + "tune: 5\n", r"sweeps/q\.yaml: 5 is given where a section"),
 ]
 
 
@@ -193,5 +196,5 @@ def test_the_directory_of_own_yamls_is_told(main: Main, tmp_path: Path) -> None:
     assert "no study 1e3" in printed
     code, printed = main("-m", "method=lora", "seed=[1,2]", "train.clip=null,1", *PLAN)
     assert code == 2
-    assert "without brackets: seed=1,2." in printed
+    assert "leave out the brackets: seed=1,2." in printed
     assert not (tmp_path / "runs").exists()

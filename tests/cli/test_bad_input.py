@@ -166,7 +166,7 @@ def test_a_study_of_another_question_is_refused_and_told_apart(main: Main, tmp_p
     write_csv(tmp_path, ROWS + "one more message about cards,cards\n")
     code, printed = main(*ask)
     assert code == 2
-    assert re.search(r"study mine was begun with another question.*\n.*the data set", printed)
+    assert re.search(r"study mine was started with another configuration.*\n.*the data set", printed)
     write_csv(tmp_path)
     code, printed = main(*ask, "task.metric=macro_f1")
     assert code == 2
@@ -214,7 +214,7 @@ def test_a_truncated_record_and_a_torn_journal_are_mended(main: Main, tmp_path: 
         journal.write('{"op_code": 4, "wor')
     code, printed = main(*ask)
     assert code == 0, printed
-    assert "is not a whole record" in printed
+    assert "is not a complete record" in printed
     assert "cut to its last complete line" in printed
     again = json.loads(records[0].read_text())
     assert again["status"] == "ok"

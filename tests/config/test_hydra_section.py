@@ -15,7 +15,7 @@ GLOBAL = "# @package _global_\n"
     ("file", "content", "arguments", "says"),
     [
         ("method/own.yaml", GLOBAL + "defaults: [nearest_mean]\nhydra: {job: {chdir: true}}\n", ("-m", "method=own"),
-         "hydra.job.chdir=True: this key of Hydra's changes nothing here"),
+         "hydra.job.chdir=True: this key of Hydra has no effect here"),
         ("method/own.yaml", GLOBAL + "defaults: [nearest_mean]\nhydra: {job: {env_set: {A: b}}}\n", ("method=own",),
          "+slurm.environment.NAME=value. It is set in a YAML: remove it there."),
         ("sweeps/own.yaml", GLOBAL + "hydra: {sweep: {dir: there}}\n", ("-m", "sweeps=own", "method=lda"),

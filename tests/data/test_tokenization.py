@@ -136,6 +136,6 @@ def test_a_cache_that_cannot_be_written(tokenizer: Any, tmp_path: Path) -> None:
     """The folder is named, and the key that moves it."""
     (tmp_path / "tokens").write_text("a file where the folder should be")
     with pytest.raises(
-        HarnessError, match=r"Tokenised data cannot be cached in .*Make room there, or set cache_dir=FOLDER"
+        HarnessError, match=r"Tokenised data cannot be cached in .*Free space there, or set cache_dir=FOLDER"
     ):
         tokenize(split(), "f", tokenizer, "d", 16, Cache(tmp_path, 1))

@@ -152,7 +152,7 @@ def test_equal_names_of_two_yamls_are_told(main: Main, place: Path) -> None:
     for name in ("mine_a", "mine_b"):
         (place / f"own/task/{name}.yaml").write_text("defaults: [csv, _self_]\npath: rows.csv\n")
     printed = refused(main, place, "-m", "--config-dir", "own", "method=nearest_mean", "task=mine_a,mine_b")
-    assert "task/mine_a.yaml and task/mine_b.yaml both say name: csv." in printed and "name: mine_b" in printed
+    assert "task/mine_a.yaml and task/mine_b.yaml both have name: csv." in printed and "name: mine_b" in printed
     printed = refused(main, place, "-m", "method=nearest_mean", "model=minilm,own", "model.name=x")
     assert "model.name=x would give its name to each of minilm, own" in printed
 

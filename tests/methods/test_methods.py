@@ -174,7 +174,7 @@ def test_settings_that_cannot_work_are_told(model: PretrainedModel, backbone: nn
     node |= {"initial": 0.6, "final": 0.5}
     with pytest.raises(HarnessError) as raised:
         build(node)
-    assert len(raised.value.problems) == 2 and "AdaLoRA cuts ranks" in str(raised.value)
+    assert len(raised.value.problems) == 2 and "AdaLoRA reduces ranks" in str(raised.value)
     with pytest.raises(HarnessError, match=r"method\.C must be above 0"):
         build(METHODS["linear_probe"] | {"C": 0.0})
     without = nn.Module()

@@ -63,7 +63,7 @@ def _filled(value: float) -> Callable[[Path], None]:
         (_prefixed("state_dict.model."), r"`state_dict\.model\.bert\.`, as of Lightning"),
         (_prefixed("model."), r"`model\.bert\.`, as of a module around it"),
         (_unmerged, "a PEFT model that was not merged"),
-        (_without("layer.1."), r"lack 16 of the 37 tensors.*The file is not whole, or config\.json describes a larger"),
+        (_without("layer.1."), r"lack 16 of the 37 tensors.*The file is incomplete, or config\.json describes a larger"),
         (_without("word_embeddings"), r"lack 1 of the 37 tensors.*: embeddings\.word_embeddings\.weight\."),
         (lambda d: own.configure(d, num_hidden_layers=4), "lack 32 of the 69 tensors"),
         (lambda d: own.configure(d, hidden_size=48), r"\(32\) in the file and \(48\) by config\.json.* and \d+ more"),
@@ -78,7 +78,7 @@ def _filled(value: float) -> Callable[[Path], None]:
         (lambda d: own.configure(d, model_type="x_y", auto_map={"AutoModel": "x.Y"}), "code of its own"),
         (lambda d: own.configure(d, model_type="marian"), "needs a text of its own"),
         (_filled(float("nan")), r"NaN or infinite values in 1 of its tensors: \S*encoder\.layer\.1\.output\.dense"),
-        (_filled(float("inf")), "no precision or learning rate mends that"),
+        (_filled(float("inf")), "no precision or learning rate helps"),
     ],
 )  # fmt: skip
 def test_weights_that_do_not_fit(spoil: Callable[[Path], None], message: str, whole: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_what_is_no_whole_record_says_so(tmp_path: Path, content: str) -> None:
     """A full disk leaves such files."""
     (tmp_path / "record.json").write_text(content)
-    with pytest.raises(CorruptRecord, match="not a whole record"):
+    with pytest.raises(CorruptRecord, match="not a complete record"):
         Record.read(tmp_path / "record.json")
 
 

@@ -153,7 +153,7 @@ def test_device_that_is_not_there(tmp_path: Path, cache: Path) -> None:
         pytest.skip("this machine has CUDA")
     planned = spec(config(tmp_path, cache, device="cuda"), tmp_path / "run")
     execute(RunBatch((planned,)))
-    assert "device=cuda is not there" in str(record(planned).error) and "finds cpu" in str(record(planned).error)
+    assert "device=cuda is not available" in str(record(planned).error) and "finds cpu" in str(record(planned).error)
 
 
 def test_data_that_changed_since_planning_is_refused(tmp_path: Path, cache: Path) -> None:
@@ -169,7 +169,7 @@ def test_data_that_changed_since_planning_is_refused(tmp_path: Path, cache: Path
     write_rows(tmp_path / "train.csv", 8, seed=8)
     WORKER_STATE.datasets.values.clear()
     execute(RunBatch((late,)))
-    assert "not what they were" in str(record(late).error)
+    assert "have changed since" in str(record(late).error)
 
 
 def test_interrupted_run_goes_on_and_ends_the_same(tmp_path: Path, cache: Path) -> None:
@@ -227,7 +227,7 @@ def test_killed_run_goes_on_from_its_checkpoint(tmp_path: Path, cache: Path) -> 
     assert record(planned).status == "running" and planned.paths.checkpoint.is_dir()
     lines: list[str] = []
     execute(RunBatch((planned,)), say=lines.append)
-    assert any(line.startswith("Going on from step") for line in lines)
+    assert any(line.startswith("Continuing from step") for line in lines)
     whole = spec(composed, tmp_path / "whole")
     execute(RunBatch((whole,)))
     assert record(planned).metrics == record(whole).metrics

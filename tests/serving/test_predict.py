@@ -194,7 +194,7 @@ def test_other_backbone_or_damaged_model_is_refused(probe: RunSpec, home: Path, 
     with pytest.raises(HarnessError, match="cannot be loaded"):
         load(copied, device="cpu", cache_dir=cache)
     (copied / "head.safetensors").unlink()
-    with pytest.raises(HarnessError, match=r"is not whole: it lacks head\.safetensors"):
+    with pytest.raises(HarnessError, match=r"is incomplete: it lacks head\.safetensors"):
         load(copied, device="cpu", cache_dir=cache)
     (copied / "harness.json").write_text("{")
     with pytest.raises(HarnessError, match="cannot be read"):

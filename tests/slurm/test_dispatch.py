@@ -268,7 +268,7 @@ def test_a_submit_limit_makes_arrays_smaller_and_is_told_when_it_admits_nothing(
         wait_for(all_ended, tmp_path)
         cluster.slurm("sacctmgr", "--immediate", "modify", "user", "root", "set", "MaxSubmitJobs=0")
         launcher.submit(RunBatch((spec(composed, tmp_path / "study/runs/cell/run5", phase="tune"),)))
-        with pytest.raises(HarnessError, match="takes not even one job"):
+        with pytest.raises(HarnessError, match="accepts no job at all"):
             wait_for(lambda: launcher.wait(1))
     finally:
         cluster.slurm("sacctmgr", "--immediate", "modify", "user", "root", "set", "MaxSubmitJobs=-1")

@@ -45,7 +45,7 @@ def test_a_time_limit(study: Make, cluster: DevCluster) -> None:
     records = mine.records()
     assert [record["status"] for record in records] == ["ok", "ok"]
     assert sorted(record["provenance"]["slurm"]["restarts"] for record in records) == [0, 1]
-    assert "Going on from step" in log.read_text()
+    assert "Continuing from step" in log.read_text()
     mine.trained_once(10)
 
 
@@ -64,7 +64,7 @@ def test_preemption_by_a_higher_partition(study: Make, cluster: DevCluster, refe
         f"--nodes={len(nodes)}", "--output=/dev/null", "--wrap=sleep 15",
     )  # fmt: skip
     mine.ended()
-    assert sum("Going on from step" in log.read_text() for log in logs(mine)) >= 2
+    assert sum("Continuing from step" in log.read_text() for log in logs(mine)) >= 2
     mine.is_as_undisturbed(reference)
 
 
@@ -77,7 +77,7 @@ def test_a_requeued_job_and_a_cancelled_one_go_on(study: Make, cluster: DevClust
     cluster.slurm("scancel", second)
     printed = mine.ended()
     assert "CANCELLED" in printed
-    assert sum("Going on from step" in log.read_text() for log in logs(mine)) >= 2
+    assert sum("Continuing from step" in log.read_text() for log in logs(mine)) >= 2
     mine.is_as_undisturbed(reference)
 
 
@@ -88,7 +88,7 @@ def test_a_node_that_crashes(study: Make, cluster: DevCluster, reference: Refere
     node = next(iter(mine.training().values()))["node"]
     cluster("crash", node)
     mine.ended()
-    assert sum("Going on from step" in log.read_text() for log in logs(mine)) >= 1
+    assert sum("Continuing from step" in log.read_text() for log in logs(mine)) >= 1
     mine.is_as_undisturbed(reference, hard=1)
 
 
@@ -102,7 +102,7 @@ def test_a_node_that_freezes_and_comes_back(study: Make, cluster: DevCluster) ->
     cluster("freeze", job["node"])
     mine.wait_for(lambda: belongs(trial) == {submission_of(mine, key): 1})  # the requeued copy has begun
     old = mine.study / f"jobs/logs/{key}_0_log.out"
-    mine.wait_for(lambda: "belongs to another job" in old.read_text() or "Going on from step" in old.read_text())
+    mine.wait_for(lambda: "belongs to another job" in old.read_text() or "Continuing from step" in old.read_text())
     cluster("thaw", job["node"])
     mine.release()
     mine.ended()

@@ -128,4 +128,4 @@ def test_following_a_run_that_nobody_executes_ends(
     """Its coordinator is gone, and no job holds it."""
     study_directories.run(study, ADALORA, "trial0002", "running", log="Epoch 1\n")
     monkeypatch.setattr(logs.time, "sleep", lambda seconds: None)
-    assert "Nobody executes it now." in shown(capsys, "support", "adalora/trial0002", "--follow")
+    assert "No process executes it now." in shown(capsys, "support", "adalora/trial0002", "--follow")

@@ -249,7 +249,7 @@ def test_an_unknown_name_is_told_with_the_nearest(study: Path, capsys: pytest.Ca
 def test_a_live_view_ends_with_the_study(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It looks again and again until nobody holds it; Ctrl-C leaves it."""
+    """It looks again and again until nobody holds it; Ctrl-C ends the view."""
     holding = study_directories.coordinated(study)
     holding.__enter__()
     monkeypatch.setattr(status.time, "sleep", lambda seconds: holding.__exit__(None, None, None))

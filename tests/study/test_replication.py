@@ -25,7 +25,7 @@ def test_looks_must_fit_the_seeds() -> None:
     """Looks that begin elsewhere, or a cap below the seeds that were named, are told."""
     with pytest.raises(HarnessError, match="must begin at the 3 seeds"):
         plan_looks(ConfirmConfig(looks=[2, 10]), 3)
-    with pytest.raises(HarnessError, match="one seed says nothing"):
+    with pytest.raises(HarnessError, match="one seed gives no estimate"):
         plan_looks(ConfirmConfig(max_seeds=4), 1)
     with pytest.raises(HarnessError, match="below the 5 seeds"):
         plan_looks(ConfirmConfig(max_seeds=4), 5)

@@ -173,7 +173,7 @@ def test_what_wandbs_variables_say_holds_where_the_configuration_says_nothing(
         monkeypatch.setenv(f"WANDB_{name}", "")  # says nothing
     tracker = WeightsAndBiases()
     tracker.open(study)
-    assert (tracker.project, tracker.entity, tracker.why) == ("harness", None, "nobody is logged in")
+    assert (tracker.project, tracker.entity, tracker.why) == ("harness", None, "no account is logged in")
 
 
 def test_long_names_stay_apart() -> None:

@@ -34,7 +34,7 @@ def test_offline_in_the_environment_is_kept_to_with_an_account(monkeypatch: pyte
     tracker = WeightsAndBiases()
     tracker.open(Path("study"))
     assert tracker.offline
-    assert tracker.why == "offline was asked for"
+    assert tracker.why == "offline mode was requested"
 
 
 def test_what_wandb_offline_has_written_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_without_an_account_it_is_offline() -> None:
     tracker = WeightsAndBiases()
     tracker.open(Path("study"))
     assert tracker.offline
-    assert tracker.why == "nobody is logged in"
+    assert tracker.why == "no account is logged in"
 
 
 def test_names_that_wandb_does_not_take_are_made_so(tmp_path: Path) -> None:

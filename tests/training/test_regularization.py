@@ -161,7 +161,7 @@ def test_what_cannot_work_says_so(tmp_path: Path, cache: Path) -> None:
     """No silent fallback: equal passes, nothing to mix, a loss of the method's own, unknown blocks."""
     still = session(tmp_path, cache, train__r_drop=1.0, train__dropout=0.0, method__config__lora_dropout=0.0, **QUICK)
     fit([still])
-    assert "nothing drops out" in str(still.failure)
+    assert "there is no dropout" in str(still.failure)
     with pytest.raises(HarnessError, match="trains none outside"):
         session(tmp_path, cache, "bitfit", train__mixout=0.5)
     with pytest.raises(HarnessError, match=r"train\.label_smoothing=0\.1 changes"):

@@ -162,7 +162,7 @@ def read_lines(
     if bad := [number for number, line in numbered if mark not in line]:
         raise HarnessError(
             f"{where}: {len(bad)} of {len(numbered)} lines lack the separator {mark!r}: line {some(bad)}. Set "
-            "task.separator, or mend them."
+            "task.separator, or correct them."
         )
     # A text may contain the separator, a label may not: split off the label at the end or the beginning of the line.
     label_last = match(label, names) == names[1]

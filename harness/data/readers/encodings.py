@@ -33,7 +33,7 @@ def encoding_problem(encoding: str) -> str | None:
         return f"Unknown task.encoding {encoding}. Usual ones: {USUAL}."
     # bytes.decode checks the same flag; `base64` and similar codecs convert bytes to bytes.
     if not getattr(found, "_is_text_encoding", True) or found.name.replace("-", "_") in NO_FILES:
-        return f"task.encoding={encoding} is no encoding of text files. Usual ones: {USUAL}."
+        return f"task.encoding={encoding} is not an encoding of text files. Usual ones: {USUAL}."
     return None
 
 
@@ -121,7 +121,11 @@ def _not_decodable(content: bytes, encoding: str, where: str) -> str:
     told = f"{where} is not {encoding}: at {count} it cannot be decoded: {listed}{more}. "
     good = sum(ord(character) > 127 for character in rest)
     if codecs.lookup(encoding).name == "utf-8" and good > 2 * len(places) and b"\x00" not in content:
-        end = " The file ends within a character: is it whole?" if skipped and places[-1] + 4 > len(content) else ""
+        end = (
+            " The file ends within a character: it may be incomplete."
+            if skipped and places[-1] + 4 > len(content)
+            else ""
+        )
         return told + (
             f"The other {good} characters beyond ASCII are right, so it is UTF-8 that is damaged there.{end} Mend or "
             "remove these lines; another encoding would ruin the others."
@@ -132,11 +136,10 @@ def _not_decodable(content: bytes, encoding: str, where: str) -> str:
 def _advice(content: bytes, declared: str) -> str:
     fitting = candidates(content, declared)
     if not fitting and (mark := next((name for mark, name in MARKS.items() if content.startswith(mark)), None)):
-        return f"It begins like {mark}, but is not all of that: is it whole? Copy it or write it again."
+        return f"It begins like {mark}, but is not all of that: it may be incomplete. Copy it or write it again."
     if not fitting:
         return (
-            "No usual encoding decodes it: is it a damaged file, or no text? Write it again as UTF-8 where it comes "
-            "from."
+            "No usual encoding decodes it: it may be damaged, or not text. Write it again as UTF-8 where it comes from."
         )
     first = next(iter(fitting))
     listed = ", ".join(name + (f" (there: {excerpt})" if excerpt else "") for name, excerpt in fitting.items())
@@ -252,7 +255,7 @@ def _check_wide(content: bytes, text: str, encoding: str, where: str) -> None:
     """Refuse text wrongly decoded as UTF-16 or UTF-32: almost any bytes of even length decode without error."""
     marked = content.startswith(tuple(MARKS))
     if text.startswith("\ufffe") or "\x00" in text or (not marked and b"\x00" not in content):
-        told = "its bytes are in the other order" if text.startswith("\ufffe") else "its text makes no sense so"
+        told = "its bytes are in the other order" if text.startswith("\ufffe") else "the decoded text is not plausible"
         raise HarnessError(f"{where} is not {encoding}: {told}. {_advice(content, codecs.lookup(encoding).name)}")
     if not marked and (likely := _wide(content)) and codecs.decode(content, likely) != text:
         raise HarnessError(f"{where} is not {encoding}: it has no byte order mark. It reads as {likely}: set "
@@ -266,7 +269,7 @@ def _with_nulls(content: bytes, text: str, where: str, declared: str) -> str:
         return f"{told}. It reads as {name}: set task.encoding={name}."
     place = text.index("\x00")
     line = text.count("\n", 0, place) + 1
-    return f"{told}, the first in line {line}: it is damaged, or no text. Write it again where it comes from."
+    return f"{told}, the first in line {line}: it is damaged, or not text. Write it again where it comes from."
 
 
 def split_lines(text: str) -> list[str]:

@@ -124,7 +124,7 @@ def _check_path(path: Path) -> None:
     if path.is_dir():
         raise HarnessError(f"{path} is a folder, and a file is needed. {neighbours(path / 'train.csv')}")
     if path.exists() and not path.is_file():  # its size is not known, and it can be read only once
-        raise HarnessError(f"{path} is a pipe or a device: write what it gives to a file, and name that.")
+        raise HarnessError(f"{path} is a pipe or a device: write its output to a file, and name that file.")
     if not path.is_file():
         raise HarnessError(f"There is no file {path}. {neighbours(path)}")
     if path.stat().st_size == 0:
@@ -258,7 +258,7 @@ def neighbours(path: Path) -> str:
 
     folder = path.parent
     if not folder.is_dir():
-        return f"{folder} is no folder." if folder.exists() else f"Its folder {folder} does not exist either."
+        return f"{folder} is not a folder." if folder.exists() else f"Its folder {folder} does not exist either."
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
     if not names:
         return f"The folder {folder} holds no files."

@@ -50,9 +50,7 @@ def read_json(
     if twice := sorted({name for row in rows if isinstance(row, _Object) for name in row.twice}):
         for name in twice:
             if any(match(each, [name]) for each in wanted):
-                raise HarnessError(
-                    f"{where}: rows name {name!r} twice, and which one counts is unknown. Rename one of them."
-                )
+                raise HarnessError(f"{where}: rows name {name!r} twice, which is ambiguous. Rename one of them.")
     return names, [[row.get(name) for row in rows] for name in names]
 
 

@@ -190,7 +190,7 @@ def check_texts(values: Sequence[Any], column: str, where: str, problems: Proble
     problems.check(
         not broken,
         f"{where}: {len(broken)} of {len(values)} rows hold half a character (a lone surrogate) in column {column!r}: "
-        f"{_rows(broken)}. Mend or remove them.",
+        f"{_rows(broken)}. Correct or remove them.",
     )
 
 

@@ -220,5 +220,5 @@ def _work(connection: Connection, threads: int, gpu: str | None, module: str) ->
         try:
             execute(batch, interrupted=lambda: False)
         except Exception as error:  # noqa: BLE001 - whatever escapes `execute` is reported, not lost with the worker
-            answer = f"Its worker could not go on: {type(error).__name__}: {error}"
+            answer = f"Its worker failed: {type(error).__name__}: {error}"
         connection.send(answer)

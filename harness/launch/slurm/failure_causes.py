@@ -43,9 +43,7 @@ def of_waiting(state: JobState, minutes: float, limit: float | None) -> FailureC
     """
     impossible, held = IMPOSSIBLE.search(state.reason), HELD.search(state.reason)
     if impossible or held:
-        return FailureCause(
-            f"would have waited for ever ({state.reason}) and was cancelled.", "place" if held else "run"
-        )
+        return FailureCause(f"would never have started ({state.reason}) and was cancelled.", "place" if held else "run")
     if limit is not None and minutes >= limit:
         return FailureCause(f"waited {minutes:.1f} min ({state.reason}; slurm.pending_min={limit:g}).", "run")
     return None
@@ -73,5 +71,5 @@ def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | No
         return FailureCause(f"{reason}.", "run")
     # The job never started a run, so the node or the setup commands are at fault.
     lines = [line for line in output.splitlines() if line and not line.startswith("srun: ")]
-    last = f" Its last words: {lines[-1][:300]}" if lines else ""
+    last = f" Its last output: {lines[-1][:300]}" if lines else ""
     return FailureCause(f"{reason}, before a run began.{last}", "place", state.node)

@@ -168,7 +168,7 @@ class SlurmLauncher(Launcher):
                 continue
             text = _read(path)
             path.unlink(missing_ok=True)
-            lost = f"Its job could not go on: {text}" if what == "error" else None
+            lost = f"Its job failed: {text}" if what == "error" else None
             outcomes.append(self._end(job, lost or "Its job ended at a checkpoint.", "run" if lost else "place"))
         return outcomes
 
@@ -276,7 +276,7 @@ class SlurmLauncher(Launcher):
                 self._cancel([job.id])
             return self._end(job, f"Its job {job.id} {cause.reason}", cause.attributed_to)
         if "JobHeldUser" in state.reason:
-            self._tell(f"Job {job.id} is held by its user: `scontrol release {job.id}` lets it go on.")
+            self._tell(f"Job {job.id} is held by its user: `scontrol release {job.id}` releases it.")
         return None
 
     def _lost(self, job: ArrayTask, state: JobState | None) -> Outcome:
@@ -327,7 +327,9 @@ class SlurmLauncher(Launcher):
     def _silent(self, said: str) -> None:
         if self._silent_since is None:
             self._silent_since = time.monotonic()
-            self._say(f"Slurm does not answer; what runs goes on, and it is asked again. It said: {said}")
+            self._say(
+                f"Slurm does not answer; running jobs continue, and the request is repeated. Slurm's message: {said}"
+            )
 
     def _tell(self, message: str) -> None:
         if message not in self._told:

@@ -50,11 +50,11 @@ def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]],
         except Refused as error:
             for said in error.problems:
                 problems.add(
-                    f"{said}. Asked for was: {describe(resources)}. `sinfo` and `sacctmgr show associations "
+                    f"{said}. Requested: {describe(resources)}. `sinfo` and `sacctmgr show associations "
                     "user=$USER` say what there is; change the profile in slurm/, or a key of it: slurm.<key>=<value>."
                 )
         except Full as error:
-            problems.add(f"Slurm refuses, for now or for good: {error}. Asked for was: {describe(resources)}.")
+            problems.add(f"Slurm refuses the job: {error}. Requested: {describe(resources)}.")
         except NoAnswer as error:
             problems.add(f"Slurm does not answer ({error}). Try again when `sinfo` does.")
             return

@@ -158,9 +158,10 @@ class Submitter:
             self._take_back(submission)
             self._refused = self._refused + 1 if alone and count <= 1 else 0
             if self._refused > LOOKS:
-                raise Refused(f"Slurm takes not even one job: {error}") from error
+                raise Refused(f"Slurm accepts no job at all: {error}") from error
             self._tell(
-                f"Slurm takes no more jobs for now; the rest goes out in smaller arrays as it does. It said: {error}"
+                "Slurm accepts no more jobs for now; the rest is submitted in smaller arrays later. Slurm's message: "
+                f"{error}"
             )
             self._size = max(1, count // 2)
             self._not_before = time.monotonic() + self._cluster.interval
@@ -172,7 +173,7 @@ class Submitter:
             if avoided := self._nodes.excluded(None):
                 raise Refused(
                     f"{error} Nodes {avoided} are avoided, since jobs ended there before a run began "
-                    f"({self._jobs.logs} says why). When that is mended, remove {self._nodes.path} and run the same "
+                    f"({self._jobs.logs} says why). When that is corrected, remove {self._nodes.path} and run the same "
                     "command again."
                 ) from error
             raise

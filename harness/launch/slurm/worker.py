@@ -73,7 +73,7 @@ def main() -> int:
     if warned.ending:
         return 1  # Slurm decides what follows
     if task.restart >= submission.max_requeues:
-        task.mark("error", f"It was requeued {task.restart} times without an end.")
+        task.mark("error", f"It was requeued {task.restart} times without finishing.")
         return 1
     if code := requeue():
         task.mark("stopped")  # its runs are started elsewhere, from their checkpoints
@@ -147,7 +147,7 @@ class TaskStart:
             self._claimed.add(directory)
             return True
         if directory not in self._refused:
-            _say(f"{directory} belongs to another job by now.")
+            _say(f"{directory} belongs to another job now.")
         self._refused.add(directory)
         return False
 

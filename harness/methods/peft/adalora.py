@@ -45,7 +45,7 @@ class AdaLora(PeftMethod):
         )
         problems.check(
             0 < self.config.target_r < self.config.init_r,
-            f"AdaLoRA cuts ranks: method.config.target_r={self.config.target_r} must lie between 0 and "
+            f"AdaLoRA reduces ranks: method.config.target_r={self.config.target_r} must lie between 0 and "
             f"method.config.init_r={self.config.init_r}, both excluded.",
         )
         problems.check(

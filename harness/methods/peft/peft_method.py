@@ -108,7 +108,7 @@ def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
     if model.pooling == "model" and getattr(config, "peft_type", None) in INPUT_PROMPTS:
         raise HarnessError(
             f"method={name} gives the model embeddings instead of tokens, and a head of the architecture's own "
-            "(model.pooling=model) may then not find where a text ends. Set model.pooling to mean, cls or last."
+            "(model.pooling=model) may then not find the end of a text. Set model.pooling to mean, cls or last."
         )
     _name_layers(backbone, config, model)
     _name_sizes(backbone, config)

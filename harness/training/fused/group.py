@@ -59,9 +59,7 @@ class FusedGroup:
         """Stop sharing passes after one failed, for lack of memory or because of an error, and notify the sessions."""
         self.broken = True
         for session in self.sessions:
-            session.say(
-                f"Note: a pass that runs shared failed, and they go on alone ({type(error).__name__}: {error})."
-            )
+            session.say(f"Note: a fused pass failed; its runs continue separately ({type(error).__name__}: {error}).")
 
     def note(self, shared: bool, seconds: float) -> list[float]:
         """Record the duration of a round; return each session's fraction of its tokens."""

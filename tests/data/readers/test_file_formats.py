@@ -154,7 +154,7 @@ def test_lines_without_separator_or_names(write: Write) -> None:
     """Both say what is missing."""
     path = write("rows.txt", "good@x\nbad\nugly\n")
     message = complaint(path, format="lines", separator="@", columns=["text", "label"])
-    assert message == "rows.txt: 2 of 3 lines lack the separator '@': line 2, 3. Set task.separator, or mend them."
+    assert message == "rows.txt: 2 of 3 lines lack the separator '@': line 2, 3. Set task.separator, or correct them."
     assert "task.columns=[text,label] or task.columns=[label,text], not []." in complaint(path, format="lines")
 
 

@@ -75,7 +75,7 @@ def test_messages_speak_of_options(write: Write) -> None:
     ):
         message = complaint(path)
         assert told in message and "task." not in message, message
-    assert "is no encoding of text files" in complaint(write("h.csv", "text\na\n"), encoding="base64")
+    assert "is not an encoding of text files" in complaint(write("h.csv", "text\na\n"), encoding="base64")
     assert "must be one character" in complaint(write("h.csv", "text\na\n"), separator="::")
 
 
