@@ -138,7 +138,9 @@ class WeightsAndBiases(Tracker):
         """Remove variables that W&B would refuse or misread in this process, and the service of an outer process."""
         if tags := os.environ.pop("WANDB_TAGS", ""):
             self.tags = [tag.strip() for tag in tags.split(",") if tag.strip()]
-        os.environ.pop("WANDB_SERVICE", None)
+        # Ids are the runs' own; in a job that W&B started, these name the run of that job.
+        for name in ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH"):
+            os.environ.pop(name, None)
         for name in ("WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_RUN_GROUP", "WANDB_NAME", "WANDB_DIR"):
             if not os.environ.get(name, "x").strip() or (name == "WANDB_MODE" and self.mode is not None):
                 os.environ.pop(name, None)

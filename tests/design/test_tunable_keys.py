@@ -84,7 +84,7 @@ def test_keys_that_compute_nothing_say_what_is_meant(main: Main, place: Path) ->
         "task._target_=a,b": "task=a,b",
         "train.eval_batch_size=8,16": "train.eval_batch_size=<value>",
         "train={lr: 1},{lr: 2}": "train.<key>",
-        "axes=[tune.sampler,train.clip]": "axes=[tune.sampler]: tune.sampler changes nothing",
+        "axes=[tune.sampler,train.clip]": "axes=[tune.sampler]: tune.sampler does not change",
     }
     printed = refused(main, place, "-m", *asked)
     for line, meant in asked.items():

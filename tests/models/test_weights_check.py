@@ -63,7 +63,7 @@ def _filled(value: float) -> Callable[[Path], None]:
         (_prefixed("state_dict.model."), r"`state_dict\.model\.bert\.`, as of Lightning"),
         (_prefixed("model."), r"`model\.bert\.`, as of a module around it"),
         (_unmerged, "a PEFT model that was not merged"),
-        (_without("layer.1."), r"lack 16 of the 37 tensors.*The file is incomplete, or config\.json describes a larger"),
+        (_without("layer.1."), r"lack 16 of the 37 tensors.*The file is incomplete, or config\.json describes"),
         (_without("word_embeddings"), r"lack 1 of the 37 tensors.*: embeddings\.word_embeddings\.weight\."),
         (lambda d: own.configure(d, num_hidden_layers=4), "lack 32 of the 69 tensors"),
         (lambda d: own.configure(d, hidden_size=48), r"\(32\) in the file and \(48\) by config\.json.* and \d+ more"),

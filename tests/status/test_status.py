@@ -69,7 +69,7 @@ def test_a_study_that_was_left_shows_every_cell(study: Path, capsys: pytest.Capt
     assert line(text, PROBE) == [PROBE, "2/2", "2/2", "70.0", "%", "done"]
     assert f"{LORA}/trial0003: Out of [red]memory[/red]." in text
     assert f"python -m harness.logs support {LORA}/trial0003" in text
-    assert "run the command again" in text
+    assert "run the command that started it again" in text
 
 
 def test_a_run_that_waits_at_a_rung_is_paused_whoever_coordinates(

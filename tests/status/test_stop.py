@@ -64,7 +64,7 @@ def test_a_coordinator_is_asked_and_waited_for(
     thread.join()
     text = capsys.readouterr().out
     assert text.startswith(
-        "support has stopped. Kept: 1 ended run and 1 unfinished run, 1 with a checkpoint. To go on,"
+        "support has stopped. Kept: 1 ended run and 1 unfinished run, 1 with a checkpoint. To continue,"
     )
     assert not (study / "stop").exists()
     assert cancelled == []
@@ -103,11 +103,11 @@ def test_a_study_of_which_nothing_runs(study: Path, cancelled: list[Path], capsy
     (study / "stop").write_text("")
     assert stop.main(["support"]) == 0
     assert cancelled == []
-    assert capsys.readouterr().out.startswith("Nothing of support runs. Kept: 1 ended run")
+    assert capsys.readouterr().out.startswith("Nothing of support is running. Kept: 1 ended run")
     assert not (study / "stop").exists()
     study_directories.job(study, "ab", [[f"{LORA}/trial0001"]], state="closed")
     assert stop.main(["support"]) == 0
-    assert capsys.readouterr().out.startswith("Nothing of support runs.")
+    assert capsys.readouterr().out.startswith("Nothing of support is running.")
 
 
 def test_an_unknown_study(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

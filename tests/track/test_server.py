@@ -155,7 +155,7 @@ def test_what_wandbs_variables_say_holds_where_the_configuration_says_nothing(
 ) -> None:
     """Project, entity, group, tags, name, notes; the command's own options win."""
     values = {"PROJECT": "mine", "ENTITY": "team", "RUN_GROUP": "g" * 140, "TAGS": f"a,,a,{'t' * 70}", "NAME": "try"}
-    for name, value in (values | {"NOTES": "why", "MODE": "offline"}).items():
+    for name, value in (values | {"NOTES": "why", "MODE": "offline", "RUN_ID": "fixed", "RESUME": "must"}).items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     assert track(["support", "wandb", "entity=other"]) == 0
     told = [
@@ -165,6 +165,7 @@ def test_what_wandbs_variables_say_holds_where_the_configuration_says_nothing(
         if each.WhichOneof("record_type") == "run"
     ]
     assert {(run.project, run.entity, run.notes) for run in told} == {("mine", "other", "why")}
+    assert len({run.run_id for run in told}) == len(told) > 1  # not the one that the variable names
     assert {run.run_group for run in told} == {cut("g" * 140, 128)}
     assert all(run.display_name.startswith(f"try {CELL}/") for run in told)
     assert {"demo", "minilm", "lora", "a", cut("t" * 70, 64)} == {tag for run in told for tag in run.tags}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,15 +31,17 @@ KEYS = {
 INSTEAD = {
     "mem-per-cpu": (("mem_gb",), "slurm.mem_gb=null"),
     "mem-per-gpu": (("mem_gb",), "slurm.mem_gb=null"),
-    "gpus": (("gpus_per_node", "gres"), "slurm.gpus_per_node=0 slurm.gres=null"),
-    "gpus-per-task": (("gpus_per_node", "gres"), "slurm.gpus_per_node=0 slurm.gres=null"),
-    "G": (("gpus_per_node", "gres"), "slurm.gpus_per_node=0 slurm.gres=null"),
+    **dict.fromkeys(
+        ("gpus", "G", "gpus-per-task", "gpus-per-socket"),
+        (("gpus_per_node", "gres"), "slurm.gpus_per_node=0 slurm.gres=null"),
+    ),
 }
+TRES = ("tres-per-node", "tres-per-task", "tres-per-socket", "tres-per-job")  # likewise, if they name GPUs
 # Options that the launcher sets or relies on.
 FIXED = {
     "job-name", "J", "output", "o", "error", "e", "input", "i", "open-mode", "chdir", "D", "requeue", "no-requeue",
-    "nodes", "N", "ntasks", "n", "ntasks-per-node", "export", "export-file", "clusters", "cluster", "M", "wait", "W",
-    "wrap", "parsable", "test-only", "use-srun", "command", "folder", "map-count",
+    "nodes", "N", "ntasks", "n", "ntasks-per-node", "ntasks-per-gpu", "export", "export-file", "clusters", "cluster",
+    "M", "wait", "W", "wrap", "parsable", "test-only", "use-srun", "command", "folder", "map-count",
 }  # fmt: skip
 
 
@@ -115,8 +118,8 @@ def describe(resources: Mapping[str, Any]) -> str:
 
 def _kind(entry: str) -> str:
     """Return the first name of a `gres` entry: gpu for `gpu:a100:2` and for `gres:gpu:2`."""
-    words = entry.strip().removeprefix("gres/").removeprefix("gres:").split(":")
-    return words[0]
+    words = re.split("[:=]", entry.strip().removeprefix("gres/").removeprefix("gres:"))
+    return words[0].lower()
 
 
 def _with_gpus(gres: str, count: int) -> str:
@@ -135,7 +138,7 @@ def _with_gpus(gres: str, count: int) -> str:
 def _check_additional(merged: Mapping[str, Any], problems: Problems) -> None:
     """Report options that the profile sets already, or that the launcher must set."""
     named = {option: key for key, options in KEYS.items() for option in options}
-    for given in merged["additional_parameters"]:
+    for given, value in merged["additional_parameters"].items():
         where = f"slurm.additional_parameters.{given}"
         option = given.lstrip("-").replace("_", "-")
         if option in named:
@@ -144,8 +147,8 @@ def _check_additional(merged: Mapping[str, Any], problems: Problems) -> None:
             problems.add(
                 f"{where}: the launcher sets this itself, and could not follow its jobs otherwise. Leave it out."
             )
-        elif option in INSTEAD:
-            keys, unset = INSTEAD[option]
+        elif option in INSTEAD or (option in TRES and asks_for_gpus(str(value))):
+            keys, unset = INSTEAD["gpus" if option in TRES else option]
             if set_ := [f"slurm.{key}={merged[key]}" for key in keys if merged[key] is not None]:
                 problems.add(
                     f"{where} and {' and '.join(set_)} exclude each other. Keep one; to unset the other: {unset}."

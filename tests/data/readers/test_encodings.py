@@ -75,7 +75,9 @@ def test_utf_8_that_was_declared_something_else() -> None:
 
 def test_a_wide_file_that_is_cut_off() -> None:
     """Its mark says what it is."""
-    assert "begins like utf-16, but is not all of that: it may be incomplete." in complaint("text\n".encode("utf-16")[:-1])
+    assert "begins like utf-16, but is not all of that: it may be incomplete." in complaint(
+        "text\n".encode("utf-16")[:-1]
+    )
 
 
 @pytest.mark.parametrize("text", ["für", "f\xfcr alle", "café", "niño y señora", "smørrebrød"])

@@ -148,3 +148,28 @@ def test_several_nodes_are_those_that_a_job_may_use(monkeypatch: pytest.MonkeyPa
     assert cluster.only(None, None) == (None, None)
     with pytest.raises(Refused, match="no node x"):
         cluster.only("n1,x", None)
+
+
+@pytest.mark.parametrize("gres", ["gpu", "GPU:a100:1", "gpu=2", "gres/gpu:2", "nvme:1, gpu:1", "shard:2", "mps:50"])
+def test_a_gres_of_gpus_replaces_the_number_of_gpus(gres: str) -> None:
+    """However Slurm lets it be written."""
+    assert merge(SlurmConfig(gpus_per_node=1, gres=gres), NOTHING)["gpus_per_node"] is None
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("gpus_per_socket", 1), ("tres-per-node", "gres/gpu:2"), ("ntasks-per-gpu", 2)]
+)
+def test_other_options_that_request_gpus_are_told(option: str, value: object) -> None:
+    """Slurm would add them up."""
+    problems = Problems()
+    merge(SlurmConfig(gpus_per_node=1, additional_parameters={option: value}), NOTHING, problems)
+    (message,) = problems.messages
+    assert f"slurm.additional_parameters.{option}" in message
+
+
+def test_other_trackable_resources_stay() -> None:
+    """A license is no GPU."""
+    problems = Problems()
+    more = {"tres-per-node": "license/matlab:1"}
+    merge(SlurmConfig(gpus_per_node=1, additional_parameters=more), NOTHING, problems)
+    assert not problems.messages
