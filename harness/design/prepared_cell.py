@@ -19,6 +19,7 @@ from harness.config.schema import Config
 from harness.config.validation import check
 from harness.design.cells import Cell
 from harness.design.family_checks import check_family
+from harness.design.model_checks import check_blocks
 from harness.design.search_space import check_sampler
 from harness.design.value_checks import Checks
 from harness.errors import HarnessError, Problems
@@ -137,11 +138,8 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
         cache = cache_dir(base)
         data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())
         model = _once(resolved, base["model"], problems, lambda node, p=packages, c=cache: _find(build(node, p), c))
-        if model is not None and model.quantize:
-            try:
-                build(base["model"], packages).check_method(base["method"])
-            except HarnessError as error:
-                problems.extend(error)
+        if model is not None:
+            _check_method(cell, base, model, problems)
         check_family(cell, base, data, problems)
         ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
         parts = {} if "augment" in ignores or checks.of_section("augment", base) else base.get("augment") or {}
@@ -205,6 +203,16 @@ def _once(memo: dict[str, Any], node: Any, problems: Problems, make: Any) -> Any
         except HarnessError as error:
             problems.extend(error)
     return memo[key]
+
+
+def _check_method(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, problems: Problems) -> None:
+    """Add a problem if the method cannot train this model."""
+    if model.quantize:
+        try:
+            build(base["model"], base["packages"]).check_method(base["method"])
+        except HarnessError as error:
+            problems.extend(error)
+    check_blocks(cell, base, model, problems)
 
 
 def _find(model: Any, cache: Path) -> ResolvedModel:

@@ -50,10 +50,21 @@ class ResolvedModel:
     @property
     def architecture(self) -> str | None:
         """The `model_type` in its config.json, such as bert; None if it cannot be read."""
-        with suppress(OSError, ValueError, AttributeError):
-            found = json.loads((self.path / "config.json").read_text(encoding="utf-8")).get("model_type")
-            return None if found is None else str(found)
-        return None
+        found = self._config().get("model_type")
+        return None if found is None else str(found)
+
+    @property
+    def blocks(self) -> int | None:
+        """The number of transformer blocks in its config.json; None if it is not known."""
+        config = self._config()
+        found = [config[name] for name in ("num_hidden_layers", "n_layer", "n_layers", "num_layers") if name in config]
+        return found[0] if found and isinstance(found[0], int) else None
+
+    def _config(self) -> dict[str, Any]:
+        with suppress(OSError, ValueError):
+            found = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else {}
+        return {}
 
 
 @dataclass(kw_only=True)

@@ -275,3 +275,10 @@ def test_a_wrong_value_of_a_model_is_told_as_a_choice(main: Main, place: Path, k
     axes = (f"axes=[{key}]",) if refusal(key, "a,b") else ()
     printed = assert_told(main, place, "-m", "method=nearest_mean", f"{key}=null,{value}", *axes, *PLAN)
     assert value.strip("[]") in printed
+
+
+def test_more_blocks_than_the_model_has_are_told(main: Main, place: Path) -> None:
+    """As a choice and fixed, before anything starts."""
+    for line in ("method.layers=1,99", "method.layers=99"):
+        printed = assert_told(main, place, "-m", "method=last_layers", line, *PLAN)
+        assert "method.layers=99: model=minilm has 6 blocks" in printed
