@@ -6,7 +6,7 @@ import importlib
 import re
 import sys
 
-from harness.command import command, say_problems
+from harness.command import command, print_problems
 from harness.errors import nearest
 
 # Each has `main(arguments) -> int`; `python -m harness.report` is the same command as `harness report`.
@@ -33,7 +33,7 @@ def main() -> int:
         del sys.argv[1]
     elif re.fullmatch(r"[\w-]+", name) and not name.startswith("-"):
         known = [RUN, *SUBCOMMANDS]
-        return say_problems([f"harness {name}: there is no such command. {nearest(name, known)}"])
+        return print_problems([f"harness {name}: there is no such command. {nearest(name, known)}"])
     from harness.cli import main as app
 
     app.main()

@@ -32,13 +32,13 @@ def command(main: Callable[_P, int]) -> Callable[_P, int]:
             with quiet_when_closed():
                 return main(*args, **kwargs)
         except HarnessError as error:
-            return say_problems(error.problems)
+            return print_problems(error.problems)
         except KeyboardInterrupt:
             return INTERRUPTED
         except OSError as error:
             if not is_disk_full(error):
                 raise
-            return say_problems([disk_full(error)])
+            return print_problems([disk_full(error)])
         finally:
             keep_exit_code()
 
@@ -69,7 +69,7 @@ def quiet_when_closed() -> Iterator[None]:
         sys.exit(0)
 
 
-def say_problems(problems: Iterable[str]) -> int:
+def print_problems(problems: Iterable[str]) -> int:
     """Print problems as errors; return the exit code that goes with them."""
     sys.stderr.write("".join(f"Error: {problem}\n" for problem in problems))
     return BAD_REQUEST

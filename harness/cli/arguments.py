@@ -46,7 +46,7 @@ class CommandLine:
         """The user's own directory of YAMLs."""
         return _value(self.flags, "--config-dir", "-cd")
 
-    def hand_over(self) -> None:
+    def pass_to_hydra(self) -> None:
         """Set `sys.argv` to the arguments from which Hydra composes the common configuration."""
         _handed.append(self)
         sys.argv[1:] = [*self.flags, *self.overrides]
@@ -55,7 +55,7 @@ class CommandLine:
 _handed: list[CommandLine] = []  # the command line that Hydra is composing, if any
 
 
-def take_back(arguments: Sequence[str]) -> list[str]:
+def restore_arguments(arguments: Sequence[str]) -> list[str]:
     """Return all overrides of a study, given those that Hydra knows; restore the original `sys.argv`."""
     if not _handed:
         return list(arguments)

@@ -16,8 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.cli.arguments import CommandLine, read, take_back
-from harness.command import INTERRUPTED, disk_full, quiet_when_closed, say_problems
+from harness.cli.arguments import CommandLine, read, restore_arguments
+from harness.command import INTERRUPTED, disk_full, print_problems, quiet_when_closed
 from harness.config.overrides import GROUPS, parse
 from harness.config.schema import Config
 from harness.errors import HarnessError, is_disk_full, quoted
@@ -47,12 +47,12 @@ def _main() -> None:
     given = None
     try:
         given = read(sys.argv[1:], config_root())
-        given.hand_over()
+        given.pass_to_hydra()
         hydra_main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")(_single)()
     except HarnessError as error:
         _fail(error.problems)
     except (HydraException, OmegaConfBaseException) as error:
-        _fail(tuple(_every_problem(error, given)))
+        _fail(tuple(_all_problems(error, given)))
     except yaml.YAMLError as error:
         _fail((_no_yaml(error),))
     except UnicodeDecodeError as error:  # of a YAML that is composed; data is decoded elsewhere
@@ -109,7 +109,7 @@ def _without_choice(arguments: list[str]) -> tuple[str, ...]:
 
 def _single(config: DictConfig) -> None:
     """Execute a single run in this process."""
-    take_back([])
+    restore_arguments([])
     from harness.study.run_single import run_single
 
     try:
@@ -120,22 +120,22 @@ def _single(config: DictConfig) -> None:
         sys.exit(code)
 
 
-def _every_problem(error: Exception, given: CommandLine | None) -> list[str]:
+def _all_problems(error: Exception, given: CommandLine | None) -> list[str]:
     """Return all problems that prevent composing a configuration, by repeatedly composing without the ones found."""
-    from harness.config.error_messages import culprit, explain
+    from harness.config.error_messages import explain, faulty_override
 
     errors, config = [error], None
     rest = [line for line in (given.overrides if given else ()) if not parse(line).is_sweep_override()]
     own = [config_root(), *([Path(given.config_dir)] if given and given.config_dir else [])]
     places = ",".join(quoted(f"file://{place.resolve().as_posix()}") for place in own)
     for _ in range(len(rest) + 1):
-        bad = culprit(errors[-1], rest)
+        bad = faulty_override(errors[-1], rest)
         rest = [line for line in rest if line != bad]
         try:
             with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
                 config = compose("config", [*rest, f"hydra.searchpath=[{places}]"])
         except (HydraException, OmegaConfBaseException) as another:
-            if bad is None or culprit(another, rest) is None:
+            if bad is None or faulty_override(another, rest) is None:
                 break
             errors.append(another)
         else:
@@ -144,7 +144,7 @@ def _every_problem(error: Exception, given: CommandLine | None) -> list[str]:
 
 
 def _fail(problems: tuple[str, ...]) -> NoReturn:
-    sys.exit(say_problems(problems))
+    sys.exit(print_problems(problems))
 
 
 def _say(line: str) -> None:

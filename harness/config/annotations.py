@@ -14,7 +14,7 @@ from harness.config.key_types import options
 WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
 
 
-def misfits(node: Mapping[str, Any], where: str) -> Iterator[str]:
+def type_errors_of(node: Mapping[str, Any], where: str) -> Iterator[str]:
     """Yield a message for each value of a node, nested nodes included, that does not have its declared type.
 
     Args:
@@ -33,7 +33,7 @@ def misfits(node: Mapping[str, Any], where: str) -> Iterator[str]:
             continue
         value, key = node[field.name], f"{where}.{field.name}"
         if isinstance(value, Mapping) and "_target_" in value:
-            yield from misfits(value, key)
+            yield from type_errors_of(value, key)
         elif not fits(value, hints[field.name]) and (field.default is MISSING or value != field.default):
             wants = " or ".join(dict.fromkeys(_words(option) for option in options(hints[field.name])))
             shown = "null" if value is None else repr(value) if isinstance(value, str) else str(value).lower()

@@ -28,7 +28,7 @@ _CULPRITS = (
 )
 
 
-def culprit(error: BaseException, lines: Iterable[str]) -> str | None:
+def faulty_override(error: BaseException, lines: Iterable[str]) -> str | None:
     """Return which of these overrides an error is about; None if that is unknown."""
     lines, text = list(lines), _text(error)
     for match in filter(None, (re.search(pattern, text) for pattern in _CULPRITS)):

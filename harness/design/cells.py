@@ -171,7 +171,7 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     except HarnessError as error:
         problems.extend(error)
     problems.raise_any()
-    cells = [_without_what_is_off(cell, cells, master) for cell in cells] if "regularise" in request.axes else cells
+    cells = [_without_inactive_keys(cell, cells, master) for cell in cells] if "regularise" in request.axes else cells
     for key in request.tuned:
         if not any(key in cell.space for cell in cells):
             known = {other for cell in cells for other in keys(cell.config)}
@@ -187,7 +187,7 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
     return StudyRequest(cells, seeds, master, tuple(notes))
 
 
-def _without_what_is_off(cell: Cell, cells: list[Cell], master: DictConfig) -> Cell:
+def _without_inactive_keys(cell: Cell, cells: list[Cell], master: DictConfig) -> Cell:
     """Remove tuned keys that only other cells switch on: `regularise=none,r_drop` compares without and with it."""
     off = {
         key

@@ -17,7 +17,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.config.annotations import misfits
+from harness.config.annotations import type_errors_of
 from harness.config.error_messages import explain
 from harness.config.instantiate import TRUSTED, build
 from harness.config.kinds import class_path, with_target
@@ -146,7 +146,7 @@ def _of_node(node: Any, where: str, packages: list[str]) -> Iterator[str]:
         return
     found: list[str] = []
     if str(class_path(node)).partition(".")[0] in (*TRUSTED, *packages):
-        found = list(misfits(with_target(node), where))
+        found = list(type_errors_of(with_target(node), where))
     yield from found
     if not found:
         try:

@@ -76,11 +76,11 @@ def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options:
         raise HarnessError(f"{what} is of an architecture that reads no texts ({resolved.architecture}: {read}).")
     check_fit(backbone, info, pooling, what)
     encoder_only = kind.__name__ == "AutoModelForTextEncoding"
-    said = [*notes(backbone, info, what, encoder_only), *_doubts(backbone.config, what)]
+    said = [*notes(backbone, info, what, encoder_only), *_architecture_notes(backbone.config, what)]
     return Loaded(backbone, tuple(said), frozenset(info["unexpected_keys"]))
 
 
-def _doubts(config: Any, what: str) -> list[str]:
+def _architecture_notes(config: Any, what: str) -> list[str]:
     """Report a config.json that names two architectures: tensors of related architectures can have the same names."""
     import transformers
 

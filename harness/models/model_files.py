@@ -50,7 +50,7 @@ def check_directory(path: Path, what: str) -> None:
     """
     problems = Problems()
     try:
-        if place := _misplaced(path, what):
+        if place := _directory_problem(path, what):
             problems.add(place)
         else:
             _check_config(path, what, problems)
@@ -94,7 +94,7 @@ def names(found: Iterable[object]) -> str:
     return ", ".join(listed[:SHOWN]) + more
 
 
-def _misplaced(path: Path, what: str) -> str | None:
+def _directory_problem(path: Path, what: str) -> str | None:
     """Return why a path is not the directory of one model; None if it may be."""
     # Subfolders as written by sentence-transformers, the hub's cache or a Trainer.
     inner = [] if (path / "config.json").is_file() else _inner(path)

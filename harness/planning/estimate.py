@@ -61,10 +61,10 @@ def from_rates(ready: PreparedCell, rates: Rates, cached: bool) -> Cost:
     if trains:
         share = (folds - 1) / folds if folds else 1.0
         judged = rows["train"] / folds if folds else rows["validation"]
-        once = rates.start + epochs * (rates.train_row * rows["train"] * share + rates.judge_row * judged)
+        once = rates.start + epochs * (rates.train_row * rows["train"] * share + rates.evaluate_row * judged)
         tune = max(1, folds) * once
-        confirm = rates.start + epochs * (rates.train_row * rows["train"] + rates.judge_row * rows["validation"])
-        confirm += rates.judge_row * rows["test"]
+        confirm = rates.start + epochs * (rates.train_row * rows["train"] + rates.evaluate_row * rows["validation"])
+        confirm += rates.evaluate_row * rows["test"]
         first = rates.first + fit * max(1, folds)  # a worker caches the head that it has fitted
     else:
         tune = fit * max(1, folds)

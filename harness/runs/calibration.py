@@ -57,7 +57,7 @@ class Rates:
         feature_row: frozen features, once for each row and backbone on a machine.
         fit_row: fitting a head on features.
         train_row: training.
-        judge_row: prediction and metrics.
+        evaluate_row: prediction and metrics.
         serve: measuring latency and throughput.
         save: writing the adapted model.
         saved_bytes: size of that model, with its tokenizer.
@@ -73,7 +73,7 @@ class Rates:
     feature_row: float = 0.0
     fit_row: float = 0.0
     train_row: float = 0.0
-    judge_row: float = 0.0
+    evaluate_row: float = 0.0
     serve: float = 0.0
     save: float = 0.0
     saved_bytes: int = 0
@@ -199,7 +199,7 @@ def _gradient(run: PreparedRun, method: GradientTrained) -> Parts:
         task = run.task
         task.evaluate(validation.targets, predict(session.network, task, validation, train, run.device))
 
-    found["judge_row"] = _seconds(judge) / len(validation)
+    found["evaluate_row"] = _seconds(judge) / len(validation)
     del weights
     return found, FittedModel(Costs(), session.network.eval(), session.hooks)
 

@@ -221,7 +221,7 @@ def _ended(session: TrainingSession, before: Costs) -> Costs:
         session: it is no longer trained.
         before: costs of the run until the session was trained, for `Stopped`.
     """
-    costs = _trained(session.progress).merged(Costs(fused_runs=session.pack_size))
+    costs = _trained(session.progress).merged(Costs(fused_runs=session.largest_group))
     if (failure := session.failure) is not None:
         session.failure = None
         try:

@@ -65,7 +65,7 @@ def missing(record: Record, tune: TuneConfig) -> list[str]:
     ]
 
 
-def why_none(records: Sequence[Record], tune: TuneConfig) -> str:
+def reason_without_selection(records: Sequence[Record], tune: TuneConfig) -> str:
     """Return why none of these `ok` runs can be selected, as the end of a sentence."""
     if unknown := dict.fromkeys(cost for record in records for cost in missing(record, tune)):
         return f"for {', '.join(unknown)} could not be measured (the log of a run says why)."

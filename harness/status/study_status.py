@@ -74,9 +74,9 @@ def survey(directory: Path) -> StudyStatus:
     job = discovery.coordinator_job(directory)
     tasks = discovery.tasks(directory)
     runs = _read(paths)
-    _say_what_runs(runs, tasks, directory, held, holder, single=not asked)
+    _set_run_states(runs, tasks, directory, held, holder, single=not asked)
     cell_statuses = cells(asked, _choices(directory), runs.records, runs.doing)
-    queued = job is not None and job["state"] not in ENDED and not _came_after(holder, job)
+    queued = job is not None and job["state"] not in ENDED and not _started_after(holder, job)
     if held:
         state = StudyState.RUNNING
     elif queued:
@@ -145,7 +145,7 @@ def _asked(directory: Path, changed: float) -> dict[str, Any]:
     return content if isinstance(content.get("cells"), list) else {}
 
 
-def _say_what_runs(
+def _set_run_states(
     runs: _Runs,
     tasks: list[discovery.ClusterTask],
     directory: Path,
@@ -190,7 +190,7 @@ def _choices(directory: Path) -> dict[str, Any]:
         return {}
 
 
-def _came_after(holder: dict[str, Any] | None, job: dict[str, Any]) -> bool:
+def _started_after(holder: dict[str, Any] | None, job: dict[str, Any]) -> bool:
     """Return whether a coordinator has started since its job was submitted; holder.json may be of an earlier one."""
     taken, submitted = (discovery.seconds(str(value)) for value in ((holder or {}).get("since"), job.get("submitted")))
     return holder is not None and (taken is None or submitted is None or taken >= submitted)

@@ -29,76 +29,76 @@ _STYLES = {
 }  # fmt: skip
 
 
-def overview(found: Sequence[StudyStatus], runs_dir: Path) -> list[RenderableType]:
+def overview(studies: Sequence[StudyStatus], runs_dir: Path) -> list[RenderableType]:
     """Return a table with one row per study, latest first."""
-    if not found:
+    if not studies:
         return [Text(f"There are no studies in {runs_dir}.")]
     table = _new_table(
         "study", "state", ">cells", ">ended", ">failed", ">running", ">queued", "last activity", fold="study"
     )
-    for each in sorted(found, key=lambda each: each.activity or 0, reverse=True):
+    for study in sorted(studies, key=lambda study: study.activity or 0, reverse=True):
         numbers = (
-            each.runs[RunStatus.OK] + each.runs[RunStatus.PRUNED],
-            each.runs[RunStatus.FAILED],
-            each.runs[Unfinished.RUNNING],
+            study.runs[RunStatus.OK] + study.runs[RunStatus.PRUNED],
+            study.runs[RunStatus.FAILED],
+            study.runs[Unfinished.RUNNING],
         )
         table.add_row(
-            _plain(each.name), _state(each.state), str(len(each.cells)), *(str(number or "") for number in numbers),
-            str(each.runs[Unfinished.QUEUED] or ""), ago(each.activity),
+            _plain(study.name), _state(study.state), str(len(study.cells)), *(str(number or "") for number in numbers),
+            str(study.runs[Unfinished.QUEUED] or ""), ago(study.activity),
         )  # fmt: skip
     return [table]
 
 
-def detail(found: StudyStatus) -> list[RenderableType]:
+def detail(study: StudyStatus) -> list[RenderableType]:
     """Return the parts of the view of one study; the terminal may wrap texts, but not tables."""
-    parts: list[RenderableType] = [_headline(found)]
-    if found.cells:
-        parts += [Text(), _cell_table(found)]
-    if found.tasks and (jobs := _job_table(found)) is not None:
+    parts: list[RenderableType] = [_headline(study)]
+    if study.cells:
+        parts += [Text(), _cell_table(study)]
+    if study.tasks and (jobs := _job_table(study)) is not None:
         parts += [Text(), jobs]
-    if found.failures:
-        parts += [Text(), *_failures(found)]
-    for name in found.unreadable[:FAILURES]:
+    if study.failures:
+        parts += [Text(), *_failures(study)]
+    for name in study.unreadable[:FAILURES]:
         parts.append(Text(f"Unreadable: {record_of(name)}", style="yellow"))
-    if advice := _advice(found):
+    if advice := _advice(study):
         parts += [Text(), Text(advice, style="dim")]
     return parts
 
 
-def _headline(found: StudyStatus) -> Text:
-    text = Text.assemble((plain(found.name), "bold"), ": ", _state(found.state))
-    who = found.holder or {}
+def _headline(study: StudyStatus) -> Text:
+    text = Text.assemble((plain(study.name), "bold"), ": ", _state(study.state))
+    who = study.holder or {}
     process = f"process {who.get('pid')} on {who.get('host')}"
-    job = found.coordinator
-    if found.state == StudyState.RUNNING and who:
+    job = study.coordinator
+    if study.state == StudyState.RUNNING and who:
         text.append(f", coordinated by {process}{_duration(who.get('since'))}")
-    elif found.state == StudyState.STOPPED and _spent(found):
+    elif study.state == StudyState.STOPPED and _spent(study):
         text.append(" by its budget")
-    elif found.state == StudyState.STOPPED and who:
+    elif study.state == StudyState.STOPPED and who:
         text.append(f"; its coordinator ({process}) died")
-    if job is not None and found.state in (StudyState.RUNNING, StudyState.QUEUED):
+    if job is not None and study.state in (StudyState.RUNNING, StudyState.QUEUED):
         facts = ", ".join(part for part in (job["state"], job["reason"], job["node"]) if part)
         text.append(
-            f", as job {job['job_id']}" if found.state == StudyState.RUNNING else f", waiting for job {job['job_id']}"
+            f", as job {job['job_id']}" if study.state == StudyState.RUNNING else f", waiting for job {job['job_id']}"
         )
         text.append(f" ({facts})" if facts else "")
-        if found.state == StudyState.QUEUED:
+        if study.state == StudyState.QUEUED:
             text.append(_duration(job.get("submitted")))
-    counts = [f"{number} {name}" for name, number in found.runs.items() if number]
-    text.append(f"\nRuns: {', '.join(counts) or 'none yet'}. Last activity {ago(found.activity) or 'unknown'}.")
+    counts = [f"{number} {name}" for name, number in study.runs.items() if number]
+    text.append(f"\nRuns: {', '.join(counts) or 'none yet'}. Last activity {ago(study.activity) or 'unknown'}.")
     return text
 
 
-def _cell_table(found: StudyStatus) -> Table:
+def _cell_table(study: StudyStatus) -> Table:
     counts = ("running", "queued", "paused", "interrupted", "failed")
-    shown = [name for name in counts if any(getattr(cell, name) for cell in found.cells)]
-    tuned = any(cell.tuned or cell.trials is None or cell.trials for cell in found.cells)
-    scored = any(cell.best is not None for cell in found.cells)
+    shown = [name for name in counts if any(getattr(cell, name) for cell in study.cells)]
+    tuned = any(cell.tuned or cell.trials is None or cell.trials for cell in study.cells)
+    scored = any(cell.best is not None for cell in study.cells)
     names = [*(["tuned", "confirmed"] if tuned else ["ended"]), *shown, *(["best val"] if scored else [])]
     table = _new_table("cell", *(f">{name}" for name in names), "", fold="cell")
-    table.columns[0].min_width = min(18, max(len(cell.id) for cell in found.cells))
-    table.columns[-1].min_width = max(len(cell.state) for cell in found.cells)
-    for cell in found.cells:
+    table.columns[0].min_width = min(18, max(len(cell.id) for cell in study.cells))
+    table.columns[-1].min_width = max(len(cell.state) for cell in study.cells)
+    for cell in study.cells:
         of = f"/{cell.trials}" if cell.trials is not None else ""
         best = score(cell.best, cell.metric, unit=True)
         table.add_row(
@@ -110,10 +110,10 @@ def _cell_table(found: StudyStatus) -> Table:
     return table
 
 
-def _job_table(found: StudyStatus) -> Table | None:
+def _job_table(study: StudyStatus) -> Table | None:
     """Return a table of the jobs that are not over, grouped by submission and state."""
     groups: dict[tuple[str, ...], list[discovery.ClusterTask]] = {}
-    for task in found.tasks:
+    for task in study.tasks:
         if not task.over:
             key = (task.job or task.name, task.state, task.reason, task.node)
             groups.setdefault(key, []).append(task)
@@ -126,8 +126,8 @@ def _job_table(found: StudyStatus) -> Table | None:
         table.add_row(_plain(_job(tasks)), str(runs), _state(plain(told)), _plain(node), _plain(reason))
     if len(groups) > JOBS:
         table.add_row(Text(f"and {len(groups) - JOBS} more", style="dim"))
-    if found.looked_at:
-        table.caption = f"as of {ago(discovery.seconds(found.looked_at))}"
+    if study.looked_at:
+        table.caption = f"as of {ago(discovery.seconds(study.looked_at))}"
         table.caption_justify = "left"
     return table
 
@@ -147,10 +147,10 @@ def _job(tasks: Sequence[discovery.ClusterTask]) -> str:
     return f"{tasks[0].job}_{numbers[0]}" if len(numbers) == 1 else f"{tasks[0].job}_[{','.join(parts)}]"
 
 
-def _failures(found: StudyStatus) -> list[Text]:
+def _failures(study: StudyStatus) -> list[Text]:
     """Return the failures, latest first; runs of a cell with the same error share a line."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for failure in found.failures:
+    for failure in study.failures:
         error = plain(str(failure["error"] or "without a message"), 300)
         groups.setdefault((failure["run"].split("/")[0], error), []).append(failure["run"])
     lines = []
@@ -158,28 +158,28 @@ def _failures(found: StudyStatus) -> list[Text]:
         more = f" and {len(names) - 1} more of the cell" if len(names) > 1 else ""
         lines.append(Text.assemble((f"{plain(names[0])}{more}: ", "red"), error))
     rest = sum(len(names) for names in list(groups.values())[FAILURES:])
-    command = f"python -m harness.logs {study_argument(found.directory)} {found.failures[0]['run']}"
+    command = f"python -m harness.logs {study_argument(study.directory)} {study.failures[0]['run']}"
     return [*lines, Text(f"{f'And {rest} more. ' if rest else ''}The full log of one: {command}", style="dim")]
 
 
-def _spent(found: StudyStatus) -> str:
+def _spent(study: StudyStatus) -> str:
     """Return a sentence on what the budget left undone; "" if the budget did not end the study."""
-    outcome = found.outcome or {}
+    outcome = study.outcome or {}
     return (
         plain(str(outcome.get("note") or "Stopped by its budget.")) if outcome.get("ended") == StudyEnd.BUDGET else ""
     )
 
 
-def _advice(found: StudyStatus) -> str:
-    if found.state in (StudyState.DONE, StudyState.STOPPED) and (spent := _spent(found)):
-        report = f"python -m harness.report {shlex.quote(str(found.directory))}"
+def _advice(study: StudyStatus) -> str:
+    if study.state in (StudyState.DONE, StudyState.STOPPED) and (spent := _spent(study)):
+        report = f"python -m harness.report {shlex.quote(str(study.directory))}"
         return f"{spent} To go on, run its command again with a larger budget. The report so far: {report}"
-    if found.state == StudyState.DONE:
-        return f"The report: python -m harness.report {shlex.quote(str(found.directory))}"
-    if found.state != StudyState.STOPPED or not found.cells:
+    if study.state == StudyState.DONE:
+        return f"The report: python -m harness.report {shlex.quote(str(study.directory))}"
+    if study.state != StudyState.STOPPED or not study.cells:
         return ""
-    lives = any(not task.over for task in found.tasks)
-    jobs = " Its jobs may still run; they leave their results to be found." if lives else ""
+    lives = any(not task.over for task in study.tasks)
+    jobs = " Its jobs may still run; they leave their results to be study." if lives else ""
     return f"It has no coordinator.{jobs} To continue, run the command that started it again."
 
 

@@ -59,7 +59,7 @@ class Coordinator:
         self._view, self._stop_requests = view, stop_requests
         self._pruner = RunningTrialPruner() if prune else None
         self._budget, self._replication = budget, replication
-        self._composer = BatchComposer(schedulers, launcher, launch, budget, self._say_given_up)
+        self._composer = BatchComposer(schedulers, launcher, launch, budget, self._report_given_up)
         self._losses = Losses(launcher, launch, self._composer.limit, view.say)
         self._under_way: dict[str, tuple[CellScheduler, Job]] = {}  # by the run's directory
         self._durations: list[float] = []  # seconds of the runs that ended
@@ -172,7 +172,7 @@ class Coordinator:
             if self._must_stop():
                 scheduler.runs.enqueue(spec)
             elif begun and spec not in begun:
-                self._losses.share_with_fewer(spec, outcome, suspects)
+                self._losses.reduce_sharing(spec, outcome, suspects)
                 scheduler.runs.enqueue(spec)
             elif (record := self._losses.final_record(spec, outcome, suspects)) is None:
                 scheduler.runs.enqueue(spec)
@@ -198,7 +198,7 @@ class Coordinator:
             self._durations.append(float(seconds))
         self._view.say(*run_message(spec, record, scheduler.cell.metric))
 
-    def _say_given_up(self, scheduler: CellScheduler) -> None:
+    def _report_given_up(self, scheduler: CellScheduler) -> None:
         self._view.say(scheduler.gave_up or "", "red")
 
     def _show(self) -> None:

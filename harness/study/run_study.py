@@ -71,23 +71,23 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
 
 def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], trackers: Following) -> int:
     began, console = time.monotonic(), new_console()
-    asked = compose(loader, master, arguments)
-    if asked.config.launch.kind == "slurm":  # jobs inherit it, and find the models that are downloaded here
-        os.environ.update({name: str(value) for name, value in asked.config.slurm.environment.items()})
-    config = _common(asked)
-    ready = prepare_cells(asked.cells, asked.config)
-    name = config.study or study_file.default_name(config.sweep.name, ready, config.tune)
+    request = compose(loader, master, arguments)
+    if request.config.launch.kind == "slurm":  # jobs inherit it, and find the models that are downloaded here
+        os.environ.update({name: str(value) for name, value in request.config.slurm.environment.items()})
+    config = _common(request)
+    prepared = prepare_cells(request.cells, request.config)
+    name = config.study or study_file.default_name(config.sweep.name, prepared, config.tune)
     directory = Path(config.runs_dir) / name
-    study_file.check_same(directory, ready, config.tune)
-    study_file.planned_looks(directory, plan_looks(config.confirm, len(asked.seeds)))
+    study_file.check_same(directory, prepared, config.tune)
+    study_file.planned_looks(directory, plan_looks(config.confirm, len(request.seeds)))
     trackers.check(config.tracker, config.packages)
-    check_joint(asked.cells, config.tune)
-    by_id = {each.cell.id: each for each in ready}
-    together = [[cell] for cell in asked.cells] if config.tune.mode == "fair" else groups(asked.cells)
+    check_joint(request.cells, config.tune)
+    by_id = {each.cell.id: each for each in prepared}
+    together = [[cell] for cell in request.cells] if config.tune.mode == "fair" else groups(request.cells)
     check_pruner([[by_id[cell.id] for cell in group] for group in together], config.tune)
-    check_costs(ready, config.tune)
-    warm, unused = warm_starts(ready, config, directory)
-    check_dollars(config, [slot_rate(config, each.base, 1.0) for each in ready])
+    check_costs(prepared, config.tune)
+    warm, unused = warm_starts(prepared, config, directory)
+    check_dollars(config, [slot_rate(config, each.base, 1.0) for each in prepared])
     open_jobs = Jobs(directory).open()
     if config.launch.kind == "slurm":
         # A coordinator that returns to its jobs waits for an unreachable Slurm controller instead.
@@ -95,7 +95,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             from harness.launch.slurm.preflight import check
 
             problems = Problems()
-            check(config.slurm, directory, [each.base for each in ready], problems)
+            check(config.slurm, directory, [each.base for each in prepared], problems)
             problems.raise_any()
     elif open_jobs:
         raise HarnessError(
@@ -103,29 +103,31 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
             f"first: python -m harness.stop {study_argument(directory)}"
         )
-    _tell_notes(console, asked.notes)
+    _tell_notes(console, request.notes)
     if config.plan:
-        _tell_notes(console, _warnings(ready))
-        show_plan(console, name, directory, ready, asked.seeds, config, began)
+        _tell_notes(console, _warnings(prepared))
+        show_plan(console, name, directory, prepared, request.seeds, config, began)
         return 0
     directory.mkdir(parents=True, exist_ok=True)
-    keep_plan(directory, ready, asked.seeds, config)
+    keep_plan(directory, prepared, request.seeds, config)
     if config.launch.detach:
         return _detach(console, config, name, directory)
     with lock(directory):
         trackers.start(config.tracker, config.packages, directory, lambda kind, line: tell(console, kind, line))
         console.print(
-            f"Study [bold]{name}[/bold] in {escape(str(directory))}: {plural(len(ready), 'cell')}, "
+            f"Study [bold]{name}[/bold] in {escape(str(directory))}: {plural(len(prepared), 'cell')}, "
             f"up to {_budget(config)} {'each' if config.tune.mode == 'fair' else 'for all methods together'}, then "
-            f"{plural(len(asked.seeds), 'confirmation')} of the best"
+            f"{plural(len(request.seeds), 'confirmation')} of the best"
             f"{'' if config.tune.mode == 'fair' else f' of {config.tune.finalists}'}.",
             soft_wrap=True,
         )
-        _tell_notes(console, _warnings(ready))
+        _tell_notes(console, _warnings(prepared))
         for line in (*(f"{cell} begins with {start}" for cell, all_ in warm.items() for start in all_), *unused):
             console.print(escape(line), soft_wrap=True)
         try:
-            schedulers, ended, note = _coordinate(console, config, name, directory, ready, asked.seeds, warm, began)
+            schedulers, ended, note = _coordinate(
+                console, config, name, directory, prepared, request.seeds, warm, began
+            )
         except Leaving as leaving:
             return _leave(console, leaving.number)
     again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
@@ -152,8 +154,8 @@ def _tell_notes(console: Console, notes: Iterable[str]) -> None:
         console.print(f"[yellow]Note:[/yellow] {escape(note)}", soft_wrap=True)
 
 
-def _warnings(ready: Sequence[PreparedCell]) -> Iterable[str]:
-    return dict.fromkeys(warning for each in ready for warning in each.warnings)
+def _warnings(prepared: Sequence[PreparedCell]) -> Iterable[str]:
+    return dict.fromkeys(warning for each in prepared for warning in each.warnings)
 
 
 def _larger(command: str, config: Config) -> str:
@@ -177,7 +179,7 @@ def _coordinate(
     config: Config,
     name: str,
     directory: Path,
-    ready: Sequence[PreparedCell],
+    prepared: Sequence[PreparedCell],
     seeds: tuple[int, ...],
     warm: Mapping[str, Sequence[Start]],
     began: float,
@@ -190,13 +192,13 @@ def _coordinate(
     storage = open_storage(config.tune.storage, directory, warn)
     looks = study_file.planned_looks(directory, plan_looks(config.confirm, len(seeds)))
     study_file.write(
-        directory, ready, config.tune, seeds, startup_trials(config.tune), described(config), looks, config.report,
+        directory, prepared, config.tune, seeds, startup_trials(config.tune), described(config), looks, config.report,
         {cell: [start.described for start in starts] for cell, starts in warm.items()},
     )  # fmt: skip
     runs = StudyPaths(directory).runs
     records = RunRecords(runs, warn)
     first = {cell: [start.encoded for start in starts] for cell, starts in warm.items()}
-    schedulers = make_schedulers(ready, config, seeds, name, runs, records, storage, first)
+    schedulers = make_schedulers(prepared, config, seeds, name, runs, records, storage, first)
     stop_file = StudyPaths(directory).stop
     if not restarts():  # a restarted coordinator obeys a stop that was requested meanwhile
         stop_file.unlink(missing_ok=True)
@@ -225,7 +227,7 @@ def _coordinate(
         launcher = make_launcher(
             config.launch, config.device, max(1, work), lambda: stop_requests() or budget.exhausted()
         )
-    spending = Spending(directory, records, config, ready[0].base, launcher.capacity, began)
+    spending = Spending(directory, records, config, prepared[0].base, launcher.capacity, began)
     budget = Budget(config.budget, spending, records, launcher.capacity, lambda line: view.say(line, "yellow"))
     spending.write(None)
     try:
@@ -334,9 +336,9 @@ def _conclude(
     return 0 if selections else 1
 
 
-def _common(asked: StudyRequest) -> Config:
+def _common(request: StudyRequest) -> Config:
     """Return the keys of the common schema as an object of the schema's classes."""
-    own = OmegaConf.masked_copy(asked.config, [field.name for field in fields(Config)])
+    own = OmegaConf.masked_copy(request.config, [field.name for field in fields(Config)])
     return Config(**cast(dict[str, Any], OmegaConf.to_object(own)))
 
 

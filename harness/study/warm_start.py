@@ -88,44 +88,56 @@ def warm_starts(
     """
     if not config.tune.warm_start:
         return {}, []
-    began = {
+    known_starts = {
         cell["id"]: cell.get("warm_start") or [] for cell in (study_file.read(directory) or {"cells": []})["cells"]
     }
     problems = Problems()
-    best: list[_Best] = []
+    candidates: list[_Best] = []
     # A study that continues does not need the earlier studies anymore.
-    for name in config.tune.warm_start if any(each.cell.id not in began for each in ready) else ():
+    for name in config.tune.warm_start if any(prepared.cell.id not in known_starts for prepared in ready) else ():
         own = Path(config.runs_dir) / name
-        best += _best_of(own if own.is_dir() else Path(name), name, problems)
+        candidates += _best_of(own if own.is_dir() else Path(name), name, problems)
     problems.raise_any()
-    found: dict[str, list[Start]] = {}
+    starts_by_cell: dict[str, list[Start]] = {}
     unused: list[str] = []
     trials = config.tune.trials
-    sharing = {cell.id: len(group) for group in groups([each.cell for each in ready]) for cell in group}
-    for each in ready:
-        cell = each.cell
+    sharing = {cell.id: len(group) for group in groups([prepared.cell for prepared in ready]) for cell in group}
+    for prepared in ready:
+        cell = prepared.cell
         possible_cells = (
             sharing[cell.id] if config.tune.mode == "joint" else 1
         )  # number of cells that share tune.trials
-        most = max(1, int(SHARE * trials) // possible_cells) if trials is not None else len(best)
-        if cell.id in began:
-            found[cell.id] = [_again(cell, start, directory) for start in began[cell.id]]
+        most = max(1, int(SHARE * trials) // possible_cells) if trials is not None else len(candidates)
+        if cell.id in known_starts:
+            starts_by_cell[cell.id] = [_again(cell, start, directory) for start in known_starts[cell.id]]
             continue
         starts: list[Start] = []
-        for one in sorted(best, key=lambda b, c=cell: (b.record.model != c.model, b.record.task != c.task)):  # type: ignore[misc] # mypy infers no type for a default
-            if one.record.method != cell.method or len(starts) >= most:
+        for candidate in sorted(candidates, key=lambda b, c=cell: (b.record.model != c.model, b.record.task != c.task)):  # type: ignore[misc] # mypy infers no type for a default
+            if candidate.record.method != cell.method or len(starts) >= most:
                 continue
             try:
-                values, encoded = _fit(cell, one)
+                values, encoded = _fit(cell, candidate)
             except HarnessError as reason:
-                unused.append(f"{cell.id} does not begin with the best of {one.record.cell} in {one.study}: {reason}")
+                unused.append(
+                    f"{cell.id} does not begin with the best of {candidate.record.cell} in {candidate.study}: {reason}"
+                )
                 continue
             if encoded != cell.defaults() and encoded not in [start.encoded for start in starts]:
-                value = float(one.record.metrics["val"][one.metric] or 0.0)
-                starts.append(Start(one.study, one.record.cell, one.record.trial, one.metric, value, values, encoded))
+                value = float(candidate.record.metrics["val"][candidate.metric] or 0.0)
+                starts.append(
+                    Start(
+                        candidate.study,
+                        candidate.record.cell,
+                        candidate.record.trial,
+                        candidate.metric,
+                        value,
+                        values,
+                        encoded,
+                    )
+                )
         if starts:
-            found[cell.id] = starts
-    return found, unused
+            starts_by_cell[cell.id] = starts
+    return starts_by_cell, unused
 
 
 def _again(cell: Cell, start: Mapping[str, Any], directory: Path) -> Start:

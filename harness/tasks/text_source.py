@@ -39,7 +39,7 @@ class TextSource:
     quoting: bool = True  # whether double quotes enclose fields
     label_names: Mapping[str, str] | None = None  # raw label in a file: class name
 
-    def tidy_source(self) -> None:
+    def normalize_source(self) -> None:
         """Convert numbers to text, `[name]` to the name, and `quoting` from YAML's spellings to a boolean."""
         if isinstance(self.columns, list | tuple):
             self.columns = [plain(name) for name in self.columns]
@@ -163,7 +163,7 @@ class TextSource:
                 frames = read_hub(hub, texts, self.label, name)
                 source = f"{hub.id}@{hub.revision}" if hub.revision else hub.id
             else:
-                raise HarnessError(self._nowhere(name))
+                raise HarnessError(self._no_source(name))
         problems = Problems()
         for split, path in paths.items():
             try:
@@ -173,7 +173,7 @@ class TextSource:
         problems.raise_any()
         return frames, source
 
-    def _nowhere(self, name: str) -> str:
+    def _no_source(self, name: str) -> str:
         if not self.folder:
             return (
                 f"Task {name} needs a file of labelled rows: task.path=FILE ({', '.join(FORMATS)}), with "

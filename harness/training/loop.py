@@ -121,7 +121,7 @@ def gradients(unit: FusedGroup | TrainingSession) -> list[tuple[TrainingSession,
         found = _alone(sessions)
         unit.note(False, unit.clock() - start)
         return found
-    values = _together(unit)
+    values = _shared_losses(unit)
     if values is None:
         return _alone(sessions)
     seconds = unit.clock() - start
@@ -131,7 +131,7 @@ def gradients(unit: FusedGroup | TrainingSession) -> list[tuple[TrainingSession,
     return list(zip(sessions, values, strict=True))
 
 
-def _together(fused: FusedGroup) -> list[float] | None:
+def _shared_losses(fused: FusedGroup) -> list[float] | None:
     """Add the gradients of each session's batch; return the mean losses, or None if the shared pass failed.
 
     All memory of the shared pass is freed when this function returns: sessions that then compute alone need it.
@@ -146,7 +146,7 @@ def _together(fused: FusedGroup) -> list[float] | None:
             torch.autograd.backward(totals)
             return values
     except Exception as error:  # noqa: BLE001 -- any error: computing each session alone shows which one causes it
-        fused.break_up(error)
+        fused.ungroup(error)
     for session, tensors in zip(sessions, streams, strict=True):
         session.random_state.tensors = tensors
         session.optimizer.zero_grad(set_to_none=True)
@@ -165,7 +165,7 @@ def _alone(sessions: Sequence[TrainingSession]) -> list[tuple[TrainingSession, f
             if not math.isfinite(value) or not math.isfinite(float(total.detach())):
                 raise HarnessError(
                     f"the loss became non-finite at step {session.progress.step + 1} (train.lr={session.config.lr}, "
-                    f"train.head_lr={session.config.head_lr}): {_calmer(session.config)}"
+                    f"train.head_lr={session.config.head_lr}): {_stability_advice(session.config)}"
                 )
             found.append((session, value))
     return found
@@ -189,7 +189,7 @@ def _total(session: TrainingSession, loss: Tensor) -> Tensor:
     return (loss if penalty is None else loss + penalty) * (len(batches[session.part]) / sum(map(len, batches)))
 
 
-def _calmer(config: TrainConfig) -> str:
+def _stability_advice(config: TrainConfig) -> str:
     """Suggest settings that may keep training finite, except those already set."""
     ways = ["lower rates", *(["train.clip=1"] if not config.clip else [])]
     ways += ["train.precision=fp32"] if config.precision != "fp32" else []
@@ -285,7 +285,7 @@ def validate(session: TrainingSession, validation: Examples) -> tuple[Prediction
     if values["loss"] is None:
         raise HarnessError(
             f"the outputs became non-finite by step {progress.step} (train.lr={session.config.lr}, "
-            f"train.head_lr={session.config.head_lr}): {_calmer(session.config)}"
+            f"train.head_lr={session.config.head_lr}): {_stability_advice(session.config)}"
         )
     return predictions, values
 

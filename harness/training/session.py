@@ -92,7 +92,7 @@ class TrainingSession:
         failure: the exception of a failed session.
         progress: its progress.
         seconds: training time in this process, including its fraction of shared passes.
-        pack_size: largest number of sessions in a shared pass with this one, itself included.
+        largest_group: largest number of sessions in a shared pass with this one, itself included.
         accompanied: whether other sessions were trained at the same time.
         shares: whether its frozen tensors are shared with the pretrained backbone; else it has a backbone of its own.
     """
@@ -119,7 +119,7 @@ class TrainingSession:
     failure: Exception | None = None
     progress: TrainingProgress = field(default_factory=TrainingProgress)
     seconds: float = 0.0
-    pack_size: int = 1
+    largest_group: int = 1
     accompanied: bool = False
     shares: bool = False
 

@@ -34,10 +34,10 @@ class HarnessSweeper(Sweeper):
         """Run the study; leave the process with its exit code if that is not 0."""
         assert self.hydra_context is not None
         assert self.config is not None
-        from harness.cli.arguments import take_back
+        from harness.cli.arguments import restore_arguments
         from harness.launch import begin
 
-        arguments = take_back(arguments)
+        arguments = restore_arguments(arguments)
 
         if not self.config.plan:  # it goes on beside the imports of the next line
             begin(self.config.launch, self.config.device)

@@ -62,7 +62,7 @@ def test_nothing_left_takes_no_time() -> None:
 
 def test_parts_add_up_to_runs() -> None:
     """Epochs over the training rows with a look at the validation rows each; the test rows once."""
-    rates = Rates(train_row=0.01, judge_row=0.002, start=0.5, feature_row=0.004, fit_row=0.001, serve=2.0, load=9.0)
+    rates = Rates(train_row=0.01, evaluate_row=0.002, start=0.5, feature_row=0.004, fit_row=0.001, serve=2.0, load=9.0)
     cost = from_rates(ready(), rates, cached=False)
     training = 0.5 + 3 * (100 * 0.01 + 50 * 0.002)
     assert cost.tune == pytest.approx(training, abs=0.2)

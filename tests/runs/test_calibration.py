@@ -32,8 +32,8 @@ def test_every_part_of_a_run_is_measured_and_the_cache_stays_as_it_was(
     assert rates.peak_memory_mb > 100
     assert rates.device == "cpu"
     if method == "lora":
-        assert min(rates.train_row, rates.judge_row, rates.start) > 0
-        assert rates.train_row > rates.judge_row / 2
+        assert min(rates.train_row, rates.evaluate_row, rates.start) > 0
+        assert rates.train_row > rates.evaluate_row / 2
 
 
 def test_a_method_that_fails_says_why_instead(tmp_path: Path, cache: Path) -> None:

@@ -15,7 +15,7 @@ from harness.errors import HarnessError, Problems
 from harness.records.files import write_json
 from harness.records.record import Record
 from harness.search.storage import open_storage
-from harness.search.trial_result import trial_result, why_none
+from harness.search.trial_result import reason_without_selection, trial_result
 from harness.search.trials import Trials
 from harness.study.warm_start import warm_starts
 from tests.search.test_joint import LR, RANK, cell
@@ -76,10 +76,10 @@ def test_a_cost_that_was_not_measured_is_no_answer() -> None:
     """Nothing stands in for it; the sentence names it, or the limit that nothing keeps."""
     tune = TuneConfig(objectives=["train_seconds"], constraints=LimitsConfig(peak_memory_mb=100))
     assert trial_result(record(train_seconds=1.0), "accuracy", tune).value is None
-    assert "peak_memory_mb could not be measured" in why_none([record(train_seconds=1.0)], tune)
+    assert "peak_memory_mb could not be measured" in reason_without_selection([record(train_seconds=1.0)], tune)
     full = record(train_seconds=1.0, peak_memory_mb=150.0)
     assert trial_result(full, "accuracy", tune).excess == {"peak_memory_mb": 0.5}
-    assert "peak_memory_mb of 150 at least, allowed are 100" in why_none([full], tune)
+    assert "peak_memory_mb of 150 at least, allowed are 100" in reason_without_selection([full], tune)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ class LocalLauncher(Launcher):
             if worker.connection in ready:
                 lost = self._answer(worker)
             elif worker.job and time.monotonic() >= worker.deadline:
-                if self._goes_on(worker):
+                if self._extend_deadline(worker):
                     continue
                 lost = self._hung(worker.job)
             else:
@@ -134,7 +134,7 @@ class LocalLauncher(Launcher):
                     # The worker died while idle; `wait` detects that, reports the job as lost and replaces the worker.
                     continue
 
-    def _goes_on(self, worker: _Worker) -> bool:
+    def _extend_deadline(self, worker: _Worker) -> bool:
         """Extend the deadline of a batch of several runs if one has written something since it was set."""
         job, timeout = worker.job, self._timeout
         if job is None or timeout is None or len(job.batch.runs) == 1 or (last := _last_written(job)) <= worker.heard:

@@ -33,7 +33,7 @@ class FailureCause:
     node: str = ""
 
 
-def of_waiting(state: JobState, minutes: float, limit: float | None) -> FailureCause | None:
+def of_pending_job(state: JobState, minutes: float, limit: float | None) -> FailureCause | None:
     """Return why a pending job should be given up; None if it should be waited for.
 
     Args:

@@ -65,7 +65,7 @@ class SlurmLauncher(Launcher):
         )
         # A pending query with the callback for its answer, and outcomes to be decided with the time at which to do it.
         self._question: tuple[Future[dict[str, JobState]], Callable[[dict[str, JobState]], None]] | None = None
-        self._verdicts: tuple[float, Callable[[], list[Outcome]]] | None = None
+        self._pending_outcomes: tuple[float, Callable[[], list[Outcome]]] | None = None
         self._cancelling: list[tuple[Future[None], list[str], bool]] = []
 
     def group(self, spec: RunSpec) -> str:
@@ -184,9 +184,9 @@ class SlurmLauncher(Launcher):
 
         The query runs in the background, so that a controller that does not answer blocks nothing.
         """
-        if self._verdicts is not None and time.monotonic() >= self._verdicts[0]:
-            (_, judge), self._verdicts = self._verdicts, None
-            return judge()
+        if self._pending_outcomes is not None and time.monotonic() >= self._pending_outcomes[0]:
+            (_, find_outcomes), self._pending_outcomes = self._pending_outcomes, None
+            return find_outcomes()
         if self._question is not None:
             if self._question[0].done():
                 (answer, hear), self._question = self._question, None
@@ -198,23 +198,23 @@ class SlurmLauncher(Launcher):
                     hear(heard)
             return []
         live = [job for job in self._live if job.left]
-        if not (live or self._submitter.busy) or self._verdicts is not None or self.cluster.due() > 0:
+        if not (live or self._submitter.busy) or self._pending_outcomes is not None or self.cluster.due() > 0:
             return []
         if gone := [job for job in live if job.gone]:
             # The queue no longer lists these jobs, so query accounting, once for all of them.
             ids = [job.submission.job_id for job in gone if job.submission.job_id]
             self._question = (
                 self._beside.submit(self.cluster.history, ids),
-                lambda known: self._hear_history(gone, known),
+                lambda known: self._apply_history(gone, known),
             )
         else:
-            self._question = self._beside.submit(self.cluster.queue), lambda queue: self._hear_queue(live, queue)
+            self._question = self._beside.submit(self.cluster.queue), lambda queue: self._apply_queue(live, queue)
         return []
 
-    def _hear_history(self, gone: Sequence[ArrayTask], known: Mapping[str, JobState]) -> None:
-        self._verdicts = 0.0, lambda: [self._lost(job, known.get(job.id or "")) for job in gone if job.left]
+    def _apply_history(self, gone: Sequence[ArrayTask], known: Mapping[str, JobState]) -> None:
+        self._pending_outcomes = 0.0, lambda: [self._lost(job, known.get(job.id or "")) for job in gone if job.left]
 
-    def _hear_queue(self, live: Sequence[ArrayTask], queue: Mapping[str, JobState]) -> None:
+    def _apply_queue(self, live: Sequence[ArrayTask], queue: Mapping[str, JobState]) -> None:
         if self._silent_since is not None:
             self._say(f"Slurm answers again, after {time.monotonic() - self._silent_since:.0f} s.")
             self._silent_since = None
@@ -228,13 +228,13 @@ class SlurmLauncher(Launcher):
             if job.submission.state != SubmissionState.INTENDED or job.withdrawn
         }
 
-        def judge() -> list[Outcome]:
-            judged = [self._judge(job, state) for job, state in states.items() if job.left]
-            return [outcome for outcome in judged if outcome is not None]
+        def find_outcomes() -> list[Outcome]:
+            outcomes = [self._outcome_of(job, state) for job, state in states.items() if job.left]
+            return [outcome for outcome in outcomes if outcome is not None]
 
         # A job's last writes must become visible before its runs count as unfinished.
         wait = any(_has_ended(state) and not job.withdrawn for job, state in states.items())
-        self._verdicts = time.monotonic() + (SETTLE_SECONDS if wait else 0.0), judge
+        self._pending_outcomes = time.monotonic() + (SETTLE_SECONDS if wait else 0.0), find_outcomes
 
     def _note(self) -> None:
         """Write the last reported job states to disk, for `harness.status`."""
@@ -246,14 +246,14 @@ class SlurmLauncher(Launcher):
         }
         write_json(self.jobs.state, {"asked": now(), "calls": self.cluster.calls, "jobs": states})
 
-    def _judge(self, job: ArrayTask, state: JobState | None) -> Outcome | None:
+    def _outcome_of(self, job: ArrayTask, state: JobState | None) -> Outcome | None:
         """Return the outcome implied by a job's state in the queue, if any."""
         if state is not None and state.state in ALIVE:
             job.seen = 0
             if job.withdrawn and state.state == SlurmState.PENDING and job.id is not None:
                 self._cancel([job.id], pending_only=True)  # it was requeued, or the first cancellation was lost
             elif state.state == SlurmState.PENDING:
-                return self._judge_waiting(job, state)
+                return self._check_pending(job, state)
             else:
                 job.waits = None
             return None
@@ -268,10 +268,10 @@ class SlurmLauncher(Launcher):
             job.gone = True
         return None
 
-    def _judge_waiting(self, job: ArrayTask, state: JobState) -> Outcome | None:
+    def _check_pending(self, job: ArrayTask, state: JobState) -> Outcome | None:
         job.waits = job.waits or time.monotonic()
         minutes = (time.monotonic() - job.waits) / 60
-        if (cause := failure_causes.of_waiting(state, minutes, self._slurm.pending_min)) is not None:
+        if (cause := failure_causes.of_pending_job(state, minutes, self._slurm.pending_min)) is not None:
             if job.id is not None:
                 self._cancel([job.id])
             return self._end(job, f"Its job {job.id} {cause.reason}", cause.attributed_to)

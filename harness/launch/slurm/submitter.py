@@ -94,7 +94,7 @@ class Submitter:
             self._collect(answer, submission, alone)
         if not self._open:
             return []
-        written = self._write_down() if time.monotonic() >= self._not_before else []
+        written = self._write_submissions() if time.monotonic() >= self._not_before else []
         ready = (token for token in self._intended if token not in self._unsure)
         if self._sending is None and (token := next(ready, None)) is not None:
             submission = self._intended[token][0].submission
@@ -122,7 +122,7 @@ class Submitter:
                 del self._unsure[token]
                 self._take_back(submission)  # should it start after all, its token is stale
 
-    def _write_down(self) -> list[ArrayTask]:
+    def _write_submissions(self) -> list[ArrayTask]:
         if not self._waiting:
             return []
         if self._size is None:

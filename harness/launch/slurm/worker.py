@@ -113,7 +113,9 @@ class TaskStart:
 
         def settled(spec: RunSpec) -> None:
             if spec.result() and (index := batch.runs.index(spec)) not in marked:
-                self._patiently(partial(self.jobs.mark, Marker(self.token, self.number, "run", index)), warned)
+                self._retry_while_disk_full(
+                    partial(self.jobs.mark, Marker(self.token, self.number, "run", index)), warned
+                )
                 marked.add(index)
 
         for spec in batch.runs:  # finished by an earlier start
@@ -127,7 +129,7 @@ class TaskStart:
                 todo = replace(batch, runs=tuple(spec for spec in runs if not spec.result()))
                 execute(todo, warned, _say, lambda run: self._takes(run, warned), settled)
 
-            self._patiently(rest, warned)
+            self._retry_while_disk_full(rest, warned)
             if any(not spec.result() and self._holds(spec.paths.directory) for spec in left) and not warned():
                 self.mark("stopped")
                 return True
@@ -143,7 +145,7 @@ class TaskStart:
         directory = spec.paths.directory
         if directory in self._claimed:
             return self._holds(directory)
-        if self._patiently(partial(claim, directory, self.token, self.restart), warned):
+        if self._retry_while_disk_full(partial(claim, directory, self.token, self.restart), warned):
             self._claimed.add(directory)
             return True
         if directory not in self._refused:
@@ -155,7 +157,7 @@ class TaskStart:
         directory = spec.paths.directory
         return directory not in self._refused and (directory not in self._claimed or self._holds(directory))
 
-    def _patiently(self, action: Callable[[], T], warned: EndSignals) -> T:
+    def _retry_while_disk_full(self, action: Callable[[], T], warned: EndSignals) -> T:
         """Call `action`; while the disk is full, wait for space and retry."""
         from harness.errors import is_disk_full
 

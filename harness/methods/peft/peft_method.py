@@ -119,7 +119,7 @@ def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
             warnings.simplefilter("ignore")
             wrapped = get_peft_model(backbone, config)
             if getattr(config, "is_prompt_learning", False):
-                _try_out(wrapped, name, model)
+                _check_virtual_tokens(wrapped, name, model)
             return wrapped
     except (ValueError, TypeError, NotImplementedError, AttributeError, RuntimeError) as error:
         raise HarnessError(
@@ -191,7 +191,7 @@ def _check_layers(backbone: Any, config: Any, name: str, model: PretrainedModel)
         )
 
 
-def _try_out(wrapped: Any, name: str, model: PretrainedModel) -> None:
+def _check_virtual_tokens(wrapped: Any, name: str, model: PretrainedModel) -> None:
     """Compute two short rows, to see whether the architecture accepts virtual tokens; random streams do not change."""
     import torch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.config.schema import TuneConfig
 from harness.records.run_records import RunRecords
 from harness.records.states import FAILURES, Phase, RunStatus
-from harness.search.trial_result import why_none
+from harness.search.trial_result import reason_without_selection
 
 
 class CellFailures:
@@ -48,4 +48,4 @@ class CellFailures:
         records = self._records.of_cell(self._cell).values()
         ended = [record for record in records if record.phase == Phase.TUNE and record.status == RunStatus.OK]
         if ended:
-            self.reason = f"{self._cell}: nothing is confirmed, {why_none(ended, self._tune)}"
+            self.reason = f"{self._cell}: nothing is confirmed, {reason_without_selection(ended, self._tune)}"

@@ -57,7 +57,7 @@ class RunQueue:
         self._waiting.remove(spec)
         return True
 
-    def unbegun(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+    def not_started(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """Return those runs that are neither under way nor waiting."""
         begun = {*self.active, *(spec.directory for spec in self._waiting)}
         return [spec for spec in specs if spec.directory not in begun]

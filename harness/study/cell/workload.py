@@ -57,7 +57,7 @@ class CellWorkload:
         if self._confirmation.selection is None:
             none_planned = self._failures.given_up() or not self._tuning.trials.is_finalist
             return 0 if none_planned else len(self._confirmation.seeds)
-        return len(self._runs.unbegun(self._confirmation.unfinished))
+        return len(self._runs.not_started(self._confirmation.unfinished))
 
     @property
     def left(self) -> float:

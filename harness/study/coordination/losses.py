@@ -33,7 +33,7 @@ class Losses:
     ) -> None:
         self._launcher, self._launch, self._limit_batch, self._say = launcher, launch, limit_batch, say
 
-    def share_with_fewer(self, spec: RunSpec, outcome: Outcome, suspects: int) -> bool:
+    def reduce_sharing(self, spec: RunSpec, outcome: Outcome, suspects: int) -> bool:
         """After a loss that other runs of the job may have caused, let a run share its next job with fewer runs.
 
         After a lack of memory, the run shares with half as many. After another loss of runs that were under way
@@ -70,7 +70,7 @@ class Losses:
             suspects: how many of the job's runs may have caused the loss, this one included.
         """
         reason = outcome.lost or "Its process ended the run without a record."
-        smaller = self.share_with_fewer(spec, outcome, suspects)
+        smaller = self.reduce_sharing(spec, outcome, suspects)
         elsewhere = outcome.attributed_to == "place" or smaller
         failures = note_failure(spec.paths, reason, elsewhere)
         allowed = self._launcher.places if elsewhere else self._launch.retries

@@ -123,7 +123,7 @@ class DemoTask(TextTask):
         if rng.random() < 0.4:
             sentences.append(_pick(rng, material["closers"]))
         text = _fill(rng, " ".join(sentences), material["slots"])
-        return _careless(rng, text, self.typos)
+        return _with_typos(rng, text, self.typos)
 
 
 def _sentence(phrasing: str) -> str:
@@ -138,7 +138,7 @@ def _fill(rng: random.Random, text: str, slots: Mapping[str, Sequence[str]]) -> 
     return text
 
 
-def _careless(rng: random.Random, text: str, typos: float) -> str:
+def _with_typos(rng: random.Random, text: str, typos: float) -> str:
     if rng.random() < typos:
         for _ in range(1 + int(rng.random() * 3)):
             text = _typo(rng, text)

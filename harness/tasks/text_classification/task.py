@@ -45,7 +45,7 @@ class TextClassification(TextTask, TextSource):
     def __post_init__(self) -> None:
         """Convert values that YAML reads as other types."""
         super().__post_init__()
-        self.tidy_source()
+        self.normalize_source()
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""

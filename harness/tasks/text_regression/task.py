@@ -53,7 +53,7 @@ class TextRegression(RegressionTask, TextSource):
     def __post_init__(self) -> None:
         """Convert values that YAML reads as other types."""
         super().__post_init__()
-        self.tidy_source()
+        self.normalize_source()
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""

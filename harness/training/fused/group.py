@@ -55,7 +55,7 @@ class FusedGroup:
             torch.cuda.synchronize(device)
         return time.perf_counter()
 
-    def break_up(self, error: Exception) -> None:
+    def ungroup(self, error: Exception) -> None:
         """Stop sharing passes after one failed, for lack of memory or because of an error, and notify the sessions."""
         self.broken = True
         for session in self.sessions:
@@ -67,7 +67,7 @@ class FusedGroup:
         if self.probe is not None:
             self.probe.note(shared, seconds, sum(tokens))
         for session in self.sessions if shared else ():
-            session.pack_size = max(session.pack_size, len(self.sessions))
+            session.largest_group = max(session.largest_group, len(self.sessions))
         return [own / sum(tokens) for own in tokens]
 
     def losses(self) -> list[Tensor]:
@@ -160,12 +160,12 @@ def fused_groups(
     found: list[FusedGroup | TrainingSession] = []
     for group, _ in trunks:
         # Sessions of the same treatment are adjacent, so that one matrix product serves them.
-        parts = _that_fit(sorted(group, key=_low_rank, reverse=True), co_located)
+        parts = _groups_that_fit(sorted(group, key=_low_rank, reverse=True), co_located)
         found += [FusedGroup(part, SpeedCheck(part) if probe else None) if len(part) > 1 else part[0] for part in parts]
     return [*found, *alone]
 
 
-def _that_fit(sessions: Sequence[TrainingSession], co_located: int) -> Iterator[list[TrainingSession]]:
+def _groups_that_fit(sessions: Sequence[TrainingSession], co_located: int) -> Iterator[list[TrainingSession]]:
     """Split sessions on the same frozen backbone into parts whose shared passes fit into memory."""
     first = sessions[0]
     longest = max(int(session.train.tokens.lengths.max()) for session in sessions)

@@ -51,7 +51,7 @@ def test_session_that_fails_leaves_and_the_others_end_as_alone() -> None:
     assert together[1].status == "failed"
     assert "non-finite at step" in str(together[1].failure) and "train.lr=1e+200" in str(together[1].failure)
     for session, setting in ((together[0], THREE[0]), (together[2], THREE[2])):
-        assert session.status == "done" and session.pack_size == 3
+        assert session.status == "done" and session.largest_group == 3
         assert distance(session, finished(setting)) < 1e-9
 
 
@@ -94,7 +94,7 @@ def test_who_ends_is_followed_at_once() -> None:
     together = [make(Setting("lora", train={"epochs": 2}, seed=5), backbone), make(THREE[0], backbone)]
     fit(together, sharing="always", ended=lambda session: following.pop() if following else None)
     assert [session.status for session in (*together, follower)] == ["done"] * 3
-    assert follower.pack_size == 2
+    assert follower.largest_group == 2
     assert distance(together[1], finished(THREE[0])) < 1e-9
     assert distance(follower, finished(THREE[1])) < 1e-9
 
@@ -201,7 +201,7 @@ def test_pass_that_fails_is_told_and_computed_alone(monkeypatch: pytest.MonkeyPa
     fit(together, sharing="always")
     assert "no room" in lines[0]
     assert all(
-        session.pack_size == 1 and distance(session, finished(s)) == 0
+        session.largest_group == 1 and distance(session, finished(s)) == 0
         for session, s in zip(together, THREE, strict=False)
     )
 

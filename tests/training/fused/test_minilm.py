@@ -102,7 +102,7 @@ def test_in_float64_losses_and_weights_are_equal(banking: Banking) -> None:
     fit(packed, sharing="always")
     fit(solo)
     for one, alone in zip(packed, solo, strict=True):
-        assert one.failure is None and one.pack_size == len(MIXED)
+        assert one.failure is None and one.largest_group == len(MIXED)
         assert (one.status, one.progress.step) == (alone.status, alone.progress.step)
         assert one.progress.train_loss == pytest.approx(alone.progress.train_loss, abs=1e-9)
         assert distance(one, alone) < 1e-9
@@ -117,7 +117,7 @@ def test_in_float32_they_differ_by_rounding(banking: Banking) -> None:
     fit(packed, sharing="always")
     fit(solo)
     for one, alone in zip(packed, solo, strict=True):
-        assert one.pack_size == len(MIXED)
+        assert one.largest_group == len(MIXED)
         assert one.progress.train_loss == pytest.approx(alone.progress.train_loss, abs=1e-4)
         assert one.progress.val["loss"] == pytest.approx(alone.progress.val["loss"], abs=1e-4)
         assert torch.equal(one.random_state.tensors["cpu"], alone.random_state.tensors["cpu"])
@@ -135,7 +135,7 @@ def test_in_float32_they_differ_less_than_padding_makes_a_run_differ(banking: Ba
     fit(solo)
     fit(wider)
     for one, alone, padded in zip(packed, solo, wider, strict=True):
-        assert one.pack_size == len(still)
+        assert one.largest_group == len(still)
         assert distance(one, alone) <= 3 * distance(padded, alone)
 
 
@@ -148,7 +148,7 @@ def test_in_bfloat16_they_differ_less_than_seeds_do(banking: Banking) -> None:
     packed, solo = (banking.sessions(settings, rows=385, judged=500) for _ in range(2))
     fit(packed, sharing="always")
     fit(solo)
-    assert {session.pack_size for session in packed} == {len(settings)}
+    assert {session.largest_group for session in packed} == {len(settings)}
     for metric in ("loss", "accuracy"):
         ours, alone = ([session.progress.val[metric] for session in each] for each in (packed, solo))
         noise = statistics.stdev(alone)

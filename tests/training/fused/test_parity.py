@@ -38,7 +38,7 @@ def test_mixed_batch_equals_solo_runs() -> None:
     for setting, session in zip(MIXED, together, strict=True):
         alone = make(setting, backbone)
         fit([alone])
-        assert session.pack_size == len(MIXED) and alone.pack_size == 1
+        assert session.largest_group == len(MIXED) and alone.largest_group == 1
         assert session.failure is None and session.status == alone.status
         assert session.progress.step == alone.progress.step
         assert session.progress.train_loss == pytest.approx(alone.progress.train_loss, abs=1e-9)
@@ -68,7 +68,7 @@ def test_every_family_batches_with_lora(architecture: str, method: str) -> None:
     for setting, session in zip(settings, together, strict=True):
         alone = make(setting, backbone)
         fit([alone])
-        assert session.failure is None and session.pack_size == 3
+        assert session.failure is None and session.largest_group == 3
         assert distance(session, alone) < 1e-9
 
 
@@ -81,6 +81,6 @@ def test_under_bf16_fused_losses_are_those_of_solo_runs() -> None:
     fit(together, sharing="always")
     fit(alone)
     for session, solo in zip(together, alone, strict=True):
-        assert session.failure is None and session.pack_size == 2
+        assert session.failure is None and session.largest_group == 2
         assert session.progress.train_loss == pytest.approx(solo.progress.train_loss, rel=1e-2)
         assert {p.dtype for p in session.parameters} == {torch.float32}
