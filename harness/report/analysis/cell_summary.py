@@ -11,7 +11,7 @@ from typing import Any
 from harness.records.cell_facts import best_trial, confirmations, minimizes, result, state
 from harness.records.record import Record, number
 from harness.records.record import metric_of as metric
-from harness.report.analysis.cell_costs import cell_costs
+from harness.report.analysis.cell_costs import cell_costs, cost_spreads
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Cell, Study
 
@@ -37,6 +37,9 @@ class CellSummary:
         error: most frequent error of the failed runs.
         evaluated: records of the confirmed runs behind `test_values`.
         superseded: confirmed runs that do not count, because their hyperparameters are no longer the chosen ones.
+        unconfirmed: confirmations that are wanted and have not ended; their results may change every verdict.
+        crashed: seeds of the chosen configuration's confirmations that failed or were lost; `failed` counts them, too.
+        spreads: sample standard deviations over the confirmed runs of those costs that are means over them.
     """
 
     cell: Cell
@@ -58,6 +61,14 @@ class CellSummary:
     pruned: int = 0
     lost: int = 0
     costs: dict[str, float] = field(default_factory=dict)
+    unconfirmed: int = 0
+    crashed: tuple[int, ...] = ()
+    spreads: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> bool:
+        """True if no result is missing: nothing is under way, and every wanted confirmation has ended."""
+        return not self.unconfirmed and self.status not in ("running", "not started")
 
     @property
     def question(self) -> tuple[str, str, str]:
@@ -76,7 +87,22 @@ def rows(study: Study) -> list[CellSummary]:
     wanted = len(seeds) if isinstance(seeds, list) else seeds if isinstance(seeds, int) else None
     hardware = _mapping(study.sweep.get("hardware"))
     limits = _mapping(_mapping(study.sweep.get("tune")).get("constraints"))
-    return sorted((_row(cell, len(cell.chosen) or wanted, hardware, limits) for cell in study.cells), key=_rank)
+    finalists = _finalists(study)
+    found = (
+        _row(cell, len(cell.chosen) or wanted, hardware, limits, _left_out(cell, finalists)) for cell in study.cells
+    )
+    return sorted(found, key=_rank)
+
+
+def _finalists(study: Study) -> set[tuple[str, str]]:
+    """Return the tasks and models of a joint study whose finalists are known; its other methods are not confirmed."""
+    if _mapping(study.sweep.get("tune")).get("mode") != "joint":
+        return set()
+    return {(cell.task, cell.model) for cell in study.cells if cell.chosen}
+
+
+def _left_out(cell: Cell, finalists: set[tuple[str, str]]) -> bool:
+    return not cell.chosen and (cell.task, cell.model) in finalists
 
 
 def mean_std(values: Iterable[float]) -> tuple[float | None, float | None]:
@@ -92,7 +118,9 @@ def facts(record: Record) -> dict[str, Any]:
     return {**{key: value for key, value in record.data.items() if key != "facts"}, **_mapping(nested)}
 
 
-def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any]) -> CellSummary:
+def _row(
+    cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any], left_out: bool
+) -> CellSummary:
     runs = cell.runs
     minimize = minimizes(cell.metric, cell.direction)
     tuned = [run for run in runs if run.phase == "tune"]
@@ -107,6 +135,7 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
     failures = [run for run in runs if run.status in ("failed", "lost")]
     statuses = Counter(run.status for run in runs)
     mean, std = mean_std(test)
+    status = _status(cell, counted, len(test) if chosen_ones else 0, wanted)
     return CellSummary(
         cell=cell,
         minimize=minimize,
@@ -120,14 +149,30 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
         failed=len(failures),
         running=statuses["running"],
         hyperparameters=dict(sorted(chosen.record.hyperparameters.items())) if chosen else {},
-        status=_status(cell, counted, len(test) if chosen_ones else 0, wanted),
+        status=status,
         error=_error(failures, cell.unreadable),
         evaluated=tuple(run.record for run in evaluated),
         superseded=superseded,
         pruned=statuses["pruned"],
         lost=statuses["lost"],
         costs=cell_costs(runs, evaluated, evaluated or ([best] if best else runs), hardware),
+        unconfirmed=0 if status == "failed" or left_out else _unconfirmed(cell, counted, wanted),
+        crashed=_crashed(counted, evaluated if chosen_ones else []),
+        spreads=cost_spreads(evaluated, hardware),
     )
+
+
+def _unconfirmed(cell: Cell, counted: Sequence[Run], wanted: int | None) -> int:
+    """Count the confirmations that have not ended; single runs want none."""
+    if cell.runs and all(run.phase == "single" for run in cell.runs):
+        return 0
+    return max(0, (1 if wanted is None else wanted) - sum(run.status != "running" for run in counted))
+
+
+def _crashed(counted: Sequence[Run], evaluated: Sequence[Run]) -> tuple[int, ...]:
+    """Return the seeds, in order, at which no confirmation ended well and one failed."""
+    done = {run.seed for run in evaluated}
+    return tuple(sorted({run.seed for run in counted if run.status in ("failed", "lost")} - done))
 
 
 def _evaluated(cell: Cell, counted: Sequence[Run]) -> tuple[list[Run], bool, int]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from harness.formatting.escape import plain
 from harness.formatting.values import listed, plural
 from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.recommendation import cheapest, cost_of, recommendation, rivals_missing
+from harness.report.analysis.failures import Failures, Scores, counted, failures
+from harness.report.analysis.recommendation import Standing, cheapest, cost_of, recommendation
+from harness.report.analysis.rivals import rivals_missing
 from harness.report.analysis.row_names import name, state
-from harness.report.analysis.row_predictions import read_predictions
+from harness.report.analysis.row_predictions import read_predictions, same_test_rows
 from harness.report.analysis.settings import Settings
 from harness.report.reading.predictions import Predictions, Unreadable
 from harness.report.reading.study import Study
@@ -30,12 +32,16 @@ class CellVerdict:
         verdict: comparison with the other cells; None if it was not compared.
         recommended: whether it is the recommended cell.
         cost: its cost in the unit of `Settings.cost`; None if unknown.
+        failures: its confirmations that failed or collapsed.
+        counted_mean: its mean test score with failed runs counted as `Settings.failed_as` says; None without a score.
     """
 
     interval: Interval | None = None
     verdict: Verdict | None = None
     recommended: bool = False
     cost: float | None = None
+    failures: Failures | None = None
+    counted_mean: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,10 +108,16 @@ def groups(rows: Sequence[CellSummary]) -> list[list[CellSummary]]:
     return list(found.values())
 
 
-def best(rows: Sequence[CellSummary]) -> CellSummary | None:
-    """Return the cell with the best mean test score; None if there is none yet."""
+def best(rows: Sequence[CellSummary], means: Mapping[int, float] | None = None) -> CellSummary | None:
+    """Return the cell with the best mean test score; None if there is none yet.
+
+    Args:
+        rows: the cells.
+        means: means that count failed runs, by `id()`; other cells have the mean of their scores.
+    """
+    known = means or {}
     scored = [row for row in rows if row.test_mean is not None]
-    return max(scored, key=lambda row: row.better(row.test_mean or 0.0), default=None)
+    return max(scored, key=lambda row: row.better(known.get(id(row), row.test_mean or 0.0)), default=None)
 
 
 def evidence(study: Study, rows: Sequence[CellSummary], settings: Settings) -> Evidence:
@@ -140,7 +152,11 @@ def _judge(
     from harness.statistics import compare, scale_of, sequential
 
     compared = _comparable(group, predictions, notes)
-    scores = [predictions[id(row)].scores for row in compared]
+    every = {id(row): counted(row, predictions[id(row)], settings.failed_as) for row in group if id(row) in predictions}
+    means = {
+        id(row): row.better(float(every[id(row)].mean())) for row in group if id(row) in every and row.crashed
+    }  # fmt: skip
+    scores = [every[id(row)] for row in compared]
     alpha, span = 1 - settings.confidence, scale_of(group[0].cell.metric).span
     comparison: Comparison | None = None
     verdicts: dict[int, Verdict] = {}
@@ -149,31 +165,42 @@ def _judge(
         comparison = compare(scores, settings.margin, alpha, span=span)
         found = comparison.verdicts
         if plan := planned_looks(study):
-            # If nothing is running, no more seeds will come: cells take part in the looks with the seeds they have.
-            at_work = any(row.running or row.status == "not started" for row in group)
-            replay = sequential(scores, plan, settings.margin, alpha, [not at_work] * len(scores), span)
+            # Once every result is there, no more seeds will come: cells take part in the looks with those they have.
+            settled = all(row.settled for row in group)
+            replay = sequential(scores, plan, settings.margin, alpha, [settled] * len(scores), span)
             found = replay.verdicts
             if replay.looks:  # limits that hold although seeds were added until the verdicts were reached
                 comparison = replay.looks[-1].comparison
-            looks = _looks(replay, plan)
+            looks = _looks(replay, plan, [name(row, group) for row in compared], scores)
         verdicts = {id(row): verdict for row, verdict in zip(compared, found, strict=True)}
-    top = best(group)
+    intervals = {
+        id(row): _interval(row, predictions[id(row)], settings) for row in group if id(row) in predictions
+    }  # fmt: skip
+    top = best(group, means)
     judged = [(row, verdicts.get(id(row))) for row in group]
-    chosen = None if rivals_missing(judged) else cheapest(judged, settings)
-    judgements = []
-    for row, verdict in judged:
-        known = predictions.get(id(row))
-        spread = None if known is None else _interval(row, known, settings)
-        judgements.append(CellVerdict(spread, verdict, row is chosen, cost_of(row, settings)))
+    missing = rivals_missing(group, compared, intervals)
+    chosen = None if missing else cheapest(judged, settings)
+    failed = {id(row): failures(row, predictions.get(id(row))) for row in group}
+    judgements = tuple(
+        CellVerdict(
+            intervals.get(id(row)),
+            verdict,
+            row is chosen,
+            cost_of(row, settings),
+            failed[id(row)],
+            means.get(id(row), row.test_mean),
+        )
+        for row, verdict in judged
+    )
     return ComparisonGroup(
         key=group[0].question,
         rows=tuple(group),
-        judgements=tuple(judgements),
+        judgements=judgements,
         compared=tuple(compared),
         comparison=comparison,
         best=top,
         recommended=chosen,
-        recommendation=recommendation(judged, top, chosen, settings),
+        recommendation=recommendation(Standing(judged, top, chosen, missing, failed, means), settings),
         looks=looks,
     )
 
@@ -200,7 +227,7 @@ def _comparable(
         if known is None:
             continue
         for kind in kinds:
-            if predictions[id(kind[0])].same_rows(known):
+            if same_test_rows(kind[0], predictions[id(kind[0])], row, known):
                 kind.append(row)
                 break
         else:
@@ -224,19 +251,36 @@ def planned_looks(study: Study) -> list[int]:
     return [int(seeds) for seeds in plan] if isinstance(plan, list) and len(plan) > 1 else []
 
 
-def _looks(replay: Sequential, plan: Sequence[int]) -> str:
-    """Describe what adaptive replication did."""
+def _looks(replay: Sequential, plan: Sequence[int], names: Sequence[str], scores: Sequence[Scores]) -> str:
+    """Describe what adaptive replication did.
+
+    Args:
+        replay: its looks.
+        plan: the planned numbers of seeds.
+        names, scores: of the cells that were compared, in one order.
+    """
     planned = f"Seeds were added in looks planned at {listed([str(seeds) for seeds in plan])} seeds a cell"
     taken = plural(len(replay.looks), "look")
+    alike = [name for name, each in zip(names, scores, strict=True) if same_scores(each[: max(plan[0], 2)])]
+    kept = (
+        f" None were added to {listed(alike)}: the first {plan[0]} seeds had the same score on every test row."
+        if alike and replay.looks
+        else ""
+    )
     if replay.state == "resolved":
-        return f"{planned}; every verdict was reached after {taken}."
+        return f"{planned}; every verdict was reached after {taken}.{kept}"
     if replay.state == "more":
-        return f"{planned}; after {taken} more seeds are wanted."
+        return f"{planned}; after {taken} more seeds are wanted.{kept}"
     seeds = max((max(look.seeds) for look in replay.looks), default=0)
     return (
         f"{planned}; after {taken}, with up to {plural(seeds, 'seed')} a cell, some verdicts stay open: more "
-        "seeds than planned, or more test rows, would be needed."
+        f"seeds than planned, or more test rows, would be needed.{kept}"
     )
+
+
+def same_scores(scores: Scores) -> bool:
+    """Return whether several seeds (S, n) had the same score on every row, which adaptive replication adds none to."""
+    return len(scores) > 1 and bool((scores == scores[0]).all())
 
 
 def _unfinished(rows: Sequence[CellSummary]) -> list[str]:

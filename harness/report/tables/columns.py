@@ -134,6 +134,21 @@ def _by_seed(case: TableRow) -> str:
     return " ".join(formatting.score(value, case.row.cell.metric) for value in case.row.test_values)
 
 
+def _worst_seed(case: TableRow) -> float | None:
+    """Return the worst test score of the runs that ended."""
+    return min(case.row.test_values, key=case.row.better, default=None)
+
+
+def _failure_rate(case: TableRow) -> float | None:
+    known = case.judgement.failures
+    return None if known is None else known.rate
+
+
+def _failure_text(case: TableRow) -> str:
+    known = case.judgement.failures
+    return f"{known.number} of {known.ended}" if known is not None and known.number else ""
+
+
 def _words(name: str, head: str, value: Value, text: Callable[[TableRow], str] | None = None) -> Column:
     """Create a text column that is known once runs have ended."""
     return Column(name, head, value, text or (lambda case: str(value(case) or "")), numeric=False)
@@ -179,6 +194,9 @@ FIELDS: dict[str, Column] = {
         _count("n_seeds", "seeds", lambda case: len(case.row.seeds)),
         _words("seeds", "their numbers", lambda case: " ".join(map(str, case.row.seeds))),
         _words("test_values", "test by seed", _by_seed),
+        _score("worst_seed", "worst seed", _worst_seed),
+        _score("counted_mean", "with failures", lambda case: case.judgement.counted_mean),
+        Column("failure_rate", "failure rate", _failure_rate, _failure_text),
         _score("val_best", "val", lambda case: case.row.val_best),
         *(_cost(name) for name in reported()),
         _count("trials", "trials", lambda case: case.row.trials),
