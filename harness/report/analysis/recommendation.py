@@ -12,6 +12,7 @@ from harness.formatting.values import cost, difference, listed, metric_name, plu
 from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.failures import Failures
 from harness.report.analysis.row_names import name
+from harness.report.analysis.selection import Selection, of_choice
 from harness.report.analysis.settings import Settings
 from harness.statistics import Verdict
 from harness.statistics.ownership import Ownership
@@ -32,6 +33,7 @@ class Standing:
         missing: cells that were not compared and may be the best.
         failures: by `id()` of the cell summary.
         means: mean test scores with the failed runs counted, by `id()`, of cells that have such runs.
+        selections: what validation says of the choices of tuned cells, by `id()`.
     """
 
     judged: Judged
@@ -40,6 +42,7 @@ class Standing:
     missing: Sequence[CellSummary] = ()
     failures: Mapping[int, Failures] = field(default_factory=dict)
     means: Mapping[int, float] = field(default_factory=dict)
+    selections: Mapping[int, Selection | None] = field(default_factory=dict)
 
     @property
     def group(self) -> list[CellSummary]:
@@ -128,6 +131,7 @@ def recommendation(found: Standing, settings: Settings) -> str:
             f"none is shown to be less than {_margin(top, settings)} {_worse(top)} the best"
         )  # fmt: skip
         return plain(f"{where}, no cell can be recommended: {why}. {best}{end}")
+    end += of_choice(chosen, found.selections.get(id(chosen)), group)
     return plain(f"{where}, choose {name(chosen, group)}: {_score(chosen)}. {_reason(found, verdicts, settings)}{end}")
 
 

@@ -15,6 +15,7 @@ from harness.report.analysis.recommendation import Standing, cheapest, cost_of, 
 from harness.report.analysis.rivals import rivals_missing
 from harness.report.analysis.row_names import name, state
 from harness.report.analysis.row_predictions import read_predictions, same_test_rows
+from harness.report.analysis.selection import Selection, selection
 from harness.report.analysis.settings import Settings
 from harness.report.reading.predictions import Predictions, Unreadable
 from harness.report.reading.study import Study
@@ -33,6 +34,7 @@ class CellVerdict:
         recommended: whether it is the recommended cell.
         cost: its cost in the unit of `Settings.cost`; None if unknown.
         failures: its confirmations that failed or collapsed.
+        selection: what validation says of its choice; None if nothing was tuned.
         counted_mean: its mean test score with failed runs counted as `Settings.failed_as` says; None without a score.
     """
 
@@ -42,6 +44,7 @@ class CellVerdict:
     cost: float | None = None
     failures: Failures | None = None
     counted_mean: float | None = None
+    selection: Selection | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,7 @@ def _judge(
     missing = rivals_missing(group, compared, intervals)
     chosen = None if missing else cheapest(judged, settings)
     failed = {id(row): failures(row, predictions.get(id(row))) for row in group}
+    chosen_by = {id(row): selection(row, predictions.get(id(row))) for row in group}
     judgements = tuple(
         CellVerdict(
             intervals.get(id(row)),
@@ -189,6 +193,7 @@ def _judge(
             cost_of(row, settings),
             failed[id(row)],
             means.get(id(row), row.test_mean),
+            chosen_by[id(row)],
         )
         for row, verdict in judged
     )
@@ -200,7 +205,7 @@ def _judge(
         comparison=comparison,
         best=top,
         recommended=chosen,
-        recommendation=recommendation(Standing(judged, top, chosen, missing, failed, means), settings),
+        recommendation=recommendation(Standing(judged, top, chosen, missing, failed, means, chosen_by), settings),
         looks=looks,
     )
 

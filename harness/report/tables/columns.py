@@ -134,6 +134,27 @@ def _by_seed(case: TableRow) -> str:
     return " ".join(formatting.score(value, case.row.cell.metric) for value in case.row.test_values)
 
 
+def _selected(name: str) -> Value:
+    return lambda case: getattr(case.judgement.selection, name, None)
+
+
+def _validation_text(case: TableRow) -> str:
+    """Return the validation score with its standard error over the validation rows, where it is known."""
+    known, metric = case.judgement.selection, case.row.cell.metric
+    text = formatting.score(case.row.val_best, metric, case.units and (known is None or known.error is None))
+    if known is None or known.error is None:
+        return text
+    return f"{text} ± {formatting.score(known.error, metric, case.units)}"
+
+
+def _lead_text(case: TableRow) -> str:
+    return formatting.signed(_selected("lead")(case), case.row.cell.metric)
+
+
+def _gap_of_choice(case: TableRow) -> str:
+    return formatting.signed(_selected("gap")(case), case.row.cell.metric)
+
+
 def _worst_seed(case: TableRow) -> float | None:
     """Return the worst test score of the runs that ended."""
     return min(case.row.test_values, key=case.row.better, default=None)
@@ -197,7 +218,11 @@ FIELDS: dict[str, Column] = {
         _score("worst_seed", "worst seed", _worst_seed),
         _score("counted_mean", "with failures", lambda case: case.judgement.counted_mean),
         Column("failure_rate", "failure rate", _failure_rate, _failure_text),
-        _score("val_best", "val", lambda case: case.row.val_best),
+        Column("val_best", "val", lambda case: case.row.val_best, _validation_text, falling=True),
+        _score("val_error", "± of val", _selected("error")),
+        _score("val_default", "val of the default", _selected("default")),
+        Column("val_lead", "val above the default", _selected("lead"), _lead_text, falling=True),
+        Column("val_gap", "val above test", _selected("gap"), _gap_of_choice, falling=True),
         *(_cost(name) for name in reported()),
         _count("trials", "trials", lambda case: case.row.trials),
         _count("failed", "failed", lambda case: case.row.failed),

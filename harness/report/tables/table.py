@@ -25,7 +25,7 @@ _PLACED = (
     "energy_joules", "accelerator_seconds", "core_seconds", "dollars", "tune_dollars", "ownership_dollars",
     "ownership_seconds",
 )  # fmt: skip
-_LATER = ("worst_seed", "counted_mean", "failure_rate")
+_LATER = ("worst_seed", "counted_mean", "failure_rate", "val_error", "val_default", "val_lead", "val_gap")
 COLUMNS = (*_PLACED, *(name for name in reported() if name not in _PLACED), *_LATER)
 _BEFORE = (
     "method", "model", "variant", "metric", "test_mean", "interval", "verdict", "n_seeds", "failure_rate", "val_best",
