@@ -1,6 +1,6 @@
 """How far validation supports the choice of a configuration: its score, its standard error, its lead over the default.
 
-The best of several noisy scores is too high (the winner's curse), so the score of a choice belongs beside its test score.
+The best of several noisy scores is too high (the winner's curse), so it belongs beside the test score.
 """
 
 from __future__ import annotations

@@ -98,8 +98,10 @@ def eight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawing]:
 
 def test_every_figure_is_drawn_where_there_is_data(eight: dict[str, Drawing]) -> None:
     """One question: all figures but those across questions; each has a caption and both formats."""
-    kinds = {"scores", "cost", "pairs", "trials", "seconds", "learning", "rate", "importance", "confusion"}
+    kinds = {"scores", "cost", "pairs", "epochs", "seconds", "learning", "rate", "importance", "confusion"}
     assert set(eight) == {f"{kind}-banking77" for kind in kinds}
+    caption = eight["epochs-banking77"].caption  # trials were pruned, so their number does not say what they spent
+    assert "A trial that failed counts as" in caption and "ended early counts with the best score" in caption
     for drawing in eight.values():
         assert drawing.caption.startswith("banking77: ")
         assert drawing.caption.endswith(".")
@@ -179,7 +181,7 @@ def test_many_cells_stay_readable_and_fast(tmp_path: Path) -> None:
     found = drawings(study.directory)
     assert time.process_time() - started < 12
     assert "The 40 best of 45 are shown." in found["scores-banking77"].caption
-    assert "In grey: 32 more cells. The 40 best of 45 are shown." in found["trials-banking77"].caption
+    assert "In grey: 32 more cells. The 40 best of 45 are shown." in found["epochs-banking77"].caption
     assert "The 25 best of 45 are shown." in found["pairs-banking77"].caption
     assert all(len(drawing.svg) < 250_000 for drawing in found.values())
 
@@ -190,7 +192,8 @@ def test_one_cell_is_enough(tmp_path: Path) -> None:
     build(study, {"lora": METHODS["lora"]}, seeds=1, trials=8, classes=3)
     found = drawings(study.directory)
     assert "pairs-banking77" not in found
-    assert "Dotted: the best so far" in found["trials-banking77"].caption
+    caption = found["trials-banking77"].caption
+    assert "Dotted: the best so far" in caption and "Bands: 95 %, bootstrap over the trials" in caption
     assert "Rows are the labels" in found["confusion-banking77"].caption
 
 
