@@ -76,8 +76,8 @@ def _profile(subjects: Sequence[Subject], metric: str) -> Drawing | None:
         lower.set_xlabel(f"interquartile mean behind the best{', points' if scale == 100 else ''}")
 
     caption = (
-        f"Test {metric_name(metric)} over {len(subjects)} questions of {plural(len(blocks), 'data set')}, each score less the "
-        "best mean of its question; each data set has the same weight. "
+        f"Test {metric_name(metric)} over {len(subjects)} questions of {plural(len(blocks), 'data set')}, each score "
+        "less the best mean of its question; each data set has the same weight. "
         "Above: the share of runs that are no further behind than so much. Below, with the same marks: the mean of the "
         "middle half of the runs. Intervals: bootstrap over seeds (95 %), too narrow below ten seeds."
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import formatting
 from harness.api.cost import COSTS, reported
 from harness.report.analysis import row_names
 from harness.report.analysis.cell_summary import CellSummary, mean_std, metric
+from harness.report.analysis.cost_penalty import cost_penalized
 from harness.report.analysis.recommendation import cost_of
 from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import CellVerdict, ComparisonGroup, Evidence
@@ -89,7 +90,11 @@ def _cost(name: str) -> Column:
     def value(case: TableRow) -> float | None:
         return cost_of(case.row, case.settings, name)
 
-    return Column(name, cost.head, value, lambda case: formatting.cost(name, value(case)), about=cost.about)
+    def text(case: TableRow) -> str:
+        spread = case.row.spreads.get(name) if name == case.settings.cost else None
+        return formatting.cost(name, value(case)) + (f" ± {formatting.cost(name, spread)}" if spread else "")
+
+    return Column(name, cost.head, value, text, about=cost.about)
 
 
 def _count(name: str, head: str, value: Value) -> Column:
@@ -153,6 +158,26 @@ def _lead_text(case: TableRow) -> str:
 
 def _gap_of_choice(case: TableRow) -> str:
     return formatting.signed(_selected("gap")(case), case.row.cell.metric)
+
+
+def _mean_metric(split: str, key: str) -> Column:
+    def value(case: TableRow) -> float | None:
+        return mean_std(known for record in case.row.evaluated if (known := metric(record, split, key)) is not None)[0]
+
+    return Column(key, key, value, lambda case: formatting.score(value(case), key, unit=True), falling=True)
+
+
+def _test_metric(key: str, head: str) -> Column:
+    """Create a column for a test metric besides the one that selects; empty in records of earlier versions."""
+    return replace(_mean_metric("test", key), head=head, falling=False)
+
+
+def _cost_std(case: TableRow) -> float | None:
+    return case.row.spreads.get(case.settings.cost)
+
+
+def _cost_std_text(case: TableRow) -> str:
+    return formatting.cost(case.settings.cost, _cost_std(case))
 
 
 def _worst_seed(case: TableRow) -> float | None:
@@ -223,6 +248,10 @@ FIELDS: dict[str, Column] = {
         _score("val_default", "val of the default", _selected("default")),
         Column("val_lead", "val above the default", _selected("lead"), _lead_text, falling=True),
         Column("val_gap", "val above test", _selected("gap"), _gap_of_choice, falling=True),
+        _test_metric("brier", "Brier"),
+        _test_metric("calibration_error", "calibration error"),
+        _score("pscp", "cost-penalized", lambda case: cost_penalized(case.row, case.question.rows)),
+        Column("cost_std", "± of the cost", _cost_std, _cost_std_text),
         *(_cost(name) for name in reported()),
         _count("trials", "trials", lambda case: case.row.trials),
         _count("failed", "failed", lambda case: case.row.failed),
@@ -253,12 +282,8 @@ def extra_names(rows: Sequence[CellSummary]) -> list[str]:
 def _metric_field(name: str) -> Column:
     """Create the column of a metric, `test.macro_f1`: the mean over the confirmed runs."""
     split, _, key = name.partition(".")
-
-    def value(case: TableRow) -> float | None:
-        return mean_std(known for record in case.row.evaluated if (known := metric(record, split, key)) is not None)[0]
-
     head = f"{split} {formatting.metric_name(key)}"
-    return Column(name, head, value, lambda case: formatting.score(value(case), key, unit=True), falling=True)
+    return replace(_mean_metric(split, key), name=name, head=head)
 
 
 def field_of(name: str, rows: Sequence[CellSummary]) -> Column | None:

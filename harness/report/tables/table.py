@@ -25,7 +25,10 @@ _PLACED = (
     "energy_joules", "accelerator_seconds", "core_seconds", "dollars", "tune_dollars", "ownership_dollars",
     "ownership_seconds",
 )  # fmt: skip
-_LATER = ("worst_seed", "counted_mean", "failure_rate", "val_error", "val_default", "val_lead", "val_gap")
+_LATER = (
+    "worst_seed", "counted_mean", "failure_rate", "val_error", "val_default", "val_lead", "val_gap", "brier",
+    "calibration_error", "pscp", "cost_std",
+)  # fmt: skip
 COLUMNS = (*_PLACED, *(name for name in reported() if name not in _PLACED), *_LATER)
 _BEFORE = (
     "method", "model", "variant", "metric", "test_mean", "interval", "verdict", "n_seeds", "failure_rate", "val_best",

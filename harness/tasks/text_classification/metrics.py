@@ -75,6 +75,34 @@ def ece(labels: Labels, probabilities: Predictions, bins: int = 15) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
+def brier(labels: Labels, probabilities: Predictions) -> float:
+    """Mean squared error of the probabilities of all classes, 0 to 2 (Brier 1950)."""
+    return float(rows.brier(labels, probabilities).mean())
+
+
+def calibration_error(labels: Labels, probabilities: Predictions, bins: int = 15) -> float:
+    """Root mean squared calibration error of the largest probability, debiased (Kumar et al. 2019, section 5).
+
+    Bins have equal numbers of rows. The square of each bin's gap contains the variance of its share of correct rows,
+    which is estimated and subtracted; `ece` contains it, so it is above 0 for a calibrated model on few rows. A
+    negative sum counts as 0.
+
+    Raises:
+        Undefined: fewer than two rows.
+    """
+    if len(labels) < 2:
+        raise Undefined("calibration_error needs two rows.")
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    order = np.argsort(confidence, kind="stable")
+    total = 0.0
+    for members in np.array_split(order, max(1, min(bins, len(labels) // 2))):
+        share = float(correct[members].mean())
+        gap = share - float(confidence[members].mean())
+        total += len(members) * (gap**2 - share * (1 - share) / (len(members) - 1))
+    return float(np.sqrt(max(total / len(labels), 0.0)))
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -85,5 +113,7 @@ METRICS: dict[str, Metric] = {
         Metric("auroc", "auroc", auroc, rows.auroc, _MAX, "{:.1%}", 0.0, 1.0, distinct=2),
         Metric("loss", "loss", loss, rows.loss, _MIN, "{:.3f}", 0.0),
         Metric("ece", "ece", ece, rows.ece, _MIN, "{:.3f}", 0.0, 1.0),
+        Metric("brier", "brier", brier, rows.brier, _MIN, "{:.3f}", 0.0, 2.0),
+        Metric("calibration_error", "calibration", calibration_error, rows.calibration_error, _MIN, "{:.3f}", 0.0, 1.0),
     )
 }
