@@ -13,12 +13,13 @@ Array = npt.NDArray[np.float64]
 PRIOR_DF = 2.0
 
 
-def moderate(variances: Array, df: Array) -> tuple[Array, Array]:
+def moderate(variances: Array, df: Array, pool: float) -> tuple[Array, Array]:
     """Shrink variances towards their mean (Smyth 2004, equation 1, with a fixed prior).
 
     Args:
         variances: (K,) estimates, above 0.
         df: (K,) their degrees of freedom.
+        pool: degrees of freedom of all together.
 
     Returns:
         (K,) moderated variances and (K,) degrees of freedom, at most those of the pool.
@@ -26,4 +27,4 @@ def moderate(variances: Array, df: Array) -> tuple[Array, Array]:
     if len(variances) < 2:
         return variances, df
     moderated = (PRIOR_DF * variances.mean() + df * variances) / (PRIOR_DF + df)
-    return moderated, np.minimum(PRIOR_DF + df, df.sum())
+    return moderated, np.minimum(PRIOR_DF + df, pool)
