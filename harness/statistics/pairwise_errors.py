@@ -37,6 +37,23 @@ def pairs(found: Sequence[Components], paired: bool = False) -> tuple[Array, Arr
     return means[:, None] - means[None, :], np.sqrt(seed + spread), df
 
 
+def skewness(found: Sequence[Components], error: Array) -> Array:
+    """Return the skewness of the examples' part of the mean difference of every pair (K, K), row minus column.
+
+    Args:
+        error: (K, K) standard errors of the mean differences.
+    """
+    means = np.stack([each.example_means for each in found])
+    examples = means.shape[1]
+    third = np.zeros_like(error)
+    for k, own in enumerate(means):
+        difference = own - means
+        difference -= difference.mean(axis=1, keepdims=True)
+        third[k] = np.einsum("ij,ij,ij->i", difference, difference, difference) / examples
+    found_skewness: Array = third / (examples**2 * error**3)
+    return found_skewness
+
+
 def _paired_parts(found: Sequence[Components]) -> tuple[Array, Array, Array]:
     """Return the replicates' part of the variance, its degrees of freedom, and the residuals' part, of each pair.
 
