@@ -129,6 +129,13 @@ def share(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
+def probability(value: float) -> str:
+    """Format a probability in whole percents, never as a certainty: `42 %`, `<1 %`, `>99 %`."""
+    if value < 0.01:
+        return "<1 %"
+    return ">99 %" if value > 0.99 else f"{100 * value:.0f} %"
+
+
 def _number(value: float) -> str:
     return count(value) if value == int(value) or value >= 1000 else f"{value:.3g}"
 

@@ -38,7 +38,7 @@ class CellSummary:
         evaluated: records of the confirmed runs behind `test_values`.
         superseded: confirmed runs that do not count, because their hyperparameters are no longer the chosen ones.
         unconfirmed: confirmations that are wanted and have not ended; their results may change every verdict.
-        crashed: seeds of the chosen configuration's confirmations that failed or were lost; `failed` counts them, too.
+        crashed: records of confirmations of the chosen configuration that failed or were lost; `failed` counts them.
         spreads: sample standard deviations over the confirmed runs of those costs that are means over them.
     """
 
@@ -62,7 +62,7 @@ class CellSummary:
     lost: int = 0
     costs: dict[str, float] = field(default_factory=dict)
     unconfirmed: int = 0
-    crashed: tuple[int, ...] = ()
+    crashed: tuple[Record, ...] = ()
     spreads: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -169,10 +169,17 @@ def _unconfirmed(cell: Cell, counted: Sequence[Run], wanted: int | None) -> int:
     return max(0, (1 if wanted is None else wanted) - sum(run.status != "running" for run in counted))
 
 
-def _crashed(counted: Sequence[Run], evaluated: Sequence[Run]) -> tuple[int, ...]:
-    """Return the seeds, in order, at which no confirmation ended well and one failed."""
-    done = {run.seed for run in evaluated}
-    return tuple(sorted({run.seed for run in counted if run.status in ("failed", "lost")} - done))
+def place_of(record: Record) -> tuple[int, int]:
+    """Return the replicate and the seed of a confirmation; a study that varies only the seed has replicate 0."""
+    known = getattr(record, "replicate", None)
+    return known if isinstance(known, int) else 0, record.seed
+
+
+def _crashed(counted: Sequence[Run], evaluated: Sequence[Run]) -> tuple[Record, ...]:
+    """Return one failed run of each seed at which no confirmation ended well, by replicate and seed."""
+    done = {place_of(run.record) for run in evaluated}
+    lost = {place_of(run.record): run.record for run in counted if run.status in ("failed", "lost")}
+    return tuple(lost[place] for place in sorted(lost) if place not in done)
 
 
 def _evaluated(cell: Cell, counted: Sequence[Run]) -> tuple[list[Run], bool, int]:
@@ -182,8 +189,8 @@ def _evaluated(cell: Cell, counted: Sequence[Run]) -> tuple[list[Run], bool, int
     present best has no test score, the latest configuration that has one is reported.
 
     Returns:
-        The runs, by seed; whether they are of the configuration that the study chose; the number of other confirmed
-        runs with a test score.
+        The runs, by replicate and seed; whether they are of the configuration that the study chose; the number of other
+        confirmed runs with a test score.
     """
     ended = [run for run in cell.runs if run.phase != "tune" and run.status == "ok"]
     scored = [run for run in ended if run.metric("test", cell.metric) is not None]
@@ -193,8 +200,8 @@ def _evaluated(cell: Cell, counted: Sequence[Run]) -> tuple[list[Run], bool, int
     of_choice = {id(run) for run in counted}
     own = [run for run in done if id(run) in of_choice or run.phase == "single"]
     members = own or [run for run in done if run.record.hyperparameters == done[-1].record.hyperparameters]
-    by_seed = {run.seed: run for run in members}
-    return [by_seed[seed] for seed in sorted(by_seed)], bool(own), len(done) - len(by_seed)
+    by_place = {place_of(run.record): run for run in members}
+    return [by_place[place] for place in sorted(by_place)], bool(own), len(done) - len(by_place)
 
 
 def _status(cell: Cell, counted: Sequence[Run], ok: int, wanted: int | None) -> str:

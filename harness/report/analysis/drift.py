@@ -41,6 +41,7 @@ def moved(study: Study, anchor: Study, settings: Settings) -> list[str]:
         1 - settings.confidence,
         [cell for cell in then if same_test_rows(before[cell], then[cell], after[cell], now[cell])],
         {cell: scale_of(after[cell].cell.metric).span for cell in then},
+        {cell: found.groups for cell, found in now.items() if found.groups is not None},
     )
     listing = list(after.values())
     sentences = [_headline(changes, anchor, settings), *_told(changes, after, listing)] if changes else []

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from harness.api.family import family_of, part
 from harness.api.metric import Undefined
-from harness.report.analysis.cell_summary import CellSummary
+from harness.report.analysis.cell_summary import CellSummary, place_of
 from harness.report.reading.predictions import Predictions
 
 Scores = npt.NDArray[np.float64]
@@ -66,19 +66,24 @@ def failures(row: CellSummary, known: Predictions | None) -> Failures:
     return Failures(len(row.seeds) + len(row.crashed), len(row.crashed), collapsed)
 
 
-def counted(row: CellSummary, known: Predictions, failed_as: str) -> Scores:
-    """Return scores (S, n) in the order of the seeds, with those that stand for the runs that crashed.
+def counted(row: CellSummary, known: Predictions, failed_as: str) -> tuple[Scores, list[int]]:
+    """Return scores with those that stand for the runs that crashed.
 
     Args:
         row: the cell.
         known: the predictions of its runs that ended well.
         failed_as: see `Settings.failed_as`. A metric without a baseline falls back from `majority` to `worst`.
+
+    Returns:
+        Scores (S, n) by replicate and seed, and the replicate (S,) of each run.
     """
+    places = [place_of(record) for record in row.evaluated]
     if failed_as == "excluded" or not row.crashed:
-        return known.scores
+        return known.scores, [replicate for replicate, _ in places]
     worst: Scores = known.scores[known.scores.mean(axis=1).argmin()]
     reference = baseline(known, row.cell.metric, row.minimize) if failed_as == "majority" else None
     standing = worst if reference is None or reference.mean() > worst.mean() else reference
-    seeds = np.array([*known.seeds, *row.crashed])
     every = np.vstack([known.scores, *([standing[None]] * len(row.crashed))])
-    return np.asarray(every[np.argsort(seeds, kind="stable")])
+    places += [place_of(record) for record in row.crashed]
+    order = sorted(range(len(places)), key=lambda index: places[index])
+    return np.asarray(every[order]), [places[index][0] for index in order]

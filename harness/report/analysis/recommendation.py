@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from harness.api.cost import COSTS, SECONDS, unit_of
 from harness.formatting.escape import plain
 from harness.formatting.values import cost, difference, listed, metric_name, plural, score
-from harness.report.analysis.cell_summary import CellSummary
+from harness.report.analysis.cell_summary import CellSummary, facts
 from harness.report.analysis.failures import Failures
 from harness.report.analysis.row_names import name
+from harness.report.analysis.samples import DRAW, SEED, TUNING
 from harness.report.analysis.selection import Selection, of_choice
 from harness.report.analysis.settings import Settings
+from harness.report.analysis.today import Today, chances, price
 from harness.statistics import Verdict
 from harness.statistics.ownership import Ownership
 
@@ -34,6 +36,8 @@ class Standing:
         failures: by `id()` of the cell summary.
         means: mean test scores with the failed runs counted, by `id()`, of cells that have such runs.
         selections: what validation says of the choices of tuned cells, by `id()`.
+        today: which cell to choose now; None if fewer than two cells were compared.
+        varied: what the confirmations vary, see `harness.report.analysis.samples.varied`.
     """
 
     judged: Judged
@@ -43,6 +47,8 @@ class Standing:
     failures: Mapping[int, Failures] = field(default_factory=dict)
     means: Mapping[int, float] = field(default_factory=dict)
     selections: Mapping[int, Selection | None] = field(default_factory=dict)
+    today: Today | None = None
+    varied: Sequence[str] = (SEED,)
 
     @property
     def group(self) -> list[CellSummary]:
@@ -101,38 +107,64 @@ def _tied(judged: Judged, settings: Settings) -> list[tuple[CellSummary, float]]
     return [(row, price) for row, price in good if price <= least * (1 + TIE)]
 
 
-def recommendation(found: Standing, settings: Settings) -> str:
-    """Explain which cell to choose, or what is missing for a recommendation."""
+def recommendation(found: Standing, settings: Settings) -> tuple[str, str]:
+    """Explain which cell to choose, or what is missing for a recommendation.
+
+    Returns:
+        The answer in a sentence or two, and what it rests on; "" if the answer says all.
+    """
+    lead, rest = _explained(found, settings)
+    return plain(lead), plain(rest)
+
+
+def _explained(found: Standing, settings: Settings) -> tuple[str, str]:
     group, top, chosen = found.group, found.top, found.chosen
     where = _where(group)
     if top is None:
-        return plain(_without_test(group, where) + _unconfirmed(group, named=False))
+        return _without_test(group, where), _unconfirmed(group, named=False).strip()
     verdicts = {id(row): verdict for row, verdict in found.judged if verdict is not None}
-    scored = [row for row in group if row.test_mean is not None]
     rest = _failed(found, settings) + _unconfirmed(group)
     lead = f"{name(top, group)} has the best mean, {_score(top)}"
     best = f"The best mean is that of {name(top, group)}, {_score(top)}"  # a leading name would be capitalized
-    if len(scored) == 1:
-        return plain(f"{where}, {name(top, group)} is the only cell with a test score: {_score(top)}.{rest}")
+    if sum(row.test_mean is not None for row in group) == 1:
+        return f"{where}, {name(top, group)} is the only cell with a test score: {_score(top)}.", rest.strip()
     if not verdicts:
-        text = f"{where}, {lead}. Nothing can be compared: the predictions of the runs are needed for that."
-        return plain(text + rest)
+        missing = "Nothing can be compared: the predictions of the runs are needed for that."
+        return f"{where}, {lead}.", f"{missing}{rest}"
+    unresolved = [row for row in group if id(row) in verdicts and verdicts[id(row)].word == "unresolved"]
+    end = _open(unresolved, group, verdicts) + rest + _scope(found, verdicts)
+    if chosen is not None:
+        text = f"{where}, choose {name(chosen, group)}: {_score(chosen)}.{_chances(found, chosen, settings)}"
+        end += of_choice(chosen, found.selections.get(id(chosen)), group)
+        return text, f"{_reason(found, verdicts, settings)}{end}"
+    why = _why_none(found, verdicts, settings)
+    if found.today is None:
+        return f"{where}, no cell can be recommended: {why}.", f"{best}{end}"
+    row = found.today.row
+    text = f"{where}, choose {name(row, group)} today: {_score(row)}.{_chances(found, row, settings)}"
+    return (
+        f"{text} {price(found.today, row)}.",
+        f"By the strict verdicts no cell can be recommended: {why}. {best}{end}"
+        + of_choice(row, found.selections.get(id(row)), group),
+    )
+
+
+def _why_none(found: Standing, verdicts: Mapping[int, Verdict], settings: Settings) -> str:
+    """Say why the verdicts recommend no cell."""
+    group, top = found.group, found.top
+    assert top is not None  # cells were compared
     if found.missing:
         left_out = listed([name(row, group) for row in found.missing])
-        return plain(
-            f"{where}, no cell can be recommended: {left_out} could not be compared (see the notes), and may be "
-            f"the best. {best}.{rest}"
-        )
-    good = [row for row in group if id(row) in verdicts and verdicts[id(row)].word in GOOD]
-    unresolved = [row for row in group if id(row) in verdicts and verdicts[id(row)].word == "unresolved"]
-    end = _open(unresolved, group, verdicts) + rest + _scope(verdicts)
-    if chosen is None:
-        why = f"the {COSTS[settings.cost].title} of the cells that are as good is not known" if good else (
-            f"none is shown to be less than {_margin(top, settings)} {_worse(top)} the best"
-        )  # fmt: skip
-        return plain(f"{where}, no cell can be recommended: {why}. {best}{end}")
-    end += of_choice(chosen, found.selections.get(id(chosen)), group)
-    return plain(f"{where}, choose {name(chosen, group)}: {_score(chosen)}. {_reason(found, verdicts, settings)}{end}")
+        return f"{left_out} could not be compared (see the notes), and may be the best"
+    if any(verdict.word in GOOD for verdict in verdicts.values()):
+        return f"the {COSTS[settings.cost].title} of the cells that are as good is not known"
+    return f"none is shown to be less than {_margin(top, settings)} {_worse(top)} the best"
+
+
+def _chances(found: Standing, row: CellSummary, settings: Settings) -> str:
+    if found.today is None or id(row) not in found.today.odds:
+        return ""
+    return f" {chances(found.today, row, settings)}."
 
 
 def _reason(found: Standing, verdicts: Mapping[int, Verdict], settings: Settings) -> str:
@@ -197,9 +229,21 @@ def _open(unresolved: Sequence[CellSummary], group: Sequence[CellSummary], verdi
     )
 
 
-def _scope(verdicts: Mapping[int, Verdict]) -> str:
+def _scope(found: Standing, verdicts: Mapping[int, Verdict]) -> str:
+    """Say what the verdicts hold for: what was not varied may give others."""
     models = any(verdict.scope == "models" for verdict in verdicts.values())
-    return " With one seed this holds for these trained models, not for the methods." if models else ""
+    text = " With one seed this holds for these trained models, not for the methods." if models else ""
+    tuned = any(row.cell.space and row.trials > 1 for row in found.group)
+    parts = ["the configurations that one tuning run found"] if tuned and TUNING not in found.varied else []
+    if DRAW not in found.varied:
+        drawn = any(_draws(row) for row in found.group)
+        parts.append("this draw of training rows" if drawn else "these training rows")
+    return f"{text} It holds for {listed(parts)}." if parts else text
+
+
+def _draws(row: CellSummary) -> bool:
+    """Return whether a cell's training rows were drawn from more."""
+    return any(facts(record).get("shots") for record in row.evaluated)
 
 
 def _failed(found: Standing, settings: Settings) -> str:

@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING
 
 from harness.formatting.escape import plain
 from harness.formatting.values import listed, plural
-from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.failures import Failures, Scores, counted, failures
+from harness.report.analysis import looks
+from harness.report.analysis.cell_summary import CellSummary, place_of
+from harness.report.analysis.failures import Failures, failures
 from harness.report.analysis.recommendation import Standing, cheapest, cost_of, recommendation
 from harness.report.analysis.rivals import rivals_missing
 from harness.report.analysis.row_names import name, state
 from harness.report.analysis.row_predictions import read_predictions, same_test_rows
+from harness.report.analysis.samples import Samples, samples, varied
 from harness.report.analysis.selection import Selection, selection
 from harness.report.analysis.settings import Settings
+from harness.report.analysis.today import Odds, Today, decide
 from harness.report.reading.predictions import Predictions, Unreadable
 from harness.report.reading.study import Study
 
 if TYPE_CHECKING:
-    from harness.statistics import Comparison, Interval, Sequential, Verdict
+    from harness.statistics import Comparison, Interval, Verdict
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class CellVerdict:
         cost: its cost in the unit of `Settings.cost`; None if unknown.
         failures: its confirmations that failed or collapsed.
         selection: what validation says of its choice; None if nothing was tuned.
+        odds: probabilities and the expected loss, were it chosen today; None if it was not compared.
         counted_mean: its mean test score with failed runs counted as `Settings.failed_as` says; None without a score.
     """
 
@@ -45,6 +49,7 @@ class CellVerdict:
     failures: Failures | None = None
     counted_mean: float | None = None
     selection: Selection | None = None
+    odds: Odds | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,9 @@ class ComparisonGroup:
         comparison: all pairs, simultaneously; None if fewer than two cells could be compared.
         best: the cell with the best mean.
         recommended: the cheapest of those shown not to be worse than the best; None while there is none.
-        recommendation: the sentence that explains it, or what is missing.
+        recommendation: what to choose and why, or what is missing; `answer` is its beginning, which names the cell.
         looks: what adaptive replication did; "" if the seeds were fixed.
+        today: which cell to choose now, whatever the verdicts; None if fewer than two cells could be compared.
     """
 
     key: tuple[str, str, str]
@@ -71,6 +77,8 @@ class ComparisonGroup:
     recommended: CellSummary | None
     recommendation: str
     looks: str = ""
+    today: Today | None = None
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,51 +160,41 @@ def _judge(
     settings: Settings,
     notes: list[str],
 ) -> ComparisonGroup:
-    from harness.statistics import compare, scale_of, sequential
-
     compared = _comparable(group, predictions, notes)
-    every = {id(row): counted(row, predictions[id(row)], settings.failed_as) for row in group if id(row) in predictions}
-    means = {
-        id(row): row.better(float(every[id(row)].mean())) for row in group if id(row) in every and row.crashed
-    }  # fmt: skip
-    scores = [every[id(row)] for row in compared]
-    alpha, span = 1 - settings.confidence, scale_of(group[0].cell.metric).span
-    comparison: Comparison | None = None
-    verdicts: dict[int, Verdict] = {}
-    looks = ""
-    if len(compared) > 1:
-        comparison = compare(scores, settings.margin, alpha, span=span)
-        found = comparison.verdicts
-        if plan := planned_looks(study):
-            # Once every result is there, no more seeds will come: cells take part in the looks with those they have.
-            settled = all(row.settled for row in group)
-            replay = sequential(scores, plan, settings.margin, alpha, [settled] * len(scores), span)
-            found = replay.verdicts
-            if replay.looks:  # limits that hold although seeds were added until the verdicts were reached
-                comparison = replay.looks[-1].comparison
-            looks = _looks(replay, plan, [name(row, group) for row in compared], scores)
-        verdicts = {id(row): verdict for row, verdict in zip(compared, found, strict=True)}
+    given = samples(compared, predictions, study, settings)
+    comparison, verdicts, said = _compare(group, given, study, settings)
     intervals = {
         id(row): _interval(row, predictions[id(row)], settings) for row in group if id(row) in predictions
     }  # fmt: skip
+    means = {
+        id(row): row.better(float(scores.mean()))
+        for row, scores in zip(given.rows, given.scores, strict=True)
+        if row.crashed
+    }
     top = best(group, means)
     judged = [(row, verdicts.get(id(row))) for row in group]
     missing = rivals_missing(group, compared, intervals)
     chosen = None if missing else cheapest(judged, settings)
-    failed = {id(row): failures(row, predictions.get(id(row))) for row in group}
-    chosen_by = {id(row): selection(row, predictions.get(id(row))) for row in group}
+    today = decide(given, [cost_of(row, settings) for row in compared], settings) if len(compared) > 1 else None
+    found = Standing(
+        judged, top, chosen, missing, means=means, today=today, varied=varied(study),
+        failures={id(row): failures(row, predictions.get(id(row))) for row in group},
+        selections={id(row): selection(row, predictions.get(id(row))) for row in group},
+    )  # fmt: skip
     judgements = tuple(
         CellVerdict(
-            intervals.get(id(row)),
-            verdict,
-            row is chosen,
-            cost_of(row, settings),
-            failed[id(row)],
-            means.get(id(row), row.test_mean),
-            chosen_by[id(row)],
+            interval=intervals.get(id(row)),
+            verdict=verdict,
+            recommended=row is chosen,
+            cost=cost_of(row, settings),
+            failures=found.failures[id(row)],
+            counted_mean=means.get(id(row), row.test_mean),
+            selection=found.selections[id(row)],
+            odds=None if today is None else today.odds.get(id(row)),
         )
         for row, verdict in judged
     )
+    answer = recommendation(found, settings)
     return ComparisonGroup(
         key=group[0].question,
         rows=tuple(group),
@@ -205,9 +203,33 @@ def _judge(
         comparison=comparison,
         best=top,
         recommended=chosen,
-        recommendation=recommendation(Standing(judged, top, chosen, missing, failed, means, chosen_by), settings),
-        looks=looks,
+        recommendation=" ".join(filter(None, answer)),
+        answer=answer[0],
+        looks=said,
+        today=today,
     )
+
+
+def _compare(
+    group: Sequence[CellSummary], given: Samples, study: Study, settings: Settings
+) -> tuple[Comparison | None, dict[int, Verdict], str]:
+    """Return the comparison of cells, their verdicts by `id()`, and what adaptive replication did."""
+    from harness.statistics import compare, scale_of, sequential
+
+    if len(given.rows) < 2:
+        return None, {}, ""
+    alpha, span = 1 - settings.confidence, scale_of(group[0].cell.metric).span
+    comparison = compare(given.scores, settings.margin, alpha, span=span, **given.structure)
+    verdicts, said = comparison.verdicts, ""
+    if plan := looks.planned_looks(study):
+        # Once every result is there, no more seeds will come: cells take part in the looks with those they have.
+        capped = [all(row.settled for row in group)] * len(given.rows)
+        replay = sequential(given.scores, plan, settings.margin, alpha, capped, span, **given.structure)
+        verdicts = replay.verdicts
+        if replay.looks:  # limits that hold although seeds were added until the verdicts were reached
+            comparison = replay.looks[-1].comparison
+        said = looks.told(replay, plan, [name(row, group) for row in given.rows], given.scores)
+    return comparison, {id(row): verdict for row, verdict in zip(given.rows, verdicts, strict=True)}, said
 
 
 def _interval(row: CellSummary, known: Predictions, settings: Settings) -> Interval:
@@ -219,7 +241,9 @@ def _interval(row: CellSummary, known: Predictions, settings: Settings) -> Inter
     classes = np.array(list(Counter(known.labels).values()))
     scores = -known.scores if row.minimize else known.scores
     metric = row.cell.metric
-    return interval(scores, settings.confidence, scale_of(metric), informative_rows(metric, classes))
+    replicates = [place_of(record)[0] for record in row.evaluated]
+    rows = informative_rows(metric, classes)
+    return interval(scores, settings.confidence, scale_of(metric), rows, replicates, known.groups)
 
 
 def _comparable(
@@ -247,45 +271,6 @@ def _comparable(
         for row in kind
     ]
     return largest
-
-
-def planned_looks(study: Study) -> list[int]:
-    """Return the planned numbers of seeds at each look; [] if the seeds were fixed."""
-    confirm = study.sweep.get("confirm")
-    plan = confirm.get("looks") if isinstance(confirm, Mapping) else None
-    return [int(seeds) for seeds in plan] if isinstance(plan, list) and len(plan) > 1 else []
-
-
-def _looks(replay: Sequential, plan: Sequence[int], names: Sequence[str], scores: Sequence[Scores]) -> str:
-    """Describe what adaptive replication did.
-
-    Args:
-        replay: its looks.
-        plan: the planned numbers of seeds.
-        names, scores: of the cells that were compared, in one order.
-    """
-    planned = f"Seeds were added in looks planned at {listed([str(seeds) for seeds in plan])} seeds a cell"
-    taken = plural(len(replay.looks), "look")
-    alike = [name for name, each in zip(names, scores, strict=True) if same_scores(each[: max(plan[0], 2)])]
-    kept = (
-        f" None were added to {listed(alike)}: the first {plan[0]} seeds had the same score on every test row."
-        if alike and replay.looks
-        else ""
-    )
-    if replay.state == "resolved":
-        return f"{planned}; every verdict was reached after {taken}.{kept}"
-    if replay.state == "more":
-        return f"{planned}; after {taken} more seeds are wanted.{kept}"
-    seeds = max((max(look.seeds) for look in replay.looks), default=0)
-    return (
-        f"{planned}; after {taken}, with up to {plural(seeds, 'seed')} a cell, some verdicts stay open: more "
-        f"seeds than planned, or more test rows, would be needed.{kept}"
-    )
-
-
-def same_scores(scores: Scores) -> bool:
-    """Return whether several seeds (S, n) had the same score on every row, which adaptive replication adds none to."""
-    return len(scores) > 1 and bool((scores == scores[0]).all())
 
 
 def _unfinished(rows: Sequence[CellSummary]) -> list[str]:

@@ -139,6 +139,22 @@ def _by_seed(case: TableRow) -> str:
     return " ".join(formatting.score(value, case.row.cell.metric) for value in case.row.test_values)
 
 
+def _odds(name: str) -> Value:
+    return lambda case: getattr(case.judgement.odds, name, None)
+
+
+def _probability(name: str) -> Callable[[TableRow], str]:
+    def text(case: TableRow) -> str:
+        share = _odds(name)(case)
+        return "" if share is None else formatting.probability(share)
+
+    return text
+
+
+_P_BEST = "Probability that the cell is the best of those compared."
+_P_WITHIN = "Probability that the cell is less than the margin below the best."
+
+
 def _selected(name: str) -> Value:
     return lambda case: getattr(case.judgement.selection, name, None)
 
@@ -232,6 +248,9 @@ FIELDS: dict[str, Column] = {
         _score("ci_low", "interval from", _interval("low")),
         _score("ci_high", "interval to", _interval("high")),
         _words("verdict", "verdict", _verdict("word")),
+        Column("p_best", "P(best)", _odds("best"), _probability("best"), falling=True, about=_P_BEST),
+        Column("p_within", "P(within margin)", _odds("within"), _probability("within"), falling=True, about=_P_WITHIN),
+        _score("regret", "expected loss", _odds("regret")),
         Column("ahead", "against the best other", ahead, _gap_text, falling=True),
         _score("gap", "below the best", _verdict("gap")),
         _score("gap_low", "against the best, from", _verdict("low")),

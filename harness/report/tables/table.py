@@ -27,11 +27,12 @@ _PLACED = (
 )  # fmt: skip
 _LATER = (
     "worst_seed", "counted_mean", "failure_rate", "val_error", "val_default", "val_lead", "val_gap", "brier",
-    "calibration_error", "pscp", "cost_std",
+    "calibration_error", "pscp", "cost_std", "p_best", "p_within", "regret",
 )  # fmt: skip
 COLUMNS = (*_PLACED, *(name for name in reported() if name not in _PLACED), *_LATER)
 _BEFORE = (
-    "method", "model", "variant", "metric", "test_mean", "interval", "verdict", "n_seeds", "failure_rate", "val_best",
+    "method", "model", "variant", "metric", "test_mean", "interval", "verdict", "p_best", "p_within", "n_seeds",
+    "failure_rate", "val_best",
 )  # fmt: skip
 _AFTER = (*displayed("main"), *displayed("wide"), "trials", "status", "hyperparameters")
 _DESIGN = ("task", "model", "variant", "metric")  # left out if equal in every row

@@ -36,13 +36,22 @@ def test_a_cell_with_one_of_three_seeds_is_not_settled(study: Builder) -> None:
 
 def test_looks_wait_for_cells_that_are_not_confirmed(study: Builder) -> None:
     """While a cell waits, the others do not count as if they got no more seeds."""
-    make(
-        study, {"a": (0.9, 40.0), "b": (0.899, 1.0)}, seeds=3, confirm={"seeds": [1, 2, 3], "looks": [3, 5]}
-    )  # fmt: skip
-    margin = Settings(margin=0.0001)
+    looks = {"seeds": [1, 2, 3], "looks": [3, 12]}
+    make(study, {"a": (0.9, 40.0), "b": (0.899, 1.0)}, seeds=3, confirm=looks)
+    margin = Settings(margin=0.003)
     assert "some verdicts stay open" in judged(study, margin).questions[0].looks
     add(study, "c", 0.99)
     assert "more seeds are wanted" in judged(study, margin).questions[0].looks
+
+
+def test_looks_that_ended_for_futility_say_so(study: Builder) -> None:
+    """Seeds that are left but would settle nothing are not added, and what would is said."""
+    looks = {"seeds": [1, 2, 3], "looks": [3, 5]}
+    make(study, {"a": (0.9, 40.0), "b": (0.899, 1.0)}, seeds=3, confirm=looks)
+    add(study, "c", 0.99)
+    assert (
+        "no more were added, since the seeds that were left" in judged(study, Settings(margin=1e-4)).questions[0].looks
+    )
 
 
 def test_looks_name_the_cells_that_get_no_seeds(study: Builder) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from harness.errors import HarnessError
 from harness.report.analysis.cell_summary import rows
@@ -121,3 +124,19 @@ def test_settings_that_cannot_be() -> None:
     assert len(error.value.problems) == 3 and "train_seconds" in str(error.value)
     with pytest.raises(HarnessError, match="number of requests"):
         Settings(cost="ownership_dollars").check()
+
+
+def test_rows_of_a_group_are_not_independent(study: Builder) -> None:
+    """Where predictions tell which rows belong together, the groups are the sample, and intervals are wider."""
+    make(study, {"full": (0.9, 40.0), "probe": (0.85, 0.1)}, seeds=2)
+    alone = judged(study).questions[0].judgements[0].interval
+    files = sorted(study.directory.glob("runs/*/*/predictions.parquet"))
+    first = parquet.read_table(files[0])
+    right = np.array(first["label"]) == np.array(first["prediction"])
+    rows = np.arange(len(right))
+    groups = pa.array(np.where(right, rows // 50, 1000 + rows // 500).astype(str))  # of one outcome each
+    for path in files:
+        parquet.write_table(parquet.read_table(path).append_column("group", groups), path)
+    grouped = judged(study).questions[0].judgements[0].interval
+    assert alone is not None and grouped is not None
+    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
