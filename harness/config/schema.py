@@ -141,6 +141,9 @@ class ReportConfig:
     cost: str = "train_seconds"
     requests_per_month: float | None = None  # served by the model; null leaves serving out of the cost of ownership
     months: float = 12  # months for which the model serves
+    # how failed confirmations count in verdicts: majority (as the most frequent class) | worst (as the worst seed of
+    # the cell) | excluded
+    failed_as: str = "majority"
     examples: bool = True  # whether labels and ids of single test rows may be shown
 
 

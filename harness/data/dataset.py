@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
@@ -31,6 +33,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def text_digest(self) -> str:
+        """Hex digest of the texts, in the order of the ids: whether two splits have the same texts on the same rows."""
+        content = [[self.texts[row], None if self.pairs is None else self.pairs[row]] for row in np.argsort(self.ids)]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:16]
 
     def take(self, rows: npt.NDArray[np.int64], name: str) -> Split:
         """Return a split of some rows, under another name."""

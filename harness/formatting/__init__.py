@@ -12,6 +12,7 @@ from harness.formatting.values import (
     metric_name,
     percent,
     plural,
+    probability,
     score,
     setting,
     settings,
@@ -23,6 +24,7 @@ from harness.formatting.values import (
 __all__ = [
     "percent",
     "metric_name",
+    "probability",
     "score",
     "signed",
     "duration",

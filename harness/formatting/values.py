@@ -56,6 +56,14 @@ def signed(value: float | None, metric: str) -> str:
     return text.replace("-", _MINUS) if float(text) else text[1:]
 
 
+def difference(value: float, metric: str) -> str:
+    """Format the size of a difference of two scores with its unit: `1.0 point`, `2.5 points`, `0.010 in loss`."""
+    size = score(value, metric)
+    if percent(metric):
+        return f"{size} {'point' if size == '1.0' else 'points'}"
+    return f"{size} in {metric_name(metric)}"
+
+
 def duration(seconds: float | None) -> str:
     """Format a duration with two to three digits: `0.42 s`, `24 s`, `9.1 min`, `3.4 h`, `2.5 d`."""
     if seconds is None:
@@ -119,6 +127,13 @@ def latency(seconds: float) -> str:
 def share(value: float) -> str:
     """Format a share: `34 %`."""
     return f"{100 * value:.0f} %"
+
+
+def probability(value: float) -> str:
+    """Format a probability in whole percents, never as a certainty: `42 %`, `<1 %`, `>99 %`."""
+    if value < 0.01:
+        return "<1 %"
+    return ">99 %" if value > 0.99 else f"{100 * value:.0f} %"
 
 
 def _number(value: float) -> str:

@@ -85,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     judge.add_argument("--requests", type=float, metavar="N", help="a month, for the total cost of ownership")
     judge.add_argument("--months", type=float, metavar="N", help="that the model serves (default: 12)")
+    judge.add_argument(
+        "--failed-as", metavar="HOW",
+        help="how confirmations that failed count in verdicts: majority (the most frequent class, the default), worst "
+        "(the worst seed of the cell) or excluded",
+    )  # fmt: skip
     judge.add_argument("--no-examples", action="store_true", help="show no single test row")
     return parser
 
@@ -92,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     given = {
         "margin": options.margin, "cost": options.cost, "requests_per_month": options.requests,
-        "months": options.months, "examples": False if options.no_examples else None,
+        "months": options.months, "failed_as": options.failed_as, "examples": False if options.no_examples else None,
     }  # fmt: skip
     return {name: value for name, value in given.items() if value is not None}
 

@@ -55,8 +55,12 @@ class FamilyReport:
         hard_rows: finds the hard rows of a cell from its own `Predictions` and those of other cells on the same rows.
         stored_scores: scores (n,) of a metric from an Arrow table of predictions without scores, in its order; the last
             argument names the file for messages. Only for a family whose files once had none.
+        baseline: scores (n,) of a metric that a model without any knowledge has, from the labels (n,) as predictions
+            hold them: the reference for runs that failed or collapsed. It raises `Undefined` if the metric has no value
+            for such a model, and KeyError for an unknown metric.
     """
 
     figures: Mapping[str, Callable[[Any], Any]]
     hard_rows: Callable[[Any, Sequence[Any]], HardRows | None]
     stored_scores: Callable[[Any, str, str], RowScores] | None = None
+    baseline: Callable[[Any, str], RowScores] | None = None

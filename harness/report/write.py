@@ -22,7 +22,7 @@ from harness.report.tables.table import to_csv, to_latex, to_markdown
 
 # Prefixes of figure names, besides those of task families.
 FIGURES = (
-    "scores", "cost", "pairs", "trials", "seconds", "learning", "rate", "importance", "ranks", "profile",
+    "scores", "cost", "pairs", "trials", "epochs", "seconds", "learning", "rate", "importance", "ranks", "profile",
 )  # fmt: skip
 
 

@@ -11,14 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.statistics.intervals import Scope, weighted_df
+from harness.statistics.intervals import Scope
+from harness.statistics.pairwise_errors import pairs, skewness
+from harness.statistics.replicates import common
+from harness.statistics.row_clusters import Groups
 from harness.statistics.studentized_range import studentized_range
 from harness.statistics.variance_components import Components, Scores, components
-from harness.statistics.variance_shrinkage import moderate
 
 Array = npt.NDArray[np.float64]
 Word = Literal["better", "not worse", "worse", "unresolved"]
 POWER = 0.8
+SKEWNESS = 1.5  # of 0, 1, 1.5 and 2, the smallest that keeps "not worse" in tests/benchmarks/statistics
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,14 @@ class Comparison:
         verdicts: one per cell.
         alpha: probability that any of the limits `low` and `high` of the differences is wrong.
         margin: non-inferiority margin, in the unit of the scores.
+        replicates: number of replicates of each cell; with 1 the verdicts hold for that tuning run and draw only.
     """
 
     differences: tuple[tuple[Difference | None, ...], ...]
     verdicts: tuple[Verdict, ...]
     alpha: float
     margin: float
+    replicates: tuple[int, ...] = ()
 
 
 def compare(
@@ -85,6 +90,9 @@ def compare(
     alpha: float = 0.05,
     earlier: Comparison | None = None,
     span: float = math.inf,
+    replicates: Sequence[Sequence[int]] | None = None,
+    paired: bool = False,
+    groups: Groups | None = None,
 ) -> Comparison:
     """Compare cells pairwise. All limits hold simultaneously, so also for a best cell that these data selected.
 
@@ -97,6 +105,10 @@ def compare(
     Whether a cell is within the margin of the best concerns one unknown other cell only, the true best. So K - 1
     one-sided statements suffice, whichever cell that is (Hsu 1981), with Bonferroni's quantile of Student's t.
 
+    With replicates the verdicts are about a cell whatever its tuning run, or whatever the draw of its training rows:
+    replicates are the random sample, seeds are nested in them, and examples are crossed with both (Bouthillier et al.
+    2021). All runs give one verdict. One replicate gives the result without replicates, which holds for that one.
+
     Args:
         cells: K arrays (S_k, n) of scores, higher is better; S_k may differ, the examples and their order may not.
         margin: non-inferiority margin in the unit of the scores, at least 0.
@@ -104,17 +116,43 @@ def compare(
         earlier: a comparison of the same cells with fewer seeds, which had an error rate of its own. Its limits hold,
             too, so what it excluded stays excluded, and each limit is the tighter of the two.
         span: the largest possible difference (`Scale.span`); limits are clipped to it.
+        replicates: K sequences (S_k,) with the replicate of each run; numbers of replicates and of their seeds may
+            differ. A replicate is what `confirm.vary` varies beside the seed: a tuning run, or a draw of training rows
+            (a tuning run on a draw of its own is one replicate). Label seeds of their own in each replicate.
+        paired: replicates are draws, and draw r of a cell has the same training rows as draw r of the others. What a
+            draw does to all cells alike then cancels. Draws that not all cells have are left out.
+        groups: (n,) the cluster of each example (`task.group`); clusters are then the sample of the examples.
 
     Raises:
-        HarnessError: no cells, cells with different examples, or what `components` refuses.
+        HarnessError: no cells, cells with different examples or (paired) without a draw in common, or what `components`
+            refuses.
     """
     if not cells:
         raise HarnessError("A comparison needs at least 1 cell.")
-    found = [components(scores) for scores in cells]
-    sizes = sorted({each.examples for each in found})
+    sizes = sorted({scores.shape[-1] for scores in cells})
     if len(sizes) > 1:
         raise HarnessError(f"Cells are compared on the same examples; these have {' and '.join(map(str, sizes))}.")
-    return judge(found, margin, alpha, earlier, span)
+    found, paired = analyzed(cells, replicates, paired, groups)
+    return judge(found, margin, alpha, earlier, span, paired)
+
+
+def analyzed(
+    cells: Sequence[Scores], replicates: Sequence[Sequence[int]] | None, paired: bool, groups: Groups | None
+) -> tuple[list[Components], bool]:
+    """Return the components of each cell, and whether its replicates are paired with those of the others."""
+    if replicates is None:
+        return [components(scores, groups=groups) for scores in cells], False
+    if len(replicates) != len(cells):
+        raise HarnessError(f"Each cell has labels of its own; here are {len(cells)} cells and {len(replicates)} lists.")
+    paired = paired and len(cells) > 1
+    if paired:
+        draws = common(replicates)
+        kept = [np.isin(labels, draws) for labels in replicates]
+        cells = [scores[keep] for scores, keep in zip(cells, kept, strict=True)]
+        replicates = [np.asarray(labels)[keep].tolist() for labels, keep in zip(replicates, kept, strict=True)]
+        paired = len(draws) > 1
+    found = [components(scores, of, groups, paired) for scores, of in zip(cells, replicates, strict=True)]
+    return found, paired
 
 
 def judge(
@@ -123,19 +161,24 @@ def judge(
     alpha: float,
     earlier: Comparison | None = None,
     span: float = math.inf,
+    paired: bool = False,
 ) -> Comparison:
     """Compare cells whose variance components are known; see `compare`."""
     from scipy.special import stdtrit
 
     if len(found) == 1:
         alone = Verdict("not worse", 0.0, 0.0, 0.0, 0.0, "models" if found[0].seeds == 1 else "seeds")
-        return Comparison(((None,),), (alone,), alpha, margin)
-    mean, error, df = pairs(found)
+        return Comparison(((None,),), (alone,), alpha, margin, _replicates(found))
+    mean, error, df = pairs(found, paired)
     critical = studentized_range(len(found), alpha, df) / np.sqrt(2)
+    one_sided = stdtrit(df, 1 - alpha / (len(found) - 1))
+    # Rows that a cell loses are rare and count -1 each: where few of them were drawn, the difference is overestimated
+    # and its error underestimated. Johnson's (1978) correction of t for skewness, which the same rows underestimate.
+    one_sided += SKEWNESS * np.maximum(-skewness(found, error), 0.0) * (1 + 2 * one_sided**2) / 6
     limits = Limits(
         low=np.maximum(mean - critical * error, -span),
         high=np.minimum(mean + critical * error, span),
-        least=np.maximum(mean - stdtrit(df, 1 - alpha / (len(found) - 1)) * error, -span),
+        least=np.maximum(mean - one_sided * error, -span),
         detectable=np.minimum((critical + stdtrit(df, POWER)) * error, span),
     )
     if earlier is not None:
@@ -144,7 +187,11 @@ def judge(
     differences = tuple(
         tuple(None if a == b else Difference(*numbers) for b, numbers in enumerate(row)) for a, row in enumerate(parts)
     )
-    return Comparison(differences, _verdicts(found, limits, margin), alpha, margin)
+    return Comparison(differences, _verdicts(found, limits, margin), alpha, margin, _replicates(found))
+
+
+def _replicates(found: Sequence[Components]) -> tuple[int, ...]:
+    return tuple(each.seeds if each.replicated else 1 for each in found)
 
 
 def _tighter(limits: Limits, earlier: Comparison) -> Limits:
@@ -169,43 +216,6 @@ class Limits(NamedTuple):
     high: Array
     least: Array
     detectable: Array
-
-
-def pairs(found: Sequence[Components]) -> tuple[Array, Array, Array]:
-    """Return difference, standard error and degrees of freedom of every pair, each (K, K), row minus column."""
-    examples = found[0].examples
-    residual = np.array([each.residual_of_mean for each in found])
-    # Variance over the examples of the paired difference of seed means; the seed variance already has the residuals.
-    covariance = np.cov(np.stack([each.example_means for each in found])) / examples
-    own = np.diag(covariance)
-    spread = np.maximum(own[:, None] + own[None, :] - 2 * covariance - _sums(residual), found[0].floor)
-    seed, seed_df = _seed_parts(found)
-    df = weighted_df(seed, seed_df, spread, examples - 1.0)
-    means = np.array([each.mean for each in found])
-    return means[:, None] - means[None, :], np.sqrt(seed + spread), df
-
-
-def _seed_parts(found: Sequence[Components]) -> tuple[Array, Array]:
-    """Return the seeds' part of the variance of each pair's difference, and Welch's (1938) degrees of freedom."""
-    variance, squares = np.zeros(len(found)), np.zeros(len(found))
-    pool = 1.0
-    estimated = [k for k, each in enumerate(found) if each.seeds > 1 and not each.deterministic]
-    if estimated:
-        raw = np.array([found[k].bounded_seed_variance for k in estimated])
-        raw_df = np.array([found[k].seeds - 1.0 for k in estimated])
-        moderated, df = moderate(raw, raw_df)
-        variance[estimated] = moderated / np.array([found[k].seeds for k in estimated])
-        squares[estimated] = variance[estimated] ** 2 / df
-        pool = float(raw_df.sum())
-    both = _sums(variance)
-    df = np.divide(both**2, _sums(squares), out=np.ones_like(both), where=both > 0)
-    # Two moderated variances share one pool, so together they have at most its degrees of freedom.
-    return both, np.minimum(df, pool)
-
-
-def _sums(values: Array) -> Array:
-    total: Array = values[:, None] + values[None, :]
-    return total
 
 
 def _verdicts(found: Sequence[Components], limits: Limits, margin: float) -> tuple[Verdict, ...]:

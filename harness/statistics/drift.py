@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harness.errors import HarnessError
 from harness.statistics.comparison import compare
 from harness.statistics.intervals import Scope, interval
+from harness.statistics.row_clusters import Groups
 from harness.statistics.variance_components import Scores
 
 
@@ -48,6 +49,7 @@ def drift(
     alpha: float = 0.05,
     paired: Collection[str] = (),
     spans: Mapping[str, float] | None = None,
+    groups: Mapping[str, Groups] | None = None,
 ) -> list[Change]:
     """Test every cell that both studies have.
 
@@ -60,6 +62,7 @@ def drift(
         alpha: family-wise error rate.
         paired: cells whose examples are the same in both, in the same order.
         spans: the largest possible change by cell (`Scale.span`); limits are clipped to it.
+        groups: (n,) the cluster of each example of paired cells whose examples belong together.
 
     Returns:
         One change per cell, the most significant first.
@@ -70,7 +73,7 @@ def drift(
     from scipy import stats
 
     cells = [cell for cell in before if cell in after]
-    tests = [_test(cell, before[cell], after[cell], cell in paired) for cell in cells]
+    tests = [_test(cell, before[cell], after[cell], cell in paired, (groups or {}).get(cell)) for cell in cells]
     adjusted = _holm([p for *_, p in tests])
     changes = []
     for cell, (mean, error, df, _), p in zip(cells, tests, adjusted, strict=True):
@@ -87,7 +90,9 @@ def drift(
     return sorted(changes, key=lambda change: (change.p, -abs(change.difference), change.cell))
 
 
-def _test(cell: str, before: Scores, after: Scores, paired: bool) -> tuple[float, float, float, float]:
+def _test(
+    cell: str, before: Scores, after: Scores, paired: bool, groups: Groups | None
+) -> tuple[float, float, float, float]:
     """Return difference, standard error, degrees of freedom and unadjusted two-sided p value."""
     from scipy import stats
 
@@ -96,7 +101,7 @@ def _test(cell: str, before: Scores, after: Scores, paired: bool) -> tuple[float
             raise HarnessError(
                 f"{cell} is to be paired, but has {before.shape[1]} and {after.shape[1]} examples. Leave it unpaired."
             )
-        found = compare([after, before], margin=0.0).differences[0][1]
+        found = compare([after, before], margin=0.0, groups=groups).differences[0][1]
         assert found is not None  # off the diagonal
         mean, error, df = found.mean, found.error, found.df
     else:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.statistics.row_clusters import Groups
 from harness.statistics.scale import OPEN, Scale
 from harness.statistics.variance_components import Scores, components
 
 Values = npt.NDArray[np.float64]
 Scope = Literal["seeds", "models"]
 
-# Of 1, 1.25, 1.5 and 2, the power with coverage closest to the nominal in tests/benchmarks/statistics.
+# Of 1, 1.25, 1.5 and 2, the power with coverage closest to the nominal in tests/benchmarks/statistics; with few degrees
+# of freedom a variance that is estimated too low hides its own share, so the power falls there, to 0.65 with one.
 SHARE_POWER = 1.25
+FEW_DF = 0.6
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,11 @@ class Interval:
         error: standard error of the mean.
         df: degrees of freedom of that error.
         seed_std: estimated standard deviation between seeds, without the examples' noise; None with one seed.
-        seeds, examples: numbers of seeds and examples in the mean.
+        seeds, examples: numbers of runs and examples in the mean.
         scope: "seeds": holds for the method, whatever the seed; "models": holds for this one trained model only.
+        replicates: number of replicates; with 1 it holds for this tuning run and this draw of training rows only.
+        replicate_std: estimated standard deviation between replicates, without the seeds' and examples' noise; None
+            with one replicate.
     """
 
     mean: float
@@ -40,6 +47,8 @@ class Interval:
     seeds: int
     examples: int
     scope: Scope
+    replicates: int = 1
+    replicate_std: float | None = None
 
 
 def weighted_df(seed: Values, seed_df: Values, spread: Values, spread_df: float) -> Values:
@@ -48,7 +57,7 @@ def weighted_df(seed: Values, seed_df: Values, spread: Values, spread_df: float)
     Their reciprocal is the sum of the parts' reciprocals, each weighted by a power of the part's share of the sum. The
     power 2 is Satterthwaite's (1946), whose coverage is too low if a part with few degrees of freedom is about as large
     as one with many; 1 is Cochran's (1964) weighting, applied to the reciprocals instead of the quantiles, whose
-    coverage is a little too high. `SHARE_POWER` lies between.
+    coverage is a little too high. The power here lies between, and below 1 with one degree of freedom.
 
     Args:
         seed, spread: independent variance estimates, any shape, at least 0.
@@ -56,11 +65,19 @@ def weighted_df(seed: Values, seed_df: Values, spread: Values, spread_df: float)
     """
     total = seed + spread
     share = np.divide(seed, total, out=np.zeros_like(total), where=total > 0)
-    found: Values = 1 / (share**SHARE_POWER / seed_df + (1 - share) ** SHARE_POWER / spread_df)
+    power = SHARE_POWER - FEW_DF / np.maximum(seed_df, 1.0) ** 6
+    found: Values = 1 / (share**power / seed_df + (1 - share) ** power / spread_df)
     return found
 
 
-def interval(scores: Scores, confidence: float = 0.95, scale: Scale = OPEN, rows: float | None = None) -> Interval:
+def interval(
+    scores: Scores,
+    confidence: float = 0.95,
+    scale: Scale = OPEN,
+    rows: float | None = None,
+    replicates: Sequence[int] | None = None,
+    groups: Groups | None = None,
+) -> Interval:
     """Return the interval of the mean over seeds and over the population that the examples were drawn from.
 
     The scores follow a two-way crossed random-effects model without replication. The variance of the mean is (MS_seed +
@@ -72,18 +89,22 @@ def interval(scores: Scores, confidence: float = 0.95, scale: Scale = OPEN, rows
         confidence: coverage over repeated studies, 0 to 1.
         scale: range of the mean, in the orientation of the scores; the limits stay within it.
         rows: see `Scale.limits`; n if None.
+        replicates: (S,) the replicate of each run: a tuning run or a draw of training rows, in which the seeds are
+            nested. Replicates are then the sample, and the interval holds for a new one. One replicate: as None.
+        groups: (n,) the cluster of each example, if some belong together; clusters are then the sample.
 
     Raises:
-        HarnessError: fewer than 1 seed x 2 examples, or scores that are not finite.
+        HarnessError: fewer than 1 seed x 2 examples, scores that are not finite, or labels that do not fit them.
     """
     from scipy.special import stdtrit
 
-    found = components(scores)
+    found = components(scores, replicates, groups)
     floor = 0.0 if scale.score else found.floor
     spread = max(found.example_variance, floor)
     # If the examples' part is estimated as zero, the seeds' part must contain at least the residuals.
-    seed = (found.seed_variance or 0.0 if spread > floor else found.bounded_seed_variance) / found.seeds
-    rows = found.examples if rows is None else rows
+    bounded = spread <= floor or found.replicated
+    seed = (found.bounded_seed_variance if bounded else found.seed_variance or 0.0) / found.seeds + found.shared
+    rows = (scores.shape[1] if rows is None else rows) * found.examples / scores.shape[1]
     spread += scale.unseen(found.mean, seed + spread, found.examples, rows)
     error = float(np.sqrt(seed + spread))
     seed_df = np.array(max(found.seeds - 1.0, 1.0))
@@ -97,7 +118,9 @@ def interval(scores: Scores, confidence: float = 0.95, scale: Scale = OPEN, rows
         error=error,
         df=df,
         seed_std=found.seed_std,
-        seeds=found.seeds,
-        examples=found.examples,
+        seeds=found.runs,
+        examples=scores.shape[1],
         scope="models" if found.seeds == 1 else "seeds",
+        replicates=found.seeds if found.replicated else 1,
+        replicate_std=found.replicate_std,
     )

@@ -90,6 +90,7 @@ SCALES = {
     "mcc": Scale(-1.0, 1.0, score=True),
     "ece": Scale(0.0, 1.0),  # a mean of absolute gaps, not a fraction of rows
     "loss": Scale(0.0),
+    "brier": Scale(0.0, 2.0),
 }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.statistics.alpha_spending import spend
 from harness.statistics.comparison import Comparison, Verdict, compare
+from harness.statistics.row_clusters import Groups
 from harness.statistics.variance_components import Scores
 
 State = Literal["resolved", "more", "cap"]
@@ -23,7 +24,7 @@ class Look:
     """One look at the data.
 
     Attributes:
-        seeds: number of seeds that it used of each cell.
+        seeds: number of seeds that it used of each cell, of each of its replicates.
         alpha: the error rate that it may use.
         comparison: its result.
     """
@@ -40,7 +41,8 @@ class Sequential:
     Attributes:
         looks: the looks taken so far.
         verdicts: one per cell: from the look that reached it, else from the last; all unresolved before the first look.
-        wanted: seeds that each cell should have for the next look; its present number if none are to be added.
+        wanted: seeds that each cell (each of its replicates) should have for the next look; its present number if none
+            are to be added.
         state: "resolved": every cell has its verdict; "more": the next look needs the seeds in `wanted`; "cap": no
             planned look is left, or none could add seeds.
     """
@@ -58,6 +60,9 @@ def sequential(
     alpha: float = 0.05,
     capped: Sequence[bool] | None = None,
     span: float = math.inf,
+    replicates: Sequence[Sequence[int]] | None = None,
+    paired: bool = False,
+    groups: Groups | None = None,
 ) -> Sequential:
     """Replay the planned looks. The result depends on the scores only, so a resumed study decides as the first did.
 
@@ -70,8 +75,8 @@ def sequential(
 
     Args:
         cells: K arrays (S_k, n) of scores, seeds in planned order.
-        plan: seeds per cell at each look, rising; at least 1 look.
-        margin, alpha, span: see `compare`.
+        plan: seeds per cell (of each of its replicates) at each look, rising; at least 1 look.
+        margin, alpha, span, replicates, paired, groups: see `compare`.
         capped: cells that get no more seeds in any case, because theirs failed or the study has ended; they take part
             with the seeds they have. None: no cell.
 
@@ -80,11 +85,26 @@ def sequential(
     """
     if not plan or plan[0] < 1 or any(after <= before for before, after in pairwise(plan)):
         raise HarnessError(f"The looks must be planned at rising numbers of seeds, not at {list(plan)}.")
-    have = np.array([len(scores) for scores in cells])
+    labels = [np.zeros(len(scores), dtype=int) for scores in cells]
+    if replicates is not None:
+        labels = [np.asarray(of) for of in replicates]
+    order = [_position(of) for of in labels]
+    counts = [np.unique(of, return_counts=True)[1] for of in labels]
+    have, most = (np.array([of(each) for each in counts]) for of in (np.min, np.max))
+
+    def look(used: np.ndarray, share: float, earlier: Comparison | None) -> Comparison:
+        kept = [position < count for position, count in zip(order, used, strict=True)]
+        seen = [scores[keep] for scores, keep in zip(cells, kept, strict=True)]
+        of_runs = None if replicates is None else [of[keep].tolist() for of, keep in zip(labels, kept, strict=True)]
+        return compare(seen, margin, share, earlier, span, of_runs, paired, groups)
+
     if len(cells) == 1:  # nothing to compare with
-        return Sequential((), compare(cells, margin, alpha).verdicts, _ints(have), "resolved")
+        return Sequential((), look(have, alpha, None).verdicts, _ints(have), "resolved")
     # Determined by the first look's seeds alone, so that later seeds cannot change earlier decisions.
-    fixed = np.array([_identical(scores[: max(plan[0], 2)]) for scores in cells])
+    first = max(plan[0], 2)
+    fixed = np.array(
+        [_identical(scores[at < first], of[at < first]) for scores, of, at in zip(cells, labels, order, strict=True)]
+    )
     ended = np.array(capped if capped is not None else [False] * len(cells), dtype=bool)
     alphas = spend(alpha, [each / plan[-1] for each in plan])
     looks: list[Look] = []
@@ -96,18 +116,17 @@ def sequential(
         # More seeds of a deterministic cell add no information, so no look waits for them.
         short = (have < wanted) & ~fixed & ~ended
         if short.any():
-            verdicts = verdicts or _unresolved(cells, margin, share, span)
+            verdicts = verdicts or [replace(each, word="unresolved") for each in look(have, share, None).verdicts]
             return Sequential(tuple(looks), tuple(verdicts), _ints(np.where(short, wanted, have)), "more")
-        used = np.minimum(wanted, have)
-        seen = [scores[:count] for scores, count in zip(cells, used, strict=True)]
-        comparison = compare(seen, margin, share, looks[-1].comparison if looks else None, span)
+        used = np.minimum(wanted, most)
+        comparison = look(used, share, looks[-1].comparison if looks else None)
         looks.append(Look(_ints(used), share, comparison))
         before = verdicts or comparison.verdicts
         verdicts = [_standing(old, new) for old, new in zip(before, comparison.verdicts, strict=True)]
         open_cells = np.array([verdict.word == "unresolved" for verdict in verdicts])
         if not open_cells.any():
             return Sequential(tuple(looks), tuple(verdicts), _ints(have), "resolved")
-        active = _contenders(comparison, open_cells, verdicts) & ~fixed & ~(ended & (have <= used))
+        active = _contenders(comparison, open_cells, verdicts) & ~fixed & ~(ended & (most <= used))
         if not active.any():
             break
     return Sequential(tuple(looks), tuple(verdicts), _ints(have), "cap")
@@ -129,12 +148,18 @@ def _contenders(comparison: Comparison, open_cells: np.ndarray, verdicts: Sequen
     return found
 
 
-def _identical(scores: Scores) -> bool:
-    return len(scores) > 1 and bool((scores == scores[0]).all())
+def _position(labels: np.ndarray) -> np.ndarray:
+    """Return how many earlier runs of the same replicate each run has."""
+    found = np.zeros(len(labels), dtype=int)
+    for label in np.unique(labels):
+        found[labels == label] = np.arange((labels == label).sum())
+    return found
 
 
-def _unresolved(cells: Sequence[Scores], margin: float, alpha: float, span: float) -> list[Verdict]:
-    return [replace(verdict, word="unresolved") for verdict in compare(cells, margin, alpha, None, span).verdicts]
+def _identical(scores: Scores, labels: np.ndarray) -> bool:
+    """Return whether every replicate has several seeds, all with identical scores."""
+    each = [scores[labels == label] for label in np.unique(labels)]
+    return all(len(of) > 1 and bool((of == of[0]).all()) for of in each)
 
 
 def _ints(values: np.ndarray) -> tuple[int, ...]:

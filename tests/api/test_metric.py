@@ -33,6 +33,29 @@ def test_ece_pools_rows_of_a_bin() -> None:
     assert METRICS["ece"].value(np.array([0, 0, 1, 2]), probabilities) == pytest.approx(0.0)
 
 
+def test_brier_score() -> None:
+    """The squared error of all probabilities: 0 for certainty in the right class, 2 in a wrong one."""
+    assert METRICS["brier"].value(np.array([0, 1]), np.eye(2)) == 0.0
+    assert METRICS["brier"].value(np.array([1, 0]), np.eye(2)) == 2.0
+    assert METRICS["brier"].value(LABELS, BINARY) == pytest.approx(2 * (0.01 + 0.36 + 0.04 + 0.09) / 4)
+
+
+def test_the_debiased_calibration_error_is_near_zero_for_a_calibrated_model() -> None:
+    """Of 150 rows the plain error is 8 points although the model is calibrated; a model that is not keeps its error."""
+    random = np.random.default_rng(0)
+    plain, debiased = [], []
+    for _ in range(200):
+        chance = random.uniform(0.5, 1, 150)
+        labels = (random.random(150) > chance).astype(np.int64)
+        probabilities = np.stack([chance, 1 - chance], axis=1)
+        plain.append(METRICS["ece"].value(labels, probabilities))
+        debiased.append(METRICS["calibration_error"].value(labels, probabilities))
+    assert np.mean(plain) > 0.07
+    assert np.mean(debiased) < 0.5 * np.mean(plain)
+    wrong = np.full((400, 2), 0.5) + np.array([0.3, -0.3])
+    assert METRICS["calibration_error"].value(np.repeat([0, 1], 200), wrong) == pytest.approx(0.3, abs=0.02)
+
+
 def test_auroc_is_none_with_three_classes_or_one_label() -> None:
     """A metric without a value is None, never a placeholder number."""
     assert api.evaluate(METRICS, np.array([0, 1, 2]), np.eye(3))["auroc"] is None

@@ -64,7 +64,7 @@ def test_people_read_percentages_with_the_best_in_bold(reported: Report) -> None
     from rich.console import Console
 
     output = reported.output
-    assert "| **full** | **87.3 ± 0.5** | 3 | 86.6 |" in read(output, "table.md")
+    assert "| **full** | **87.3 ± 0.5** | 3 | 86.6 ± 0.9 |" in read(output, "table.md")
     assert r"failed: IA3 found no module named 'query \| key' in this backbone." in read(output, "table.md")
     assert r"\textbf{full} & \textbf{87.3 $\pm$ 0.5} & 3 & 86.6" in read(output, "table.tex")
     assert r"linear\_probe & 85.8 $\pm$ 0.0" in read(output, "table.tex")

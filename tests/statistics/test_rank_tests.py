@@ -47,6 +47,18 @@ def test_critical_difference_equals_posthocs() -> None:
                 assert critical_difference(6, 9, p[one, other]) == pytest.approx(difference, rel=1e-4)
 
 
+def test_the_p_value_holds_for_few_tasks() -> None:
+    """Three equal methods on three tasks, where the F approximation rejects in 21 % of studies."""
+    random = np.random.default_rng(3)
+    found = []
+    for _ in range(120):
+        scores = random.normal(size=(3, 3))
+        found.append(rank({f"m{j}": {f"t{i}": scores[i, j] for i in range(3)} for j in range(3)}))
+    assert np.mean([each.p < 0.05 for each in found]) <= 0.08
+    assert np.mean([(each.f_p or 0.0) < 0.05 for each in found]) > 0.12
+    assert rank(by_task(DEMSAR)).p == pytest.approx(0.012, abs=0.006)
+
+
 def test_groups_are_the_largest_runs() -> None:
     """Neighbours within the difference share a bar; no bar lies within another."""
     random = np.random.default_rng(0)

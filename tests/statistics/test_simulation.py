@@ -5,15 +5,15 @@ import pytest
 from scipy import stats
 
 from harness.statistics import compare, interval, sequential
-from tests.benchmarks.population import calibrate, draw
+from tests.benchmarks.population import Design, Method, draw
 
 ACCURACY = 0.86
 
 
 def studies(count: int, n: int, seeds: int, deviations: tuple[float, ...]) -> list[list[np.ndarray]]:
     """Studies of equal methods."""
-    accuracies = (ACCURACY,) * len(deviations)
-    return [draw(np.random.default_rng((i, n, seeds)), n, seeds, accuracies, deviations) for i in range(count)]
+    methods = [Method(ACCURACY, deviation, seeds) for deviation in deviations]
+    return [draw(np.random.default_rng((i, n, seeds)), Design(n), methods)[0] for i in range(count)]
 
 
 def holm(cells: list[np.ndarray]) -> bool:
@@ -54,8 +54,8 @@ def test_intervals_cover() -> None:
 
 def test_adding_seeds_until_it_differs_errs_and_planned_looks_do_not() -> None:
     """Optional stopping at 5 % a look finds differences between equals that alpha spent over looks does not."""
-    plan = tuple(range(2, 13))
-    drawn = studies(150, 300, plan[-1], (0.02, 0.02))
+    plan = tuple(range(3, 15))
+    drawn = studies(150, 500, plan[-1], (0.03, 0.03))
     naive = [any(called([scores[:seeds] for scores in cells]) for seeds in plan) for cells in drawn]
     planned = [
         any(verdict.word in ("better", "worse") for verdict in sequential(cells, plan, margin=0.01).verdicts)
@@ -65,9 +65,23 @@ def test_adding_seeds_until_it_differs_errs_and_planned_looks_do_not() -> None:
     assert np.mean(planned) < 0.08
 
 
+def test_one_wild_cell_with_few_seeds_among_many_does_not_err() -> None:
+    """Two seeds that happen to agree are no proof of a steady method, however steady the others are."""
+    methods = [Method(ACCURACY, 0.02, 2), *[Method(ACCURACY, 0.003, 10)] * 4]
+    drawn = [draw(np.random.default_rng((i, 1)), Design(1500), methods)[0] for i in range(300)]
+    assert np.mean([called(cells) for cells in drawn]) < 0.08
+
+
 def test_population_is_as_asked() -> None:
-    """Accuracy and its deviation between seeds on many examples."""
-    calibrate(ACCURACY, 0.013)
-    (scores,) = draw(np.random.default_rng(0), 20_000, 200, (ACCURACY,), (0.013,))
-    assert scores.mean() == pytest.approx(ACCURACY, abs=0.006)
-    assert scores.mean(axis=1).std(ddof=1) == pytest.approx(0.0133, rel=0.15)
+    """Accuracy and its deviation between seeds on many examples, whatever the effects' distribution."""
+    methods = [
+        Method(ACCURACY, 0.013, 50),
+        Method(ACCURACY, 0.013, 50, collapse=(0.1, 0.1)),
+        Method(ACCURACY, 0.003, 2, tuning=0.012, draw=0.005),
+    ]
+    cells, labels = draw(np.random.default_rng(0), Design(8000, cluster=2, classes=4, replicates=30), methods)
+    assert [len(scores) for scores in cells] == [1500, 1500, 60] == [len(each) for each in labels]
+    for scores, deviation in zip(cells, (0.0133, 0.0327, 0.0134), strict=True):
+        assert scores.mean() == pytest.approx(ACCURACY, abs=0.012)
+        assert scores.mean(axis=1).std(ddof=1) == pytest.approx(deviation, rel=0.25)
+    assert (cells[0][:, ::2].mean(axis=0) - cells[0][:, 1::2].mean(axis=0)).std() < 0.03  # pairs of equal difficulty

@@ -10,7 +10,7 @@ from typing import Any
 from harness import formatting
 from harness.records.record import Record
 from harness.records.states import RunStatus
-from harness.report.analysis import row_names
+from harness.report.analysis import row_names, selection
 from harness.report.analysis.cell_summary import CellSummary, facts, number
 from harness.report.analysis.verdicts import ComparisonGroup, Evidence
 from harness.report.reading.runs import Run
@@ -43,6 +43,7 @@ def notes(study: Study, rows: Sequence[CellSummary], evidence: Evidence, hidden:
         *searched(study.sweep),
         *(note for question in evidence.questions for note in _seeds(question)),
         *(note for question in evidence.questions if not _joint(study.sweep) for note in _budget(question)),
+        *(note for question in evidence.questions for note in _selected(question)),
         *_data(rows),
         *(Note("Compared", text) for text in evidence.notes),
         *(Note("Files", text) for text in study.warnings),
@@ -153,6 +154,12 @@ def _budget(question: ComparisonGroup) -> Iterator[Note]:
             f"{where} had unequal time for tuning: {formatting.duration(_tuning(low))} for "
             f"{row_names.name(low, tuned)}, {formatting.duration(_tuning(high))} for {row_names.name(high, tuned)}.",
         )
+
+
+def _selected(question: ComparisonGroup) -> Iterator[Note]:
+    """Tell how far validation supports the choices of a comparison group."""
+    for text in selection.told(question.rows, [judgement.selection for judgement in question.judgements]):
+        yield Note("Choice", text)
 
 
 def _tuning(row: CellSummary) -> float:

@@ -35,6 +35,18 @@ def cell_costs(
     }
 
 
+def cost_spreads(confirmed: Sequence[Run], hardware: Mapping[str, Any]) -> dict[str, float]:
+    """Return the sample standard deviation over the confirmed runs of each cost that is their mean.
+
+    Args:
+        confirmed: the confirmed runs; a cost that fewer than two of them hold has no spread.
+        hardware: section `hardware` of sweep.yaml.
+    """
+    names = [name for name in COSTS if COSTS[name].cell == "mean" or name == PRICE]
+    known = {name: _known(confirmed, name, hardware) for name in names}
+    return {name: statistics.stdev(values) for name, values in known.items() if len(values) > 1}
+
+
 def _summary(
     name: str, runs: Sequence[Run], confirmed: Sequence[Run], reported: Sequence[Run], hardware: Mapping[str, Any]
 ) -> float | None:

@@ -11,8 +11,8 @@ from typing import Any
 from harness.records.cell_facts import best_trial, confirmations, minimizes, result, state
 from harness.records.record import Record, number
 from harness.records.record import metric_of as metric
-from harness.records.states import CellOutcome, Phase, RunStatus
-from harness.report.analysis.cell_costs import cell_costs
+from harness.records.states import FAILURES, CellOutcome, Phase, RunStatus
+from harness.report.analysis.cell_costs import cell_costs, cost_spreads
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Cell, Study
 
@@ -38,6 +38,9 @@ class CellSummary:
         error: most frequent error of the failed runs.
         evaluated: records of the confirmed runs behind `test_values`.
         superseded: confirmed runs that do not count, because their hyperparameters are no longer the chosen ones.
+        unconfirmed: confirmations that are wanted and have not ended; their results may change every verdict.
+        crashed: records of confirmations of the chosen configuration that failed or were lost; `failed` counts them.
+        spreads: sample standard deviations over the confirmed runs of those costs that are means over them.
     """
 
     cell: Cell
@@ -59,6 +62,14 @@ class CellSummary:
     pruned: int = 0
     lost: int = 0
     costs: dict[str, float] = field(default_factory=dict)
+    unconfirmed: int = 0
+    crashed: tuple[Record, ...] = ()
+    spreads: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> bool:
+        """True if no result is missing: nothing is under way, and every wanted confirmation has ended."""
+        return not self.unconfirmed and self.status not in (CellOutcome.RUNNING, CellOutcome.NOT_STARTED)
 
     @property
     def question(self) -> tuple[str, str, str]:
@@ -77,7 +88,22 @@ def rows(study: Study) -> list[CellSummary]:
     wanted = len(seeds) if isinstance(seeds, list) else seeds if isinstance(seeds, int) else None
     hardware = _mapping(study.sweep.get("hardware"))
     limits = _mapping(_mapping(study.sweep.get("tune")).get("constraints"))
-    return sorted((_row(cell, len(cell.chosen) or wanted, hardware, limits) for cell in study.cells), key=_rank)
+    finalists = _finalists(study)
+    found = (
+        _row(cell, len(cell.chosen) or wanted, hardware, limits, _left_out(cell, finalists)) for cell in study.cells
+    )
+    return sorted(found, key=_rank)
+
+
+def _finalists(study: Study) -> set[tuple[str, str]]:
+    """Return the tasks and models of a joint study whose finalists are known; its other methods are not confirmed."""
+    if _mapping(study.sweep.get("tune")).get("mode") != "joint":
+        return set()
+    return {(cell.task, cell.model) for cell in study.cells if cell.chosen}
+
+
+def _left_out(cell: Cell, finalists: set[tuple[str, str]]) -> bool:
+    return not cell.chosen and (cell.task, cell.model) in finalists
 
 
 def mean_std(values: Iterable[float]) -> tuple[float | None, float | None]:
@@ -93,7 +119,9 @@ def facts(record: Record) -> dict[str, Any]:
     return {**{key: value for key, value in record.data.items() if key != "facts"}, **_mapping(nested)}
 
 
-def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any]) -> CellSummary:
+def _row(
+    cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Mapping[str, Any], left_out: bool
+) -> CellSummary:
     runs = cell.runs
     minimize = minimizes(cell.metric, cell.direction)
     tuned = [run for run in runs if run.phase == Phase.TUNE]
@@ -108,6 +136,7 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
     failures = [run for run in runs if run.status in (RunStatus.FAILED, RunStatus.LOST)]
     statuses = Counter(run.status for run in runs)
     mean, std = mean_std(test)
+    status = _status(cell, counted, len(test) if chosen_ones else 0, wanted)
     return CellSummary(
         cell=cell,
         minimize=minimize,
@@ -121,14 +150,37 @@ def _row(cell: Cell, wanted: int | None, hardware: Mapping[str, Any], limits: Ma
         failed=len(failures),
         running=statuses[RunStatus.RUNNING],
         hyperparameters=dict(sorted(chosen.record.hyperparameters.items())) if chosen else {},
-        status=_status(cell, counted, len(test) if chosen_ones else 0, wanted),
+        status=status,
         error=_error(failures, cell.unreadable),
         evaluated=tuple(run.record for run in evaluated),
         superseded=superseded,
         pruned=statuses[RunStatus.PRUNED],
         lost=statuses[RunStatus.LOST],
         costs=cell_costs(runs, evaluated, evaluated or ([best] if best else runs), hardware),
+        unconfirmed=0 if status == CellOutcome.FAILED or left_out else _unconfirmed(cell, counted, wanted),
+        crashed=_crashed(counted, evaluated if chosen_ones else []),
+        spreads=cost_spreads(evaluated, hardware),
     )
+
+
+def _unconfirmed(cell: Cell, counted: Sequence[Run], wanted: int | None) -> int:
+    """Count the confirmations that have not ended; single runs want none."""
+    if cell.runs and all(run.phase == Phase.SINGLE for run in cell.runs):
+        return 0
+    return max(0, (1 if wanted is None else wanted) - sum(run.status != RunStatus.RUNNING for run in counted))
+
+
+def place_of(record: Record) -> tuple[int, int]:
+    """Return the replicate and the seed of a confirmation; a study that varies only the seed has replicate 0."""
+    known = getattr(record, "replicate", None)
+    return known if isinstance(known, int) else 0, record.seed
+
+
+def _crashed(counted: Sequence[Run], evaluated: Sequence[Run]) -> tuple[Record, ...]:
+    """Return one failed run of each seed at which no confirmation ended well, by replicate and seed."""
+    done = {place_of(run.record) for run in evaluated}
+    lost = {place_of(run.record): run.record for run in counted if run.status in FAILURES}
+    return tuple(lost[place] for place in sorted(lost) if place not in done)
 
 
 def _evaluated(cell: Cell, counted: Sequence[Run]) -> tuple[list[Run], bool, int]:
@@ -138,8 +190,8 @@ def _evaluated(cell: Cell, counted: Sequence[Run]) -> tuple[list[Run], bool, int
     present best has no test score, the latest configuration that has one is reported.
 
     Returns:
-        The runs, by seed; whether they are of the configuration that the study chose; the number of other confirmed
-        runs with a test score.
+        The runs, by replicate and seed; whether they are of the configuration that the study chose; the number of other
+        confirmed runs with a test score.
     """
     ended = [run for run in cell.runs if run.phase != Phase.TUNE and run.status == RunStatus.OK]
     scored = [run for run in ended if run.metric("test", cell.metric) is not None]
@@ -151,8 +203,8 @@ def _evaluated(cell: Cell, counted: Sequence[Run]) -> tuple[list[Run], bool, int
     of_choice = {id(run) for run in counted}
     own = [run for run in done if id(run) in of_choice or run.phase == Phase.SINGLE]
     members = own or [run for run in done if run.record.hyperparameters == done[-1].record.hyperparameters]
-    by_seed = {run.seed: run for run in members}
-    return [by_seed[seed] for seed in sorted(by_seed)], bool(own), len(done) - len(by_seed)
+    by_place = {place_of(run.record): run for run in members}
+    return [by_place[place] for place in sorted(by_place)], bool(own), len(done) - len(by_place)
 
 
 def _status(cell: Cell, counted: Sequence[Run], ok: int, wanted: int | None) -> CellOutcome:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.formatting.values import listed, percent, plural, score, setting
-from harness.report.analysis.cell_summary import CellSummary, rows
+from harness.report.analysis.cell_summary import CellSummary, facts, rows
 from harness.report.analysis.row_names import name as name_of
-from harness.report.analysis.row_predictions import read_predictions
+from harness.report.analysis.row_predictions import read_predictions, same_test_rows, text_digests
 from harness.report.analysis.settings import Settings
 from harness.report.reading.predictions import Predictions, Unreadable
 from harness.report.reading.study import Study, flat
@@ -39,8 +39,9 @@ def moved(study: Study, anchor: Study, settings: Settings) -> list[str]:
         {cell: found.scores for cell, found in then.items()},
         {cell: found.scores for cell, found in now.items()},
         1 - settings.confidence,
-        [cell for cell in then if then[cell].same_rows(now[cell])],
+        [cell for cell in then if same_test_rows(before[cell], then[cell], after[cell], now[cell])],
         {cell: scale_of(after[cell].cell.metric).span for cell in then},
+        {cell: found.groups for cell, found in now.items() if found.groups is not None},
     )
     listing = list(after.values())
     sentences = [_headline(changes, anchor, settings), *_told(changes, after, listing)] if changes else []
@@ -112,6 +113,18 @@ def _caveats(changes: Sequence[Change], before: dict[str, CellSummary], after: d
     other_rows = [name_of(after[change.cell], listing) for change in changes if not change.paired]
     if other_rows:
         sentences.append(f"On other test rows than then, so not compared row by row: {listed(other_rows)}.")
+    unknown = [
+        name_of(after[change.cell], listing)
+        for change in changes
+        if change.paired
+        and _fingerprints(before[change.cell]) != _fingerprints(after[change.cell])
+        and not (text_digests(before[change.cell]) and text_digests(after[change.cell]))
+    ]
+    if unknown:
+        sentences.append(
+            f"The data of {listed(unknown)} changed since then. Rows are paired by id and label; the records do not "
+            "say whether the texts of the test rows are the same."
+        )
     retuned = [
         name_of(after[change.cell], listing)
         for change in changes
@@ -129,6 +142,10 @@ def _caveats(changes: Sequence[Change], before: dict[str, CellSummary], after: d
     if differing:
         sentences.append(f"The studies differ in {listed(differing, 10)}.")
     return sentences
+
+
+def _fingerprints(row: CellSummary) -> set[str]:
+    return {str(facts(record).get("fingerprint")) for record in row.evaluated}
 
 
 def _provenance(cells: Sequence[CellSummary]) -> dict[str, set[str]]:

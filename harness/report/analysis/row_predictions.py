@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.records.record import Record
 from harness.records.states import RunStatus
-from harness.report.analysis.cell_summary import CellSummary
+from harness.report.analysis.cell_summary import CellSummary, facts
 from harness.report.reading.predictions import Predictions, read_files
 
 
@@ -19,6 +19,18 @@ def read_predictions(row: CellSummary) -> Predictions:
         Unreadable: files are missing or do not fit together.
     """
     return read_files(list(_paths(row)), [record.seed for record in row.evaluated], row.cell.metric, row.minimize)
+
+
+def text_digests(row: CellSummary) -> frozenset[str]:
+    """Return the digests of the test texts that a cell's runs met; empty in records of earlier versions."""
+    found = (facts(record).get("test_digest") for record in row.evaluated)
+    return frozenset(str(digest) for digest in found if digest)
+
+
+def same_test_rows(row: CellSummary, known: Predictions, other: CellSummary, others: Predictions) -> bool:
+    """Return whether two cells met the same test rows: ids, labels and, if both records tell them, texts."""
+    texts = text_digests(row), text_digests(other)
+    return known.same_rows(others) and (not all(texts) or texts[0] == texts[1])
 
 
 def _paths(row: CellSummary) -> Iterator[Path]:

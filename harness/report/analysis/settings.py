@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from harness.api.cost import COSTS, choosable
 from harness.errors import Problems, nearest
 
+FAILED_AS = ("majority", "worst", "excluded")  # how runs that failed count in verdicts
+
 
 def _points(margin: float) -> str:
     """Return a hint for a margin that was probably given in points."""
@@ -26,6 +28,9 @@ class Settings:
         cost: the cost that the recommended cell minimizes; one of `harness.api.cost.choosable`.
         requests_per_month: requests that the model serves; None leaves serving out.
         months: number of months that the model serves.
+        failed_as: how a confirmation that failed counts in verdicts: `majority`: as a model that always predicts the
+            most frequent class; `worst`: as the worst seed of its cell; `excluded`: not at all. It is always counted in
+            the sentences and in the column `failure_rate`.
         examples: whether labels and ids of single test rows may be shown.
     """
 
@@ -34,6 +39,7 @@ class Settings:
     cost: str = "train_seconds"
     requests_per_month: float | None = None
     months: float = 12
+    failed_as: str = "majority"
     examples: bool = True
 
     def check(self, metrics: Collection[str] = ()) -> None:
@@ -60,6 +66,10 @@ class Settings:
             f"requests_per_month (--requests) must not be below 0, as {self.requests_per_month} is.",
         )
         problems.check(self.months > 0, f"months must be above 0, not {self.months}.")
+        problems.check(
+            self.failed_as in FAILED_AS,
+            f"failed_as (report.failed_as, --failed-as) is one of {', '.join(FAILED_AS)}, not {self.failed_as}.",
+        )
         problems.check(
             self.cost not in choosable() or not COSTS[self.cost].serves or self.requests_per_month is not None,
             f"cost={self.cost} counts serving, so it needs the number of requests a month: "

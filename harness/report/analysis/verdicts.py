@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING
 
 from harness.formatting.escape import plain
 from harness.formatting.values import listed, plural
-from harness.records.states import CellOutcome
-from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.recommendation import cheapest, cost_of, recommendation, rivals_missing
+from harness.report.analysis import looks
+from harness.report.analysis.cell_summary import CellSummary, place_of
+from harness.report.analysis.failures import Failures, failures
+from harness.report.analysis.recommendation import Standing, cheapest, cost_of, recommendation
+from harness.report.analysis.rivals import rivals_missing
 from harness.report.analysis.row_names import name, state
-from harness.report.analysis.row_predictions import read_predictions
+from harness.report.analysis.row_predictions import read_predictions, same_test_rows
+from harness.report.analysis.samples import Samples, samples, varied
+from harness.report.analysis.selection import Selection, selection
 from harness.report.analysis.settings import Settings
+from harness.report.analysis.today import Odds, Today, decide
 from harness.report.reading.predictions import Predictions, Unreadable
 from harness.report.reading.study import Study
 
 if TYPE_CHECKING:
-    from harness.statistics import Comparison, Interval, Sequential, Verdict
+    from harness.statistics import Comparison, Interval, Verdict
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,20 @@ class CellVerdict:
         verdict: comparison with the other cells; None if it was not compared.
         recommended: whether it is the recommended cell.
         cost: its cost in the unit of `Settings.cost`; None if unknown.
+        failures: its confirmations that failed or collapsed.
+        selection: what validation says of its choice; None if nothing was tuned.
+        odds: probabilities and the expected loss, were it chosen today; None if it was not compared.
+        counted_mean: its mean test score with failed runs counted as `Settings.failed_as` says; None without a score.
     """
 
     interval: Interval | None = None
     verdict: Verdict | None = None
     recommended: bool = False
     cost: float | None = None
+    failures: Failures | None = None
+    counted_mean: float | None = None
+    selection: Selection | None = None
+    odds: Odds | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +63,9 @@ class ComparisonGroup:
         comparison: all pairs, simultaneously; None if fewer than two cells could be compared.
         best: the cell with the best mean.
         recommended: the cheapest of those shown not to be worse than the best; None while there is none.
-        recommendation: the sentence that explains it, or what is missing.
+        recommendation: what to choose and why, or what is missing; `answer` is its beginning, which names the cell.
         looks: what adaptive replication did; "" if the seeds were fixed.
+        today: which cell to choose now, whatever the verdicts; None if fewer than two cells could be compared.
     """
 
     key: tuple[str, str, str]
@@ -63,6 +77,8 @@ class ComparisonGroup:
     recommended: CellSummary | None
     recommendation: str
     looks: str = ""
+    today: Today | None = None
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,10 +119,16 @@ def groups(rows: Sequence[CellSummary]) -> list[list[CellSummary]]:
     return list(found.values())
 
 
-def best(rows: Sequence[CellSummary]) -> CellSummary | None:
-    """Return the cell with the best mean test score; None if there is none yet."""
+def best(rows: Sequence[CellSummary], means: Mapping[int, float] | None = None) -> CellSummary | None:
+    """Return the cell with the best mean test score; None if there is none yet.
+
+    Args:
+        rows: the cells.
+        means: means that count failed runs, by `id()`; other cells have the mean of their scores.
+    """
+    known = means or {}
     scored = [row for row in rows if row.test_mean is not None]
-    return max(scored, key=lambda row: row.better(row.test_mean or 0.0), default=None)
+    return max(scored, key=lambda row: row.better(known.get(id(row), row.test_mean or 0.0)), default=None)
 
 
 def evidence(study: Study, rows: Sequence[CellSummary], settings: Settings) -> Evidence:
@@ -138,45 +160,76 @@ def _judge(
     settings: Settings,
     notes: list[str],
 ) -> ComparisonGroup:
-    from harness.statistics import compare, scale_of, sequential
-
     compared = _comparable(group, predictions, notes)
-    scores = [predictions[id(row)].scores for row in compared]
-    alpha, span = 1 - settings.confidence, scale_of(group[0].cell.metric).span
-    comparison: Comparison | None = None
-    verdicts: dict[int, Verdict] = {}
-    looks = ""
-    if len(compared) > 1:
-        comparison = compare(scores, settings.margin, alpha, span=span)
-        found = comparison.verdicts
-        if plan := planned_looks(study):
-            # If nothing is running, no more seeds will come: cells take part in the looks with the seeds they have.
-            at_work = any(row.running or row.status == CellOutcome.NOT_STARTED for row in group)
-            replay = sequential(scores, plan, settings.margin, alpha, [not at_work] * len(scores), span)
-            found = replay.verdicts
-            if replay.looks:  # limits that hold although seeds were added until the verdicts were reached
-                comparison = replay.looks[-1].comparison
-            looks = _looks(replay, plan)
-        verdicts = {id(row): verdict for row, verdict in zip(compared, found, strict=True)}
-    top = best(group)
+    given = samples(compared, predictions, study, settings)
+    comparison, verdicts, said = _compare(group, given, study, settings)
+    intervals = {
+        id(row): _interval(row, predictions[id(row)], settings) for row in group if id(row) in predictions
+    }  # fmt: skip
+    means = {
+        id(row): row.better(float(scores.mean()))
+        for row, scores in zip(given.rows, given.scores, strict=True)
+        if row.crashed
+    }
+    top = best(group, means)
     judged = [(row, verdicts.get(id(row))) for row in group]
-    chosen = None if rivals_missing(judged) else cheapest(judged, settings)
-    judgements = []
-    for row, verdict in judged:
-        known = predictions.get(id(row))
-        spread = None if known is None else _interval(row, known, settings)
-        judgements.append(CellVerdict(spread, verdict, row is chosen, cost_of(row, settings)))
+    missing = rivals_missing(group, compared, intervals)
+    chosen = None if missing else cheapest(judged, settings)
+    today = decide(given, [cost_of(row, settings) for row in compared], settings) if len(compared) > 1 else None
+    found = Standing(
+        judged, top, chosen, missing, means=means, today=today, varied=varied(study),
+        failures={id(row): failures(row, predictions.get(id(row))) for row in group},
+        selections={id(row): selection(row, predictions.get(id(row))) for row in group},
+    )  # fmt: skip
+    judgements = tuple(
+        CellVerdict(
+            interval=intervals.get(id(row)),
+            verdict=verdict,
+            recommended=row is chosen,
+            cost=cost_of(row, settings),
+            failures=found.failures[id(row)],
+            counted_mean=means.get(id(row), row.test_mean),
+            selection=found.selections[id(row)],
+            odds=None if today is None else today.odds.get(id(row)),
+        )
+        for row, verdict in judged
+    )
+    answer = recommendation(found, settings)
     return ComparisonGroup(
         key=group[0].question,
         rows=tuple(group),
-        judgements=tuple(judgements),
+        judgements=judgements,
         compared=tuple(compared),
         comparison=comparison,
         best=top,
         recommended=chosen,
-        recommendation=recommendation(judged, top, chosen, settings),
-        looks=looks,
+        recommendation=" ".join(filter(None, answer)),
+        answer=answer[0],
+        looks=said,
+        today=today,
     )
+
+
+def _compare(
+    group: Sequence[CellSummary], given: Samples, study: Study, settings: Settings
+) -> tuple[Comparison | None, dict[int, Verdict], str]:
+    """Return the comparison of cells, their verdicts by `id()`, and what adaptive replication did."""
+    from harness.statistics import compare, scale_of, sequential
+
+    if len(given.rows) < 2:
+        return None, {}, ""
+    alpha, span = 1 - settings.confidence, scale_of(group[0].cell.metric).span
+    comparison = compare(given.scores, settings.margin, alpha, span=span, **given.structure)
+    verdicts, said = comparison.verdicts, ""
+    if plan := looks.planned_looks(study):
+        # Once every result is there, no more seeds will come: cells take part in the looks with those they have.
+        capped = [all(row.settled for row in group)] * len(given.rows)
+        replay = sequential(given.scores, plan, settings.margin, alpha, capped, span, **given.structure)
+        verdicts = replay.verdicts
+        if replay.looks:  # limits that hold although seeds were added until the verdicts were reached
+            comparison = replay.looks[-1].comparison
+        said = looks.told(replay, plan, [name(row, group) for row in given.rows], given.scores)
+    return comparison, {id(row): verdict for row, verdict in zip(given.rows, verdicts, strict=True)}, said
 
 
 def _interval(row: CellSummary, known: Predictions, settings: Settings) -> Interval:
@@ -188,7 +241,9 @@ def _interval(row: CellSummary, known: Predictions, settings: Settings) -> Inter
     classes = np.array(list(Counter(known.labels).values()))
     scores = -known.scores if row.minimize else known.scores
     metric = row.cell.metric
-    return interval(scores, settings.confidence, scale_of(metric), informative_rows(metric, classes))
+    replicates = [place_of(record)[0] for record in row.evaluated]
+    rows = informative_rows(metric, classes)
+    return interval(scores, settings.confidence, scale_of(metric), rows, replicates, known.groups)
 
 
 def _comparable(
@@ -201,7 +256,7 @@ def _comparable(
         if known is None:
             continue
         for kind in kinds:
-            if predictions[id(kind[0])].same_rows(known):
+            if same_test_rows(kind[0], predictions[id(kind[0])], row, known):
                 kind.append(row)
                 break
         else:
@@ -216,28 +271,6 @@ def _comparable(
         for row in kind
     ]
     return largest
-
-
-def planned_looks(study: Study) -> list[int]:
-    """Return the planned numbers of seeds at each look; [] if the seeds were fixed."""
-    confirm = study.sweep.get("confirm")
-    plan = confirm.get("looks") if isinstance(confirm, Mapping) else None
-    return [int(seeds) for seeds in plan] if isinstance(plan, list) and len(plan) > 1 else []
-
-
-def _looks(replay: Sequential, plan: Sequence[int]) -> str:
-    """Describe what adaptive replication did."""
-    planned = f"Seeds were added in looks planned at {listed([str(seeds) for seeds in plan])} seeds a cell"
-    taken = plural(len(replay.looks), "look")
-    if replay.state == "resolved":
-        return f"{planned}; every verdict was reached after {taken}."
-    if replay.state == "more":
-        return f"{planned}; after {taken} more seeds are wanted."
-    seeds = max((max(look.seeds) for look in replay.looks), default=0)
-    return (
-        f"{planned}; after {taken}, with up to {plural(seeds, 'seed')} a cell, some verdicts stay open: more "
-        "seeds than planned, or more test rows, would be needed."
-    )
 
 
 def _unfinished(rows: Sequence[CellSummary]) -> list[str]:

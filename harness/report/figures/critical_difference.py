@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.formatting.values import listed
+from harness.report.analysis.datasets import by_dataset
 from harness.report.figures.base import INK, MOST, WIDTH, Drawing, Subject, identity, render, short
 from harness.statistics.rank_tests import Ranking, rank
 
@@ -17,16 +19,19 @@ _LINE = 0.24  # inches per line of text
 
 
 def ranks(subjects: Sequence[Subject]) -> Drawing | None:
-    """Draw mean ranks; None unless two methods or more have a test score in all of two groups or more."""
+    """Draw mean ranks; None unless two methods or more have a test score on all of two data sets or more.
+
+    A block is a data set: draws and shots of one task share test rows, so they are averaged first.
+    """
     names = short([row for subject in subjects for row in subject.rows])
+    scored = [subject for subject in subjects if any(row.test_mean is not None for row in subject.rows)]
+    blocks = [[scored[index] for index in block] for block in by_dataset([subject.rows for subject in scored])]
     scores: dict[str, dict[str, float]] = {}
-    for subject in subjects:
-        for row in subject.rows:
-            if row.test_mean is not None:
-                scores.setdefault(identity(row), {})[subject.slug] = row.better(row.test_mean)
-    questions = {slug for values in scores.values() for slug in values}
-    whole = [method for method, values in scores.items() if len(values) == len(questions)]
-    if len(questions) < 2 or len(whole) < 2:
+    for block in blocks:
+        for method, value in _averaged(block).items():
+            scores.setdefault(method, {})[block[0].slug] = value
+    whole = [method for method, values in scores.items() if len(values) == len(blocks)]
+    if len(blocks) < 2 or len(whole) < 2:
         return None
     found = rank(scores)
     looks = {key: look for subject in subjects for key, look in subject.looks.items()}
@@ -64,7 +69,30 @@ def ranks(subjects: Sequence[Subject]) -> Drawing | None:
             )
         axes.set_ylim(depth, -2.4)
 
-    return render("ranks-tasks", plot, _caption(found, names))
+    return render("ranks-tasks", plot, _caption(found, names, len(scored)))
+
+
+def _averaged(block: Sequence[Subject]) -> dict[str, float]:
+    """Return the score of each method on a data set: its mean over the questions that all methods of it have.
+
+    Questions with different metrics have no common scale; their methods are averaged by rank.
+    """
+    tables = [
+        {identity(row): row.better(row.test_mean) for row in subject.rows if row.test_mean is not None}
+        for subject in block
+    ]
+    if len({subject.question.key[2] for subject in block}) > 1:
+        tables = [_by_rank(table) for table in tables]
+    everywhere = set.intersection(*(set(table) for table in tables))
+    return {method: fmean(table[method] for table in tables) for method in tables[0] if method in everywhere}
+
+
+def _by_rank(table: dict[str, float]) -> dict[str, float]:
+    """Return minus the rank of each method, ties at their mean rank."""
+    values = list(table.values())
+    return {
+        method: -sum((other > value) + 0.5 * (other == value) for other in values) for method, value in table.items()
+    }
 
 
 def _axis(axes: Axes, found: Ranking, first: float, last: float) -> None:
@@ -84,15 +112,16 @@ def _axis(axes: Axes, found: Ranking, first: float, last: float) -> None:
         )
 
 
-def _caption(found: Ranking, names: dict[str, str]) -> str:
-    caption = f"Mean ranks over {len(found.tasks)} questions. Methods under one bar cannot be told apart "
+def _caption(found: Ranking, names: dict[str, str], questions: int) -> str:
+    caption = f"Mean ranks over {len(found.tasks)} data sets. "
+    if questions > len(found.tasks):
+        caption += f"Each has the mean of its questions ({questions} in all), which share test rows. "
+    caption += "Methods under one bar cannot be told apart "
     caption += f"(Nemenyi, critical difference {found.critical_difference:.2f} at {found.alpha:.0%}"
-    if found.f_p is not None:
-        caption += f"; Friedman with Iman and Davenport's correction: p = {found.f_p:.2g}"
-    caption += ")."
+    caption += f"; Friedman's test by permutation: p = {found.p:.2g})."
     if len(found.tasks) < 10:
-        caption += " With so few questions little can be told apart by ranks."
+        caption += " With so few data sets little can be told apart by ranks."
     if found.left_out:
         be = "is" if len(found.left_out) == 1 else "are"
-        caption += f" {listed([names[method] for method in found.left_out])} {be} left out: not on every question."
+        caption += f" {listed([names[method] for method in found.left_out])} {be} left out: not on every data set."
     return caption + (f" The {MOST} best of {len(found.methods)} are shown." if len(found.methods) > MOST else "")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.formatting.values import metric_name, percent
+from harness.formatting.values import metric_name, percent, plural
+from harness.report.analysis.datasets import by_dataset
 from harness.report.figures.axes import focus
 from harness.report.figures.base import BRIGHT, INK, MOST, RULE, WIDTH, Drawing, Look, Subject, identity, render, short
 from harness.statistics.performance_profiles import (
@@ -48,7 +49,12 @@ def _profile(subjects: Sequence[Subject], metric: str) -> Drawing | None:
     whole = {method: runs for method, runs in found.items() if len(runs) == len(subjects)}
     if len(whole) < 2:
         return None
-    behind = behind_best(whole, [metric] * len(subjects))
+    blocks = by_dataset([subject.rows for subject in subjects])
+    # Questions of one data set count as one task of the profile, with the runs of all of them.
+    behind = {
+        method: [[score for index in block for score in runs[index]] for block in blocks]
+        for method, runs in behind_best(whole, [metric] * len(subjects)).items()
+    }
     means = {method: interquartile_mean(runs) for method, runs in behind.items()}
     order = sorted(behind, key=lambda method: -means[method].value)
     low = min(min(map(min, behind[method])) for method in order[:BRIGHT])
@@ -70,7 +76,8 @@ def _profile(subjects: Sequence[Subject], metric: str) -> Drawing | None:
         lower.set_xlabel(f"interquartile mean behind the best{', points' if scale == 100 else ''}")
 
     caption = (
-        f"Test {metric_name(metric)} over {len(subjects)} questions, each score less the best mean of its question. "
+        f"Test {metric_name(metric)} over {len(subjects)} questions of {plural(len(blocks), 'data set')}, each score "
+        "less the best mean of its question; each data set has the same weight. "
         "Above: the share of runs that are no further behind than so much. Below, with the same marks: the mean of the "
         "middle half of the runs. Intervals: bootstrap over seeds (95 %), too narrow below ten seeds."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import formatting
-from harness.records.states import Phase
+from harness.records.states import Phase, RunStatus
 from harness.report.analysis.cell_summary import CellSummary, mean_std, metric, number
 from harness.report.reading.study import flat
 
@@ -41,7 +41,7 @@ def trace(row: CellSummary) -> dict[str, Any] | None:
     line: list[tuple[float, float]] = []
     leader: float | None = None
     for trial, value, ended in scored:
-        if ended == "ok" and (leader is None or row.better(value) > row.better(leader)):
+        if ended == RunStatus.OK and (leader is None or row.better(value) > row.better(leader)):
             if leader is not None:
                 line.append(place(trial, leader))
             leader = value

@@ -62,11 +62,12 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
     figures = _figures(drawings)
     columns = _columns(report)
     recommendations = [question.recommendation for question in found.questions]
+    answers = [(each.answer, each.recommendation.removeprefix(each.answer).strip()) for each in found.questions]
     return environment.get_template("index.html.j2").render(
         report=report,
         study=study,
         cases=shown,
-        recommendations=recommendations,
+        answers=answers,
         rest=[sentence for sentence in report.summary if sentence not in recommendations],
         notes=notes(study, [row for question in found.questions for row in question.rows], found, report.hidden),
         constants=constants(report.rows),

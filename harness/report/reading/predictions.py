@@ -14,6 +14,8 @@ from harness.api.family import FIRST, family_of, part
 from harness.api.metric import Undefined
 from harness.records.study_files import SCORE
 
+GROUP = "group"  # column of the groups that test rows belong to, in files of tasks that have some
+
 
 class Unreadable(Exception):
     """A cell's predictions are missing, damaged, or cover different rows in its runs; the message says which."""
@@ -30,6 +32,7 @@ class Predictions:
         labels: (n,) what was to be predicted, as it is written in the source: names of classes or numbers.
         scores: (S, n) values whose mean over rows is a run's metric, oriented so that higher is better.
         files: the S files.
+        groups: (n,) the group of each row (`task.group`); None if the files have none.
     """
 
     family: str
@@ -38,6 +41,7 @@ class Predictions:
     labels: npt.NDArray[Any]
     scores: npt.NDArray[np.float64]
     files: tuple[Path, ...]
+    groups: npt.NDArray[Any] | None = None
 
     def same_rows(self, other: Predictions) -> bool:
         """Return whether both cover the same test rows with the same labels."""
@@ -72,7 +76,7 @@ def read_files(files: Sequence[Path], seeds: Sequence[int], metric: str, minimiz
         if not (np.array_equal(each.ids, ids) and np.array_equal(each.labels, labels)):
             raise Unreadable("its runs met different test rows")
     scores = np.stack([-each.scores if minimize else each.scores for each in found])
-    return Predictions(family, tuple(seeds), ids, labels, scores, tuple(files))
+    return Predictions(family, tuple(seeds), ids, labels, scores, tuple(files), found[0].groups)
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,12 @@ class _One:
     ids: npt.NDArray[np.int64]
     labels: npt.NDArray[Any]
     scores: npt.NDArray[np.float64]
+    groups: npt.NDArray[Any] | None
 
 
 def _scored(path: Path, metric: str) -> _One:
     where, name = _where(path), f"{SCORE}{metric}"
-    table = _read(path, ["id", "label", name], older=[name])
+    table = _read(path, ["id", "label", name, GROUP], older=[name, GROUP])
     if len(table) < 2:
         raise Unreadable(f"{where} has fewer than two test rows")
     family = (table.schema.metadata or {}).get(b"family", FIRST.encode()).decode()
@@ -101,7 +106,8 @@ def _scored(path: Path, metric: str) -> _One:
             raise Unreadable(f"{metric} has no value for single test rows ({error})") from error
         except ValueError as error:
             raise Unreadable(str(error)) from error
-    return _One(family, table["id"].to_numpy()[order], _values(table, "label")[order], scores)
+    groups = _values(table, GROUP)[order] if GROUP in table.column_names else None
+    return _One(family, table["id"].to_numpy()[order], _values(table, "label")[order], scores, groups)
 
 
 def _read(path: Path, columns: list[str] | None, older: Sequence[str] = ()) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import formatting
 from harness.api.cost import COSTS, reported
 from harness.report.analysis import row_names
 from harness.report.analysis.cell_summary import CellSummary, mean_std, metric
+from harness.report.analysis.cost_penalty import cost_penalized
 from harness.report.analysis.recommendation import cost_of
 from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import CellVerdict, ComparisonGroup, Evidence
@@ -89,7 +90,11 @@ def _cost(name: str) -> Column:
     def value(case: TableRow) -> float | None:
         return cost_of(case.row, case.settings, name)
 
-    return Column(name, cost.head, value, lambda case: formatting.cost(name, value(case)), about=cost.about)
+    def text(case: TableRow) -> str:
+        spread = case.row.spreads.get(name) if name == case.settings.cost else None
+        return formatting.cost(name, value(case)) + (f" ± {formatting.cost(name, spread)}" if spread else "")
+
+    return Column(name, cost.head, value, text, about=cost.about)
 
 
 def _count(name: str, head: str, value: Value) -> Column:
@@ -134,6 +139,78 @@ def _by_seed(case: TableRow) -> str:
     return " ".join(formatting.score(value, case.row.cell.metric) for value in case.row.test_values)
 
 
+def _odds(name: str) -> Value:
+    return lambda case: getattr(case.judgement.odds, name, None)
+
+
+def _probability(name: str) -> Callable[[TableRow], str]:
+    def text(case: TableRow) -> str:
+        share = _odds(name)(case)
+        return "" if share is None else formatting.probability(share)
+
+    return text
+
+
+_P_BEST = "Probability that the cell is the best of those compared."
+_P_WITHIN = "Probability that the cell is less than the margin below the best."
+
+
+def _selected(name: str) -> Value:
+    return lambda case: getattr(case.judgement.selection, name, None)
+
+
+def _validation_text(case: TableRow) -> str:
+    """Return the validation score with its standard error over the validation rows, where it is known."""
+    known, metric = case.judgement.selection, case.row.cell.metric
+    text = formatting.score(case.row.val_best, metric, case.units and (known is None or known.error is None))
+    if known is None or known.error is None:
+        return text
+    return f"{text} ± {formatting.score(known.error, metric, case.units)}"
+
+
+def _lead_text(case: TableRow) -> str:
+    return formatting.signed(_selected("lead")(case), case.row.cell.metric)
+
+
+def _gap_of_choice(case: TableRow) -> str:
+    return formatting.signed(_selected("gap")(case), case.row.cell.metric)
+
+
+def _mean_metric(split: str, key: str) -> Column:
+    def value(case: TableRow) -> float | None:
+        return mean_std(known for record in case.row.evaluated if (known := metric(record, split, key)) is not None)[0]
+
+    return Column(key, key, value, lambda case: formatting.score(value(case), key, unit=True), falling=True)
+
+
+def _test_metric(key: str, head: str) -> Column:
+    """Create a column for a test metric besides the one that selects; empty in records of earlier versions."""
+    return replace(_mean_metric("test", key), head=head, falling=False)
+
+
+def _cost_std(case: TableRow) -> float | None:
+    return case.row.spreads.get(case.settings.cost)
+
+
+def _cost_std_text(case: TableRow) -> str:
+    return formatting.cost(case.settings.cost, _cost_std(case))
+
+
+def _worst_seed(case: TableRow) -> float | None:
+    """Return the worst test score of the runs that ended."""
+    return min(case.row.test_values, key=case.row.better, default=None)
+
+
+def _failure_rate(case: TableRow) -> float | None:
+    known = case.judgement.failures
+    return None if known is None else known.rate
+
+
+def _failure_text(case: TableRow) -> str:
+    known = case.judgement.failures
+    return f"{known.number} of {known.ended}" if known is not None and known.number else ""
+
+
 def _words(name: str, head: str, value: Value, text: Callable[[TableRow], str] | None = None) -> Column:
     """Create a text column that is known once runs have ended."""
     return Column(name, head, value, text or (lambda case: str(value(case) or "")), numeric=False)
@@ -171,6 +248,9 @@ FIELDS: dict[str, Column] = {
         _score("ci_low", "interval from", _interval("low")),
         _score("ci_high", "interval to", _interval("high")),
         _words("verdict", "verdict", _verdict("word")),
+        Column("p_best", "P(best)", _odds("best"), _probability("best"), falling=True, about=_P_BEST),
+        Column("p_within", "P(within margin)", _odds("within"), _probability("within"), falling=True, about=_P_WITHIN),
+        _score("regret", "expected loss", _odds("regret")),
         Column("ahead", "against the best other", ahead, _gap_text, falling=True),
         _score("gap", "below the best", _verdict("gap")),
         _score("gap_low", "against the best, from", _verdict("low")),
@@ -179,7 +259,18 @@ FIELDS: dict[str, Column] = {
         _count("n_seeds", "seeds", lambda case: len(case.row.seeds)),
         _words("seeds", "their numbers", lambda case: " ".join(map(str, case.row.seeds))),
         _words("test_values", "test by seed", _by_seed),
-        _score("val_best", "val", lambda case: case.row.val_best),
+        _score("worst_seed", "worst seed", _worst_seed),
+        _score("counted_mean", "with failures", lambda case: case.judgement.counted_mean),
+        Column("failure_rate", "failure rate", _failure_rate, _failure_text),
+        Column("val_best", "val", lambda case: case.row.val_best, _validation_text, falling=True),
+        _score("val_error", "± of val", _selected("error")),
+        _score("val_default", "val of the default", _selected("default")),
+        Column("val_lead", "val above the default", _selected("lead"), _lead_text, falling=True),
+        Column("val_gap", "val above test", _selected("gap"), _gap_of_choice, falling=True),
+        _test_metric("brier", "Brier"),
+        _test_metric("calibration_error", "calibration error"),
+        _score("pscp", "cost-penalized", lambda case: cost_penalized(case.row, case.question.rows)),
+        Column("cost_std", "± of the cost", _cost_std, _cost_std_text),
         *(_cost(name) for name in reported()),
         _count("trials", "trials", lambda case: case.row.trials),
         _count("failed", "failed", lambda case: case.row.failed),
@@ -210,12 +301,8 @@ def extra_names(rows: Sequence[CellSummary]) -> list[str]:
 def _metric_field(name: str) -> Column:
     """Create the column of a metric, `test.macro_f1`: the mean over the confirmed runs."""
     split, _, key = name.partition(".")
-
-    def value(case: TableRow) -> float | None:
-        return mean_std(known for record in case.row.evaluated if (known := metric(record, split, key)) is not None)[0]
-
     head = f"{split} {formatting.metric_name(key)}"
-    return Column(name, head, value, lambda case: formatting.score(value(case), key, unit=True), falling=True)
+    return replace(_mean_metric(split, key), name=name, head=head)
 
 
 def field_of(name: str, rows: Sequence[CellSummary]) -> Column | None:

@@ -26,8 +26,15 @@ _PLACED = (
     "energy_joules", "accelerator_seconds", "core_seconds", "dollars", "tune_dollars", "ownership_dollars",
     "ownership_seconds",
 )  # fmt: skip
-COLUMNS = (*_PLACED, *(name for name in reported() if name not in _PLACED))
-_BEFORE = ("method", "model", "variant", "metric", "test_mean", "interval", "verdict", "n_seeds", "val_best")
+_LATER = (
+    "worst_seed", "counted_mean", "failure_rate", "val_error", "val_default", "val_lead", "val_gap", "brier",
+    "calibration_error", "pscp", "cost_std", "p_best", "p_within", "regret",
+)  # fmt: skip
+COLUMNS = (*_PLACED, *(name for name in reported() if name not in _PLACED), *_LATER)
+_BEFORE = (
+    "method", "model", "variant", "metric", "test_mean", "interval", "verdict", "p_best", "p_within", "n_seeds",
+    "failure_rate", "val_best",
+)  # fmt: skip
 _AFTER = (*displayed("main"), *displayed("wide"), "trials", "status", "hyperparameters")
 _DESIGN = ("task", "model", "variant", "metric")  # left out if equal in every row
 _UNPRINTED = ("trials", "hyperparameters")  # too wide for a paper, or not useful in one

@@ -23,7 +23,15 @@ _MOST = {"task": 16, "method": 20, "model": 16, "variant": 18, "metric": 10, "st
 _LONGEST = 60  # characters of a table cell; the page and the files have the whole text
 _NEVER = ("trials", "hyperparameters")
 # Columns to drop if there is no room, in this order; name, score, verdict and status always stay.
-_DROPPED = (*reversed((*displayed("main"), *displayed("wide"))), "n_seeds", "val_best", "interval")
+_DROPPED = (
+    *reversed((*displayed("main"), *displayed("wide"))),
+    "p_best",
+    "n_seeds",
+    "val_best",
+    "interval",
+    "p_within",
+    "failure_rate",
+)
 
 
 def text_table(report: Report, width: int = WIDTH) -> Group:

@@ -60,10 +60,11 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
     else:
         train, validation = splits.hold_out(train, task.validation_fraction, task.split_seed, "validation")
 
+    met = _split("test", test, labels)
     made = {
         "train": _split("train", train, labels),
         "validation": None if validation is None else _split("validation", validation, labels),
-        "test": _split("test", test, labels),
+        "test": met,
         "folds": tuple(
             (_split(f"train{n}", rest, labels), _split(f"validation{n}", held, labels))
             for n, (rest, held) in enumerate(folds)
@@ -82,6 +83,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         "imbalance_train": round(float(counts.max() / counts.min()), 2),
         "duplicates_dropped": dropped,
         "conflicting_labels": conflicts,
+        "test_digest": met.text_digest,
         "overlap_train_test": splits.overlap(test, train),
         "overlap_validation_test": 0 if validation is None else splits.overlap(test, validation),
         "overlap_train_validation": 0 if validation is None else splits.overlap(validation, train),

@@ -75,6 +75,28 @@ def ece(labels: Labels, probabilities: Predictions, bins: int = 15) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
+def brier(labels: Labels, probabilities: Predictions) -> float:
+    """Mean squared error of the probabilities of all classes, 0 to 2 (Brier 1950)."""
+    return float(rows.brier(labels, probabilities).mean())
+
+
+def calibration_error(labels: Labels, probabilities: Predictions, bins: int = 15) -> float:
+    """Root mean squared calibration error of the largest probability, debiased (Kumar et al. 2019, section 5).
+
+    Bins have equal numbers of rows. The square of each bin's gap contains the variance of its share of correct rows,
+    which is estimated and subtracted; `ece` contains it, so it is above 0 for a calibrated model on few rows. A
+    negative sum counts as 0.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    edges = np.quantile(confidence, np.arange(1, bins) / bins)
+    _, bin_of = np.unique(np.searchsorted(edges, confidence), return_inverse=True)  # equal confidences share a bin
+    sizes = np.bincount(bin_of)
+    share, sure = np.bincount(bin_of, correct) / sizes, np.bincount(bin_of, confidence) / sizes
+    squares = (share - sure) ** 2 - share * (1 - share) / np.maximum(sizes - 1, 1)
+    return float(np.sqrt(max(float(sizes @ squares) / len(labels), 0.0)))
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -85,5 +107,7 @@ METRICS: dict[str, Metric] = {
         Metric("auroc", "auroc", auroc, rows.auroc, _MAX, "{:.1%}", 0.0, 1.0, distinct=2),
         Metric("loss", "loss", loss, rows.loss, _MIN, "{:.3f}", 0.0),
         Metric("ece", "ece", ece, rows.ece, _MIN, "{:.3f}", 0.0, 1.0),
+        Metric("brier", "brier", brier, rows.brier, _MIN, "{:.3f}", 0.0, 2.0),
+        Metric("calibration_error", "calibration", calibration_error, rows.calibration_error, _MIN, "{:.3f}", 0.0, 1.0),
     )
 }

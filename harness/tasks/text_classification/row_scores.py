@@ -121,3 +121,16 @@ def ece(labels: Labels, probabilities: Predictions, bins: int = 15) -> RowScores
     signs = np.sign(np.bincount(bin_of, weights=gaps, minlength=bins))
     values: RowScores = signs[bin_of] * gaps
     return values
+
+
+def brier(labels: Labels, probabilities: Predictions) -> RowScores:
+    """Squared error of the probabilities of all classes."""
+    errors = probabilities.astype(np.float64)
+    errors[np.arange(len(labels)), labels] -= 1.0
+    values: RowScores = np.square(errors).sum(axis=1)
+    return values
+
+
+def calibration_error(labels: Labels, probabilities: Predictions) -> RowScores:
+    """No scores: a root that is cut at 0 has no influence function there, which is where a calibrated model is."""
+    raise Undefined("calibration_error is no mean of rows, so it has no interval and no verdict; choose brier.")

@@ -53,10 +53,11 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
     else:
         train, validation = _hold_out(train, task.validation_fraction, task.split_seed, "validation")
     _check_spread(task, train, validation, test)
+    met = _split("test", test)
     made = {
         "train": _split("train", train),
         "validation": None if validation is None else _split("validation", validation),
-        "test": _split("test", test),
+        "test": met,
         "folds": tuple(
             (_split(f"train{n}", rest), _split(f"validation{n}", held)) for n, (rest, held) in enumerate(folds)
         ),
@@ -74,6 +75,7 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
         "target_max": _rounded(values.max()),
         "duplicates_dropped": dropped,
         "conflicting_labels": conflicts,
+        "test_digest": met.text_digest,
         "overlap_train_test": splits.overlap(test, train),
         "overlap_validation_test": 0 if validation is None else splits.overlap(test, validation),
         "overlap_train_validation": 0 if validation is None else splits.overlap(validation, train),

@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from harness.errors import HarnessError
 from harness.report.analysis.cell_summary import rows
 from harness.report.analysis.row_predictions import read_predictions
 from harness.report.analysis.settings import Settings
-from harness.report.analysis.verdicts import Evidence, evidence
 from harness.report.reading.predictions import Unreadable
 from harness.report.reading.study import load
-from tests.report.conftest import Builder, asked
-
-ROWS = 1000
-
-
-def make(study: Builder, cells: Mapping[str, tuple[float, float]], seeds: int = 5, **sweep: object) -> None:
-    """Write a study whose cells have these accuracies and training seconds; errors fall on the hard rows first."""
-    ids = [f"banking77.minilm.{name}" for name in cells]
-    study.sweep([asked(cell) for cell in ids], **sweep)
-    draw = np.random.default_rng(0)
-    hard = draw.permutation(ROWS)
-    labels = [("card", "cash")[row % 2] for row in range(ROWS)]
-    for cell, (accuracy, seconds) in zip(ids, cells.values(), strict=True):
-        for seed in range(1, seeds + 1):
-            wrong = {*hard[: int(ROWS * (1 - accuracy)) - 5].tolist(), *draw.choice(ROWS, 5, replace=False).tolist()}
-            predicted = [
-                {"card": "cash", "cash": "card"}[label] if i in wrong else label for i, label in enumerate(labels)
-            ]
-            test = 1 - len(wrong) / ROWS
-            record = study.run(
-                cell, f"c{seed}", phase="confirm", seed=seed, signature=f"{cell}{seed}",
-                metrics={"val": {}, "test": {"accuracy": test}},
-                cost={"train_seconds": seconds, "total_seconds": seconds + 4, "latency_p50_seconds": 0.01},
-            )  # fmt: skip
-            study.predictions(record, labels, predicted)
-
-
-def judged(study: Builder, settings: Settings | None = None) -> Evidence:
-    loaded = load(study.directory)
-    return evidence(loaded, rows(loaded), settings or Settings())
-
-
-def words(found: Evidence) -> dict[str, str | None]:
-    (question,) = found.questions
-    return {
-        row.cell.method: judgement.verdict.word if judgement.verdict else None
-        for row, judgement in zip(question.rows, question.judgements, strict=True)
-    }
+from tests.report.analysis.compared import judged, make, words
+from tests.report.conftest import Builder
 
 
 def test_the_cheapest_of_the_cells_shown_to_be_as_good_is_recommended(study: Builder) -> None:
@@ -160,3 +124,19 @@ def test_settings_that_cannot_be() -> None:
     assert len(error.value.problems) == 3 and "train_seconds" in str(error.value)
     with pytest.raises(HarnessError, match="number of requests"):
         Settings(cost="ownership_dollars").check()
+
+
+def test_rows_of_a_group_are_not_independent(study: Builder) -> None:
+    """Where predictions tell which rows belong together, the groups are the sample, and intervals are wider."""
+    make(study, {"full": (0.9, 40.0), "probe": (0.85, 0.1)}, seeds=2)
+    alone = judged(study).questions[0].judgements[0].interval
+    files = sorted(study.directory.glob("runs/*/*/predictions.parquet"))
+    first = parquet.read_table(files[0])
+    right = np.array(first["label"]) == np.array(first["prediction"])
+    rows = np.arange(len(right))
+    groups = pa.array(np.where(right, rows // 50, 1000 + rows // 500).astype(str))  # of one outcome each
+    for path in files:
+        parquet.write_table(parquet.read_table(path).append_column("group", groups), path)
+    grouped = judged(study).questions[0].judgements[0].interval
+    assert alone is not None and grouped is not None
+    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)

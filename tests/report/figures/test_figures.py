@@ -51,6 +51,7 @@ def build(
     hardness = [draw.random() for _ in labels]
     importances = {}
     for cell, (level, deviation, seconds, optimum) in cells.items():
+        data = {"fingerprint": cell.split(".")[0]}
         mean = level - 0.05 * tasks.index(cell.split(".")[0]) + draw.gauss(0, 0.004)
         cost = {"train_seconds": seconds, "total_seconds": seconds + 4, "params_trainable": int(seconds * 1e4)}
         for trial in range(trials if optimum else 1):
@@ -62,7 +63,7 @@ def build(
             tuned = {"train.lr": rate, "train.epochs": draw.randint(2, 8)} if optimum else {}
             record = study.run(
                 cell, f"t{trial:03d}", trial=trial, hyperparameters=tuned, metrics=metrics, cost=cost, status=status,
-                error="The outputs became non-finite." if status == "failed" else None,
+                error="The outputs became non-finite." if status == "failed" else None, data=data,
             )  # fmt: skip
             if optimum:
                 Builder.epochs(record, [value * (1 - 0.5 * math.exp(-0.9 * epoch)) for epoch in range(1, 9)])
@@ -78,7 +79,15 @@ def build(
                 predicted.append(label if right else names[(row % classes // 3 * 3 + 1) % classes])
             value = sum(map(str.__eq__, predicted, labels)) / len(labels)
             metrics = {"val": {"accuracy": mean}, "test": {"accuracy": value}}
-            record = study.run(cell, f"c{seed}", phase="confirm", seed=seed, metrics=metrics, cost=cost)
+            record = study.run(
+                cell,
+                f"c{seed}",
+                phase="confirm",
+                seed=seed,
+                metrics=metrics,
+                cost=cost,
+                data={"fingerprint": cell.split(".")[0]},
+            )
             Builder.predictions(record, labels, predicted)
     (study.directory / "importances.json").write_text(json.dumps(importances), encoding="utf-8")
 
@@ -98,8 +107,10 @@ def eight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawing]:
 
 def test_every_figure_is_drawn_where_there_is_data(eight: dict[str, Drawing]) -> None:
     """One question: all figures but those across questions; each has a caption and both formats."""
-    kinds = {"scores", "cost", "pairs", "trials", "seconds", "learning", "rate", "importance", "confusion"}
+    kinds = {"scores", "cost", "pairs", "epochs", "seconds", "learning", "rate", "importance", "confusion"}
     assert set(eight) == {f"{kind}-banking77" for kind in kinds}
+    caption = eight["epochs-banking77"].caption  # trials were pruned, so their number does not say what they spent
+    assert "A trial that failed counts as" in caption and "ended early counts with the best score" in caption
     for drawing in eight.values():
         assert drawing.caption.startswith("banking77: ")
         assert drawing.caption.endswith(".")
@@ -146,6 +157,31 @@ def test_recommended_cell_is_marked(eight: dict[str, Drawing], tmp_path: Path) -
     assert "what linear_probe, the recommended cell, takes for what" in found["confusion-banking77"].caption
 
 
+def test_draws_of_one_task_are_no_independent_tasks(study: Builder) -> None:
+    """The audit's case: no p value, no critical difference over draws or shots; they are averaged to one block."""
+    methods = ("a", "b", "c")
+    cells = {
+        f"{task}.minilm.{method}.draw={draw}": {"task.draw": draw}
+        for task in ("demo", "trec")
+        for method in methods
+        for draw in (0, 1, 2)
+    }
+    draw = random.Random(0)
+
+    def write(names: list[str]) -> dict[str, Drawing]:
+        study.sweep([asked(name, variant=cells[name]) for name in names], confirm={"seeds": 1})
+        for name in names:
+            metrics = {"val": {}, "test": {"accuracy": 0.8 + draw.gauss(0, 0.01)}}
+            data = {"fingerprint": f"{name.split('.')[0]} {cells[name]}"}
+            study.run(name, "c1", phase="confirm", seed=1, metrics=metrics, variant=cells[name], data=data)
+        return drawings(study.directory)
+
+    one = write([name for name in cells if name.startswith("demo")])
+    assert "ranks-tasks" not in one and "of 1 data set," in one["profile-accuracy"].caption
+    two = write(list(cells))["ranks-tasks"].caption
+    assert two.startswith("Mean ranks over 2 data sets. Each has the mean of its questions (6 in all)")
+
+
 def test_figures_across_questions(tmp_path: Path) -> None:
     """Two tasks: ranks and a profile; a method that lacks one is named and left out; unlike metrics get ranks only."""
     study = Builder(tmp_path / "runs" / "tasks")
@@ -155,7 +191,9 @@ def test_figures_across_questions(tmp_path: Path) -> None:
     found = drawings(study.directory)
     assert {"ranks-tasks", "profile-accuracy"} <= set(found)
     assert "extra is left out" in found["ranks-tasks"].caption
-    assert "p = " in found["ranks-tasks"].caption
+    assert found["ranks-tasks"].caption.startswith("Mean ranks over 2 data sets. Methods under one bar")
+    assert "Friedman's test by permutation: p = " in found["ranks-tasks"].caption
+    assert "over 2 questions of 2 data sets" in found["profile-accuracy"].caption
     record.unlink()
     asks = [
         asked(f"{task}.minilm.{name}", metric=metric)
@@ -179,7 +217,7 @@ def test_many_cells_stay_readable_and_fast(tmp_path: Path) -> None:
     found = drawings(study.directory)
     assert time.process_time() - started < 12
     assert "The 40 best of 45 are shown." in found["scores-banking77"].caption
-    assert "In grey: 32 more cells. The 40 best of 45 are shown." in found["trials-banking77"].caption
+    assert "In grey: 32 more cells. The 40 best of 45 are shown." in found["epochs-banking77"].caption
     assert "The 25 best of 45 are shown." in found["pairs-banking77"].caption
     assert all(len(drawing.svg) < 250_000 for drawing in found.values())
 
@@ -190,7 +228,8 @@ def test_one_cell_is_enough(tmp_path: Path) -> None:
     build(study, {"lora": METHODS["lora"]}, seeds=1, trials=8, classes=3)
     found = drawings(study.directory)
     assert "pairs-banking77" not in found
-    assert "Dotted: the best so far" in found["trials-banking77"].caption
+    caption = found["trials-banking77"].caption
+    assert "Dotted: the best so far" in caption and "Bands: 95 %, bootstrap over the trials" in caption
     assert "Rows are the labels" in found["confusion-banking77"].caption
 
 

@@ -234,7 +234,7 @@ def test_costs_of_serving_are_told_with_requests(study: Builder, tmp_path: Path)
     for text in ("20 ms", "40 ms", "812", "708 kB", "$0.01", "12 %", "25 %"):
         assert text in page
     header = (tmp_path / "out" / "table.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
-    assert header[22:] == [
+    assert header[22:46] == [
         "study", "ci_low", "ci_high", "verdict", "gap", "gap_low", "gap_high", "detectable", "recommended", "pruned",
         "lost", "total_seconds", "saved_bytes", "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
         "energy_joules", "accelerator_seconds", "core_seconds", "dollars", "tune_dollars", "ownership_dollars",

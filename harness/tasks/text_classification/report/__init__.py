@@ -1,8 +1,11 @@
-"""What only reports of classification have: confusions, and the rows that are missed most."""
+"""What only reports of classification have: confusions, the rows that are missed most, the most frequent class."""
 
 from harness.report.family_report import FamilyReport
+from harness.tasks.text_classification.report.baseline import baseline
 from harness.tasks.text_classification.report.confusion import confusion
 from harness.tasks.text_classification.report.hard_rows import hard_rows
 from harness.tasks.text_classification.report.stored_scores import stored_scores
 
-REPORT = FamilyReport(figures={"confusion": confusion}, hard_rows=hard_rows, stored_scores=stored_scores)
+REPORT = FamilyReport(
+    figures={"confusion": confusion}, hard_rows=hard_rows, stored_scores=stored_scores, baseline=baseline
+)

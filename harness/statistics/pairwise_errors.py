@@ -1,0 +1,119 @@
+"""Standard errors of the differences of all pairs of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.statistics.intervals import weighted_df
+from harness.statistics.variance_components import Components
+from harness.statistics.variance_shrinkage import moderate
+
+Array = npt.NDArray[np.float64]
+
+
+def pairs(found: Sequence[Components], paired: bool = False) -> tuple[Array, Array, Array]:
+    """Return difference, standard error and degrees of freedom of every pair, each (K, K), row minus column.
+
+    Args:
+        found: variance components of the cells.
+        paired: whether replicate r of each cell shares its training rows with replicate r of the others. All cells have
+            the same replicates then.
+    """
+    means = np.array([each.mean for each in found])
+    examples = found[0].examples
+    # Variance over the examples of the paired difference of seed means; the seed variance already has the residuals.
+    covariance = np.cov(np.stack([each.example_means for each in found])) / examples
+    own = np.diag(covariance)
+    if paired:
+        seed, seed_df, residual = _paired_parts(found)
+    else:
+        seed, seed_df = _seed_parts(found)
+        residual = _sums(np.array([each.residual_of_mean for each in found]))
+    spread = np.maximum(own[:, None] + own[None, :] - 2 * covariance - residual, found[0].floor)
+    df = weighted_df(seed, seed_df, spread, examples - 1.0)
+    return means[:, None] - means[None, :], np.sqrt(seed + spread), df
+
+
+def skewness(found: Sequence[Components], error: Array) -> Array:
+    """Return the skewness of the examples' part of the mean difference of every pair (K, K), row minus column.
+
+    Args:
+        error: (K, K) standard errors of the mean differences.
+    """
+    means = np.stack([each.example_means for each in found])
+    examples = means.shape[1]
+    third = np.zeros_like(error)
+    for k, own in enumerate(means):
+        difference = own - means
+        difference -= difference.mean(axis=1, keepdims=True)
+        third[k] = np.einsum("ij,ij,ij->i", difference, difference, difference) / examples
+    found_skewness: Array = third / (examples**2 * error**3)
+    return found_skewness
+
+
+def _paired_parts(found: Sequence[Components]) -> tuple[Array, Array, Array]:
+    """Return the replicates' part of the variance, its degrees of freedom, and the residuals' part, of each pair.
+
+    The analysis is that of one cell, applied to the differences within each replicate: what a draw of training rows
+    does to both cells cancels. Its variance is moderated towards the mean over all pairs.
+    """
+    scores = np.stack([each.scores for each in found])  # (K, R, n)
+    count, replicates, examples = scores.shape
+    of_run = scores.mean(axis=2) - scores.mean(axis=(1, 2))[:, None]
+    rest = (scores - scores.mean(axis=1, keepdims=True) - of_run[:, :, None]).reshape(count, -1)
+    variance = _squares(of_run) / (replicates - 1)
+    residual = _squares(rest) / ((replicates - 1) * (examples - 1))
+    nested = _sums(np.array([each.within for each in found]))
+    # No effect has a negative variance, so a difference varies at least as its residuals and its seeds do.
+    variance = np.maximum(variance, np.maximum(residual / examples, nested))
+    df = np.full_like(variance, replicates - 1.0)
+    upper = np.triu_indices(count, 1)
+    varying = variance[upper] > 0
+    if varying.any():
+        index = upper[0][varying], upper[1][varying]
+        # The pairs share their cells, so together they have the degrees of freedom of K - 1 contrasts.
+        pool = (replicates - 1.0) * max(min(count - 1, int(varying.sum())), 1)
+        moderated, moderated_df = moderate(variance[index], df[index], pool)
+        for one, other in (index, index[::-1]):
+            variance[one, other], df[one, other] = moderated, moderated_df
+    shared = _sums(np.array([each.shared for each in found]))
+    return variance / replicates + shared, df, residual / (replicates * examples)
+
+
+def _squares(values: Array) -> Array:
+    """Return the sum of squares of the difference of each pair of rows."""
+    product = values @ values.T
+    own = np.diag(product)
+    return np.maximum(own[:, None] + own[None, :] - 2 * product, 0.0)
+
+
+def _seed_parts(found: Sequence[Components]) -> tuple[Array, Array]:
+    """Return the seeds' part of the variance of each pair's difference, and Welch's (1938) degrees of freedom."""
+    variance, squares = np.zeros(len(found)), np.zeros(len(found))
+    pool = 1.0
+    for replicated in (False, True):  # the variance of a replicate's mean is of another size than that of a seed
+        kind = [
+            k
+            for k, each in enumerate(found)
+            if each.seeds > 1 and not each.deterministic and each.replicated is replicated
+        ]
+        if kind:
+            raw = np.array([found[k].bounded_seed_variance for k in kind])
+            raw_df = np.array([found[k].seeds - 1.0 for k in kind])
+            moderated, df = moderate(raw, raw_df, float(raw_df.sum()))
+            variance[kind] = moderated / np.array([found[k].seeds for k in kind])
+            variance[kind] += np.array([found[k].shared for k in kind])
+            squares[kind] = variance[kind] ** 2 / df
+            pool = max(pool, float(raw_df.sum()))
+    both = _sums(variance)
+    df = np.divide(both**2, _sums(squares), out=np.ones_like(both), where=both > 0)
+    # Two moderated variances share one pool, so together they have at most its degrees of freedom.
+    return both, np.minimum(df, pool)
+
+
+def _sums(values: Array) -> Array:
+    total: Array = values[:, None] + values[None, :]
+    return total
