@@ -233,6 +233,11 @@ def _looks(replay: Sequential, plan: Sequence[int]) -> str:
     if replay.state == "more":
         return f"{planned}; after {taken} more seeds are wanted."
     seeds = max((max(look.seeds) for look in replay.looks), default=0)
+    if replay.state == "futile":
+        return (
+            f"{planned}; after {taken}, with up to {plural(seeds, 'seed')} a cell, no more were run: all that were "
+            "planned would have settled an open verdict with less than 10 % probability."
+        )
     return (
         f"{planned}; after {taken}, with up to {plural(seeds, 'seed')} a cell, some verdicts stay open: more "
         "seeds than planned, or more test rows, would be needed."
