@@ -212,7 +212,7 @@ def _element(text: str, parser: OverridesParser) -> str:
         parser.parse_rule(text, "element")
     except HydraException:
         return quoted(text)
-    return text if text else '""'
+    return quoted(text) if "=" in text else text or '""'  # a = is read in a value, and not in a list of values
 
 
 def _no_override(line: str) -> str:

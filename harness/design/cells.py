@@ -219,7 +219,7 @@ def _sort(loader: ConfigLoader, master: DictConfig, overrides: Mapping[str, Over
     for key, override in overrides.items():
         try:
             if not override.is_sweep_override():
-                one_choice(key, override.get_value_string())
+                one_choice(key, "" if override.is_delete() else override.get_value_string())
                 request.fixed[key] = override.input_line or ""
                 request.leaves |= _leaves(override.value(), key)
             elif _is_axis(loader, master, override):

@@ -198,3 +198,12 @@ def test_the_directory_of_own_yamls_is_told(main: Main, tmp_path: Path) -> None:
     assert code == 2
     assert "leave out the brackets: seed=1,2." in printed
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_key_is_deleted_in_a_study(main: Main) -> None:
+    """The class's own default holds then; it has no value that could be read as a seed."""
+    code, printed = main("-m", "method=nearest_mean", "~model.pooling", *PLAN)
+    assert code == 0, printed
+    code, printed = main("-m", "method=nearest_mean", "task=csv", "task.path=a=b,c.csv", *PLAN)
+    assert code == 2
+    assert """'task.path="a=b",c.csv'""" in printed
