@@ -16,6 +16,8 @@ SAMPLERS = ("tpe", "gp", "random", "qmc", "grid", "nsga2")
 PRUNERS = ("none", "median", "patient", "hyperband", "successive_halving", "asha")
 RESOURCES = ("epochs", "steps", "examples")
 MODES = ("fair", "joint")
+REPLICATE_SEEDS = 1000  # distance between the seeds of two replicates
+VARIED = ("seed", "tuning", "draw")  # what replicates may differ in
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
 HEAD_INITS = ("probe", "random")
@@ -126,9 +128,23 @@ class TuneConfig:
 class ConfirmConfig:
     """How the best configuration of each cell is confirmed on the test split."""
 
-    seeds: int = 3  # fresh seeds
+    seeds: int = 3  # fresh seeds; of each replicate, if there are several
+    # what differs between replicates: [seed] has one replicate | [seed,tuning]: each is tuned on its own |
+    # [seed,draw]: each trains on a draw of its own | [seed,tuning,draw]: each is tuned on a draw of its own
+    vary: list[str] = field(default_factory=lambda: ["seed"])
+    replicates: int = 3  # number of replicates, where `vary` names more than the seed
     max_seeds: int | None = None  # add seeds up to this many, only to cells whose verdict is open; null adds none
     looks: list[int] | None = None  # seeds per cell at which verdicts are computed; null plans them
+
+    @property
+    def labels(self) -> range:
+        """The labels of the replicates: 0, 1, ..."""
+        return range(self.replicates if {*self.vary} - {"seed"} else 1)
+
+    @property
+    def tunings(self) -> int:
+        """Number of tunings of each cell."""
+        return len(self.labels) if "tuning" in self.vary else 1
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from optuna.trial import FrozenTrial
 from harness.config.schema import Config
 from harness.design.cells import Cell
 from harness.design.prepared_cell import UNCOMPOSED, PreparedCell
+from harness.design.replicates import Replicates
 from harness.records.cell_facts import state
 from harness.records.files import now
 from harness.records.ranking import rank
@@ -33,7 +35,7 @@ class CellScheduler:
     """Decides which run of a cell starts next; the coordinator decides when it starts.
 
     Args:
-        prepared: the cell.
+        replicates: the cell as it is tuned, and further replicates in which the selected configuration is confirmed.
         trials: its trials, in an Optuna study of its own or of a joint study.
         config: the study's configuration.
         seeds: of the confirmation.
@@ -44,7 +46,8 @@ class CellScheduler:
         sharing: ids of the cells that share the tuning budget with this one, itself included; () for itself alone.
 
     Attributes:
-        prepared, trials: as given.
+        prepared: the cell as it is tuned.
+        trials: as given.
         runs: those under way, and those queued to continue.
         tuning, confirmation: the two phases of the cell.
         workload: how many runs are left.
@@ -52,7 +55,7 @@ class CellScheduler:
 
     def __init__(
         self,
-        prepared: PreparedCell,
+        replicates: Sequence[PreparedCell],
         trials: TrialSource,
         config: Config,
         seeds: tuple[int, ...],
@@ -62,15 +65,15 @@ class CellScheduler:
         failures: CellFailures | None = None,
         sharing: Sequence[str] = (),
     ) -> None:
-        self.prepared = prepared
+        self.prepared = prepared = replicates[0]
         self.trials: TrialSource = trials
         self.runs = RunQueue()
         self._records = records
         self._failures = failures or CellFailures(self.id, records, config.tune)
-        sharing = tuple(sharing) or (self.id,)
+        sharing = tuple(sharing) or (self.name,)
         self.tuning = CellTuning(prepared, trials, config, study, directory, records, self._failures, sharing)
-        self.confirmation = Confirmation(prepared, config, seeds, study, directory, records)
-        self.workload = CellWorkload(self.runs, self.tuning, self.confirmation, self._failures, self.id, sharing)
+        self.confirmation = Confirmation(replicates, config, seeds, study, directory, records)
+        self.workload = CellWorkload(self.runs, self.tuning, self.confirmation, self._failures, self.name, sharing)
         for spec in self.tuning.unfinished():
             self.runs.enqueue(spec)
         if self.tuning.over and not self.runs.waiting:
@@ -85,6 +88,11 @@ class CellScheduler:
     def id(self) -> str:
         """The cell's id."""
         return self.cell.id
+
+    @property
+    def name(self) -> str:
+        """The cell's id, and the label of the tuning if the cell is tuned several times."""
+        return f"{self.id} (replicate {self.prepared.replicate})" if self.prepared.replicate else self.id
 
     @property
     def gave_up(self) -> str | None:
@@ -161,9 +169,9 @@ class CellScheduler:
             wanted=len(self.confirmation.specs),
         )  # fmt: skip
         return CellView(
-            id=self.id, state=here, tuned=quota.tried - self.runs.tuning - len(self.trials.paused()),
+            id=self.name, state=here, tuned=quota.tried - self.runs.tuning - len(self.trials.paused()),
             trials=quota.tried if quota.exhausted else quota.planned,
-            confirmed=len(ended), seeds=len(self.confirmation.seeds), running=len(self.runs.active),
+            confirmed=len(ended), seeds=self.confirmation.planned, running=len(self.runs.active),
             failed=sum(record.status in FAILURES for record in records),
             best=best[0].values[0] if best else None, metric=self.cell.metric,
         )  # fmt: skip
@@ -220,11 +228,13 @@ def make_schedulers(
     records: RunRecords,
     storage: BaseStorage,
     warm: Mapping[str, Sequence[dict[str, Any]]],
+    replicates: Replicates | None = None,
 ) -> list[CellScheduler]:
-    """Make the schedulers of all cells of a study.
+    """Make the schedulers of all cells of a study: one for each tuning of each cell.
 
     Args:
         prepared: the cells.
+        replicates: of the cells; None for one each.
         config, seeds, study, directory, records: see `CellScheduler`.
         storage: of the trials.
         warm: see `harness.search.joint.make_trials`.
@@ -236,10 +246,20 @@ def make_schedulers(
     if config.tune.mode == "joint":
         for group in groups([each.cell for each in prepared]):
             sharing |= dict.fromkeys((cell.id for cell in group), tuple(cell.id for cell in group))
-    return [
+    own = replicates or {each.cell.id: (each,) for each in prepared}
+    tuned_once = config.confirm.tunings == 1
+    schedulers = [
         CellScheduler(
-            each, trials[cell], config, seeds, study, directory, records, failures[cell], sharing.get(cell, ())
+            own[cell] if tuned_once else own[cell][:1], trials[cell], config, seeds, study, directory, records,
+            failures[cell], sharing.get(cell, ()),
         )
-        for each in prepared
-        for cell in (each.cell.id,)
-    ]
+        for cell in (each.cell.id for each in prepared)
+    ]  # fmt: skip
+    for label in config.confirm.labels[1:] if not tuned_once else ():
+        again = [own[each.cell.id][label] for each in prepared]
+        tune = replace(config.tune, seed=config.tune.seed + label)
+        trials = make_trials(again, tune, f"{study}/replicate{label}", storage, warm)
+        schedulers += [
+            CellScheduler([each], trials[each.cell.id], config, seeds, study, directory, records) for each in again
+        ]
+    return schedulers
