@@ -17,6 +17,8 @@ PRUNERS = ("none", "median", "patient", "hyperband", "successive_halving", "asha
 RESOURCES = ("epochs", "steps", "examples")
 MODES = ("fair", "joint")
 REPLICATE_SEEDS = 1000  # distance between the seeds of two replicates
+SELECTIONS = ("best", "one_standard_error", "rerank")
+TRIAL_SEEDS = ("shared", "own")
 VARIED = ("seed", "tuning", "draw")  # what replicates may differ in
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
@@ -116,6 +118,12 @@ class TuneConfig:
     reduction_factor: int = 3
     patience: int = 1  # patient: reports in a row without improvement before a trial may be ended
     seed: int = 0  # of the samplers, not of the runs
+    # shared: all trials of a cell are trained at one seed, so they differ by their values alone | own: each at its own
+    trial_seeds: str = "shared"
+    # best: the best trial is confirmed | one_standard_error: the documented default, unless the best leads it by more
+    # than one standard error of the validation rows | rerank: the three best are trained at two more seeds, and the
+    # best mean is confirmed
+    select: str = "best"
     storage: str | None = None  # any Optuna storage URL; null is a journal file inside the study
     max_failures: int = 3  # a cell whose first runs all fail is given up after this many
     warm_start: list[str] = field(default_factory=list)  # earlier studies whose best configurations are tried first

@@ -94,7 +94,11 @@ class PreparedCell:
             config["train"]["stop_epoch"] = stop_epoch
         sign = signature(config, phase, self.fingerprint, self.model_digest)
         tuning = f"replicate{self.replicate}-" if self.replicate else ""
-        name = {"tune": f"{tuning}trial{trial or 0:04d}", "confirm": f"confirm-{sign[:8]}-seed{seed}"}.get(phase, sign)
+        name = {
+            "tune": f"{tuning}trial{trial or 0:04d}",
+            "rerank": f"{tuning}trial{trial or 0:04d}-seed{seed}",
+            "confirm": f"confirm-{sign[:8]}-seed{seed}",
+        }.get(phase, sign)
         return RunSpec(
             directory=str(directory / self.cell.id / name), config=config, signature=sign, study=study,
             cell=self.cell.id, phase=phase, variant=self.cell.variant, trial=trial, hyperparameters=values,

@@ -44,6 +44,7 @@ def search_identity(tune: TuneConfig) -> dict[str, Any]:
         "mode": tune.mode if tune.mode != "fair" else None,
         "warm_start": [Path(each).name for each in tune.warm_start],
         "objectives": list(tune.objectives),
+        "trial_seeds": tune.trial_seeds if tune.trial_seeds != TuneConfig.trial_seeds else None,
         "constraints": tune.constraints.given,
         "pruning": {name: getattr(tune, name) for name in PRUNING if getattr(tune, name) != getattr(TuneConfig, name)}
         if tune.pruner != "none"
@@ -182,7 +183,8 @@ def write(
         "created": asked.get("created") or now(),
         "search": search_identity(tune),
         "tune": {**search_identity(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup}
-        | ({"finalists": tune.finalists} if tune.mode == "joint" else {}),
+        | ({"finalists": tune.finalists} if tune.mode == "joint" else {})
+        | ({"select": tune.select} if tune.select != TuneConfig.select else {}),
         "confirm": {
             "seeds": sorted({*asked.get("confirm", {}).get("seeds", []), *seeds}),
             "looks": list(planned_looks) or None,

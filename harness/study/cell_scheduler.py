@@ -23,6 +23,7 @@ from harness.records.run_spec import RunSpec
 from harness.records.states import FAILURES, RunStatus
 from harness.search.joint import groups, make_trials
 from harness.search.trial_source import TrialSource
+from harness.study.cell.choice import Reranking, default_of, lead_of
 from harness.study.cell.confirmation import Confirmation
 from harness.study.cell.failures import CellFailures
 from harness.study.cell.run_queue import RunQueue
@@ -68,6 +69,8 @@ class CellScheduler:
         self.prepared = prepared = replicates[0]
         self.trials: TrialSource = trials
         self.runs = RunQueue()
+        self._config = config
+        self._reranking: Reranking | None = None
         self._records = records
         self._failures = failures or CellFailures(self.id, records, config.tune)
         sharing = tuple(sharing) or (self.name,)
@@ -124,7 +127,8 @@ class CellScheduler:
     def take_over(self, running: RunSpec) -> bool:
         """Take over a run that is under way already. Return False if the study does not need it up to that limit."""
         wanted = running.directory, running.signature, running.until
-        for spec in (*self.runs.waiting, *self.confirmation.specs):
+        again = [spec for own in self._reranking.specs.values() for spec in own] if self._reranking else []
+        for spec in (*self.runs.waiting, *again, *self.confirmation.specs):
             if (spec.directory, spec.signature, spec.until) == wanted and spec.directory not in self.runs.active:
                 if not self.runs.withdraw(spec) and self._records.finished(spec) is not None:
                     return False
@@ -185,7 +189,9 @@ class CellScheduler:
             if (spec := self.tuning.promote_best_paused()) is not None:
                 return spec
             self._choose()
-        return next((spec for spec in self.confirmation.unfinished if spec.directory not in self.runs.active), None)
+        further = self._reranking.unfinished if self._reranking and self.confirmation.selection is None else []
+        unfinished = further or self.confirmation.unfinished
+        return next((spec for spec in unfinished if spec.directory not in self.runs.active), None)
 
     def _choose(self) -> None:
         """Select the configuration that is confirmed, once it is known."""
@@ -198,13 +204,32 @@ class CellScheduler:
         if best is None:
             self._failures.note_nothing_selected()
             return
+        default = default_of(self.prepared, self.trials.complete())
+        lead = lead_of(self.prepared, best, default)
+        if self._config.tune.select == "one_standard_error" and default is not None and lead and lead.within_error:
+            best = default
+        elif self._config.tune.select == "rerank":
+            if self._reranked(best).unfinished:
+                return
+            best = self._reranked(best).best()
+            lead = lead_of(self.prepared, best, default)
         values = self.trials.suggestion(best.number).values
         stop_epoch = None
         if self.prepared.facts.get("validation") == "kfold":
             # Confirmations train on all rows, so none are left to select an epoch: the median of the folds decides.
             record = self._records.finished(self.tuning.spec(best.number, values))
             stop_epoch = record.cost.get("best_epoch") if record else None
-        self.confirmation.select(best.number, float(best.values[0]), values, stop_epoch)
+        self.confirmation.select(best.number, float(best.values[0]), values, stop_epoch, lead)
+
+    def _reranked(self, best: FrozenTrial) -> Reranking:
+        """Return the ranking of the best trials at fresh seeds, which is made once the tuning is over."""
+        if self._reranking is None:
+            others = [trial for trial in self.trials.complete() if trial.number != best.number]
+            self._reranking = Reranking(
+                self.prepared, [best, *others], lambda trial, seed: self.tuning.spec_again(trial.number, seed),
+                self._records, self._config.seed,
+            )  # fmt: skip
+        return self._reranking
 
     def _best(self) -> FrozenTrial | None:
         """Return the best trial; records are read only to break ties in the metric."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.records.run_spec import RunSpec
 from harness.records.study_files import StudyPaths
+from harness.study.cell.choice import Lead
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Selection:
         hyperparameters: the tuned values.
         stop_epoch: the epoch after which the confirmations stop; None leaves `train.stop_epoch` as configured.
         specs: the confirmation runs, one a seed.
+        lead: how far the best trial leads the documented default; None if that has no score.
     """
 
     trial: int
@@ -27,6 +29,7 @@ class Selection:
     hyperparameters: dict[str, Any]
     stop_epoch: int | None
     specs: tuple[RunSpec, ...]
+    lead: Lead | None = None
 
 
 def write_choices(directory: Path, choices: Mapping[str, Sequence[Selection | None]]) -> None:
@@ -61,4 +64,4 @@ def _choice(selection: Selection, specs: Sequence[RunSpec]) -> dict[str, Any]:
         "val": selection.val,
         "hyperparameters": selection.hyperparameters,
         "signatures": [spec.signature for spec in specs],
-    }
+    } | ({} if selection.lead is None else {"lead": asdict(selection.lead)})

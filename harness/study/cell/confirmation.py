@@ -15,6 +15,7 @@ from harness.design.prepared_cell import PreparedCell
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunSpec
+from harness.study.cell.choice import Lead
 from harness.study.selection import Selection
 
 
@@ -67,15 +68,17 @@ class Confirmation:
         """Return the runs that ended, in the order of their seeds."""
         return [(spec, record) for spec in self.specs if (record := self._records.finished(spec)) is not None]
 
-    def select(self, trial: int, val: float, values: dict[str, Any], stop_epoch: int | None) -> None:
+    def select(
+        self, trial: int, val: float, values: dict[str, Any], stop_epoch: int | None, lead: Lead | None = None
+    ) -> None:
         """Select a configuration.
 
         Args:
             trial, val: the trial's number and its validation metric.
             values: the tuned values.
-            stop_epoch: see `Selection`.
+            stop_epoch, lead: see `Selection`.
         """
-        self.selection = Selection(trial, val, values, stop_epoch, self._runs(values, stop_epoch))
+        self.selection = Selection(trial, val, values, stop_epoch, self._runs(values, stop_epoch), lead)
 
     def add_seeds(self, seeds: Sequence[int]) -> None:
         """Confirm at more seeds."""
