@@ -29,7 +29,7 @@ def runs_per_job(launch: LaunchConfig) -> int:
     return max(launch.runs_per_job, int(launch.fuse) if launch.fuse.isdigit() else 1)
 
 
-def batch_key(config: Mapping[str, Any], architecture: str | None, phase: str = "tune") -> str | None:
+def batch_key(config: Mapping[str, Any], architecture: str | None, phase: str = Phase.TUNE) -> str | None:
     """Return the key that a run shares with all runs it can be fused with; None if it cannot be fused.
 
     Args:

@@ -26,7 +26,7 @@ from harness.planning.plan_table import print_estimate, print_runs
 from harness.records.files import now, write_json
 from harness.records.record import CorruptRecord, Record
 from harness.records.signature import digest
-from harness.records.states import RunStatus
+from harness.records.states import Phase, RunStatus
 from harness.records.study_files import StudyPaths
 from harness.search.joint import groups
 
@@ -129,6 +129,7 @@ def _kept(
         "cells": {each.cell.id: study_file.cell_identity(each) for each in ready},
         "tune": [study_file.search_identity(config.tune), config.tune.trials, config.tune.seconds],
         "seeds": list(seeds),
+        "tunings": config.confirm.tunings,
         "launch": [config.launch.kind, config.device, *workers(config)],
         "price": price,
         "keep": config.keep,
@@ -238,9 +239,10 @@ def _work(
     if tune.seconds is not None:
         by_time = max(1, -int(-tune.seconds // cost.tune))
         trials = by_time if trials is None else min(trials, by_time)
-    left = max(0, (trials or 1) - done[each.cell.id, "tune"])
+    trials = (trials or 1) * config.confirm.tunings
+    left = max(0, trials - done[each.cell.id, Phase.TUNE])
     # Further trials may select another configuration, which needs new confirmations.
-    confirmed = 0 if left else min(len(seeds), done[each.cell.id, "confirm"])
+    confirmed = 0 if left else min(len(seeds), done[each.cell.id, Phase.CONFIRM])
     saves = {"all": len(seeds), "best": int(not confirmed), "none": 0}[config.keep]
     return Workload(each, cost, left, len(seeds) - confirmed, saves)
 

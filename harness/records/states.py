@@ -11,6 +11,7 @@ class Phase(StrEnum):
 
     SINGLE = "single"  # one run from the command line
     TUNE = "tune"
+    RERANK = "rerank"  # the best trials at fresh seeds (tune.select=rerank)
     CONFIRM = "confirm"
 
 

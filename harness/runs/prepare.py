@@ -114,8 +114,8 @@ class PreparedRun:
 
     @property
     def tests(self) -> bool:
-        """True if this run evaluates on the test split; tuning never does."""
-        return self.spec.phase != Phase.TUNE
+        """True if this run evaluates on the test split; what chooses a configuration never does."""
+        return self.spec.phase not in (Phase.TUNE, Phase.RERANK)
 
     @property
     def by_folds(self) -> bool:

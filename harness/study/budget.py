@@ -87,7 +87,7 @@ class Budget:
     @property
     def blind(self) -> bool:
         """True if there is a budget but no trial duration is known yet: each trial is then a job of its own."""
-        lengths = (self._records.tally.lengths(each.id, "tune").runs for each in self._schedulers)
+        lengths = (self._records.tally.lengths(each.id, Phase.TUNE).runs for each in self._schedulers)
         return self.room() != float("inf") and not any(lengths)
 
     def before(self, scheduler: CellScheduler) -> bool:
@@ -203,9 +203,9 @@ class Budget:
         Before there are any, the longest duration known, be it of another cell's trial or of one under way.
         """
         tally = self._records.tally
-        if (own := tally.lengths(scheduler.id, "tune")).runs:
+        if (own := tally.lengths(scheduler.id, Phase.TUNE)).runs:
             return own.mean + self._once
-        measured = [lengths for other in self._schedulers if (lengths := tally.lengths(other.id, "tune")).runs]
+        measured = [lengths for other in self._schedulers if (lengths := tally.lengths(other.id, Phase.TUNE)).runs]
         longest = [lengths.longest + self._once for lengths in measured]
         now = time.monotonic()
         so_far = [now - self._began[self._jobs[run]] for run in scheduler.runs.active if run in self._jobs]
@@ -217,7 +217,7 @@ class Budget:
         Before there are any, it follows from the cell's complete trials, or else from partial ones, extrapolated.
         """
         tally = self._records.tally
-        if (own := tally.lengths(scheduler.id, "confirm")).runs:
+        if (own := tally.lengths(scheduler.id, Phase.CONFIRM)).runs:
             return own.mean + self._once
         if (whole := tally.whole(scheduler.id)).runs:
             return CONFIRM * (whole.mean + self._once)
@@ -262,7 +262,7 @@ def _missing(scheduler: CellScheduler) -> str:
     if tuning.planned is not None and tuned < tuning.planned and (left or not tuning.used_up):
         parts.append(f"{tuning.planned - tuned} of {plural(tuning.planned, 'trial')}")
     if confirm := scheduler.workload.unconfirmed + sum(spec.phase == Phase.CONFIRM for spec in left):
-        parts.append(f"{confirm} of {plural(len(scheduler.confirmation.seeds), 'confirmation')}")
+        parts.append(f"{confirm} of {plural(scheduler.confirmation.planned, 'confirmation')}")
     if kept := sum(spec.paths.checkpoint.is_dir() for spec in left):
         parts.append(f"{kept} of them at a checkpoint")
-    return f"{scheduler.id} {', '.join(parts)}" if parts else ""
+    return f"{scheduler.name} {', '.join(parts)}" if parts else ""

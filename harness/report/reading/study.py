@@ -22,7 +22,7 @@ from harness.report.reading.runs import Run, Unreadable
 
 # Sections of a configuration that define what a run computes.
 _CONTENT = ("task.", "model.", "method.", "train.")
-_PHASES = {"tune": 0, "confirm": 1, "single": 2}
+_PHASES: dict[str, int] = {Phase.TUNE: 0, Phase.RERANK: 1, Phase.CONFIRM: 2, Phase.SINGLE: 3}
 
 
 @dataclass
