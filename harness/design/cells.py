@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.api.family import direction_of
+from harness.api.family import direction_of, family_of_kind
 from harness.config.error_messages import explain, keys
 from harness.config.kinds import named
 from harness.config.overrides import meant, normal, parse
@@ -355,7 +355,11 @@ def _cell(
     cell_id = ".".join([*names.values(), *(f"{key.rpartition('.')[2]}-{value}" for key, value in variant.items())])
     ignored = tuple(f"{section}." for section in config.method.get("ignores") or ())
     yaml = f"method/{choices['method']}.yaml"
-    own = method_space(loader, config, lambda key: key in request.leaves or key in chosen, yaml)
+    family = family_of_kind(config.task.get("kind"))
+    unused = () if family is None else family.unused
+    own = method_space(
+        loader, config, lambda key: key in request.leaves or key in chosen or key in unused, yaml
+    )
     space = {key: entry for key, (entry, _) in own.items()}
     space |= {
         key: parameter(override, *held(config, key))

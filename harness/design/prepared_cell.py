@@ -12,6 +12,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.api.family import FIRST, families
 from harness.config.error_messages import explain
 from harness.config.instantiate import build
 from harness.config.kinds import check_kinds
@@ -135,7 +136,15 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
         packages = base["packages"]
         cache = cache_dir(base)
         data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())
-        model = _once(resolved, base["model"], problems, lambda node, p=packages, c=cache: _find(build(node, p), c))
+        family = families()[FIRST if data is None else data.family]
+        model = _once(
+            resolved,
+            {"model": base["model"], "writes": family.writes},
+            problems,
+            lambda node, p=packages, c=cache, f=family: _find(build(node["model"], p).for_family(f), c),
+        )
+        if data is not None and model is not None:
+            data.check_model(base["model"]["name"], model.path, problems)
         if model is not None and model.quantize:
             try:
                 build(base["model"], packages).check_method(base["method"])

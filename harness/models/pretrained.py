@@ -5,6 +5,7 @@ The coordinator resolves models before it starts runs, so this module is light a
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import json
@@ -18,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.api.family import TaskFamily
 from harness.errors import HarnessError, Problems, nearest
 from harness.models.model_files import ADAPTER, PATTERNS, check_directory, names
 from harness.records.files import atomic
@@ -26,6 +28,8 @@ from harness.records.signature import digest
 QUANTISED = ("8bit", "4bit")
 INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA initializations that change the base weights
 POOLINGS = ("mean", "cls", "last", "model")
+LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
+OWN_HEADS = ("model", LANGUAGE)  # values of `pooling` that give no pooled vectors
 HUB_SECONDS = 4.0  # time for a first answer before the hub counts as unreachable
 
 
@@ -112,6 +116,14 @@ class PretrainedModel:
             f"model={self.name} names no source: set model.hub=<owner/name> or model.path=<directory>, and model.name.",
         )
         problems.raise_any()
+
+    def for_family(self, family: TaskFamily) -> PretrainedModel:
+        """Return the model as a task family uses it: one that writes texts reads no `pooling`."""
+        if not family.writes:
+            return self
+        model = copy.copy(self)
+        model.pooling = LANGUAGE
+        return model
 
     def resolve(self, cache_dir: str | Path) -> ResolvedModel:
         """Find the model's files, see `_find`; a quantized model has a different digest.

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.api.family import families
 from harness.cache.disk_cache import Cache
 from harness.config.instantiate import build
 from harness.config.schema import Config, TrainConfig
@@ -24,6 +25,7 @@ from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
 from harness.methods import ClosedForm, GradientTrained
 from harness.models.network import AdaptedModel
+from harness.models.pretrained import OWN_HEADS
 from harness.records.files import write_json
 from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.closed_form import head_module
@@ -131,16 +133,16 @@ def measure(spec: RunSpec) -> Rates:
 def _load(spec: RunSpec, device: str) -> PreparedRun:
     """Load the run's context, with a slice of its data."""
     config = spec.config
-    model = build(config["model"], config["packages"])
-    resolved = model.resolve(Path(config["cache_dir"]).expanduser())
     whole = WORKER_STATE.data(config["task"], config["packages"])
+    model = build(config["model"], config["packages"]).for_family(families()[whole.family])
+    resolved = model.resolve(Path(config["cache_dir"]).expanduser())
     few = whole.sample(LEAST_ROWS, LEAST_ROWS)
     train = TrainConfig(**config["train"])
     encoder = FrozenEncoder(
         model, resolved, few, config["task"]["max_length"], torch.device(device), train.precision,
         train.eval_batch_size, Cache(Path(spec.directory).parent / "cache", Config.cache_gb),
     )  # fmt: skip
-    if model.pooling == "model":
+    if model.pooling in OWN_HEADS:
         encoder.examples(few.test)  # loads backbone and tokenizer
         data = few
     else:
@@ -174,7 +176,7 @@ def _closed_form(run: PreparedRun, method: ClosedForm) -> Parts:
 def _gradient(run: PreparedRun, method: GradientTrained) -> Parts:
     encoder, data, train = run.encoder, run.data, run.train
     found = {"first": _seconds(_libraries)}
-    if train.head_init == "probe" and encoder.model.pooling != "model":
+    if train.head_init == "probe" and encoder.model.pooling not in OWN_HEADS:
         features, rows = encoder.features(data.train), len(data.train)
         found["feature_row"] = features.seconds / rows
         found["fit_row"] = _seconds(lambda: encoder.probe(data.train, train.head_probe_c)) / rows

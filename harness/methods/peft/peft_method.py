@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError, nearest
 from harness.methods.base import GradientTrained, Hooks
 from harness.models.architectures import ROLES, ends, layers_of, modules_of
+from harness.models.pretrained import LANGUAGE
 
 if TYPE_CHECKING:
     from harness.models import PretrainedModel
@@ -106,6 +107,8 @@ def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
             f"method={name} gives the model embeddings instead of tokens, and a head of the architecture's own "
             "(model.pooling=model) may then not find where a text ends. Set model.pooling to mean, cls or last."
         )
+    if model.pooling == LANGUAGE:
+        config.task_type = "SEQ_2_SEQ_LM" if backbone.config.is_encoder_decoder else "CAUSAL_LM"
     _name_layers(backbone, config, model)
     _name_sizes(backbone, config)
     _check_layers(backbone, config, name, model)

@@ -1,0 +1,136 @@
+"""A loaded data set of prompts and texts to write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.data.dataset import Dataset, Split
+from harness.errors import Problems
+
+Message = dict[str, str]  # {role, content}
+TRAIN_ON = ("completion", "assistant", "all")
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A row: what a model reads, and what it is to write.
+
+    Attributes:
+        prompt: a text, or messages.
+        completion: the text to write; the content of the next message after messages.
+    """
+
+    prompt: str | tuple[Message, ...]
+    completion: str
+
+    @property
+    def shown(self) -> str:
+        """The prompt as one text, for people."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return "\n".join(f"{message['role']}: {message['content']}" for message in self.prompt)
+
+    @property
+    def content(self) -> list[Any]:
+        """JSON-able content, for digests."""
+        return [self.prompt if isinstance(self.prompt, str) else list(self.prompt), self.completion]
+
+
+@dataclass(frozen=True)
+class GenerationSplit(Split):
+    """Rows of text generation: `texts` are prompts for people, `targets` (n,) tuples of reference texts.
+
+    Attributes:
+        rows: n rows as models read them; the completion is the first reference.
+    """
+
+    rows: tuple[Conversation, ...] = ()
+
+    def take(self, rows: npt.NDArray[np.int64], name: str) -> GenerationSplit:
+        """Return a split of some rows, under another name."""
+        return GenerationSplit(
+            name, [self.texts[row] for row in rows], None, self.targets[rows], self.ids[rows], self.augmentation,
+            tuple(self.rows[row] for row in rows),
+        )  # fmt: skip
+
+
+def split_of(
+    name: str, rows: Sequence[Conversation], references: Sequence[tuple[str, ...]], ids: Sequence[int]
+) -> GenerationSplit:
+    """Make a split.
+
+    Args:
+        name: see `Split`.
+        rows: n rows.
+        references: texts that each row's output is compared with.
+        ids: of the rows.
+    """
+    targets = np.empty(len(rows), dtype=object)
+    targets[:] = list(references)
+    return GenerationSplit(
+        name, [row.shown for row in rows], None, targets, np.array(ids, dtype=np.int64), rows=tuple(rows)
+    )
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How rows become tokens and outputs become texts.
+
+    Attributes:
+        chat: whether prompt and completion are turns of a conversation, in the model's chat template.
+        chat_template: template in place of the tokenizer's; None: the tokenizer's.
+        train_on: completion (the last turn) | assistant (every turn of the assistant) | all (every token).
+        max_new_tokens: most tokens that are written for a row.
+        num_beams: beams of beam search; 1 is greedy.
+        stop: texts that end an output, themselves not part of it.
+    """
+
+    chat: bool = False
+    chat_template: str | None = None
+    train_on: str = "completion"
+    max_new_tokens: int = 64
+    num_beams: int = 1
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationData(Dataset):
+    """A data set of text generation.
+
+    Attributes:
+        writing: see `Writing`.
+        metric: name of the metric that selects.
+    """
+
+    family: ClassVar[str] = "text_generation"
+
+    writing: Writing = field(default_factory=Writing)
+    metric: str = "loss"
+
+    def check_model(self, name: str, directory: Path, problems: Problems) -> None:
+        """Report a model without the chat template that the rows need."""
+        if not self.writing.chat or self.writing.chat_template is not None:
+            return
+        problems.check(
+            _has_chat_template(directory),
+            f"model={name} has no chat template, and this task has messages (task.chat=true, or task.messages). Name "
+            "a template of your own (task.chat_template=FILE), a model that was tuned on conversations, or, for a "
+            "prompt and a completion, task.chat=false.",
+        )
+
+
+def _has_chat_template(directory: Path) -> bool:
+    if (directory / "chat_template.jinja").is_file() or (directory / "chat_template.json").is_file():
+        return True
+    try:
+        settings = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and bool(settings.get("chat_template"))

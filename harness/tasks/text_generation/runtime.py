@@ -1,0 +1,198 @@
+"""Text generation in training, evaluation and serving."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from harness.api.heads import LinearHead
+from harness.api.metric import Predictions, Targets
+from harness.data.dataset import Split
+from harness.data.examples import Examples
+from harness.data.tokenization import Encoding, Tokens
+from harness.errors import HarnessError
+from harness.models.inference import predict_all
+from harness.models.input_limits import longest_input
+from harness.models.language_model import OUTPUTS, LanguageModel
+from harness.models.network import AdaptedModel
+from harness.tasks.runtime import Features, TaskRuntime
+from harness.tasks.text_generation.data import GenerationData, GenerationSplit, Writing
+from harness.tasks.text_generation.decoding import write
+from harness.tasks.text_generation.encoding import RowEncoder
+from harness.tasks.text_generation.examples import SequenceExamples
+from harness.tasks.text_generation.metric_table import OF_LIKELIHOODS, WRITTEN
+
+
+@dataclass(frozen=True)
+class TextGenerationRuntime(TaskRuntime):
+    """Outputs (n, 2) are sums of the token losses of rows and their numbers; predictions are records (`WRITTEN`).
+
+    Attributes:
+        writing: see `Writing`.
+        metric: name of the metric that selects.
+        prompted: whether rows have prompts, so that texts are written for them.
+    """
+
+    family: ClassVar[str] = "text_generation"
+
+    writing: Writing
+    metric: str
+    prompted: bool = True
+    outputs: int = OUTPUTS
+
+    @classmethod
+    def of_data(cls, data: GenerationData) -> Self:
+        """See `TaskRuntime`."""
+        return cls(data.writing, data.metric, any(row.prompt for row in data.train.rows))  # type: ignore[attr-defined]
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """See `TaskRuntime`."""
+        stored = facts["writing"]
+        return cls(Writing(**stored | {"stop": tuple(stored["stop"])}), facts["metric"])
+
+    def facts(self) -> dict[str, Any]:
+        """Return how texts are written, and the metric."""
+        return {"writing": asdict(self.writing), "metric": self.metric}
+
+    def encoding(self, tokenizer: Any, backbone: nn.Module, max_length: int) -> Encoding:
+        """See `TaskRuntime`."""
+        encoder = self._encoder(tokenizer, backbone, max_length)
+        return Encoding(encoder.key, lambda split: encoder.encode(_rows(split)))
+
+    def examples(self, tokens: Tokens, split: Split, tokenizer: Any, backbone: nn.Module) -> Examples:
+        """Join tokens and rows. Texts are written for test rows, and for validation rows if their metric selects."""
+        selects = self.metric not in OF_LIKELIHOODS
+        written = self.prompted and "train" not in split.name and (selects or "validation" not in split.name)
+        return SequenceExamples(
+            tokens,
+            split.targets,
+            tokenizer.pad_token_id or 0,
+            encoder=self._encoder(tokenizer, backbone, longest_input(backbone, tokenizer)),
+            split=_rows(split),
+            written=written,
+        )
+
+    def notes(self, examples: Examples, split: Split) -> list[str]:
+        """Count the rows without a label; check the room for prompts and outputs of rows for which texts are written."""
+        assert isinstance(examples, SequenceExamples) and examples.encoder is not None and examples.split is not None
+        notes = []
+        if empty := int((examples.trained == 0).sum()):
+            notes.append(
+                f"{empty} of {len(split)} {split.name} rows have no trained token left after their cut, and teach "
+                "nothing: raise task.max_length."
+            )
+            if empty == len(split):
+                raise HarnessError(
+                    f"Every {split.name} row is cut before its completion begins: raise task.max_length, or shorten the "
+                    "prompts."
+                )
+        if examples.written:
+            longest = max(map(len, examples.encoder.prompts(examples.split.rows)))
+            self._check_room(longest, examples.encoder, split.name)
+        return notes
+
+    def _check_room(self, longest: int, encoder: RowEncoder, name: str) -> None:
+        reads, writes = encoder.max_length, self.writing.max_new_tokens
+        if encoder.encoder_decoder:
+            if longest <= reads:
+                return
+            raise HarnessError(
+                f"The longest {name} prompt has {longest} tokens, and the model reads {reads}: shorten or remove it."
+            )
+        if longest + writes > reads:
+            left = reads - longest
+            way = f"set task.max_new_tokens={left} or less" if left > 0 else "shorten or remove it"
+            raise HarnessError(
+                f"The longest {name} prompt has {longest} tokens and task.max_new_tokens={writes} follow, and the model "
+                f"reads {reads} tokens: {way}."
+            )
+
+    def predict(
+        self, network: AdaptedModel, examples: Examples, batch_size: int, device: torch.device, precision: str
+    ) -> Predictions:
+        """Compute the likelihood of the references, and write texts, for n rows."""
+        assert isinstance(network, LanguageModel) and isinstance(examples, SequenceExamples)
+        found = np.zeros(len(examples), dtype=WRITTEN)
+        found["text"] = None
+        if examples.scored:
+            sums = predict_all(network, examples, batch_size, device, precision)
+            found["nll"], found["tokens"] = sums[:, 0], sums[:, 1]
+        if examples.written:
+            assert examples.encoder is not None and examples.split is not None
+            prompts = examples.encoder.prompts(examples.split.rows)
+            texts, lengths = write(network, prompts, examples.encoder.tokenizer, self.writing, batch_size, device, precision)
+            found["text"], found["written"] = texts, lengths
+        return found
+
+    def packed(self, predictions: Predictions) -> Tensor:
+        """Return predictions as the bytes of their JSON."""
+        content = json.dumps([list(row) for row in predictions.tolist()], ensure_ascii=False)
+        return torch.frombuffer(bytearray(content.encode()), dtype=torch.uint8)
+
+    def unpacked(self, tensor: Tensor) -> Predictions:
+        """Return the predictions that `packed` stored."""
+        rows = json.loads(bytes(tensor.numpy()).decode())
+        return np.array([tuple(row) for row in rows], dtype=WRITTEN)
+
+    def targets(self, targets: Targets) -> Tensor:
+        """Return an empty tensor: the labels are part of the batch."""
+        return torch.empty(0)
+
+    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+        """Return the mean loss of the trained tokens of a batch."""
+        return outputs[:, 0].sum() / outputs[:, 1].sum().clamp(min=1)
+
+    def divergence(self, one: Tensor, two: Tensor) -> Tensor:
+        """Raise: `train.r_drop` does not apply to this family."""
+        raise TypeError("train.r_drop has no meaning for text generation.")
+
+    def predictions(self, outputs: npt.NDArray[np.floating[Any]]) -> Predictions:
+        """Return records without texts."""
+        found = np.zeros(len(outputs), dtype=WRITTEN)
+        found["nll"], found["tokens"], found["text"] = outputs[:, 0], outputs[:, 1], None
+        return found
+
+    def linear_head(self, features: Features, targets: Targets, inverse_strength: float) -> LinearHead:
+        """Raise: there are no features."""
+        raise TypeError("A model that writes texts has no head on pooled features.")
+
+    def stored(self, split: Split, predictions: Predictions) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return label (several references as a JSON list), prompt, prediction and number of written tokens."""
+        import pyarrow as pa
+
+        labels = [refs[0] if len(refs) == 1 else json.dumps(list(refs), ensure_ascii=False) for refs in split.targets]
+        return {
+            "label": labels,
+            "prompt": split.texts,
+            "prediction": pa.array(list(predictions["text"]), pa.string()),  # null where nothing was written
+            "written_tokens": predictions["written"],
+        }, {"max_new_tokens": str(self.writing.max_new_tokens)}
+
+    def answers(self, predictions: Predictions) -> list[Any]:
+        """Return the written texts."""
+        return list(predictions["text"])
+
+    def answer_columns(self) -> Sequence[str]:
+        """Return `prediction`."""
+        return ["prediction"]
+
+    def answer_values(self, predictions: Predictions) -> list[list[Any]]:
+        """Return the written texts."""
+        return [self.answers(predictions)]
+
+    def _encoder(self, tokenizer: Any, backbone: nn.Module, max_length: int) -> RowEncoder:
+        settings: Any = backbone.config
+        return RowEncoder(tokenizer, bool(settings.is_encoder_decoder), self.writing, max_length)
+
+
+def _rows(split: Split) -> GenerationSplit:
+    assert isinstance(split, GenerationSplit)
+    return split
