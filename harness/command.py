@@ -51,7 +51,7 @@ def keep_exit_code() -> None:
     CPython notes an interrupt that leaves code executed from text (a dataclass that an import defines, for instance)
     and, whoever catches it later, ends the process by SIGINT. The next code executed from text clears the note.
     """
-    exec("")  # noqa: S102 - nothing is executed
+    exec("")
 
 
 @contextmanager

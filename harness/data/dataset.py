@@ -81,6 +81,10 @@ class Dataset:
             problems: added to.
         """
 
+    def with_examples(self, rows: Split) -> Self:
+        """Return the data with some training rows as examples in every prompt; only for families that write texts."""
+        raise NotImplementedError
+
     def needed(self, split: Split) -> npt.NDArray[np.int64]:
         """Return the rows without which a part of a split would be no data set of the same kind; none by default."""
         return np.zeros(0, dtype=np.int64)

@@ -357,9 +357,7 @@ def _cell(
     yaml = f"method/{choices['method']}.yaml"
     family = family_of_kind(config.task.get("kind"))
     unused = () if family is None else family.unused
-    own = method_space(
-        loader, config, lambda key: key in request.leaves or key in chosen or key in unused, yaml
-    )
+    own = method_space(loader, config, lambda key: key in request.leaves or key in chosen or key in unused, yaml)
     space = {key: entry for key, (entry, _) in own.items()}
     space |= {
         key: parameter(override, *held(config, key))

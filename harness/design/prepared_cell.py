@@ -18,6 +18,7 @@ from harness.config.instantiate import build
 from harness.config.kinds import check_kinds
 from harness.config.schema import Config
 from harness.config.validation import check
+from harness.data.dataset import Dataset
 from harness.design.cells import Cell
 from harness.design.family_checks import check_family
 from harness.design.search_space import check_sampler
@@ -135,21 +136,7 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
             continue
         packages = base["packages"]
         cache = cache_dir(base)
-        data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())
-        family = families()[FIRST if data is None else data.family]
-        model = _once(
-            resolved,
-            {"model": base["model"], "writes": family.writes},
-            problems,
-            lambda node, p=packages, c=cache, f=family: _find(build(node["model"], p).for_family(f), c),
-        )
-        if data is not None and model is not None:
-            data.check_model(base["model"]["name"], model.path, problems)
-        if model is not None and model.quantize:
-            try:
-                build(base["model"], packages).check_method(base["method"])
-            except HarnessError as error:
-                problems.extend(error)
+        data, model = _data_and_model(base, cache, loaded, resolved, problems)
         check_family(cell, base, data, problems)
         ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
         parts = {} if "augment" in ignores or checks.of_section("augment", base) else base.get("augment") or {}
@@ -169,6 +156,29 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
         check_writable(name, Path(str(config[name])), problems)
     problems.raise_any()
     return ready
+
+
+def _data_and_model(
+    base: Mapping[str, Any], cache: Path, loaded: dict[str, Any], resolved: dict[str, Any], problems: Problems
+) -> tuple[Dataset | None, ResolvedModel | None]:
+    """Load a cell's data and find its model, unless an earlier cell did; None for what has a problem."""
+    packages = base["packages"]
+    data = _once(loaded, base["task"], problems, lambda node: build(node, packages).load())
+    family = families()[FIRST if data is None else data.family]
+    model = _once(
+        resolved,
+        {"model": base["model"], "writes": family.writes},
+        problems,
+        lambda node: _find(build(node["model"], packages).for_family(family), cache),
+    )
+    if data is not None and model is not None:
+        data.check_model(base["model"]["name"], model.path, problems)
+    if model is not None and model.quantize:
+        try:
+            build(base["model"], packages).check_method(base["method"])
+        except HarnessError as error:
+            problems.extend(error)
+    return data, model
 
 
 def check_common(config: DictConfig, problems: Problems) -> None:

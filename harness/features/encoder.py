@@ -17,13 +17,14 @@ from harness.cache.feature_files import FeatureKey, StatesKey, cached_features, 
 from harness.cache.shared_array import ArrayJob, SharedArray, Values
 from harness.data.dataset import Dataset, Split
 from harness.data.examples import Examples, Rows, by_length
-from harness.data.tokenization import Tokens, tokenize
+from harness.data.tokenization import Encoding, Tokens, tokenize
 from harness.features.worker_state import WORKER_STATE
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
-from harness.models.network import AdaptedModel, load_backbone, load_tokenizer, network_on
+from harness.models.language_model import network_on
+from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.models.pooling import width
 from harness.models.pretrained import OWN_HEADS
 from harness.tasks.runtime import TaskRuntime, runtime_of
@@ -77,11 +78,10 @@ class FrozenEncoder:
             self.max_length, self.model.max_tokens or self.max_length, longest_input(self.backbone, self.tokenizer)
         )
 
-    def _tokenize(self, split: Split) -> Tokens:
+    def _tokenize(self, split: Split, own: Encoding | None) -> Tokens:
         found = tokenize(
-            split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache,
-            self.task.encoding(self.tokenizer, self.backbone, self.length),
-        )  # fmt: skip
+            split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache, own
+        )
         check_ids(found.ids, self.backbone, self.tokenizer, f"model={self.model.name}")
         return found
 
@@ -91,10 +91,26 @@ class FrozenEncoder:
         # frozen tensors of the shared one, and random numbers drawn on the device must not depend on what was cached.
         return network_on(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling, self.data.outputs)
 
+    def network_as_loaded(self) -> AdaptedModel:
+        """Make a network on the shared backbone, in eval mode, which must not be changed."""
+        return (
+            network_on(self.backbone.to(self.device), self.model.pooling, self.data.outputs)
+            .requires_grad_(False)
+            .eval()
+        )
+
     def examples(self, split: Split) -> Examples:
         """Tokenise a split."""
-        key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.length)
-        tokens: Tokens = WORKER_STATE.tokens.get(key, lambda: self._tokenize(split))
+        own = self.task.encoding(self.tokenizer, self.backbone, self.length)
+        key = (
+            self.data.fingerprint,
+            split.name,
+            split.augmentation,
+            self.resolved.digest,
+            self.length,
+            own and own.key,
+        )
+        tokens: Tokens = WORKER_STATE.tokens.get(key, lambda: self._tokenize(split, own))
         return self.task.examples(tokens, split, self.tokenizer, self.backbone)
 
     def features(self, split: Split) -> SharedArray:

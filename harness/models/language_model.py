@@ -86,3 +86,14 @@ class LanguageModel(AdaptedModel):
 
     def _in_head(self, name: str) -> bool:
         return False
+
+
+def network_on(backbone: nn.Module, pooling: str, outputs: int) -> AdaptedModel:
+    """Make the network of a backbone: with a head on pooled vectors, or one that writes texts.
+
+    Args:
+        backbone: see `harness.models.network.load_backbone`.
+        pooling: see `PretrainedModel`.
+        outputs: number of values that the head returns for a row.
+    """
+    return LanguageModel(backbone) if pooling == LANGUAGE else AdaptedModel(backbone, pooling, outputs)

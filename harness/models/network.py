@@ -18,7 +18,7 @@ from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import pool, widened, width
-from harness.models.pretrained import LANGUAGE, OWN_HEADS, ResolvedModel
+from harness.models.pretrained import OWN_HEADS, ResolvedModel
 from harness.models.weights_check import check_finite
 
 # PEFT imports bitsandbytes if installed, which then warns about kernels that only some machines have.
@@ -150,21 +150,6 @@ class AdaptedModel(nn.Module):
         if self.head is not None:
             return name.startswith("head.")
         return any(part in HEADS for part in name.split("."))
-
-
-def network_on(backbone: nn.Module, pooling: str, outputs: int) -> AdaptedModel:
-    """Make the network of a backbone: with a head on pooled vectors, or one that writes texts.
-
-    Args:
-        backbone: see `load_backbone`.
-        pooling: see `PretrainedModel`.
-        outputs: number of values that the head returns for a row.
-    """
-    if pooling == LANGUAGE:
-        from harness.models.language_model import LanguageModel
-
-        return LanguageModel(backbone)
-    return AdaptedModel(backbone, pooling, outputs)
 
 
 def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Module:

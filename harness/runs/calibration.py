@@ -23,7 +23,7 @@ from harness.config.schema import Config, TrainConfig
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
-from harness.methods import ClosedForm, GradientTrained
+from harness.methods import ClosedForm, GradientTrained, Prompted
 from harness.models.network import AdaptedModel
 from harness.models.pretrained import OWN_HEADS
 from harness.records.files import write_json
@@ -36,6 +36,7 @@ from harness.runs.gradient import make_session
 from harness.runs.measurements import serving, weight_bytes
 from harness.runs.outputs import save_fitted
 from harness.runs.prepare import PreparedRun
+from harness.runs.prompted import with_examples
 from harness.system.machine import PeakMemory, check_device, device_name
 from harness.training.loop import advance, gradients, predict
 from harness.training.session import TrainingSession
@@ -116,7 +117,14 @@ def measure(spec: RunSpec) -> Rates:
     run = _load(spec, device)
     load = time.perf_counter() - start
     method = method_of(spec.config)
-    found, fitted = _closed_form(run, method) if isinstance(method, ClosedForm) else _gradient(run, method)
+    if isinstance(method, GradientTrained):
+        found, fitted = _gradient(run, method)
+    elif isinstance(method, Prompted) and run.encoder.model.pooling in OWN_HEADS:
+        found, fitted = _prompted(run, method)
+    else:
+        assert isinstance(method, ClosedForm)
+        found, fitted = _closed_form(run, method)
+    run = fitted.prepared or run
     network = fitted.network
     assert network is not None  # both fit on whole training rows
     with torch.no_grad():
@@ -171,6 +179,19 @@ def _closed_form(run: PreparedRun, method: ClosedForm) -> Parts:
     network.requires_grad_(False)
     network.head = head_module(heads[0])
     return found | {"fit_row": fit / len(data.train)}, FittedModel(Costs(), network)
+
+
+def _prompted(run: PreparedRun, method: Prompted) -> Parts:
+    network = run.encoder.network_as_loaded()
+    prepared = with_examples(run, method, run.data.train)
+    split = run.data.validation or run.data.test
+
+    def judge() -> None:
+        examples = prepared.encoder.examples(split)
+        found = run.task.predict(network, examples, run.train.eval_batch_size, run.device, run.train.precision)
+        run.task.evaluate(split.targets, found)
+
+    return {"judge_row": _seconds(judge) / len(split)}, FittedModel(Costs(), network, prepared=prepared)
 
 
 def _gradient(run: PreparedRun, method: GradientTrained) -> Parts:

@@ -16,7 +16,7 @@ from harness.api.heads import LinearHead
 from harness.api.metric import Metric, Predictions, RowScores, Targets, Values, evaluate, row_scores
 from harness.data.dataset import Dataset, Split
 from harness.data.examples import Examples
-from harness.data.tokenization import Encoding, Tokens
+from harness.data.tokenization import Encoding, Tokens, encode
 from harness.errors import HarnessError
 from harness.models.inference import predict_all
 from harness.models.network import AdaptedModel
@@ -67,6 +67,17 @@ class TaskRuntime(ABC):
     def examples(self, tokens: Tokens, split: Split, tokenizer: Any, backbone: nn.Module) -> Examples:
         """Join a split's tokens and targets."""
         return Examples(tokens, split.targets, tokenizer.pad_token_id or 0)
+
+    def inputs(self, split: Split, tokenizer: Any, backbone: nn.Module, max_length: int) -> Examples:
+        """Tokenize rows that are used once, of which only the answers are needed, as in serving."""
+        own = self.encoding(tokenizer, backbone, max_length)
+        tokens = encode(split, tokenizer, max_length) if own is None else own.encode(split)
+        return self.examples(tokens, split, tokenizer, backbone)
+
+    def asked(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Split:
+        """Make a split of texts, or pairs, without targets, for prediction."""
+        rows = np.arange(len(texts))
+        return Split("predict", list(texts), None if pairs is None else list(pairs), rows, rows)
 
     def notes(self, examples: Examples, split: Split) -> list[str]:
         """Return sentences about a tokenized split for the log of a run.

@@ -184,7 +184,7 @@ def _loss(session: TrainingSession, rows: Rows) -> Tensor:
 
 
 def _total(session: TrainingSession, loss: Tensor) -> Tensor:
-    """Return the batch's contribution to its step: loss and penalty, weighted by its rows' share (`Examples.weight`)."""
+    """Return the batch's contribution to its step: loss and penalty, by the share of its rows (`Examples.weight`)."""
     penalty = session.hooks.penalty()
     batches = session.order[session.progress.position]
     # Each row (or token) of a step has the same weight, however the step is split into batches.

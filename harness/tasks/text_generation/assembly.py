@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +12,12 @@ from harness.errors import HarnessError
 from harness.records.signature import digest
 from harness.tasks.text_generation.data import GenerationData, GenerationSplit, Writing, split_of
 from harness.tasks.text_generation.rows import Raw, chosen, grouped, prompt_keys, ungrouped
-
-if TYPE_CHECKING:
-    from harness.tasks.text_generation.task import TextGeneration
+from harness.tasks.text_generation.settings import GenerationSettings
 
 LEAST_ROWS = 2  # of each split: one row has no spread
 
 
-def assemble(task: TextGeneration, raws: Mapping[str, Raw], source: str, writing: Writing) -> GenerationData:
+def assemble(task: GenerationSettings, raws: Mapping[str, Raw], source: str, writing: Writing) -> GenerationData:
     """Split the rows of a source by the task's settings.
 
     Rows with the same prompt stay in one split. Evaluated rows have all references of their prompt; training rows have
@@ -86,8 +84,8 @@ def _hold_out(raw: Raw, fraction: float, seed: int, purpose: str) -> tuple[Raw, 
     if min(held, len(kinds) - held) < LEAST_ROWS:
         raise HarnessError(
             f"task.{purpose}_fraction={fraction} of {len(kinds)} different prompts leaves {held} for {purpose} and "
-            f"{len(kinds) - held} for training, and each needs at least {LEAST_ROWS}. Change the fraction, add rows, or "
-            f"give a {purpose} split of your own (task.{purpose}_path)."
+            f"{len(kinds) - held} for training, and each needs at least {LEAST_ROWS}. Change the fraction, add rows, "
+            f"or give a {purpose} split of your own (task.{purpose}_path)."
         )
     drawn = np.random.default_rng(seed).permutation(len(kinds))[:held]
     out = {kinds[index] for index in drawn}
@@ -112,8 +110,8 @@ def _folds(raw: Raw, folds: int, seed: int) -> list[tuple[Raw, Raw]]:
     kinds = sorted(set(prompts))
     if len(kinds) < LEAST_ROWS * folds:
         raise HarnessError(
-            f"task.folds={folds} needs {LEAST_ROWS * folds} different training prompts, and there are {len(kinds)}. Set "
-            f"task.folds to at most {max(len(kinds) // LEAST_ROWS, 2)}, or choose task.validation=split."
+            f"task.folds={folds} needs {LEAST_ROWS * folds} different training prompts, and there are {len(kinds)}. "
+            f"Set task.folds to at most {max(len(kinds) // LEAST_ROWS, 2)}, or choose task.validation=split."
         )
     order = np.random.default_rng(seed).permutation(len(kinds))
     fold_of = {kinds[index]: place % folds for place, index in enumerate(order)}
@@ -137,7 +135,7 @@ def _fingerprint(made: Mapping[str, Any], writing: Writing) -> str:
     return digest(["text_generation", content, writing.chat_template])
 
 
-def _facts(task: TextGeneration, made: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _facts(task: GenerationSettings, made: Mapping[str, Any], source: str) -> dict[str, Any]:
     train, validation, test = made["train"], made["validation"], made["test"]
     words = np.array([len(row.completion.split()) for row in train.rows])
     train_prompts = {row.shown for row in train.rows if row.prompt}

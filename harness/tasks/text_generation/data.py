@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +90,9 @@ class Writing:
         max_new_tokens: most tokens that are written for a row.
         num_beams: beams of beam search; 1 is greedy.
         stop: texts that end an output, themselves not part of it.
+        system: system message of prompts that are given as texts, in prediction; None: none.
+        doc_to_text: template that makes a prompt of such a text, if it names one column; None: the text is the prompt.
+        examples: rows that stand as examples in every prompt.
     """
 
     chat: bool = False
@@ -98,6 +101,20 @@ class Writing:
     max_new_tokens: int = 64
     num_beams: int = 1
     stop: tuple[str, ...] = ()
+    system: str | None = None
+    doc_to_text: str | None = None
+    examples: tuple[Conversation, ...] = ()
+
+    @classmethod
+    def of_json(cls, stored: Mapping[str, Any]) -> Writing:
+        """Make the settings of a saved model."""
+        examples = tuple(
+            Conversation(
+                each["prompt"] if isinstance(each["prompt"], str) else tuple(each["prompt"]), each["completion"]
+            )
+            for each in stored["examples"]
+        )
+        return cls(**{**stored, "stop": tuple(stored["stop"]), "examples": examples})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +130,11 @@ class GenerationData(Dataset):
 
     writing: Writing = field(default_factory=Writing)
     metric: str = "loss"
+
+    def with_examples(self, rows: Split) -> Self:
+        """Return the data with some training rows as examples in every prompt."""
+        assert isinstance(rows, GenerationSplit)
+        return replace(self, writing=replace(self.writing, examples=rows.rows))
 
     def check_model(self, name: str, directory: Path, problems: Problems) -> None:
         """Report a model without the chat template that the rows need."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,22 +45,24 @@ class RowEncoder:
         """
         if self.tokenizer.eos_token_id is None:
             raise HarnessError(
-                "The model's tokenizer has no end token (eos_token), so a text that it writes has no end: set eos_token "
-                "in its tokenizer_config.json."
+                "The model's tokenizer has no end token (eos_token), so a text that it writes has no end: set "
+                "eos_token in its tokenizer_config.json."
             )
 
     @property
     def key(self) -> str:
         """What the tokens depend on besides rows, tokenizer and maximum length."""
         own = self.writing
-        return digest(["generation", 1, self.encoder_decoder, own.chat, own.chat_template, own.train_on])
+        shown = [row.content for row in own.examples]
+        return digest(["generation", 1, self.encoder_decoder, own.chat, own.chat_template, own.train_on, shown])
 
     def encode(self, split: GenerationSplit) -> Tokens:
         """Tokenize a split: prompt and completion in one sequence, with a mask of the trained tokens.
 
         For an encoder-decoder the untrained tokens are the encoder's, and the trained ones the decoder's.
         """
-        pairs = self._pairs(split.rows) if self.encoder_decoder else self._sequences(split.rows)
+        shown = self._with_examples(split.rows)
+        pairs = self._pairs(shown) if self.encoder_decoder else self._sequences(shown)
         rows, masks, truncated = [], [], 0
         for ids, mask in pairs:
             rows.append(ids)
@@ -81,7 +83,29 @@ class RowEncoder:
         )
 
     def prompts(self, rows: Sequence[Conversation]) -> list[Ids]:
-        """Tokenize the prompts, from whose end a model writes."""
+        """Tokenize the prompts, with the examples before them; a model writes from their end."""
+        return self._prompts(self._with_examples(rows))
+
+    def _with_examples(self, rows: Sequence[Conversation]) -> Sequence[Conversation]:
+        """Put the examples before each prompt: as earlier turns, or as texts with an empty line between."""
+        own = self.writing
+        if not own.examples:
+            return rows
+        if not own.chat:
+            before = "".join(f"{each.prompt}{each.completion}\n\n" for each in own.examples)
+            return [Conversation(f"{before}{row.prompt}", row.completion) for row in rows]
+        turns: list[Message] = []
+        for each in own.examples:
+            turns += [message for message in _messages(each) if message["role"] != "system"]
+            turns.append({"role": "assistant", "content": each.completion})
+        found = []
+        for row in rows:
+            messages = _messages(row)
+            first = 1 if messages[0]["role"] == "system" else 0
+            found.append(Conversation((*messages[:first], *turns, *messages[first:]), row.completion))
+        return found
+
+    def _prompts(self, rows: Sequence[Conversation]) -> list[Ids]:
         if self.writing.chat:
             return self._ids([self._rendered(_messages(row), True) for row in rows], special=self.encoder_decoder)
         found = self._ids([str(row.prompt) for row in rows])
@@ -98,7 +122,7 @@ class RowEncoder:
 
     def _pairs(self, rows: Sequence[Conversation]) -> list[tuple[Ids, Ids]]:
         """Encoder's tokens, then decoder's."""
-        read = self.prompts(rows)
+        read = self._prompts(rows)
         written = [list(ids) for ids in self.tokenizer(text_target=[row.completion for row in rows])["input_ids"]]
         end = self.tokenizer.eos_token_id
         written = [ids if ids and ids[-1] == end else [*ids, end] for ids in written]
@@ -116,7 +140,7 @@ class RowEncoder:
             return [(ids, [1] * len(ids)) for ids in wholes]
         if self.writing.train_on == "assistant":
             return [(ids, self._turns(talk, ids)) for talk, ids in zip(talks, wholes, strict=True)]
-        prompts = self.prompts(rows)
+        prompts = self._prompts(rows)
         return [_completed(prompt, ids) for prompt, ids in zip(prompts, wholes, strict=True)]
 
     def _plain(self, rows: Sequence[Conversation]) -> list[tuple[Ids, Ids]]:
@@ -133,8 +157,8 @@ class RowEncoder:
         for index, message in enumerate(talk):
             if message["role"] != "assistant":
                 continue
-            before, after = (
-                self._ids([self._rendered(talk[:index], True), self._rendered(talk[: index + 1], False)], special=False)
+            before, after = self._ids(
+                [self._rendered(talk[:index], True), self._rendered(talk[: index + 1], False)], special=False
             )
             start, stop = common(before, whole), common(after, whole)
             mask[start:stop] = [1] * (stop - start)
@@ -192,5 +216,5 @@ def _messages(row: Conversation) -> list[Message]:
     return list(row.prompt)
 
 
-def _flat(rows: list[Ids], dtype: Callable[..., Any]) -> Any:
+def _flat(rows: list[Ids], dtype: Any) -> Any:
     return np.fromiter((value for row in rows for value in row), dtype=dtype, count=sum(map(len, rows)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,8 +86,8 @@ class Form:
         for name in self.columns:
             problems.check(
                 name in names,
-                f"{where} has no column {name!r}. {nearest(name, names)} A task of text generation takes task.prompt and "
-                "task.completion, task.doc_to_text and task.doc_to_target, task.messages, or task.text.",
+                f"{where} has no column {name!r}. {nearest(name, names)} A task of text generation takes task.prompt "
+                "and task.completion, task.doc_to_text and task.doc_to_target, task.messages, or task.text.",
             )
         for template in self.templates:
             template.check(names, where, problems)
@@ -148,7 +149,9 @@ def _references(record: Mapping[str, Any], template: Template | None, column: st
         if not value:
             raise Misfit(f"the list of references in column {column!r} is empty")
         if kinds := {type(each).__name__ for each in value if not isinstance(each, str)}:
-            raise Misfit(f"references in column {column!r} are of different kinds, texts and {', '.join(sorted(kinds))}")
+            raise Misfit(
+                f"references in column {column!r} are of different kinds, texts and {', '.join(sorted(kinds))}"
+            )
         return tuple(_text(each, column) for each in value)
     return (_text(value, column),)
 
@@ -180,7 +183,9 @@ def _messages(value: Any, column: str) -> list[Message]:
             raise Misfit(f"a message in column {column!r} has no role and content: {short(message)}")
         role = message.get("role")
         if role not in ROLES:
-            raise Misfit(f"a message in column {column!r} has the unknown role {short(role)}; known: {', '.join(ROLES)}")
+            raise Misfit(
+                f"a message in column {column!r} has the unknown role {short(role)}; known: {', '.join(ROLES)}"
+            )
         messages.append({"role": str(role), "content": message["content"]})
     _check_turns(messages, column)
     return messages
@@ -191,7 +196,7 @@ def _check_turns(messages: Sequence[Message], column: str) -> None:
     if "system" in roles[1:]:
         raise Misfit(f"in column {column!r} a system message is not the first")
     spoken = [role for role in roles if role not in ("system", "tool")]
-    if any(one == two for one, two in zip(spoken, spoken[1:], strict=False)):
+    if any(one == two for one, two in itertools.pairwise(spoken)):
         raise Misfit(f"in column {column!r} user and assistant do not alternate ({', '.join(roles)})")
     if not spoken or spoken[0] != "user":
         raise Misfit(f"in column {column!r} the user does not begin ({', '.join(roles)})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,11 +23,12 @@ from harness.models.input_limits import longest_input
 from harness.models.language_model import OUTPUTS, LanguageModel
 from harness.models.network import AdaptedModel
 from harness.tasks.runtime import Features, TaskRuntime
-from harness.tasks.text_generation.data import GenerationData, GenerationSplit, Writing
+from harness.tasks.text_generation.data import Conversation, GenerationData, GenerationSplit, Writing, split_of
 from harness.tasks.text_generation.decoding import write
 from harness.tasks.text_generation.encoding import RowEncoder
 from harness.tasks.text_generation.examples import SequenceExamples
 from harness.tasks.text_generation.metric_table import OF_LIKELIHOODS, WRITTEN
+from harness.tasks.text_generation.templates import Template
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class TextGenerationRuntime(TaskRuntime):
     @classmethod
     def of_facts(cls, facts: Mapping[str, Any]) -> Self:
         """See `TaskRuntime`."""
-        stored = facts["writing"]
-        return cls(Writing(**stored | {"stop": tuple(stored["stop"])}), facts["metric"])
+        return cls(Writing.of_json(facts["writing"]), facts["metric"])
 
     def facts(self) -> dict[str, Any]:
         """Return how texts are written, and the metric."""
@@ -80,8 +80,30 @@ class TextGenerationRuntime(TaskRuntime):
             written=written,
         )
 
+    def inputs(self, split: Split, tokenizer: Any, backbone: nn.Module, max_length: int) -> Examples:
+        """See `TaskRuntime`."""
+        examples = super().inputs(split, tokenizer, backbone, max_length)
+        assert isinstance(examples, SequenceExamples)
+        return replace(examples, scored=False, written=True)
+
+    def asked(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Split:
+        """Make a split of prompts, each a text: the next turn of a user, or what the task's template takes."""
+        rows = [self._asked(text) for text in texts]
+        return split_of("predict", rows, [("",)] * len(rows), range(len(rows)))
+
+    def _asked(self, text: str) -> Conversation:
+        prompt = text
+        if self.writing.doc_to_text is not None:
+            template = Template(self.writing.doc_to_text, "task.doc_to_text")
+            if len(columns := template.columns) == 1:
+                prompt = template.render({columns[0]: text})
+        if not self.writing.chat:
+            return Conversation(prompt, "")
+        before = [{"role": "system", "content": self.writing.system}] if self.writing.system else []
+        return Conversation((*before, {"role": "user", "content": prompt}), "")
+
     def notes(self, examples: Examples, split: Split) -> list[str]:
-        """Count the rows without a label; check the room for prompts and outputs of rows for which texts are written."""
+        """Count the rows without a trained token; check that prompts and outputs fit into the model."""
         assert isinstance(examples, SequenceExamples) and examples.encoder is not None and examples.split is not None
         notes = []
         if empty := int((examples.trained == 0).sum()):
@@ -91,8 +113,8 @@ class TextGenerationRuntime(TaskRuntime):
             )
             if empty == len(split):
                 raise HarnessError(
-                    f"Every {split.name} row is cut before its completion begins: raise task.max_length, or shorten the "
-                    "prompts."
+                    f"Every {split.name} row is cut before its completion begins: raise task.max_length, or shorten "
+                    "the prompts."
                 )
         if examples.written:
             longest = max(map(len, examples.encoder.prompts(examples.split.rows)))
@@ -111,8 +133,8 @@ class TextGenerationRuntime(TaskRuntime):
             left = reads - longest
             way = f"set task.max_new_tokens={left} or less" if left > 0 else "shorten or remove it"
             raise HarnessError(
-                f"The longest {name} prompt has {longest} tokens and task.max_new_tokens={writes} follow, and the model "
-                f"reads {reads} tokens: {way}."
+                f"The longest {name} prompt has {longest} tokens and task.max_new_tokens={writes} follow, and the "
+                f"model reads {reads} tokens: {way}."
             )
 
     def predict(
@@ -128,7 +150,9 @@ class TextGenerationRuntime(TaskRuntime):
         if examples.written:
             assert examples.encoder is not None and examples.split is not None
             prompts = examples.encoder.prompts(examples.split.rows)
-            texts, lengths = write(network, prompts, examples.encoder.tokenizer, self.writing, batch_size, device, precision)
+            texts, lengths = write(
+                network, prompts, examples.encoder.tokenizer, self.writing, batch_size, device, precision
+            )
             found["text"], found["written"] = texts, lengths
         return found
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from harness.api.metric import Metric
 from harness.data.readers.file_formats import FileFormat, expanded, read_table
 from harness.data.readers.rows import SPLITS, Hub, data_folder, open_hub
 from harness.data.text_values import check_text
-from harness.errors import HarnessError, Problems, nearest
+from harness.errors import HarnessError, Problems
 from harness.tasks.text_generation.assembly import assemble
-from harness.tasks.text_generation.data import TRAIN_ON, GenerationData, Writing
-from harness.tasks.text_generation.metric_table import METRICS
+from harness.tasks.text_generation.data import GenerationData, Writing
+from harness.tasks.text_generation.metric_table import OF_LIKELIHOODS
 from harness.tasks.text_generation.rows import Form, Raw
+from harness.tasks.text_generation.settings import GenerationSettings
 from harness.tasks.text_generation.templates import Template
-from harness.tasks.text_settings import TextSettings
 from harness.tasks.text_source import TextSource
 
 COLUMNS = ("prompt", "completion", "messages", "text")
@@ -29,13 +27,10 @@ FORMS = (
 
 
 @dataclass(kw_only=True)
-class TextGeneration(TextSettings, TextSource):
+class TextGeneration(GenerationSettings, TextSource):
     """Prompts with texts to write, from files or a hub data set; see `TextSource` for where rows come from."""
 
-    metrics: ClassVar[Mapping[str, Metric]] = METRICS
-
-    metric: str = "loss"
-    text: str | None = None  # column of plain texts, without prompts
+    text: str | None = None  # type: ignore[assignment]  # column of plain texts, without prompts
     prompt: str | None = None  # column
     completion: str | None = None  # column of texts, or of lists of references
     messages: str | None = None  # column of conversations: [{role, content}, ...]
@@ -44,22 +39,11 @@ class TextGeneration(TextSettings, TextSource):
     chat: bool = False  # prompt and completion become turns of a conversation, in the model's chat template
     system: str | None = None  # system message of these conversations
     chat_template: str | None = None  # file of a Jinja chat template in place of the tokenizer's
-    train_on: str = "completion"  # completion (the last turn) | assistant (each of its turns) | all
-    max_length: int = 512  # tokens of prompt and completion in training; longer rows are cut at their end, and counted
-    max_new_tokens: int = 64  # most tokens that are written for a row
-    num_beams: int = 1  # beams of beam search; 1 is greedy
-    stop: list[str] | None = None  # texts that end an output
-    validation_rows: int | None = None  # most validation prompts, drawn by split_seed; null: all
-    test_rows: int | None = None  # most test prompts, likewise
 
     def __post_init__(self) -> None:
         """Convert values that YAML reads as other types."""
         super().__post_init__()
         self.tidy_source()
-
-    def least_values(self) -> dict[str, int]:
-        """Return the smallest value of each whole number."""
-        return super().least_values() | {"max_new_tokens": 1, "num_beams": 1}
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""
@@ -67,15 +51,6 @@ class TextGeneration(TextSettings, TextSource):
         self.check_source(problems)
         for name in TEXTS:
             check_text(problems, f"task.{name}", getattr(self, name), "one text", optional=True)
-        for name in ("validation_rows", "test_rows"):
-            value = getattr(self, name)
-            holds = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 2)
-            problems.check(holds, f"task.{name} must be a whole number, 2 or more, or null, not {value!r}.")
-        problems.check(
-            self.train_on in TRAIN_ON, f"Unknown task.train_on {self.train_on}. {nearest(self.train_on, TRAIN_ON)}"
-        )
-        listed = self.stop is None or (isinstance(self.stop, list) and all(isinstance(s, str) and s for s in self.stop))
-        problems.check(listed, f"task.stop lists texts that end an output, [\"\\n\"], not {self.stop!r}.")
         self._check_turns(problems)
 
     def _check_columns(self, problems: Problems) -> None:
@@ -109,6 +84,11 @@ class TextGeneration(TextSettings, TextSource):
             "task.text is plain text, without turns: leave out task.chat and task.system.",
         )
         problems.check(
+            not self.text or self.metric in OF_LIKELIHOODS,
+            f"task.metric={self.metric} compares outputs with references, and task.text is plain text without prompts: "
+            "use task.metric=loss or perplexity.",
+        )
+        problems.check(
             self.system is None or self.chat,
             "task.system is the first message of a conversation: set task.chat=true, or leave it out.",
         )
@@ -129,6 +109,8 @@ class TextGeneration(TextSettings, TextSource):
             max_new_tokens=self.max_new_tokens,
             num_beams=self.num_beams,
             stop=tuple(self.stop or ()),
+            system=self.system,
+            doc_to_text=self.doc_to_text,
         )
         raws, source = self.read()
         return assemble(self, raws, source, writing)

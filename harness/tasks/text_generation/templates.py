@@ -29,13 +29,20 @@ class Template:
         try:
             self._template = self._environment.from_string(source)
         except TemplateSyntaxError as error:
-            raise HarnessError(f"{key}={short(source)} is no Jinja template: {error.message} (line {error.lineno}).") from error
+            raise HarnessError(
+                f"{key}={short(source)} is no Jinja template: {error.message} (line {error.lineno})."
+            ) from error
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it names, in order of their names."""
+        from jinja2 import meta
+
+        return sorted(meta.find_undeclared_variables(self._environment.parse(self.source)))
 
     def check(self, columns: Sequence[str], where: str, problems: Problems) -> None:
         """Report names that are no columns, and a template without any."""
-        from jinja2 import meta
-
-        named = meta.find_undeclared_variables(self._environment.parse(self.source))
+        named = set(self.columns)
         problems.check(
             bool(named),
             f"{self.key}={short(self.source)} names no column, so it is the same for every row. Name columns in double "

@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 def samples(known: Predictions, others: Sequence[Predictions]) -> HardRows | None:
-    """Find the rows with the lowest mean scores of a cell's runs, with the texts of its first run; see `FamilyReport`."""
+    """Find the rows with the lowest mean scores of a cell's runs, with texts of its first run; see `FamilyReport`."""
     written, prompts = known.column("prediction"), known.column("prompt")[0]
     if any(text is None for text in written[0]):
         return None
