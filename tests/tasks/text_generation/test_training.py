@@ -1,0 +1,119 @@
+"""Loss and gradients: those of transformers' Trainer on the same batches, with accumulation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.config.schema import TrainConfig
+from harness.methods.base import Hooks
+from harness.models.language_model import LanguageModel
+from harness.tasks.text_generation.data import Conversation, Writing, split_of
+from harness.tasks.text_generation.encoding import RowEncoder
+from harness.tasks.text_generation.examples import SequenceExamples
+from harness.tasks.text_generation.metric_table import METRICS
+from harness.tasks.text_generation.runtime import TextGenerationRuntime
+from harness.training.loop import advance, gradients
+from harness.training.session import TrainingSession
+from tests.helpers import tiny_writers
+from tests.helpers.tiny_writers import WORDS
+
+CPU = torch.device("cpu")
+RUNTIME = TextGenerationRuntime(Writing(max_new_tokens=4), "loss")
+
+
+def examples(tokens: Any, paired: bool, count: int = 24) -> SequenceExamples:
+    """Rows of unequal lengths."""
+    draw = np.random.default_rng(0)
+    rows = [
+        Conversation(" ".join(draw.choice(WORDS, draw.integers(1, 6))), " " + " ".join(draw.choice(WORDS, 1 + row % 7)))
+        for row in range(count)
+    ]
+    split = split_of("train", rows, [(row.completion,) for row in rows], range(count))
+    encoder = RowEncoder(tokens, paired, Writing(), 200)
+    return SequenceExamples(encoder.encode(split), split.targets, tokens.pad_token_id, encoder=encoder, split=split)
+
+
+def session(network: LanguageModel, rows: SequenceExamples, accumulate: int) -> TrainingSession:
+    """A session before its first step."""
+    return TrainingSession(
+        network=network, task=RUNTIME, hooks=Hooks(), config=TrainConfig(batch_size=4, accumulate=accumulate, epochs=1),
+        train=rows, validation=None, metric=METRICS["loss"], seed=0, device=CPU, say=lambda line: None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "paired", "accumulate"),
+    [(tiny_writers.decoder, False, 3), (tiny_writers.encoder_decoder, True, 1)],
+    ids=["decoder", "encoder-decoder"],
+)
+def test_loss_and_gradients_are_those_of_trainer(
+    make: Any, paired: bool, accumulate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float64, over batches with different numbers of trained tokens."""
+    from transformers import Trainer, TrainingArguments
+
+    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)  # transformers rounds logits to float32
+    tokens = tiny_writers.tokenizer()
+    rows = examples(tokens, paired)
+    network = LanguageModel(make(tokens, torch.float64))
+    mine = session(network, rows, accumulate)
+    batches = []
+    total = 0.0
+    for part in range(accumulate):
+        batches.append(rows.batch(mine.next_rows(), CPU))
+        weight = rows.weight(mine.next_rows())
+        [(_, loss)] = gradients(mine)
+        total += loss * weight
+        if part + 1 < accumulate:
+            assert not advance(mine, loss)
+    found = {name: p.grad.clone() for name, p in network.backbone.named_parameters() if p.grad is not None}
+
+    model = make(tokens, torch.float64).train()
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), use_cpu=True, report_to=[], gradient_accumulation_steps=accumulate
+    )
+    trainer = Trainer(model=model, args=arguments)
+    trainer.current_gradient_accumulation_steps = accumulate
+    counts = [int((batch["labels"] != -100).sum()) for batch in batches]
+    assert len(set(counts)) == accumulate
+    losses = [trainer.training_step(model, dict(batch), torch.tensor(sum(counts))) for batch in batches]
+    assert total / sum(counts) == pytest.approx(float(sum(losses)), abs=1e-9)
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == set(found)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=0, atol=1e-9)
+
+
+def test_a_row_without_a_trained_token_changes_nothing() -> None:
+    """A step of such rows alone has no loss and no gradient."""
+    tokens = tiny_writers.tokenizer()
+    rows = [Conversation("food " * 30, "good"), Conversation("shop " * 30, "cheap")]
+    split = split_of("train", rows, [(row.completion,) for row in rows], range(2))
+    encoder = RowEncoder(tokens, False, Writing(), 16)
+    cut = SequenceExamples(encoder.encode(split), split.targets, tokens.pad_token_id, encoder=encoder, split=split)
+    assert cut.trained.tolist() == [0, 0] and cut.tokens.truncated == 2
+    mine = session(LanguageModel(tiny_writers.decoder(tokens)), cut, 1)
+    [(_, loss)] = gradients(mine)
+    assert loss == 0 and all(p.grad is None or not p.grad.any() for p in mine.network.parameters())
+
+
+@pytest.mark.parametrize(("make", "paired"), [(tiny_writers.decoder, False), (tiny_writers.encoder_decoder, True)])
+def test_predictions_do_not_depend_on_their_batch(make: Any, paired: bool) -> None:
+    """Likelihoods and texts of rows of unequal lengths, one by one and together; and a checkpoint keeps them."""
+    tokens = tiny_writers.tokenizer()
+    rows = examples(tokens, paired, 9)
+    written = SequenceExamples(
+        rows.tokens, rows.targets, rows.padding, encoder=rows.encoder, split=rows.split, written=True
+    )
+    network = LanguageModel(make(tokens, torch.float64)).eval()
+    together = RUNTIME.predict(network, written, 9, CPU, "fp32")
+    alone = RUNTIME.predict(network, written, 1, CPU, "fp32")
+    assert together["text"].tolist() == alone["text"].tolist()
+    np.testing.assert_allclose(together["nll"], alone["nll"], rtol=1e-6)
+    np.testing.assert_array_equal(together["tokens"], rows.trained)
+    again = RUNTIME.unpacked(RUNTIME.packed(together))
+    assert again.tolist() == together.tolist()
