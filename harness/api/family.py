@@ -45,6 +45,7 @@ class TaskFamily:
         unused: keys of `train` that its models do not have, such as the rate of a head. They are not tuned.
         writes: whether its models write texts with their own language-modelling head, instead of a head on a pooled
             vector.
+        texts: columns of its predictions that hold texts of the data, which an archive of a study leaves out.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TaskFamily:
     inapplicable: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     writes: bool = False
+    texts: tuple[str, ...] = ()
 
 
 @cache

@@ -14,4 +14,5 @@ FAMILY = TaskFamily(
     },
     unused=("train.head_lr", "train.head_init", "train.head_probe_c"),
     writes=True,
+    texts=("prompt", "prediction", "label"),
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.report.reading.archive import freeze, thaw
 from harness.serving.predict import load
 from harness.tasks.text_generation.metric_table import METRICS, WRITTEN
 from tests.helpers import tiny_writers
@@ -49,7 +50,7 @@ def own(path: Path) -> tuple[str, ...]:
 
 
 def test_a_study_of_texts(writer: Path, rows: Path, tmp_path: Path, main: Main) -> None:
-    """Cells that prompt stand beside cells that train; runs store what they wrote, and a saved model writes it again."""
+    """Cells that prompt stand beside cells that train; runs store what they wrote, and saved models write it."""
     code, printed = main(
         "-m", "study=texts", "task=text_generation", f"task.path={rows}", "task.doc_to_text='Say: {{attributes}}'",
         "task.completion=texts", "task.chat=true", "task.name=texts", "task.max_new_tokens=5", *own(writer),
@@ -73,6 +74,11 @@ def test_a_study_of_texts(writer: Path, rows: Path, tmp_path: Path, main: Main) 
         assert answers == table["prediction"].tolist()
     page = (tmp_path / "reports" / "texts" / "index.html").read_text(encoding="utf-8")
     assert "lowest scores" in page and "written by other cells" in page
+    freeze(study, tmp_path / "texts.zip")
+    frozen = thaw(tmp_path / "texts.zip")
+    slim = pd.read_parquet(next(frozen.glob("runs/*.lora/confirm-*/predictions.parquet")))
+    assert set(slim.columns) == {"split", "id", "label", "written_tokens", "score_exact_match"}
+    assert not {*slim["label"]} & {*table["label"]}
     trial = json.loads(next(study.glob("runs/*.lora/trial*/record.json")).read_text(encoding="utf-8"))
     assert "train.lr" in trial["hyperparameters"] and "train.head_lr" not in trial["hyperparameters"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from harness.tasks.text_generation.encoding import RowEncoder
 from harness.tasks.text_generation.examples import SequenceExamples
 from harness.tasks.text_generation.metric_table import METRICS
 from harness.tasks.text_generation.runtime import TextGenerationRuntime
-from harness.training.loop import advance, gradients
+from harness.training.loop import advance, fit, gradients
 from harness.training.session import TrainingSession
 from tests.helpers import tiny_writers
 from tests.helpers.tiny_writers import WORDS
@@ -38,12 +39,13 @@ def examples(tokens: Any, paired: bool, count: int = 24) -> SequenceExamples:
     return SequenceExamples(encoder.encode(split), split.targets, tokens.pad_token_id, encoder=encoder, split=split)
 
 
-def session(network: LanguageModel, rows: SequenceExamples, accumulate: int) -> TrainingSession:
+def session(network: LanguageModel, rows: SequenceExamples, accumulate: int, **fields: Any) -> TrainingSession:
     """A session before its first step."""
-    return TrainingSession(
-        network=network, task=RUNTIME, hooks=Hooks(), config=TrainConfig(batch_size=4, accumulate=accumulate, epochs=1),
-        train=rows, validation=None, metric=METRICS["loss"], seed=0, device=CPU, say=lambda line: None,
-    )  # fmt: skip
+    standard = {
+        "config": TrainConfig(batch_size=4, accumulate=accumulate, epochs=1), "task": RUNTIME, "validation": None,
+        "metric": METRICS["loss"], "hooks": Hooks(), "seed": 0, "device": CPU, "say": lambda line: None,
+    }  # fmt: skip
+    return TrainingSession(network=network, train=rows, **standard | fields)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +119,32 @@ def test_predictions_do_not_depend_on_their_batch(make: Any, paired: bool) -> No
     np.testing.assert_array_equal(together["tokens"], rows.trained)
     again = RUNTIME.unpacked(RUNTIME.packed(together))
     assert again.tolist() == together.tolist()
+
+
+def test_a_stopped_session_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    """Weights, best epoch and its texts, over a checkpoint within the second epoch."""
+    tokens = tiny_writers.tokenizer()
+    rows = examples(tokens, False)
+    judged = replace(rows, written=True)
+    runtime = replace(RUNTIME, metric="exact_match")
+
+    def begin(checkpoint: Path | None) -> TrainingSession:
+        return session(
+            LanguageModel(tiny_writers.decoder(tokens)), rows, 1, task=runtime, validation=judged,
+            metric=METRICS["exact_match"], config=TrainConfig(batch_size=4, epochs=2, lr=3e-3),
+            checkpoint_path=checkpoint,
+        )  # fmt: skip
+
+    whole = begin(None)
+    fit([whole])
+    first = begin(tmp_path / "all.safetensors")
+    fit([first], interrupted=lambda: first.progress.step == 8)
+    assert first.status == "stopped" and first.progress.epoch == 1
+    second = begin(tmp_path / "all.safetensors")
+    fit([second])
+    assert second.status == whole.status == "done" and second.progress.resumes == 1
+    assert second.progress.best_val == whole.progress.best_val
+    assert second.best_predictions is not None and whole.best_predictions is not None
+    assert second.best_predictions.tolist() == whole.best_predictions.tolist()
+    for one, other in zip(second.network.parameters(), whole.network.parameters(), strict=True):
+        assert torch.equal(one, other)
