@@ -20,7 +20,8 @@ from typing import Any
 
 from harness.errors import HarnessError, Problems, nearest
 from harness.models.model_files import ADAPTER, PATTERNS, check_directory, names
-from harness.models.packages import FORMAT, converted, install_command, package_directory
+from harness.models.packaged.gguf import FORMAT, converted
+from harness.models.packaged.packages import install_command, package_directory
 from harness.records.files import atomic
 from harness.records.signature import digest
 

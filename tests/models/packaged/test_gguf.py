@@ -14,7 +14,7 @@ import yaml
 
 from harness.config.instantiate import build
 from harness.errors import HarnessError
-from harness.models import packages
+from harness.models.packaged import gguf
 from harness.models.model_files import check_directory
 from tests.helpers.small_dataset import ROOT
 
@@ -66,11 +66,9 @@ def test_one_conversion_for_all(tiny_gguf: Path, tmp_path: Path, monkeypatch: py
 
     calls: list[object] = []
     run = subprocess.run
-    monkeypatch.setattr(
-        packages.subprocess, "run", lambda *given, **named: (calls.append(given), run(*given, **named))[1]
-    )
+    monkeypatch.setattr(gguf.subprocess, "run", lambda *given, **named: (calls.append(given), run(*given, **named))[1])
     with ThreadPoolExecutor() as pool:
-        asked = [pool.submit(packages.converted, tiny_gguf, "ab" * 32, tmp_path, "tiny") for _ in range(2)]
+        asked = [pool.submit(gguf.converted, tiny_gguf, "ab" * 32, tmp_path, "tiny") for _ in range(2)]
         found = [each.result() for each in asked]
     assert found[0] == found[1] and len(calls) == 1
     check_directory(found[0], "the converted model")
@@ -87,13 +85,13 @@ def test_what_cannot_be_converted(tiny_gguf: Path, tmp_path: Path, monkeypatch: 
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 100)
     with pytest.raises(HarnessError, match=r"model=tiny: .*broken\.gguf cannot be converted: "):
-        packages.converted(broken, "cd" * 32, tmp_path, "tiny")
+        gguf.converted(broken, "cd" * 32, tmp_path, "tiny")
     assert not list(tmp_path.glob("converted/*/")) and not list(tmp_path.glob("converted/.*/"))
     with pytest.raises(HarnessError, match=r"cannot be written.*set cache_dir"):
-        packages.converted(tiny_gguf, "ef" * 32, broken, "tiny")
+        gguf.converted(tiny_gguf, "ef" * 32, broken, "tiny")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(HarnessError, match=r"pip install 'gguf>=0\.19'"):
-        packages.converted(tiny_gguf, "ef" * 32, tmp_path, "tiny")
+        gguf.converted(tiny_gguf, "ef" * 32, tmp_path, "tiny")
 
 
 def test_smollm2_without_its_package(tmp_path: Path) -> None:
