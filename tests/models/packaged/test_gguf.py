@@ -14,8 +14,8 @@ import yaml
 
 from harness.config.instantiate import build
 from harness.errors import HarnessError
-from harness.models.packaged import gguf
 from harness.models.model_files import check_directory
+from harness.models.packaged import gguf
 from tests.helpers.small_dataset import ROOT
 
 SMOLLM2 = yaml.safe_load((ROOT / "conf/model/smollm2.yaml").read_text(encoding="utf-8"))
