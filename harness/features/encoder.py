@@ -23,7 +23,7 @@ from harness.models import PretrainedModel, ResolvedModel
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
-from harness.models.language_model import network_on
+from harness.models.language.language_model import network_on
 from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.models.pooling import width
 from harness.models.pretrained import OWN_HEADS

@@ -142,7 +142,7 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
     from safetensors.torch import load_file
 
     from harness.models.heads import KnnHead
-    from harness.models.language_model import network_on
+    from harness.models.language.language_model import network_on
     from harness.models.loading import FAILURES, brief
     from harness.models.network import load_backbone
     from harness.models.pooling import width

@@ -42,9 +42,7 @@ class Eva(PeftMethod):
             # PEFT warns about what it would do otherwise.
             warnings.simplefilter("ignore")
             try:
-                initialize_lora_eva_weights(
-                    network.backbone, _Passes(rows, self.config.r), show_progress_bar=False
-                )
+                initialize_lora_eva_weights(network.backbone, _Passes(rows, self.config.r), show_progress_bar=False)
             except IndexError as error:
                 # DeBERTa passes its position table through the same layers.
                 raise HarnessError(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from harness.data.dataset import Dataset, Split
 from harness.errors import Problems
+from harness.tasks.text_generation.decoding import Decoding
 
 Message = dict[str, str]  # {role, content}
 TRAIN_ON = ("completion", "assistant", "all")
@@ -87,9 +88,7 @@ class Writing:
         chat: whether prompt and completion are turns of a conversation, in the model's chat template.
         chat_template: template in place of the tokenizer's; None: the tokenizer's.
         train_on: completion (the last turn) | assistant (every turn of the assistant) | all (every token).
-        max_new_tokens: most tokens that are written for a row.
-        num_beams: beams of beam search; 1 is greedy.
-        stop: texts that end an output, themselves not part of it.
+        decoding: how outputs are chosen.
         system: system message of prompts that are given as texts, in prediction; None: none.
         doc_to_text: template that makes a prompt of such a text, if it names one column; None: the text is the prompt.
         examples: rows that stand as examples in every prompt.
@@ -98,9 +97,7 @@ class Writing:
     chat: bool = False
     chat_template: str | None = None
     train_on: str = "completion"
-    max_new_tokens: int = 64
-    num_beams: int = 1
-    stop: tuple[str, ...] = ()
+    decoding: Decoding = field(default_factory=Decoding)
     system: str | None = None
     doc_to_text: str | None = None
     examples: tuple[Conversation, ...] = ()
@@ -114,7 +111,9 @@ class Writing:
             )
             for each in stored["examples"]
         )
-        return cls(**{**stored, "stop": tuple(stored["stop"]), "examples": examples})
+        own = stored["decoding"]
+        decoding = Decoding(**{**own, "stop": tuple(own["stop"])})
+        return cls(**{**stored, "decoding": decoding, "examples": examples})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,71 +1,43 @@
-"""Writing of texts by a trained model, in batches of prompts of similar length."""
+"""How outputs are chosen (`task.generate`). Imports no torch."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-import torch
-
-from harness.data.examples import by_length
-from harness.models.inference import autocast
-from harness.models.language_model import LanguageModel
-from harness.tasks.text_generation.data import Writing
+from harness.errors import Problems
 
 
-def write(
-    network: LanguageModel,
-    prompts: list[list[int]],
-    tokenizer: Any,
-    writing: Writing,
-    batch_size: int,
-    device: torch.device,
-    precision: str,
-) -> tuple[list[str], list[int]]:
-    """Write a text after each of n prompts, with a key-value cache.
+@dataclass(frozen=True)
+class Decoding:
+    """How outputs are chosen (`task.generate`).
 
-    Args:
-        network: in eval mode.
-        prompts: n rows of token ids.
-        tokenizer: of the model.
-        writing: settings.
-        batch_size: prompts per batch.
-        device: where the network is.
-        precision: fp32 | bf16 (autocast).
-
-    Returns:
-        The n texts without special tokens and stop texts, and the number of tokens of each, its end token included.
+    Attributes:
+        max_new_tokens: most tokens of an output.
+        num_beams: beams of beam search; 1 is none.
+        temperature: 0 takes the likeliest token; above 0, tokens are drawn from the whole distribution at it.
+        samples: outputs for each prompt; more than one needs a temperature above 0 or as many beams.
+        stop: an output ends before the first of these strings.
+        seed: of drawn tokens. They also depend on which prompts share a batch.
     """
-    texts, lengths = [""] * len(prompts), [0] * len(prompts)
-    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    backbone: Any = network.backbone
-    for rows in by_length(np.array([len(prompt) for prompt in prompts]), batch_size):
-        longest = max(len(prompts[row]) for row in rows)
-        ids = torch.full((len(rows), longest), padding, dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for place, row in enumerate(rows):
-            count = len(prompts[row])
-            # A decoder goes on from the last column, so its prompts are padded on the left.
-            where = slice(0, count) if network.is_encoder_decoder else slice(longest - count, longest)
-            ids[place, where], mask[place, where] = torch.tensor(prompts[row]), 1
-        # Not inference_mode: see `predict_all`.
-        with torch.no_grad(), autocast(device, precision):
-            out = backbone.generate(
-                input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=writing.max_new_tokens,
-                num_beams=writing.num_beams, do_sample=False, use_cache=True, pad_token_id=padding,
-                eos_token_id=tokenizer.eos_token_id,
-            )  # fmt: skip
-        new = out[:, 1:] if network.is_encoder_decoder else out[:, longest:]
-        for row, written in zip(rows, new.cpu().tolist(), strict=True):
-            end = written.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in written else None
-            kept = written if end is None else written[:end]
-            lengths[row] = len(written) if end is None else end + 1
-            texts[row] = _until(tokenizer.decode(kept, skip_special_tokens=True), writing.stop)
-    return texts, lengths
 
+    max_new_tokens: int = 64
+    num_beams: int = 1
+    temperature: float = 0.0
+    samples: int = 1
+    stop: tuple[str, ...] = ()
+    seed: int = 0
 
-def _until(text: str, stops: tuple[str, ...]) -> str:
-    """Return a text up to the first of some stop texts."""
-    for stop in stops:
-        text = text.partition(stop)[0]
-    return text
+    def check(self, problems: Problems, section: str = "task.generate") -> None:
+        """Report values that cannot be used; `section` is the name of the keys' section in messages."""
+        for key in ("max_new_tokens", "num_beams", "samples"):
+            problems.whole(f"{section}.{key}", getattr(self, key))
+        problems.check(self.temperature >= 0, f"{section}.temperature must be 0 or more, not {self.temperature}.")
+        problems.check(
+            self.samples <= self.num_beams or self.temperature > 0,
+            f"{section}.samples={self.samples} outputs for each prompt would be the same: set {section}.temperature "
+            f"above 0, such as 0.7, or {section}.num_beams={self.samples}.",
+        )
+        problems.check(
+            all(isinstance(text, str) and text for text in self.stop),
+            f"{section}.stop is a list of strings that are not empty, not {list(self.stop)}.",
+        )

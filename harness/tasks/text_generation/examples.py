@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from harness.data.examples import Batch, Examples, Rows
-from harness.models.language_model import IGNORED
+from harness.models.language.language_model import IGNORED
 from harness.tasks.text_generation.data import GenerationSplit
 from harness.tasks.text_generation.encoding import RowEncoder
 

@@ -18,15 +18,15 @@ from harness.data.dataset import Split
 from harness.data.examples import Examples
 from harness.data.tokenization import Encoding, Tokens
 from harness.errors import HarnessError
-from harness.models.inference import predict_all
+from harness.models.inference import autocast, predict_all
 from harness.models.input_limits import longest_input
-from harness.models.language_model import OUTPUTS, LanguageModel
+from harness.models.language.language_model import OUTPUTS, LanguageModel
 from harness.models.network import AdaptedModel
 from harness.tasks.runtime import Features, TaskRuntime
 from harness.tasks.text_generation.data import Conversation, GenerationData, GenerationSplit, Writing, split_of
-from harness.tasks.text_generation.decoding import write
 from harness.tasks.text_generation.encoding import RowEncoder
 from harness.tasks.text_generation.examples import SequenceExamples
+from harness.tasks.text_generation.generation import generate
 from harness.tasks.text_generation.metric_table import OF_LIKELIHOODS, WRITTEN
 from harness.tasks.text_generation.templates import Template
 
@@ -122,7 +122,7 @@ class TextGenerationRuntime(TaskRuntime):
         return notes
 
     def _check_room(self, longest: int, encoder: RowEncoder, name: str) -> None:
-        reads, writes = encoder.max_length, self.writing.max_new_tokens
+        reads, writes = encoder.max_length, self.writing.decoding.max_new_tokens
         if encoder.encoder_decoder:
             if longest <= reads:
                 return
@@ -131,10 +131,10 @@ class TextGenerationRuntime(TaskRuntime):
             )
         if longest + writes > reads:
             left = reads - longest
-            way = f"set task.max_new_tokens={left} or less" if left > 0 else "shorten or remove it"
+            way = f"set task.generate.max_new_tokens={left} or less" if left > 0 else "shorten or remove it"
             raise HarnessError(
-                f"The longest {name} prompt has {longest} tokens and task.max_new_tokens={writes} follow, and the "
-                f"model reads {reads} tokens: {way}."
+                f"The longest {name} prompt has {longest} tokens, task.generate.max_new_tokens={writes} follow, and "
+                f"the model reads {reads} tokens: {way}."
             )
 
     def predict(
@@ -150,10 +150,13 @@ class TextGenerationRuntime(TaskRuntime):
         if examples.written:
             assert examples.encoder is not None and examples.split is not None
             prompts = examples.encoder.prompts(examples.split.rows)
-            texts, lengths = write(
-                network, prompts, examples.encoder.tokenizer, self.writing, batch_size, device, precision
-            )
-            found["text"], found["written"] = texts, lengths
+            with autocast(device, precision):
+                outputs = generate(
+                    network.backbone, examples.encoder.tokenizer, prompts, self.writing.decoding, batch_size
+                )
+            found["text"] = [each[0].text for each in outputs]
+            found["written"] = [len(each[0].tokens) for each in outputs]
+            found["cut"] = [each[0].cut for each in outputs]
         return found
 
     def packed(self, predictions: Predictions) -> Tensor:
@@ -198,7 +201,8 @@ class TextGenerationRuntime(TaskRuntime):
             "prompt": split.texts,
             "prediction": pa.array(list(predictions["text"]), pa.string()),  # null where nothing was written
             "written_tokens": predictions["written"],
-        }, {"max_new_tokens": str(self.writing.max_new_tokens)}
+            "cut": predictions["cut"],
+        }, {"max_new_tokens": str(self.writing.decoding.max_new_tokens)}
 
     def answers(self, predictions: Predictions) -> list[Any]:
         """Return the written texts."""

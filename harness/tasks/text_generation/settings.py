@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from harness.api.metric import Metric
 from harness.errors import Problems, nearest
 from harness.tasks.text_generation.data import TRAIN_ON
+from harness.tasks.text_generation.decoding import Decoding
 from harness.tasks.text_generation.metric_table import METRICS
 from harness.tasks.text_settings import TextSettings
+
+WAYS = ("max_new_tokens", "num_beams", "temperature", "stop", "seed")  # the keys of `task.generate`
 
 
 @dataclass(kw_only=True)
@@ -22,15 +25,9 @@ class GenerationSettings(TextSettings):
     metric: str = "loss"
     train_on: str = "completion"  # completion (the last turn) | assistant (each of its turns) | all
     max_length: int = 512  # tokens of prompt and completion in training; longer rows are cut at their end, and counted
-    max_new_tokens: int = 64  # most tokens that are written for a row
-    num_beams: int = 1  # beams of beam search; 1 is greedy
-    stop: list[str] | None = None  # texts that end an output
+    generate: Mapping[str, Any] = field(default_factory=dict)  # how texts are written: fields of `Decoding`
     validation_rows: int | None = None  # most validation prompts, drawn by split_seed; null: all
     test_rows: int | None = None  # most test prompts, likewise
-
-    def least_values(self) -> dict[str, int]:
-        """Return the smallest value of each whole number."""
-        return super().least_values() | {"max_new_tokens": 1, "num_beams": 1}
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""
@@ -42,5 +39,24 @@ class GenerationSettings(TextSettings):
         problems.check(
             self.train_on in TRAIN_ON, f"Unknown task.train_on {self.train_on}. {nearest(self.train_on, TRAIN_ON)}"
         )
-        listed = self.stop is None or (isinstance(self.stop, list) and all(isinstance(s, str) and s for s in self.stop))
-        problems.check(listed, f'task.stop lists texts that end an output, ["\\n"], not {self.stop!r}.')
+        self._check_generate(problems)
+
+    def _check_generate(self, problems: Problems) -> None:
+        if not isinstance(self.generate, Mapping):
+            problems.add(f"task.generate is a section with the keys {', '.join(WAYS)}, not {self.generate!r}.")
+            return
+        unknown = [str(key) for key in self.generate if key not in WAYS]
+        for key in unknown:
+            problems.add(f"Unknown key task.generate.{key}. {nearest(key, WAYS)}")
+        heat, stop = self.generate.get("temperature", 0.0), self.generate.get("stop")
+        number = isinstance(heat, int | float) and not isinstance(heat, bool)
+        problems.check(number, f"task.generate.temperature must be a number, 0 or more, not {heat!r}.")
+        listed = stop is None or isinstance(stop, list | tuple)
+        problems.check(listed, f'task.generate.stop lists texts that end an output, ["\\n"], not {stop!r}.')
+        if not unknown and number and listed:
+            self.decoding().check(problems)
+
+    def decoding(self) -> Decoding:
+        """Return how outputs are chosen."""
+        given = {key: value for key, value in self.generate.items() if value is not None}
+        return Decoding(**given | {"stop": tuple(given.get("stop", ()))})

@@ -106,9 +106,7 @@ class TextGeneration(GenerationSettings, TextSource):
             chat=self.chat or self.messages is not None,
             chat_template=None if self.chat_template is None else _template_file(self.chat_template),
             train_on="all" if self.text else self.train_on,
-            max_new_tokens=self.max_new_tokens,
-            num_beams=self.num_beams,
-            stop=tuple(self.stop or ()),
+            decoding=self.decoding(),
             system=self.system,
             doc_to_text=self.doc_to_text,
         )

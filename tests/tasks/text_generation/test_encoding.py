@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.models.language_model import IGNORED
+from harness.models.language.language_model import IGNORED
 from harness.tasks.text_generation.data import Conversation, Writing, split_of
 from harness.tasks.text_generation.encoding import RowEncoder, common
 from tests.helpers import tiny_writers

@@ -53,7 +53,7 @@ def test_a_study_of_texts(writer: Path, rows: Path, tmp_path: Path, main: Main) 
     """Cells that prompt stand beside cells that train; runs store what they wrote, and saved models write it."""
     code, printed = main(
         "-m", "study=texts", "task=text_generation", f"task.path={rows}", "task.doc_to_text='Say: {{attributes}}'",
-        "task.completion=texts", "task.chat=true", "task.name=texts", "task.max_new_tokens=5", *own(writer),
+        "task.completion=texts", "task.chat=true", "task.name=texts", "task.generate.max_new_tokens=5", *own(writer),
         "method=zero_shot,few_shot,lora", "train.epochs=1", "train.batch_size=8", "tune.trials=1", "confirm.seeds=2",
         "keep=all", "launch.kind=inline", "task.metric=exact_match",
     )  # fmt: skip
@@ -77,7 +77,7 @@ def test_a_study_of_texts(writer: Path, rows: Path, tmp_path: Path, main: Main) 
     freeze(study, tmp_path / "texts.zip")
     frozen = thaw(tmp_path / "texts.zip")
     slim = pd.read_parquet(next(frozen.glob("runs/*.lora/confirm-*/predictions.parquet")))
-    assert set(slim.columns) == {"split", "id", "label", "written_tokens", "score_exact_match"}
+    assert set(slim.columns) == {"split", "id", "label", "written_tokens", "cut", "score_exact_match"}
     assert not {*slim["label"]} & {*table["label"]}
     trial = json.loads(next(study.glob("runs/*.lora/trial*/record.json")).read_text(encoding="utf-8"))
     assert "train.lr" in trial["hyperparameters"] and "train.head_lr" not in trial["hyperparameters"]
@@ -87,7 +87,7 @@ def test_an_encoder_decoder(translator: Path, rows: Path, tmp_path: Path, main: 
     """The same rows through an encoder and a decoder; a run with its model."""
     code, printed = main(
         "task=text_generation", f"task.path={rows}", "task.prompt=attributes", "task.completion=texts",
-        "task.name=texts", "task.max_new_tokens=5", *own(translator), "method=lora", "train.epochs=1",
+        "task.name=texts", "task.generate.max_new_tokens=5", *own(translator), "method=lora", "train.epochs=1",
     )  # fmt: skip
     assert code == 0, printed
     [file] = tmp_path.glob("runs/single/runs/*/*/predictions.parquet")
@@ -127,8 +127,8 @@ def test_row_scores_are_influences() -> None:
         (("task.prompt=attributes", "task.completion=texts", "augment=noise"), "copies texts with a label"),
         (("task.prompt=attributes", "task.completion=texts", "model=minilm"), "is an architecture of encoders"),
         (
-            ("task.prompt=attributes", "task.completion=texts", "task.max_new_tokens=400"),
-            "set task.max_new_tokens=2",
+            ("task.prompt=attributes", "task.completion=texts", "task.generate.max_new_tokens=400"),
+            "set task.generate.max_new_tokens=2",
         ),
     ],
 )

@@ -12,8 +12,9 @@ import torch
 
 from harness.config.schema import TrainConfig
 from harness.methods.base import Hooks
-from harness.models.language_model import LanguageModel
+from harness.models.language.language_model import LanguageModel
 from harness.tasks.text_generation.data import Conversation, Writing, split_of
+from harness.tasks.text_generation.decoding import Decoding
 from harness.tasks.text_generation.encoding import RowEncoder
 from harness.tasks.text_generation.examples import SequenceExamples
 from harness.tasks.text_generation.metric_table import METRICS
@@ -24,7 +25,7 @@ from tests.helpers import tiny_writers
 from tests.helpers.tiny_writers import WORDS
 
 CPU = torch.device("cpu")
-RUNTIME = TextGenerationRuntime(Writing(max_new_tokens=4), "loss")
+RUNTIME = TextGenerationRuntime(Writing(decoding=Decoding(max_new_tokens=4)), "loss")
 
 
 def examples(tokens: Any, paired: bool, count: int = 24) -> SequenceExamples:

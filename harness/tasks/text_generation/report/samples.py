@@ -42,13 +42,14 @@ def samples(known: Predictions, others: Sequence[Predictions]) -> HardRows | Non
         ]
         for index in order
     ]
+    cut = known.column("cut").mean()
     counts = known.column("written_tokens")
     texts = [str(text) for run in written for text in run]
     empty = sum(not text.strip() for text in texts)
     sentence = (
         f"The lowest scores of its {plural(len(known.seeds), 'run')}, with the texts of the first. Its outputs have "
         f"{counts.mean():.0f} tokens on average, {np.percentile(counts, 95):.0f} at the 95th percentile, "
-        f"{counts.max():.0f} at most; {empty} of {len(texts)} are empty."
+        f"{counts.max():.0f} at most; {empty} of {len(texts)} are empty, and {cut:.0%} were cut at the most tokens."
     )
     return HardRows(sentence, COLUMNS, rows)
 
