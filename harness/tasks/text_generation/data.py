@@ -26,10 +26,12 @@ class Conversation:
     Attributes:
         prompt: a text, or messages.
         completion: the text to write; the content of the next message after messages.
+        choices: texts of which the likeliest is taken, instead of writing one; () to write.
     """
 
     prompt: str | tuple[Message, ...]
     completion: str
+    choices: tuple[str, ...] = ()
 
     @property
     def shown(self) -> str:
@@ -41,7 +43,8 @@ class Conversation:
     @property
     def content(self) -> list[Any]:
         """JSON-able content, for digests."""
-        return [self.prompt if isinstance(self.prompt, str) else list(self.prompt), self.completion]
+        prompt = self.prompt if isinstance(self.prompt, str) else list(self.prompt)
+        return [prompt, self.completion, *self.choices]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,13 @@ class RowEncoder:
         """Tokenize the prompts, with the examples before them; a model writes from their end."""
         return self._prompts(self._with_examples(rows))
 
+    def candidates(self, rows: Sequence[Conversation]) -> list[list[tuple[Ids, Ids]]]:
+        """Tokenize each choice of each row after its prompt: pairs (context, continuation), without an end token."""
+        flat = [Conversation(row.prompt, choice) for row in self._with_examples(rows) for choice in row.choices]
+        pairs = self._pairs(flat) if self.encoder_decoder else self._sequences(flat)
+        found = iter([_parted(ids, mask, self.tokenizer.eos_token_id) for ids, mask in pairs])
+        return [[next(found) for _ in row.choices] for row in rows]
+
     def _with_examples(self, rows: Sequence[Conversation]) -> Sequence[Conversation]:
         """Put the examples before each prompt: as earlier turns, or as texts with an empty line between."""
         own = self.writing
@@ -93,7 +100,7 @@ class RowEncoder:
             return rows
         if not own.chat:
             before = "".join(f"{each.prompt}{each.completion}\n\n" for each in own.examples)
-            return [Conversation(f"{before}{row.prompt}", row.completion) for row in rows]
+            return [replace(row, prompt=f"{before}{row.prompt}") for row in rows]
         turns: list[Message] = []
         for each in own.examples:
             turns += [message for message in _messages(each) if message["role"] != "system"]
@@ -102,7 +109,7 @@ class RowEncoder:
         for row in rows:
             messages = _messages(row)
             first = 1 if messages[0]["role"] == "system" else 0
-            found.append(Conversation((*messages[:first], *turns, *messages[first:]), row.completion))
+            found.append(replace(row, prompt=(*messages[:first], *turns, *messages[first:])))
         return found
 
     def _prompts(self, rows: Sequence[Conversation]) -> list[Ids]:
@@ -209,6 +216,13 @@ def _completed(prompt: Ids, whole: Ids) -> tuple[Ids, Ids]:
     """Mark the tokens after the prompt; where its last tokens merge with the completion's first, from there on."""
     start = common(prompt, whole)
     return whole, [0] * start + [1] * (len(whole) - start)
+
+
+def _parted(ids: Ids, mask: Ids, end: int) -> tuple[Ids, Ids]:
+    """Part a row where its trained tokens begin, and leave out the end token with what follows it."""
+    start = mask.index(1) if 1 in mask else len(ids)
+    written = ids[start:]
+    return ids[:start], written[: written.index(end)] if end in written else written
 
 
 def _messages(row: Conversation) -> list[Message]:

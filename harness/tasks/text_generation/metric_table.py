@@ -11,8 +11,9 @@ import numpy.typing as npt
 from harness.api.metric import Direction, Metric, Predictions, RowScores, Targets, Undefined
 
 # nll: sum of the negative log likelihoods of the reference's tokens; tokens: their number; text: what the model wrote,
-# None for a row for which it wrote nothing; written: number of tokens of that; cut: 1 if it was cut at the most tokens.
-WRITTEN = np.dtype([("nll", "f8"), ("tokens", "f8"), ("text", "O"), ("written", "f8"), ("cut", "f8")])
+# None for a row for which it wrote nothing; written: number of tokens of that; cut: 1 if it was cut at the most tokens;
+# choices: pairs of a choice and its log likelihood, None for a row without choices.
+WRITTEN = np.dtype([("nll", "f8"), ("tokens", "f8"), ("text", "O"), ("written", "f8"), ("cut", "f8"), ("choices", "O")])
 
 Numbers = npt.NDArray[np.float64]
 
@@ -76,4 +77,5 @@ METRICS: dict[str, Metric] = {
     )
 }
 
+OF_CHOICES = ("acc", "acc_norm")  # metrics of multiple choice
 OF_LIKELIHOODS = ("loss", "perplexity")  # metrics that need no written texts

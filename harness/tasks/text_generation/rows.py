@@ -48,6 +48,7 @@ class Form:
         doc_to_text, doc_to_target: templates in place of these columns.
         messages: column of a list of {role, content}.
         text: column of a text without a prompt.
+        choices: column of lists of texts, one of which is the completion: its text, or its place counted from 0.
         chat: whether prompt and completion become messages.
         system: system message of these; None: none.
     """
@@ -58,13 +59,14 @@ class Form:
     doc_to_target: Template | None = None
     messages: str | None = None
     text: str | None = None
+    choices: str | None = None
     chat: bool = False
     system: str | None = None
 
     @property
     def columns(self) -> list[str]:
         """The columns that are named, without those of templates."""
-        return [name for name in (self.prompt, self.completion, self.messages, self.text) if name]
+        return [name for name in (self.prompt, self.completion, self.messages, self.text, self.choices) if name]
 
     @property
     def templates(self) -> list[Template]:
@@ -122,12 +124,32 @@ class Form:
             text = _text(record[self.text], self.text)
             return Conversation("", text), (text,)
         prompt = _made(record, self.doc_to_text, self.prompt)
+        choices = _choices(record[self.choices], self.choices) if self.choices else ()
         references = _references(record, self.doc_to_target, self.completion)
+        if choices:
+            references = tuple(_right(reference, choices) for reference in references)
         shown: str | tuple[Message, ...] = prompt
         if self.chat:
             before = [{"role": "system", "content": self.system}] if self.system else []
             shown = (*before, {"role": "user", "content": prompt})
-        return Conversation(shown, references[0]), references
+        return Conversation(shown, references[0], choices), references
+
+
+def _choices(value: Any, column: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or len(value) < 2:
+        raise Misfit(f"column {column!r} holds no list of two choices or more")
+    found = tuple(_text(each, column) for each in value)
+    if len(set(found)) < len(found):
+        raise Misfit(f"a choice in column {column!r} stands twice")
+    return found
+
+
+def _right(reference: str, choices: tuple[str, ...]) -> str:
+    if reference in choices:
+        return reference
+    if reference.isdecimal() and int(reference) < len(choices):
+        return choices[int(reference)]
+    raise Misfit(f"the completion {short(reference)} is neither one of the choices nor the place of one, from 0")
 
 
 def _made(record: Mapping[str, Any], template: Template | None, column: str | None) -> str:
@@ -211,7 +233,7 @@ def grouped(raw: Raw) -> Raw:
     places: dict[str, int] = {}
     found = Raw()
     for row, references, id_ in zip(raw.rows, raw.references, raw.ids, strict=True):
-        key = _key(row)
+        key = json.dumps([_key(row), *row.choices], ensure_ascii=False)
         if row.prompt and key in places:
             place = places[key]
             found.references[place] = tuple(dict.fromkeys((*found.references[place], *references)))

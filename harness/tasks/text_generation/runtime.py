@@ -27,6 +27,7 @@ from harness.tasks.text_generation.data import Conversation, GenerationData, Gen
 from harness.tasks.text_generation.encoding import RowEncoder
 from harness.tasks.text_generation.examples import SequenceExamples
 from harness.tasks.text_generation.generation import generate
+from harness.tasks.text_generation.likelihood import log_likelihoods
 from harness.tasks.text_generation.metric_table import OF_LIKELIHOODS, WRITTEN
 from harness.tasks.text_generation.templates import Template
 
@@ -117,12 +118,13 @@ class TextGenerationRuntime(TaskRuntime):
                     "the prompts."
                 )
         if examples.written:
-            longest = max(map(len, examples.encoder.prompts(examples.split.rows)))
+            rows = examples.split.rows
+            longest = max(map(len, examples.encoder.prompts(rows)))
             self._check_room(longest, examples.encoder, split.name)
         return notes
 
     def _check_room(self, longest: int, encoder: RowEncoder, name: str) -> None:
-        reads, writes = encoder.max_length, self.writing.decoding.max_new_tokens
+        reads, writes = encoder.max_length, self.writing.decoding.max_new_tokens  # or a choice, which is short
         if encoder.encoder_decoder:
             if longest <= reads:
                 return
@@ -143,12 +145,14 @@ class TextGenerationRuntime(TaskRuntime):
         """Compute the likelihood of the references, and write texts, for n rows."""
         assert isinstance(network, LanguageModel) and isinstance(examples, SequenceExamples)
         found = np.zeros(len(examples), dtype=WRITTEN)
-        found["text"] = None
+        found["text"], found["choices"] = None, None
         if examples.scored:
             sums = predict_all(network, examples, batch_size, device, precision)
             found["nll"], found["tokens"] = sums[:, 0], sums[:, 1]
         if examples.written:
             assert examples.encoder is not None and examples.split is not None
+            if any(row.choices for row in examples.split.rows):
+                return _chosen(found, network, examples.encoder, examples.split, device, precision)
             prompts = examples.encoder.prompts(examples.split.rows)
             with autocast(device, precision):
                 outputs = generate(
@@ -167,7 +171,11 @@ class TextGenerationRuntime(TaskRuntime):
     def unpacked(self, tensor: Tensor) -> Predictions:
         """Return the predictions that `packed` stored."""
         rows = json.loads(bytes(tensor.numpy()).decode())
-        return np.array([tuple(row) for row in rows], dtype=WRITTEN)
+        found = np.zeros(len(rows), dtype=WRITTEN)
+        for place, row in enumerate(rows):
+            *numbers, choices = row
+            found[place] = (*numbers, None if choices is None else tuple(map(tuple, choices)))
+        return found
 
     def targets(self, targets: Targets) -> Tensor:
         """Return an empty tensor: the labels are part of the batch."""
@@ -184,7 +192,8 @@ class TextGenerationRuntime(TaskRuntime):
     def predictions(self, outputs: npt.NDArray[np.floating[Any]]) -> Predictions:
         """Return records without texts."""
         found = np.zeros(len(outputs), dtype=WRITTEN)
-        found["nll"], found["tokens"], found["text"] = outputs[:, 0], outputs[:, 1], None
+        found["nll"], found["tokens"] = outputs[:, 0], outputs[:, 1]
+        found["text"], found["choices"] = None, None
         return found
 
     def linear_head(self, features: Features, targets: Targets, inverse_strength: float) -> LinearHead:
@@ -219,6 +228,25 @@ class TextGenerationRuntime(TaskRuntime):
     def _encoder(self, tokenizer: Any, backbone: nn.Module, max_length: int) -> RowEncoder:
         settings: Any = backbone.config
         return RowEncoder(tokenizer, bool(settings.is_encoder_decoder), self.writing, max_length)
+
+
+def _chosen(
+    found: Predictions,
+    network: LanguageModel,
+    encoder: RowEncoder,
+    split: GenerationSplit,
+    device: torch.device,
+    precision: str,
+) -> Predictions:
+    """Add the log likelihoods of the choices to predictions, and the likeliest as what was written."""
+    candidates = encoder.candidates(split.rows)
+    with autocast(device, precision):
+        scored = iter(log_likelihoods(network.backbone, [pair for row in candidates for pair in row]))
+    for place, row in enumerate(split.rows):
+        pairs = tuple((choice, next(scored).log_likelihood) for choice in row.choices)
+        found["choices"][place] = pairs
+        found["text"][place] = max(pairs, key=lambda pair: pair[1])[0] if pairs else ""
+    return found
 
 
 def _rows(split: Split) -> GenerationSplit:

@@ -12,13 +12,13 @@ from harness.data.text_values import check_text
 from harness.errors import HarnessError, Problems
 from harness.tasks.text_generation.assembly import assemble
 from harness.tasks.text_generation.data import GenerationData, Writing
-from harness.tasks.text_generation.metric_table import OF_LIKELIHOODS
+from harness.tasks.text_generation.metric_table import OF_CHOICES, OF_LIKELIHOODS
 from harness.tasks.text_generation.rows import Form, Raw
 from harness.tasks.text_generation.settings import GenerationSettings
 from harness.tasks.text_generation.templates import Template
 from harness.tasks.text_source import TextSource
 
-COLUMNS = ("prompt", "completion", "messages", "text")
+COLUMNS = ("prompt", "completion", "messages", "text", "choices")
 TEXTS = (*COLUMNS, "doc_to_text", "doc_to_target", "system", "chat_template")
 FORMS = (
     "task.prompt and task.completion (columns), task.doc_to_text and task.doc_to_target (templates), task.messages (a "
@@ -34,6 +34,7 @@ class TextGeneration(GenerationSettings, TextSource):
     prompt: str | None = None  # column
     completion: str | None = None  # column of texts, or of lists of references
     messages: str | None = None  # column of conversations: [{role, content}, ...]
+    choices: str | None = None  # column of lists of texts; the likeliest is taken, instead of writing
     doc_to_text: str | None = None  # Jinja template of the prompt, such as "Question: {{question}}"
     doc_to_target: str | None = None  # Jinja template of the completion
     chat: bool = False  # prompt and completion become turns of a conversation, in the model's chat template
@@ -89,6 +90,15 @@ class TextGeneration(GenerationSettings, TextSource):
             "use task.metric=loss or perplexity.",
         )
         problems.check(
+            not self.choices or not (self.messages or self.text),
+            "task.choices are answers to a prompt: name it with task.prompt or task.doc_to_text.",
+        )
+        problems.check(
+            self.metric not in OF_CHOICES or bool(self.choices),
+            f"task.metric={self.metric} compares the likelihoods of choices: name their column with task.choices, or "
+            "use task.metric=exact_match.",
+        )
+        problems.check(
             self.system is None or self.chat,
             "task.system is the first message of a conversation: set task.chat=true, or leave it out.",
         )
@@ -126,6 +136,7 @@ class TextGeneration(GenerationSettings, TextSource):
             doc_to_target=None if self.doc_to_target is None else Template(self.doc_to_target, "task.doc_to_target"),
             messages=self.messages,
             text=self.text,
+            choices=self.choices,
             chat=self.chat,
             system=self.system,
         )

@@ -149,3 +149,33 @@ def test_a_stopped_session_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> N
     assert second.best_predictions.tolist() == whole.best_predictions.tolist()
     for one, other in zip(second.network.parameters(), whole.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("make", "paired"), [(tiny_writers.decoder, False), (tiny_writers.encoder_decoder, True)])
+def test_the_likeliest_choice_is_taken(make: Any, paired: bool) -> None:
+    """The log likelihood of each choice is that of its tokens as a completion, its end token left out."""
+    tokens = tiny_writers.tokenizer()
+    network = LanguageModel(make(tokens, torch.float64)).eval()
+    choices = ("good", "cheap food", "river")
+    rows = [Conversation(f"{word} is ", "good", choices) for word in WORDS[:5]]
+    split = split_of("test", rows, [("good",)] * 5, range(5))
+    encoder = RowEncoder(tokens, paired, Writing(), 200)
+    judged = SequenceExamples(
+        encoder.encode(split), split.targets, tokens.pad_token_id, encoder=encoder, split=split, written=True
+    )
+    found = RUNTIME.predict(network, judged, 5, CPU, "fp32")
+    for row, record in zip(rows, found, strict=True):
+        for choice, value in record["choices"]:
+            [(context, written)] = encoder.candidates([Conversation(row.prompt, "", (choice,))])[0]
+            assert tokens.decode(written).strip() == choice
+            ids, labels = torch.tensor([context]), torch.tensor([written])
+            with torch.no_grad():
+                if paired:
+                    logits = network.backbone(input_ids=ids, labels=labels).logits[0]
+                else:
+                    whole = torch.cat([ids, labels], dim=1)
+                    logits = network.backbone(input_ids=whole).logits[0, len(context) - 1 : -1]
+            wanted = logits.log_softmax(-1).gather(1, labels.T).sum()
+            assert value == pytest.approx(float(wanted), abs=1e-4)
+        assert record["text"] == max(record["choices"], key=lambda pair: pair[1])[0]
+    assert RUNTIME.unpacked(RUNTIME.packed(found)).tolist() == found.tolist()
