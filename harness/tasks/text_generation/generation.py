@@ -135,13 +135,12 @@ def base_of(model: Any) -> Any:
 class _Writer:
     """Writes the tokens of a batch."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, decoding: Decoding, ends: frozenset[int]) -> None:
-        self.model: Any = model
+    def __init__(self, model: Any, tokenizer: Any, decoding: Decoding, ends: frozenset[int]) -> None:
+        self.model = model
         self.tokenizer = tokenizer
         self.decoding = decoding
         self.device = next(model.parameters()).device
-        base = base_of(model)
-        self.base = base
+        self.base = base = base_of(model)
         self.encoder_decoder = bool(base.config.is_encoder_decoder)
         settings = base.generation_config
         own = settings.eos_token_id
@@ -155,14 +154,14 @@ class _Writer:
         neutral = all(getattr(settings, key, None) in values for key, values in NEUTRAL.items())
         greedy = decoding.num_beams == 1 and decoding.temperature == 0 and decoding.samples == 1
         by_prompt = any(getattr(config, "alora_invocation_tokens", None) for config in configs)
-        positions = inspect.signature(base.forward).parameters
+        arguments = inspect.signature(base.forward).parameters
         self.loops = (
             greedy
             and neutral
             and not self.encoder_decoder
             and not self.padding_changes
             and not by_prompt
-            and {"position_ids", "past_key_values", "logits_to_keep"} <= positions.keys()
+            and {"position_ids", "past_key_values", "logits_to_keep"} <= arguments.keys()
             and base._supports_default_dynamic_cache()
         )
 
