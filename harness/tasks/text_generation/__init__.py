@@ -5,7 +5,7 @@ from harness.api.family import TaskFamily, TaskKind
 FAMILY = TaskFamily(
     name="text_generation",
     kinds={"text_generation": TaskKind("harness.tasks.text_generation.task.TextGeneration")},
-    metrics="harness.tasks.text_generation.metric_table.METRICS",
+    metrics="harness.tasks.text_generation.metrics.METRICS",
     runtime="harness.tasks.text_generation.runtime.TextGenerationRuntime",
     report="harness.tasks.text_generation.report.REPORT",
     inapplicable={

@@ -16,6 +16,12 @@ from harness.errors import Problems
 from harness.tasks.text_generation.decoding import Decoding
 
 Message = dict[str, str]  # {role, content}
+# Predictions. nll: sum of the negative log likelihoods of the reference's tokens; tokens: their number; text: what the
+# model wrote, None for a row for which it wrote nothing; written: number of tokens of that; cut: 1 if it was cut at the
+# most tokens; choices: pairs of a choice and its log likelihood, None for a row without choices.
+WRITTEN = np.dtype([("nll", "f8"), ("tokens", "f8"), ("text", "O"), ("written", "f8"), ("cut", "f8"), ("choices", "O")])
+OF_CHOICES = ("acc", "acc_norm")  # metrics of multiple choice
+OF_LIKELIHOODS = ("loss", "perplexity")  # metrics that need no written texts
 TRAIN_ON = ("completion", "assistant", "all")
 
 

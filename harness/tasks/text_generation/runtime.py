@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.api.heads import LinearHead
-from harness.api.metric import Predictions, Targets
+from harness.api.metric import Metric, Predictions, Targets
 from harness.data.dataset import Split
 from harness.data.examples import Examples
 from harness.data.tokenization import Encoding, Tokens
@@ -23,12 +23,20 @@ from harness.models.input_limits import longest_input
 from harness.models.language.language_model import OUTPUTS, LanguageModel
 from harness.models.network import AdaptedModel
 from harness.tasks.runtime import Features, TaskRuntime
-from harness.tasks.text_generation.data import Conversation, GenerationData, GenerationSplit, Writing, split_of
+from harness.tasks.text_generation.data import (
+    OF_LIKELIHOODS,
+    WRITTEN,
+    Conversation,
+    GenerationData,
+    GenerationSplit,
+    Writing,
+    split_of,
+)
 from harness.tasks.text_generation.encoding import RowEncoder
 from harness.tasks.text_generation.examples import SequenceExamples
 from harness.tasks.text_generation.generation import generate
 from harness.tasks.text_generation.likelihood import log_likelihoods
-from harness.tasks.text_generation.metric_table import OF_LIKELIHOODS, WRITTEN
+from harness.tasks.text_generation.metrics import COSTLY
 from harness.tasks.text_generation.templates import Template
 
 
@@ -62,6 +70,11 @@ class TextGenerationRuntime(TaskRuntime):
     def facts(self) -> dict[str, Any]:
         """Return how texts are written, and the metric."""
         return {"writing": asdict(self.writing), "metric": self.metric}
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The family's metrics, the costly ones only if they select."""
+        return {name: each for name, each in super().metrics.items() if name not in COSTLY or name == self.metric}
 
     def encoding(self, tokenizer: Any, backbone: nn.Module, max_length: int) -> Encoding:
         """See `TaskRuntime`."""

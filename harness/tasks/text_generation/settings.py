@@ -10,7 +10,7 @@ from harness.api.metric import Metric
 from harness.errors import Problems, nearest
 from harness.tasks.text_generation.data import TRAIN_ON
 from harness.tasks.text_generation.decoding import Decoding
-from harness.tasks.text_generation.metric_table import METRICS
+from harness.tasks.text_generation.metrics import METRICS
 from harness.tasks.text_settings import TextSettings
 
 WAYS = ("max_new_tokens", "num_beams", "temperature", "stop", "seed")  # the keys of `task.generate`

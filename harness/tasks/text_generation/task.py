@@ -11,8 +11,7 @@ from harness.data.readers.rows import SPLITS, Hub, data_folder, open_hub
 from harness.data.text_values import check_text
 from harness.errors import HarnessError, Problems
 from harness.tasks.text_generation.assembly import assemble
-from harness.tasks.text_generation.data import GenerationData, Writing
-from harness.tasks.text_generation.metric_table import OF_CHOICES, OF_LIKELIHOODS
+from harness.tasks.text_generation.data import OF_CHOICES, OF_LIKELIHOODS, GenerationData, Writing
 from harness.tasks.text_generation.rows import Form, Raw
 from harness.tasks.text_generation.settings import GenerationSettings
 from harness.tasks.text_generation.templates import Template

@@ -12,7 +12,8 @@ import pytest
 
 from harness.report.reading.archive import freeze, thaw
 from harness.serving.predict import load
-from harness.tasks.text_generation.metric_table import METRICS, WRITTEN
+from harness.tasks.text_generation.data import WRITTEN
+from harness.tasks.text_generation.metrics import METRICS
 from tests.helpers import tiny_writers
 from tests.helpers.tiny_writers import TEMPLATE, WORDS
 

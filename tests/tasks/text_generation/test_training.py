@@ -17,7 +17,7 @@ from harness.tasks.text_generation.data import Conversation, Writing, split_of
 from harness.tasks.text_generation.decoding import Decoding
 from harness.tasks.text_generation.encoding import RowEncoder
 from harness.tasks.text_generation.examples import SequenceExamples
-from harness.tasks.text_generation.metric_table import METRICS
+from harness.tasks.text_generation.metrics import METRICS
 from harness.tasks.text_generation.runtime import TextGenerationRuntime
 from harness.training.loop import advance, fit, gradients
 from harness.training.session import TrainingSession
