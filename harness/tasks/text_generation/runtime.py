@@ -24,6 +24,7 @@ from harness.models.language.language_model import OUTPUTS, LanguageModel
 from harness.models.network import AdaptedModel
 from harness.tasks.runtime import Features, TaskRuntime
 from harness.tasks.text_generation.data import (
+    OF_CHOICES,
     OF_LIKELIHOODS,
     WRITTEN,
     Conversation,
@@ -48,6 +49,7 @@ class TextGenerationRuntime(TaskRuntime):
         writing: see `Writing`.
         metric: name of the metric that selects.
         prompted: whether rows have prompts, so that texts are written for them.
+        chooses: whether rows have choices.
     """
 
     family: ClassVar[str] = "text_generation"
@@ -55,12 +57,14 @@ class TextGenerationRuntime(TaskRuntime):
     writing: Writing
     metric: str
     prompted: bool = True
+    chooses: bool = False
     outputs: int = OUTPUTS
 
     @classmethod
     def of_data(cls, data: GenerationData) -> Self:
         """See `TaskRuntime`."""
-        return cls(data.writing, data.metric, any(row.prompt for row in data.train.rows))  # type: ignore[attr-defined]
+        rows = _rows(data.train).rows
+        return cls(data.writing, data.metric, any(row.prompt for row in rows), any(row.choices for row in rows))
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, Any]) -> Self:
@@ -73,8 +77,9 @@ class TextGenerationRuntime(TaskRuntime):
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """The family's metrics, the costly ones only if they select."""
-        return {name: each for name, each in super().metrics.items() if name not in COSTLY or name == self.metric}
+        """The family's metrics that rows can have; the costly ones only if they select."""
+        left_out = {*COSTLY, *(() if self.chooses else OF_CHOICES)} - {self.metric}
+        return {name: each for name, each in super().metrics.items() if name not in left_out}
 
     def encoding(self, tokenizer: Any, backbone: nn.Module, max_length: int) -> Encoding:
         """See `TaskRuntime`."""
