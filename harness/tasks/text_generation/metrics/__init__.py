@@ -19,7 +19,7 @@ CORPUS: dict[str, CorpusMetric] = {
     **{name: overlap.bleu(name) for name in overlap.BLEU_OPTIONS},
     "chrf": overlap.chrf(),
     "ter": overlap.ter(),
-    **{kind: overlap.rouge(kind) for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum")},
+    **{kind: overlap.rouge(kind) for kind in overlap.ROUGE},
     "exact_match": answers.exact_match(),
     "exact_match_number": answers.exact_match(answers.number, answers.last_number),
     "exact_match_flexible": answers.exact_match(answers.last_number),

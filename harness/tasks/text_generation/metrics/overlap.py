@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from harness.tasks.text_generation.metrics.corpus import CorpusMetric, Statistic
 References = tuple[tuple[str, ...], ...]
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"  # scripts without spaces: each character is a token
 _TOKEN = re.compile(rf"[a-z0-9]+|[{CJK}]")
+ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 BLEU_OPTIONS: dict[str, dict[str, Any]] = {
     "bleu": {}, "bleu_lc": {"lowercase": True}, "bleu_zh": {"tokenize": "zh"},
 }  # fmt: skip
@@ -44,7 +45,7 @@ def rouge(kind: str) -> CorpusMetric:
     """
 
     def rows(targets: Targets, predictions: Predictions) -> RowScores:
-        return np.array(_rouge_rows(kind, tuple(targets), texts(predictions)))
+        return _rouge_rows(tuple(targets), texts(predictions))[kind]
 
     return mean_of(rows)
 
@@ -108,23 +109,27 @@ def _bleu_of_sums(sums: Statistics) -> float:
 class _Words:
     """Tokens as rouge-score's own tokenizer makes them, and single characters of scripts without spaces."""
 
-    def __init__(self) -> None:
-        from rouge_score.tokenizers import DefaultTokenizer
-
-        self._default = DefaultTokenizer(use_stemmer=True)
-
     def tokenize(self, text: str) -> list[str]:
-        found: list[str] = []
-        for token in _TOKEN.findall(text.lower()):
-            found.extend(self._default.tokenize(token) or [token])
-        return found
+        return [word for token in _TOKEN.findall(text.lower()) for word in _stemmed(token)]
 
 
-@lru_cache(maxsize=16)
-def _rouge_rows(kind: str, references: References, written: Sequence[str]) -> tuple[float, ...]:
+@lru_cache(maxsize=100_000)
+def _stemmed(token: str) -> tuple[str, ...]:
+    return tuple(_stemmer().tokenize(token)) or (token,)
+
+
+@cache
+def _stemmer() -> Any:
+    from rouge_score.tokenizers import DefaultTokenizer
+
+    return DefaultTokenizer(use_stemmer=True)
+
+
+@lru_cache(maxsize=4)
+def _rouge_rows(references: References, written: tuple[str, ...]) -> dict[str, RowScores]:
+    """Return the F-measure of each row (n,) by kind; all kinds share the work on words."""
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer([kind], tokenizer=_Words())
-    return tuple(
-        float(scorer.score_multi(list(row), text)[kind].fmeasure) for row, text in zip(references, written, strict=True)
-    )
+    scorer = RougeScorer(list(ROUGE), tokenizer=_Words())
+    rows = [scorer.score_multi(list(row), text) for row, text in zip(references, written, strict=True)]
+    return {kind: np.array([row[kind].fmeasure for row in rows], dtype=np.float64) for kind in ROUGE}
