@@ -13,8 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# What the size limit counts; not digests and plans, which are small, nor converted models.
-FOLDERS = ("tokens", "features", "states")
+FOLDERS = ("tokens", "features", "states")  # the size limit counts these, but no digests, plans and converted models
 GIGABYTE = 10**9
 ABANDONED = 24 * 3600.0  # age in seconds at which an unfinished file counts as abandoned
 
