@@ -42,6 +42,10 @@ class TaskFamily:
         runtime: import path of its `harness.tasks.runtime.TaskRuntime`; imports torch.
         report: import path of the module with its `FamilyReport`; imports no torch.
         inapplicable: keys of `train` without a meaning for it: {key: (value that turns it off, why)}.
+        unused: keys of `train` that its models do not have, such as the rate of a head. They are not tuned.
+        writes: whether its models write texts with their own language-modelling head, instead of a head on a pooled
+            vector.
+        texts: columns of its predictions that hold texts of the data, which an archive of a study leaves out.
     """
 
     name: str
@@ -50,6 +54,9 @@ class TaskFamily:
     runtime: str
     report: str
     inapplicable: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    writes: bool = False
+    texts: tuple[str, ...] = ()
 
 
 @cache
@@ -72,6 +79,11 @@ def part(path: str) -> Any:
 def family_of(name: str | None) -> TaskFamily:
     """Return a family by the name that a file gives; files without a name are of the first family."""
     return families()[name or FIRST]
+
+
+def family_of_kind(kind: str | None) -> TaskFamily | None:
+    """Return the family that has a kind of task; None for a class of the user's own."""
+    return next((family for family in families().values() if kind in family.kinds), None)
 
 
 @cache

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 Targets = npt.NDArray[Any]  # (n,) or (n, ...): what a family is to predict, such as class indices or numbers
-Predictions = npt.NDArray[np.floating[Any]]  # (n, ...): what its models return, such as class probabilities
+# (n, ...): what its models return, such as class probabilities; or (n,) records whose fields are numbers and texts
+Predictions = npt.NDArray[Any]
 RowScores = npt.NDArray[np.float64]
 Values = dict[str, float | None]  # metrics of one split by name, loss included; None if undefined
 
@@ -67,7 +68,7 @@ def evaluate(metrics: Mapping[str, Metric], targets: Targets, predictions: Predi
         One value per metric; None if it is undefined, and for every metric if a prediction is not finite.
     """
     values: Values = dict.fromkeys(metrics)
-    if not np.isfinite(predictions).all():
+    if not is_finite(predictions):
         return values
     for name, metric in metrics.items():
         with suppress(Undefined):
@@ -78,12 +79,20 @@ def evaluate(metrics: Mapping[str, Metric], targets: Targets, predictions: Predi
 def row_scores(metrics: Mapping[str, Metric], targets: Targets, predictions: Predictions) -> dict[str, RowScores]:
     """Return the scores (n,) of each row by metric, without the metrics that are undefined for these rows."""
     scores: dict[str, RowScores] = {}
-    if not np.isfinite(predictions).all():
+    if not is_finite(predictions):
         return scores
     for name, metric in metrics.items():
         with suppress(Undefined):
             scores[name] = metric.per_row(targets, predictions)
     return scores
+
+
+def is_finite(predictions: Predictions) -> bool:
+    """Return whether all numbers in predictions are finite."""
+    if predictions.dtype.names is None:
+        return bool(np.isfinite(predictions).all())
+    numbers = (name for name in predictions.dtype.names if predictions.dtype[name].kind == "f")
+    return all(np.isfinite(predictions[name]).all() for name in numbers)
 
 
 def better(metric: Metric, values: Values, than: Values) -> bool:

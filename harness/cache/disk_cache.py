@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = ("tokens", "features", "states")  # the size limit counts these; digests, plans and written copies are small
+FOLDERS = ("tokens", "features", "states")  # the size limit counts these, but no digests, plans and converted models
 GIGABYTE = 10**9
 ABANDONED = 24 * 3600.0  # age in seconds at which an unfinished file counts as abandoned
 

@@ -68,6 +68,7 @@ KINDS: dict[str, Kind] = {
     ),
     "lda": _first("method", "harness.methods.lda.Lda", "harness.methods.closed_form.lda.Lda"),
     "knn": _first("method", "harness.methods.knn.Knn", "harness.methods.closed_form.knn.Knn"),
+    "few_shot": Kind("method", "harness.methods.few_shot.FewShot"),
     "eda": _first("augment", "harness.augment.eda.Eda"),
     "noise": _first("augment", "harness.augment.noise.Noise"),
     "paraphrase": _first("augment", "harness.augment.paraphrase.Paraphrase"),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from harness.errors import Problems
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,19 @@ class Dataset:
     def pairs(self) -> bool:
         """True if a row has two texts."""
         return self.train.pairs is not None
+
+    def check_model(self, name: str, directory: Path, problems: Problems) -> None:
+        """Report why a model cannot be used with this data, from its files; nothing by default.
+
+        Args:
+            name: of the model, for messages.
+            directory: with its files.
+            problems: added to.
+        """
+
+    def with_examples(self, rows: Split) -> Self:
+        """Return the data with some training rows as examples in every prompt; only for families that write texts."""
+        raise NotImplementedError
 
     def needed(self, split: Split) -> npt.NDArray[np.int64]:
         """Return the rows without which a part of a split would be no data set of the same kind; none by default."""

@@ -42,6 +42,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def weight(self, rows: Rows) -> int:
+        """Return the weight of some rows in the loss of an optimizer step: their number."""
+        return len(rows)
+
     def digest(self) -> str:
         """Return the SHA-256 of the tokens as hex digits."""
         content = hashlib.sha256(self.tokens.offsets.tobytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,14 @@ class Tokens:
         types: (total,) int8, index of the text within its pair; None for single texts, and for tokenizers whose models
             take no token types.
         truncated: number of rows that were truncated to the maximum length.
+        trained: (total,) int8, 1 for tokens whose prediction is part of the loss; None for a task with a target a row.
     """
 
     ids: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     types: npt.NDArray[np.int8] | None
     truncated: int
+    trained: npt.NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -46,8 +49,27 @@ class Tokens:
         return np.diff(self.offsets)
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """A family's own way to tokenize a split.
+
+    Attributes:
+        key: what the tokens depend on besides the split, the tokenizer and the maximum length.
+        encode: tokenizes a split.
+    """
+
+    key: str
+    encode: Callable[[Split], Tokens]
+
+
 def tokenize(
-    split: Split, fingerprint: str, tokenizer: Any, tokenizer_digest: str, max_length: int, cache: Cache
+    split: Split,
+    fingerprint: str,
+    tokenizer: Any,
+    tokenizer_digest: str,
+    max_length: int,
+    cache: Cache,
+    encoding: Encoding | None = None,
 ) -> Tokens:
     """Tokenize a split, or map it from the cache.
 
@@ -61,18 +83,20 @@ def tokenize(
         tokenizer_digest: digest of the tokenizer's files.
         max_length: maximum tokens per row, including special ones; longer rows are truncated (pairs: the longer text).
         cache: the disk cache; tokens are in its folder `tokens/`.
+        encoding: tokenizes the split in place of `encode`; None: `encode`.
 
     Raises:
         HarnessError: the cache cannot be written.
     """
     # The key without augmentation must not change, so that entries from before augmentation was added stay valid.
     copies = [split.augmentation] if split.augmentation else []
+    copies += [encoding.key] if encoding is not None else []
     key = digest([FORMAT, fingerprint, split.name, tokenizer_digest, max_length, *copies])
     folder = cache.folder("tokens") / key[:32]
     tokens = _read(folder, len(split))
     if tokens is not None:
         return tokens
-    made = encode(split, tokenizer, max_length)
+    made = encode(split, tokenizer, max_length) if encoding is None else encoding.encode(split)
     try:
         if not cache.make_room(sum(array.nbytes for array in _arrays(made).values())):
             return made
@@ -115,7 +139,8 @@ def _flat(rows: list[list[int]], dtype: Any) -> npt.NDArray[Any]:
 
 def _arrays(tokens: Tokens) -> dict[str, npt.NDArray[Any]]:
     arrays: dict[str, npt.NDArray[Any]] = {"ids": tokens.ids, "offsets": tokens.offsets}
-    return arrays if tokens.types is None else arrays | {"types": tokens.types}
+    optional = {"types": tokens.types, "trained": tokens.trained}
+    return arrays | {name: array for name, array in optional.items() if array is not None}
 
 
 def _write(folder: Path, tokens: Tokens) -> None:
@@ -134,8 +159,9 @@ def _read(folder: Path, rows: int) -> Tokens | None:
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in entry["crc32"]}
         whole = all(zlib.crc32(arrays[name].data) == checksum for name, checksum in entry["crc32"].items())
         tokens = Tokens(
-            ids=arrays["ids"], offsets=arrays["offsets"], types=arrays.get("types"), truncated=int(entry["truncated"])
-        )
+            ids=arrays["ids"], offsets=arrays["offsets"], types=arrays.get("types"), truncated=int(entry["truncated"]),
+            trained=arrays.get("trained"),
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     if not whole or len(tokens) != rows:

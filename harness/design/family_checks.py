@@ -10,7 +10,7 @@ from harness.data.dataset import Dataset
 from harness.design.cells import Cell
 from harness.errors import Problems
 
-EVERY = "method=linear_probe,lora,full"  # a choice of methods that are for every family
+EVERY = "method=lora,full"  # a choice of methods that are for every family
 
 
 def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, problems: Problems) -> None:
@@ -30,6 +30,13 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
         name in wanted,
         f"method={cell.method} is for {', '.join(wanted)}, and task={cell.task} is {name}. Choose methods for every "
         f"task, such as {EVERY}; docs/methods.md says which are not.",
+    )
+    problems.check(
+        not (
+            families()[name].writes and base.get("augment") and "augment" not in (base["method"].get("ignores") or ())
+        ),
+        f"augment={','.join(base.get('augment') or ())} copies texts with a label, and task={cell.task} is {name}: "
+        "leave it out.",
     )
     for message in _inapplicable(cell, base, families()[name]):
         problems.add(message)

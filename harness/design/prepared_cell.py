@@ -12,11 +12,13 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.api.family import FIRST, families
 from harness.config.error_messages import explain
 from harness.config.instantiate import build
 from harness.config.kinds import check_kinds
 from harness.config.schema import REPLICATE_SEEDS, Config
 from harness.config.validation import check
+from harness.data.dataset import Dataset
 from harness.design.cells import Cell
 from harness.design.family_checks import check_family
 from harness.design.model_checks import check_blocks
@@ -145,10 +147,7 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
             continue
         packages = base["packages"]
         cache = cache_dir(base)
-        data = _once(loaded, base["task"], problems, lambda node, p=packages: build(node, p).load())
-        model = _once(resolved, base["model"], problems, lambda node, p=packages, c=cache: _find(build(node, p), c))
-        if model is not None:
-            _check_method(cell, base, model, problems)
+        data, model = _data_and_model(cell, base, cache, loaded, resolved, problems)
         check_family(cell, base, data, problems)
         ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
         parts = {} if "augment" in ignores or checks.of_section("augment", base) else base.get("augment") or {}
@@ -168,6 +167,31 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
         check_writable(name, Path(str(config[name])), problems)
     problems.raise_any()
     return ready
+
+
+def _data_and_model(
+    cell: Cell,
+    base: Mapping[str, Any],
+    cache: Path,
+    loaded: dict[str, Any],
+    resolved: dict[str, Any],
+    problems: Problems,
+) -> tuple[Dataset | None, ResolvedModel | None]:
+    """Load a cell's data and find its model, unless an earlier cell did; None for what has a problem."""
+    packages = base["packages"]
+    data = _once(loaded, base["task"], problems, lambda node: build(node, packages).load())
+    family = families()[FIRST if data is None else data.family]
+    model = _once(
+        resolved,
+        {"model": base["model"], "writes": family.writes},
+        problems,
+        lambda node: _find(build(node["model"], packages).for_family(family), cache),
+    )
+    if data is not None and model is not None:
+        data.check_model(base["model"]["name"], model.path, problems)
+    if model is not None:
+        _check_method(cell, base, model, problems)
+    return data, model
 
 
 def check_common(config: DictConfig, problems: Problems) -> None:

@@ -17,14 +17,16 @@ from harness.cache.feature_files import FeatureKey, StatesKey, cached_features, 
 from harness.cache.shared_array import ArrayJob, SharedArray, Values
 from harness.data.dataset import Dataset, Split
 from harness.data.examples import Examples, Rows, by_length
-from harness.data.tokenization import Tokens, tokenize
+from harness.data.tokenization import Encoding, Tokens, tokenize
 from harness.features.worker_state import WORKER_STATE
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
+from harness.models.language.language_model import network_on
 from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.models.pooling import width
+from harness.models.pretrained import OWN_HEADS
 from harness.tasks.runtime import TaskRuntime, runtime_of
 
 
@@ -64,8 +66,9 @@ class FrozenEncoder:
     @property
     def backbone(self) -> nn.Module:
         """The pretrained backbone; shared, so it must not be changed."""
-        outputs = self.data.outputs if self.model.pooling == "model" else 0
-        key = (self.resolved.digest, self.model.pooling == "model", outputs)
+        own = self.model.pooling if self.model.pooling in OWN_HEADS else None
+        outputs = self.data.outputs if own == "model" else 0
+        key = (self.resolved.digest, own, outputs)
         return WORKER_STATE.backbones.get(key, lambda: load_backbone(self.resolved, self.model.pooling, outputs))
 
     @property
@@ -75,8 +78,10 @@ class FrozenEncoder:
             self.max_length, self.model.max_tokens or self.max_length, longest_input(self.backbone, self.tokenizer)
         )
 
-    def _tokenize(self, split: Split) -> Tokens:
-        found = tokenize(split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache)
+    def _tokenize(self, split: Split, own: Encoding | None) -> Tokens:
+        found = tokenize(
+            split, self.data.fingerprint, self.tokenizer, self.resolved.digest, self.length, self.cache, own
+        )
         check_ids(found.ids, self.backbone, self.tokenizer, f"model={self.model.name}")
         return found
 
@@ -84,13 +89,29 @@ class FrozenEncoder:
         """Make a network on a copy of the backbone that a run may change."""
         # Both backbones are moved to the device, whether or not features were computed before: fused runs read the
         # frozen tensors of the shared one, and random numbers drawn on the device must not depend on what was cached.
-        return AdaptedModel(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling, self.data.outputs)
+        return network_on(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling, self.data.outputs)
+
+    def network_as_loaded(self) -> AdaptedModel:
+        """Make a network on the shared backbone, in eval mode, which must not be changed."""
+        return (
+            network_on(self.backbone.to(self.device), self.model.pooling, self.data.outputs)
+            .requires_grad_(False)
+            .eval()
+        )
 
     def examples(self, split: Split) -> Examples:
         """Tokenise a split."""
-        key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.length)
-        tokens: Tokens = WORKER_STATE.tokens.get(key, lambda: self._tokenize(split))
-        return Examples(tokens, split.targets, self.tokenizer.pad_token_id or 0)
+        own = self.task.encoding(self.tokenizer, self.backbone, self.length)
+        key = (
+            self.data.fingerprint,
+            split.name,
+            split.augmentation,
+            self.resolved.digest,
+            self.length,
+            own and own.key,
+        )
+        tokens: Tokens = WORKER_STATE.tokens.get(key, lambda: self._tokenize(split, own))
+        return self.task.examples(tokens, split, self.tokenizer, self.backbone)
 
     def features(self, split: Split) -> SharedArray:
         """Return the frozen features of a split, (n, d)."""

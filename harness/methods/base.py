@@ -82,6 +82,16 @@ class ClosedForm(Method):
         return self.fit(features, targets, descriptions)
 
 
+class Prompted(Method):
+    """A method for models that write texts: nothing is trained, and prompts may hold training rows as examples.
+
+    Attributes:
+        shots: training rows in every prompt, drawn by the run's seed.
+    """
+
+    shots: int = 0
+
+
 class GradientTrained(Method):
     """A method that selects which parameters of a network the training loop trains."""
 

@@ -19,7 +19,7 @@ from typing import Any
 import harness
 from harness.errors import HarnessError, Problems
 from harness.models.model_files import weights_files
-from harness.models.pretrained import PretrainedModel, ResolvedModel
+from harness.models.pretrained import LANGUAGE, PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 from harness.records.signature import digest
 
@@ -40,10 +40,12 @@ def examined(model: PretrainedModel, resolved: ResolvedModel, cache_dir: str | P
     Raises:
         HarnessError: its weights, tokenizer or vocabulary do not fit its architecture, or `max_tokens` is too large.
     """
-    if model.digests and model.max_tokens is None:
+    # Even a pinned model may be an encoder, and be named for a task that writes texts.
+    if model.digests and model.max_tokens is None and model.pooling != LANGUAGE:
         return resolved
     versions = [harness.__version__, *map(_version, ("transformers", "tokenizers"))]
-    key = digest([FORMAT, resolved.digest, model.pooling == "model", versions])[:32]
+    own = LANGUAGE if model.pooling == LANGUAGE else model.pooling == "model"
+    key = digest([FORMAT, resolved.digest, own, versions])[:32]
     file = Path(cache_dir).expanduser() / "models" / f"{key}.json"
     found = _read(file)
     if found is None:

@@ -81,6 +81,28 @@ _GEMMA = replace(
     _DECODER,
     norms=("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"),
 )
+_T5 = Layers(
+    query_value=("SelfAttention.q", "SelfAttention.v"),
+    key_value=("SelfAttention.k", "SelfAttention.v"),
+    value=("SelfAttention.v",),
+    attention=("SelfAttention.q", "SelfAttention.k", "SelfAttention.v", "SelfAttention.o"),
+    feedforward=("wi", "wi_0", "wi_1", "wo"),
+    feedforward_output=("wo",),
+    norms=("layer_norm",),
+    blocks="encoder.block",
+    embedding="shared",
+)
+_BART = Layers(
+    query_value=("q_proj", "v_proj"),
+    key_value=("k_proj", "v_proj"),
+    value=("v_proj",),
+    attention=("q_proj", "k_proj", "v_proj", "out_proj"),
+    feedforward=("fc1", "fc2"),
+    feedforward_output=("fc2",),
+    norms=("self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"),
+    blocks="decoder.layers",
+    embedding="shared",
+)
 
 ARCHITECTURES: dict[str, Layers] = {
     "bert": _BERT,
@@ -154,17 +176,18 @@ ARCHITECTURES: dict[str, Layers] = {
     "gemma": _DECODER,
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,
-    "t5": Layers(
-        query_value=("SelfAttention.q", "SelfAttention.v"),
-        key_value=("SelfAttention.k", "SelfAttention.v"),
-        value=("SelfAttention.v",),
-        attention=("SelfAttention.q", "SelfAttention.k", "SelfAttention.v", "SelfAttention.o"),
-        feedforward=("wi", "wi_0", "wi_1", "wo"),
-        feedforward_output=("wo",),
-        norms=("layer_norm",),
-        blocks="encoder.block",
-        embedding="shared",
+    "phi3": replace(
+        _DECODER,
+        query_value=("qkv_proj",),
+        key_value=("qkv_proj",),
+        value=("qkv_proj",),
+        attention=("qkv_proj", "o_proj"),
+        feedforward=("gate_up_proj", "down_proj"),
     ),
+    "t5": _T5,
+    "mt5": _T5,
+    "bart": _BART,
+    "marian": _BART,
 }
 
 ROLES = (*(field.name for field in fields(Layers) if field.name != "blocks"), "all_linear")

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.models.pretrained import ResolvedModel
+from harness.models.pretrained import LANGUAGE, ResolvedModel
 from harness.models.weights_check import check_fit, notes
 
 ENCODER_DECODERS = ("t5", "mt5", "umt5")  # their encoder is a separate model
@@ -134,6 +134,8 @@ def _kind(path: Path, pooling: str, what: str) -> Any:
             f"model_type={architecture}. {hint} config.json, or install a version that knows it."
         )
     config = AutoConfig.from_pretrained(str(path), trust_remote_code=False, local_files_only=True)
+    if pooling == LANGUAGE:
+        return _writer(config, what)
     if pooling == "model":
         if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
             raise HarnessError(
@@ -154,10 +156,37 @@ def _kind(path: Path, pooling: str, what: str) -> Any:
     return AutoModelForTextEncoding if architecture in ENCODER_DECODERS else AutoModel
 
 
+def _writer(config: Any, what: str) -> Any:
+    """Return the auto class of a model that writes texts: a decoder, or an encoder with a decoder.
+
+    Raises:
+        HarnessError: the architecture is an encoder, or has no language-modelling head.
+    """
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_MASKED_LM_MAPPING,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+        AutoModelForCausalLM,
+        AutoModelForSeq2SeqLM,
+    )
+
+    kind = type(config)
+    if getattr(config, "is_encoder_decoder", False) and kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+        return AutoModelForSeq2SeqLM
+    encoder = kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
+    if encoder or kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise HarnessError(
+            f"{what} writes no texts: {config.model_type} is an architecture of encoders. Name a decoder (such as "
+            "Llama, Qwen or GPT-2) or an encoder with a decoder (such as T5): model=gpt2, model=t5-base, or "
+            "model=own model.path=DIRECTORY."
+        )
+    return AutoModelForCausalLM
+
+
 def _extras(pooling: str, classes: int, pooler: bool = True) -> dict[str, Any]:
     if pooling == "model":
         return {"num_labels": classes}
-    return {"add_pooling_layer": False} if pooler else {}
+    return {"add_pooling_layer": False} if pooler and pooling != LANGUAGE else {}
 
 
 def _from_pretrained(kind: Any, path: Path, options: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:

@@ -18,7 +18,7 @@ from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import pool, widened, width
-from harness.models.pretrained import ResolvedModel
+from harness.models.pretrained import OWN_HEADS, ResolvedModel
 from harness.models.weights_check import check_finite
 
 # PEFT imports bitsandbytes if installed, which then warns about kernels that only some machines have.
@@ -45,7 +45,7 @@ class AdaptedModel(nn.Module):
         self.pooling = pooling
         self.classes = classes
         self.boundary: FrozenPrefix | None = None
-        self.head: nn.Module | None = None if pooling == "model" else nn.Linear(width(backbone), classes)
+        self.head: nn.Module | None = None if pooling in OWN_HEADS else nn.Linear(width(backbone), classes)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits of a batch: (n, C) float32."""

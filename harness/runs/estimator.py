@@ -1,4 +1,4 @@
-"""The two ways to fit a method, chosen in one place."""
+"""The ways to fit a method, chosen in one place."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ from typing import Any
 
 from harness.config.instantiate import build
 from harness.errors import HarnessError
-from harness.methods import ClosedForm, GradientTrained
+from harness.methods import ClosedForm, GradientTrained, Prompted
+from harness.models.pretrained import LANGUAGE
 from harness.runs.closed_form import fit_closed_form
 from harness.runs.fitted import Fitting
 from harness.runs.gradient import fit_gradient_trained
 from harness.runs.prepare import PreparedRun
+from harness.runs.prompted import fit_prompted
 
 
-def method_of(config: dict[str, Any]) -> ClosedForm | GradientTrained:
+def method_of(config: dict[str, Any]) -> ClosedForm | GradientTrained | Prompted:
     """Build the method of a run.
 
     Raises:
-        HarnessError: it cannot be built, or is neither kind of method.
+        HarnessError: it cannot be built, or is no kind of method.
     """
     method = build(config["method"], config["packages"])
-    if not isinstance(method, ClosedForm | GradientTrained):
-        raise HarnessError(f"{type(method).__name__} is neither a ClosedForm nor a GradientTrained method.")
+    if not isinstance(method, ClosedForm | GradientTrained | Prompted):
+        raise HarnessError(f"{type(method).__name__} is neither a ClosedForm, a GradientTrained nor a Prompted method.")
     return method
 
 
 def fit_method(run: PreparedRun) -> Fitting:
     """Fit the method of a run."""
     method = method_of(run.spec.config)
-    return fit_closed_form(run, method) if isinstance(method, ClosedForm) else fit_gradient_trained(run, method)
+    if isinstance(method, GradientTrained):
+        return fit_gradient_trained(run, method)
+    if isinstance(method, Prompted) and run.encoder.model.pooling == LANGUAGE:
+        return fit_prompted(run, method)
+    if isinstance(method, ClosedForm) and run.encoder.model.pooling != LANGUAGE:
+        return fit_closed_form(run, method)
+    raise HarnessError(f"method={method.name} is not for tasks of {run.task.family}.")

@@ -117,6 +117,7 @@ def _execute(
         costs, record.metrics = costs.merged(evaluation.costs), evaluation.metrics
         if not holds(spec):
             return False
+        run = fitted.prepared or run
         costs = costs.merged(write_outputs(run, fitted, evaluation))
         costs = costs.merged(_measured_serving(run, fitted))
         record.status = RunStatus.OK

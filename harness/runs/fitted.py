@@ -44,6 +44,7 @@ class FittedModel:
         predict: returns the predictions for a split that the run evaluates.
         validation: mean metrics of the folds; {} without folds.
         warnings: for the record.
+        prepared: the run with what fitting added to its data, such as examples in prompts; None: nothing.
     """
 
     costs: Costs
@@ -52,6 +53,7 @@ class FittedModel:
     predict: Callable[[Split], Predictions] | None = None
     validation: Values = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    prepared: PreparedRun | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import SCALE
 from harness.models.input_limits import longest_input
 from harness.models.network import AdaptedModel
+from harness.models.pretrained import LANGUAGE, OWN_HEADS
 from harness.records.files import write_json
 from harness.records.states import SessionStatus
 from harness.runs.costs import Costs
@@ -145,7 +146,7 @@ def make_session(
     encoder, seed, costs = run.encoder, run.spec.config["seed"], Costs()
     examples = encoder.examples(split)
     head: LinearHead | None = None
-    if config.head_init == "probe" and encoder.model.pooling != "model":
+    if config.head_init == "probe" and encoder.model.pooling not in OWN_HEADS:
         with costs.phase("head"):
             head = encoder.probe(split, config.head_probe_c)
     with costs.phase("model"):
@@ -183,8 +184,11 @@ def make_session(
 
 
 def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None:
-    """Return the frozen prefix after which passes may begin; None if they begin at the tokens, as with FGM."""
-    return None if config.fgm > 0 else network.boundary
+    """Return the frozen prefix after which passes may begin; None if they begin at the tokens, as with FGM.
+
+    Those of a model that writes texts do: its hidden states are of every token, and writing needs the tokens anyway.
+    """
+    return None if config.fgm > 0 or network.pooling == LANGUAGE else network.boundary
 
 
 def _inputs(run: PreparedRun, split: Split, boundary: FrozenPrefix | None, cost: str) -> tuple[Examples, Costs]:

@@ -11,9 +11,6 @@ import numpy as np
 import torch
 
 from harness.data.dataset import Split
-from harness.data.examples import Examples
-from harness.data.tokenization import encode
-from harness.models.inference import autocast
 from harness.models.network import AdaptedModel
 from harness.runs.prepare import PreparedRun
 
@@ -60,19 +57,17 @@ def _timed(
 ) -> Iterator[tuple[float, int]]:
     """Predict parts one after another; yield seconds and number of texts for each, at least for one."""
     encoder, device = run.encoder, run.device
-    tokenizer, length = encoder.tokenizer, encoder.length
-    padding = tokenizer.pad_token_id or 0
+    tokenizer, backbone, length = encoder.tokenizer, encoder.backbone, encoder.length
     begun = time.perf_counter()
     for index, part in enumerate(parts):
         start = time.perf_counter()
-        examples = Examples(encode(part, tokenizer, length), part.targets, padding)
-        with torch.no_grad(), autocast(device, run.train.precision):
-            batch = examples.batch(np.arange(len(part)), device)
-            run.task.predictions(network(batch).float().cpu().numpy())  # copying to the host waits for the device
+        examples = run.task.inputs(part, tokenizer, backbone, length)
+        run.task.predict(network, examples, len(part), device, run.train.precision)  # waits for the device
         end = time.perf_counter()
-        if index >= warm_up:
+        slow = end - begun > SECONDS  # in so long a time what is loaded on the first call does not count
+        if index >= warm_up or slow:
             yield end - start, len(part)
-            if end - begun > SECONDS:
+            if slow:
                 return
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from harness.api.family import families
 from harness.api.metric import Metric
 from harness.augment import Augmentation, AugmentationContext, augmented
 from harness.cache.disk_cache import Cache
@@ -74,6 +75,7 @@ class PreparedRun:
             augmentations = _augmentations(config)
             others = [each for part in augmentations.values() for each in part.ready(cache_dir)]
             data = _data(spec, models_digest(resolved.digest, others), model.name)
+            model = model.for_family(families()[data.family])
         limit = config["task"]["max_length"]
         cache = Cache(cache_dir, config.get("cache_gb", Config.cache_gb))
         encoder = FrozenEncoder(model, resolved, data, limit, device, train.precision, train.eval_batch_size, cache)
@@ -89,7 +91,11 @@ class PreparedRun:
             copied = {"augmented": facts}
             run = replace(run, data=data, encoder=replace(encoder, data=data))
         with costs.phase("data"):
-            truncated = {split.name: run.encoder.examples(split).tokens.truncated for split in run.splits()}
+            examples = {split.name: run.encoder.examples(split) for split in run.splits()}
+            truncated = {name: each.tokens.truncated for name, each in examples.items()}
+            notes = [line for split in run.splits() for line in run.task.notes(examples[split.name], split)]
+        for line in notes:
+            say(f"Note: {line}")
         if any(truncated.values()):
             counts = ", ".join(f"{count} {name}" for name, count in truncated.items() if count)
             say(f"Note: texts longer than {length} tokens were cut: {counts}. To keep more: task.max_length.")

@@ -67,10 +67,6 @@ class Predictor:
         import numpy as np
         import torch
 
-        from harness.data import Split
-        from harness.data.examples import Examples
-        from harness.data.tokenization import encode
-        from harness.models.inference import predict_all
         from harness.models.input_limits import check_ids
 
         if self.pairs != (pairs is not None) or (pairs is not None and len(pairs) != len(texts)):
@@ -80,17 +76,10 @@ class Predictor:
             raise HarnessError("predict takes a list of texts, not one text: predict([text]).")
         if not len(texts):
             return self.task.predictions(np.zeros((0, self.task.outputs), dtype=np.float32))
-        rows = np.arange(len(texts))
-        split = Split("predict", list(texts), None if pairs is None else list(pairs), rows, rows)
-        tokens = encode(split, self.tokenizer, self.max_length)
-        check_ids(tokens.ids, self.network.backbone, self.tokenizer, "the model")
-        examples = Examples(
-            tokens,
-            np.zeros(len(texts), dtype=np.int64),
-            self.tokenizer.pad_token_id or 0,
-        )
-        outputs = predict_all(self.network, examples, 64, torch.device(self.device), "fp32")
-        return self.task.predictions(outputs)
+        split = self.task.asked(texts, pairs)
+        examples = self.task.inputs(split, self.tokenizer, self.network.backbone, self.max_length)
+        check_ids(examples.tokens.ids, self.network.backbone, self.tokenizer, "the model")
+        return self.task.predict(self.network, examples, 64, torch.device(self.device), "fp32")
 
 
 def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CACHE) -> Predictor:

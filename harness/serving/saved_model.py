@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness
+from harness.api.family import family_of
 from harness.errors import HarnessError
 from harness.methods.base import Hooks
 from harness.models import PretrainedModel, ResolvedModel
@@ -141,13 +142,18 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
     from safetensors.torch import load_file
 
     from harness.models.heads import KnnHead
+    from harness.models.language.language_model import network_on
     from harness.models.loading import FAILURES, brief
-    from harness.models.network import AdaptedModel, load_backbone
+    from harness.models.network import load_backbone
     from harness.models.pooling import width
     from harness.tasks.runtime import saved_runtime
 
     known = {field.name for field in fields(PretrainedModel)}
-    model = PretrainedModel(**{key: value for key, value in facts["model"].items() if key in known})
+    family = family_of(facts.get("family"))
+    stored = {key: value for key, value in facts["model"].items() if key in known}
+    if family.writes:
+        del stored["pooling"]  # set by the family
+    model = PretrainedModel(**stored).for_family(family)
     resolved = model.resolve(cache_dir)
     if resolved.digest != facts["digest"]:
         raise HarnessError(
@@ -158,7 +164,7 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
     if lacks := [name for name in facts.get("weights", ()) if not (directory / name).is_file()]:
         raise HarnessError(f"{directory} is incomplete: it lacks {', '.join(lacks)}. Copy it again.")
     outputs = saved_runtime(facts).outputs
-    network = AdaptedModel(load_backbone(resolved, model.pooling, outputs), model.pooling, outputs)
+    network = network_on(load_backbone(resolved, model.pooling, outputs), model.pooling, outputs)
     if inserted := facts.get("inserted"):
         from harness.methods.bottleneck_adapters import insert
 

@@ -8,13 +8,18 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from harness.api.family import families, part
 from harness.api.heads import LinearHead
 from harness.api.metric import Metric, Predictions, RowScores, Targets, Values, evaluate, row_scores
 from harness.data.dataset import Dataset, Split
+from harness.data.examples import Examples
+from harness.data.tokenization import Encoding, Tokens, encode
 from harness.errors import HarnessError
+from harness.models.inference import predict_all
+from harness.models.network import AdaptedModel
 
 Features = npt.NDArray[np.float32]
 
@@ -49,6 +54,61 @@ class TaskRuntime(ABC):
         """The family's metrics by name."""
         table: Mapping[str, Metric] = part(families()[self.family].metrics)
         return table
+
+    def encoding(self, tokenizer: Any, backbone: nn.Module, max_length: int) -> Encoding | None:
+        """Return the family's own way to tokenize; None: the row's text, or pair of texts.
+
+        Args:
+            tokenizer, backbone: of the model.
+            max_length: most tokens of a row in training.
+        """
+        return None
+
+    def examples(self, tokens: Tokens, split: Split, tokenizer: Any, backbone: nn.Module) -> Examples:
+        """Join a split's tokens and targets."""
+        return Examples(tokens, split.targets, tokenizer.pad_token_id or 0)
+
+    def inputs(self, split: Split, tokenizer: Any, backbone: nn.Module, max_length: int) -> Examples:
+        """Tokenize rows that are used once, of which only the answers are needed, as in serving."""
+        own = self.encoding(tokenizer, backbone, max_length)
+        tokens = encode(split, tokenizer, max_length) if own is None else own.encode(split)
+        return self.examples(tokens, split, tokenizer, backbone)
+
+    def asked(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Split:
+        """Make a split of texts, or pairs, without targets, for prediction."""
+        rows = np.arange(len(texts))
+        return Split("predict", list(texts), None if pairs is None else list(pairs), rows, rows)
+
+    def notes(self, examples: Examples, split: Split) -> list[str]:
+        """Return sentences about a tokenized split for the log of a run.
+
+        Raises:
+            HarnessError: the split cannot be used with this model.
+        """
+        return []
+
+    def predict(
+        self, network: AdaptedModel, examples: Examples, batch_size: int, device: torch.device, precision: str
+    ) -> Predictions:
+        """Return the predictions of a network, in eval mode, for n rows.
+
+        Args:
+            network: the network.
+            examples: n rows.
+            batch_size: rows per batch.
+            device: where the network is.
+            precision: fp32 | bf16 (autocast).
+        """
+        return self.predictions(predict_all(network, examples, batch_size, device, precision))
+
+    def packed(self, predictions: Predictions) -> Tensor:
+        """Return predictions as a tensor, for a checkpoint."""
+        return torch.from_numpy(predictions)
+
+    def unpacked(self, tensor: Tensor) -> Predictions:
+        """Return the predictions that `packed` stored."""
+        found: Predictions = tensor.numpy()
+        return found
 
     @abstractmethod
     def targets(self, targets: Targets) -> Tensor:

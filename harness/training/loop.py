@@ -182,11 +182,12 @@ def _loss(session: TrainingSession, rows: Rows) -> Tensor:
 
 
 def _total(session: TrainingSession, loss: Tensor) -> Tensor:
-    """Return the batch's contribution to its step: loss and penalty, weighted by its fraction of the step's rows."""
+    """Return the batch's contribution to its step: loss and penalty, by the share of its rows (`Examples.weight`)."""
     penalty = session.hooks.penalty()
     batches = session.order[session.progress.position]
-    # Each row of a step has the same weight, however the step is split into batches.
-    return (loss if penalty is None else loss + penalty) * (len(batches[session.part]) / sum(map(len, batches)))
+    # Each row (or token) of a step has the same weight, however the step is split into batches.
+    weights = [session.train.weight(batch) for batch in batches]
+    return (loss if penalty is None else loss + penalty) * (weights[session.part] / max(sum(weights), 1))
 
 
 def _stability_advice(config: TrainConfig) -> str:
@@ -207,8 +208,9 @@ def advance(session: TrainingSession, loss: float) -> bool:
     batches = session.order[progress.position]
     rows = len(batches[session.part])
     with timed(progress, "train_seconds"):
-        progress.loss_sum += loss * rows
-        progress.rows += rows
+        weight = session.train.weight(batches[session.part])
+        progress.loss_sum += loss * weight
+        progress.rows += weight
         progress.samples += rows
         progress.tokens += session.next_tokens()
         session.part += 1
@@ -235,7 +237,7 @@ def finish_epoch(session: TrainingSession) -> None:
     """Evaluate, print and record the epoch and keep the best weights; end training after the last epoch."""
     progress = session.progress
     progress.epoch += 1
-    progress.train_loss = progress.loss_sum / progress.rows
+    progress.train_loss = progress.loss_sum / max(progress.rows, 1)
     progress.position, progress.loss_sum, progress.rows = 0, 0.0, 0
     session.order = []
     line = f"Epoch {progress.epoch}, train loss: {progress.train_loss:.3f}"
@@ -269,7 +271,7 @@ def evaluate_at_rung(session: TrainingSession, rung: int) -> None:
     with nullcontext() if session.average is None else session.average.in_place():
         _, values = validate(session, session.validation)
     epoch = round(progress.epoch + progress.position / session.steps_per_epoch, 6)
-    note(session, epoch, progress.loss_sum / progress.rows, values, rung)
+    note(session, epoch, progress.loss_sum / max(progress.rows, 1), values, rung)
 
 
 def validate(session: TrainingSession, validation: Examples) -> tuple[Predictions, Values]:
@@ -331,7 +333,7 @@ def attend(session: TrainingSession, request: StopRequest | None) -> None:
             | prefixed("average", {} if session.average is None else session.average.weights)
         )
         if session.best_predictions is not None:
-            tensors["predictions"] = torch.from_numpy(session.best_predictions)
+            tensors["predictions"] = session.task.packed(session.best_predictions)
         save_checkpoint(session.checkpoint_path, tensors, {"signature": session.signature} | asdict(session.progress))
         session.saved_at = time.monotonic()
     if request in (StopRequest.CHECKPOINT, StopRequest.PAUSE):
@@ -365,7 +367,7 @@ def resume(session: TrainingSession) -> None:
         if session.average is not None:
             session.average.weights = {name: t.to(session.device) for name, t in group("average", tensors).items()}
         if "predictions" in tensors:
-            session.best_predictions = tensors["predictions"].numpy()
+            session.best_predictions = session.task.unpacked(tensors["predictions"])
         session.say(f"Continuing from step {session.progress.step}.")
         if session.at_limit:
             session.status = SessionStatus.PAUSED
@@ -385,9 +387,9 @@ def predict(
     """Return predictions for all n rows; the network's mode is restored."""
     training = network.training
     network.eval()
-    outputs = predict_all(network, examples, config.eval_batch_size, device, config.precision)
+    predictions = task.predict(network, examples, config.eval_batch_size, device, config.precision)
     network.train(training)
-    return task.predictions(outputs)
+    return predictions
 
 
 def features(session: TrainingSession) -> npt.NDArray[np.float32]:

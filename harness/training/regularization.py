@@ -196,7 +196,7 @@ def depth_factors(network: AdaptedModel, decay: float) -> Callable[[str], float]
     rate.
 
     Raises:
-        HarnessError: the architecture's blocks are not known.
+        HarnessError: the architecture's blocks are not known, or are those of an encoder and a decoder.
     """
     if decay == 1.0:
         return lambda name: 1.0
@@ -206,6 +206,14 @@ def depth_factors(network: AdaptedModel, decay: float) -> Callable[[str], float]
         raise HarnessError(
             f"train.layer_decay={decay} needs to know the order of blocks, and those of {kind} are not known. Known: "
             f"{', '.join(sorted(ARCHITECTURES))}. Leave train.layer_decay at 1."
+        )
+    stacks = {
+        part for name, _ in network.named_parameters() for part in name.split(".") if part in ("encoder", "decoder")
+    }
+    if len(stacks) == 2:
+        raise HarnessError(
+            f"train.layer_decay={decay} needs one order of blocks, and this model has an encoder and a decoder. Leave "
+            "train.layer_decay at 1."
         )
     path = f".{layers.blocks}."
     below = [f".{part}." for part in (layers.embedding.rpartition(".")[0] or layers.embedding, *BELOW)]

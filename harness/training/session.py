@@ -32,7 +32,7 @@ class TrainingProgress:
         epoch: finished epochs.
         position: steps done in the current epoch.
         step: optimizer steps done.
-        loss_sum, rows: of the current epoch's training loss.
+        loss_sum, rows: of the current epoch's training loss; rows by their weight (`Examples.weight`).
         train_loss: mean of the last finished epoch.
         val: validation metrics of the last finished epoch.
         best_epoch: the best epoch so far, counted from 1; 0 before there is one.

@@ -20,7 +20,11 @@ from tests.helpers import networks
 from tests.helpers.small_dataset import ROOT
 from tests.helpers.tiny_models import ROWS, TINY, Tiny, tiny
 
-OVERLAYS = catalogue(ROOT / "conf/method")
+OVERLAYS = {
+    name: overlay
+    for name, overlay in catalogue(ROOT / "conf/method").items()
+    if "text_classification" in (overlay["method"]["about"].get("tasks") or ("text_classification",))
+}
 LABELS = np.array([0, 0, 1, 1])
 STEPS = 3
 # Settings that have to divide the width of a layer, for a width of 32 (16 with the narrower keys and values).

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from harness.errors import HarnessError
 from harness.methods import Hooks
+from harness.models.network import AdaptedModel
 from harness.records.signature import DEFAULTS_OF_LATER_KEYS, signature
 from harness.training.loop import fit, predict
 from harness.training.optimizer import make_optimizer
@@ -171,3 +172,9 @@ def test_what_cannot_work_says_so(tmp_path: Path, cache: Path) -> None:
     still.network.backbone.config.model_type = "novel"  # type: ignore[union-attr]
     with pytest.raises(HarnessError, match=r"train\.layer_decay at 1"):
         depth_factors(still.network, 0.5)
+    from transformers import BartConfig, BartModel
+
+    both = BartModel(BartConfig(vocab_size=16, d_model=16, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=16,
+                                decoder_ffn_dim=16, encoder_attention_heads=1, decoder_attention_heads=1))  # fmt: skip
+    with pytest.raises(HarnessError, match="an encoder and a decoder"):
+        depth_factors(AdaptedModel(both, "last", 2), 0.5)

@@ -87,6 +87,41 @@ def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str) -> dict[str, 
     Raises:
         HarnessError: `datasets` is not installed, the hub is not reachable, or the data set does not fit `hub`.
     """
+    loaded, splits = open_hub(hub, name)
+    text = list(hub.text or text) if isinstance(hub.text, list | tuple | None) else [hub.text]
+    label = hub.label if hub.label is not None else label
+    rows: dict[str, pd.DataFrame] = {}
+    problems = Problems()
+    for split, given in splits.items():
+        data, where = loaded[given], f"{hub.id} ({given})"
+        try:
+            places = require_columns([*text, label], data.column_names, where, "task.hub")
+            names = [data.column_names[place] for place in places]
+            columns: Columns = {column: list(data[column]) for column in names}
+            feature = data.features[names[-1]]
+            if hasattr(feature, "int2str"):  # a ClassLabel of `datasets`
+                values = columns[names[-1]]
+                columns[names[-1]] = [feature.int2str(value) if value is not None else None for value in values]
+            rows[split] = to_rows(columns, names[:-1], names[-1], hub.label_names or {}, where, "task.hub")
+        except HarnessError as error:
+            problems.extend(error)
+    problems.raise_any()
+    return rows
+
+
+def open_hub(hub: Hub, name: str) -> tuple[Any, dict[str, str]]:
+    """Load a hub data set.
+
+    Args:
+        hub: the data set.
+        name: name of the task, for messages.
+
+    Returns:
+        A `datasets.DatasetDict`, and the hub's name of each split: train, and validation and test if there are any.
+
+    Raises:
+        HarnessError: see `read_hub`.
+    """
     ways = (
         f"Ways out: set HARNESS_DATA to a folder with the data of {name}, or name your own file with "
         "task.path=FILE (task.hub.id=ID chooses another hub data set)."
@@ -114,24 +149,7 @@ def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str) -> dict[str, 
             f"{hub.id} has no split train, only {', '.join(loaded)}. Say which is which: "
             "'task.hub.splits={train:<split>,test:<split>}'"
         )
-    text = list(hub.text or text) if isinstance(hub.text, list | tuple | None) else [hub.text]
-    label = hub.label if hub.label is not None else label
-    rows: dict[str, pd.DataFrame] = {}
-    problems = Problems()
-    for split, given in splits.items():
-        data, where = loaded[given], f"{hub.id} ({given})"
-        try:
-            places = require_columns([*text, label], data.column_names, where, "task.hub")
-            names = [data.column_names[place] for place in places]
-            columns: Columns = {column: list(data[column]) for column in names}
-            if isinstance(feature := data.features[names[-1]], datasets.ClassLabel):
-                values = columns[names[-1]]
-                columns[names[-1]] = [feature.int2str(value) if value is not None else None for value in values]
-            rows[split] = to_rows(columns, names[:-1], names[-1], hub.label_names or {}, where, "task.hub")
-        except HarnessError as error:
-            problems.extend(error)
-    problems.raise_any()
-    return rows
+    return loaded, splits
 
 
 def to_rows(

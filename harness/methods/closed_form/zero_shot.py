@@ -1,4 +1,4 @@
-"""Zero-shot classification: a text gets the class with the most similar description, without training."""
+"""Zero-shot: a text gets the class with the most similar description, or a model writes its answer; no training."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from harness.api.heads import LinearHead
-from harness.methods.base import ClosedForm, Features, Labels
+from harness.methods.base import ClosedForm, Features, Labels, Prompted
 
 
 @dataclass(kw_only=True)
-class ZeroShot(ClosedForm):
+class ZeroShot(ClosedForm, Prompted):
     """Cosine similarity to the embedded class descriptions; training rows are not used.
+
+    A model that writes texts writes them after the prompt alone.
 
     Attributes:
         sharpness: factor of the cosines before the softmax; it changes probabilities, not predictions.

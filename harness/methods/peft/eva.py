@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.methods.peft.peft_method import PeftMethod
@@ -31,13 +31,18 @@ class Eva(PeftMethod):
         """
         from peft import initialize_lora_eva_weights
 
+        rows = list(batches)
+        settings: Any = network.backbone.config
+        if "labels" in rows[0] and settings.is_encoder_decoder:
+            raise HarnessError(
+                f"method={self.name} masks the tokens of one sequence, and this model reads two, with an encoder and a "
+                "decoder. Use method=lora, pissa or olora."
+            )
         with warnings.catch_warnings():
             # PEFT warns about what it would do otherwise.
             warnings.simplefilter("ignore")
             try:
-                initialize_lora_eva_weights(
-                    network.backbone, _Passes(list(batches), self.config.r), show_progress_bar=False
-                )
+                initialize_lora_eva_weights(network.backbone, _Passes(rows, self.config.r), show_progress_bar=False)
             except IndexError as error:
                 # DeBERTa passes its position table through the same layers.
                 raise HarnessError(

@@ -13,6 +13,7 @@ from harness.errors import HarnessError, nearest
 from harness.methods.base import GradientTrained, Hooks
 from harness.methods.peft.ranges import out_of_range
 from harness.models.architectures import ROLES, ends, layers_of, modules_of
+from harness.models.pretrained import LANGUAGE
 
 if TYPE_CHECKING:
     from harness.models import PretrainedModel
@@ -110,6 +111,8 @@ def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
             f"method={name} gives the model embeddings instead of tokens, and a head of the architecture's own "
             "(model.pooling=model) may then not find the end of a text. Set model.pooling to mean, cls or last."
         )
+    if _writes(model):
+        config.task_type = "SEQ_2_SEQ_LM" if backbone.config.is_encoder_decoder else "CAUSAL_LM"
     _name_layers(backbone, config, model)
     _name_sizes(backbone, config)
     _check_layers(backbone, config, name, model)
@@ -197,14 +200,19 @@ def _check_virtual_tokens(wrapped: Any, name: str, model: PretrainedModel) -> No
 
     ids = torch.ones(2, 2, dtype=torch.int64, device=next(wrapped.parameters()).device)
     mask = ids.tril()  # with padding: e.g. DistilBERT ignores a mask without any
+    decoder = {"decoder_input_ids": ids} if wrapped.base_model.config.is_encoder_decoder and _writes(model) else {}
     try:
         with torch.random.fork_rng(), torch.no_grad():
-            wrapped.eval()(input_ids=ids, attention_mask=mask)
+            wrapped.eval()(input_ids=ids, attention_mask=mask, **decoder)
     except RuntimeError as error:
         raise HarnessError(
             f"method={name} cannot adapt model={model.name}: its architecture ({wrapped.base_model.config.model_type}) "
             f"does not take the method's virtual tokens ({error}). Use prompt_tuning, p_tuning or lora."
         ) from error
+
+
+def _writes(model: PretrainedModel) -> bool:
+    return model.pooling == LANGUAGE
 
 
 def _linear_layers(backbone: Any) -> list[str]:

@@ -15,9 +15,10 @@ from typing import Any
 
 import yaml
 
+from harness.api.family import family_of
 from harness.errors import HarnessError
 from harness.records.files import atomic, dump_yaml, load_yaml
-from harness.records.signature import published
+from harness.records.signature import digest, published
 from harness.records.states import Phase
 from harness.records.study_files import PUBLISHED, RUNS, SCORE, RunPaths, StudyPaths
 
@@ -114,15 +115,26 @@ def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
 
 
 def _slim(file: Path, metric: str) -> bytes:
-    """Return the predictions of the test rows only: no scores of other metrics, probabilities only without scores."""
+    """Return the predictions of the test rows: no scores of other metrics, probabilities only without scores, no texts.
+
+    Labels that are texts are replaced by digests, by which runs are known to have met the same rows.
+    """
+    import pyarrow as pa
     from pyarrow import parquet
 
-    known, own = parquet.read_schema(file).names, f"{SCORE}{metric}"
+    schema, own = parquet.read_schema(file), f"{SCORE}{metric}"
+    known, texts = schema.names, family_of((schema.metadata or {}).get(b"family", b"").decode()).texts
     enough = own in known or metric == "accuracy"  # files of earlier versions have no scores
     columns = [
-        name for name in known if name == own or not (name.startswith(SCORE) or (enough and name == "probabilities"))
+        name
+        for name in known
+        if name == own
+        or not (name.startswith(SCORE) or (enough and name == "probabilities") or (name in texts and name != "label"))
     ]
     table = parquet.read_table(file, columns=columns, filters=[("split", "==", "test")])
+    if "label" in texts:
+        hidden = pa.array([digest(label)[:16] for label in table["label"].to_pylist()])
+        table = table.set_column(table.column_names.index("label"), "label", hidden)
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd", compression_level=19)
     return buffer.getvalue()

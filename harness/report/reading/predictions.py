@@ -54,6 +54,8 @@ class Predictions:
             Unreadable: a file is gone, or has no such column.
         """
         found = [_read(file, ["id", name]) for file in self.files]
+        if lacks := [file for file, table in zip(self.files, found, strict=True) if name not in table.column_names]:
+            raise Unreadable(f"{_where(lacks[0])} has no column {name}")
         return np.stack([_values(table, name)[_order(table)] for table in found])
 
 

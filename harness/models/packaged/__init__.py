@@ -1,0 +1,1 @@
+"""Models inside Python packages, for machines that reach no hub."""

@@ -1,0 +1,171 @@
+"""Construction of a data set of text generation: splits, several references a row, facts and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from harness.data.dataset import Split
+from harness.errors import HarnessError
+from harness.records.signature import digest
+from harness.tasks.text_generation.data import GenerationData, GenerationSplit, Writing, split_of
+from harness.tasks.text_generation.rows import Raw, chosen, grouped, prompt_keys, ungrouped
+from harness.tasks.text_generation.settings import GenerationSettings
+
+LEAST_ROWS = 2  # of each split: one row has no spread
+
+
+def assemble(task: GenerationSettings, raws: Mapping[str, Raw], source: str, writing: Writing) -> GenerationData:
+    """Split the rows of a source by the task's settings.
+
+    Rows with the same prompt stay in one split. Evaluated rows have all references of their prompt; training rows have
+    one each.
+
+    Args:
+        task: the settings.
+        raws: rows by given split, at least `train`.
+        source: name of the source, for the facts.
+        writing: see `Writing`.
+
+    Raises:
+        HarnessError: there are too few rows for the splits.
+    """
+    pool, test = raws["train"], raws.get("test")
+    if test is None:
+        pool, test = _hold_out(pool, task.test_fraction, task.split_seed, "test")
+    train = ungrouped(pool)
+    if task.shots is not None:
+        train = _drawn(train, task.shots, task.draw, "task.shots", "training")
+    given = raws.get("validation")
+    folds: list[tuple[Raw, Raw]] = []
+    validation: Raw | None = None
+    if task.validation == "kfold":
+        folds = _folds(train, task.folds, task.draw)
+    elif given is not None:
+        validation = given
+    else:
+        train, validation = _hold_out(train, task.validation_fraction, task.split_seed, "validation")
+    evaluated = {"validation": validation, "test": test}
+    limits = {"validation": task.validation_rows, "test": task.test_rows}
+    kept: dict[str, Raw | None] = {
+        name: None if raw is None else _at_most(grouped(raw), limits[name], task.split_seed)
+        for name, raw in evaluated.items()
+    }
+    made: dict[str, Any] = {
+        "train": _split("train", train),
+        **{name: None if raw is None else _split(name, raw) for name, raw in kept.items()},
+        "folds": tuple(
+            (_split(f"train{n}", rest), _split(f"validation{n}", grouped(held))) for n, (rest, held) in enumerate(folds)
+        ),
+    }
+    facts = _facts(task, made, source)
+    return GenerationData(
+        outputs=2,
+        **made,
+        fingerprint=_fingerprint(made, writing),
+        facts=facts,
+        warnings=tuple(_warnings(facts)),
+        writing=writing,
+        metric=task.metric,
+    )
+
+
+def _split(name: str, raw: Raw) -> GenerationSplit:
+    return split_of(name, raw.rows, raw.references, raw.ids)
+
+
+def _hold_out(raw: Raw, fraction: float, seed: int, purpose: str) -> tuple[Raw, Raw]:
+    """Return the remaining rows, and those of a random fraction of the prompts."""
+    prompts = prompt_keys(raw)
+    kinds = sorted(set(prompts))
+    held = -int(-len(kinds) * fraction // 1)  # rounded up
+    if min(held, len(kinds) - held) < LEAST_ROWS:
+        raise HarnessError(
+            f"task.{purpose}_fraction={fraction} of {len(kinds)} different prompts leaves {held} for {purpose} and "
+            f"{len(kinds) - held} for training, and each needs at least {LEAST_ROWS}. Change the fraction, add rows, "
+            f"or give a {purpose} split of your own (task.{purpose}_path)."
+        )
+    drawn = np.random.default_rng(seed).permutation(len(kinds))[:held]
+    out = {kinds[index] for index in drawn}
+    return chosen(raw, lambda index: prompts[index] not in out), chosen(raw, lambda index: prompts[index] in out)
+
+
+def _drawn(raw: Raw, count: int, seed: int, key: str, what: str) -> Raw:
+    if count > len(raw):
+        raise HarnessError(f"{key}={count} exceeds the {len(raw)} {what} rows: lower it, or add rows.")
+    return _at_most(raw, count, seed)
+
+
+def _at_most(raw: Raw, count: int | None, seed: int) -> Raw:
+    if count is None or count >= len(raw):
+        return raw
+    kept = set(np.random.default_rng(seed).permutation(len(raw))[:count].tolist())
+    return chosen(raw, lambda index: index in kept)
+
+
+def _folds(raw: Raw, folds: int, seed: int) -> list[tuple[Raw, Raw]]:
+    prompts = prompt_keys(raw)
+    kinds = sorted(set(prompts))
+    if len(kinds) < LEAST_ROWS * folds:
+        raise HarnessError(
+            f"task.folds={folds} needs {LEAST_ROWS * folds} different training prompts, and there are {len(kinds)}. "
+            f"Set task.folds to at most {max(len(kinds) // LEAST_ROWS, 2)}, or choose task.validation=split."
+        )
+    order = np.random.default_rng(seed).permutation(len(kinds))
+    fold_of = {kinds[index]: place % folds for place, index in enumerate(order)}
+    return [
+        (
+            chosen(raw, lambda index, n=n: fold_of[prompts[index]] != n),  # type: ignore[misc]  # a default binds n
+            chosen(raw, lambda index, n=n: fold_of[prompts[index]] == n),  # type: ignore[misc]
+        )
+        for n in range(folds)
+    ]
+
+
+def _fingerprint(made: Mapping[str, Any], writing: Writing) -> str:
+    parts = [made["train"], made["validation"], made["test"], *(part for fold in made["folds"] for part in fold)]
+    content = [
+        [part.name, [row.content for row in part.rows], [list(each) for each in part.targets]]
+        for part in parts
+        if part is not None
+    ]
+    # The template is a file, which may change; all other settings are part of the configuration.
+    return digest(["text_generation", content, writing.chat_template])
+
+
+def _facts(task: GenerationSettings, made: Mapping[str, Any], source: str) -> dict[str, Any]:
+    train, validation, test = made["train"], made["validation"], made["test"]
+    words = np.array([len(row.completion.split()) for row in train.rows])
+    train_prompts = {row.shown for row in train.rows if row.prompt}
+    return {
+        "source": source,
+        "rows": {"train": len(train), "validation": 0 if validation is None else len(validation), "test": len(test)},
+        "references_mean": round(float(np.mean([len(each) for each in test.targets])), 2),
+        "words_mean": round(float(words.mean()), 1),
+        "words_p95": round(float(np.percentile(words, 95)), 1),
+        "overlap_train_test": _shared(test, train_prompts),
+        "overlap_train_validation": 0 if validation is None else _shared(validation, train_prompts),
+        "validation": task.validation or "split",
+        "selected_with": (
+            f"selected in {task.folds} folds of the training rows"
+            if validation is None
+            else f"selected on {len(validation)} validation rows"
+        ),
+        "shots": task.shots,
+        "draw": task.draw,
+    }
+
+
+def _shared(split: Split, prompts: set[str]) -> int:
+    return sum(text in prompts for text in split.texts if text)
+
+
+def _warnings(facts: Mapping[str, Any]) -> list[str]:
+    found = []
+    if count := facts["overlap_train_test"]:
+        found.append(f"{count} test prompts are training prompts, too.")
+    if count := facts["overlap_train_validation"]:
+        found.append(f"{count} validation prompts are training prompts, too.")
+    return found

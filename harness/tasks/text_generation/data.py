@@ -1,0 +1,166 @@
+"""A loaded data set of prompts and texts to write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.data.dataset import Dataset, Split
+from harness.errors import Problems
+from harness.tasks.text_generation.decoding import Decoding
+
+Message = dict[str, str]  # {role, content}
+# Predictions. nll: sum of the negative log likelihoods of the reference's tokens; tokens: their number; text: what the
+# model wrote, None for a row for which it wrote nothing; written: number of tokens of that; cut: 1 if it was cut at the
+# most tokens; choices: pairs of a choice and its log likelihood, None for a row without choices.
+WRITTEN = np.dtype([("nll", "f8"), ("tokens", "f8"), ("text", "O"), ("written", "f8"), ("cut", "f8"), ("choices", "O")])
+OF_CHOICES = ("acc", "acc_norm")  # metrics of multiple choice
+OF_LIKELIHOODS = ("loss", "perplexity")  # metrics that need no written texts
+TRAIN_ON = ("completion", "assistant", "all")
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A row: what a model reads, and what it is to write.
+
+    Attributes:
+        prompt: a text, or messages.
+        completion: the text to write; the content of the next message after messages.
+        choices: texts of which the likeliest is taken, instead of writing one; () to write.
+    """
+
+    prompt: str | tuple[Message, ...]
+    completion: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The prompt as one text, for people."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return "\n".join(f"{message['role']}: {message['content']}" for message in self.prompt)
+
+    @property
+    def content(self) -> list[Any]:
+        """JSON-able content, for digests."""
+        prompt = self.prompt if isinstance(self.prompt, str) else list(self.prompt)
+        return [prompt, self.completion, *self.choices]
+
+
+@dataclass(frozen=True)
+class GenerationSplit(Split):
+    """Rows of text generation: `texts` are prompts for people, `targets` (n,) tuples of reference texts.
+
+    Attributes:
+        rows: n rows as models read them; the completion is the first reference.
+    """
+
+    rows: tuple[Conversation, ...] = ()
+
+    def take(self, rows: npt.NDArray[np.int64], name: str) -> GenerationSplit:
+        """Return a split of some rows, under another name."""
+        return GenerationSplit(
+            name, [self.texts[row] for row in rows], None, self.targets[rows], self.ids[rows], self.augmentation,
+            tuple(self.rows[row] for row in rows),
+        )  # fmt: skip
+
+
+def split_of(
+    name: str, rows: Sequence[Conversation], references: Sequence[tuple[str, ...]], ids: Sequence[int]
+) -> GenerationSplit:
+    """Make a split.
+
+    Args:
+        name: see `Split`.
+        rows: n rows.
+        references: texts that each row's output is compared with.
+        ids: of the rows.
+    """
+    targets = np.empty(len(rows), dtype=object)
+    targets[:] = list(references)
+    return GenerationSplit(
+        name, [row.shown for row in rows], None, targets, np.array(ids, dtype=np.int64), rows=tuple(rows)
+    )
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How rows become tokens and outputs become texts.
+
+    Attributes:
+        chat: whether prompt and completion are turns of a conversation, in the model's chat template.
+        chat_template: template in place of the tokenizer's; None: the tokenizer's.
+        train_on: completion (the last turn) | assistant (every turn of the assistant) | all (every token).
+        decoding: how outputs are chosen.
+        system: system message of prompts that are given as texts, in prediction; None: none.
+        doc_to_text: template that makes a prompt of such a text, if it names one column; None: the text is the prompt.
+        examples: rows that stand as examples in every prompt.
+    """
+
+    chat: bool = False
+    chat_template: str | None = None
+    train_on: str = "completion"
+    decoding: Decoding = field(default_factory=Decoding)
+    system: str | None = None
+    doc_to_text: str | None = None
+    examples: tuple[Conversation, ...] = ()
+
+    @classmethod
+    def of_json(cls, stored: Mapping[str, Any]) -> Writing:
+        """Make the settings of a saved model."""
+        examples = tuple(
+            Conversation(
+                each["prompt"] if isinstance(each["prompt"], str) else tuple(each["prompt"]), each["completion"]
+            )
+            for each in stored["examples"]
+        )
+        own = stored["decoding"]
+        decoding = Decoding(**{**own, "stop": tuple(own["stop"])})
+        return cls(**{**stored, "decoding": decoding, "examples": examples})
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationData(Dataset):
+    """A data set of text generation.
+
+    Attributes:
+        writing: see `Writing`.
+        metric: name of the metric that selects.
+    """
+
+    family: ClassVar[str] = "text_generation"
+
+    writing: Writing = field(default_factory=Writing)
+    metric: str = "loss"
+
+    def with_examples(self, rows: Split) -> Self:
+        """Return the data with some training rows as examples in every prompt."""
+        assert isinstance(rows, GenerationSplit)
+        return replace(self, writing=replace(self.writing, examples=rows.rows))
+
+    def check_model(self, name: str, directory: Path, problems: Problems) -> None:
+        """Report a model without the chat template that the rows need."""
+        if not self.writing.chat or self.writing.chat_template is not None:
+            return
+        problems.check(
+            _has_chat_template(directory),
+            f"model={name} has no chat template, and this task has messages (task.chat=true, or task.messages). Name "
+            "a template of your own (task.chat_template=FILE), a model that was tuned on conversations, or, for a "
+            "prompt and a completion, task.chat=false.",
+        )
+
+
+def _has_chat_template(directory: Path) -> bool:
+    if (directory / "chat_template.jinja").is_file() or (directory / "chat_template.json").is_file():
+        return True
+    try:
+        settings = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and bool(settings.get("chat_template"))
