@@ -20,7 +20,6 @@ REPLICATE_SEEDS = 1000  # distance between the seeds of two replicates
 SELECTIONS = ("best", "one_standard_error", "rerank")
 TRIAL_SEEDS = ("shared", "own")
 VARIED = ("seed", "tuning", "draw")  # what replicates may differ in
-SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
 HEAD_INITS = ("probe", "random")
 LOSSES = ("r_drop", "mixout", "fgm")  # keys of `train` that change how a batch's loss is computed

@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 
+from harness.api.schedules import SCHEDULES
 from harness.config.schema import (
     HEAD_INITS,
     MODES,
@@ -14,7 +15,6 @@ from harness.config.schema import (
     REPLICATE_SEEDS,
     RESOURCES,
     SAMPLERS,
-    SCHEDULES,
     SELECTIONS,
     TRIAL_SEEDS,
     TUNED_COSTS,
@@ -114,7 +114,7 @@ def check(config: Config, problems: Problems) -> None:
         problems.check(value is None or 0 <= value < 1, f"train.{name} must lie in [0, 1), not {value}.")
     problems.check(0 < train.layer_decay <= 1, f"train.layer_decay must lie in (0, 1], not {train.layer_decay}.")
     for name, value, choices in (
-        ("train.schedule", train.schedule, SCHEDULES),
+        ("train.schedule", train.schedule, tuple(SCHEDULES)),
         ("train.precision", train.precision, PRECISIONS),
         ("train.head_init", train.head_init, HEAD_INITS),
         ("tune.sampler", tune.sampler, SAMPLERS),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.command import command
+from harness.report.analysis.settings import Settings
 
 if TYPE_CHECKING:
     from harness.report.tables.definition import Definition
@@ -78,13 +79,16 @@ def _parser() -> argparse.ArgumentParser:
     judge = parser.add_argument_group("how it judges (these win over the definition's settings)")
     judge.add_argument(
         "--margin", type=float, metavar="FRACTION",
-        help="how far below the best is as good: 0.01 is one point of a metric in percent (the default)",
+        help="how far below the best is as good: 0.01 is one point of a metric in percent "
+        f"(default: {Settings.margin:g})",
     )  # fmt: skip
     judge.add_argument(
-        "--cost", metavar="NAME", help="what the recommended cell is cheapest in (default: train_seconds)"
+        "--cost", metavar="NAME", help=f"what the recommended cell is cheapest in (default: {Settings.cost})"
     )
     judge.add_argument("--requests", type=float, metavar="N", help="a month, for the total cost of ownership")
-    judge.add_argument("--months", type=float, metavar="N", help="that the model serves (default: 12)")
+    judge.add_argument(
+        "--months", type=float, metavar="N", help=f"that the model serves (default: {Settings.months:g})"
+    )
     judge.add_argument(
         "--failed-as", metavar="HOW",
         help="how confirmations that failed count in verdicts: majority (the most frequent class, the default), worst "

@@ -22,6 +22,9 @@ def tell(console: Console, kind: str, line: str) -> None:
     console.print(f"[yellow]{kind.strip()}[/yellow] {escape(line)}", soft_wrap=True)
 
 
+REDRAW_SECONDS = 0.25  # between two drawings of the live table
+
+
 @dataclass(frozen=True)
 class CellView:
     """One line of the live table."""
@@ -47,7 +50,11 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._live = (
+            Live(console=console, refresh_per_second=1 / REDRAW_SECONDS, transient=True)
+            if console.is_terminal
+            else None
+        )
         self._began = time.monotonic()
         self._shown = 0.0
 
@@ -70,7 +77,7 @@ class LiveView:
     @property
     def due(self) -> bool:
         """True if there is a live table that should be redrawn by now."""
-        return self._live is not None and time.monotonic() - self._shown >= 0.2
+        return self._live is not None and time.monotonic() - self._shown >= REDRAW_SECONDS
 
     def show(self, cells: Sequence[CellView], left: float | None) -> None:
         """Redraw the live table."""

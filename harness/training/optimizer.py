@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from harness.api.schedules import SCHEDULES
 from harness.config.schema import TrainConfig
 from harness.methods.base import Hooks
 from harness.models.network import AdaptedModel
@@ -36,7 +35,4 @@ def rate(step: int, total: int, warmup: float, schedule: str) -> float:
     rising = int(warmup * total)
     if step < rising:
         return (step + 1) / rising
-    done = (step - rising) / max(total - rising, 1)
-    if schedule == "linear":
-        return 1.0 - done
-    return 0.5 * (1.0 + math.cos(math.pi * done)) if schedule == "cosine" else 1.0
+    return SCHEDULES[schedule]((step - rising) / max(total - rising, 1))

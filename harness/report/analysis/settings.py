@@ -1,4 +1,7 @@
-"""Settings of a report: margin, cost, and what is shown. Set by flags or a report definition."""
+"""Settings of a report: margin, cost, and what is shown. Set by flags, a report definition, or the study.
+
+Its defaults are those of the section `report` of the configuration.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.api.cost import COSTS, choosable
+from harness.config.schema import ReportConfig
 from harness.errors import Problems, nearest
 
 FAILED_AS = ("majority", "worst", "excluded")  # how runs that failed count in verdicts
@@ -34,13 +38,13 @@ class Settings:
         examples: whether labels and ids of single test rows may be shown.
     """
 
-    margin: float = 0.01
-    confidence: float = 0.95
-    cost: str = "train_seconds"
-    requests_per_month: float | None = None
-    months: float = 12
-    failed_as: str = "majority"
-    examples: bool = True
+    margin: float = ReportConfig.margin
+    confidence: float = ReportConfig.confidence
+    cost: str = ReportConfig.cost
+    requests_per_month: float | None = ReportConfig.requests_per_month
+    months: float = ReportConfig.months
+    failed_as: str = ReportConfig.failed_as
+    examples: bool = ReportConfig.examples
 
     def check(self, metrics: Collection[str] = ()) -> None:
         """Check every value.
