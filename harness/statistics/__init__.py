@@ -2,7 +2,9 @@
 
 from harness.statistics.alpha_spending import spend
 from harness.statistics.comparison import Comparison, Difference, Verdict, compare
+from harness.statistics.expected_regret import Choice, choose
 from harness.statistics.intervals import Interval, interval
+from harness.statistics.sample_size import Needed, needed
 from harness.statistics.scale import Scale, informative_rows, scale_of
 from harness.statistics.sequential import Look, Sequential, sequential
 
@@ -11,5 +13,7 @@ __all__ = [
     "Scale", "scale_of", "informative_rows",
     "compare", "Comparison", "Difference", "Verdict",
     "spend",
+    "choose", "Choice",
+    "needed", "Needed",
     "sequential", "Sequential", "Look",
 ]  # fmt: skip

@@ -127,19 +127,23 @@ def compare(
         HarnessError: no cells, cells with different examples or (paired) without a draw in common, or what `components`
             refuses.
     """
-    if not cells:
-        raise HarnessError("A comparison needs at least 1 cell.")
-    sizes = sorted({scores.shape[-1] for scores in cells})
-    if len(sizes) > 1:
-        raise HarnessError(f"Cells are compared on the same examples; these have {' and '.join(map(str, sizes))}.")
     found, paired = analyzed(cells, replicates, paired, groups)
-    return judge(found, margin, alpha, earlier, span, paired)
+    return judge(found, paired, margin, alpha, earlier, span)
 
 
 def analyzed(
     cells: Sequence[Scores], replicates: Sequence[Sequence[int]] | None, paired: bool, groups: Groups | None
 ) -> tuple[list[Components], bool]:
-    """Return the components of each cell, and whether its replicates are paired with those of the others."""
+    """Return the components of each cell, and whether its replicates are paired with those of the others.
+
+    Raises:
+        HarnessError: see `compare`.
+    """
+    if not cells:
+        raise HarnessError("A comparison needs at least 1 cell.")
+    sizes = sorted({scores.shape[-1] for scores in cells})
+    if len(sizes) > 1:
+        raise HarnessError(f"Cells are compared on the same examples; these have {' and '.join(map(str, sizes))}.")
     if replicates is None:
         return [components(scores, groups=groups) for scores in cells], False
     if len(replicates) != len(cells):
@@ -157,11 +161,11 @@ def analyzed(
 
 def judge(
     found: Sequence[Components],
+    paired: bool,
     margin: float,
     alpha: float,
     earlier: Comparison | None = None,
     span: float = math.inf,
-    paired: bool = False,
 ) -> Comparison:
     """Compare cells whose variance components are known; see `compare`."""
     from scipy.special import stdtrit
@@ -169,7 +173,8 @@ def judge(
     if len(found) == 1:
         alone = Verdict("not worse", 0.0, 0.0, 0.0, 0.0, "models" if found[0].seeds == 1 else "seeds")
         return Comparison(((None,),), (alone,), alpha, margin, _replicates(found))
-    mean, error, df = pairs(found, paired)
+    model = pairs(found, paired)
+    mean, error, df = model.mean, model.error, model.df
     critical = studentized_range(len(found), alpha, df) / np.sqrt(2)
     one_sided = stdtrit(df, 1 - alpha / (len(found) - 1))
     # Rows that a cell loses are rare and count -1 each: where few of them were drawn, the difference is overestimated

@@ -12,11 +12,15 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.statistics.alpha_spending import spend
-from harness.statistics.comparison import Comparison, Verdict, compare
+from harness.statistics.comparison import Comparison, Verdict, analyzed, judge
+from harness.statistics.pairwise_errors import pairs
 from harness.statistics.row_clusters import Groups
-from harness.statistics.variance_components import Scores
+from harness.statistics.sample_size import settled_by_seeds
+from harness.statistics.variance_components import Components, Scores
 
-State = Literal["resolved", "more", "cap"]
+State = Literal["resolved", "more", "cap", "futile"]
+# A cell gets no more seeds if all that are planned would give it a verdict with less than this probability.
+FUTILE = 0.1
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Sequential:
         wanted: seeds that each cell (each of its replicates) should have for the next look; its present number if none
             are to be added.
         state: "resolved": every cell has its verdict; "more": the next look needs the seeds in `wanted`; "cap": no
-            planned look is left, or none could add seeds.
+            planned look is left, or none could add seeds; "futile": seeds are left, but even all of
+            them would most probably not give the open verdicts.
     """
 
     looks: tuple[Look, ...]
@@ -71,7 +76,8 @@ def sequential(
     alpha although seeds are added until the verdicts are reached (Lan & DeMets 1983). The limits of all looks hold
     simultaneously, so each look builds on those before it, and a verdict that was reached stands, or becomes stronger.
     After a look, more seeds go to the unresolved cells and to those that keep them unresolved; never to a cell whose
-    seeds gave identical scores.
+    seeds gave identical scores, nor for the sake of a cell to which all planned seeds would hardly give a verdict
+    (stochastic curtailment: Lan, Simon & Halperin 1982). Stopping early for that adds no errors.
 
     Args:
         cells: K arrays (S_k, n) of scores, seeds in planned order.
@@ -92,14 +98,14 @@ def sequential(
     counts = [np.unique(of, return_counts=True)[1] for of in labels]
     have, most = (np.array([of(each) for each in counts]) for of in (np.min, np.max))
 
-    def look(used: np.ndarray, share: float, earlier: Comparison | None) -> Comparison:
+    def analysis(used: np.ndarray) -> tuple[list[Components], bool]:
         kept = [position < count for position, count in zip(order, used, strict=True)]
         seen = [scores[keep] for scores, keep in zip(cells, kept, strict=True)]
         of_runs = None if replicates is None else [of[keep].tolist() for of, keep in zip(labels, kept, strict=True)]
-        return compare(seen, margin, share, earlier, span, of_runs, paired, groups)
+        return analyzed(seen, of_runs, paired, groups)
 
     if len(cells) == 1:  # nothing to compare with
-        return Sequential((), look(have, alpha, None).verdicts, _ints(have), "resolved")
+        return Sequential((), judge(*analysis(have), margin, alpha).verdicts, _ints(have), "resolved")
     # Determined by the first look's seeds alone, so that later seeds cannot change earlier decisions.
     first = max(plan[0], 2)
     fixed = np.array(
@@ -111,25 +117,34 @@ def sequential(
     verdicts: list[Verdict] = []
     used = np.zeros(len(cells), dtype=int)
     active = np.ones(len(cells), dtype=bool)
+    state: State = "cap"
     for target, share in zip(plan, alphas, strict=True):
         wanted = np.where(active, np.maximum(used, target), used)
         # More seeds of a deterministic cell add no information, so no look waits for them.
         short = (have < wanted) & ~fixed & ~ended
         if short.any():
-            verdicts = verdicts or [replace(each, word="unresolved") for each in look(have, share, None).verdicts]
+            verdicts = verdicts or _unresolved(judge(*analysis(have), margin, share, None, span))
             return Sequential(tuple(looks), tuple(verdicts), _ints(np.where(short, wanted, have)), "more")
         used = np.minimum(wanted, most)
-        comparison = look(used, share, looks[-1].comparison if looks else None)
+        found, draws = analysis(used)
+        comparison = judge(found, draws, margin, share, looks[-1].comparison if looks else None, span)
         looks.append(Look(_ints(used), share, comparison))
         before = verdicts or comparison.verdicts
         verdicts = [_standing(old, new) for old, new in zip(before, comparison.verdicts, strict=True)]
         open_cells = np.array([verdict.word == "unresolved" for verdict in verdicts])
         if not open_cells.any():
             return Sequential(tuple(looks), tuple(verdicts), _ints(have), "resolved")
-        active = _contenders(comparison, open_cells, verdicts) & ~fixed & ~(ended & (most <= used))
-        if not active.any():
+        can_grow = ~fixed & ~(ended & (most <= used))
+        if not (_contenders(comparison, open_cells, verdicts) & can_grow).any():
             break
-    return Sequential(tuple(looks), tuple(verdicts), _ints(have), "cap")
+        growth = np.where(can_grow, plan[-1] / np.maximum(used, 1), 1.0)
+        chance = settled_by_seeds(pairs(found, draws), margin, alphas[-1], np.maximum(growth, 1.0))
+        hopeful = open_cells & (chance >= FUTILE)
+        active = _contenders(comparison, hopeful, verdicts) & can_grow
+        if not active.any():
+            state = "cap" if target == plan[-1] else "futile"
+            break
+    return Sequential(tuple(looks), tuple(verdicts), _ints(have), state)
 
 
 def _standing(old: Verdict, new: Verdict) -> Verdict:
@@ -160,6 +175,10 @@ def _identical(scores: Scores, labels: np.ndarray) -> bool:
     """Return whether every replicate has several seeds, all with identical scores."""
     each = [scores[labels == label] for label in np.unique(labels)]
     return all(len(of) > 1 and bool((of == of[0]).all()) for of in each)
+
+
+def _unresolved(comparison: Comparison) -> list[Verdict]:
+    return [replace(verdict, word="unresolved") for verdict in comparison.verdicts]
 
 
 def _ints(values: np.ndarray) -> tuple[int, ...]:

@@ -147,6 +147,7 @@ class Replication:
         what = {
             "resolved": "every verdict is reached",
             "cap": f"{unresolved} of {len(compared)} cells stay open: the plan gives no more seeds",
+            "futile": f"{unresolved} of {len(compared)} cells stay open: the planned seeds would hardly settle them",
             "more": f"{unresolved} of {len(compared)} cells are open; more seeds: {', '.join(names) or 'none'}",
         }[replay.state]
         if taken:

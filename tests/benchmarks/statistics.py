@@ -3,8 +3,8 @@
 - coverage: share of 95 % intervals that hold the true mean. Wanted: at least 93 %; at most 97 with 500 rows or more, 3
   seeds or more, and some seed variance. Wider is honest, but said.
 - clusters: the same where rows belong together, with and without knowing it.
-- familywise: share of studies of equal methods in which any is called better or worse. Wanted: at most 6.4 %, which is
-  5 % and its sampling error over 1,000 studies.
+- familywise: share of studies of equal methods in which any is called better or worse. Wanted: at most 5 % and two of
+  its sampling errors, which is 6.4 % over 1,000 studies.
 - not_worse: share of studies in which any is wrongly called not worse, where one is best and the rest a margin below.
 - replicates: equal methods whose tuning runs or draws vary: errors with the replicates known, and without.
 - adaptive: errors and runs when seeds are added at planned looks until the verdicts are reached.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import sys
 import time
@@ -41,8 +42,12 @@ from tests.benchmarks.statistics_settings import (
 )
 
 COVERED = (0.93, 0.97)
-ERRS = 0.064
 Row = dict[str, Any]
+
+
+def allowed(studies: int) -> float:
+    """Return the share of studies that may err: 5 % and two of its sampling errors."""
+    return 0.05 + 2 * math.sqrt(0.05 * 0.95 / studies)
 
 
 def coverage(studies: int) -> Iterator[Row]:
@@ -96,7 +101,7 @@ def familywise(studies: int) -> Iterator[Row]:
         found = [compare(cells, setting.margin).verdicts for cells, _ in setting.studies(studies)]
         gap = float(np.mean([np.median([each.detectable for each in study]) for study in found]))
         wrong, _ = errors(setting, found)
-        yield _row(setting, wrong=wrong, detectable=gap, ok=wrong <= ERRS or not setting.claimed)
+        yield _row(setting, wrong=wrong, detectable=gap, ok=wrong <= allowed(studies) or not setting.claimed)
 
 
 def not_worse(studies: int) -> Iterator[Row]:
@@ -104,7 +109,7 @@ def not_worse(studies: int) -> Iterator[Row]:
     for setting in least_favorable():
         found = [compare(cells, setting.margin).verdicts for cells, _ in setting.studies(studies)]
         _, wrong = errors(setting, found)
-        yield _row(setting, wrong=wrong, ok=wrong <= ERRS or not setting.claimed)
+        yield _row(setting, wrong=wrong, ok=wrong <= allowed(studies) or not setting.claimed)
 
 
 def replicates(studies: int) -> Iterator[Row]:
@@ -117,7 +122,7 @@ def replicates(studies: int) -> Iterator[Row]:
             unknown.append(compare(cells, MARGIN).verdicts)
         wrong, _ = errors(setting, known)
         gap = float(np.mean([np.median([each.detectable for each in study]) for study in known]))
-        ok = wrong <= ERRS
+        ok = wrong <= allowed(studies)
         yield _row(setting, wrong=wrong, unknown=errors(setting, unknown)[0], detectable=gap, ok=ok)
 
 
@@ -140,7 +145,9 @@ def adaptive(studies: int) -> Iterator[Row]:
         words = [verdict.word for each in found for verdict in each.verdicts]
         shares = {word.replace(" ", "_"): float(np.mean([each == word for each in words])) for word in set(words)}
         runs = float(np.mean([sum(each.looks[-1].seeds) for each in found]))
-        yield _row(setting, wrong=wrong, wrong_not_worse=false, **shares, runs=runs, ok=max(wrong, false) <= ERRS)
+        yield _row(
+            setting, wrong=wrong, wrong_not_worse=false, **shares, runs=runs, ok=max(wrong, false) <= allowed(studies)
+        )
 
 
 def power(studies: int) -> Iterator[Row]:

@@ -82,10 +82,14 @@ def told(rows: Sequence[CellSummary], found: Sequence[Selection | None]) -> Iter
     tuned = [(row, each) for row, each in zip(rows, found, strict=True) if each is not None and each.lead is not None]
     close = [(row, each) for row, each in tuned if each.within_error]
     if close:
-        names = [f"{name(row, rows)} by {_lead(row, each)}" for row, each in close]
+        sizes = {each.rows for _, each in close}
+        shared = sizes.pop() if len(sizes) == 1 and rows[0].cell.metric == "accuracy" else None
+        leads = [_lead(row, each) if shared is None else _in_rows(each) for row, each in close]
+        names = [f"{name(row, rows)} by {lead}" for (row, _), lead in zip(close, leads, strict=True)]
+        of = "" if shared is None else f" (in rows of {shared:,})"
         yield (
             f"The choice of {len(close)} of {plural(len(tuned), 'tuned cell')} leads its default by less than one "
-            "standard error of the validation rows, so another sample of rows may have chosen otherwise: "
+            f"standard error of the validation rows, so another sample of rows may have chosen otherwise{of}: "
             f"{listed(names, 8)}."
         )
     gaps = [each.gap for _, each in tuned if each.gap is not None]
@@ -101,10 +105,14 @@ def told(rows: Sequence[CellSummary], found: Sequence[Selection | None]) -> Iter
 def _lead(row: CellSummary, found: Selection) -> str:
     assert found.lead is not None  # it was compared with the standard error
     if row.cell.metric == "accuracy" and found.rows:
-        return f"{found.lead * found.rows:.0f} of {plural(found.rows, 'validation row')}"
+        return f"{_in_rows(found)} of {plural(found.rows, 'validation row')}"
     if percent(row.cell.metric):
         return difference(found.lead, row.cell.metric)
     return score(found.lead, row.cell.metric)
+
+
+def _in_rows(found: Selection) -> str:
+    return f"{(found.lead or 0.0) * (found.rows or 0):.0f}"
 
 
 def _default(row: CellSummary) -> Run | None:

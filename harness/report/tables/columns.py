@@ -249,7 +249,7 @@ FIELDS: dict[str, Column] = {
         _score("ci_high", "interval to", _interval("high")),
         _words("verdict", "verdict", _verdict("word")),
         Column("p_best", "P(best)", _odds("best"), _probability("best"), falling=True, about=_P_BEST),
-        Column("p_within", "P(within margin)", _odds("within"), _probability("within"), falling=True, about=_P_WITHIN),
+        Column("p_within", "P(within)", _odds("within"), _probability("within"), falling=True, about=_P_WITHIN),
         _score("regret", "expected loss", _odds("regret")),
         Column("ahead", "against the best other", ahead, _gap_text, falling=True),
         _score("gap", "below the best", _verdict("gap")),

@@ -51,7 +51,7 @@ def test_a_choice_that_is_noise_is_said_to_be(study: Builder) -> None:
     (first, second) = told(study)
     assert first == (
         "The choice of 1 of 3 tuned cells leads its default by less than one standard error of the validation rows, "
-        "so another sample of rows may have chosen otherwise: lora by 3 of 385 validation rows."
+        "so another sample of rows may have chosen otherwise (in rows of 385): lora by 3."
     )
     assert second.startswith("The validation scores of 3 choices lie 1.7 points above their test scores on average")
 
