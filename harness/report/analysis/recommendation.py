@@ -218,11 +218,7 @@ def _open(unresolved: Sequence[CellSummary], group: Sequence[CellSummary], verdi
         be, what, gap = "is", "that cell", f"gaps from {typical} on"
     else:
         widest = f"{score(min(gaps), metric)} to {difference(max(gaps), metric)}"
-        be, what, gap = (
-            "are",
-            "those cells",
-            f"a gap of {typical} in the typical one, the median, and of {widest} in all",
-        )
+        be, what, gap = "are", "those cells", f"gaps from {typical} on in the median cell ({widest} in all)"
     return (
         f". Not resolved {be} {names}: this data tells {gap}; more seeds or more test rows may tell whether {what} "
         "will do."

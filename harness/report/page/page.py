@@ -35,6 +35,7 @@ from harness.report.tables.table import bold, constants, fields, head
 MOST_ROWS = 1000  # maximum rows of the page's table; more would make it slow, and nobody reads them
 FIGURE_BYTES = 3_000_000  # maximum size of inlined figures; the others are files beside the page
 _ACROSS = ("ranks-", "profile-")  # name prefixes of figures across tasks
+_UNPRINTED = ("p_best",)  # columns that an A4 sheet has no room for
 # Facts that the page shows in its own words or elsewhere.
 _UNLISTED = ("warnings", "selected_with")
 
@@ -71,6 +72,7 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
         notes=notes(study, [row for question in found.questions for row in question.rows], found, report.hidden),
         constants=constants(report.rows),
         columns=columns,
+        unprinted=[place for place, field in enumerate(columns, start=1) if field.name in _UNPRINTED],
         key=next((field for field in columns if field.name == "method"), columns[0]),
         text_of=_text,
         sort_value=_sort_value,
