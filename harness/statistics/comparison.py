@@ -195,6 +195,15 @@ def judge(
     return Comparison(differences, _verdicts(found, limits, margin), alpha, margin, _replicates(found))
 
 
+def typical_gap(verdicts: Sequence[Verdict]) -> float | None:
+    """Return the median `detectable` of the unresolved verdicts; None if all are reached.
+
+    The median, because a single noisy cell decides the largest.
+    """
+    gaps = [verdict.detectable for verdict in verdicts if verdict.word == "unresolved"]
+    return float(np.median(gaps)) if gaps else None
+
+
 def _replicates(found: Sequence[Components]) -> tuple[int, ...]:
     return tuple(each.seeds if each.replicated else 1 for each in found)
 

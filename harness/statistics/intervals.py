@@ -51,7 +51,7 @@ class Interval:
     replicate_std: float | None = None
 
 
-def weighted_df(seed: Values, seed_df: Values, spread: Values, spread_df: float) -> Values:
+def weighted_df(seed: Values, seed_df: Values, spread: Values, spread_df: float, power: float = SHARE_POWER) -> Values:
     """Return the degrees of freedom of seed + spread.
 
     Their reciprocal is the sum of the parts' reciprocals, each weighted by a power of the part's share of the sum. The
@@ -62,11 +62,12 @@ def weighted_df(seed: Values, seed_df: Values, spread: Values, spread_df: float)
     Args:
         seed, spread: independent variance estimates, any shape, at least 0.
         seed_df, spread_df: their degrees of freedom.
+        power: of the shares, where there are many degrees of freedom.
     """
     total = seed + spread
     share = np.divide(seed, total, out=np.zeros_like(total), where=total > 0)
-    power = SHARE_POWER - FEW_DF / np.maximum(seed_df, 1.0) ** 6
-    found: Values = 1 / (share**power / seed_df + (1 - share) ** power / spread_df)
+    powers = power - FEW_DF / np.maximum(seed_df, 1.0) ** 6
+    found: Values = 1 / (share**powers / seed_df + (1 - share) ** powers / spread_df)
     return found
 
 

@@ -13,6 +13,7 @@ from harness.statistics.variance_components import Components
 from harness.statistics.variance_shrinkage import moderate
 
 Array = npt.NDArray[np.float64]
+SHARE_POWER = 1.0  # see `weighted_df`; the tails that many pairs need ask for less than one interval's power
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class PairwiseErrors:
     @property
     def df(self) -> Array:
         """(K, K) degrees of freedom of the standard errors."""
-        return weighted_df(self.seed, self.seed_df, self.spread, self.examples - 1.0)
+        return weighted_df(self.seed, self.seed_df, self.spread, self.examples - 1.0, SHARE_POWER)
 
     @property
     def cell_seed(self) -> Array:

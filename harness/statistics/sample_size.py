@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from harness.statistics.comparison import POWER, analyzed
 from harness.statistics.intervals import weighted_df
-from harness.statistics.pairwise_errors import PairwiseErrors, pairs
+from harness.statistics.pairwise_errors import SHARE_POWER, PairwiseErrors, pairs
 from harness.statistics.posterior import posterior_means
 from harness.statistics.row_clusters import Groups
 from harness.statistics.studentized_range import studentized_range
@@ -72,7 +72,7 @@ def _settled(model: PairwiseErrors, margin: float, alpha: float, seeds: float, r
     noise = np.minimum(model.residual, model.seed)
     seed = (model.seed - noise) / seeds + noise / (seeds * rows)
     spread = model.spread / rows
-    df = weighted_df(seed, model.seed_df * seeds, spread, model.examples * rows - 1.0)
+    df = weighted_df(seed, model.seed_df * seeds, spread, model.examples * rows - 1.0, SHARE_POWER)
     error, power = np.sqrt(seed + spread), stdtrit(df, POWER)
     count = len(error)
     wide = (studentized_range(count, alpha, df) / math.sqrt(2) + power) * error
@@ -112,6 +112,7 @@ def settled_by_seeds(model: PairwiseErrors, margin: float, alpha: float, growth:
         model.seed_df * np.sqrt(np.outer(growth, growth)),
         model.spread,
         model.examples - 1.0,
+        SHARE_POWER,
     )
     error = np.sqrt(grown[:, None] + grown[None, :] + model.spread)
     wide = studentized_range(count, alpha, df) / math.sqrt(2) * error

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 # Number of wrong rows at which an estimated variance has the same weight as that of independent rows (`Scale.unseen`).
 FEW_WRONG = 4.0
+FEW_ROWS = 10  # of a class
 ROUNDING = 1e-12  # a mean this close to an end is at the end
 
 
@@ -113,3 +114,21 @@ def informative_rows(metric: str, classes: npt.NDArray[np.int64]) -> float:
     if metric in ("macro_f1", "mcc"):
         return float(len(classes) ** 2 / np.sum(1 / classes))  # a mean over classes, each estimated from its own rows
     return float(classes.sum())
+
+
+def no_interval(metric: str, classes: npt.NDArray[np.int64]) -> str | None:
+    """Return why a metric on these test rows has no interval, as a clause for a note; None if it has one.
+
+    These are the cases in which `interval` covers less than 93 % in tests/benchmarks/statistics (part metrics).
+
+    Args:
+        metric, classes: see `informative_rows`.
+    """
+    if metric == "ece":
+        return "the calibration error of few rows a bin is estimated too high, by more than its standard error"
+    per_class = len(classes) / float(np.sum(1 / classes))
+    if metric == "macro_f1" and per_class < FEW_ROWS:
+        return f"F1 of few rows a class is estimated too low: here are {per_class:.1f} (harmonic mean), not {FEW_ROWS}"
+    if metric in ("mcc", "loss") and len(classes) == 2 and classes.min() < FEW_ROWS:
+        return f"the rarer class has {classes.min()} rows, fewer than {FEW_ROWS}, and decides the error"
+    return None

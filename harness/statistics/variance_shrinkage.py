@@ -32,8 +32,9 @@ def moderate(variances: Array, df: Array, pool: float) -> tuple[Array, Array]:
         return variances, df
     common = _typical(variances, df)
     shrunk = (PRIOR_DF * common + df * variances) / (PRIOR_DF + df)
-    credit = PRIOR_DF * df / df.max() * np.minimum(common / variances, 1.0)
-    return np.where(variances > common, variances, shrunk), np.minimum(df + credit, pool)
+    larger = variances > common
+    credit = PRIOR_DF * df / df.max() * np.where(larger, common / variances / 2, 1.0)
+    return np.where(larger, variances, shrunk), np.minimum(df + credit, pool)
 
 
 def _typical(variances: Array, df: Array) -> float:

@@ -8,6 +8,8 @@
 - not_worse: share of studies in which any is wrongly called not worse, where one is best and the rest a margin below.
 - replicates: equal methods whose tuning runs or draws vary: errors with the replicates known, and without.
 - adaptive: errors and runs when seeds are added at planned looks until the verdicts are reached.
+- metrics: coverage of metrics that are no mean over rows, and how often they are said to have no interval.
+- answers: expected regret of the choice and its probability of lying within the margin, as said and in truth.
 - power: how often a gap of 2 points is found, and equal methods are shown to lie within the margin.
 """
 
@@ -26,9 +28,20 @@ from typing import Any
 
 import numpy as np
 
-from harness.statistics import Verdict, compare, interval, sequential
+from harness.statistics import (
+    Verdict,
+    choose,
+    compare,
+    informative_rows,
+    interval,
+    no_interval,
+    scale_of,
+    sequential,
+)
 from harness.statistics.scale import SCALES
-from tests.benchmarks.population import Design
+from tests.benchmarks.population import Design, Method, draw
+from tests.benchmarks.statistics_metrics import TASKS, scores, truth
+from tests.benchmarks.statistics_metrics import studies as metric_studies
 from tests.benchmarks.statistics_settings import (
     ACCURACY,
     MARGIN,
@@ -159,6 +172,46 @@ def power(studies: int) -> Iterator[Row]:
         yield _row(setting, found_worse=worse, found_not_worse=kept, ok=True)
 
 
+def metrics(studies: int) -> Iterator[Row]:
+    """Coverage of metrics that are no mean over rows, where they have an interval."""
+    for task, n, metric in product(TASKS, (50, 150, 500, 1500), ("macro_f1", "mcc", "auroc", "ece", "loss")):
+        if metric == "auroc" and len(TASKS[task].shares) > 2:
+            continue
+        true, covered, denied = truth(task, metric), [], 0
+        for labels, probabilities in metric_studies(task, n, 3, max(studies // 4, 1)):
+            classes = np.unique(labels, return_counts=True)[1]
+            if metric == "auroc" and len(classes) < 2:
+                continue
+            found = interval(
+                scores(metric, labels, probabilities), 0.95, scale_of(metric), informative_rows(metric, classes)
+            )
+            covered.append(found.low <= true <= found.high)
+            denied += no_interval(metric, classes) is not None
+        share, none = float(np.mean(covered)), denied / len(covered)
+        setting = Setting(f"{metric}, {task}", Design(n), of(1, 0.0))
+        yield _row(setting, covered=share, no_interval=none, ok=share >= COVERED[0] - 0.03 or none > 0.5)
+
+
+def answers(studies: int) -> Iterator[Row]:
+    """Whether the choice is as probably near the best, and loses as much, as it is said to."""
+    for n, count, spread, deviation in product((500, 3080), (3, 10, 30), (0.0, 0.005, 0.02), (0.003, 0.013)):
+        said, lost, within, near = [], [], [], []
+        for i in range(max(studies // 10, 1)):
+            rng = np.random.default_rng((i, n, count, int(spread * 1e4)))
+            accuracies = ACCURACY + spread * rng.normal(size=count)
+            cells, _ = draw(rng, Design(n), [Method(float(each), deviation) for each in accuracies])
+            found = choose(cells, MARGIN)
+            behind = float(accuracies.max() - accuracies[found.cell])
+            said.append(found.regret[found.cell])
+            lost.append(behind)
+            within.append(found.within[found.cell])
+            near.append(behind < MARGIN)
+        setting = Setting(f"{count} methods that scatter by {spread:.1%}, {deviation:.1%}", Design(n), of(1, deviation))
+        values = (float(np.mean(each)) for each in (said, lost, within, near))
+        row = dict(zip(("regret", "true_regret", "within", "truly_within"), values, strict=True))
+        yield _row(setting, **row, ok=row["true_regret"] < row["regret"] + 0.003)
+
+
 def _row(setting: Setting, ok: bool, **values: float) -> Row:
     rounded = {key: round(value, 4) for key, value in values.items()}
     return {"setting": setting.name, "examples": setting.design.n, "seeds": setting.seeds, **rounded, "ok": ok}
@@ -172,6 +225,8 @@ PARTS: dict[str, Callable[[int], Iterator[Row]]] = {
     "replicates": replicates,
     "adaptive": adaptive,
     "power": power,
+    "metrics": metrics,
+    "answers": answers,
 }
 
 

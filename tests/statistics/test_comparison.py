@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from harness.errors import HarnessError
-from harness.statistics import Difference, compare
+from harness.statistics import Difference, compare, typical_gap
 
 
 def difference(cells: list[np.ndarray], a: int = 0, b: int = 1, alpha: float = 0.05) -> Difference:
@@ -146,6 +146,15 @@ def test_detectable_gap_is_resolved_with_80_percent_power() -> None:
         cells = [noisy(0.8 + detectable, 0.01, 6, rng), noisy(0.8, 0.01, 6, rng)]
         found += compare(cells, 0.0).verdicts[0].word == "better"
     assert 0.7 < found / 300 < 0.9
+
+
+def test_typical_gap_is_that_of_most_cells() -> None:
+    rng = np.random.default_rng(9)
+    cells = [noisy(0.9, deviation, 3, rng) for deviation in (0.01, 0.01, 0.01, 0.01, 0.3)]
+    verdicts = compare(cells, margin=0.0).verdicts
+    gap = typical_gap(verdicts)
+    assert gap is not None and gap < max(each.detectable for each in verdicts) / 3
+    assert typical_gap(compare(cells[:1], margin=0.0).verdicts) is None
 
 
 def test_identical_cells_are_not_worse_where_rows_are_many() -> None:

@@ -91,10 +91,10 @@ def test_tunings_that_found_the_same_share_its_runs() -> None:
 def test_looks_add_seeds_to_each_replicate() -> None:
     rng = np.random.default_rng(6)
     cells = [cell(rng), cell(rng)]
-    found = sequential(cells, (2, 4), 0.001, replicates=[LABELS] * 2)
+    found = sequential(cells, (2, 4), 0.03, replicates=[LABELS] * 2)
     assert (found.state, found.wanted, found.looks[0].seeds) == ("more", (4, 4), (2, 2))
     assert found.looks[0].comparison.replicates == (3, 3)
-    ended = sequential(cells, (2, 4), 0.001, capped=[True] * 2, replicates=[LABELS] * 2)
+    ended = sequential(cells, (2, 4), 0.03, capped=[True] * 2, replicates=[LABELS] * 2)
     assert ended.looks[1].seeds == (3, 3)  # with the two of the replicate that has no more
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.statistics import Scale, compare, informative_rows, interval, scale_of
+from harness.statistics import Scale, compare, informative_rows, interval, no_interval, scale_of
 from harness.statistics.drift import drift
 from harness.statistics.scale import SCALES
 from harness.tasks.text_classification.metrics import METRICS
@@ -100,3 +100,20 @@ def test_differences_end_at_the_largest_that_there_can_be() -> None:
     (change,) = drift({"a": cells[0]}, {"a": cells[1]}, spans={"a": 1.0})
     assert change.low == -1
     assert Scale(-1, 1).span == 2
+
+
+@pytest.mark.parametrize(
+    ("metric", "classes", "reason"),
+    [
+        ("ece", [500, 500], "estimated too high"),
+        ("macro_f1", [7] * 77, "here are 7.0"),
+        ("macro_f1", [20] * 77, None),
+        ("mcc", [95, 5], "rarer class has 5 rows"),
+        ("loss", [95, 5], "rarer class has 5 rows"),
+        ("auroc", [95, 5], None),
+        ("accuracy", [1, 1], None),
+    ],
+)
+def test_metrics_whose_intervals_would_not_cover_have_none(metric: str, classes: list[int], reason: str | None) -> None:
+    found = no_interval(metric, np.array(classes))
+    assert found is None if reason is None else found is not None and reason in found
