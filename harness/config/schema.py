@@ -16,6 +16,10 @@ SAMPLERS = ("tpe", "gp", "random", "qmc", "grid", "nsga2")
 PRUNERS = ("none", "median", "patient", "hyperband", "successive_halving", "asha")
 RESOURCES = ("epochs", "steps", "examples")
 MODES = ("fair", "joint")
+REPLICATE_SEEDS = 1000  # distance between the seeds of two replicates
+SELECTIONS = ("best", "one_standard_error", "rerank")
+TRIAL_SEEDS = ("shared", "own")
+VARIED = ("seed", "tuning", "draw")  # what replicates may differ in
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16")
 HEAD_INITS = ("probe", "random")
@@ -114,6 +118,12 @@ class TuneConfig:
     reduction_factor: int = 3
     patience: int = 1  # patient: reports in a row without improvement before a trial may be ended
     seed: int = 0  # of the samplers, not of the runs
+    # shared: all trials of a cell are trained at one seed, so they differ by their values alone | own: each at its own
+    trial_seeds: str = "shared"
+    # best: the best trial is confirmed | one_standard_error: the documented default, unless the best leads it by more
+    # than one standard error of the validation rows | rerank: the three best are trained at two more seeds, and the
+    # best mean is confirmed
+    select: str = "best"
     storage: str | None = None  # any Optuna storage URL; null is a journal file inside the study
     max_failures: int = 3  # a cell whose first runs all fail is given up after this many
     warm_start: list[str] = field(default_factory=list)  # earlier studies whose best configurations are tried first
@@ -126,9 +136,23 @@ class TuneConfig:
 class ConfirmConfig:
     """How the best configuration of each cell is confirmed on the test split."""
 
-    seeds: int = 3  # fresh seeds
+    seeds: int = 3  # fresh seeds; of each replicate, if there are several
+    # what differs between replicates: [seed] has one replicate | [seed,tuning]: each is tuned on its own |
+    # [seed,draw]: each trains on a draw of its own | [seed,tuning,draw]: each is tuned on a draw of its own
+    vary: list[str] = field(default_factory=lambda: ["seed"])
+    replicates: int = 3  # number of replicates, where `vary` names more than the seed
     max_seeds: int | None = None  # add seeds up to this many, only to cells whose verdict is open; null adds none
     looks: list[int] | None = None  # seeds per cell at which verdicts are computed; null plans them
+
+    @property
+    def labels(self) -> range:
+        """The labels of the replicates: 0, 1, ..."""
+        return range(self.replicates if {*self.vary} - {"seed"} else 1)
+
+    @property
+    def tunings(self) -> int:
+        """Number of tunings of each cell."""
+        return len(self.labels) if "tuning" in self.vary else 1
 
 
 @dataclass

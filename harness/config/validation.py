@@ -11,10 +11,14 @@ from harness.config.schema import (
     MODES,
     PRECISIONS,
     PRUNERS,
+    REPLICATE_SEEDS,
     RESOURCES,
     SAMPLERS,
     SCHEDULES,
+    SELECTIONS,
+    TRIAL_SEEDS,
     TUNED_COSTS,
+    VARIED,
     Config,
     TuneConfig,
     _numbers,
@@ -53,6 +57,46 @@ def check_search(tune: TuneConfig, problems: Problems) -> None:
     )
 
 
+def check_replicates(config: Config, problems: Problems) -> None:
+    """Add a problem for replicates that mean nothing, and for settings that cannot be combined with them."""
+    confirm, tune = config.confirm, config.tune
+    asked = list(confirm.vary)
+    shown = f"confirm.vary=[{','.join(map(str, asked))}]"
+    ways = "[seed], [seed,tuning], [seed,draw] or [seed,tuning,draw]"
+    problems.check(
+        "seed" in asked and {*asked} <= {*VARIED} and len({*asked}) == len(asked),
+        f"{shown} must be {ways}: the seed always varies.",
+    )
+    problems.check(confirm.replicates >= 1, f"confirm.replicates must be 1 or more, not {confirm.replicates}.")
+    if not {*asked} - {"seed"}:
+        return
+    problems.check(
+        confirm.replicates >= 2,
+        f"{shown} with confirm.replicates={confirm.replicates}: one replicate varies nothing. Set confirm.replicates "
+        "to 2 or more (5 tell well how much they differ), or leave confirm.vary out.",
+    )
+    problems.check(
+        confirm.seeds < REPLICATE_SEEDS,
+        f"confirm.seeds={confirm.seeds} with {shown} must be below {REPLICATE_SEEDS}, the distance between the seeds "
+        "of two replicates. More replicates tell more than so many seeds: raise confirm.replicates.",
+    )
+    problems.check(
+        confirm.max_seeds is None and not confirm.looks,
+        f"confirm.max_seeds and confirm.looks add seeds of one replicate, and {shown} has several: leave them out and "
+        "set confirm.replicates and confirm.seeds, or leave confirm.vary out.",
+    )
+    problems.check(
+        tune.mode == "fair",
+        f"{shown} with tune.mode=joint: the replicates of a joint study may confirm other methods each, so none would "
+        "have all. Set tune.mode=fair, or leave confirm.vary out.",
+    )
+    problems.check(
+        "tuning" not in asked or tune.seconds is None,
+        f"{shown} with tune.seconds={tune.seconds}: the seconds are those of a cell, and its tunings would take them "
+        "from one another. Limit trials instead: tune.trials=8 tune.seconds=null.",
+    )
+
+
 def check(config: Config, problems: Problems) -> None:
     """Add a problem for every invalid value of the common schema."""
     train, tune, confirm, launch, slurm = config.train, config.tune, config.confirm, config.launch, config.slurm
@@ -77,6 +121,8 @@ def check(config: Config, problems: Problems) -> None:
         ("tune.pruner", tune.pruner, PRUNERS),
         ("tune.resource", tune.resource, RESOURCES),
         ("tune.mode", tune.mode, MODES),
+        ("tune.select", tune.select, SELECTIONS),
+        ("tune.trial_seeds", tune.trial_seeds, TRIAL_SEEDS),
         ("launch.kind", launch.kind, ("local", "inline", "slurm")),
         ("keep", config.keep, ("best", "all", "none")),
         ("device", config.device, ("auto", "cpu", "cuda", "mps")),
@@ -127,6 +173,7 @@ def check(config: Config, problems: Problems) -> None:
         confirm.max_seeds is None or confirm.max_seeds >= confirm.seeds,
         f"confirm.max_seeds={confirm.max_seeds} is below confirm.seeds={confirm.seeds}, with which every cell begins.",
     )
+    check_replicates(config, problems)
     looks = list(confirm.looks or [])
     problems.check(
         not looks or (looks[0] >= 2 and all(after > before for before, after in itertools.pairwise(looks))),

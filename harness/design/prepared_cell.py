@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.config.error_messages import explain
 from harness.config.instantiate import build
 from harness.config.kinds import check_kinds
-from harness.config.schema import Config
+from harness.config.schema import REPLICATE_SEEDS, Config
 from harness.config.validation import check
 from harness.design.cells import Cell
 from harness.design.family_checks import check_family
@@ -43,6 +43,7 @@ class PreparedCell:
         facts: counts of the data.
         warnings: for the user, about the data and the model's files.
         architecture: see `ResolvedModel`.
+        replicate: label of the replicate (`confirm.vary`) to which its runs belong.
     """
 
     cell: Cell
@@ -52,6 +53,7 @@ class PreparedCell:
     facts: dict[str, Any]
     warnings: tuple[str, ...]
     architecture: str | None = None
+    replicate: int = 0
 
     def _config(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the resolved configuration with tuned values; if it cannot be composed, `UNCOMPOSED` says why."""
@@ -79,21 +81,28 @@ class PreparedCell:
 
         Args:
             directory: the study's directory of runs; the run's own directory is named after its trial or signature.
-            study, phase, seed, trial, save_model: see `RunSpec`.
+            study, phase, trial, save_model: see `RunSpec`.
+            seed: in the first replicate; the others have seeds of their own, so that replicates are independent.
             values: the tuned values.
             stop_epoch: see `TrainConfig.stop_epoch`; None keeps the configured value.
             more: further fields of `RunSpec`.
         """
         config = self._config(values)
+        seed += REPLICATE_SEEDS * self.replicate
         config["seed"] = seed
         if stop_epoch is not None:
             config["train"]["stop_epoch"] = stop_epoch
         sign = signature(config, phase, self.fingerprint, self.model_digest)
-        name = {"tune": f"trial{trial or 0:04d}", "confirm": f"confirm-{sign[:8]}-seed{seed}"}.get(phase, sign)
+        tuning = f"replicate{self.replicate}-" if self.replicate else ""
+        name = {
+            "tune": f"{tuning}trial{trial or 0:04d}",
+            "rerank": f"{tuning}trial{trial or 0:04d}-seed{seed}",
+            "confirm": f"confirm-{sign[:8]}-seed{seed}",
+        }.get(phase, sign)
         return RunSpec(
             directory=str(directory / self.cell.id / name), config=config, signature=sign, study=study,
             cell=self.cell.id, phase=phase, variant=self.cell.variant, trial=trial, hyperparameters=values,
-            save_model=save_model, **more,
+            save_model=save_model, replicate=self.replicate, **more,
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import __version__
 from harness.config.kinds import named, signed
-from harness.config.schema import ReportConfig, TuneConfig
+from harness.config.schema import ConfirmConfig, ReportConfig, TuneConfig
 from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import describe
 from harness.errors import HarnessError, Problems
@@ -44,6 +44,7 @@ def search_identity(tune: TuneConfig) -> dict[str, Any]:
         "mode": tune.mode if tune.mode != "fair" else None,
         "warm_start": [Path(each).name for each in tune.warm_start],
         "objectives": list(tune.objectives),
+        "trial_seeds": tune.trial_seeds if tune.trial_seeds != TuneConfig.trial_seeds else None,
         "constraints": tune.constraints.given,
         "pruning": {name: getattr(tune, name) for name in PRUNING if getattr(tune, name) != getattr(TuneConfig, name)}
         if tune.pruner != "none"
@@ -139,6 +140,7 @@ def write(
     cells: Iterable[PreparedCell],
     tune: TuneConfig,
     seeds: tuple[int, ...],
+    confirm: ConfirmConfig,
     startup: int,
     hardware: Mapping[str, Any] | None,
     planned_looks: Sequence[int],
@@ -149,7 +151,8 @@ def write(
 
     Args:
         directory: of the study.
-        cells, tune, seeds: the requested study.
+        cells, tune, seeds: the requested study; the seeds are those of all replicates.
+        confirm: what the replicates differ in.
         startup: see `startup_trials`.
         hardware: see `harness.planning.capacity.described`; None keeps what the study had.
         planned_looks: seeds per cell at which verdicts are computed; see `planned_looks`.
@@ -180,11 +183,13 @@ def write(
         "created": asked.get("created") or now(),
         "search": search_identity(tune),
         "tune": {**search_identity(tune), "trials": tune.trials, "seconds": tune.seconds, "startup_trials": startup}
-        | ({"finalists": tune.finalists} if tune.mode == "joint" else {}),
+        | ({"finalists": tune.finalists} if tune.mode == "joint" else {})
+        | ({"select": tune.select} if tune.select != TuneConfig.select else {}),
         "confirm": {
             "seeds": sorted({*asked.get("confirm", {}).get("seeds", []), *seeds}),
             "looks": list(planned_looks) or None,
-        },
+        }
+        | ({"vary": list(confirm.vary), "replicates": len(confirm.labels)} if len(confirm.labels) > 1 else {}),
         "report": asdict(report),
         "hardware": dict(hardware) if hardware is not None else asked.get("hardware"),
         "cells": list(entries.values()),

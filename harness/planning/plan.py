@@ -128,6 +128,7 @@ def _kept(
         "cells": {each.cell.id: study_file.cell_identity(each) for each in ready},
         "tune": [study_file.search_identity(config.tune), config.tune.trials, config.tune.seconds],
         "seeds": list(seeds),
+        "tunings": config.confirm.tunings,
         "launch": [config.launch.kind, config.device, *workers(config)],
         "price": price,
         "keep": config.keep,
@@ -237,7 +238,8 @@ def _work(
     if tune.seconds is not None:
         by_time = max(1, -int(-tune.seconds // cost.tune))
         trials = by_time if trials is None else min(trials, by_time)
-    left = max(0, (trials or 1) - done[each.cell.id, "tune"])
+    trials = (trials or 1) * config.confirm.tunings
+    left = max(0, trials - done[each.cell.id, "tune"])
     # Further trials may select another configuration, which needs new confirmations.
     confirmed = 0 if left else min(len(seeds), done[each.cell.id, "confirm"])
     saves = {"all": len(seeds), "best": int(not confirmed), "none": 0}[config.keep]

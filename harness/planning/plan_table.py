@@ -35,6 +35,7 @@ def print_runs(
     total, spaces = 0, list[str]()
     for each in ready:
         trials = planned_trials(each.cell.space, config.tune)
+        trials = None if trials is None else trials * config.confirm.tunings
         total += (trials or 0) + len(seeds)
         space = ", ".join(f"{key}={entry.sweep}" for key, entry in each.cell.space.items()) or "nothing"
         numbers = ("by time" if trials is None else str(trials), str(len(seeds)))
@@ -67,6 +68,8 @@ def print_runs(
         total = sum((config.tune.trials or 0) + len(seeds) * min(config.tune.finalists, number) for number in counts)
     at_least = "" if config.tune.trials is not None else "at least "
     console.print(f"{plural(len(ready), 'cell')}, {at_least}{plural(total, 'run')} {where}.")
+    if len(config.confirm.labels) > 1:
+        console.print(_varied(config), soft_wrap=True)
     if config.tune.mode == "joint":
         console.print(
             "[yellow]Note:[/yellow] tune.mode=joint shares the trials among all methods of a task and model, and "
@@ -74,6 +77,20 @@ def print_runs(
             "its most, an estimate gives each an equal part and confirms the slowest.",
             soft_wrap=True,
         )
+
+
+def _varied(config: Config) -> str:
+    """Return what differs between the replicates of a cell."""
+    confirm = config.confirm
+    what = {
+        "tuning": f"the tuning (tune.seed={config.tune.seed} and following)",
+        "draw": "the draw of training rows (task.draw and following)",
+    }
+    varied = " and ".join(text for name, text in what.items() if name in confirm.vary)
+    return (
+        f"{confirm.replicates} replicates of each cell vary {varied}; each has {plural(confirm.seeds, 'seed')} of its "
+        "own. The counts above are those of all replicates."
+    )
 
 
 def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) -> None:

@@ -18,7 +18,7 @@ from harness.records.states import RunStatus
 
 SCHEMA = 1  # of record.json; increased when the meaning of a key changes
 
-PHASES = ("single", "tune", "confirm")
+PHASES = ("single", "tune", "rerank", "confirm")
 
 
 PAUSED = "paused_at"  # cost key of runs that are paused at a rung: the amount of the resource
@@ -38,9 +38,10 @@ class Record:
         error: why it failed, as one message; None otherwise.
         study, cell: names of the study and of the cell (`task.model.method` and the values of the other axes).
         variant: values of the other axes, by override key.
-        phase: single | tune | confirm.
-        trial: number of the trial in the cell's Optuna study; None outside tuning.
+        phase: single | tune | rerank | confirm.
+        trial: number of the trial in the cell's Optuna study; None for other runs than those of tune and rerank.
         hyperparameters: tuned values by override key, e.g. `train.lr`.
+        replicate: label of the tuning run or draw that it belongs to (`confirm.vary`); 0 where only the seed varies.
         metrics: `val` and `test`, each {metric: value}; `test` is empty for tuning runs.
         cost: seconds by phase, throughput, parameter counts, bytes, memory.
         data: fingerprint of the data set and counted facts about it.
@@ -67,6 +68,7 @@ class Record:
     provenance: dict[str, Any] = field(default_factory=dict)
     started: str | None = None
     ended: str | None = None
+    replicate: int = 0
     schema: int = SCHEMA
 
     def write(self, path: Path) -> None:

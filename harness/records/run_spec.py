@@ -26,6 +26,7 @@ class RunSpec:
         rungs: amounts of `resource` at which the run is evaluated. Not part of the signature; neither is `until`.
         resource: epochs | steps | examples.
         until: the rung at which the run writes a checkpoint and pauses; None: train to the end.
+        replicate: as in `Record`. Not part of the signature.
     """
 
     directory: str
@@ -41,6 +42,7 @@ class RunSpec:
     rungs: tuple[int, ...] = ()
     resource: str = "epochs"
     until: int | None = None
+    replicate: int = 0
 
     def __post_init__(self) -> None:
         """Convert rungs, which JSON reads as a list, to a tuple."""
@@ -66,7 +68,7 @@ class RunSpec:
             signature=self.signature, status=status, error=error, study=self.study, cell=self.cell, phase=self.phase,
             task=str(self.config["task"]["name"]), model=self.config["model"]["name"], seed=self.config["seed"],
             method=self.config["method"]["name"], variant=self.variant, trial=self.trial,
-            hyperparameters=self.hyperparameters,
+            hyperparameters=self.hyperparameters, replicate=self.replicate,
         )  # fmt: skip
 
 

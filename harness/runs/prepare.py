@@ -113,8 +113,8 @@ class PreparedRun:
 
     @property
     def tests(self) -> bool:
-        """True if this run evaluates on the test split; tuning never does."""
-        return self.spec.phase != "tune"
+        """True if this run evaluates on the test split; what chooses a configuration never does."""
+        return self.spec.phase not in ("tune", "rerank")
 
     @property
     def by_folds(self) -> bool:

@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial
 from harness.config.schema import TuneConfig
 from harness.design.cells import Cell
 from harness.design.search_space import Parameter, configurations, planned_trials, size
+from harness.search.common_random import seed_of
 from harness.search.quota import TrialQuota
 from harness.search.rungs import NO_RUNGS, Rungs
-from harness.search.samplers import seed_of
 from harness.search.trial_source import DUPLICATE, SKIPPED, Suggestion
 from harness.search.trials import Trials
 
@@ -146,7 +146,7 @@ class JointTrials(Trials):
         if DUPLICATE not in last and SKIPPED not in last:
             return None
         # The sampler repeated itself or suggested a method that was given up: draw a method that is open instead.
-        drawn = self.cells[random.Random(seed_of(self._tune.seed, self._name, number)).choice(self.open_methods())]
+        drawn = self.cells[random.Random(seed_of(self._tune.seed, METHOD, number)).choice(self.open_methods())]
         if size(drawn.space) is None:
             return {METHOD: drawn.method}
         return self._tried.first_untried(

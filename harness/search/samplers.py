@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import optuna
 
 from harness.config.schema import TuneConfig
+from harness.design.search_space import Parameter, conditional
+from harness.search.common_random import CommonRandomSampler, seed_of
 
 
 def make_sampler(
-    tune: TuneConfig, seed: int, startup: int, study_seed: int, conditional: bool = False
+    tune: TuneConfig, number: int, startup: int, space: Mapping[str, Parameter] | None = None
 ) -> optuna.samplers.BaseSampler:
-    """Make the sampler of one trial.
+    """Make the sampler of one trial; it depends on `tune.seed` and on the trial's number, not on a name.
 
     Args:
-        tune: the name of the sampler.
-        seed: of this trial.
+        tune: the name of the sampler, and its seed.
+        number: of the trial.
         startup: see `startup_trials`.
-        study_seed: of the cell. All trials must draw from the same quasi-random sequence to cover the space.
-        conditional: whether the space is conditional. TPE then models keys jointly only if the same trials have them.
+        space: the tuned keys. If it is conditional, TPE models keys jointly only if the same trials have them.
     """
-    # QMCSampler and `group` have been experimental for years.
+    # `group` has been experimental for years.
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    if conditional and tune.sampler == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, group=True)
-    kinds: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
-        "qmc": lambda: optuna.samplers.QMCSampler(seed=study_seed, scramble=True, warn_independent_sampling=False),
+    if tune.sampler == "grid":
+        return Unused()  # every trial is fixed by `TriedConfigurations.first_untried`
+    seed, space = seed_of(tune.seed, number), space or {}
+    grouped = {"multivariate": True, "group": True} if conditional(space) else {}
+    models: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
         "gp": lambda: optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup),
-        "grid": Unused,  # every trial is fixed by `TriedConfigurations.next_untried`
         # Optuna's default generation of 50 exceeds most budgets.
         "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed, population_size=max(4, startup)),
-        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup),
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, **grouped),
     }
-    return kinds[tune.sampler]()
+    model = models[tune.sampler]() if tune.sampler in models else None
+    keys = {name: entry.key for name, entry in space.items()}
+    return CommonRandomSampler(tune.seed, keys, model, quasi_random=tune.sampler == "qmc")
 
 
 def startup_trials(tune: TuneConfig) -> int:
@@ -47,11 +48,6 @@ def startup_trials(tune: TuneConfig) -> int:
     if tune.startup_trials is not None:
         return tune.startup_trials
     return min(10, max(4, (tune.trials or 30) // 3))
-
-
-def seed_of(seed: int, name: str, number: int) -> int:
-    """Return the seed of a trial, a function of its identity alone and not of earlier trials."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{number}".encode()).digest()[:4])
 
 
 class Unused(optuna.samplers.RandomSampler):  # type: ignore[misc] # Optuna publishes no types here

@@ -29,6 +29,8 @@ from harness.records.files import now, write_json
 from harness.records.study_files import StudyPaths
 from harness.search.samplers import Unused
 
+UNNAMED = "search"  # the name in memory of every Optuna study
+
 
 @contextmanager
 def lock(directory: Path) -> Iterator[None]:
@@ -144,8 +146,9 @@ class MirroredStudy:
         self._stored = optuna.create_study(
             study_name=name, storage=storage, directions=directions, load_if_exists=True, sampler=Unused()
         )
-        in_memory = optuna.create_study(study_name=name, directions=directions, sampler=Unused())
-        self._memory = _SampledStudy(name, in_memory._storage, Unused(), pruner)
+        # Hyperband assigns trials to brackets by the study's name, which must not change what is pruned.
+        in_memory = optuna.create_study(study_name=UNNAMED, directions=directions, sampler=Unused())
+        self._memory = _SampledStudy(UNNAMED, in_memory._storage, Unused(), pruner)
         for trial in self._stored.get_trials(deepcopy=False):
             self._memory.add_trial(trial)
         _copy_attributes(self._stored, self._memory)

@@ -1,7 +1,8 @@
 """The trials of one search space: an Optuna study that stays deterministic if the process is killed.
 
-Every trial is sampled in memory and then stored in one entry (`MirroredStudy`). The sampler is seeded from (seed, name,
-trial number), so a resumed study continues as an uninterrupted one would have.
+Every trial is sampled in memory and then stored in one entry (`MirroredStudy`). Random numbers depend on (tune.seed,
+key, trial number) alone (`harness.search.common_random`), so a resumed study continues as an uninterrupted one would
+have, and neither a study's name nor its other cells change a trial.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.config.schema import TuneConfig
-from harness.design.search_space import Parameter, conditional, configurations, planned_trials, size
+from harness.design.search_space import Parameter, configurations, planned_trials, size
 from harness.search.asha import PromotionRule
 from harness.search.promotion import Promotions
 from harness.search.pruners import make_pruner
 from harness.search.quota import TrialQuota, TriedConfigurations
 from harness.search.rungs import NO_RUNGS, Rungs
-from harness.search.samplers import make_sampler, seed_of, startup_trials
+from harness.search.samplers import make_sampler, startup_trials
 from harness.search.storage import MirroredStudy
 from harness.search.trial_source import DUPLICATE, Suggestion
 
@@ -59,7 +60,7 @@ class Trials:
         rungs: Rungs = NO_RUNGS,
     ) -> None:
         self.rungs = rungs
-        self._name, self._space, self._tune, self._maximize = name, space, tune, maximize
+        self._space, self._tune, self._maximize = space, tune, maximize
         directions = ["maximize" if maximize else "minimize", *("minimize" for _ in tune.objectives)]
         self._study = MirroredStudy(name, directions, storage, make_pruner(tune, rungs))
         stored = self._study.attributes
@@ -70,7 +71,7 @@ class Trials:
         self._first: list[dict[str, Any]] = stored.get(FIRST) or list(first)
         if FIRST not in stored and len(first) > 1:
             self._study.set_attribute(FIRST, self._first)
-        self._tried = TriedConfigurations(size(space), seed_of(tune.seed, name, 0))
+        self._tried = TriedConfigurations(size(space), tune.seed)
         for trial in self.all():
             self._tried.add(trial.params, trial.number)
         rule = PromotionRule(rungs.at if tune.pruner == "asha" else (), tune.reduction_factor, maximize)
@@ -129,13 +130,7 @@ class Trials:
         if promotable := self._promotions.promotable():
             return self._promote(promotable[0])
         number = len(self.all())
-        sampler = make_sampler(
-            self._tune,
-            seed_of(self._tune.seed, self._name, number),
-            self.startup,
-            seed_of(self._tune.seed, self._name, 0),
-            conditional(self._space),
-        )
+        sampler = make_sampler(self._tune, number, self.startup, self._space)
         params = self._study.sample(
             sampler, self._space, self._fixed(number), self._promotions.unfinished_with_scores()
         )

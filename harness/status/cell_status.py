@@ -111,7 +111,7 @@ def _cell(
         over = True
     else:
         trials, over = _budget(entry, asked, tuned, shared)
-        over = over or bool(choice) or passed
+        over = over or passed or (bool(choice) and _chosen_everywhere(choice, asked))
         chosen = confirmations(runs, choice.get("signatures") or (), best)
         begun = choice.get("signatures") or _mapping(asked.get("confirm")).get("seeds") or []
         seeds = max(len(begun), len(chosen))  # adaptive replication may have added seeds
@@ -134,6 +134,12 @@ def _cell(
     )  # fmt: skip
 
 
+def _chosen_everywhere(choice: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Return whether every replicate of a cell has its choice."""
+    wanted = int(_mapping(asked.get("confirm")).get("replicates") or 1)
+    return wanted == 1 or len(choice.get("replicates") or ()) >= wanted
+
+
 def _budget(
     entry: Mapping[str, Any], asked: Mapping[str, Any], tuned: list[Record], shared: list[Record] | None
 ) -> tuple[int | None, bool]:
@@ -143,9 +149,12 @@ def _budget(
     if shared is not None:  # the budget is shared, so the number per cell is unknown
         spent = sum(record.cost.get("total_seconds") or 0.0 for record in shared)
         return None, (trials is not None and len(shared) >= trials) or (limit is not None and spent >= limit)
+    confirm = _mapping(asked.get("confirm"))
+    tunings = int(confirm.get("replicates") or 1) if "tuning" in (confirm.get("vary") or ()) else 1
     finite = _size(_mapping(_mapping(entry.get("question")).get("space")))
     if finite is not None:
         trials = finite if trials is None else min(trials, finite)
+    trials = None if trials is None else trials * tunings
     spent = sum(record.cost.get("total_seconds") or 0.0 for record in tuned)
     failures = _mapping(_mapping(entry.get("config")).get("tune")).get("max_failures")
     failed = [record for record in tuned if record.status in FAILURES]

@@ -262,7 +262,7 @@ def _missing(scheduler: CellScheduler) -> str:
     if tuning.planned is not None and tuned < tuning.planned and (left or not tuning.used_up):
         parts.append(f"{tuning.planned - tuned} of {plural(tuning.planned, 'trial')}")
     if confirm := scheduler.workload.unconfirmed + sum(spec.phase == "confirm" for spec in left):
-        parts.append(f"{confirm} of {plural(len(scheduler.confirmation.seeds), 'confirmation')}")
+        parts.append(f"{confirm} of {plural(scheduler.confirmation.planned, 'confirmation')}")
     if kept := sum(spec.paths.checkpoint.is_dir() for spec in left):
         parts.append(f"{kept} of them at a checkpoint")
-    return f"{scheduler.id} {', '.join(parts)}" if parts else ""
+    return f"{scheduler.name} {', '.join(parts)}" if parts else ""

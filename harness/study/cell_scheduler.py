@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from optuna.trial import FrozenTrial
 from harness.config.schema import Config
 from harness.design.cells import Cell
 from harness.design.prepared_cell import UNCOMPOSED, PreparedCell
+from harness.design.replicates import Replicates
 from harness.records.cell_facts import state
 from harness.records.files import now
 from harness.records.ranking import rank
@@ -21,6 +23,7 @@ from harness.records.run_spec import RunSpec
 from harness.records.states import FAILURES, RunStatus
 from harness.search.joint import groups, make_trials
 from harness.search.trial_source import TrialSource
+from harness.study.cell.choice import Reranking, default_of, lead_of
 from harness.study.cell.confirmation import Confirmation
 from harness.study.cell.failures import CellFailures
 from harness.study.cell.run_queue import RunQueue
@@ -33,7 +36,7 @@ class CellScheduler:
     """Decides which run of a cell starts next; the coordinator decides when it starts.
 
     Args:
-        prepared: the cell.
+        replicates: the cell as it is tuned, and further replicates in which the selected configuration is confirmed.
         trials: its trials, in an Optuna study of its own or of a joint study.
         config: the study's configuration.
         seeds: of the confirmation.
@@ -44,7 +47,8 @@ class CellScheduler:
         sharing: ids of the cells that share the tuning budget with this one, itself included; () for itself alone.
 
     Attributes:
-        prepared, trials: as given.
+        prepared: the cell as it is tuned.
+        trials: as given.
         runs: those under way, and those queued to continue.
         tuning, confirmation: the two phases of the cell.
         workload: how many runs are left.
@@ -52,7 +56,7 @@ class CellScheduler:
 
     def __init__(
         self,
-        prepared: PreparedCell,
+        replicates: Sequence[PreparedCell],
         trials: TrialSource,
         config: Config,
         seeds: tuple[int, ...],
@@ -62,15 +66,17 @@ class CellScheduler:
         failures: CellFailures | None = None,
         sharing: Sequence[str] = (),
     ) -> None:
-        self.prepared = prepared
+        self.prepared = prepared = replicates[0]
         self.trials: TrialSource = trials
         self.runs = RunQueue()
+        self._config = config
+        self._reranking: Reranking | None = None
         self._records = records
         self._failures = failures or CellFailures(self.id, records, config.tune)
-        sharing = tuple(sharing) or (self.id,)
+        sharing = tuple(sharing) or (self.name,)
         self.tuning = CellTuning(prepared, trials, config, study, directory, records, self._failures, sharing)
-        self.confirmation = Confirmation(prepared, config, seeds, study, directory, records)
-        self.workload = CellWorkload(self.runs, self.tuning, self.confirmation, self._failures, self.id, sharing)
+        self.confirmation = Confirmation(replicates, config, seeds, study, directory, records)
+        self.workload = CellWorkload(self.runs, self.tuning, self.confirmation, self._failures, self.name, sharing)
         for spec in self.tuning.unfinished():
             self.runs.enqueue(spec)
         if self.tuning.over and not self.runs.waiting:
@@ -85,6 +91,11 @@ class CellScheduler:
     def id(self) -> str:
         """The cell's id."""
         return self.cell.id
+
+    @property
+    def name(self) -> str:
+        """The cell's id, and the label of the tuning if the cell is tuned several times."""
+        return f"{self.id} (replicate {self.prepared.replicate})" if self.prepared.replicate else self.id
 
     @property
     def gave_up(self) -> str | None:
@@ -116,7 +127,8 @@ class CellScheduler:
     def take_over(self, running: RunSpec) -> bool:
         """Take over a run that is under way already. Return False if the study does not need it up to that limit."""
         wanted = running.directory, running.signature, running.until
-        for spec in (*self.runs.waiting, *self.confirmation.specs):
+        again = [spec for own in self._reranking.specs.values() for spec in own] if self._reranking else []
+        for spec in (*self.runs.waiting, *again, *self.confirmation.specs):
             if (spec.directory, spec.signature, spec.until) == wanted and spec.directory not in self.runs.active:
                 if not self.runs.withdraw(spec) and self._records.finished(spec) is not None:
                     return False
@@ -161,9 +173,9 @@ class CellScheduler:
             wanted=len(self.confirmation.specs),
         )  # fmt: skip
         return CellView(
-            id=self.id, state=here, tuned=quota.tried - self.runs.tuning - len(self.trials.paused()),
+            id=self.name, state=here, tuned=quota.tried - self.runs.tuning - len(self.trials.paused()),
             trials=quota.tried if quota.exhausted else quota.planned,
-            confirmed=len(ended), seeds=len(self.confirmation.seeds), running=len(self.runs.active),
+            confirmed=len(ended), seeds=self.confirmation.planned, running=len(self.runs.active),
             failed=sum(record.status in FAILURES for record in records),
             best=best[0].values[0] if best else None, metric=self.cell.metric,
         )  # fmt: skip
@@ -177,7 +189,9 @@ class CellScheduler:
             if (spec := self.tuning.promote_best_paused()) is not None:
                 return spec
             self._choose()
-        return next((spec for spec in self.confirmation.unfinished if spec.directory not in self.runs.active), None)
+        further = self._reranking.unfinished if self._reranking and self.confirmation.selection is None else []
+        unfinished = further or self.confirmation.unfinished
+        return next((spec for spec in unfinished if spec.directory not in self.runs.active), None)
 
     def _choose(self) -> None:
         """Select the configuration that is confirmed, once it is known."""
@@ -190,13 +204,32 @@ class CellScheduler:
         if best is None:
             self._failures.note_nothing_selected()
             return
+        default = default_of(self.prepared, self.trials.complete())
+        lead = lead_of(self.prepared, best, default)
+        if self._config.tune.select == "one_standard_error" and default is not None and lead and lead.within_error:
+            best = default
+        elif self._config.tune.select == "rerank":
+            if self._reranked(best).unfinished:
+                return
+            best = self._reranked(best).best()
+            lead = lead_of(self.prepared, best, default)
         values = self.trials.suggestion(best.number).values
         stop_epoch = None
         if self.prepared.facts.get("validation") == "kfold":
             # Confirmations train on all rows, so none are left to select an epoch: the median of the folds decides.
             record = self._records.finished(self.tuning.spec(best.number, values))
             stop_epoch = record.cost.get("best_epoch") if record else None
-        self.confirmation.select(best.number, float(best.values[0]), values, stop_epoch)
+        self.confirmation.select(best.number, float(best.values[0]), values, stop_epoch, lead)
+
+    def _reranked(self, best: FrozenTrial) -> Reranking:
+        """Return the ranking of the best trials at fresh seeds, which is made once the tuning is over."""
+        if self._reranking is None:
+            others = [trial for trial in self.trials.complete() if trial.number != best.number]
+            self._reranking = Reranking(
+                self.prepared, [best, *others], lambda trial, seed: self.tuning.spec_again(trial.number, seed),
+                self._records, self._config.seed,
+            )  # fmt: skip
+        return self._reranking
 
     def _best(self) -> FrozenTrial | None:
         """Return the best trial; records are read only to break ties in the metric."""
@@ -220,11 +253,13 @@ def make_schedulers(
     records: RunRecords,
     storage: BaseStorage,
     warm: Mapping[str, Sequence[dict[str, Any]]],
+    replicates: Replicates | None = None,
 ) -> list[CellScheduler]:
-    """Make the schedulers of all cells of a study.
+    """Make the schedulers of all cells of a study: one for each tuning of each cell.
 
     Args:
         prepared: the cells.
+        replicates: of the cells; None for one each.
         config, seeds, study, directory, records: see `CellScheduler`.
         storage: of the trials.
         warm: see `harness.search.joint.make_trials`.
@@ -236,10 +271,20 @@ def make_schedulers(
     if config.tune.mode == "joint":
         for group in groups([each.cell for each in prepared]):
             sharing |= dict.fromkeys((cell.id for cell in group), tuple(cell.id for cell in group))
-    return [
+    own = replicates or {each.cell.id: (each,) for each in prepared}
+    tuned_once = config.confirm.tunings == 1
+    schedulers = [
         CellScheduler(
-            each, trials[cell], config, seeds, study, directory, records, failures[cell], sharing.get(cell, ())
+            own[cell] if tuned_once else own[cell][:1], trials[cell], config, seeds, study, directory, records,
+            failures[cell], sharing.get(cell, ()),
         )
-        for each in prepared
-        for cell in (each.cell.id,)
-    ]
+        for cell in (each.cell.id for each in prepared)
+    ]  # fmt: skip
+    for label in config.confirm.labels[1:] if not tuned_once else ():
+        again = [own[each.cell.id][label] for each in prepared]
+        tune = replace(config.tune, seed=config.tune.seed + label)
+        trials = make_trials(again, tune, f"{study}/replicate{label}", storage, warm)
+        schedulers += [
+            CellScheduler([each], trials[each.cell.id], config, seeds, study, directory, records) for each in again
+        ]
+    return schedulers

@@ -107,15 +107,15 @@ class Coordinator:
 
     def _recover(self) -> None:
         """Take over the jobs that an earlier coordinator left under way."""
-        schedulers = {scheduler.id: scheduler for scheduler in self._schedulers}
         taken_over = 0
         for job in self._launcher.recover():
             wanted = 0
             for spec in job.runs:
-                scheduler = schedulers.get(spec.cell)
-                if scheduler is not None and scheduler.take_over(spec):
-                    self._under_way[spec.directory] = scheduler, job
-                    wanted += 1
+                for scheduler in self._schedulers:
+                    if scheduler.id == spec.cell and scheduler.take_over(spec):
+                        self._under_way[spec.directory] = scheduler, job
+                        wanted += 1
+                        break
             taken_over += wanted
             if not wanted:
                 self._launcher.forget(job)

@@ -30,6 +30,7 @@ def write_importances(directory: Path, schedulers: Sequence[CellScheduler]) -> N
         {
             scheduler.id: importances(scheduler.trials.complete(), list(scheduler.cell.space), scheduler.cell.maximize)
             for scheduler in schedulers
+            if scheduler.prepared.replicate == 0
         },
     )
 

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from harness.config.schema import ConfirmConfig, ReportConfig
 from harness.errors import HarnessError
+from harness.formatting.values import plural
 from harness.records.states import RunStatus
 from harness.report.reading.predictions import Unreadable, read_files
 from harness.statistics import Sequential, sequential
 from harness.study.cell_scheduler import CellScheduler
 
 GROWTH = 1.5  # growth of seeds from one look to the next: 3, 5, 8, 12, 15; each look spends a share of the error rate
-MOST_FAILURES = 3  # failed confirmations of a cell that are replaced by other seeds
+MOST_FAILURES = 3  # failed confirmations of a cell for which further seeds are tried; each failure stays a result
 
 Key = tuple[str, tuple[tuple[str, str], ...], str]
 
@@ -131,6 +132,11 @@ class Replication:
         if missing <= 0 or _failed(scheduler) > MOST_FAILURES:
             return 0
         fresh = (seed for seed in itertools.count(max(scheduler.confirmation.seeds) + 1) if seed != self._tuning_seed)
+        if failed := _failed(scheduler):
+            self._say(
+                f"{scheduler.id}: {failed} of {plural(len(scheduler.confirmation.specs), 'confirmation')} failed. "
+                f"{plural(missing, 'seed')} more to try; the failures stay in the record and count as results."
+            )
         scheduler.confirmation.add_seeds(list(itertools.islice(fresh, missing)))
         self._seeds_added()
         return missing
@@ -147,7 +153,8 @@ class Replication:
         what = {
             "resolved": "every verdict is reached",
             "cap": f"{unresolved} of {len(compared)} cells stay open: the plan gives no more seeds",
-            "futile": f"{unresolved} of {len(compared)} cells stay open: the planned seeds would hardly settle them",
+            "futile": f"{unresolved} of {len(compared)} cells stay open, and even {self._looks[-1]} seeds each would "
+            "most probably not settle them on these test rows: replication ends here. More test rows would tell more",
             "more": f"{unresolved} of {len(compared)} cells are open; more seeds: {', '.join(names) or 'none'}",
         }[replay.state]
         if taken:

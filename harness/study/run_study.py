@@ -24,6 +24,7 @@ from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import StudyRequest, compose
 from harness.design.prepared_cell import PreparedCell, prepare_cells
+from harness.design.replicates import Replicates, all_seeds, replicates
 from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
 from harness.formatting.values import duration, plural
@@ -47,7 +48,7 @@ from harness.study.coordinator import Coordinator
 from harness.study.importance import write_importances
 from harness.study.live_view import LiveView, tell
 from harness.study.replication import Replication, plan_looks
-from harness.study.selection import write_choices
+from harness.study.selection import Selection, write_choices
 from harness.study.spending import Spending, settle
 from harness.study.stop_requests import StopRequests
 from harness.study.warm_start import Start, warm_starts
@@ -82,6 +83,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     study_file.planned_looks(directory, plan_looks(config.confirm, len(asked.seeds)))
     trackers.check(config.tracker, config.packages)
     check_joint(asked.cells, config.tune)
+    own, seeds = replicates(ready, config.confirm, asked.config), all_seeds(asked.seeds, config.confirm)
     by_id = {each.cell.id: each for each in ready}
     together = [[cell] for cell in asked.cells] if config.tune.mode == "fair" else groups(asked.cells)
     check_pruner([[by_id[cell.id] for cell in group] for group in together], config.tune)
@@ -105,10 +107,10 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         )
     _tell_notes(console, asked.notes)
     if config.plan:
-        show_plan(console, name, directory, ready, asked.seeds, config, began)
+        show_plan(console, name, directory, ready, seeds, config, began)
         return 0
     directory.mkdir(parents=True, exist_ok=True)
-    keep_plan(directory, ready, asked.seeds, config)
+    keep_plan(directory, ready, seeds, config)
     if config.launch.detach:
         return _detach(console, config, name, directory)
     with lock(directory):
@@ -116,7 +118,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         console.print(
             f"Study [bold]{name}[/bold] in {escape(str(directory))}: {plural(len(ready), 'cell')}, "
             f"up to {_budget(config)} {'each' if config.tune.mode == 'fair' else 'for all methods together'}, then "
-            f"{plural(len(asked.seeds), 'confirmation')} of the best"
+            f"{plural(len(seeds), 'confirmation')} of the best"
             f"{'' if config.tune.mode == 'fair' else f' of {config.tune.finalists}'}.",
             soft_wrap=True,
         )
@@ -124,7 +126,9 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         for line in (*(f"{cell} begins with {start}" for cell, all_ in warm.items() for start in all_), *unused):
             console.print(escape(line), soft_wrap=True)
         try:
-            schedulers, ended, note = _coordinate(console, config, name, directory, ready, asked.seeds, warm, began)
+            schedulers, ended, note = _coordinate(
+                console, config, name, directory, ready, own, asked.seeds, warm, began
+            )
         except Leaving as leaving:
             return _leave(console, leaving.number)
     again = "python -m harness " + " ".join(_quote(argument) for argument in sys.argv[1:])
@@ -173,6 +177,7 @@ def _coordinate(
     name: str,
     directory: Path,
     ready: Sequence[PreparedCell],
+    own: Replicates,
     seeds: tuple[int, ...],
     warm: Mapping[str, Sequence[Start]],
     began: float,
@@ -185,13 +190,14 @@ def _coordinate(
     storage = open_storage(config.tune.storage, directory, warn)
     looks = study_file.planned_looks(directory, plan_looks(config.confirm, len(seeds)))
     study_file.write(
-        directory, ready, config.tune, seeds, startup_trials(config.tune), described(config), looks, config.report,
+        directory, ready, config.tune, all_seeds(seeds, config.confirm), config.confirm,
+        startup_trials(config.tune), described(config), looks, config.report,
         {cell: [start.described for start in starts] for cell, starts in warm.items()},
     )  # fmt: skip
     runs = StudyPaths(directory).runs
     records = RunRecords(runs, warn)
     first = {cell: [start.encoded for start in starts] for cell, starts in warm.items()}
-    schedulers = make_schedulers(ready, config, seeds, name, runs, records, storage, first)
+    schedulers = make_schedulers(ready, config, seeds, name, runs, records, storage, first, own)
     stop_file = StudyPaths(directory).stop
     if not restarts():  # a restarted coordinator obeys a stop that was requested meanwhile
         stop_file.unlink(missing_ok=True)
@@ -292,7 +298,10 @@ class Leaving(Exception):
 
 
 def _write_choices(directory: Path, schedulers: Sequence[CellScheduler]) -> None:
-    write_choices(directory, {scheduler.id: scheduler.confirmation.selection for scheduler in schedulers})
+    selections: dict[str, list[Selection | None]] = {}
+    for scheduler in schedulers:
+        selections.setdefault(scheduler.id, []).append(scheduler.confirmation.selection)
+    write_choices(directory, selections)
 
 
 def _conclude(
@@ -312,7 +321,11 @@ def _conclude(
     console.print(text_table(report, console.width))
     for sentence in (*report.summary, f"Report: {report.page}"):
         console.print(escape(sentence), soft_wrap=True)
-    selections = [(each.cell, each.confirmation.selection) for each in schedulers if each.confirmation.selection]
+    selections = [
+        (each.cell, each.confirmation.selection)
+        for each in schedulers
+        if each.confirmation.selection and each.prepared.replicate == 0
+    ]
     for task in dict.fromkeys(cell.task for cell, _ in selections):
         of_task = [(cell, selection) for cell, selection in selections if cell.task == task]
         sign = 1 if of_task[0][0].maximize else -1

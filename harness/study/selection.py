@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.records.run_spec import RunSpec
 from harness.records.study_files import StudyPaths
+from harness.study.cell.choice import Lead
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Selection:
         hyperparameters: the tuned values.
         stop_epoch: the epoch after which the confirmations stop; None leaves `train.stop_epoch` as configured.
         specs: the confirmation runs, one a seed.
+        lead: how far the best trial leads the documented default; None if that has no score.
     """
 
     trial: int
@@ -27,24 +29,39 @@ class Selection:
     hyperparameters: dict[str, Any]
     stop_epoch: int | None
     specs: tuple[RunSpec, ...]
+    lead: Lead | None = None
 
 
-def write_choices(directory: Path, choices: Mapping[str, Selection | None]) -> None:
+def write_choices(directory: Path, choices: Mapping[str, Sequence[Selection | None]]) -> None:
     """Write the selections so far; cells of the study that this command does not name keep theirs.
 
     Args:
         directory: of the study.
-        choices: the selection of each cell; None if there is none yet.
+        choices: the selection of each tuning of each cell; None where there is none yet.
     """
-    chosen = {
-        cell: None
-        if choice is None
-        else {
-            "trial": choice.trial,
-            "val": choice.val,
-            "hyperparameters": choice.hyperparameters,
-            "signatures": [spec.signature for spec in choice.specs],
-        }
-        for cell, choice in choices.items()
-    }
-    StudyPaths(directory).write_choices(chosen)
+    StudyPaths(directory).write_choices({cell: _entry([s for s in own if s]) for cell, own in choices.items()})
+
+
+def _entry(selections: Sequence[Selection]) -> dict[str, Any] | None:
+    """Return the entry of a cell: the choice of its first tuning, every run that confirms one, and the replicates."""
+    if not selections:
+        return None
+    runs = [(selection, spec) for selection in selections for spec in selection.specs]
+    by_replicate: dict[int, list[tuple[Selection, RunSpec]]] = {}
+    for selection, spec in runs:
+        by_replicate.setdefault(spec.replicate, []).append((selection, spec))
+    found = _choice(selections[0], [spec for _, spec in runs])
+    if len(by_replicate) > 1:
+        found["replicates"] = [
+            {"replicate": label, **_choice(own[0][0], [spec for _, spec in own])} for label, own in by_replicate.items()
+        ]
+    return found
+
+
+def _choice(selection: Selection, specs: Sequence[RunSpec]) -> dict[str, Any]:
+    return {
+        "trial": selection.trial,
+        "val": selection.val,
+        "hyperparameters": selection.hyperparameters,
+        "signatures": [spec.signature for spec in specs],
+    } | ({} if selection.lead is None else {"lead": asdict(selection.lead)})

@@ -178,7 +178,7 @@ def test_a_study_resumed_at_every_moment_takes_the_decisions_of_the_uninterrupte
     assert straight == list(decisions(tmp_path / "resumed", tune, reopen=True))
     ended = [number for number, limit in straight if limit is None]
     assert len({number for number, _ in straight}) == count
-    assert len(ended) == 1 if count == 4 else 3 <= len(ended) <= 6  # a ninth, and who was best for a while
+    assert len(ended) == 1 if count == 4 else 3 <= len(ended) <= 9  # a ninth, and who was best for a while
     study = open_trials(tmp_path / "straight", tune)
     assert study.quota.over and study.outcome_known and {trial.number for trial in study.complete()} == set(ended)
     assert len(study.paused()) == count - len(ended)

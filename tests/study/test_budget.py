@@ -35,7 +35,11 @@ class Cell:
     waiting: tuple[Any, ...] = ()
     paused: tuple[Any, ...] = ()
     rungs: Rungs = NO_RUNGS
-    confirmation = SimpleNamespace(seeds=(1, 2))
+    confirmation = SimpleNamespace(seeds=(1, 2), planned=2)
+
+    @property
+    def name(self) -> str:
+        return self.id
 
     @property
     def runs(self) -> SimpleNamespace:

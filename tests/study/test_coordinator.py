@@ -68,6 +68,10 @@ class Cell:
             self.runs.enqueue(spec)
 
     @property
+    def name(self) -> str:
+        return self.id
+
+    @property
     def cell(self) -> Any:
         return self.prepared.cell
 

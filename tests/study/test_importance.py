@@ -76,6 +76,7 @@ def test_study_gets_one_file(tmp_path: Path) -> None:
     schedulers = [
         SimpleNamespace(
             id=name,
+            prepared=SimpleNamespace(replicate=0),
             trials=SimpleNamespace(complete=lambda count=count: trials(count)),
             cell=SimpleNamespace(space=SPACE, maximize=True),
         )

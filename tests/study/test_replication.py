@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import yaml
 
-from harness.config.schema import ConfirmConfig
+from harness.config.schema import ConfirmConfig, ReportConfig
 from harness.errors import HarnessError
-from harness.study.replication import plan_looks
+from harness.study.cell_scheduler import CellScheduler
+from harness.study.replication import Replication, plan_looks
 from tests.study.test_survival import Study
 
 
@@ -29,6 +32,23 @@ def test_looks_must_fit_the_seeds() -> None:
         plan_looks(ConfirmConfig(max_seeds=4), 1)
     with pytest.raises(HarnessError, match="below the 5 seeds"):
         plan_looks(ConfirmConfig(max_seeds=4), 5)
+
+
+def test_a_failed_confirmation_is_not_replaced_in_silence() -> None:
+    """Another seed is tried, the failure stays a result, and it is told; after too many none is tried."""
+    said: list[str] = []
+    for failed, more in ((0, 1), (1, 1), (4, 0)):
+        ended = [(None, SimpleNamespace(status="failed"))] * failed
+        added: list[int] = []
+        confirmation = SimpleNamespace(
+            seeds=(1, 2, 3), specs=(1, 2, 3), ended=lambda e=ended: e, add_seeds=added.extend
+        )
+        cell = cast(CellScheduler, SimpleNamespace(id="demo.lora", confirmation=confirmation))
+        replication = Replication([], [3, 5], 0, ReportConfig(), said.append)
+        assert replication._add_seeds(cell, 1) == more == len(added)
+    (line,) = said
+    assert line.startswith("demo.lora: 1 of 3 confirmations failed. 1 seed more")
+    assert "count as results" in line
 
 
 def test_only_open_cells_get_seeds(tmp_path: Path, cache: Path) -> None:

@@ -21,7 +21,7 @@ from harness.report.reading.runs import Run, Unreadable
 
 # Sections of a configuration that define what a run computes.
 _CONTENT = ("task.", "model.", "method.", "train.")
-_PHASES = {"tune": 0, "confirm": 1, "single": 2}
+_PHASES = {"tune": 0, "rerank": 1, "confirm": 2, "single": 3}
 
 
 @dataclass

@@ -11,9 +11,12 @@ from harness.design.prepared_cell import PreparedCell
 from harness.records.record import Record
 from harness.records.run_records import RunRecords, prune
 from harness.records.run_spec import RunSpec
+from harness.search.common_random import seed_of
 from harness.search.trial_source import TrialSource
 from harness.study.cell.failures import CellFailures
 from harness.study.cell.trial_feedback import TrialFeedback
+
+OWN_SEEDS = 2**31 - 2**24  # number of seeds of trials with seeds of their own; replicates add to them
 
 
 class CellTuning:
@@ -89,7 +92,7 @@ class CellTuning:
             self._directory,
             self._study,
             "tune",
-            self._config.seed,
+            self._seed(number),
             self.trials.suggestion(number).values if values is None else values,
             trial=number,
             save_model=self._config.keep == "all",
@@ -97,6 +100,16 @@ class CellTuning:
             resource=self.trials.rungs.resource,
             until=self.trials.limit(number),
         )
+
+    def spec_again(self, number: int, seed: int) -> RunSpec:
+        """Return a further run of a trial, whole and at another seed (`tune.select=rerank`)."""
+        values = self.trials.suggestion(number).values
+        return self._prepared.spec(self._directory, self._study, "rerank", seed, values, trial=number)
+
+    def _seed(self, number: int) -> int:
+        """Return the training seed of a trial."""
+        seed = self._config.seed
+        return seed if self._config.tune.trial_seeds == "shared" else seed_of(seed, "trial", number) % OWN_SEEDS
 
     def next(self) -> RunSpec | None:
         """Return the run of the next trial; None if there is none, for now or at all."""

@@ -56,7 +56,7 @@ class CellWorkload:
         """Number of confirmations that have not begun."""
         if self._confirmation.selection is None:
             none_planned = self._failures.given_up() or not self._tuning.trials.is_finalist
-            return 0 if none_planned else len(self._confirmation.seeds)
+            return 0 if none_planned else self._confirmation.planned
         return len(self._runs.unbegun(self._confirmation.unfinished))
 
     @property

@@ -42,7 +42,7 @@ class BatchComposer:
         self._limits: dict[str, int] = {}  # by the directory of a run that was lost together with others
         self._architectures = {each.id: each.prepared.architecture for each in schedulers}
         self._keys_by_phase = {
-            (each.id, phase): self._key_of(each.id, each.prepared.base, phase)
+            (each.name, phase): self._key_of(each.id, each.prepared.base, phase)
             for each in schedulers
             for phase in ("tune", "confirm")
         }
@@ -89,8 +89,8 @@ class BatchComposer:
             if not self._budget.before(scheduler):
                 continue
             spec = scheduler.next()
-            if scheduler.gave_up and scheduler.id not in self._reported:
-                self._reported.add(scheduler.id)
+            if scheduler.gave_up and scheduler.name not in self._reported:
+                self._reported.add(scheduler.name)
                 self._given_up(scheduler)
             if spec is not None:
                 return scheduler, spec
@@ -107,7 +107,7 @@ class BatchComposer:
 
     def _next_key(self, scheduler: CellScheduler) -> str | None:
         """Return the key of a cell's next run, at the cell's base configuration."""
-        return self._keys_by_phase[scheduler.id, "confirm" if scheduler.tuning.over else "tune"]
+        return self._keys_by_phase[scheduler.name, "confirm" if scheduler.tuning.over else "tune"]
 
     def _may_share(self, one: RunSpec, other: RunSpec) -> bool:
         """Return whether two runs may share a job. Fused runs pause at the same rung, so none waits for another."""
