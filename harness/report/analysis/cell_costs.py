@@ -11,6 +11,7 @@ from harness.api.cost import COSTS
 from harness.records.pricing import dollars
 from harness.report.reading.runs import Run, costs
 
+SEARCH = ("tune", "rerank")  # phases of the search for a configuration
 PRICE = "dollars"  # the cost that is computed from seconds and the price of the hardware
 
 
@@ -58,7 +59,7 @@ def _summary(
         return next((value for run in reported if (value := run.cost(name)) is not None), None)
     if how == "tuning":
         # A sum that lacks one run's part is left out, because it would be taken for the whole.
-        timed = [run for run in runs if run.phase == "tune" and run.cost("total_seconds") is not None]
+        timed = [run for run in runs if run.phase in SEARCH and run.cost("total_seconds") is not None]
         known = _known(timed, COSTS[name].of, hardware)
         return math.fsum(known) if timed and len(known) == len(timed) else None
     return None
