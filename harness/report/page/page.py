@@ -15,6 +15,7 @@ from harness import formatting
 from harness.api.cost import displayed, reported
 from harness.formatting.escape import json_text, plain
 from harness.report.analysis import row_names
+from harness.report.analysis.across import across
 from harness.report.analysis.caveats import latest, notes
 from harness.report.analysis.cell_summary import CellSummary, facts
 from harness.report.analysis.ownership import owning
@@ -90,6 +91,7 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
         box=(WIDTH, HEIGHT),
         pivot=grid(report) if report.pivot is not None else None,
         pivot_title=pivot_title,
+        across=across(found),
         fronts=[found_ for each in found.questions if (found_ := front(each.rows, study.sweep)) is not None],
         figures=figures,
         elsewhere=[drawing for drawing in drawings if drawing.name not in {each.name for each, _ in figures}],
