@@ -243,9 +243,9 @@ def main() -> None:
             rows.append(row)
             good &= row["ok"]
             print(f"{name:10} {_line(row)}{'' if row['ok'] else '  FAILS'}", flush=True)
+            if arguments.json:
+                _save(arguments.json, name, arguments.studies, rows)
         print(f"{name}: {time.perf_counter() - started:.0f} s")
-        if arguments.json:
-            _save(arguments.json, name, arguments.studies, rows)
     if not good:
         sys.exit("Some shares are outside what is wanted.")
 

@@ -89,8 +89,8 @@ def _table(questions: Sequence[Sequence[CellSummary]], metric: str, settings: Se
         f"Test {formatting.metric_name(metric)} over {len(blocks)} data sets, the questions of one averaged. Better "
         f"and worse than the leader by more than {size}, or equivalent: probabilities on a data set like these "
         "(Bayesian signed-rank test, Benavoli et al. 2017). Wins: how probably a run of the method scores higher than "
-        f"one of the leader, with {100 * settings.confidence:.4g} % intervals over runs on these very data sets (Agarwal et al. "
-        "2021). " + ("Of so few data sets the prior weighs much." if len(blocks) < 5 else ""),
+        f"one of the leader, with {100 * settings.confidence:.4g} % intervals over runs on these very data sets "
+        "(Agarwal et al. 2021). " + ("Of so few data sets the prior weighs much." if len(blocks) < 5 else ""),
         tuple(lines),
     )
 
