@@ -9,7 +9,26 @@ from typing import Any
 
 from harness.records.run_spec import RunSpec
 from harness.records.study_files import StudyPaths
-from harness.study.cell.choice import Lead
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How far the best trial leads the documented default on the validation rows.
+
+    Attributes:
+        over_default: difference of the metric, oriented so that more is better.
+        rows: number of validation rows (of all folds).
+        standard_error: of the best trial's score over these rows; None if the metric does not tell it.
+    """
+
+    over_default: float
+    rows: int
+    standard_error: float | None
+
+    @property
+    def within_error(self) -> bool:
+        """True if the lead is at most one standard error."""
+        return self.standard_error is not None and self.over_default <= self.standard_error
 
 
 @dataclass(frozen=True)

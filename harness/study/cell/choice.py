@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
@@ -12,30 +11,11 @@ from harness.design.prepared_cell import PreparedCell
 from harness.records.record import metric_of
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunSpec
+from harness.study.selection import Lead
 
 RERANKED = 3  # trials that are trained again, best first
 FRESH_SEEDS = 2  # seeds at which each is trained again
 _FIRST_SEED = 500  # above the seed of the tuning: the seeds of confirmations begin below, so they stay fresh
-
-
-@dataclass(frozen=True)
-class Lead:
-    """How far the best trial leads the documented default on the validation rows.
-
-    Attributes:
-        over_default: difference of the metric, oriented so that more is better.
-        rows: number of validation rows (of all folds).
-        standard_error: of the best trial's score over these rows; None if the metric does not tell it.
-    """
-
-    over_default: float
-    rows: int
-    standard_error: float | None
-
-    @property
-    def within_error(self) -> bool:
-        """True if the lead is at most one standard error."""
-        return self.standard_error is not None and self.over_default <= self.standard_error
 
 
 def lead_of(prepared: PreparedCell, best: FrozenTrial, default: FrozenTrial | None) -> Lead | None:

@@ -15,8 +15,7 @@ from harness.design.prepared_cell import PreparedCell
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunSpec
-from harness.study.cell.choice import Lead
-from harness.study.selection import Selection
+from harness.study.selection import Lead, Selection
 
 
 class Confirmation:
