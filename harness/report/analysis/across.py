@@ -8,11 +8,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness import formatting
-from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.datasets import by_dataset
-from harness.report.analysis.row_names import identity, margin
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import Evidence
+from harness.report.cells.cell_summary import CellSummary
+from harness.report.cells.datasets import by_dataset
+from harness.report.cells.row_names import identity, margin
+from harness.report.cells.settings import Settings
 
 if TYPE_CHECKING:
     from harness.statistics.across_datasets import Practical

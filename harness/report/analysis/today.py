@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.formatting.values import difference, dollars, duration, percent, probability
-from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.samples import Samples
-from harness.report.analysis.settings import Settings
+from harness.report.cells.cell_summary import CellSummary
+from harness.report.cells.settings import Settings
 
 if TYPE_CHECKING:
     from harness.statistics.sample_size import Needed

@@ -11,16 +11,16 @@ from harness.api.family import FIRST
 from harness.formatting.escape import plain
 from harness.formatting.values import listed, metric_name, plural
 from harness.report.analysis import looks
-from harness.report.analysis.cell_summary import CellSummary, place_of
-from harness.report.analysis.failures import Failures, failures
 from harness.report.analysis.recommendation import Standing, cheapest, cost_of, recommendation
 from harness.report.analysis.rivals import rivals_missing
-from harness.report.analysis.row_names import name, state
-from harness.report.analysis.row_predictions import read_predictions, same_test_rows
 from harness.report.analysis.samples import Samples, samples, varied
-from harness.report.analysis.selection import Selection, selection
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.today import Odds, Today, decide
+from harness.report.cells.cell_summary import CellSummary, place_of
+from harness.report.cells.failures import Failures, failures
+from harness.report.cells.row_names import name, state
+from harness.report.cells.row_predictions import read_predictions, same_test_rows
+from harness.report.cells.selection import Selection, selection
+from harness.report.cells.settings import Settings
 from harness.report.reading.predictions import Predictions, Unreadable
 from harness.report.reading.study import Study
 

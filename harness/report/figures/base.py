@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.formatting.escape import plain
 from harness.formatting.values import metric_name, percent
-from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.row_names import identity, name
 from harness.report.analysis.verdicts import CellVerdict, ComparisonGroup, Evidence
+from harness.report.cells.cell_summary import CellSummary
+from harness.report.cells.row_names import identity, name
 from harness.report.reading.predictions import Predictions
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import formatting
-from harness.report.analysis.cell_summary import CellSummary, mean_std, metric, number
+from harness.report.cells.cell_summary import CellSummary, mean_std, metric, number
 from harness.report.reading.study import flat
 
 WIDTH, HEIGHT = 320.0, 72.0  # size of the tuning trace, in SVG user units

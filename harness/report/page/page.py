@@ -14,13 +14,13 @@ from markupsafe import Markup
 from harness import formatting
 from harness.api.cost import displayed, reported
 from harness.formatting.escape import json_text, plain
-from harness.report.analysis import row_names
 from harness.report.analysis.across import across
 from harness.report.analysis.caveats import latest, notes
-from harness.report.analysis.cell_summary import CellSummary, facts
 from harness.report.analysis.ownership import owning
 from harness.report.analysis.pareto import front
 from harness.report.analysis.plan_outcome import planned
+from harness.report.cells import row_names
+from harness.report.cells.cell_summary import CellSummary, facts
 from harness.report.figures import INK, PAPER, RULE, Drawing
 from harness.report.page import cell_details
 from harness.report.page.forest import HEIGHT, WIDTH, marks

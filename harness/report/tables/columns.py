@@ -8,12 +8,12 @@ from typing import Any
 
 from harness import formatting
 from harness.api.cost import COSTS, reported
-from harness.report.analysis import row_names
-from harness.report.analysis.cell_summary import CellSummary, mean_std, metric
-from harness.report.analysis.cost_penalty import cost_penalized
 from harness.report.analysis.recommendation import cost_of
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import CellVerdict, ComparisonGroup, Evidence
+from harness.report.cells import row_names
+from harness.report.cells.cell_summary import CellSummary, mean_std, metric
+from harness.report.cells.cost_penalty import cost_penalized
+from harness.report.cells.settings import Settings
 
 VERDICTS = ("better", "not worse", "unresolved", "worse")  # from best to worst
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.report.analysis.across import across
-from harness.report.analysis.cell_summary import rows
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import evidence
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.settings import Settings
 from harness.report.reading.study import load
 from tests.report.conftest import Builder, asked
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from harness.formatting.values import difference
-from harness.report.analysis.settings import Settings
+from harness.report.cells.settings import Settings
 from tests.report.analysis.compared import judged, make, words
 from tests.report.conftest import Builder, asked
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harness.report.analysis.settings import Settings
+from harness.report.cells.settings import Settings
 from harness.report.tables.columns import FIELDS, cases
 from tests.report.analysis.compared import judged, make
 from tests.report.conftest import FACTS, Builder, asked

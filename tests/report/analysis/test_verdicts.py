@@ -11,9 +11,9 @@ import yaml
 from pyarrow import parquet
 
 from harness.errors import HarnessError
-from harness.report.analysis.cell_summary import rows
-from harness.report.analysis.row_predictions import read_predictions
-from harness.report.analysis.settings import Settings
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.row_predictions import read_predictions
+from harness.report.cells.settings import Settings
 from harness.report.reading.predictions import Unreadable
 from harness.report.reading.study import load
 from tests.report.analysis.compared import judged, make, words

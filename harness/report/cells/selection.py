@@ -13,8 +13,8 @@ import numpy as np
 
 from harness.formatting.values import difference, listed, percent, plural, score
 from harness.records.record import Record, metric_of
-from harness.report.analysis.cell_summary import CellSummary, facts
-from harness.report.analysis.row_names import name
+from harness.report.cells.cell_summary import CellSummary, facts
+from harness.report.cells.row_names import name
 from harness.report.reading.predictions import Predictions
 from harness.report.reading.runs import Run
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from harness.report.analysis.caveats import notes
-from harness.report.analysis.cell_summary import rows
-from harness.report.analysis.selection import selection
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import evidence
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.selection import selection
+from harness.report.cells.settings import Settings
 from harness.report.reading.study import load
 from tests.report.conftest import FACTS, Builder, asked
 

@@ -11,7 +11,7 @@ from typing import Any
 from harness.records.cell_facts import best_trial, confirmations, minimizes, result, state
 from harness.records.record import Record, number
 from harness.records.record import metric_of as metric
-from harness.report.analysis.cell_costs import SEARCH, cell_costs, cost_spreads
+from harness.report.cells.cell_costs import SEARCH, cell_costs, cost_spreads
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Cell, Study
 
@@ -32,7 +32,7 @@ class CellSummary:
         trials: tuning runs that have ended.
         failed: failed and lost runs of every phase; `lost` counts the lost ones among them.
         pruned: runs that were stopped early for their poor scores.
-        costs: by name, see `harness.report.analysis.cell_costs`; unknown costs are absent.
+        costs: by name, see `harness.report.cells.cell_costs`; unknown costs are absent.
         status: ok | partial | failed | running | not started.
         error: most frequent error of the failed runs.
         evaluated: records of the confirmed runs behind `test_values`.

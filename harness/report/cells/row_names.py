@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.formatting.escape import plain
 from harness.formatting.values import percent, plural, score, settings
-from harness.report.analysis.cell_summary import CellSummary
+from harness.report.cells.cell_summary import CellSummary
 
 
 def mean_and_spread(row: CellSummary, unit: bool = False) -> str:
