@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial
 from harness.config.schema import TuneConfig
 from harness.design.cells import Cell
 from harness.design.search_space import Parameter, configurations, planned_trials, size
-from harness.search.common_random import seed_of
 from harness.search.quota import TrialQuota
 from harness.search.rungs import NO_RUNGS, Rungs
+from harness.search.samplers import seed_of
 from harness.search.trial_source import DUPLICATE, SKIPPED, Suggestion
 from harness.search.trials import Trials
 

@@ -1,7 +1,7 @@
 """The trials of one search space: an Optuna study that stays deterministic if the process is killed.
 
 Every trial is sampled in memory and then stored in one entry (`MirroredStudy`). Random numbers depend on (tune.seed,
-key, trial number) alone (`harness.search.common_random`), so a resumed study continues as an uninterrupted one would
+key, trial number) alone (`harness.search.samplers`), so a resumed study continues as an uninterrupted one would
 have, and neither a study's name nor its other cells change a trial.
 """
 

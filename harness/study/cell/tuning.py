@@ -11,7 +11,7 @@ from harness.design.prepared_cell import PreparedCell
 from harness.records.record import Record
 from harness.records.run_records import RunRecords, prune
 from harness.records.run_spec import RunSpec
-from harness.search.common_random import seed_of
+from harness.search.samplers import seed_of
 from harness.search.trial_source import TrialSource
 from harness.study.cell.failures import CellFailures
 from harness.study.cell.trial_feedback import TrialFeedback

@@ -10,8 +10,8 @@ import pytest
 
 from harness.config.schema import TuneConfig
 from harness.design.search_space import Parameter
-from harness.search.common_random import point, quantile, quasi_random_point
 from harness.search.joint import make_trials
+from harness.search.samplers import point, quantile, quasi_random_point
 from harness.search.storage import open_storage
 from tests.design.test_search_space import read
 from tests.helpers.fake_studies import cells
