@@ -81,10 +81,9 @@ def best_by_resource(
 ) -> Curve | None:
     """Estimate the expected best score when so much of a resource (seconds, epochs) has been spent on trials.
 
-    Trials are drawn in random order without replacement, and one counts once its whole amount is spent; the curve begins
-    at the amount of the dearest trial. So trials that
-    were stopped early, and cost less, count by what they cost. With trials of equal amount the curve is that of
-    `expected_best`, up to the number of orders drawn.
+    Trials are drawn in random order without replacement, and one counts once its whole amount is spent. So trials that
+    were stopped early, and cost less, count by what they cost. The curve begins at the amount of the dearest trial.
+    With trials of equal amount it is that of `expected_best`, up to the number of orders drawn.
 
     Args:
         scores, floor, confidence, seed: as for `expected_best`.
