@@ -20,8 +20,8 @@ def test_an_answer_although_no_verdict_is_reached(study: Builder) -> None:
     assert question.recommended is None and question.today is not None
     assert question.answer.startswith(f"On banking77, choose {question.today.row.cell.method} today: ")
     assert re.search(
-        r"It is the best with a probability of \d+ %, and less than 0\.2 points below the best with (?:over )?\d+ %; the "
-        r"expected loss is .* points\. To be sure of it ",
+        r"It is the best with a probability of \d+ %, and less than 0\.2 points below the best with (?:over )?\d+ %; "
+        r"the expected loss is .* points\. To be sure of it ",
         question.answer,
     )
     assert found.summary[0].startswith(question.answer)
