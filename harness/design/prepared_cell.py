@@ -30,7 +30,7 @@ from harness.models.architecture_check import examined
 from harness.records.run_spec import RunSpec
 from harness.records.signature import digest, models_digest, signature
 from harness.records.states import Phase
-from harness.report.analysis.settings import Settings
+from harness.report.cells.settings import Settings
 
 UNCOMPOSED = "uncomposed"  # config key of a trial whose configuration cannot be composed: its values, and why
 

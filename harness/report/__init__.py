@@ -1,6 +1,6 @@
 """Reports of studies: table, figures and page. Imports no torch."""
 
-from harness.report.analysis.cell_summary import CellSummary, rows
+from harness.report.cells.cell_summary import CellSummary, rows
 from harness.report.reading.dataframe import records
 from harness.report.reading.study import Study, load
 from harness.report.tables.report import Report

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.command import command
-from harness.report.analysis.settings import Settings
+from harness.report.cells.settings import Settings
 
 if TYPE_CHECKING:
     from harness.report.tables.definition import Definition

@@ -9,8 +9,8 @@ from harness.api.family import families, part
 from harness.errors import HarnessError
 from harness.records.files import atomic, now
 from harness.report.analysis.merge import merge
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import evidence
+from harness.report.cells.settings import Settings
 from harness.report.figures import draw
 from harness.report.page.page import page
 from harness.report.reading.study import Study, load

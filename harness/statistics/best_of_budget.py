@@ -81,9 +81,9 @@ def best_by_resource(
 ) -> Curve | None:
     """Estimate the expected best score when so much of a resource (seconds, epochs) has been spent on trials.
 
-    Trials are drawn in random order without replacement, and one counts once its whole amount is spent; so trials that
-    were stopped early, and cost less, count by what they cost. With trials of equal amount the curve is that of
-    `expected_best`, up to the number of orders drawn.
+    Trials are drawn in random order without replacement, and one counts once its whole amount is spent. So trials that
+    were stopped early, and cost less, count by what they cost. The curve begins at the amount of the dearest trial.
+    With trials of equal amount it is that of `expected_best`, up to the number of orders drawn.
 
     Args:
         scores, floor, confidence, seed: as for `expected_best`.
@@ -100,7 +100,8 @@ def best_by_resource(
     if known is None or spent is None:
         return None
     worst = min(float(known.min()), np.inf if floor is None else floor)
-    grid = np.linspace(min(float(spent.mean()), float(spent.sum())), float(spent.sum()) * (1 + 1e-9), POINTS)
+    # From the dearest trial on, every order has a complete trial.
+    grid = np.linspace(float(spent.max()), float(spent.sum()) * (1 + 1e-9), POINTS)
     random = np.random.default_rng(seed)
     size = len(known)
     orders = np.argsort(random.random((ORDERS, size)), axis=1)

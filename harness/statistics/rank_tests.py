@@ -27,7 +27,7 @@ class Ranking:
         chi_square, chi_square_p: Friedman's test, corrected for ties; None for two methods, for which it is not
             designed.
         p: p value of Friedman's statistic by permutation within the tasks, right for any number of tasks and methods.
-            The approximations below are for many: of 3 tasks and 3 methods that are equal, `f_p` is below 0.05 in 21 %.
+            The approximations are for many: of 3 tasks and 3 methods that are equal, `f_p` lies below 0.05 in 21 %.
         f, f_p: Iman and Davenport's correction of it. If all tasks agree completely, f is infinite and its p value of 0
             would claim too much: `f_p` is then `chi_square_p`.
         alpha: level of the critical difference.

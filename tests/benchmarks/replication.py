@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from harness.config.schema import ConfirmConfig, ReportConfig
-from harness.report.analysis.cell_summary import rows
-from harness.report.analysis.row_predictions import read_predictions
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.row_predictions import read_predictions
 from harness.report.reading.study import load
 from harness.statistics import compare, sequential
 from harness.study.replication import plan_looks

@@ -12,7 +12,7 @@ from harness.records.cell_facts import Recorded, best_trial, confirmations, mini
 from harness.records.record import Record
 from harness.records.states import CellState, RunStatus
 from harness.records.study_files import StudyPaths
-from harness.report.analysis.cell_summary import CellSummary, rows
+from harness.report.cells.cell_summary import CellSummary, rows
 from harness.report.reading.study import load
 from harness.status.cell_status import CellStatus
 from harness.status.study_status import survey

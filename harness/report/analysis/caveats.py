@@ -10,9 +10,9 @@ from typing import Any
 from harness import formatting
 from harness.records.record import Record
 from harness.records.states import RunStatus
-from harness.report.analysis import row_names, selection
-from harness.report.analysis.cell_summary import CellSummary, facts, number
 from harness.report.analysis.verdicts import ComparisonGroup, Evidence
+from harness.report.cells import row_names, selection
+from harness.report.cells.cell_summary import CellSummary, facts, number
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Study
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.formatting.values import listed, percent, plural, score, setting
-from harness.report.analysis.cell_summary import CellSummary, facts, rows
-from harness.report.analysis.row_names import name as name_of
-from harness.report.analysis.row_predictions import read_predictions, same_test_rows, text_digests
-from harness.report.analysis.settings import Settings
+from harness.report.cells.cell_summary import CellSummary, facts, rows
+from harness.report.cells.row_names import name as name_of
+from harness.report.cells.row_predictions import read_predictions, same_test_rows, text_digests
+from harness.report.cells.settings import Settings
 from harness.report.reading.predictions import Predictions, Unreadable
 from harness.report.reading.study import Study, flat
 from harness.statistics import scale_of

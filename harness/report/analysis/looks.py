@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.formatting.values import listed, plural
-from harness.report.analysis.failures import Scores
+from harness.report.cells.failures import Scores
 from harness.report.reading.study import Study
 
 if TYPE_CHECKING:

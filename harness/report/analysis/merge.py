@@ -10,7 +10,7 @@ from typing import Any
 from harness.config.kinds import named
 from harness.errors import HarnessError
 from harness.records.signature import digest
-from harness.report.analysis.cell_summary import CellSummary, facts, rows
+from harness.report.cells.cell_summary import CellSummary, facts, rows
 from harness.report.reading.study import Cell, Study, flat, run_config
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import formatting
-from harness.report.analysis import row_names
-from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.recommendation import ownership
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import ComparisonGroup, Evidence
+from harness.report.cells import row_names
+from harness.report.cells.cell_summary import CellSummary
+from harness.report.cells.settings import Settings
 from harness.statistics.ownership import break_even
 
 

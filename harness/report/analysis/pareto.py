@@ -10,8 +10,8 @@ from harness import formatting
 from harness.records.cell_facts import within
 from harness.records.record import Record
 from harness.records.states import Phase, RunStatus
-from harness.report.analysis import row_names
-from harness.report.analysis.cell_summary import CellSummary, metric, number
+from harness.report.cells import row_names
+from harness.report.cells.cell_summary import CellSummary, metric, number
 
 MOST = 200  # points shown of a set
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import formatting
 from harness.records.study_files import StudyPaths
-from harness.report.analysis.cell_summary import number
+from harness.report.cells.cell_summary import number
 
 # Keys of both files, and their labels.
 _LINES = (

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from harness.api.cost import COSTS, SECONDS, unit_of
 from harness.formatting.escape import plain
 from harness.formatting.values import cost, difference, listed, metric_name, plural, score
-from harness.report.analysis.cell_summary import CellSummary, facts
-from harness.report.analysis.failures import Failures
-from harness.report.analysis.row_names import name
 from harness.report.analysis.samples import DRAW, SEED, TUNING
-from harness.report.analysis.selection import Selection, of_choice
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.today import Today, chances, price
+from harness.report.cells.cell_summary import CellSummary, facts
+from harness.report.cells.failures import Failures
+from harness.report.cells.row_names import name
+from harness.report.cells.selection import Selection, of_choice
+from harness.report.cells.settings import Settings
 from harness.statistics import Verdict
 from harness.statistics.ownership import Ownership
 
@@ -218,11 +218,7 @@ def _open(unresolved: Sequence[CellSummary], group: Sequence[CellSummary], verdi
         be, what, gap = "is", "that cell", f"gaps from {typical} on"
     else:
         widest = f"{score(min(gaps), metric)} to {difference(max(gaps), metric)}"
-        be, what, gap = (
-            "are",
-            "those cells",
-            f"a gap of {typical} in the typical one, the median, and of {widest} in all",
-        )
+        be, what, gap = "are", "those cells", f"gaps from {typical} on in the median cell ({widest} in all)"
     return (
         f". Not resolved {be} {names}: this data tells {gap}; more seeds or more test rows may tell whether {what} "
         "will do."

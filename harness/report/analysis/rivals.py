@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from harness.report.analysis.cell_summary import CellSummary
+from harness.report.cells.cell_summary import CellSummary
 
 if TYPE_CHECKING:
     from harness.statistics import Interval

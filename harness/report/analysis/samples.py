@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.failures import Scores, counted
-from harness.report.analysis.settings import Settings
+from harness.report.cells.cell_summary import CellSummary
+from harness.report.cells.failures import Scores, counted
+from harness.report.cells.settings import Settings
 from harness.report.reading.predictions import Predictions
 from harness.report.reading.study import Study
 

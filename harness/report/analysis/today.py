@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.formatting.values import difference, dollars, duration, percent, probability
-from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.samples import Samples
-from harness.report.analysis.settings import Settings
+from harness.report.cells.cell_summary import CellSummary
+from harness.report.cells.settings import Settings
 
 if TYPE_CHECKING:
     from harness.statistics.sample_size import Needed
@@ -74,9 +74,13 @@ def chances(today: Today, row: CellSummary, settings: Settings) -> str:
     if percent(metric) and odds.regret < 0.0005:
         loss = "under 0.1 points"
     return (
-        f"It is the best with a probability of {probability(odds.best)}, and {margin} with {probability(odds.within)}; "
+        f"It is the best with a probability of {_worded(odds.best)}, and {margin} with {_worded(odds.within)}; "
         f"the expected loss is {loss}"
     )
+
+
+def _worded(share: float) -> str:
+    return probability(share).replace("<", "under ").replace(">", "over ")
 
 
 def price(today: Today, row: CellSummary) -> str:

@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.api.family import FIRST
 from harness.formatting.escape import plain
-from harness.formatting.values import listed, plural
+from harness.formatting.values import listed, metric_name, plural
 from harness.report.analysis import looks
-from harness.report.analysis.cell_summary import CellSummary, place_of
-from harness.report.analysis.failures import Failures, failures
 from harness.report.analysis.recommendation import Standing, cheapest, cost_of, recommendation
 from harness.report.analysis.rivals import rivals_missing
-from harness.report.analysis.row_names import name, state
-from harness.report.analysis.row_predictions import read_predictions, same_test_rows
 from harness.report.analysis.samples import Samples, samples, varied
-from harness.report.analysis.selection import Selection, selection
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.today import Odds, Today, decide
+from harness.report.cells.cell_summary import CellSummary, place_of
+from harness.report.cells.failures import Failures, failures
+from harness.report.cells.row_names import name, state
+from harness.report.cells.row_predictions import read_predictions, same_test_rows
+from harness.report.cells.selection import Selection, selection
+from harness.report.cells.settings import Settings
 from harness.report.reading.predictions import Predictions, Unreadable
 from harness.report.reading.study import Study
 
@@ -163,9 +164,7 @@ def _judge(
     compared = _comparable(group, predictions, notes)
     given = samples(compared, predictions, study, settings)
     comparison, verdicts, said = _compare(group, given, study, settings)
-    intervals = {
-        id(row): _interval(row, predictions[id(row)], settings) for row in group if id(row) in predictions
-    }  # fmt: skip
+    intervals = _intervals(group, predictions, settings, notes)
     means = {
         id(row): row.better(float(scores.mean()))
         for row, scores in zip(given.rows, given.scores, strict=True)
@@ -232,18 +231,30 @@ def _compare(
     return comparison, {id(row): verdict for row, verdict in zip(given.rows, verdicts, strict=True)}, said
 
 
-def _interval(row: CellSummary, known: Predictions, settings: Settings) -> Interval:
-    """Return the interval of a cell's mean in the metric's own orientation, on the metric's scale."""
+def _intervals(
+    group: Sequence[CellSummary], predictions: Mapping[int, Predictions], settings: Settings, notes: list[str]
+) -> dict[int, Interval]:
+    """Return the intervals of the cells' means by `id()`, in the metric's own orientation, on the metric's scale."""
     import numpy as np
 
-    from harness.statistics import informative_rows, interval, scale_of
+    from harness.statistics import informative_rows, interval, no_interval, scale_of
 
-    classes = np.array(list(Counter(known.labels).values()))
-    scores = -known.scores if row.minimize else known.scores
-    metric = row.cell.metric
-    replicates = [place_of(record)[0] for record in row.evaluated]
-    rows = informative_rows(metric, classes)
-    return interval(scores, settings.confidence, scale_of(metric), rows, replicates, known.groups)
+    found: dict[int, Interval] = {}
+    metric = group[0].cell.metric
+    for row in group:
+        if (known := predictions.get(id(row))) is None:
+            continue
+        classes = np.array(list(Counter(known.labels).values()))
+        if known.family == FIRST and (reason := no_interval(metric, classes)) is not None:
+            notes.append(f"{metric_name(metric)} has no interval here: {reason}.")
+            continue
+        scores = -known.scores if row.minimize else known.scores
+        replicates = [place_of(record)[0] for record in row.evaluated]
+        rows = informative_rows(metric, classes)
+        found[id(row)] = interval(
+            scores, settings.confidence, scale_of(metric), rows, replicates, known.groups
+        )  # fmt: skip
+    return found
 
 
 def _comparable(

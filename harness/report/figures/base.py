@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.formatting.escape import plain
-from harness.formatting.values import metric_name, percent, settings
-from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.row_names import name
+from harness.formatting.values import metric_name, percent
 from harness.report.analysis.verdicts import CellVerdict, ComparisonGroup, Evidence
+from harness.report.cells.cell_summary import CellSummary
+from harness.report.cells.row_names import identity, name
 from harness.report.reading.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -108,12 +108,6 @@ class Subject:
         """Return the axis label of the group's metric."""
         metric = self.rows[0].cell.metric
         return f"{split} {metric_name(metric)}{', %' if percent(metric) else ''}"
-
-
-def identity(row: CellSummary) -> str:
-    """Identify a method across tasks: method, model, and the axes that are not the task's."""
-    axes = {key: value for key, value in row.cell.variant.items() if not key.startswith("task.")}
-    return " ".join(filter(None, (row.cell.method or row.cell.id, row.cell.model, settings(axes))))
 
 
 def short(rows: Sequence[CellSummary]) -> dict[str, str]:

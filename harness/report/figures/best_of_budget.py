@@ -10,7 +10,7 @@ from harness.formatting.values import duration
 from harness.records.files import read_jsonl
 from harness.records.record import PAUSED
 from harness.records.states import Phase, RunStatus
-from harness.report.analysis.cell_summary import CellSummary, facts, number
+from harness.report.cells.cell_summary import CellSummary, facts, number
 from harness.report.figures.axes import around, beyond, focus, legend, log_axis, whole_numbers
 from harness.report.figures.base import BRIGHT, RULE, Drawing, Subject, capped, render
 from harness.report.reading.runs import Run

@@ -7,8 +7,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.formatting.values import listed
-from harness.report.analysis.datasets import by_dataset
-from harness.report.figures.base import INK, MOST, WIDTH, Drawing, Subject, identity, render, short
+from harness.report.cells.datasets import by_dataset
+from harness.report.cells.row_names import identity
+from harness.report.figures.base import INK, MOST, WIDTH, Drawing, Subject, render, short
 from harness.statistics.rank_tests import Ranking, rank
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from harness.api.family import family_of, part
-from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.verdicts import Evidence
+from harness.report.cells.cell_summary import CellSummary
 from harness.report.figures.base import Drawing, Subject, looks
 from harness.report.figures.best_of_budget import budget
 from harness.report.figures.critical_difference import ranks

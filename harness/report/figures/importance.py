@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.formatting.escape import plain
 from harness.formatting.values import listed
 from harness.records.study_files import StudyPaths
-from harness.report.analysis.cell_summary import CellSummary, number
+from harness.report.cells.cell_summary import CellSummary, number
 from harness.report.figures.base import INK, RULE, WIDTH, Drawing, Subject, capped, render
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.records.files import read_jsonl
-from harness.report.analysis.cell_summary import CellSummary, number
+from harness.report.cells.cell_summary import CellSummary, number
 from harness.report.figures.axes import around, beyond, focus, legend, whole_numbers
 from harness.report.figures.base import BRIGHT, RULE, Drawing, Subject, capped, render
 

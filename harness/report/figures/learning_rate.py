@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness.records.states import Phase, RunStatus
-from harness.report.analysis.cell_summary import CellSummary, number
+from harness.report.cells.cell_summary import CellSummary, number
 from harness.report.figures.axes import Range, focus
 from harness.report.figures.base import INK, WIDTH, Drawing, Subject, capped, render
 

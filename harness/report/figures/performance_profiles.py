@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.formatting.values import metric_name, percent, plural
-from harness.report.analysis.datasets import by_dataset
+from harness.report.cells.datasets import by_dataset
+from harness.report.cells.row_names import identity
 from harness.report.figures.axes import focus
-from harness.report.figures.base import BRIGHT, INK, MOST, RULE, WIDTH, Drawing, Look, Subject, identity, render, short
+from harness.report.figures.base import BRIGHT, INK, MOST, RULE, WIDTH, Drawing, Look, Subject, render, short
 from harness.statistics.performance_profiles import (
     Estimate,
     Profile,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.api.cost import COSTS
 from harness.formatting.values import cost as worded
 from harness.formatting.values import listed, score
-from harness.report.analysis.cell_summary import CellSummary
+from harness.report.cells.cell_summary import CellSummary
 from harness.report.figures.axes import focus, log_axis
 from harness.report.figures.base import INK, RULE, Drawing, Subject, capped, render
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness import formatting
 from harness.records.states import Phase, RunStatus
-from harness.report.analysis.cell_summary import CellSummary, mean_std, metric, number
+from harness.report.cells.cell_summary import CellSummary, mean_std, metric, number
 from harness.report.reading.study import flat
 
 WIDTH, HEIGHT = 320.0, 72.0  # size of the tuning trace, in SVG user units

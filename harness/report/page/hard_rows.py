@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.api.family import family_of, part
-from harness.report.analysis.cell_summary import CellSummary
 from harness.report.analysis.verdicts import ComparisonGroup, Evidence
+from harness.report.cells.cell_summary import CellSummary
 from harness.report.family_report import HardRows
 from harness.report.reading.predictions import Unreadable
 

@@ -15,12 +15,13 @@ from harness import formatting
 from harness.api.cost import displayed, reported
 from harness.formatting.escape import json_text, plain
 from harness.records.states import CellOutcome
-from harness.report.analysis import row_names
+from harness.report.analysis.across import across
 from harness.report.analysis.caveats import latest, notes
-from harness.report.analysis.cell_summary import CellSummary, facts
 from harness.report.analysis.ownership import owning
 from harness.report.analysis.pareto import front
 from harness.report.analysis.plan_outcome import planned
+from harness.report.cells import row_names
+from harness.report.cells.cell_summary import CellSummary, facts
 from harness.report.figures import INK, PAPER, RULE, Drawing
 from harness.report.page import cell_details
 from harness.report.page.forest import HEIGHT, WIDTH, marks
@@ -36,6 +37,7 @@ from harness.report.tables.table import bold, constants, fields, head
 MOST_ROWS = 1000  # maximum rows of the page's table; more would make it slow, and nobody reads them
 FIGURE_BYTES = 3_000_000  # maximum size of inlined figures; the others are files beside the page
 _ACROSS = ("ranks-", "profile-")  # name prefixes of figures across tasks
+_UNPRINTED = ("p_best",)  # columns that an A4 sheet has no room for
 # Facts that the page shows in its own words or elsewhere.
 _UNLISTED = ("warnings", "selected_with")
 
@@ -72,6 +74,7 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
         notes=notes(study, [row for question in found.questions for row in question.rows], found, report.hidden),
         constants=constants(report.rows),
         columns=columns,
+        unprinted=[place for place, field in enumerate(columns, start=1) if field.name in _UNPRINTED],
         key=next((field for field in columns if field.name == "method"), columns[0]),
         text_of=_text,
         sort_value=_sort_value,
@@ -89,6 +92,7 @@ def page(report: Report, drawings: Sequence[Drawing], written: str) -> str:
         box=(WIDTH, HEIGHT),
         pivot=grid(report) if report.pivot is not None else None,
         pivot_title=pivot_title,
+        across=across(found),
         fronts=[found_ for each in found.questions if (found_ := front(each.rows, study.sweep)) is not None],
         figures=figures,
         elsewhere=[drawing for drawing in drawings if drawing.name not in {each.name for each, _ in figures}],

@@ -17,7 +17,7 @@ from typing import Any
 from harness import formatting
 from harness.formatting.escape import json_text, lines, plain
 from harness.records.states import Phase, RunStatus
-from harness.report.analysis.cell_summary import CellSummary, metric, number
+from harness.report.cells.cell_summary import CellSummary, metric, number
 from harness.report.page import cell_details as inside
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Cell

@@ -30,7 +30,7 @@ from harness.report.reading.runs import Run, Unreadable, read, scan
 SCORES = tuple(f"{split}_{name}" for split in ("val", "test") for name in all_metrics())
 COSTS = recorded()
 _TEXTS = ("signature", "status", "study", "cell", "phase", "task", "model", "method", "started", "ended", "error")
-_WHOLE = ("seed", "trial", "schema")
+_WHOLE = ("seed", "trial", "schema", "replicate")
 _NESTED = ("variant", "hyperparameters", "metrics", "cost", "data", "provenance")
 # Columns for programs; those in `_NESTED` hold everything else, as JSON.
 FLAT = (*_TEXTS, *_WHOLE, *SCORES, *COSTS)
@@ -185,7 +185,7 @@ def _known(parts: Iterable[Part], found: dict[str, tuple[int, int] | None], root
     runs: dict[str, Run | Unreadable] = {}
     for part in parts:
         names, *noted = (part.facts[name] for name in _NOTED)
-        facts = (part.facts[name] for name in ("cell", "phase", "status", *_WHOLE))
+        facts = (part.facts[name] for name in ("cell", "phase", "status", "seed", "trial", "schema"))
         for row, (name, stamp, *values) in enumerate(zip(names, zip(*noted, strict=True), *facts, strict=True)):
             if name in runs or found.get(name) != stamp:
                 part.stale.add(row)
@@ -197,7 +197,7 @@ def _known(parts: Iterable[Part], found: dict[str, tuple[int, int] | None], root
 def _fits(name: str, record: Record) -> bool:
     """Return whether a record fits into a table: Parquet has no lone surrogates and no integers beyond 64 bits."""
     texts = [name, *(getattr(record, text) or "" for text in _TEXTS)]
-    numbers = (record.seed, record.trial or 0, record.schema)
+    numbers = (record.seed, record.trial or 0, record.schema, record.replicate)
     with suppress(UnicodeEncodeError):
         return all(text.encode() is not None for text in texts) and all(
             type(value) is int and abs(value) < 2**63 for value in numbers

@@ -20,7 +20,7 @@ _KINDS: tuple[tuple[tuple[str, ...], Any], ...] = (
     (("variant", "hyperparameters", "metrics", "cost", "data", "provenance"), dict),
     (("study", "cell", "phase", "status", "task", "model", "method", "signature"), str),
     (("started", "ended", "error"), str | None),
-    (("seed", "schema"), int),
+    (("seed", "schema", "replicate"), int),
     (("trial",), int | None),
 )
 

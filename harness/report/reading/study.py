@@ -35,6 +35,7 @@ class Cell:
         space: the search space, by override key.
         unreadable: number of runs whose record cannot be read.
         chosen: signatures of the runs that confirm the chosen configuration; empty if choices.json has none.
+        trial: number of the trial that was chosen; None if choices.json does not tell it.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Cell:
     runs: list[Run] = field(default_factory=list)
     unreadable: int = 0
     chosen: frozenset[str] = frozenset()
+    trial: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ def load(study_dir: Path) -> Study:
     choices = _read_choices(paths, warnings)
     for found in cells.values():
         found.runs.sort(key=_order)
-        found.chosen = frozenset(map(str, _list(_mapping(choices.get(found.id)).get("signatures"))))
+        choice = _mapping(choices.get(found.id))
+        found.chosen = frozenset(map(str, _list(choice.get("signatures"))))
+        found.trial = trial if isinstance(trial := choice.get("trial"), int) else None
     name = str(sweep.get("name") or study_dir.resolve().name)
     return Study(name, study_dir, sweep, list(cells.values()), tuple(warnings))
 

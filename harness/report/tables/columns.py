@@ -8,12 +8,12 @@ from typing import Any
 
 from harness import formatting
 from harness.api.cost import COSTS, reported
-from harness.report.analysis import row_names
-from harness.report.analysis.cell_summary import CellSummary, mean_std, metric
-from harness.report.analysis.cost_penalty import cost_penalized
 from harness.report.analysis.recommendation import cost_of
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import CellVerdict, ComparisonGroup, Evidence
+from harness.report.cells import row_names
+from harness.report.cells.cell_summary import CellSummary, mean_std, metric
+from harness.report.cells.cost_penalty import cost_penalized
+from harness.report.cells.settings import Settings
 
 VERDICTS = ("better", "not worse", "unresolved", "worse")  # from best to worst
 
@@ -249,7 +249,7 @@ FIELDS: dict[str, Column] = {
         _score("ci_high", "interval to", _interval("high")),
         _words("verdict", "verdict", _verdict("word")),
         Column("p_best", "P(best)", _odds("best"), _probability("best"), falling=True, about=_P_BEST),
-        Column("p_within", "P(within margin)", _odds("within"), _probability("within"), falling=True, about=_P_WITHIN),
+        Column("p_within", "P(within)", _odds("within"), _probability("within"), falling=True, about=_P_WITHIN),
         _score("regret", "expected loss", _odds("regret")),
         Column("ahead", "against the best other", ahead, _gap_text, falling=True),
         _score("gap", "below the best", _verdict("gap")),

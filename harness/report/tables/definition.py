@@ -12,8 +12,8 @@ import yaml
 
 from harness.errors import HarnessError, Problems, nearest
 from harness.records.files import load_yaml
-from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.settings import Settings
+from harness.report.cells.cell_summary import CellSummary
+from harness.report.cells.settings import Settings
 from harness.report.reading.study import Study
 from harness.report.tables.columns import FIELDS, Column, TableRow, extra_names, field_of
 from harness.report.tables.filters import ORDER, Condition

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.report.analysis.cell_summary import CellSummary
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import Evidence
+from harness.report.cells.cell_summary import CellSummary
+from harness.report.cells.settings import Settings
 from harness.report.reading.study import Study
 from harness.report.tables.columns import TableRow
 

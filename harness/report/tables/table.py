@@ -12,7 +12,7 @@ from harness.api.cost import displayed, reported
 from harness.formatting.escape import csv_text, latex, markdown, plain
 from harness.formatting.values import metric_name, percent, settings
 from harness.records.states import CellOutcome
-from harness.report.analysis.cell_summary import CellSummary
+from harness.report.cells.cell_summary import CellSummary
 from harness.report.tables.columns import FIELDS, Column, TableRow, field_of
 from harness.report.tables.report import Report
 

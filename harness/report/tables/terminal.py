@@ -12,7 +12,7 @@ from rich.text import Text
 from harness.api.cost import displayed
 from harness.formatting.escape import plain
 from harness.records.states import CellOutcome
-from harness.report.analysis.row_names import outcome
+from harness.report.cells.row_names import outcome
 from harness.report.tables.columns import Column, TableRow
 from harness.report.tables.report import Report
 from harness.report.tables.table import constants, fields, head

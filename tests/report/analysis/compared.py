@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from harness.report.analysis.cell_summary import rows
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import Evidence, evidence
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.settings import Settings
 from harness.report.reading.study import load
 from tests.report.conftest import Builder, asked
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.report.analysis.drift import moved
-from harness.report.analysis.settings import Settings
+from harness.report.cells.settings import Settings
 from harness.report.reading.study import load
 from tests.report.conftest import PROVENANCE, Builder, asked
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from harness.formatting.values import difference
-from harness.report.analysis.settings import Settings
+from harness.report.cells.settings import Settings
 from tests.report.analysis.compared import judged, make, words
 from tests.report.conftest import Builder, asked
 
@@ -80,7 +80,7 @@ def test_the_typical_gap_is_the_median(study: Builder) -> None:
     gaps = sorted(
         each.verdict.detectable for each in found.questions[0].judgements if each.verdict and each.verdict.word
     )
-    assert f"this data tells a gap of {difference(gaps[1], 'accuracy')} in the typical one" in found.summary[0]
+    assert f"this data tells gaps from {difference(gaps[1], 'accuracy')} on in the median cell" in found.summary[0]
 
 
 def test_of_a_minimized_metric_worse_is_above(study: Builder) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harness.report.analysis.settings import Settings
+from harness.report.cells.settings import Settings
 from harness.report.tables.columns import FIELDS, cases
 from tests.report.analysis.compared import judged, make
 from tests.report.conftest import FACTS, Builder, asked
@@ -20,8 +20,8 @@ def test_an_answer_although_no_verdict_is_reached(study: Builder) -> None:
     assert question.recommended is None and question.today is not None
     assert question.answer.startswith(f"On banking77, choose {question.today.row.cell.method} today: ")
     assert re.search(
-        r"It is the best with a probability of \d+ %, and less than 0\.2 points below the best with [<>]?\d+ %; the "
-        r"expected loss is .* points\. To be sure of it ",
+        r"It is the best with a probability of \d+ %, and less than 0\.2 points below the best with (?:over )?\d+ %; "
+        r"the expected loss is .* points\. To be sure of it ",
         question.answer,
     )
     assert found.summary[0].startswith(question.answer)
@@ -34,7 +34,7 @@ def test_the_verdict_is_the_answer_where_it_is_reached(study: Builder) -> None:
     (question,) = judged(study, Settings(margin=0.02)).questions
     assert question.recommended is not None and question.recommended.cell.method == "probe"
     assert question.answer.startswith("On banking77, choose probe: 89.")
-    assert "less than 2.0 points below the best with >99 %" in question.answer
+    assert "less than 2.0 points below the best with over 99 %" in question.answer
     assert "To be sure" not in question.answer
 
 

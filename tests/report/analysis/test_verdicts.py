@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from pyarrow import parquet
 
 from harness.errors import HarnessError
-from harness.report.analysis.cell_summary import rows
-from harness.report.analysis.row_predictions import read_predictions
-from harness.report.analysis.settings import Settings
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.row_predictions import read_predictions
+from harness.report.cells.settings import Settings
 from harness.report.reading.predictions import Unreadable
 from harness.report.reading.study import load
 from tests.report.analysis.compared import judged, make, words
@@ -140,3 +141,30 @@ def test_rows_of_a_group_are_not_independent(study: Builder) -> None:
     grouped = judged(study).questions[0].judgements[0].interval
     assert alone is not None and grouped is not None
     assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
+
+
+def test_replicates_are_pooled_into_one_question(study: Builder) -> None:
+    """Runs of two tunings are two samples of the method, so what one tuning found weighs less; one verdict a cell."""
+    make(study, {"full": (0.9, 40.0), "probe": (0.88, 0.1)}, seeds=4)
+    alone = judged(study).questions[0]
+    for path in study.directory.glob("runs/*/c*/record.json"):
+        replicate = int(path.parent.name in ("c3", "c4"))
+        text = path.read_text(encoding="utf-8").replace('"replicate": 0', f'"replicate": {replicate}')
+        path.write_text(text, encoding="utf-8")
+    content = yaml.safe_load((study.directory / "sweep.yaml").read_text(encoding="utf-8"))
+    content["confirm"] |= {"vary": ["seed", "tuning"], "replicates": 2}
+    (study.directory / "sweep.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    pooled = judged(study).questions[0]
+    assert pooled.comparison is not None and alone.comparison is not None
+    assert (pooled.comparison.replicates, alone.comparison.replicates) == ((2, 2), (1, 1))
+    assert [len(row.seeds) for row in pooled.rows] == [4, 4]
+    assert "one tuning run" not in pooled.recommendation
+
+
+def test_a_metric_that_no_interval_covers_has_none(study: Builder) -> None:
+    """Calibration error is estimated too high, so it has a note in place of an interval; verdicts stay."""
+    make(study, {"full": (0.9, 40.0), "probe": (0.85, 0.1)}, seeds=2, metric="ece")
+    found = judged(study)
+    assert [judgement.interval for judgement in found.questions[0].judgements] == [None, None]
+    assert any(note.startswith("ECE has no interval here: ") for note in found.notes)
+    assert words(found) == {"full": "better", "probe": "worse"}

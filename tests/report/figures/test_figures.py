@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.report.analysis.cell_summary import rows
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import evidence
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.settings import Settings
 from harness.report.figures import INK, PAPER, RULE, Drawing, draw
 from harness.report.reading.study import load
 from tests.report.conftest import Builder, asked

@@ -221,7 +221,7 @@ def test_every_figure_is_drawn(judged: Path, visit: Any, width: int) -> None:
     page = visit(judged, viewport={"width": width, "height": 844}).page
     names = page.evaluate("[...document.querySelectorAll('figure')].map((each) => each.id)")
     kinds = {name.split("-")[1] for name in names}
-    assert {"scores", "cost", "trials", "learning", "rate", "confusion", "ranks", "pairs"} <= kinds
+    assert {"scores", "cost", "epochs", "learning", "rate", "confusion", "ranks", "pairs"} <= kinds
     for name in names:
         box = page.locator(f"#{name} svg").bounding_box()
         assert box["width"] >= 250

@@ -12,10 +12,10 @@ import pytest
 from harness.formatting.escape import json_text, lines
 from harness.report import write
 from harness.report.analysis.caveats import notes
-from harness.report.analysis.cell_summary import rows
 from harness.report.analysis.plan_outcome import planned
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import evidence
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.settings import Settings
 from harness.report.page.hard_rows import hard_rows
 from harness.report.page.page_data import details
 from harness.report.reading.study import load

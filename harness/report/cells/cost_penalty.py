@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.formatting.values import percent
-from harness.report.analysis.cell_summary import CellSummary
+from harness.report.cells.cell_summary import CellSummary
 
 PARAMETERS = 5e8  # trained parameters that halve the score
 MEBIBYTES = 94e9 / 2**20  # peak memory that halves the score

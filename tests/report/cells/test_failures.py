@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import Evidence
+from harness.report.cells.settings import Settings
 from harness.report.tables.columns import FIELDS, cases
 from harness.tasks.text_classification.report.baseline import baseline
 from harness.tasks.text_regression.report.baseline import baseline as mean_of_numbers

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from harness.api.family import family_of, part
 from harness.api.metric import Undefined
-from harness.report.analysis.cell_summary import CellSummary, place_of
+from harness.report.cells.cell_summary import CellSummary, place_of
 from harness.report.reading.predictions import Predictions
 
 Scores = npt.NDArray[np.float64]

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from harness.report.analysis.caveats import notes
-from harness.report.analysis.cell_summary import rows
-from harness.report.analysis.selection import selection
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import evidence
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.selection import selection
+from harness.report.cells.settings import Settings
 from harness.report.reading.study import load
 from tests.report.conftest import FACTS, Builder, asked
 
@@ -51,7 +51,7 @@ def test_a_choice_that_is_noise_is_said_to_be(study: Builder) -> None:
     (first, second) = told(study)
     assert first == (
         "The choice of 1 of 3 tuned cells leads its default by less than one standard error of the validation rows, "
-        "so another sample of rows may have chosen otherwise: lora by 3 of 385 validation rows."
+        "so another sample of rows may have chosen otherwise (in rows of 385): lora by 3."
     )
     assert second.startswith("The validation scores of 3 choices lie 1.7 points above their test scores on average")
 

@@ -12,6 +12,7 @@ from harness.records.pricing import dollars
 from harness.records.states import Phase
 from harness.report.reading.runs import Run, costs
 
+SEARCH = (Phase.TUNE, Phase.RERANK)  # phases of the search for a configuration
 PRICE = "dollars"  # the cost that is computed from seconds and the price of the hardware
 
 
@@ -59,7 +60,7 @@ def _summary(
         return next((value for run in reported if (value := run.cost(name)) is not None), None)
     if how == "tuning":
         # A sum that lacks one run's part is left out, because it would be taken for the whole.
-        timed = [run for run in runs if run.phase == Phase.TUNE and run.cost("total_seconds") is not None]
+        timed = [run for run in runs if run.phase in SEARCH and run.cost("total_seconds") is not None]
         known = _known(timed, COSTS[name].of, hardware)
         return math.fsum(known) if timed and len(known) == len(timed) else None
     return None

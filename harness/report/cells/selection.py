@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.formatting.values import difference, listed, percent, plural, score
+from harness.records.record import Record, metric_of
 from harness.records.states import Phase, RunStatus
-from harness.report.analysis.cell_summary import CellSummary, facts
-from harness.report.analysis.row_names import name
+from harness.report.cells.cell_summary import CellSummary, facts
+from harness.report.cells.row_names import name
 from harness.report.reading.predictions import Predictions
 from harness.report.reading.runs import Run
 
@@ -24,7 +25,8 @@ class Selection:
     """The validation score of a tuned cell's choice.
 
     Attributes:
-        value: the score of the choice, as a fraction.
+        value: the score of the choice, as a fraction. It is not the best score if the study chose otherwise
+            (`tune.select`).
         rows: number of validation rows; None if the record does not tell it.
         error: standard error of `value` over the validation rows; None if unknown.
         default: the score of the documented default, which is the cell's first trial; None if that has no score.
@@ -58,12 +60,14 @@ def selection(row: CellSummary, known: Predictions | None = None) -> Selection |
     if row.best_trial is None or row.val_best is None or not row.cell.space:
         return None
     rows = _rows(row)
-    default = _default(row)
-    value = default.metric("val", row.cell.metric) if default is not None else None
-    chosen = default is not None and default.record.trial == row.best_trial.trial
-    lead = 0.0 if chosen else None if value is None else row.better(row.val_best) - row.better(value)
-    gap = None if row.test_mean is None else row.better(row.val_best) - row.better(row.test_mean)
-    return Selection(row.val_best, rows, _error(row, rows, known), value, lead, gap)
+    default, choice = _default(row), _choice(row)
+    before = default.metric("val", row.cell.metric) if default is not None else None
+    known_value = metric_of(choice, "val", row.cell.metric)
+    value = row.val_best if known_value is None else known_value
+    chosen = default is not None and default.record.trial == choice.trial
+    lead = 0.0 if chosen else None if before is None else row.better(value) - row.better(before)
+    gap = None if row.test_mean is None else row.better(value) - row.better(row.test_mean)
+    return Selection(value, rows, _error(row, value, rows, known), before, lead, gap)
 
 
 def of_choice(row: CellSummary, found: Selection | None, rows: Sequence[CellSummary]) -> str:
@@ -83,10 +87,14 @@ def told(rows: Sequence[CellSummary], found: Sequence[Selection | None]) -> Iter
     tuned = [(row, each) for row, each in zip(rows, found, strict=True) if each is not None and each.lead is not None]
     close = [(row, each) for row, each in tuned if each.within_error]
     if close:
-        names = [f"{name(row, rows)} by {_lead(row, each)}" for row, each in close]
+        sizes = {each.rows for _, each in close}
+        shared = sizes.pop() if len(sizes) == 1 and rows[0].cell.metric == "accuracy" else None
+        leads = [_lead(row, each) if shared is None else _in_rows(each) for row, each in close]
+        names = [f"{name(row, rows)} by {lead}" for (row, _), lead in zip(close, leads, strict=True)]
+        of = "" if shared is None else f" (in rows of {shared:,})"
         yield (
             f"The choice of {len(close)} of {plural(len(tuned), 'tuned cell')} leads its default by less than one "
-            "standard error of the validation rows, so another sample of rows may have chosen otherwise: "
+            f"standard error of the validation rows, so another sample of rows may have chosen otherwise{of}: "
             f"{listed(names, 8)}."
         )
     gaps = [each.gap for _, each in tuned if each.gap is not None]
@@ -102,17 +110,32 @@ def told(rows: Sequence[CellSummary], found: Sequence[Selection | None]) -> Iter
 def _lead(row: CellSummary, found: Selection) -> str:
     assert found.lead is not None  # it was compared with the standard error
     if row.cell.metric == "accuracy" and found.rows:
-        return f"{found.lead * found.rows:.0f} of {plural(found.rows, 'validation row')}"
+        return f"{_in_rows(found)} of {plural(found.rows, 'validation row')}"
     if percent(row.cell.metric):
         return difference(found.lead, row.cell.metric)
     return score(found.lead, row.cell.metric)
 
 
+def _in_rows(found: Selection) -> str:
+    return f"{(found.lead or 0.0) * (found.rows or 0):.0f}"
+
+
 def _default(row: CellSummary) -> Run | None:
     """Return the cell's first trial: the documented default, unless that was not among the allowed values."""
-    trials = [run for run in row.cell.runs if run.phase == Phase.TUNE and run.trial is not None]
+    trials = _trials(row)
     first = min(trials, key=lambda run: run.trial or 0, default=None)
     return first if first is not None and first.status == RunStatus.OK else None
+
+
+def _choice(row: CellSummary) -> Record:
+    """Return the trial that was confirmed, else the best one."""
+    assert row.best_trial is not None  # only tuned cells are asked
+    return next((run.record for run in _trials(row) if run.trial == row.cell.trial), row.best_trial)
+
+
+def _trials(row: CellSummary) -> list[Run]:
+    runs = (run for run in row.cell.runs if run.phase == Phase.TUNE and run.trial is not None)
+    return [run for run in runs if not run.record.replicate]
 
 
 def _rows(row: CellSummary) -> int | None:
@@ -125,13 +148,12 @@ def _rows(row: CellSummary) -> int | None:
     return size if isinstance(size, int) and size > 0 else None
 
 
-def _error(row: CellSummary, rows: int | None, known: Predictions | None) -> float | None:
-    if rows is None or row.val_best is None:
+def _error(row: CellSummary, value: float, rows: int | None, known: Predictions | None) -> float | None:
+    if rows is None:
         return None
     if row.cell.metric == "accuracy":
-        share = min(
-            max(row.val_best, 1 / (rows + 1)), rows / (rows + 1)
-        )  # none wrong does not prove that none would be
+        # That none was wrong does not prove that none would be.
+        share = min(max(value, 1 / (rows + 1)), rows / (rows + 1))
         return math.sqrt(share * (1 - share) / rows)
     if known is None:
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.report.analysis.cell_summary import rows
-from harness.report.analysis.cost_penalty import cost_penalized
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.cost_penalty import cost_penalized
 from harness.report.reading.study import load
 from tests.report.conftest import Builder, asked
 

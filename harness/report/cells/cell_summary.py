@@ -12,7 +12,7 @@ from harness.records.cell_facts import best_trial, confirmations, minimizes, res
 from harness.records.record import Record, number
 from harness.records.record import metric_of as metric
 from harness.records.states import FAILURES, CellOutcome, Phase, RunStatus
-from harness.report.analysis.cell_costs import cell_costs, cost_spreads
+from harness.report.cells.cell_costs import SEARCH, cell_costs, cost_spreads
 from harness.report.reading.runs import Run
 from harness.report.reading.study import Cell, Study
 
@@ -33,7 +33,7 @@ class CellSummary:
         trials: tuning runs that have ended.
         failed: failed and lost runs of every phase; `lost` counts the lost ones among them.
         pruned: runs that were stopped early for their poor scores.
-        costs: by name, see `harness.report.analysis.cell_costs`; unknown costs are absent.
+        costs: by name, see `harness.report.cells.cell_costs`; unknown costs are absent.
         status: ok | partial | failed | running | not started.
         error: most frequent error of the failed runs.
         evaluated: records of the confirmed runs behind `test_values`.
@@ -125,7 +125,8 @@ def _row(
     runs = cell.runs
     minimize = minimizes(cell.metric, cell.direction)
     tuned = [run for run in runs if run.phase == Phase.TUNE]
-    best = best_trial(tuned, cell.metric, minimize, limits)
+    # Other replicates are tuned with other validation rows or seeds, so their scores are not of one search.
+    best = best_trial((run for run in tuned if not run.record.replicate), cell.metric, minimize, limits)
     best_value = best.metric("val", cell.metric) if best else None
     counted = confirmations(runs, cell.chosen, best)
     evaluated, chosen_ones, superseded = _evaluated(cell, counted)
@@ -172,8 +173,7 @@ def _unconfirmed(cell: Cell, counted: Sequence[Run], wanted: int | None) -> int:
 
 def place_of(record: Record) -> tuple[int, int]:
     """Return the replicate and the seed of a confirmation; a study that varies only the seed has replicate 0."""
-    known = getattr(record, "replicate", None)
-    return known if isinstance(known, int) else 0, record.seed
+    return record.replicate, record.seed
 
 
 def _crashed(counted: Sequence[Run], evaluated: Sequence[Run]) -> tuple[Record, ...]:
@@ -193,7 +193,7 @@ def _evaluated(cell: Cell, counted: Sequence[Run]) -> tuple[list[Run], bool, int
         The runs, by replicate and seed; whether they are of the configuration that the study chose; the number of other
         confirmed runs with a test score.
     """
-    ended = [run for run in cell.runs if run.phase != Phase.TUNE and run.status == RunStatus.OK]
+    ended = [run for run in cell.runs if run.phase not in SEARCH and run.status == RunStatus.OK]
     scored = [run for run in ended if run.metric("test", cell.metric) is not None]
     done = sorted(
         [run for run in scored if run.phase == Phase.CONFIRM] or scored, key=lambda run: run.record.started or ""
@@ -222,7 +222,7 @@ def _status(cell: Cell, counted: Sequence[Run], ok: int, wanted: int | None) -> 
     busy = any(run.status == RunStatus.RUNNING for run in runs)
     scored = any(run.status in (RunStatus.OK, RunStatus.PRUNED) for run in runs)
     asked = wanted if wanted is not None and any(run.phase != Phase.SINGLE for run in runs) else 1
-    over = bool(runs) and (not scored or any(run.phase != Phase.TUNE for run in runs))
+    over = bool(runs) and (not scored or any(run.phase not in SEARCH for run in runs))
     found = state(
         over=over, busy=busy, begun=bool(runs), worked=scored,
         ended=sum(run.status != RunStatus.RUNNING for run in counted), ok=ok, wanted=asked,

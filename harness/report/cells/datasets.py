@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.report.analysis.cell_summary import CellSummary, facts
-from harness.report.analysis.row_predictions import text_digests
+from harness.report.cells.cell_summary import CellSummary, facts
+from harness.report.cells.row_predictions import text_digests
 
 
 def by_dataset(questions: Sequence[Sequence[CellSummary]]) -> list[list[int]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.records.record import Record
 from harness.records.states import RunStatus
-from harness.report.analysis.cell_summary import CellSummary, facts
+from harness.report.cells.cell_summary import CellSummary, facts
 from harness.report.reading.predictions import Predictions, read_files
 
 

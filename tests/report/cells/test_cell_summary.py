@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.report import CellSummary, Report, load, rows, write
-from harness.report.analysis.settings import Settings
 from harness.report.analysis.verdicts import evidence
+from harness.report.cells.settings import Settings
 from harness.report.tables.table import COLUMNS, to_csv
 from tests.report.conftest import Builder, asked
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.formatting.escape import plain
 from harness.formatting.values import percent, plural, score, settings
 from harness.records.states import CellOutcome, RunStatus
-from harness.report.analysis.cell_summary import CellSummary
+from harness.report.cells.cell_summary import CellSummary
 
 
 def mean_and_spread(row: CellSummary, unit: bool = False) -> str:
@@ -69,3 +69,9 @@ def study(row: CellSummary) -> str:
     """Return the name of a cell's study; "" if neither its axes nor its runs give one."""
     given = row.cell.variant.get("study")
     return str(given) if given else next((run.record.study for run in row.cell.runs), "")
+
+
+def identity(row: CellSummary) -> str:
+    """Identify a method across tasks: method, model, and the axes that are not the task's."""
+    axes = {key: value for key, value in row.cell.variant.items() if not key.startswith("task.")}
+    return " ".join(filter(None, (row.cell.method or row.cell.id, row.cell.model, settings(axes))))

@@ -1,0 +1,1 @@
+"""The cells of a report: their runs summarized, names, settings, what failed, what was chosen."""
