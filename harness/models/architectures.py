@@ -238,7 +238,11 @@ def blocks_of(backbone: Any, model: str) -> list[nn.Module]:
     layers = layers_of(backbone)
     assert layers is not None
     # Under an architecture's own head (model.pooling=model) the encoder lies one level deeper.
-    return list(backbone.base_model.get_submodule(layers.blocks))
+    base, path = backbone.base_model, layers.blocks
+    # Of an encoder with a decoder, the last blocks are the decoder's.
+    if hasattr(base, "decoder"):
+        path = path.replace("encoder.", "decoder.")
+    return list(base.get_submodule(path))
 
 
 # Architectures for fused training: apart from attention, which they look up in transformers' registry, their blocks act

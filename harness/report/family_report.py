@@ -38,11 +38,13 @@ class HardRows:
         sentence: what the table shows.
         columns: its columns.
         rows: its rows, the hardest first.
+        texts: whether they hold texts of the data.
     """
 
     sentence: str
     columns: tuple[HardColumn, ...]
     rows: Sequence[Sequence[HardCell]]
+    texts: bool = False
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,24 @@ def test_an_encoder_decoder(translator: Path, rows: Path, tmp_path: Path, main: 
     assert load(file.parent / "model", device="cpu").predict(table["prompt"].tolist()) == table["prediction"].tolist()
 
 
+def test_multiple_choice(writer: Path, tmp_path: Path, main: Main) -> None:
+    """The likeliest of the given answers is taken; the right one may be named by its place."""
+    path = tmp_path / "questions.jsonl"
+    lines = [
+        {"q": f"Where is {w}?", "options": ["here", "there", f"{w} road"], "right": n % 3} for n, w in enumerate(WORDS)
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    code, printed = main(
+        "task=text_generation", f"task.path={path}", "task.prompt=q", "task.completion=right", "task.choices=options",
+        "task.chat=true", "task.name=questions", "task.metric=acc", *own(writer), "method=zero_shot",
+    )  # fmt: skip
+    assert code == 0, printed
+    [file] = tmp_path.glob("runs/single/runs/*/*/predictions.parquet")
+    table = pd.read_parquet(file).query("split == 'test'")
+    assert table["prediction"].isin(["here", "there", *(f"{word} road" for word in WORDS)]).all()
+    assert table["score_acc"].tolist() == (table["prediction"] == table["label"]).astype(float).tolist()
+
+
 def test_row_scores_are_influences() -> None:
     """Their standard error is that of a bootstrap over rows, for the ratio of two sums."""
     draw = np.random.default_rng(0)
@@ -115,6 +133,7 @@ def test_row_scores_are_influences() -> None:
     ("arguments", "told"),
     [
         ((), "needs the columns of its rows"),
+        (("task.prompt=attributes", "task.completion=texts", "task.metric=acc"), "name their column with task.choices"),
         (("task.prompt=attributes",), "has no completion"),
         (("task.prompt=attributes", "task.completion=answer"), "has no column 'answer'"),
         (("task.doc_to_text='Say it'", "task.completion=texts"), "names no column"),

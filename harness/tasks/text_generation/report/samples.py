@@ -18,7 +18,7 @@ COLUMNS = (
     HardColumn("prompt"),
     HardColumn("reference"),
     HardColumn("written"),
-    HardColumn("score", numeric=True),
+    HardColumn("score (higher is better)", numeric=True),
     HardColumn("written by other cells"),
 )
 
@@ -51,7 +51,7 @@ def samples(known: Predictions, others: Sequence[Predictions]) -> HardRows | Non
         f"{counts.mean():.0f} tokens on average, {np.percentile(counts, 95):.0f} at the 95th percentile, "
         f"{counts.max():.0f} at most; {empty} of {len(texts)} are empty, and {cut:.0%} were cut at the most tokens."
     )
-    return HardRows(sentence, COLUMNS, rows)
+    return HardRows(sentence, COLUMNS, rows, texts=True)
 
 
 def _first(label: Any) -> str:
