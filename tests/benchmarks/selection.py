@@ -146,8 +146,9 @@ def replay(table: dict[str, Any], trials: int) -> dict[str, Any]:
         for name, values in scores.items()
     }
     by_seed = np.nanmean(test, axis=1)
+    asked = [each for each in table["asked"] if not each.startswith("task.folder=")]  # says where, not what
     return {
-        "asked": [each for each in table["asked"] if not each.startswith("task.folder=")], "configurations": count, "seeds": len(whole), "validation_rows": metric_rows,
+        "asked": asked, "configurations": count, "seeds": len(whole), "validation_rows": metric_rows,
         "spread_of_configurations": round(100 * float(np.std(by_seed)), 3),
         "spread_of_seeds": round(100 * float(np.mean(np.std(test, axis=1))), 3),
         "rules": rules,
