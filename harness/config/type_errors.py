@@ -12,6 +12,7 @@ _KINDS = (
     (r"Invalid value assigned: (\w+) is not a ListConfig", "a list, [a,b]"),
     (r"Cannot assign (\w+) to (?:Dict|List)", "a mapping, {key: value}"),
     (r"Invalid type assigned: (\w+) is not a subclass of", "a mapping of its own keys"),
+    (r"Cannot merge DictConfig with (ListConfig)\s+full_key: \S+\s+object_type=dict", "a mapping, {key: value}"),
     (r"Cannot merge (DictConfig) with ListConfig", "a list, [a,b]"),
     (r"field '\w+' is not (Optional)", "a value"),
 )
@@ -27,7 +28,11 @@ def mistyped(text: str) -> str | None:
     for pattern, takes in _KINDS:
         if key is not None and (found := re.search(pattern, text)) is not None:
             override = re.search(rf"override \+*{re.escape(key[1])}=(.*)", text)
-            value = override[1] if override else {"Optional": "null", "DictConfig": "{...}"}.get(found[1], found[1])
+            value = (
+                override[1]
+                if override
+                else {"Optional": "null", "DictConfig": "{...}", "ListConfig": "[...]"}.get(found[1], found[1])
+            )
             shown = value if len(value) <= _SHORT else f"{value[:_SHORT]}..."
             return f"{key[1]}={shown}: this key takes {takes}, not {shown}."
     return None

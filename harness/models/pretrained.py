@@ -10,18 +10,15 @@ import hashlib
 import importlib.util
 import json
 import os
-import re
-import shlex
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.api.family import TaskFamily
-from harness.errors import HarnessError, Problems, nearest
-from harness.models.model_files import ADAPTER, PATTERNS, check_directory, names
+from harness.errors import HarnessError, Problems, nearest, typed
+from harness.models.hub import from_cache, from_hub
+from harness.models.model_files import PATTERNS, check_directory, names
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory
 from harness.records.files import atomic
@@ -32,9 +29,6 @@ INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA initializations that change the 
 POOLINGS = ("mean", "cls", "last", "model")
 LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
 OWN_HEADS = ("model", LANGUAGE)  # values of `pooling` that give no pooled vectors
-# Files that generation reads besides `PATTERNS`: fetched with a model, but no part of its digest.
-GENERATION = ("generation_config.json", "chat_template*")
-HUB_SECONDS = 4.0  # time for a first answer before the hub counts as unreachable
 
 
 @dataclass(frozen=True)
@@ -192,9 +186,9 @@ class PretrainedModel:
         self._check_pins()
         tried = []
         if self.hub:
-            path_or_reason = _from_cache(self.hub, self.revision)
+            path_or_reason = from_cache(self.hub, self.revision)
             if isinstance(path_or_reason, str):
-                path_or_reason = _from_hub(self.hub, self.revision, path_or_reason)
+                path_or_reason = from_hub(self.hub, self.revision, path_or_reason)
             if isinstance(path_or_reason, Path):
                 self._verify(path_or_reason, remembered, f"{self.hub} from the hub")
                 revision = path_or_reason.name  # a snapshot's directory is named after its commit
@@ -244,7 +238,7 @@ class PretrainedModel:
     def _own(self) -> str:
         """Say how to use the same source as a model of one's own."""
         if self.path:
-            source = f"model.path={quoted(self.path)}"
+            source = typed("model.path", self.path)
         else:
             source = f"model.hub={self.hub or '<owner/name>'}"
             if self.revision and not str(self.digests_of).endswith(f"@{self.revision}"):
@@ -294,88 +288,6 @@ class PretrainedModel:
         return f"model={self.name} was not found: {'; '.join(tried)}. Ways to get it: {listed}."
 
 
-def _from_cache(repository: str, revision: str | None) -> Path | str:
-    """Return the snapshot in the local cache if it is complete, else why not."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        path = Path(snapshot_download(repository, revision=revision, local_files_only=True))
-    except HFValidationError as error:
-        local = f" For a directory: model.path={quoted(repository)}." if Path(repository).is_dir() else ""
-        raise HarnessError(
-            f"model.hub={repository} is not the name of a repository (owner/name): {error}.{local}"
-        ) from None
-    except (LocalEntryNotFoundError, OSError):
-        local = (
-            f" (for the directory of this name: model.path={quoted(repository)})" if Path(repository).is_dir() else ""
-        )
-        return f"{repository} is not in the local cache{local}"
-    try:
-        check_directory(path, repository)
-    except HarnessError as error:
-        # Another program may have downloaded only part of it.
-        return f"{repository} in the local cache cannot be used: {error.problems[0].rstrip('.')}"
-    return path
-
-
-def _from_hub(repository: str, revision: str | None, cached: str) -> Path | str:
-    """Download a snapshot; return its path, or why there is none.
-
-    Args:
-        repository, revision: the snapshot.
-        cached: why the local cache cannot be used.
-    """
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-    if constants.HF_HUB_OFFLINE:
-        return f"{cached}, and HF_HUB_OFFLINE forbids the hub"
-    if not _hub_answers(constants.ENDPOINT):
-        return f"{cached}, and the hub ({constants.ENDPOINT}) does not answer"
-    try:
-        path = Path(
-            snapshot_download(
-                repository, revision=revision, allow_patterns=[*PATTERNS, *GENERATION, ADAPTER[0]], etag_timeout=5
-            )
-        )
-    except GatedRepoError:
-        raise HarnessError(
-            f"model.hub={repository} is gated: accept its terms on the hub, then `hf auth login`."
-        ) from None
-    except RevisionNotFoundError:
-        raise HarnessError(f"model.hub={repository} has no revision {revision}: set model.revision.") from None
-    except RepositoryNotFoundError:
-        raise HarnessError(
-            f"model.hub={repository} is not on the hub, or is private: check its spelling (owner/name), or run "
-            "`hf auth login`."
-        ) from None
-    except (HfHubHTTPError, OSError) as error:
-        return f"{repository} could not be fetched from the hub ({type(error).__name__})"
-    check_directory(path, f"model.hub={repository}")
-    return path
-
-
-@cache
-def _hub_answers(endpoint: str) -> bool:
-    """Return whether the hub answers, tested once per process; in a thread, since name resolution ignores timeouts."""
-    from huggingface_hub import get_session
-
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            get_session().head(endpoint, timeout=HUB_SECONDS)
-        except Exception:  # noqa: BLE001 -- any error means that the hub is unreachable
-            return
-        answered.set()
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(HUB_SECONDS)
-    return answered.is_set()
-
-
 def _sha256(file: Path, remembered: Path) -> str:
     """Return a file's SHA-256, cached by real path, size and modification time."""
     stat = file.stat()
@@ -389,13 +301,6 @@ def _sha256(file: Path, remembered: Path) -> str:
         with atomic(note) as temporary:
             temporary.write_text(value + "\n", encoding="ascii")
     return value
-
-
-def quoted(value: str) -> str:
-    """Format a value for a shell command after `key=`, in Hydra's quotes where its grammar needs them."""
-    if re.fullmatch(r"[\w./~-]+", value, re.ASCII):
-        return value
-    return shlex.quote('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"')
 
 
 def _expanded(path: str) -> Path:

@@ -373,8 +373,8 @@ def resume(session: TrainingSession) -> None:
             session.status = SessionStatus.PAUSED
     if session.metrics_path is not None and (lines := read_jsonl(session.metrics_path)):
         # Lines of other folds are kept.
-        ours = [all(line.get(key) == value for key, value in session.tag.items()) for line in lines]
-        kept = [line for line, own in zip(lines, ours, strict=True) if not own or line["step"] <= session.progress.step]
+        tag, step = session.tag.items(), session.progress.step
+        kept = [line for line in lines if line["step"] <= step or any(line.get(key) != value for key, value in tag)]
         with atomic(session.metrics_path) as temporary:
             temporary.touch()
             for line in kept:
@@ -387,9 +387,9 @@ def predict(
     """Return predictions for all n rows; the network's mode is restored."""
     training = network.training
     network.eval()
-    predictions = task.predict(network, examples, config.eval_batch_size, device, config.precision)
+    found = task.predict(network, examples, config.eval_batch_size, device, config.precision)
     network.train(training)
-    return predictions
+    return found
 
 
 def features(session: TrainingSession) -> npt.NDArray[np.float32]:

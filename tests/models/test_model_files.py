@@ -10,9 +10,8 @@ import pytest
 import torch
 from transformers import BertModel
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, typed
 from harness.models import PretrainedModel
-from harness.models.pretrained import quoted
 from tests.helpers import own_model
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
@@ -181,12 +180,12 @@ def test_pins_belong_to_their_source(change: dict[str, str | None], message: str
         PretrainedModel(name="pinned", digests={"config.json": "0" * 64}, **pinned | change).resolve(tmp_path)  # type: ignore[arg-type]  # all are text
 
 
-def test_quoted() -> None:
+def test_typed() -> None:
     """A value is written so that shell and Hydra read it as it is."""
     import shlex
 
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     for value in ("/a/b", "a b (1)", "d\u00e9j\u00e0", "it's", 'say "x"', "a=b,c"):
-        (word,) = shlex.split(f"model.path={quoted(value)}")
+        (word,) = shlex.split(typed("model.path", value))
         assert OverridesParser.create().parse_override(word).value() == value
