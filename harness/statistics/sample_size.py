@@ -57,7 +57,7 @@ def needed(
     model = pairs(found, paired)
 
     def search(grown: Callable[[float], tuple[float, float]]) -> list[float | None]:
-        sizes = np.geomspace(1, MOST, 97)  # an eighth of a doubling each
+        sizes = np.geomspace(1, MOST, 49)  # a quarter of a doubling each
         enough = np.array([_settled(model, margin, alpha, *grown(size)) for size in sizes])
         return [float(sizes[each.argmax()]) if each.any() else None for each in enough.T]
 
