@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.errors import HarnessError
 from harness.statistics.comparison import compare
 from harness.statistics.intervals import Scope, interval
-from harness.statistics.variance_components import Scores
+from harness.statistics.variance.components import Scores
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from harness.statistics.pairwise_errors import PairwiseErrors
+from harness.statistics.variance.pairwise_errors import PairwiseErrors
 
 Array = npt.NDArray[np.float64]
 OUTLYING = 4.0  # robust standard deviations from the median
