@@ -374,7 +374,7 @@ def resume(session: TrainingSession) -> None:
     if session.metrics_path is not None and (lines := read_jsonl(session.metrics_path)):
         # Lines of other folds are kept.
         tag, step = session.tag.items(), session.progress.step
-        kept = [line for line in lines if line["step"] <= step or any(line.get(key) != value for key, value in tag)]
+        kept = [line for line in lines if any(line.get(key) != value for key, value in tag) or line["step"] <= step]
         with atomic(session.metrics_path) as temporary:
             temporary.touch()
             for line in kept:
