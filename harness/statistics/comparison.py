@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.statistics.intervals import Scope
-from harness.statistics.pairwise_errors import pairs, skewness
-from harness.statistics.replicates import common
-from harness.statistics.row_clusters import Groups
 from harness.statistics.studentized_range import studentized_range
-from harness.statistics.variance_components import Components, Scores, components
+from harness.statistics.variance.components import Components, Scores, components
+from harness.statistics.variance.pairwise_errors import pairs, skewness
+from harness.statistics.variance.replicates import common
+from harness.statistics.variance.row_clusters import Groups
 
 Array = npt.NDArray[np.float64]
 Word = Literal["better", "not worse", "worse", "unresolved"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from harness.errors import HarnessError
 from harness.statistics.comparison import compare
 from harness.statistics.intervals import Scope, interval
-from harness.statistics.row_clusters import Groups
-from harness.statistics.variance_components import Scores
+from harness.statistics.variance.components import Scores
+from harness.statistics.variance.row_clusters import Groups
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.statistics.comparison import analyzed
-from harness.statistics.pairwise_errors import pairs
-from harness.statistics.posterior import posterior_means
-from harness.statistics.row_clusters import Groups
-from harness.statistics.variance_components import Scores
+from harness.statistics.variance.components import Scores
+from harness.statistics.variance.pairwise_errors import pairs
+from harness.statistics.variance.posterior import posterior_means
+from harness.statistics.variance.row_clusters import Groups
 
 DRAWS = 20_000
 TIE = 0.1  # of the margin

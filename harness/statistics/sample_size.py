@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.statistics.comparison import POWER, analyzed
-from harness.statistics.intervals import weighted_df
-from harness.statistics.pairwise_errors import SHARE_POWER, PairwiseErrors, pairs
-from harness.statistics.posterior import posterior_means
-from harness.statistics.row_clusters import Groups
 from harness.statistics.studentized_range import studentized_range
-from harness.statistics.variance_components import Scores
+from harness.statistics.variance.components import Scores
+from harness.statistics.variance.degrees_of_freedom import weighted_df
+from harness.statistics.variance.pairwise_errors import SHARE_POWER, PairwiseErrors, pairs
+from harness.statistics.variance.posterior import posterior_means
+from harness.statistics.variance.row_clusters import Groups
 
 Array = npt.NDArray[np.float64]
 MOST = 4096.0  # times the present number: beyond it nothing is searched
@@ -57,7 +57,7 @@ def needed(
     model = pairs(found, paired)
 
     def search(grown: Callable[[float], tuple[float, float]]) -> list[float | None]:
-        sizes = np.geomspace(1, MOST, 97)  # an eighth of a doubling each
+        sizes = np.geomspace(1, MOST, 49)  # a quarter of a doubling each
         enough = np.array([_settled(model, margin, alpha, *grown(size)) for size in sizes])
         return [float(sizes[each.argmax()]) if each.any() else None for each in enough.T]
 

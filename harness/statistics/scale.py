@@ -129,6 +129,7 @@ def no_interval(metric: str, classes: npt.NDArray[np.int64]) -> str | None:
     per_class = len(classes) / float(np.sum(1 / classes))
     if metric == "macro_f1" and per_class < FEW_ROWS:
         return f"F1 of few rows a class is estimated too low: here are {per_class:.1f} (harmonic mean), not {FEW_ROWS}"
-    if metric in ("mcc", "loss") and len(classes) == 2 and classes.min() < FEW_ROWS:
-        return f"the rarer class has {classes.min()} rows, fewer than {FEW_ROWS}, and decides the error"
+    least = 2 * FEW_ROWS if metric == "loss" else FEW_ROWS  # a few rows carry most of a loss
+    if metric in ("mcc", "loss") and len(classes) == 2 and classes.min() < least:
+        return f"the rarer class has {classes.min()} rows, fewer than {least}, and decides the error"
     return None

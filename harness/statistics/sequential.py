@@ -13,10 +13,10 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.statistics.alpha_spending import spend
 from harness.statistics.comparison import Comparison, Verdict, analyzed, judge
-from harness.statistics.pairwise_errors import pairs
-from harness.statistics.row_clusters import Groups
 from harness.statistics.sample_size import settled_by_seeds
-from harness.statistics.variance_components import Components, Scores
+from harness.statistics.variance.components import Components, Scores
+from harness.statistics.variance.pairwise_errors import pairs
+from harness.statistics.variance.row_clusters import Groups
 
 State = Literal["resolved", "more", "cap", "futile"]
 # A cell gets no more seeds if all that are planned would give it a verdict with less than this probability.

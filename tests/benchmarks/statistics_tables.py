@@ -96,7 +96,7 @@ def main() -> None:
     parts = json.loads(RESULTS.read_text(encoding="utf-8"))["parts"]
     page = PAGE.read_text(encoding="utf-8")
     for name, table in tables(parts).items():
-        page = re.sub(rf"(<!-- {name} -->\n\n)(\|.*\n)*", lambda found, new=table: found[1] + new, page)
+        page = re.sub(rf"(<!-- {name} -->\n\n)(\|.*\n)*\n?", lambda found, new=table: found[1] + new + "\n", page)
     PAGE.write_text(page, encoding="utf-8")
 
 

@@ -55,6 +55,12 @@ def test_ties_go_to_the_cheapest_whose_cost_is_known() -> None:
     assert choose(cells, 0.01, costs, tie=1.0).cell == 3
 
 
+def test_that_few_rows_agree_is_no_certainty() -> None:
+    found = choose([np.ones((3, 50))] * 3, 0.01)
+    assert 0.001 < min(found.regret) < 0.02
+    assert max(found.within) < 0.9
+
+
 def test_one_cell_is_the_choice() -> None:
     assert choose([np.eye(2)], 0.01).cell == 0
 

@@ -9,7 +9,7 @@ from statsmodels.stats.anova import anova_lm
 
 from harness.errors import HarnessError
 from harness.statistics import interval
-from harness.statistics.variance_components import components
+from harness.statistics.variance.components import components
 
 
 def scores(seeds: int = 4, examples: int = 25) -> np.ndarray:

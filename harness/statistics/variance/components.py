@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.statistics.replicates import distinct_runs, units
-from harness.statistics.row_clusters import Groups, cluster_scores
+from harness.statistics.variance.replicates import distinct_runs, units
+from harness.statistics.variance.row_clusters import Groups, cluster_scores
 
 Scores = npt.NDArray[np.float64]
 
@@ -107,7 +107,7 @@ def components(
 
     Args:
         scores: (S, n), one row per run.
-        replicates: (S,) the replicate of each run, see `harness.statistics.replicates`; None: one for all.
+        replicates: (S,) the replicate of each run, see `harness.statistics.variance.replicates`; None: one for all.
         groups: (n,) the cluster of each example; None: each its own.
         draws: whether replicates are draws of training rows.
 

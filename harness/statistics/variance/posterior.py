@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from harness.statistics.pairwise_errors import PairwiseErrors
+from harness.statistics.variance.pairwise_errors import PairwiseErrors
 
 Array = npt.NDArray[np.float64]
 OUTLYING = 4.0  # robust standard deviations from the median
@@ -52,10 +52,12 @@ def _spreads(means: Array, covariance: Array) -> tuple[Array, Array]:
     """Return values of the prior's deviation, infinite if it is flat, and their posterior probabilities."""
     if len(means) < 3:
         return np.array([math.inf]), np.ones(1)
-    spreads = np.linspace(0.02, 3.0, SPREADS) * max(float(means.std(ddof=1)), 1e-9)
+    size = len(means)
+    error = (np.trace(covariance) - (covariance.sum() - np.trace(covariance)) / (size - 1)) / size
+    spreads = np.linspace(0.02, 3.0, SPREADS) * math.sqrt(float(means.var(ddof=1)) + max(error, 0.0) + 1e-18)
     logs = []
     for spread in spreads:
-        inverse = np.linalg.inv(covariance + spread**2 * np.eye(len(means)))  # the spread is above 0
+        inverse = np.linalg.inv(covariance + spread**2 * np.eye(size))  # the spread is above 0
         weight = inverse.sum()
         rest = means - (inverse @ means).sum() / weight
         logs.append((np.linalg.slogdet(inverse)[1] - math.log(weight) - rest @ inverse @ rest) / 2)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.statistics.intervals import weighted_df
-from harness.statistics.variance_components import Components
-from harness.statistics.variance_shrinkage import moderate
+from harness.statistics.variance.components import Components
+from harness.statistics.variance.degrees_of_freedom import weighted_df
+from harness.statistics.variance.shrinkage import moderate
 
 Array = npt.NDArray[np.float64]
 SHARE_POWER = 1.0  # see `weighted_df`; the tails that many pairs need ask for less than one interval's power

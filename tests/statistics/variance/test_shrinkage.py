@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from harness.statistics.variance_shrinkage import moderate
+from harness.statistics.variance.shrinkage import moderate
 
 
 def test_small_variances_are_drawn_towards_the_typical_one_and_large_ones_stand() -> None:
