@@ -18,6 +18,7 @@ RESOURCES = ("epochs", "steps", "examples")
 MODES = ("fair", "joint")
 REPLICATE_SEEDS = 1000  # distance between the seeds of two replicates
 SELECTIONS = ("best", "one_standard_error", "rerank")
+RERANKED, FRESH_SEEDS = 3, 2  # tune.select=rerank: trials that are trained again, and at how many more seeds
 TRIAL_SEEDS = ("shared", "own")
 VARIED = ("seed", "tuning", "draw")  # what replicates may differ in
 SCHEDULES = ("linear", "cosine", "constant")

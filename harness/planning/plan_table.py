@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.config.schema import Config
+from harness.config.schema import FRESH_SEEDS, RERANKED, Config
 from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import planned_trials
 from harness.formatting.values import dollars, duration, memory, plural, size
@@ -68,8 +68,8 @@ def print_runs(
         total = sum((config.tune.trials or 0) + len(seeds) * min(config.tune.finalists, number) for number in counts)
     at_least = "" if config.tune.trials is not None else "at least "
     console.print(f"{plural(len(ready), 'cell')}, {at_least}{plural(total, 'run')} {where}.")
-    if len(config.confirm.labels) > 1:
-        console.print(_varied(config), soft_wrap=True)
+    for line in _further(config):
+        console.print(line, soft_wrap=True)
     if config.tune.mode == "joint":
         console.print(
             "[yellow]Note:[/yellow] tune.mode=joint shares the trials among all methods of a task and model, and "
@@ -79,18 +79,24 @@ def print_runs(
         )
 
 
-def _varied(config: Config) -> str:
-    """Return what differs between the replicates of a cell."""
-    confirm = config.confirm
-    what = {
-        "tuning": f"the tuning (tune.seed={config.tune.seed} and following)",
-        "draw": "the draw of training rows (task.draw and following)",
-    }
-    varied = " and ".join(text for name, text in what.items() if name in confirm.vary)
-    return (
-        f"{confirm.replicates} replicates of each cell vary {varied}; each has {plural(confirm.seeds, 'seed')} of its "
-        "own. The counts above are those of all replicates."
-    )
+def _further(config: Config) -> Iterator[str]:
+    """Say what differs between the replicates of a cell, and what the counts leave out."""
+    confirm, tune = config.confirm, config.tune
+    if len(confirm.labels) > 1:
+        what = {
+            "tuning": f"the tuning (tune.seed={tune.seed} and following)",
+            "draw": "the draw of training rows (task.draw and following)",
+        }
+        varied = " and ".join(text for name, text in what.items() if name in confirm.vary)
+        yield (
+            f"{confirm.replicates} replicates of each cell vary {varied}; each has seeds of its own. The counts above "
+            "are those of all replicates."
+        )
+    if tune.select == "rerank":
+        yield (
+            f"Not counted: the {RERANKED} best trials of each tuning run at {FRESH_SEEDS} more seeds "
+            "(tune.select=rerank)."
+        )
 
 
 def print_estimate(console: Console, plan: Mapping[str, Any], config: Config) -> None:

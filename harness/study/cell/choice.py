@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 
 from optuna.trial import FrozenTrial
 
+from harness.config.schema import FRESH_SEEDS, RERANKED
 from harness.design.prepared_cell import PreparedCell
 from harness.records.record import metric_of
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunSpec
 from harness.study.selection import Lead
 
-RERANKED = 3  # trials that are trained again, best first
-FRESH_SEEDS = 2  # seeds at which each is trained again
 _FIRST_SEED = 500  # above the seed of the tuning: the seeds of confirmations begin below, so they stay fresh
 
 
