@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.api.family import direction_of, family_of_kind
+from harness.api.family import direction_of, unused_keys
 from harness.config.error_messages import explain, keys
 from harness.config.hydra_section import without_effect
 from harness.config.kinds import named
@@ -365,8 +365,7 @@ def _cell(
     cell_id = ".".join([*names.values(), *(f"{key.rpartition('.')[2]}-{value}" for key, value in variant.items())])
     ignored = tuple(f"{section}." for section in config.method.get("ignores") or ())
     yaml = f"method/{choices['method']}.yaml"
-    family = family_of_kind(config.task.get("kind"))
-    unused = () if family is None else family.unused
+    unused = unused_keys(config.task.get("kind"))
     own = method_space(loader, config, lambda key: _is_set(key, request, chosen) or key in unused, yaml)
     space = {key: entry for key, (entry, _) in own.items()}
     space |= {

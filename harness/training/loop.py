@@ -182,10 +182,9 @@ def _loss(session: TrainingSession, rows: Rows) -> Tensor:
 
 
 def _total(session: TrainingSession, loss: Tensor) -> Tensor:
-    """Return the batch's contribution to its step: loss and penalty, by the share of its rows (`Examples.weight`)."""
+    """Return the batch's part of its step: loss and penalty, by its share of the step's weight (`Examples.weight`)."""
     penalty = session.hooks.penalty()
     batches = session.order[session.progress.position]
-    # Each row (or token) of a step has the same weight, however the step is split into batches.
     weights = [session.train.weight(batch) for batch in batches]
     return (loss if penalty is None else loss + penalty) * (weights[session.part] / max(sum(weights), 1))
 
@@ -206,12 +205,11 @@ def advance(session: TrainingSession, loss: float) -> bool:
     """
     progress, config = session.progress, session.config
     batches = session.order[progress.position]
-    rows = len(batches[session.part])
     with timed(progress, "train_seconds"):
         weight = session.train.weight(batches[session.part])
         progress.loss_sum += loss * weight
         progress.rows += weight
-        progress.samples += rows
+        progress.samples += len(batches[session.part])
         progress.tokens += session.next_tokens()
         session.part += 1
         if session.part < len(batches):

@@ -13,6 +13,7 @@ from harness.report.tables.definition import read_definition
 from harness.report.write import write
 from tests.helpers.small_dataset import ROOT
 
+DRAWN = ("p_best", "p_within", "regret")
 EXAMPLES = {"banking77-10shot": (8, 5), "banking77-methods": (40, 3)}  # least rows, and seeds of each
 
 
@@ -32,13 +33,19 @@ def test_the_table_is_made_again(again: Path, published: Path) -> None:
     """What a change of the statistics does to a real table is seen in review; last digits are the machine's."""
     now, then = (list(csv.reader((folder / "table.csv").open(newline=""))) for folder in (again, published))
     assert len(now) == len(then)
+    heads = then[0]
     for row, known in zip(now, then, strict=True):
         own = row[: len(known)]  # columns of later versions follow at the end
-        assert [_value(text) for text in own] == [_near(_value(text)) for text in known]
+        assert [_value(text) for text in own] == [
+            _near(_value(text), head) for text, head in zip(known, heads, strict=True)
+        ]
 
 
-def _near(value: float | str) -> Any:
-    return value if isinstance(value, str) else pytest.approx(value, rel=1e-9)
+def _near(value: float | str, head: str) -> Any:
+    if isinstance(value, str):
+        return value
+    # Random draws go through a decomposition whose signs are the library's.
+    return pytest.approx(value, abs=0.02) if head in DRAWN else pytest.approx(value, rel=1e-9)
 
 
 def _value(text: str) -> float | str:

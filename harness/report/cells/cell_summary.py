@@ -126,7 +126,7 @@ def _row(
     minimize = minimizes(cell.metric, cell.direction)
     tuned = [run for run in runs if run.phase == Phase.TUNE]
     # Other replicates are tuned with other validation rows or seeds, so their scores are not of one search.
-    best = best_trial((run for run in tuned if not run.record.replicate), cell.metric, minimize, limits)
+    best = best_trial((run for run in tuned if not run.replicate), cell.metric, minimize, limits)
     best_value = best.metric("val", cell.metric) if best else None
     counted = confirmations(runs, cell.chosen, best)
     evaluated, chosen_ones, superseded = _evaluated(cell, counted)

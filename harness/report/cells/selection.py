@@ -135,7 +135,7 @@ def _choice(row: CellSummary) -> Record:
 
 def _trials(row: CellSummary) -> list[Run]:
     runs = (run for run in row.cell.runs if run.phase == Phase.TUNE and run.trial is not None)
-    return [run for run in runs if not run.record.replicate]
+    return [run for run in runs if not run.replicate]
 
 
 def _rows(row: CellSummary) -> int | None:

@@ -81,20 +81,20 @@ def budget(subject: Subject) -> list[Drawing]:
     If trials were ended early, their number says little of what was spent, so epochs take its place.
     """
     rows, note = capped([row for row in subject.rows if row.trials])
-    tunings = [_tuning(row) for row in rows]
+    early = any(_early(run) for row in rows for run in row.cell.runs)
+    tunings = [_tuning(row, early) for row in rows]
     if not any(len(each.scores) > 1 for each in tunings):
         return []
-    early = any(each.early for each in tunings)
     drawings = [_render(subject, tunings, kind, note) for kind in (_EPOCHS if early else _TRIALS, _SECONDS)]
     return [drawing for drawing in drawings if drawing is not None]
 
 
-def _tuning(row: CellSummary) -> _Tuning:
-    trials = [
-        run for run in row.cell.runs if run.phase == Phase.TUNE and (run.status != RunStatus.RUNNING or _paused(run))
-    ]
+def _tuning(row: CellSummary, epochs: bool) -> _Tuning:
+    """Collect the trials of a cell; their epochs only if asked, since each is in a file of its own."""
+    tuned = [run for run in row.cell.runs if run.phase == Phase.TUNE]
+    trials = [run for run in tuned if run.status != RunStatus.RUNNING or _paused(run)]
     trials.sort(key=lambda run: (run.trial is None, run.trial))
-    lines = [read_jsonl(run.paths.metrics) for run in trials]
+    lines = [read_jsonl(run.paths.metrics) if epochs else [] for run in trials]
     floor = _floor(row)
     return _Tuning(
         row=row,
@@ -105,8 +105,12 @@ def _tuning(row: CellSummary) -> _Tuning:
         else [None] * len(lines),
         seconds=[run.cost("total_seconds") for run in trials],
         floor=None if floor is None else row.better(floor),
-        early=any(run.status == RunStatus.PRUNED or _paused(run) for run in trials),
+        early=any(_early(run) for run in trials),
     )
+
+
+def _early(run: Run) -> bool:
+    return run.phase == Phase.TUNE and (run.status == RunStatus.PRUNED or _paused(run))
 
 
 def _paused(run: Run) -> bool:

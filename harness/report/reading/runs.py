@@ -31,10 +31,12 @@ class Stored(Protocol):
     Attributes:
         costs: columns by name, each filled on first access; KeyError for a cost without a column.
         scores: likewise, by `<split>_<metric>`.
+        facts: likewise, of the record's own keys.
     """
 
     costs: dict[str, list[float | None]]
     scores: dict[str, list[float | None]]
+    facts: Mapping[str, list[Any]]
 
     def record(self, row: int) -> Record:
         """Rebuild the record of a row."""
@@ -77,6 +79,11 @@ class Run:
             assert self._stored is not None
             self._record = self._stored.record(self._row)
         return self._record
+
+    @property
+    def replicate(self) -> int:
+        """As in the record, available without decoding it."""
+        return int(self._stored.facts["replicate"][self._row]) if self._stored is not None else self.record.replicate
 
     def cost(self, name: str) -> float | None:
         """Return a cost; None if unknown."""

@@ -137,7 +137,7 @@ def test_recommendation_comes_first(judged: Path, visit: Any) -> None:
     assert first.locator("p.lead").count() == len(TASKS)
     assert all(text.startswith("On ") for text in first.locator("p.lead").all_inner_texts())
     order = page.evaluate("[...document.querySelectorAll('main h2')].map((each) => each.id)")
-    assert order[:3] == ["notes", "table", "figures"]
+    assert order[:4] == ["notes", "table", "across", "figures"]
 
 
 def test_sorting_by_click_and_by_key(judged: Path, visit: Any) -> None:
