@@ -81,9 +81,15 @@ def family_of(name: str | None) -> TaskFamily:
     return families()[name or FIRST]
 
 
+def family_of_kind(kind: str | None) -> TaskFamily | None:
+    """Return the family that has a kind of task; None for a class of the user's own."""
+    return next((family for family in families().values() if kind in family.kinds), None)
+
+
 def unused_keys(kind: str | None) -> tuple[str, ...]:
     """Return the keys that the family with a kind of task does not use; none for a class of the user's own."""
-    return next((family.unused for family in families().values() if kind in family.kinds), ())
+    family = family_of_kind(kind)
+    return () if family is None else family.unused
 
 
 @cache

@@ -148,7 +148,7 @@ _RULES: tuple[tuple[str, _Rule], ...] = (
     ),
     (
         r"Missing mandatory value: (\S+)",
-        lambda match, _: f"{match[1]} has no value yet: set it on the command line, {match[1]}=<value>",
+        lambda match, _: f"{match[1]} has no value yet: set it on the command line, {match[1]}=<value>.",
     ),
     (r"Sweep parameters '([^\n]+)' requires --multirun", _several),
     (r"Ambiguous value for argument '([^\n]+)'", _several),
@@ -169,10 +169,13 @@ def unknown_key(key: str, config: DictConfig | None) -> str:
     if "hydra" in key.split("."):
         return f"{key}: {NOT_IN_A_SECTION}"
     known = list(keys(config)) if config is not None else None
+    if known and key in known:
+        own = [each.removeprefix(f"{key}.") for each in known if each.startswith(f"{key}.")]
+        return f"{key}: the mapping has a key that is not there. Keys of {key}: {', '.join(own)}."
     parent, _, leaf = key.rpartition(".")
     added = _takes(config, parent, leaf) if config is not None else None
     if added:
-        return f"{key}: {added} Write +{key}=<value>"
+        return f"{key}: {added} Write +{key}=<value>."
     return f"{key}: the configuration has no such key. {meant(key, known)}"
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from harness.api.family import all_metrics
+
 # Number of wrong rows at which an estimated variance has the same weight as that of independent rows (`Scale.unseen`).
 FEW_WRONG = 4.0
 FEW_ROWS = 10  # of a class
@@ -97,7 +99,10 @@ SCALES = {
 
 def scale_of(metric: str) -> Scale:
     """Return the scale of a metric; one without ends if the metric is unknown."""
-    return SCALES.get(metric, OPEN)
+    if metric in SCALES:
+        return SCALES[metric]
+    known = all_metrics().get(metric)
+    return OPEN if known is None else Scale(known.low, known.high)
 
 
 def informative_rows(metric: str, classes: npt.NDArray[np.int64]) -> float:

@@ -55,6 +55,7 @@ class TextSource:
         for key in ("path", "validation_path", "test_path", "folder"):
             check_text(problems, f"task.{key}", getattr(self, key), "one path", optional=True)
         self._check_columns(problems)
+        self._check_header(problems)
         self._check_format(problems)
         check_mapping(problems, "task.label_names", self.label_names, "the name of the class")
         if check_mapping(problems, "task.files", self.files, "the name of a file"):
@@ -72,6 +73,8 @@ class TextSource:
             _is_name(self.label), f"task.label names one column, that of the labels, not {shown(self.label)}."
         )
         problems.check(self.label not in texts, f"task.label and task.text both name the column {plain(self.label)!r}.")
+
+    def _check_header(self, problems: Problems) -> None:
         if self.columns is not None:
             listed = isinstance(self.columns, list | tuple) and all(_is_name(name) for name in self.columns)
             if problems.check(

@@ -93,7 +93,7 @@ def test_files_of_every_age_read_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("node", "says"),
     [
-        ({"kind": "text_clasification"}, "there is no such kind. Did you mean text_classification?"),
+        ({"kind": "text_clasification"}, "there is no such kind. Did you mean text_classification"),
         ({"name": "x"}, "A kind is missing"),
         ({"kind": "peft", "name": "x", "config": {"peft_type": "LORRA"}}, "peft_type=LORRA: there is no such type"),
         ({"kind": "lora", "_target_": "os.system"}, "outside the trusted packages"),

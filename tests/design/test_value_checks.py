@@ -242,7 +242,7 @@ def test_a_wrong_value_of_a_method_is_told_however_it_is_given(main: Main, place
 TASKS = sorted(path.stem for path in (ROOT / "conf/task").glob("*.yaml"))
 WRONG = {  # keys of a task that take more than one type
     "text": "[a,b,c]", "columns": "7", "files": "7", "label_names": "7", "hub": "7", "descriptions": "7",
-    "generate": "{wrong: 1}",
+    "generate": "7",
 }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def test_one_text_for_a_quantity(tmp_path: Path) -> None:
         assert lines[name] == text
     assert "1.6 GiB of 8.0 GiB, fits." in printed
     assert ago(time.time() - SECONDS) == "117 min ago"
-    assert "117 min gone, about 2.5 h left" in _footer([], SECONDS, 9000.0).plain
+    assert "117 min elapsed, about 2.5 h left" in _footer([], SECONDS, 9000.0).plain
 
 
 def test_a_score_reads_alike() -> None:

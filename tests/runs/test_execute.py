@@ -292,7 +292,7 @@ def test_model_pooling_has_no_features(tmp_path: Path, cache: Path) -> None:
     lora = spec(config(tmp_path, cache, "lora", model__pooling="model"), tmp_path / "lora", phase="tune")
     lines: list[str] = []
     execute(RunBatch((probe, lora)), say=lines.append)
-    assert "model.pooling=model gives none" in str(record(probe).error)
+    assert "model.pooling=model has none" in str(record(probe).error)
     assert record(lora).status == "ok"
     assert any("head_init=probe does not apply" in line for line in lines)
 

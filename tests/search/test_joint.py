@@ -191,7 +191,7 @@ def test_a_condition_on_a_key_that_is_not_tuned_is_settled_beforehand() -> None:
     [
         ({"train.schedule": "cubic"}, "never has that value"),
         ({"train.shedule": "linear"}, r"no key train\.shedule"),
-        ({"train.lr": 1e-3}, r"name train\.lr before train\.warmup"),
+        ({"train.lr": 1e-3}, r"put train\.lr before train\.warmup"),
     ],
 )
 def test_a_condition_that_can_never_hold_is_refused(condition: dict[str, Any], message: str) -> None:
