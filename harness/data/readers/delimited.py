@@ -89,6 +89,16 @@ def read_delimited(
     return parsed(True) if mark != " " and _spaced(rows, header, quoting) else rows
 
 
+def other_separator(names: Sequence[str]) -> str:
+    """Return a hint if a header was read as one name and holds another separator; "" if not."""
+    found = [mark for mark in (";", "\t", "|", ",") if mark in names[0]] if len(names) == 1 else []
+    if not found:
+        return ""
+    if found[0] == "\t":
+        return " The header looks separated by a tab: set task.separator=tab."
+    return f" The header looks separated by {found[0]!r}: set 'task.separator=\"{found[0]}\"'."
+
+
 def _spaced(rows: list[list[str]], header: bool, quoting: bool) -> bool:
     """Return whether the file has a space after every separator; it then belongs to no field."""
     body = rows[1:] if header else rows
@@ -125,10 +135,11 @@ def _parse(
                 )
             rows.append([name.strip() for name in row] if header and not rows else row)
     except csv.Error as error:
-        raise Ragged(
-            f"{where}, line {reader.line_num + skipped}: {error}. A double quote inside an enclosed field must be "
-            "doubled; where quotes enclose nothing, set task.quoting=false."
-        ) from error
+        advice = (header and rows and other_separator(rows[0])) or (
+            " A double quote inside an enclosed field must be doubled; where quotes enclose nothing, set "
+            "task.quoting=false."
+        )
+        raise Ragged(f"{where}, line {reader.line_num + skipped}: {error}.{advice}") from error
     if not rows:
         raise HarnessError(f"{where} holds no rows: at least one row with a text and a label is needed.")
     return rows

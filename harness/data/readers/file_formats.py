@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.readers.containers import is_text, refuse_foreign, tables, unpack
-from harness.data.readers.delimited import read_delimited, read_lines
+from harness.data.readers.delimited import other_separator, read_delimited, read_lines
 from harness.data.readers.encodings import decode, encoding_note
 from harness.data.text_values import as_number, match, plain
 from harness.errors import HarnessError
@@ -169,11 +169,8 @@ def require_columns(wanted: Sequence[Any], available: Sequence[str], where: str,
     Raises:
         HarnessError: a wanted column is missing or occurs twice.
     """
-    hint = ""
-    if len(available) == 1 and (found := [mark for mark in (";", "\t", "|", ",") if mark in available[0]]):
-        typed = "task.separator=tab" if found[0] == "\t" else f"'task.separator=\"{found[0]}\"'"
-        hint = f" The header looks separated by {'a tab' if found[0] == chr(9) else repr(found[0])}: set {typed}."
-    elif any(map(_looks_like_data, available)):
+    hint = other_separator(available)
+    if not hint and any(map(_looks_like_data, available)):
         hint = " The first row looks like data, not like names: name the columns with task.columns=[text,label]."
     problems = []
     for name in dict.fromkeys(wanted):

@@ -114,6 +114,7 @@ def test_a_missing_column_names_the_others(write: Write) -> None:
     assert "The header looks separated by ';': set 'task.separator=\";\"'." in complaint(
         write("s.csv", "text;label\na;x\n")
     )
+    assert "looks separated by ';'" in complaint(write("q.csv", 'text;label\n"a; b";"x"\n'))
     frame = pd.DataFrame({"sentence": ["a"], "labels": ["x"]})
     path = write("rows.parquet", frame.to_parquet())
     assert "Did you mean labels? Known: labels, sentence." in complaint(path)
