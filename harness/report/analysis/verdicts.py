@@ -36,6 +36,7 @@ class CellVerdict:
         interval: of its mean test score, in the metric's own orientation; None without predictions.
         verdict: comparison with the other cells; None if it was not compared.
         recommended: whether it is the recommended cell.
+        today: whether it is the choice of today, while no cell is recommended.
         cost: its cost in the unit of `Settings.cost`; None if unknown.
         failures: its confirmations that failed or collapsed.
         selection: what validation says of its choice; None if nothing was tuned.
@@ -46,6 +47,7 @@ class CellVerdict:
     interval: Interval | None = None
     verdict: Verdict | None = None
     recommended: bool = False
+    today: bool = False
     cost: float | None = None
     failures: Failures | None = None
     counted_mean: float | None = None
@@ -80,6 +82,11 @@ class ComparisonGroup:
     looks: str = ""
     today: Today | None = None
     answer: str = ""
+
+    @property
+    def choice(self) -> CellSummary | None:
+        """The recommended cell, else the choice of today, else the best."""
+        return self.recommended or (self.best if self.today is None else self.today.row)
 
 
 @dataclass(frozen=True)
@@ -185,6 +192,7 @@ def _judge(
             interval=intervals.get(id(row)),
             verdict=verdict,
             recommended=row is chosen,
+            today=chosen is None and today is not None and row is today.row,
             cost=cost_of(row, settings),
             failures=found.failures[id(row)],
             counted_mean=means.get(id(row), row.test_mean),

@@ -21,10 +21,10 @@ class HardRowsOfCell:
 
 
 def hard_rows(evidence: Evidence) -> list[HardRowsOfCell]:
-    """Find the hard rows of each group's recommended cell, else of its best; none if predictions are unreadable."""
+    """Find the hard rows of the cell that each group's answer names; none if predictions are unreadable."""
     found = []
     for question in evidence.questions:
-        row = question.recommended or question.best
+        row = question.choice
         known = evidence.scores_of(row) if row is not None else None
         if row is None or known is None:
             continue
