@@ -72,5 +72,5 @@ def test_what_cannot_work_is_told() -> None:
     with pytest.raises(HarnessError) as raised:
         SetFit(name="setfit", pairs=0, C=0.0)
     assert len(raised.value.problems) == 2
-    with pytest.raises(HarnessError, match=r"model\.pooling=model gives none"):
+    with pytest.raises(HarnessError, match=r"model\.pooling=model has none"):
         SetFit(name="setfit").adapt(networks.network("bert-base", "model"), networks.model("model"), 10)

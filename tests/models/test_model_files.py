@@ -107,7 +107,7 @@ def test_shards(sharded: Path, tmp_path: Path) -> None:
     assert f"{shards(half)[0].name} is cut short" in refused(half)
     moved = own_model.copy(sharded, tmp_path / "moved")
     shutil.copy(shards(moved)[0], shards(moved)[1])
-    assert "that model.safetensors.index.json looks for in it" in refused(moved)
+    assert "that model.safetensors.index.json lists for it" in refused(moved)
     for content in ("{}", '{"weight_map": {}}', '{"weight_map": []}', "x", LFS):
         (moved / "model.safetensors.index.json").write_text(content)
         assert "model.safetensors.index.json" in refused(moved)

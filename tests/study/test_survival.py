@@ -22,7 +22,7 @@ from tests.helpers.small_dataset import ROOT, shorten, write_rows
 # What a run costs differs from time to time, and so may which of two cheap cells is the cheapest.
 COSTS = (
     "tune_seconds", "train_seconds", "peak_memory_mb", "total_seconds", "latency_p50_seconds", "latency_p95_seconds",
-    "throughput_per_second", "core_seconds", "evaluate_share", "recommended",
+    "throughput_per_second", "core_seconds", "evaluate_share", "recommended", "pscp", "cost_std",
 )  # fmt: skip
 FAULTY = str(ROOT / "tests/faulty/conf")
 
