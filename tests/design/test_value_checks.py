@@ -283,3 +283,24 @@ def test_more_blocks_than_the_model_has_are_told(main: Main, place: Path) -> Non
     for line in ("method.layers=1,99", "method.layers=99"):
         printed = assert_told(main, place, "-m", "method=last_layers", line, *PLAN)
         assert "method.layers=99: model=minilm has 6 blocks" in printed
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("[query,valeu]", "model=minilm has no layer valeu. Did you mean value?"),
+        ("[query],[nope]", "model=minilm has no layer nope. Known: "),
+        ("[]", "target_modules=[] names no layer."),
+        ("query", "model=minilm has no layer query."),  # a text is an expression for the whole name
+    ],
+)
+def test_layers_that_the_model_lacks_are_told(main: Main, place: Path, value: str, says: str) -> None:
+    """PEFT ignores a name that fits nothing beside one that does."""
+    assert says in assert_told(main, place, "-m", "method=lora", f"method.config.target_modules={value}", *PLAN)
+
+
+def test_layers_that_the_model_has_pass(main: Main, place: Path) -> None:
+    """By their ends, as an expression, or all."""
+    for value in ("[query,value]", "[attention.self.query]", r'".*\.(query|key)"', "all-linear"):
+        code, printed = main("-m", "method=lora", f"method.config.target_modules={value}", *PLAN)
+        assert code == 0, printed
