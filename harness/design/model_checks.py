@@ -10,6 +10,7 @@ from harness.config.kinds import kind_of
 from harness.design.cells import Cell
 from harness.errors import Problems, nearest
 from harness.models import ResolvedModel
+from harness.models.architectures import ROLES
 from harness.models.model_files import header, weights_files
 
 LAYERS = ("target_modules", "feedforward_modules")  # PEFT's keys that name layers
@@ -53,7 +54,7 @@ def check_layers(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, prob
     modules: set[str] = set()
     for key in LAYERS:
         for value in _values(cell, section, "method.config", key):
-            if value is None or value == ALL_LINEAR:
+            if value is None or value == ALL_LINEAR or (isinstance(value, str) and value in ROLES):
                 continue
             modules = modules or _modules(model)
             line = f"method.config.{key}={_written(value)}"

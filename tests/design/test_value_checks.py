@@ -300,7 +300,14 @@ def test_layers_that_the_model_lacks_are_told(main: Main, place: Path, value: st
 
 
 def test_layers_that_the_model_has_pass(main: Main, place: Path) -> None:
-    """By their ends, as an expression, or all."""
-    for value in ("[query,value]", "[attention.self.query]", r'".*\.(query|key)"', "all-linear"):
+    """By their ends, as an expression, by role, or all."""
+    for value in ("norms", "[query,value]", "[attention.self.query]", r'".*\.(query|key)"', "all-linear"):
         code, printed = main("-m", "method=lora", f"method.config.target_modules={value}", *PLAN)
         assert code == 0, printed
+
+
+def test_the_layers_of_every_method_of_the_catalogue_are_there(main: Main, place: Path) -> None:
+    """Roles are no names of layers, and every YAML names its own."""
+    methods = sorted(path.stem for path in (ROOT / "conf/method").glob("*.yaml"))
+    code, printed = main("-m", f"method={','.join(name for name in methods if name != 'few_shot')}", *PLAN)
+    assert code == 0, printed
