@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -145,28 +146,14 @@ class TextSource:
         Raises:
             HarnessError: the rows are not available.
         """
-        texts, label_names, files = _listed(self.text), self.label_names or {}, self.files or {}
-        how = FileFormat(
-            format=self.format,
-            encoding=self.encoding,
-            separator=self.separator,
-            columns=self.columns,
-            quoting=self.quoting,
-        )
-        own = dict(zip(SPLITS, (self.path, self.validation_path, self.test_path), strict=True))
-        paths = {split: expanded(path) for split, path in own.items() if path}
+        texts, label_names = _listed(self.text), self.label_names or {}
+        how = self.file_format()
+        paths, source = self.files_of_splits()
         frames: dict[str, pd.DataFrame] = {}
-        source = paths["train"].name if "train" in paths else ""
         if "train" not in paths:
-            if folder := data_folder(self.folder):
-                paths = {split: folder / name for split, name in files.items()} | paths
-                source = f"{self.folder}/{files['train']}"
-            elif self.hub is not None:
-                hub = Hub(**self.hub)
-                frames = read_hub(hub, texts, self.label, name)
-                source = f"{hub.id}@{hub.revision}" if hub.revision else hub.id
-            else:
+            if self.hub is None:
                 raise HarnessError(self._no_source(name))
+            frames, source = read_hub(Hub(**self.hub), texts, self.label, name), self.hub_source()
         problems = Problems()
         for split, path in paths.items():
             try:
@@ -175,6 +162,29 @@ class TextSource:
                 problems.extend(error)
         problems.raise_any()
         return frames, source
+
+    def files_of_splits(self) -> tuple[dict[str, Path], str]:
+        """Return the file of each split that is on this machine, and what the training rows are called."""
+        own = dict(zip(SPLITS, (self.path, self.validation_path, self.test_path), strict=True))
+        paths = {split: expanded(path) for split, path in own.items() if path}
+        if "train" in paths:
+            return paths, paths["train"].name
+        files = self.files or {}
+        if folder := data_folder(self.folder):
+            return {split: folder / name for split, name in files.items()} | paths, f"{self.folder}/{files['train']}"
+        return paths, ""
+
+    def hub_source(self) -> str:
+        """Return what the rows of the hub's data set are called."""
+        hub = Hub(**(self.hub or {}))
+        return f"{hub.id}@{hub.revision}" if hub.revision else hub.id
+
+    def file_format(self) -> FileFormat:
+        """Return how the files are read."""
+        return FileFormat(
+            format=self.format, encoding=self.encoding, separator=self.separator, columns=self.columns,
+            quoting=self.quoting,
+        )  # fmt: skip
 
     def _no_source(self, name: str) -> str:
         if not self.folder:

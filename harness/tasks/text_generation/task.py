@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.readers.file_formats import FileFormat, expanded, read_table
-from harness.data.readers.rows import SPLITS, Hub, data_folder, open_hub
+from harness.data.readers.rows import Hub, open_hub
 from harness.data.text_values import check_text
 from harness.errors import HarnessError, Problems
 from harness.tasks.text_generation.assembly import assemble
@@ -147,38 +147,24 @@ class TextGeneration(GenerationSettings, TextSource):
             HarnessError: the rows are not available.
         """
         form = self.form()
-        own = dict(zip(SPLITS, (self.path, self.validation_path, self.test_path), strict=True))
-        paths = {split: expanded(path) for split, path in own.items() if path}
-        source = paths["train"].name if "train" in paths else ""
+        paths, source = self.files_of_splits()
         raws: dict[str, Raw] = {}
-        files = self.files or {}
         if "train" not in paths:
-            if folder := data_folder(self.folder):
-                paths = {split: folder / name for split, name in files.items()} | paths
-                source = f"{self.folder}/{files['train']}"
-            elif self.hub is not None:
-                hub = Hub(**self.hub)
-                loaded, splits = open_hub(hub, self.name)
-                for split, given in splits.items():
-                    columns = {name: list(loaded[given][name]) for name in loaded[given].column_names}
-                    raws[split] = form.read(columns, f"{hub.id} ({given})")
-                source = f"{hub.id}@{hub.revision}" if hub.revision else hub.id
-            else:
+            if self.hub is None:
                 raise HarnessError(self._no_rows())
+            hub, source = Hub(**self.hub), self.hub_source()
+            loaded, splits = open_hub(hub, self.name)
+            for split, given in splits.items():
+                columns = {name: list(loaded[given][name]) for name in loaded[given].column_names}
+                raws[split] = form.read(columns, f"{hub.id} ({given})")
         problems = Problems()
         for split, path in paths.items():
             try:
-                raws[split] = form.read(_columns(path, self._format()), path.name)
+                raws[split] = form.read(_columns(path, self.file_format()), path.name)
             except HarnessError as error:
                 problems.extend(error)
         problems.raise_any()
         return raws, source
-
-    def _format(self) -> FileFormat:
-        return FileFormat(
-            format=self.format, encoding=self.encoding, separator=self.separator, columns=self.columns,
-            quoting=self.quoting,
-        )  # fmt: skip
 
     def _no_rows(self) -> str:
         if not self.folder:
