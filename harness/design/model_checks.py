@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from harness.config.kinds import kind_of
 from harness.design.cells import Cell
 from harness.errors import Problems, nearest
 from harness.models import ResolvedModel
-from harness.models.architectures import ROLES
 from harness.models.model_files import header, weights_files
 
-LAYERS = ("target_modules", "feedforward_modules")  # PEFT's keys that name layers
-ALL_LINEAR = "all-linear"  # PEFT's word for every linear layer
+TIED = frozenset({"embed_tokens", "lm_head"})  # layers that files leave out where they share another's weights
 
 
 def check_blocks(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, problems: Problems) -> None:
@@ -38,9 +35,10 @@ def check_blocks(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, prob
 
 
 def check_layers(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, problems: Problems) -> None:
-    """Add a problem for each layer that a method names and the model lacks.
+    """Add a problem for each layer of a list that no layer of the model is called.
 
-    PEFT refuses names of which none fits, and ignores those that do not beside one that does.
+    PEFT refuses names of which none fits, and ignores those that do not beside one that does. Expressions and roles are
+    left to it. The files may begin names otherwise than the model, so their last parts are compared.
 
     Args:
         cell: the cell.
@@ -51,17 +49,19 @@ def check_layers(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, prob
     section = base["method"].get("config")
     if not isinstance(section, Mapping):
         return
-    modules: set[str] = set()
-    for key in LAYERS:
-        for value in _values(cell, section, "method.config", key):
-            if value is None or value == ALL_LINEAR or (isinstance(value, str) and value in ROLES):
-                continue
-            modules = modules or _modules(model)
-            line = f"method.config.{key}={_written(value)}"
-            known = {name.rpartition(".")[2] for name in modules}
-            if lacking := _lacking(value, modules):
-                problems.add(f"{line}: model={cell.model} has no layer {lacking[0]}. {nearest(lacking[0], known)}")
-            problems.check(value != [], f"{line} names no layer. {nearest('', known)} Or leave it out for the default.")
+    known: set[str] = set()
+    for value in _values(cell, section, "method.config", "target_modules"):
+        if not isinstance(value, list | tuple):
+            continue
+        known = known or _layers(model)
+        line = f"method.config.target_modules=[{','.join(map(str, value))}]"
+        for name in value:
+            if str(name).rpartition(".")[2] not in known | TIED:
+                problems.add(f"{line}: model={cell.model} has no layer {name}. {nearest(name, known)}")
+        problems.check(
+            len(value) > 0 or bool(section.get("target_parameters")),
+            f"{line} names no layer. {nearest('', known)} Or leave it out for the default.",
+        )
 
 
 def _values(cell: Cell, section: Mapping[str, Any], where: str, key: str) -> list[Any]:
@@ -70,29 +70,8 @@ def _values(cell: Cell, section: Mapping[str, Any], where: str, key: str) -> lis
     return [section.get(key)] if tuned is None else tuned.extremes
 
 
-def _modules(model: ResolvedModel) -> set[str]:
-    """Return the names of the modules that have weights, as the files spell them."""
+def _layers(model: ResolvedModel) -> set[str]:
+    """Return the last parts of the names of the model's layers that have weights."""
     held = (name for file in weights_files(model.path) for name in header(file))
-    return {name.removesuffix(".weight") for name in held if name.endswith(".weight")}
-
-
-def _lacking(value: Any, modules: set[str]) -> list[str]:
-    """Return the names that fit no module, by PEFT's rules: ends of a list, or an expression for the whole."""
-    if isinstance(value, str):
-        try:
-            pattern = re.compile(value)
-        except re.error:
-            return [value]
-        # Files may begin names with that of the model, which a backbone leaves out.
-        fits = any(pattern.fullmatch(each) for name in modules for each in _ends(name))
-        return [] if fits else [value]
-    return [str(each) for each in value if not any(f".{name}".endswith(f".{each}") for name in modules)]
-
-
-def _ends(name: str) -> Iterator[str]:
-    yield name
-    yield name.partition(".")[2]
-
-
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else f"[{','.join(map(str, value))}]"
+    # Older files call the weights of a norm gamma and beta.
+    return {name.split(".")[-2] for name in held if name.endswith((".weight", ".gamma")) and "." in name}

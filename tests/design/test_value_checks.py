@@ -291,7 +291,7 @@ def test_more_blocks_than_the_model_has_are_told(main: Main, place: Path) -> Non
         ("[query,valeu]", "model=minilm has no layer valeu. Did you mean value?"),
         ("[query],[nope]", "model=minilm has no layer nope. Known: "),
         ("[]", "target_modules=[] names no layer."),
-        ("query", "model=minilm has no layer query."),  # a text is an expression for the whole name
+        ("5", "method.config.target_modules=5"),
     ],
 )
 def test_layers_that_the_model_lacks_are_told(main: Main, place: Path, value: str, says: str) -> None:
@@ -301,7 +301,14 @@ def test_layers_that_the_model_lacks_are_told(main: Main, place: Path, value: st
 
 def test_layers_that_the_model_has_pass(main: Main, place: Path) -> None:
     """By their ends, as an expression, by role, or all."""
-    for value in ("norms", "[query,value]", "[attention.self.query]", r'".*\.(query|key)"', "all-linear"):
+    for value in (
+        "norms",
+        "[query,value]",
+        "[bert.encoder.layer.0.attention.self.query]",
+        "[LayerNorm]",
+        r'".*\.(query|key)"',
+        "all-linear",
+    ):
         code, printed = main("-m", "method=lora", f"method.config.target_modules={value}", *PLAN)
         assert code == 0, printed
 

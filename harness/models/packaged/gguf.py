@@ -18,7 +18,7 @@ import harness
 from harness.errors import HarnessError
 from harness.models.model_files import WHOLE
 
-FORMAT = 1  # of converted directories; increased when a conversion gives other files
+FORMAT = 2  # of converted directories; increased when a conversion gives other files
 SECONDS = 1800.0  # longest time of a conversion
 
 
@@ -70,7 +70,7 @@ def convert(file: Path, target: Path) -> None:
         target: a directory that exists.
     """
     import torch
-    from safetensors.torch import save_model
+    from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder, options = str(file.parent), {"gguf_file": file.name, "local_files_only": True}
@@ -84,7 +84,10 @@ def convert(file: Path, target: Path) -> None:
     model.config.save_pretrained(target)
     model.generation_config.save_pretrained(target)
     tokenizer.save_pretrained(target)
-    save_model(model, str(target / WHOLE), metadata={"format": "pt"})
+    # Of layers that share weights the first is kept, the embedding, which a backbone without a head has, too.
+    held: dict[int, str] = {}
+    tensors = {n: t.contiguous() for n, t in model.state_dict().items() if held.setdefault(t.data_ptr(), n) == n}
+    save_file(tensors, str(target / WHOLE), metadata={"format": "pt"})
     (target / WHOLE).chmod(0o644)  # safetensors lets nobody else read it
 
 

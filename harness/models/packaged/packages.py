@@ -21,7 +21,10 @@ def install_command(package: str) -> str:
 
 def package_directory(package: str, files: Iterable[str]) -> Path | None:
     """Return an installed package's folder `model`, or its own if that has one of the files; import nothing."""
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # of a name with dots: its first part is not installed, or there is none
+        return None
     for location in map(Path, (spec.submodule_search_locations or []) if spec else []):
         if (location / "model").is_dir():
             return location / "model"
