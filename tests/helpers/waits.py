@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,10 +50,11 @@ def wait_for(
 def _state(directory: Path) -> frozenset[tuple[str, int]]:
     """Names and times of all files."""
     found = set()
-    for path in directory.rglob("*"):
-        try:
-            if path.name not in IGNORED and path.is_file():
-                found.add((str(path), path.stat().st_mtime_ns))
-        except OSError:  # it was removed meanwhile
-            continue
+    for folder, _, names in os.walk(directory):  # unlike rglob, it passes over folders that are removed meanwhile
+        for name in set(names) - IGNORED:
+            path = os.path.join(folder, name)
+            try:
+                found.add((path, os.stat(path).st_mtime_ns))
+            except OSError:  # it was removed meanwhile
+                continue
     return frozenset(found)
