@@ -99,6 +99,13 @@ def all_metrics() -> Mapping[str, Metric]:
     return {name: metric for table in tables for name, metric in table.items()}
 
 
+def metric_of(family: str | None, metric: str) -> Metric | None:
+    """Return a metric of a family; None if this version does not know one of them."""
+    known = families().get(family or FIRST)
+    table: Mapping[str, Metric] = {} if known is None else part(known.metrics)
+    return table.get(metric)
+
+
 def direction_of(metric: str) -> Direction:
     """Return which values of a metric are better; `maximize` for a metric that this version does not know."""
     known = all_metrics().get(metric)

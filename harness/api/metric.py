@@ -15,6 +15,7 @@ Targets = npt.NDArray[Any]  # (n,) or (n, ...): what a family is to predict, suc
 # (n, ...): what its models return, such as class probabilities; or (n,) records whose fields are numbers and texts
 Predictions = npt.NDArray[Any]
 RowScores = npt.NDArray[np.float64]
+ClassSizes = npt.NDArray[np.int64]  # (C,): test rows of each target that occurs
 Values = dict[str, float | None]  # metrics of one split by name, loss included; None if undefined
 
 
@@ -27,6 +28,14 @@ class Direction(StrEnum):
 
     MAXIMIZE = "maximize"
     MINIMIZE = "minimize"
+
+
+def _all_rows(sizes: ClassSizes) -> float:
+    return float(sizes.sum())
+
+
+def _always(sizes: ClassSizes) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,12 @@ class Metric:
         direction: which values are better.
         format: format string of the value on a page; fractions are written as percentages.
         low, high: ends of its scale.
+        score_interval: whether the interval of its mean is a score interval, as for a share of rows, which needs both
+            ends; otherwise it is symmetric and clipped at the ends.
+        informative_rows: class sizes -> how many independent rows carry as much information about the metric as the
+            test rows. It differs from their number for metrics that weight classes otherwise than by their rows.
+        no_interval: class sizes -> why the metric has no interval on such test rows, as a clause; None if it has one.
+            For settings in which `harness.statistics.interval` covers less than 93 % in tests/benchmarks/statistics.
         distinct: number of different targets that a split must have for the metric to distinguish models on it.
     """
 
@@ -55,6 +70,9 @@ class Metric:
     low: float = -np.inf
     high: float = np.inf
     distinct: int = 1
+    score_interval: bool = False
+    informative_rows: Callable[[ClassSizes], float] = _all_rows
+    no_interval: Callable[[ClassSizes], str | None] = _always
 
     def better(self, value: float, than: float) -> bool:
         """Return whether `value` is strictly better than `than`."""

@@ -5,12 +5,12 @@ from harness.statistics.comparison import Comparison, Difference, Verdict, compa
 from harness.statistics.expected_regret import Choice, choose
 from harness.statistics.intervals import Interval, interval
 from harness.statistics.sample_size import Needed, needed
-from harness.statistics.scale import Scale, informative_rows, no_interval, scale_of
+from harness.statistics.scale import Scale, scale_of
 from harness.statistics.sequential import Look, Sequential, sequential
 
 __all__ = [
     "interval", "Interval",
-    "Scale", "scale_of", "informative_rows", "no_interval",
+    "Scale", "scale_of",
     "compare", "Comparison", "Difference", "Verdict", "typical_gap",
     "spend",
     "choose", "Choice",

@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from harness.api.family import all_metrics
 
 # Number of wrong rows at which an estimated variance has the same weight as that of independent rows (`Scale.unseen`).
 FEW_WRONG = 4.0
-FEW_ROWS = 10  # of a class
 ROUNDING = 1e-12  # a mean this close to an end is at the end
 
 
@@ -48,7 +44,7 @@ class Scale:
         Args:
             mean, variance: a mean over examples and its estimated variance.
             examples: n.
-            rows: number of independent rows with the same information; see `informative_rows`.
+            rows: number of independent rows with the same information; see `Metric.informative_rows`.
         """
         if not self.score or (share := self._share(mean)) in (0, 1):
             return 0.0
@@ -84,57 +80,9 @@ class Scale:
 
 
 OPEN = Scale()
-_FRACTION = Scale(0.0, 1.0, score=True)
-SCALES = {
-    "accuracy": _FRACTION,
-    "macro_f1": _FRACTION,
-    "weighted_f1": _FRACTION,
-    "auroc": _FRACTION,
-    "mcc": Scale(-1.0, 1.0, score=True),
-    "ece": Scale(0.0, 1.0),  # a mean of absolute gaps, not a fraction of rows
-    "loss": Scale(0.0),
-    "brier": Scale(0.0, 2.0),
-}
 
 
 def scale_of(metric: str) -> Scale:
     """Return the scale of a metric; one without ends if the metric is unknown."""
-    if metric in SCALES:
-        return SCALES[metric]
     known = all_metrics().get(metric)
-    return OPEN if known is None else Scale(known.low, known.high)
-
-
-def informative_rows(metric: str, classes: npt.NDArray[np.int64]) -> float:
-    """Return how many independent rows carry as much information about a metric as the test rows.
-
-    The number differs from that of the test rows for metrics that weight classes otherwise than by their rows.
-
-    Args:
-        metric: a metric's name.
-        classes: (C,) test rows of each class that occurs.
-    """
-    if metric == "auroc":
-        return float(classes.min())  # ranks of the rarer class: Birnbaum & Klose (1957)
-    if metric in ("macro_f1", "mcc"):
-        return float(len(classes) ** 2 / np.sum(1 / classes))  # a mean over classes, each estimated from its own rows
-    return float(classes.sum())
-
-
-def no_interval(metric: str, classes: npt.NDArray[np.int64]) -> str | None:
-    """Return why a metric on these test rows has no interval, as a clause for a note; None if it has one.
-
-    These are the cases in which `interval` covers less than 93 % in tests/benchmarks/statistics (part metrics).
-
-    Args:
-        metric, classes: see `informative_rows`.
-    """
-    if metric == "ece":
-        return "the calibration error of few rows a bin is estimated too high, by more than its standard error"
-    per_class = len(classes) / float(np.sum(1 / classes))
-    if metric == "macro_f1" and per_class < FEW_ROWS:
-        return f"F1 of few rows a class is estimated too low: here are {per_class:.1f} (harmonic mean), not {FEW_ROWS}"
-    least = 2 * FEW_ROWS if metric == "loss" else FEW_ROWS  # a few rows carry most of a loss
-    if metric in ("mcc", "loss") and len(classes) == 2 and classes.min() < least:
-        return f"the rarer class has {classes.min()} rows, fewer than {least}, and decides the error"
-    return None
+    return OPEN if known is None else Scale(known.low, known.high, known.score_interval)

@@ -32,13 +32,11 @@ from harness.statistics import (
     Verdict,
     choose,
     compare,
-    informative_rows,
     interval,
-    no_interval,
     scale_of,
     sequential,
 )
-from harness.statistics.scale import SCALES
+from harness.tasks.text_classification.metrics import METRICS
 from tests.benchmarks.population import Design, Method, draw
 from tests.benchmarks.statistics_metrics import TASKS, scores, truth
 from tests.benchmarks.statistics_metrics import studies as metric_studies
@@ -68,7 +66,7 @@ def coverage(studies: int) -> Iterator[Row]:
     for accuracy, n, seeds, part in product((0.86, 0.95, 0.99), (50, 150, 500, 3080), (2, 3, 5, 10), (0.02, 0.1)):
         deviation = part * (1 - accuracy)
         setting = Setting(f"accuracy {accuracy:.0%}, {deviation:.2%}", Design(n), of(1, deviation, seeds, accuracy))
-        found = [interval(cells[0], scale=SCALES["accuracy"]) for cells, _ in setting.studies(studies)]
+        found = [interval(cells[0], scale=scale_of("accuracy")) for cells, _ in setting.studies(studies)]
         share = float(np.mean([each.low <= accuracy <= each.high for each in found]))
         width = float(np.mean([each.high - each.low for each in found]))
         exact = n >= 500 and seeds >= 3 and n * (1 - accuracy) >= 20
@@ -84,7 +82,7 @@ def clusters(studies: int) -> Iterator[Row]:
         setting = Setting(f"clusters of {cluster}", design, of(1, 0.003 if seeds > 1 else 0.0, seeds))
         covered = {True: 0, False: 0}
         for (cells, _), known in product(setting.studies(studies), covered):
-            found = interval(cells[0], scale=SCALES["accuracy"], groups=design.groups if known else None)
+            found = interval(cells[0], scale=scale_of("accuracy"), groups=design.groups if known else None)
             covered[known] += found.low <= ACCURACY <= found.high
         low, high = COVERED
         share = covered[True] / studies
@@ -182,11 +180,10 @@ def metrics(studies: int) -> Iterator[Row]:
             classes = np.unique(labels, return_counts=True)[1]
             if metric == "auroc" and len(classes) < 2:
                 continue
-            found = interval(
-                scores(metric, labels, probabilities), 0.95, scale_of(metric), informative_rows(metric, classes)
-            )
+            rows = METRICS[metric].informative_rows(classes)
+            found = interval(scores(metric, labels, probabilities), 0.95, scale_of(metric), rows)
             covered.append(found.low <= true <= found.high)
-            denied += no_interval(metric, classes) is not None
+            denied += METRICS[metric].no_interval(classes) is not None
         share, none = float(np.mean(covered)), denied / len(covered)
         setting = Setting(f"{metric}, {task}", Design(n), of(1, 0.0))
         yield _row(setting, covered=share, no_interval=none, ok=share >= COVERED[0] - 0.03 or none > 0.5)

@@ -52,9 +52,9 @@ def _state(directory: Path) -> frozenset[tuple[str, int]]:
     found = set()
     for folder, _, names in os.walk(directory):  # unlike rglob, it passes over folders that are removed meanwhile
         for name in set(names) - IGNORED:
-            path = os.path.join(folder, name)
+            path = Path(folder, name)
             try:
-                found.add((path, os.stat(path).st_mtime_ns))
+                found.add((str(path), path.stat().st_mtime_ns))
             except OSError:  # it was removed meanwhile
                 continue
     return frozenset(found)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.statistics import Scale, compare, informative_rows, interval, no_interval, scale_of
+from harness.statistics import Scale, compare, interval, scale_of
 from harness.statistics.drift import drift
-from harness.statistics.scale import SCALES
 from harness.tasks.text_classification.metrics import METRICS
 
 FRACTION = scale_of("accuracy")
@@ -23,10 +22,6 @@ def wilson(right: int, n: int, quantile: float) -> tuple[float, float]:
     p, z = right / n, quantile**2 / n
     half = np.sqrt(z * (p * (1 - p) + z / 4))
     return (p + z / 2 - half) / (1 + z), (p + z / 2 + half) / (1 + z)
-
-
-def test_every_metric_has_a_scale() -> None:
-    assert set(SCALES) == MEANS
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -70,7 +65,7 @@ def test_limits_hold_the_mean_and_stay_on_the_scale(metric: str) -> None:
             odds = sharp * (2 * labels - 1 + rng.normal(size=n) * rng.choice([0, 1, 3]))
             positive = 1 / (1 + np.exp(-odds))
             scores.append(METRICS[metric].per_row(labels, np.stack([1 - positive, positive], axis=1)))
-        count = informative_rows(metric, np.bincount(labels))
+        count = METRICS[metric].informative_rows(np.bincount(labels))
         found = interval(np.array(scores), scale=scale, rows=count)
         assert scale.low <= found.low <= found.high <= scale.high
         assert found.low - 1e-9 <= found.mean <= found.high + 1e-9
@@ -80,10 +75,10 @@ def test_limits_hold_the_mean_and_stay_on_the_scale(metric: str) -> None:
 def test_the_rarer_class_limits_what_a_perfect_ranking_tells() -> None:
     """Five positives among 500 rows tell of AUROC what five do; of the mean of classes little more; of accuracy 500."""
     classes = np.array([495, 5])
-    assert informative_rows("auroc", classes) == 5
-    assert 5 < informative_rows("macro_f1", classes) < 20
-    assert informative_rows("accuracy", classes) == 500
-    assert informative_rows("macro_f1", np.array([250, 250])) == 500
+    assert METRICS["auroc"].informative_rows(classes) == 5
+    assert 5 < METRICS["macro_f1"].informative_rows(classes) < 20
+    assert METRICS["accuracy"].informative_rows(classes) == 500
+    assert METRICS["macro_f1"].informative_rows(np.array([250, 250])) == 500
 
 
 def test_differences_end_at_the_largest_that_there_can_be() -> None:
@@ -116,5 +111,5 @@ def test_differences_end_at_the_largest_that_there_can_be() -> None:
     ],
 )
 def test_metrics_whose_intervals_would_not_cover_have_none(metric: str, classes: list[int], reason: str | None) -> None:
-    found = no_interval(metric, np.array(classes))
+    found = METRICS[metric].no_interval(np.array(classes))
     assert found is None if reason is None else found is not None and reason in found

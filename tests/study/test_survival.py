@@ -24,6 +24,7 @@ COSTS = (
     "tune_seconds", "train_seconds", "peak_memory_mb", "total_seconds", "latency_p50_seconds", "latency_p95_seconds",
     "throughput_per_second", "core_seconds", "evaluate_share", "recommended", "pscp", "cost_std",
 )  # fmt: skip
+PROBABILITIES = ("brier", "calibration_error")
 FAULTY = str(ROOT / "tests/faulty/conf")
 
 

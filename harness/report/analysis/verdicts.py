@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.api.family import FIRST
+from harness.api.family import metric_of
 from harness.formatting.escape import plain
 from harness.formatting.values import listed, metric_name, plural
 from harness.report.analysis import looks
@@ -245,20 +245,21 @@ def _intervals(
     """Return the intervals of the cells' means by `id()`, in the metric's own orientation, on the metric's scale."""
     import numpy as np
 
-    from harness.statistics import informative_rows, interval, no_interval, scale_of
+    from harness.statistics import interval, scale_of
 
     found: dict[int, Interval] = {}
     metric = group[0].cell.metric
     for row in group:
         if (known := predictions.get(id(row))) is None:
             continue
-        classes = np.array(list(Counter(known.labels).values()))
-        if known.family == FIRST and (reason := no_interval(metric, classes)) is not None:
+        sizes = np.array(list(Counter(known.labels).values()))
+        facts = metric_of(known.family, metric)
+        if facts is not None and (reason := facts.no_interval(sizes)) is not None:
             notes.append(f"{metric_name(metric)} has no interval here: {reason}.")
             continue
         scores = -known.scores if row.minimize else known.scores
         replicates = [place_of(record)[0] for record in row.evaluated]
-        rows = informative_rows(metric, classes)
+        rows = len(known.labels) if facts is None else facts.informative_rows(sizes)
         found[id(row)] = interval(
             scores, settings.confidence, scale_of(metric), rows, replicates, known.groups
         )  # fmt: skip

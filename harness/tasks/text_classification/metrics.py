@@ -1,7 +1,8 @@
 """The metrics of classification: name, functions, direction and format of each. Imports no torch.
 
 A metric is a function of labels (n,), class indices, and class probabilities (n, C). To add one, add an entry to
-`METRICS`, with its function here and the scores of single rows in `row_scores`.
+`METRICS`, with its function here and the scores of single rows in `row_scores`. Its scale and what its interval
+depends on are in the entry.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.api.metric import Direction, Metric, Predictions, Undefined
+from harness.tasks.text_classification import class_sizes
 from harness.tasks.text_classification import row_scores as rows
 
 Labels = npt.NDArray[np.int64]
@@ -100,14 +102,18 @@ def calibration_error(labels: Labels, probabilities: Predictions, bins: int = 15
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "acc", accuracy, rows.accuracy, _MAX, "{:.1%}", 0.0, 1.0),
-        Metric("macro_f1", "macro f1", macro_f1, rows.macro_f1, _MAX, "{:.1%}", 0.0, 1.0),
-        Metric("weighted_f1", "weighted f1", weighted_f1, rows.weighted_f1, _MAX, "{:.1%}", 0.0, 1.0),
-        Metric("mcc", "mcc", mcc, rows.mcc, _MAX, "{:.3f}", -1.0, 1.0, distinct=2),
-        Metric("auroc", "auroc", auroc, rows.auroc, _MAX, "{:.1%}", 0.0, 1.0, distinct=2),
-        Metric("loss", "loss", loss, rows.loss, _MIN, "{:.3f}", 0.0),
-        Metric("ece", "ece", ece, rows.ece, _MIN, "{:.3f}", 0.0, 1.0),
+        Metric("accuracy", "acc", accuracy, rows.accuracy, _MAX, "{:.1%}", 0.0, 1.0, score_interval=True),
+        Metric("macro_f1", "macro f1", macro_f1, rows.macro_f1, _MAX, "{:.1%}", 0.0, 1.0, score_interval=True,
+               informative_rows=class_sizes.of_class_means, no_interval=class_sizes.few_a_class),
+        Metric("weighted_f1", "weighted f1", weighted_f1, rows.weighted_f1, _MAX, "{:.1%}", 0.0, 1.0,
+               score_interval=True),
+        Metric("mcc", "mcc", mcc, rows.mcc, _MAX, "{:.3f}", -1.0, 1.0, distinct=2, score_interval=True,
+               informative_rows=class_sizes.of_class_means, no_interval=class_sizes.few_of_rarer),
+        Metric("auroc", "auroc", auroc, rows.auroc, _MAX, "{:.1%}", 0.0, 1.0, distinct=2, score_interval=True,
+               informative_rows=class_sizes.rarer),
+        Metric("loss", "loss", loss, rows.loss, _MIN, "{:.3f}", 0.0, no_interval=class_sizes.few_for_loss),
+        Metric("ece", "ece", ece, rows.ece, _MIN, "{:.3f}", 0.0, 1.0, no_interval=class_sizes.biased),
         Metric("brier", "brier", brier, rows.brier, _MIN, "{:.3f}", 0.0, 2.0),
         Metric("calibration_error", "calibration", calibration_error, rows.calibration_error, _MIN, "{:.3f}", 0.0, 1.0),
     )
-}
+}  # fmt: skip
