@@ -33,7 +33,9 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
     )
     problems.check(
         not (
-            families()[name].writes and base.get("augment") and "augment" not in (base["method"].get("ignores") or ())
+            (families()[name].writes or families()[name].tokens)
+            and base.get("augment")
+            and "augment" not in (base["method"].get("ignores") or ())
         ),
         f"augment={','.join(base.get('augment') or ())} copies texts with a label, and task={cell.task} is {name}: "
         "leave it out.",
