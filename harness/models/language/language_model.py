@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.data.examples import Batch
+from harness.models.language.token_network import TokenNetwork
 from harness.models.network import AdaptedModel
 from harness.models.pooling import widened
 from harness.models.pretrained import LANGUAGE, TOKENS
-from harness.models.token_network import TokenNetwork
 
 IGNORED = -100  # label of a token without a part in the loss, as in transformers
 OUTPUTS = 2  # values for a row: the sum of its tokens' losses, and their number

@@ -146,7 +146,7 @@ def _end(begins: Any, ends: Any, first: int, room: int) -> int:
 
 def _keys(sentence: Sentence) -> list[tuple[str, bool]]:
     """Return the words with whether a space, or nothing at all, precedes each."""
-    before = (0, *sentence.ends[:-1])
+    before = (0, *sentence.ends)[: len(sentence.words)]
     starts = zip(sentence.words, before, sentence.starts, strict=True)
     return [(word, place == 0 or start > end) for place, (word, end, start) in enumerate(starts)]
 

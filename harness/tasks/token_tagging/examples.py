@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from harness.data.examples import STATES, Batch, Examples, Rows
-from harness.models.token_network import TokenBatch
+from harness.models.language.token_network import TokenBatch
 from harness.tasks.token_tagging.data import Sentence
 from harness.tasks.token_tagging.encoding import BEGINS, PREDICTED
 
