@@ -122,7 +122,7 @@ def _column(name: str, default: str, place: int, columns: Sequence[str] | None, 
             f"{where} has no column {number}: its columns are 0 to {width - 1}, and -1 is the last. Choose with "
             "task.text and task.label."
         )
-    if columns is None and name == default:
+    if name == default:
         return place
     known = list(columns) if columns is not None else [str(number) for number in range(width)]
     raise HarnessError(

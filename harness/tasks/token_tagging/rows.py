@@ -22,6 +22,7 @@ from harness.tasks.token_tagging.words import sentence_of
 
 CONLL = ("conll", "bio", "iob", "iob2", "conllu")  # suffixes of files of a word a line
 FORMAT = "conll"
+ROWS = (".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".arrow", ".feather")  # suffixes of files that are none
 TYPE = ("label", "type", "tag")  # names that the type of a span has in other programs
 
 
@@ -101,10 +102,16 @@ def read_columns(path: Path, how: FileFormat, text: str, label: str, names: Mapp
     Raises:
         HarnessError: it cannot be read, or rows are no such lists.
     """
-    table = read_table(path, how, [text, label], label)
+    try:
+        table = read_table(path, how, [text, label], label)
+        places = require_columns([text, label], table.names, path.name)
+    except HarnessError as error:
+        if path.is_file() and how.format is None and path.suffix.lower() not in ROWS:
+            first, *others = error.problems
+            raise HarnessError(f"{first} If it has a word a line, set task.format={FORMAT}.", *others) from error
+        raise
     if not table.rows:
         raise HarnessError(f"{path.name} holds no rows: at least one with words and tags is needed.")
-    places = require_columns([text, label], table.names, path.name)
     texts, labels = (table.columns[place] for place in places)
     return replace(of_columns(texts, labels, path.name, text, label, names), notes=table.notes)
 

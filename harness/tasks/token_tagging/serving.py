@@ -121,7 +121,9 @@ def write_words(file: Path, rows: Sequence[tuple[Sentence, Sequence[str], Sequen
     try:
         with atomic(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as target:
             for row, tags, _ in rows:
-                target.writelines(f"{word}\t{tag}\n" for word, tag in zip(row.words, tags, strict=True))
+                # A word of JSON may have a line end in it, which would end the line here.
+                words = [" ".join(word.split()) for word in row.words]
+                target.writelines(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True))
                 target.write("\n")
     except OSError as error:
         raise HarnessError(f"{file} cannot be written: {error}.") from error

@@ -22,11 +22,12 @@ def words(blocks: list[Block]) -> list[list[tuple[str, str]]]:
         ("Ann|B-p\nran|O\n\nBye|O\n", {"separator": "|"}),
         ("B-p\tAnn\nO\tran\n\t\nO\tBye\n", {"word": "1", "tag": "0"}),
         ("B-p\tx\tAnn\nO\ty\tran\n\nO\tz\tBye\n", {"word": "-1", "tag": "ner", "columns": ["ner", "pos", "form"]}),
+        ("Ann x B-p\nran y O\n\nBye z O\n", {"columns": ["form", "pos", "ner"]}),
         ("# id = 1\n1\tAnn\tB-p\n2\tran\tO\n\n# text = Bye\n1-2\tBye\tO\n1\tBye\tO\n", {"word": "1"}),
     ],
 )
 def test_separators_columns_and_boundaries(content: str, options: dict[str, str]) -> None:
-    """The same two sentences, written in eight ways."""
+    """The same two sentences, written in nine ways."""
     assert words(read_conll(content, "a.conll", **options)) == [[("Ann", "B-p"), ("ran", "O")], [("Bye", "O")]]  # type: ignore[arg-type]  # options of several types
 
 

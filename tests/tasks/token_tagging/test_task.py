@@ -184,6 +184,7 @@ def test_files_without_entities_or_suffix(write: Write) -> None:
         write("a.conll", conll([f"a/O b{row}/O" for row in range(20)]))
     )
     plain = write("a.tsv", conll(sentences()))
+    assert "If it has a word a line, set task.format=conll" in complaint(plain)
     assert load(plain, format="conll").facts["rows"]["train"] == 13
     assert "There is no file" in complaint(plain.parent / "b.conll")
     with pytest.raises(HarnessError, match="needs a file of tagged words"):
