@@ -14,6 +14,7 @@ from harness.tasks.token_tagging.data import Sentence, TagSplit
 
 # Marks of a token in `Tokens.trained`.
 PREDICTED, BEGINS = 1, 2  # it has an output; it is the first of a window
+SPACE = "\u0120"  # a space in the pieces of byte-level BPE
 OVERLAP = 4  # windows share one token in so many
 FORMAT = 1  # increased when rows become other tokens
 
@@ -103,8 +104,8 @@ class WordEncoder:
 
     def _spaced(self) -> bool:
         """Return whether the space before a word is part of its first piece, as in byte-level BPE."""
-        plain, spaced = (self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a", " a"))
-        return plain != spaced and len(plain) == len(spaced)
+        ids = self.tokenizer(" a", add_special_tokens=False)["input_ids"]
+        return bool(ids) and str(self.tokenizer.convert_ids_to_tokens(ids)[0]).startswith(SPACE)
 
 
 def windows(lengths: Sequence[int], room: int, causal: bool) -> Iterator[Window]:
@@ -114,14 +115,14 @@ def windows(lengths: Sequence[int], room: int, causal: bool) -> Iterator[Window]
     right.
 
     Args:
-        lengths: (w,) tokens of each word, at most `room` each; w > 0.
+        lengths: (w,) tokens of each word, at most `room` each.
         room: tokens of a window.
         causal: whether the model reads from left to right.
     """
     ends = np.cumsum(lengths)
     begins = ends - lengths
     first = start = 0
-    while True:
+    while start < len(lengths):
         last = int(np.searchsorted(ends, begins[first] + room, side="right"))
         if last == len(lengths):
             yield Window(first, last, start, last)

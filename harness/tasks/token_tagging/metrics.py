@@ -67,7 +67,7 @@ def _counts(targets: Targets, predictions: Predictions) -> EntityCounts:
     return found
 
 
-def _ratio(upper: Sums, lower: Sums) -> tuple[float, RowScores]:
+def ratio(upper: Sums, lower: Sums) -> tuple[float, RowScores]:
     """Return the ratio of two sums over rows (n,), 0 without a denominator, and value + influence of each row."""
     total = float(lower.sum())
     if total == 0:
@@ -80,26 +80,35 @@ def _ratio(upper: Sums, lower: Sums) -> tuple[float, RowScores]:
 Ratios = Callable[[Targets, Predictions], list[tuple[Sums, Sums]]]
 
 
-def _f1(found: EntityCounts) -> list[tuple[Sums, Sums]]:
+def f1(found: EntityCounts) -> list[tuple[Sums, Sums]]:
+    """Return the sums whose ratio is F1, for each type."""
     return [(2 * found.right[:, t], found.predicted[:, t] + found.true[:, t]) for t in range(found.true.shape[1])]
 
 
+def precision(found: EntityCounts) -> list[tuple[Sums, Sums]]:
+    """Return the sums whose ratio is precision, for each type."""
+    return [(found.right[:, t], found.predicted[:, t]) for t in range(found.true.shape[1])]
+
+
+def recall(found: EntityCounts) -> list[tuple[Sums, Sums]]:
+    """Return the sums whose ratio is recall, for each type."""
+    return [(found.right[:, t], found.true[:, t]) for t in range(found.true.shape[1])]
+
+
 def _entity_f1(targets: Targets, predictions: Predictions) -> list[tuple[Sums, Sums]]:
-    return _f1(_counts(targets, predictions).summed)
+    return f1(_counts(targets, predictions).summed)
 
 
 def _entity_macro_f1(targets: Targets, predictions: Predictions) -> list[tuple[Sums, Sums]]:
-    return _f1(_counts(targets, predictions))
+    return f1(_counts(targets, predictions))
 
 
 def _entity_precision(targets: Targets, predictions: Predictions) -> list[tuple[Sums, Sums]]:
-    found = _counts(targets, predictions)
-    return [(found.right.sum(axis=1), found.predicted.sum(axis=1))]
+    return precision(_counts(targets, predictions).summed)
 
 
 def _entity_recall(targets: Targets, predictions: Predictions) -> list[tuple[Sums, Sums]]:
-    found = _counts(targets, predictions)
-    return [(found.right.sum(axis=1), found.true.sum(axis=1))]
+    return recall(_counts(targets, predictions).summed)
 
 
 def _token_accuracy(targets: Targets, predictions: Predictions) -> list[tuple[Sums, Sums]]:
@@ -123,11 +132,11 @@ def _metric(name: str, short: str, ratios: Ratios, direction: Direction, form: s
 
     def value(targets: Targets, predictions: Predictions) -> float:
         """Return the mean of the ratios."""
-        return float(np.mean([_ratio(*pair)[0] for pair in ratios(targets, predictions)]))
+        return float(np.mean([ratio(*pair)[0] for pair in ratios(targets, predictions)]))
 
     def per_row(targets: Targets, predictions: Predictions) -> RowScores:
         """Return value + influence of each row."""
-        scores: RowScores = np.mean([_ratio(*pair)[1] for pair in ratios(targets, predictions)], axis=0)
+        scores: RowScores = np.mean([ratio(*pair)[1] for pair in ratios(targets, predictions)], axis=0)
         return scores
 
     return Metric(name, short, value, per_row, direction, form, 0.0, high)

@@ -66,7 +66,7 @@ def test_no_word_is_lost(kind: str, last: bool) -> None:
     encode = encoder(kind, last)
     split = split_of("train", ROWS, [("O",) * len(row.words) for row in ROWS], range(len(ROWS)))
     tokens = encode.encode(split)
-    assert tokens.trained is not None and tokens.truncated == 1
+    assert tokens.trained is not None and tokens.truncated == (kind == "bytes")  # elsewhere a long word is one piece
     for row, sentence in enumerate(ROWS):
         marks = tokens.trained[tokens.offsets[row] : tokens.offsets[row + 1]]
         ids = tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]]
