@@ -107,7 +107,9 @@ def test_spans_of_texts(write: Write) -> None:
         {"text": "nothing", "spans": None},
         {"text": "  ", "spans": []},
     ]
-    data = load(write("a.jsonl", "\n".join(map(json.dumps, rows * 4))), text="text", label="spans", validation="kfold")
+    several = [row | {"text": f"{row['text']} {number or ''}".rstrip()} for number in (0, 1, 2, 3) for row in rows[:5]]
+    content = "\n".join(map(json.dumps, [*several, *rows[5:] * 4]))
+    data = load(write("a.jsonl", content), text="text", label="spans", validation="kfold")
     found = {row.text: (row, tags) for row, tags in zip(data.train.sentences, data.train.targets, strict=True)}  # type: ignore[attr-defined]  # its splits have sentences
     found |= {row.text: (row, tags) for row, tags in zip(data.test.sentences, data.test.targets, strict=True)}  # type: ignore[attr-defined]  # its splits have sentences
     row, tags = found["Émile's café, Köln"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.formatting.escape import plain
 from harness.formatting.values import plural
+from harness.report.figures.axes import legend
 from harness.report.figures.base import INK, PALETTE, WIDTH, Drawing, Subject, render
 from harness.report.reading.predictions import Predictions
 from harness.tasks.token_tagging.entities import is_strict
@@ -41,7 +42,7 @@ def errors_by_type(subject: Subject) -> Drawing | None:
         caption += f" The {MOST} most frequent types are shown."
 
     def plot(figure: Figure) -> None:
-        figure.set_size_inches(WIDTH, 1.3 + 0.52 * len(types))
+        figure.set_size_inches(WIDTH, 1.5 + 0.52 * len(types))
         axes = figure.add_subplot()
         for index, name in enumerate(types):
             y, left, total = len(types) - 1 - index, 0.0, counted.total(name)
@@ -50,8 +51,8 @@ def errors_by_type(subject: Subject) -> Drawing | None:
             axes.text(0, y + 0.24, label.replace("entitys", "entities"), va="center", fontsize=9.5, color=INK)
             for each in OUTCOMES:
                 share = 100 * counted.true[name, each] / total
-                legend = NAMES[each] if index == 0 else None
-                axes.barh(y - 0.16, share, left=left, height=0.34, color=COLORS[each], label=legend, alpha=0.85)
+                shown = NAMES[each] if index == 0 else None
+                axes.barh(y - 0.16, share, left=left, height=0.34, color=COLORS[each], label=shown, alpha=0.85)
                 if share >= 6:
                     axes.text(left + share / 2, y - 0.16, f"{share:.0f}", ha="center", va="center", fontsize=8.5)
                 left += share
@@ -59,7 +60,7 @@ def errors_by_type(subject: Subject) -> Drawing | None:
         axes.set_ylim(-0.5, len(types) - 0.4)
         axes.set_xlim(0, 100)
         axes.set_xlabel("% of the type's entities")
-        figure.legend(loc="upper center", ncols=3, fontsize=8.5, frameon=False)
+        legend(figure, axes)
 
     return render(f"types-{subject.slug}", plot, caption)
 
