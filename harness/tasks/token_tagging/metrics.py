@@ -61,7 +61,7 @@ def count(targets: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) 
 
 
 def _counts(targets: Targets, predictions: Predictions) -> EntityCounts:
-    found = count(targets, predictions["tags"])
+    found = count(list(targets), list(predictions["tags"]))
     if not found.true.sum():
         raise Undefined("no row has an entity.")
     return found

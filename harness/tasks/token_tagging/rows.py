@@ -123,7 +123,7 @@ def of_columns(
     found, wrong, problems, cut = [], list[str](), Problems(), 0
     for number, pair in enumerate(zip(texts, labels, strict=True), 1):
         try:
-            sentence, tags, moved = _row(*map(_parsed, pair), names)
+            sentence, tags, moved = _row(_parsed(pair[0]), _parsed(pair[1]), names)
         except _Unusable as error:
             wrong.append(f"row {number} {error}")
         else:
@@ -221,11 +221,12 @@ def _span(mark: Any, length: int) -> tuple[int, int, str]:
         raise _Unusable(f"has a span that is none: {examples([mark])}")
     if isinstance(kind, list | tuple) and len(kind) == 1:
         kind = kind[0]
-    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in (start, end))
-    if not whole or not isinstance(kind, str) or not kind.strip():
+    if isinstance(start, bool) or not (isinstance(start, int) and isinstance(end, int) and isinstance(kind, str)):
         raise _Unusable(f"has a span without start, end and label: {examples([mark])}")
     if not 0 <= start < end <= length:
         raise _Unusable(f"has a span from {start} to {end} in a text of {length} characters")
+    if not kind.strip():
+        raise _Unusable(f"has a span without a label: {examples([mark])}")
     return start, end, kind.strip()
 
 
