@@ -45,6 +45,7 @@ class TaskFamily:
         unused: keys of `train` that its models do not have, such as the rate of a head. They are not tuned.
         writes: whether its models write texts with their own language-modelling head, instead of a head on a pooled
             vector.
+        tokens: whether its models predict something for each word of a row, by a head on token vectors.
         texts: columns of its predictions that hold texts of the data, which an archive of a study leaves out.
     """
 
@@ -56,6 +57,7 @@ class TaskFamily:
     inapplicable: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     writes: bool = False
+    tokens: bool = False
     texts: tuple[str, ...] = ()
 
 

@@ -42,6 +42,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @property
+    def output_offsets(self) -> npt.NDArray[np.int64]:
+        """Return where the outputs of each row begin, and their number last: (n + 1,); one a row by default."""
+        return np.arange(len(self) + 1)
+
     def weight(self, rows: Rows) -> int:
         """Return the weight of some rows in the loss of an optimizer step: their number."""
         return len(rows)

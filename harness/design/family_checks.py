@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from harness.api.family import TaskFamily, families
+from harness.api.family import TaskFamily, families, family_of_kind
+from harness.config.kinds import kind_of
 from harness.data.dataset import Dataset
-from harness.design.cells import Cell
+from harness.design.cells import Cell, StudyRequest
 from harness.errors import Problems
 
 EVERY = "method=lora,full"  # a choice of methods that are for every family
+DEFAULT = "default"  # name of the sweep whose methods nobody chose
+
+
+def suited(request: StudyRequest, arguments: Iterable[str]) -> StudyRequest:
+    """Leave out the methods of sweeps/default.yaml that are not for the family of a cell's task, and say so.
+
+    Methods that a command or a sweep of the user's own names stay, and are refused by `check_family`.
+    """
+    named = any(argument.lstrip("+").startswith("method=") for argument in arguments)
+    if named or request.config.sweep.name != DEFAULT:
+        return request
+    kept = [cell for cell in request.cells if _is_for(cell)]
+    if not kept or len(kept) == len(request.cells):
+        return request
+    lost = dict.fromkeys((cell.method, cell.task) for cell in request.cells if cell not in kept)
+    tasks = dict.fromkeys(task for _, task in lost)
+    notes = [
+        f"{', '.join(method for method, of in lost if of == task)}: not for task={task}, and left out of the default "
+        "methods. Name methods with method=..."
+        for task in tasks
+    ]
+    return replace(request, cells=kept, notes=(*request.notes, *notes))
+
+
+def _is_for(cell: Cell) -> bool:
+    family = family_of_kind(kind_of(cell.config.task))
+    wanted = (cell.config.method.get("about") or {}).get("tasks")
+    return family is None or not wanted or family.name in wanted
 
 
 def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, problems: Problems) -> None:
@@ -33,7 +63,9 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
     )
     problems.check(
         not (
-            families()[name].writes and base.get("augment") and "augment" not in (base["method"].get("ignores") or ())
+            (families()[name].writes or families()[name].tokens)
+            and base.get("augment")
+            and "augment" not in (base["method"].get("ignores") or ())
         ),
         f"augment={','.join(base.get('augment') or ())} copies texts with a label, and task={cell.task} is {name}: "
         "leave it out.",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -114,12 +113,12 @@ class FrozenEncoder:
         return self.task.examples(tokens, split, self.tokenizer, self.backbone)
 
     def features(self, split: Split) -> SharedArray:
-        """Return the frozen features of a split, (n, d)."""
+        """Return the frozen features of a split, (n, d); of a family that predicts tokens, theirs, (total, d)."""
         examples = self.examples(split)
         key = FeatureKey(examples.digest(), self.resolved.digest, self.model.pooling, self.precision)
 
         def make() -> SharedArray:
-            frozen = AdaptedModel(self.backbone, self.model.pooling, self.data.outputs).eval()
+            frozen = network_on(self.backbone, self.model.pooling, self.data.outputs).eval()
 
             def compute(rows: Rows) -> Values:
                 frozen.to(self.device)
@@ -128,7 +127,7 @@ class FrozenEncoder:
                 return values
 
             parts = by_length(examples.tokens.lengths, self.batch_size)
-            work = ArrayJob(np.arange(len(split) + 1), width(self.backbone), parts, compute)
+            work = ArrayJob(examples.output_offsets, width(self.backbone), parts, compute)
             return cached_features(key, self.cache, work)
 
         return WORKER_STATE.features.get(key, make)

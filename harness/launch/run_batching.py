@@ -46,7 +46,7 @@ def batch_key(config: Mapping[str, Any], architecture: str | None, phase: str = 
         or any(train.get(key) for key in LOSSES)  # these losses need passes of their own
         or train.get("accumulate", 1) > 1
         or model.get("pooling") == "model"
-        or ((family := family_of_kind(kind_of(config["task"]))) is not None and family.writes)
+        or ((family := family_of_kind(kind_of(config["task"]))) is not None and (family.writes or family.tokens))
         or model.get("quantize")
         or any(_measured(cost) != "counted" for cost in searched_costs(tune))  # other work in the process changes it
         or (phase != Phase.TUNE and _measured((config.get("report") or {}).get("cost")) == "alone")

@@ -28,6 +28,7 @@ QUANTISED = ("8bit", "4bit")
 INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA initializations that change the base weights
 POOLINGS = ("mean", "cls", "last", "model")
 LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
+TOKENS = "tokens"  # set by families that predict something for each word: no pooling, a head on token vectors
 OWN_HEADS = ("model", LANGUAGE)  # values of `pooling` that give no pooled vectors
 
 
@@ -128,11 +129,11 @@ class PretrainedModel:
         problems.raise_any()
 
     def for_family(self, family: TaskFamily) -> PretrainedModel:
-        """Return the model as a task family uses it: one that writes texts reads no `pooling`."""
-        if not family.writes:
+        """Return the model as a task family uses it: `pooling` counts only where a row has one vector."""
+        if not family.writes and not family.tokens:
             return self
         model = copy.copy(self)
-        model.pooling = LANGUAGE
+        model.pooling = LANGUAGE if family.writes else TOKENS
         return model
 
     def resolve(self, cache_dir: str | Path) -> ResolvedModel:

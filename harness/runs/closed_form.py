@@ -12,7 +12,7 @@ from harness.data.dataset import Split
 from harness.errors import HarnessError
 from harness.methods import ClosedForm, Head, NeighbourHead
 from harness.models.heads import SCALE, KnnHead
-from harness.models.network import AdaptedModel
+from harness.models.language.language_model import network_on
 from harness.runs.costs import Costs
 from harness.runs.fitted import FittedModel, Fitting, mean_values
 from harness.runs.prepare import PreparedRun
@@ -40,14 +40,14 @@ def fit_closed_form(run: PreparedRun, method: ClosedForm) -> Fitting:
             head, spent = _fit(run, method, split)
             features, read = _features(run, held_out)
             costs = costs.merged(spent, read)
-            values.append(run.task.evaluate(held_out.targets, _apply(run, head, features)))
+            values.append(run.task.evaluate(held_out.targets, _apply(run, head, features, held_out)))
         validation = mean_values(values)
         costs["folds"] = len(values)
         run.say(f"Mean of {len(values)} folds: {score(run.metric, validation, 'dev')}")
     if run.whole:
         head, spent = _fit(run, method, data.train)
         costs = costs.merged(spent)
-        network = AdaptedModel(encoder.backbone, encoder.model.pooling, data.outputs)
+        network = network_on(encoder.backbone, encoder.model.pooling, data.outputs)
         network.requires_grad_(False)
         network.head = head_module(head)
         network = network.eval()
@@ -61,7 +61,7 @@ def fit_closed_form(run: PreparedRun, method: ClosedForm) -> Fitting:
     costs |= {"params_trainable": size, "params_total": whole}
 
     def predict(split: Split) -> Predictions:
-        return _apply(run, head, inputs[split.name])
+        return _apply(run, head, inputs[split.name], split)
 
     return FittedModel(costs.with_speed(), network, predict=predict if run.whole else None, validation=validation)
 
@@ -106,7 +106,9 @@ def _features(run: PreparedRun, split: Split) -> tuple[Features, Costs]:
         return run.encoder.features(split).values, costs
 
 
-def _apply(run: PreparedRun, head: Head, features: Features) -> Predictions:
+def _apply(run: PreparedRun, head: Head, features: Features, split: Split) -> Predictions:
     if isinstance(head, NeighbourHead):
-        return run.task.predictions(head_module(head)(SCALE * torch.tensor(features)).numpy())
-    return run.task.predictions(features @ head.weight.T + head.bias)
+        outputs = head_module(head)(SCALE * torch.tensor(features)).numpy()
+    else:
+        outputs = features @ head.weight.T + head.bias
+    return run.task.joined(outputs, run.encoder.examples(split))

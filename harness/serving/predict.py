@@ -188,7 +188,7 @@ def predict_file(
     Raises:
         HarnessError: a problem with the model, the file or its columns.
     """
-    from harness.data.readers.whole_table import read_texts, write_table
+    from harness.data.readers.whole_table import write_table
     from harness.serving.saved_model import read_description
 
     facts = read_description(directory)
@@ -199,14 +199,16 @@ def predict_file(
         raise HarnessError(
             f"This model takes {expected} text column{'s' * (expected > 1)}, not {len(columns)}: --text COLUMN."
         )
-    if output.suffix.lower() not in OUTPUTS:
-        raise HarnessError(f"--output {output} must end in one of {', '.join(OUTPUTS)}, which determines its format.")
-    table, texts = read_texts(file, columns, how or {})
+    task = saved_runtime(facts)
+    suffixes = (*OUTPUTS, *task.own_files)
+    if output.suffix.lower() not in suffixes:
+        raise HarnessError(f"--output {output} must end in one of {', '.join(suffixes)}, which determines its format.")
+    table, texts = task.read_file(file, columns, how or {})
     if output.resolve() == file.resolve():
         raise HarnessError(f"--output {output} would overwrite the texts: name another file.")
     if not os.access(output.parent, os.W_OK):
         raise HarnessError(f"{output.parent} cannot be written to: name another file with --output.")
-    added = saved_runtime(facts).answer_columns()
+    added = task.answer_columns()
     spread = output.suffix.lower() in (".csv", ".tsv")  # for spreadsheets
     if not spread:
         twice = {name for name in table.names if table.names.count(name) > 1}
@@ -216,6 +218,8 @@ def predict_file(
         raise HarnessError(f"{file.name} has a column {taken[0]!r} already, which the output would repeat: rename it.")
     predictor = load(directory, device, cache_dir)
     predictions = predictor.predictions(texts[0], texts[1] if facts["pairs"] else None)
+    if task.write_file(output, predictions):
+        return len(predictions)
     answers = [[_written(value, spread) for value in column] for column in predictor.task.answer_values(predictions)]
     write_table(output, [*table.names, *added], [*table.columns, *answers])
     return len(predictions)

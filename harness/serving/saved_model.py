@@ -151,7 +151,7 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
     known = {field.name for field in fields(PretrainedModel)}
     family = family_of(facts.get("family"))
     stored = {key: value for key, value in facts["model"].items() if key in known}
-    if family.writes:
+    if family.writes or family.tokens:
         del stored["pooling"]  # set by the family
     model = PretrainedModel(**stored).for_family(family)
     resolved = model.resolve(cache_dir)

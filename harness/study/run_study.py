@@ -23,6 +23,7 @@ from rich.markup import escape
 from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import StudyRequest, compose
+from harness.design.family_checks import suited
 from harness.design.prepared_cell import PreparedCell, prepare_cells
 from harness.design.replicates import Replicates, all_seeds, replicates
 from harness.errors import HarnessError, Problems
@@ -72,7 +73,7 @@ def run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
 
 def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], trackers: Following) -> int:
     began, console = time.monotonic(), new_console()
-    request = compose(loader, master, arguments)
+    request = suited(compose(loader, master, arguments), arguments)
     if request.config.launch.kind == "slurm":  # jobs inherit it, and find the models that are downloaded here
         os.environ.update({name: str(value) for name, value in request.config.slurm.environment.items()})
     config = _common(request)

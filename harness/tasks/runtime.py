@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,8 @@ from harness.api.heads import LinearHead
 from harness.api.metric import Metric, Predictions, RowScores, Targets, Values, evaluate, row_scores
 from harness.data.dataset import Dataset, Split
 from harness.data.examples import Examples
+from harness.data.readers.file_formats import Table
+from harness.data.readers.whole_table import read_texts
 from harness.data.tokenization import Encoding, Tokens, encode
 from harness.errors import HarnessError
 from harness.models.inference import predict_all
@@ -29,10 +32,12 @@ class TaskRuntime(ABC):
 
     Attributes:
         family: its name.
+        own_files: suffixes of the files that `write_file` writes.
         outputs: number m of values that the head returns for a row.
     """
 
     family: ClassVar[str]
+    own_files: ClassVar[tuple[str, ...]] = ()
     outputs: int
 
     @classmethod
@@ -132,6 +137,10 @@ class TaskRuntime(ABC):
     def predictions(self, outputs: npt.NDArray[np.floating[Any]]) -> Predictions:
         """Convert the head's outputs (n, m) to predictions, which metrics take."""
 
+    def joined(self, outputs: npt.NDArray[np.floating[Any]], examples: Examples) -> Predictions:
+        """Convert the outputs of n rows, in their order, to predictions; by default, those of `predictions`."""
+        return self.predictions(outputs)
+
     def evaluate(self, targets: Targets, predictions: Predictions) -> Values:
         """Compute all metrics."""
         return evaluate(self.metrics, targets, predictions)
@@ -178,6 +187,14 @@ class TaskRuntime(ABC):
     @abstractmethod
     def answer_columns(self) -> Sequence[str]:
         """Return the names of the columns that prediction adds to a file, `prediction` first."""
+
+    def read_file(self, file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tuple[Table, list[list[Any]]]:
+        """Read a file to predict for; see `harness.data.readers.whole_table.read_texts`."""
+        return read_texts(file, columns, how)
+
+    def write_file(self, file: Path, predictions: Predictions) -> bool:
+        """Write predictions in a format that only this family has, by the file's suffix; return whether it did."""
+        return False
 
     @abstractmethod
     def answer_values(self, predictions: Predictions) -> list[list[Any]]:

@@ -37,6 +37,7 @@ from harness.statistics import (
     sequential,
 )
 from harness.tasks.text_classification.metrics import METRICS
+from tests.benchmarks import statistics_tagging as tags
 from tests.benchmarks.population import Design, Method, draw
 from tests.benchmarks.statistics_metrics import TASKS, scores, truth
 from tests.benchmarks.statistics_metrics import studies as metric_studies
@@ -189,6 +190,18 @@ def metrics(studies: int) -> Iterator[Row]:
         yield _row(setting, covered=share, no_interval=none, ok=share >= COVERED[0] - 0.03 or none > 0.5)
 
 
+def tagging(studies: int) -> Iterator[Row]:
+    """Coverage of entity metrics, whose rows are sentences with any number of entities."""
+    for task, n, metric in product(tags.TASKS, (50, 150, 500, 1500), tags.RATIOS):
+        true, covered = tags.truth(task, metric), []
+        for runs in tags.studies(task, n, 3, studies):
+            scores = np.stack([rows for _, rows in tags.scores(metric, runs)])
+            found = interval(scores, 0.95, scale_of(metric), n)
+            covered.append(found.low <= true <= found.high)
+        share = float(np.mean(covered))
+        yield _row(Setting(f"{metric}, {task}", Design(n), of(1, 0.0)), covered=share, ok=share >= COVERED[0] - 0.02)
+
+
 def answers(studies: int) -> Iterator[Row]:
     """Whether the choice is as probably near the best, and loses as much, as it is said to."""
     for n, count, spread, deviation in product((500, 3080), (3, 10, 30), (0.0, 0.005, 0.02), (0.003, 0.013)):
@@ -223,6 +236,7 @@ PARTS: dict[str, Callable[[int], Iterator[Row]]] = {
     "adaptive": adaptive,
     "power": power,
     "metrics": metrics,
+    "tagging": tagging,
     "answers": answers,
 }
 

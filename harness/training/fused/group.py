@@ -16,6 +16,7 @@ from harness.methods.base import Hooks
 from harness.models.architectures import FIRST_POSITION
 from harness.models.inference import autocast
 from harness.models.pooling import pool, widened
+from harness.models.pretrained import TOKENS
 from harness.training.fused.attention import NAME, FusedDropout, know, register
 from harness.training.fused.layers import LOW_RANK, FusedLayer, base, treatment
 from harness.training.fused.layout import Layout
@@ -105,6 +106,7 @@ def is_fusable(session: TrainingSession) -> bool:
         and session.objective.plain
         and session.config.accumulate == 1  # gradient accumulation means that memory is short
         and session.network.head is not None
+        and session.network.pooling != TOKENS  # a shared pass pools each row into one vector
         and getattr(backbone.config, "model_type", None) in FIRST_POSITION
         and not any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters)
         # PEFT wraps layers that are trained in full (`modules_to_save`); those are not leaves of the pretrained
