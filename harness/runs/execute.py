@@ -28,6 +28,7 @@ from harness.runs.fitted import FittedModel, Fitting, Stopped, evaluate
 from harness.runs.measurements import Energy, occupied, serving
 from harness.runs.outputs import write_outputs
 from harness.runs.prepare import PreparedRun
+from harness.runs.retention import forgotten, kept_before
 from harness.runs.run_control import Log, Say, StopFile
 from harness.runs.run_queue import Running, RunQueue
 from harness.system.machine import PeakMemory, check_device, device_name, scheduler, versions
@@ -110,16 +111,17 @@ def _execute(
         run = PreparedRun.load(spec, log, StopFile(paths.stop, lambda: holds(spec)))
         costs = costs.merged(run.costs)
         record.data, record.provenance = run.facts, run.provenance
+        before_training, spent = kept_before(run)
         fitted = yield from _fitted(run, clock)
-        costs = costs.merged(fitted.costs)
+        costs = costs.merged(spent, fitted.costs)
         record.data["warnings"] = [*record.data["warnings"], *fitted.warnings]
         evaluation = evaluate(run, fitted)
         costs, record.metrics = costs.merged(evaluation.costs), evaluation.metrics
         if not holds(spec):
             return False
+        costs = costs.merged(forgotten(run, fitted, before_training))
         run = fitted.prepared or run
-        costs = costs.merged(write_outputs(run, fitted, evaluation))
-        costs = costs.merged(_measured_serving(run, fitted))
+        costs = costs.merged(write_outputs(run, fitted, evaluation), _measured_serving(run, fitted))
         record.status = RunStatus.OK
     except Stopped as stopped:
         if stopped.status == SessionStatus.TAKEN:
