@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,15 +112,13 @@ def _execute(
         run = PreparedRun.load(spec, log, StopFile(paths.stop, lambda: holds(spec)))
         costs = costs.merged(run.costs)
         record.data, record.provenance = run.facts, run.provenance
-        before_training, spent = kept_before(run)
         fitted = yield from _fitted(run, clock)
-        costs = costs.merged(spent, fitted.costs)
+        costs = costs.merged(fitted.costs)
         record.data["warnings"] = [*record.data["warnings"], *fitted.warnings]
         evaluation = evaluate(run, fitted)
         costs, record.metrics = costs.merged(evaluation.costs), evaluation.metrics
         if not holds(spec):
             return False
-        costs = costs.merged(forgotten(run, fitted, before_training))
         run = fitted.prepared or run
         costs = costs.merged(write_outputs(run, fitted, evaluation), _measured_serving(run, fitted))
         record.status = RunStatus.OK
@@ -178,14 +177,15 @@ class _Clock:
 
 
 def _fitted(run: PreparedRun, clock: _Clock) -> Fitting:
-    """Fit the method of a run, and keep the time."""
+    """Fit the method of a run, and keep the time; measure what the model can before and after, if a task says so."""
+    before, spent = kept_before(run)
     fitting = fit_method(run)
     while True:
         try:
             session = next(fitting)
         except StopIteration as end:
             fitted: FittedModel = end.value
-            return fitted
+            return replace(fitted, costs=spent.merged(fitted.costs, forgotten(run, fitted, before)))
         clock.wait()
         yield session
         clock.go_on(session)

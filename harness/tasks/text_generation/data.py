@@ -15,7 +15,12 @@ from harness.data.dataset import Dataset, Split
 from harness.errors import Problems
 from harness.records.signature import digest
 from harness.tasks.text_generation.decoding import Decoding
-from harness.tasks.text_generation.model_checks import check_chat_template, check_end_token, check_room
+from harness.tasks.text_generation.model_checks import (
+    check_chat_template,
+    check_end_token,
+    check_room,
+    check_translates,
+)
 
 Message = dict[str, str]  # {role, content}
 # Predictions. nll: sum of the negative log likelihoods of the reference's tokens; tokens: their number; text: what the
@@ -181,6 +186,7 @@ class GenerationData(Dataset):
         metric: name of the metric that selects.
         retained: what is measured before and after training; None: nothing.
         judges: metrics of the user's own, by name.
+        translation: whether completions translate prompts.
     """
 
     family: ClassVar[str] = "text_generation"
@@ -189,6 +195,7 @@ class GenerationData(Dataset):
     metric: str = "loss"
     retained: Retained | None = None
     judges: Mapping[str, Metric] = field(default_factory=dict)
+    translation: bool = False
 
     def with_examples(self, rows: Split) -> Self:
         """Return the data with some training rows as examples in every prompt."""
@@ -200,6 +207,8 @@ class GenerationData(Dataset):
         if self.writing.chat and self.writing.chat_template is None:
             check_chat_template(name, directory, problems)
         check_end_token(name, directory, problems)
+        if self.translation and self.writing.doc_to_text is None and self.writing.system is None:
+            check_translates(name, directory, problems)
         rows = [row for split in (self.validation, self.test) for row in getattr(split, "rows", ())]
         prompts = [row.shown for row in rows if isinstance(row.prompt, str) and row.prompt]
         prompts += [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class TextGeneration(GenerationSettings, TextSource):
     doc_to_target: str | None = None  # Jinja template of the completion
     chat: bool = False  # prompt and completion become turns of a conversation, in the model's chat template
     system: str | None = None  # system message of these conversations
+    translation: bool = False  # whether completions translate prompts, which a decoder has to be told in words
     chat_template: str | None = None  # file of a Jinja chat template in place of the tokenizer's
 
     def __post_init__(self) -> None:
@@ -52,6 +53,9 @@ class TextGeneration(GenerationSettings, TextSource):
         self.check_source(problems)
         for name in TEXTS:
             check_text(problems, f"task.{name}", getattr(self, name), "one text", optional=True)
+        problems.check(
+            isinstance(self.translation, bool), f"task.translation must be true or false, not {self.translation!r}."
+        )
         self._check_turns(problems)
 
     def _check_columns(self, problems: Problems) -> None:
@@ -126,7 +130,7 @@ class TextGeneration(GenerationSettings, TextSource):
             doc_to_text=self.doc_to_text,
         )
         raws, source = self.read()
-        return assemble(self, raws, source, writing)
+        return replace(assemble(self, raws, source, writing), translation=self.translation)
 
     def form(self) -> Form:
         """Return which columns a row is made of.
