@@ -43,8 +43,8 @@ def check_translates(name: str, directory: Path, problems: Problems) -> None:
     """Report a decoder for a translation whose prompts do not say so; an encoder-decoder may be made for one."""
     problems.check(
         bool(_json(directory / "config.json").get("is_encoder_decoder")),
-        f"model={name} is a decoder, and the prompts of this translation (task.translation=true) are bare sentences: say "
-        "in a template what to do with them, such as \"task.doc_to_text='Translate into English: {{zh}}'\".",
+        f"model={name} is a decoder, and the prompts of this translation (task.translation=true) are bare sentences: "
+        "say in a template what to do with them, such as \"task.doc_to_text='Translate into English: {{zh}}'\".",
     )
 
 
