@@ -12,9 +12,9 @@ from harness.errors import HarnessError
 from harness.records.signature import digest
 from harness.tasks.text_generation.data import GenerationData, GenerationSplit, Writing, split_of
 from harness.tasks.text_generation.metrics.judges import Judge
+from harness.tasks.text_generation.retention.retained import read_retained
 from harness.tasks.text_generation.rows import Raw, chosen, grouped, prompt_keys, ungrouped
 from harness.tasks.text_generation.settings import GenerationSettings
-from harness.tasks.text_generation.sources.retained import read_retained
 
 LEAST_ROWS = 2  # of each split: one row has no spread
 

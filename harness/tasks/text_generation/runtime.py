@@ -40,7 +40,7 @@ from harness.tasks.text_generation.examples import SequenceExamples
 from harness.tasks.text_generation.generation import base_of, generate
 from harness.tasks.text_generation.likelihood import log_likelihoods
 from harness.tasks.text_generation.metrics import COSTLY
-from harness.tasks.text_generation.retention import LONGEST, choice_accuracy, mean_token_loss
+from harness.tasks.text_generation.retention.measures import LONGEST, choice_accuracy, mean_token_loss
 from harness.tasks.text_generation.templates import Template
 
 

@@ -13,7 +13,7 @@ from harness.tasks.text_generation.data import TRAIN_ON
 from harness.tasks.text_generation.decoding import Decoding
 from harness.tasks.text_generation.metrics import METRICS
 from harness.tasks.text_generation.metrics.judges import check_judges
-from harness.tasks.text_generation.sources.retained import FORMS
+from harness.tasks.text_generation.retention.retained import FORMS
 from harness.tasks.text_settings import TextSettings
 
 WAYS = ("max_new_tokens", "num_beams", "temperature", "stop", "seed")  # the keys of `task.generate`

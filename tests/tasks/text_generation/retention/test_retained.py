@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.tasks.text_generation.data import Retained
-from harness.tasks.text_generation.sources.retained import ROWS, read_retained
+from harness.tasks.text_generation.retention.retained import ROWS, read_retained
 
 Write = Callable[..., Path]
 QUESTIONS = [{"q": f"Where is {n}?", "a": n % 2, "options": ["here", "there"]} for n in range(6)]
