@@ -241,11 +241,11 @@ def _check_turns(messages: Sequence[Message], column: str) -> None:
 
 
 def grouped(raw: Raw) -> Raw:
-    """Join rows with the same prompt into one, whose references are those of all; the order is that of the first."""
+    """Join rows with equal prompt, choices and slots into one, with all their references; it stands at the first."""
     places: dict[str, int] = {}
     found = Raw()
     for row, references, id_ in zip(raw.rows, raw.references, raw.ids, strict=True):
-        key = json.dumps([_key(row), *row.choices], ensure_ascii=False)
+        key = json.dumps([_key(row), row.choices, row.slots], ensure_ascii=False)
         if row.prompt and key in places:
             place = places[key]
             found.references[place] = tuple(dict.fromkeys((*found.references[place], *references)))

@@ -51,14 +51,13 @@ def test_what_is_refused() -> None:
     assert all(key in told for key in ("task.train_rows", "task.test_messages", "task.chat"))
 
 
-@pytest.mark.parametrize("chat", ["true", "false"])
-def test_end_to_end(chat: str, tmp_path: Path, main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_to_end(tmp_path: Path, main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run stores replies and the slots that are right, and what reading and writing cost."""
     monkeypatch.setattr(measurements, "SECONDS", 0.1)
     model = tiny_writers.saved(tmp_path / "model", tiny_writers.long_decoder, tiny_writers.TEMPLATE)
     code, printed = main(
         "task=demo_replies", "task.train_rows=4", "task.validation_messages=2", "task.test_messages=4",
-        "task.max_length=900", "task.generate.max_new_tokens=3", f"task.chat={chat}", "model=own",
+        "task.max_length=900", "task.generate.max_new_tokens=3", "model=own",
         f"model.path={model}", "model.name=tiny", "device=cpu", "method=lora", "train.epochs=1", "train.batch_size=2",
     )  # fmt: skip
     assert code == 0, printed
