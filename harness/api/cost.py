@@ -57,6 +57,7 @@ class Cost:
         one_model: known only for runs that end with one model, so not with `task.validation=kfold`.
         once: paid by the first run of a worker or a study, and not by those that follow.
         serves: counts serving, so it needs a number of requests (`report.requests_per_month`).
+        of_data: only the data of some tasks measure it, those whose facts name it under `costs`.
         display: which tables for people show it: main (all) | wide (all but the page's first table) | "" (the page's
             table of costs). On narrow terminals the last entries of this table are dropped first.
         former_names: names in records of earlier versions.
@@ -77,6 +78,7 @@ class Cost:
     one_model: bool = False
     once: bool = False
     serves: bool = False
+    of_data: bool = False
     display: str = ""
     former_names: tuple[str, ...] = ()
 
@@ -109,11 +111,40 @@ COSTS: dict[str, Cost] = {
         Cost("ownership_seconds", "total machine time", "machine time of tuning, training and serving",
              "Seconds of tuning, training and the requests of report.requests_per_month for report.months.",
              measured="report", cell="derived", serves=True, display="wide"),
+        Cost("forgetting", "forgetting", "forgetting",
+             "Mean loss of a token of general text (task.retain) after training minus before, in nats.",
+             measured="counted", cell="mean", tuned=True, one_model=True, of_data=True, display="wide"),
+        Cost("forgotten_accuracy", "forgotten", "accuracy forgotten",
+             "Accuracy on the questions of task.retain before training minus after.",
+             measured="counted", cell="mean", tuned=True, one_model=True, of_data=True, display="wide"),
+        Cost("retained_loss", "retained loss", "loss on general text",
+             "Mean loss of a token of general text (task.retain) after training, in nats.",
+             measured="counted", cell="mean", one_model=True, of_data=True),
+        Cost("retained_accuracy", "retained accuracy", "accuracy kept",
+             "Accuracy on the questions of task.retain after training.",
+             better="higher", measured="counted", cell="mean", one_model=True, of_data=True),
         Cost("latency_p95_seconds", "latency p95", "95th percentile of latency",
              "95th percentile of the latency of one text at a time, tokenization included.",
              LATENCY, measured="serving", cell="mean", tuned=True, one_model=True),
         Cost("throughput_per_second", "texts/s", "throughput", "Texts per second in batches of 32.",
              better="higher", measured="serving", cell="mean", one_model=True),
+        Cost("single_tokens_per_second", "tokens/s at 1", "tokens written per second, one prompt at a time",
+             "Tokens written per second, one prompt at a time.",
+             better="higher", measured="serving", cell="mean", one_model=True),
+        Cost("batch_tokens_per_second", "tokens/s at 32", "tokens written per second in batches",
+             "Tokens written per second in batches of 32 prompts.",
+             better="higher", measured="serving", cell="mean", one_model=True),
+        Cost("thousand_tokens_seconds", "1,000 tokens", "time to write 1,000 tokens",
+             "Time to write 1,000 tokens in batches of 32 prompts.", LATENCY,
+             measured="serving", cell="mean", one_model=True),
+        Cost("thousand_tokens_dollars", "price of 1,000 tokens", "dollars of 1,000 written tokens",
+             "Price of writing 1,000 tokens in batches of 32 prompts, at the price of the study's hardware.",
+             measured="report", cell="derived"),
+        Cost("prompt_tokens", "prompt tokens", "tokens of a prompt",
+             "Tokens that the model reads for a prompt, examples in it included, mean over the test rows.",
+             measured="counted", cell="mean"),
+        Cost("output_tokens", "output tokens", "tokens of an output", "Tokens of an output, mean over the test rows.",
+             better="", measured="counted", cell="mean"),
         Cost("total_seconds", "whole run", "time of a whole run",
              "Time of a confirmed run with all that it does, mean.", attempts="sum", cell="mean", tuned=True),
         Cost("accelerator_seconds", "accelerator", "accelerator time of a run",
@@ -136,6 +167,8 @@ COSTS: dict[str, Cost] = {
              attempts="carried", once=True),
         Cost("augment_seconds", "augment", "time to augment", "Time to make augmented rows.", attempts="carried"),
         Cost("save_seconds", "save", "time to save", "Time to write predictions and the model."),
+        Cost("retain_seconds", "retention", "time to measure retention",
+             "Time to measure what was kept (task.retain)."),
         Cost("serve_seconds", "serve", "time to measure serving", "Time to measure latency and throughput."),
         Cost("samples_per_second", "rows/s", "rows trained per second", "Rows per second of training.",
              better="higher"),

@@ -26,7 +26,7 @@ OPERATIONAL = (
     # The data's fingerprint and the model's digest represent the sources they were read from.
     "task.path", "task.validation_path", "task.test_path", "task.folder", "task.files", "task.hub",
     "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",
-    "task.label_names",
+    "task.label_names", "task.retain", "task.translation",  # the latter only refuses models
     "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
     "model.digests_of",
     "model.quantize", "model.quantise",  # the latter in runs of earlier versions
@@ -36,7 +36,7 @@ OPERATIONAL = (
 # Keys that were added after runs had been signed. At these defaults, which change nothing, they are left out of
 # signatures, so earlier records stay valid. Keys of the schema are declared with `harness.config.schema.later`; keys
 # of a task, a model or a method are added here.
-DEFAULTS_OF_LATER_KEYS: dict[str, Any] = later_keys()
+DEFAULTS_OF_LATER_KEYS: dict[str, Any] = later_keys() | {"task.slots": None, "task.judges": None}
 
 
 SHARED = ("train.precision",)  # changes frozen features, so it matters for every method

@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from harness.runs.fitted import FittedModel, Fitting, Stopped, evaluate
 from harness.runs.measurements import Energy, occupied, serving
 from harness.runs.outputs import write_outputs
 from harness.runs.prepare import PreparedRun
+from harness.runs.retention import forgotten, kept_before
 from harness.runs.run_control import Log, Say, StopFile
 from harness.runs.run_queue import Running, RunQueue
 from harness.system.machine import PeakMemory, check_device, device_name, scheduler, versions
@@ -118,8 +120,7 @@ def _execute(
         if not holds(spec):
             return False
         run = fitted.prepared or run
-        costs = costs.merged(write_outputs(run, fitted, evaluation))
-        costs = costs.merged(_measured_serving(run, fitted))
+        costs = costs.merged(write_outputs(run, fitted, evaluation), _measured_serving(run, fitted))
         record.status = RunStatus.OK
     except Stopped as stopped:
         if stopped.status == SessionStatus.TAKEN:
@@ -176,14 +177,15 @@ class _Clock:
 
 
 def _fitted(run: PreparedRun, clock: _Clock) -> Fitting:
-    """Fit the method of a run, and keep the time."""
+    """Fit the method of a run, and keep the time; measure what the model can before and after, if a task says so."""
+    before, spent = kept_before(run)
     fitting = fit_method(run)
     while True:
         try:
             session = next(fitting)
         except StopIteration as end:
             fitted: FittedModel = end.value
-            return fitted
+            return replace(fitted, costs=spent.merged(fitted.costs, forgotten(run, fitted, before)))
         clock.wait()
         yield session
         clock.go_on(session)

@@ -83,6 +83,10 @@ def evaluate(run: PreparedRun, fitted: FittedModel) -> Evaluation:
         with costs.phase("evaluate"):
             predicted = fitted.predict(split)
             values = run.task.evaluate(split.targets, predicted)
+            used = fitted.prepared or run
+            encoder = used.encoder
+            usage = used.task.usage(split, predicted, encoder.tokenizer, encoder.backbone)
+        costs |= usage
         if values["loss"] is None:
             raise HarnessError(f"the predictions of the {name} rows are not finite.")
         found.predictions[name] = (split, predicted)

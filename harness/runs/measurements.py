@@ -31,17 +31,30 @@ def serving(run: PreparedRun, network: AdaptedModel) -> dict[str, float]:
 
     Returns:
         `latency_p50_seconds` and `latency_p95_seconds` of one text at a time, and `throughput_per_second`: texts per
-            second in batches of 32. Other load on the machine slows them as it would slow a service.
+            second in batches of 32. For a family that writes texts also `single_tokens_per_second` and
+            `batch_tokens_per_second`, tokens written per second in either, and `thousand_tokens_seconds`. Other load on
+            the machine slows them as it would slow a service.
     """
     network.to(run.device).eval()
-    singles = list(_parts(run, 1, CALLS + WARM_UP))
-    calls = [seconds for seconds, _ in _timed(run, network, singles)]
+    singles = list(_timed(run, network, list(_parts(run, 1, CALLS + WARM_UP))))
+    calls = [seconds for seconds, _, _ in singles]
     batches = list(_timed(run, network, list(_parts(run, BATCH, BATCHES + 1)), warm_up=1))
-    return {
+    measured = {
         "latency_p50_seconds": float(np.percentile(calls, 50)),
         "latency_p95_seconds": float(np.percentile(calls, 95)),
-        "throughput_per_second": sum(rows for _, rows in batches) / sum(seconds for seconds, _ in batches),
+        "throughput_per_second": sum(rows for _, rows, _ in batches) / sum(seconds for seconds, _, _ in batches),
     }
+    single, batch = _token_rate(singles), _token_rate(batches)
+    if single:
+        measured["single_tokens_per_second"] = single
+    if batch:
+        measured |= {"batch_tokens_per_second": batch, "thousand_tokens_seconds": 1000 / batch}
+    return measured
+
+
+def _token_rate(calls: list[tuple[float, int, int]]) -> float:
+    """Return the tokens written per second; 0 where none are written."""
+    return sum(tokens for _, _, tokens in calls) / sum(seconds for seconds, _, _ in calls)
 
 
 def _parts(run: PreparedRun, size: int, count: int) -> Iterator[Split]:
@@ -54,19 +67,20 @@ def _parts(run: PreparedRun, size: int, count: int) -> Iterator[Split]:
 
 def _timed(
     run: PreparedRun, network: AdaptedModel, parts: list[Split], warm_up: int = WARM_UP
-) -> Iterator[tuple[float, int]]:
-    """Predict parts one after another; yield seconds and number of texts for each, at least for one."""
+) -> Iterator[tuple[float, int, int]]:
+    """Predict parts one after another; yield seconds, texts and written tokens of each, at least of one."""
     encoder, device = run.encoder, run.device
     tokenizer, backbone, length = encoder.tokenizer, encoder.backbone, encoder.length
     begun = time.perf_counter()
     for index, part in enumerate(parts):
         start = time.perf_counter()
         examples = run.task.inputs(part, tokenizer, backbone, length)
-        run.task.predict(network, examples, len(part), device, run.train.precision)  # waits for the device
+        # Waits for the device.
+        predictions = run.task.predict(network, examples, len(part), device, run.train.precision)
         end = time.perf_counter()
         slow = end - begun > SECONDS  # in so long a time what is loaded on the first call does not count
         if index >= warm_up or slow:
-            yield end - start, len(part)
+            yield end - start, len(part), run.task.written(predictions)
             if slow:
                 return
 

@@ -20,6 +20,14 @@ def check_costs(cells: Sequence[PreparedCell], tune: TuneConfig) -> None:
     Raises:
         HarnessError: names the costs.
     """
+    searched = dict.fromkeys((*tune.objectives, *tune.constraints.given))
+    for cost in (name for name in searched if COSTS[name].of_data):
+        without = [each.cell.id for each in cells if cost not in each.facts.get("costs", ())]
+        if without:
+            raise HarnessError(
+                f"{cost} is not measured in {listed(without)}: {COSTS[cost].about} Name what is to be kept, "
+                "task.retain=FILE (docs/usage.md), or leave the cost out of tune.objectives and tune.constraints."
+            )
     asked = [cost for cost in (*tune.objectives, *tune.constraints.given) if COSTS[cost].one_model]
     others = [cost for cost in TUNED_COSTS if not COSTS[cost].one_model]
     folded = [each.cell.id for each in cells if each.facts.get("validation") == "kfold"]

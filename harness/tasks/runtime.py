@@ -171,6 +171,27 @@ class TaskRuntime(ABC):
         """
         return  # any rows will do
 
+    @property
+    def retained(self) -> str | None:
+        """Hex digest of what is measured before and after training (`kept`); None: nothing is."""
+        return None
+
+    def kept(self, network: AdaptedModel, tokenizer: Any, device: torch.device, precision: str) -> float:
+        """Measure what a network, in eval mode, keeps of what it could do; see `retained`."""
+        raise NotImplementedError
+
+    def forgotten(self, before: float, after: float) -> dict[str, float]:
+        """Return the costs (`harness.api.cost`) of what `kept` returned before and after training."""
+        raise NotImplementedError
+
+    def usage(self, split: Split, predictions: Predictions, tokenizer: Any, backbone: nn.Module) -> dict[str, float]:
+        """Return the costs (`harness.api.cost`) that follow from predictions, such as tokens read and written."""
+        return {}
+
+    def written(self, predictions: Predictions) -> int:
+        """Return the number of tokens that were written in predictions; 0 for a family that writes none."""
+        return 0
+
     @abstractmethod
     def stored(self, split: Split, predictions: Predictions) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what predictions.parquet holds of a split besides its rows' ids and scores.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -48,13 +48,16 @@ class TextSettings:
         """Return the smallest value of each whole number."""
         return {"shots": 1, "draw": 0, "folds": 2, "split_seed": 0, "max_length": 3}
 
+    def known_metrics(self) -> Collection[str]:
+        """Return the names that `metric` takes."""
+        return self.metrics
+
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""
         check_text(problems, "task.name", self.name, "the name of the task in tables")
         if check_text(problems, "task.metric", self.metric, "the name of a metric"):
-            problems.check(
-                self.metric in self.metrics, f"Unknown task.metric {self.metric}. {nearest(self.metric, self.metrics)}"
-            )
+            known = self.known_metrics()
+            problems.check(self.metric in known, f"Unknown task.metric {self.metric}. {nearest(self.metric, known)}")
         for name, least in self.least_values().items():
             value = getattr(self, name)
             if value is not None or name != "shots":

@@ -45,6 +45,13 @@ def decoder(tokens: Any, dtype: torch.dtype = torch.float32) -> Any:
     return LlamaForCausalLM(config).to(dtype).eval()
 
 
+def long_decoder(tokens: Any) -> Any:
+    """The decoder with a context of 4,096 tokens: those of bytes are many."""
+    found = decoder(tokens)
+    found.config.max_position_embeddings = 4096
+    return found
+
+
 def encoder_decoder(tokens: Any, dtype: torch.dtype = torch.float32) -> Any:
     """A T5 of two blocks on each side."""
     from transformers import T5Config, T5ForConditionalGeneration

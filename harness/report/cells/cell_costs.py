@@ -29,6 +29,7 @@ def cell_costs(
     """
     found = {name: _summary(name, runs, confirmed, reported, hardware) for name in COSTS}
     found["evaluate_share"] = _evaluate_share(confirmed)
+    found["thousand_tokens_dollars"] = _token_dollars(found)
     return {
         name: int(value) if COSTS[name].cell == "first" and value == int(value) else value  # a count of the model
         for name, value in found.items()
@@ -86,3 +87,9 @@ def _evaluate_share(confirmed: Sequence[Run]) -> float | None:
         return None
     # Results reused from a cache are charged to the parts of a run, but their time was not spent.
     return judged / max(whole, judged + (trained or 0.0))
+
+
+def _token_dollars(found: Mapping[str, float | None]) -> float | None:
+    """Return the price of 1,000 written tokens: a second costs what one of a training run does; None if unknown."""
+    writing, price, seconds = (found[name] for name in ("thousand_tokens_seconds", PRICE, "total_seconds"))
+    return None if writing is None or price is None or not seconds else writing * price / seconds

@@ -4,7 +4,11 @@ from harness.api.family import TaskFamily, TaskKind
 
 FAMILY = TaskFamily(
     name="text_generation",
-    kinds={"text_generation": TaskKind("harness.tasks.text_generation.task.TextGeneration")},
+    kinds={
+        "text_generation": TaskKind("harness.tasks.text_generation.task.TextGeneration"),
+        "demo_replies": TaskKind("harness.tasks.text_generation.sources.demo_replies.DemoReplies"),
+        "crosswoz": TaskKind("harness.tasks.text_generation.sources.crosswoz.CrossWoz"),
+    },
     metrics="harness.tasks.text_generation.metrics.METRICS",
     runtime="harness.tasks.text_generation.runtime.TextGenerationRuntime",
     report="harness.tasks.text_generation.report.REPORT",

@@ -11,6 +11,8 @@ from harness.data.dataset import Split
 from harness.errors import HarnessError
 from harness.records.signature import digest
 from harness.tasks.text_generation.data import GenerationData, GenerationSplit, Writing, split_of
+from harness.tasks.text_generation.metrics.judges import Judge
+from harness.tasks.text_generation.retention.retained import read_retained
 from harness.tasks.text_generation.rows import Raw, chosen, grouped, prompt_keys, ungrouped
 from harness.tasks.text_generation.settings import GenerationSettings
 
@@ -61,14 +63,25 @@ def assemble(task: GenerationSettings, raws: Mapping[str, Raw], source: str, wri
         ),
     }
     facts = _facts(task, made, source)
+    retained = None if task.retain is None else read_retained(task.retain)
+    if retained is not None:
+        facts["costs"] = list(retained.costs)
+        facts["retained"] = len(retained.texts) or len(retained.questions)
+    judges = {str(name): Judge(call) for name, call in (task.judges or {}).items()}
+    # What is kept and the judges' code are files, too; without them, fingerprints are those of earlier versions.
+    others = [] if retained is None else [retained.digest]
+    others += [each.digest for each in judges.values()]
+    fingerprint = _fingerprint(made, writing)
     return GenerationData(
         outputs=2,
         **made,
-        fingerprint=_fingerprint(made, writing),
+        fingerprint=digest([fingerprint, *others]) if others else fingerprint,
         facts=facts,
         warnings=tuple(_warnings(facts)),
         writing=writing,
         metric=task.metric,
+        retained=retained,
+        judges={name: each.metric(name) for name, each in judges.items()},
     )
 
 

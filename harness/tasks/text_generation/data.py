@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,9 +10,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from harness.api.metric import Metric
 from harness.data.dataset import Dataset, Split
 from harness.errors import Problems
+from harness.records.signature import digest
 from harness.tasks.text_generation.decoding import Decoding
+from harness.tasks.text_generation.model_checks import (
+    check_chat_template,
+    check_end_token,
+    check_room,
+    check_translates,
+)
 
 Message = dict[str, str]  # {role, content}
 # Predictions. nll: sum of the negative log likelihoods of the reference's tokens; tokens: their number; text: what the
@@ -21,6 +28,7 @@ Message = dict[str, str]  # {role, content}
 # most tokens; choices: pairs of a choice and its log likelihood, None for a row without choices.
 WRITTEN = np.dtype([("nll", "f8"), ("tokens", "f8"), ("text", "O"), ("written", "f8"), ("cut", "f8"), ("choices", "O")])
 OF_CHOICES = ("acc", "acc_norm")  # metrics of multiple choice
+OF_SLOTS = ("slot_accuracy", "joint_slot_accuracy")  # metrics of rows with slots
 OF_LIKELIHOODS = ("loss", "perplexity")  # metrics that need no written texts
 TRAIN_ON = ("completion", "assistant", "all")
 
@@ -33,11 +41,13 @@ class Conversation:
         prompt: a text, or messages.
         completion: the text to write; the content of the next message after messages.
         choices: texts of which the likeliest is taken, instead of writing one; () to write.
+        slots: texts that a right output contains, such as an order number.
     """
 
     prompt: str | tuple[Message, ...]
     completion: str
     choices: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
 
     @property
     def shown(self) -> str:
@@ -50,12 +60,31 @@ class Conversation:
     def content(self) -> list[Any]:
         """JSON-able content, for digests."""
         prompt = self.prompt if isinstance(self.prompt, str) else list(self.prompt)
-        return [prompt, self.completion, *self.choices]
+        return [prompt, self.completion, *self.choices, *([{"slots": self.slots}] if self.slots else [])]
+
+
+class References(tuple[str, ...]):
+    """The texts that a row's output is compared with, and what else metrics know of the row.
+
+    Attributes:
+        prompt: what the model read, as one text.
+        slots: see `Conversation`.
+    """
+
+    prompt: str
+    slots: tuple[str, ...]
+
+    @classmethod
+    def of(cls, texts: Iterable[str], row: Conversation) -> References:
+        """Make the references of a row."""
+        found = cls(texts)
+        found.prompt, found.slots = row.shown, row.slots
+        return found
 
 
 @dataclass(frozen=True)
 class GenerationSplit(Split):
-    """Rows of text generation: `texts` are prompts for people, `targets` (n,) tuples of reference texts.
+    """Rows of text generation: `texts` are prompts for people, `targets` (n,) `References`.
 
     Attributes:
         rows: n rows as models read them; the completion is the first reference.
@@ -83,7 +112,7 @@ def split_of(
         ids: of the rows.
     """
     targets = np.empty(len(rows), dtype=object)
-    targets[:] = list(references)
+    targets[:] = [References.of(texts, row) for texts, row in zip(references, rows, strict=True)]
     return GenerationSplit(
         name, [row.shown for row in rows], None, targets, np.array(ids, dtype=np.int64), rows=tuple(rows)
     )
@@ -125,6 +154,29 @@ class Writing:
         return cls(**{**stored, "decoding": decoding, "examples": examples})
 
 
+@dataclass(frozen=True)
+class Retained:
+    """What is measured before and after training: the loss of `texts`, or else the accuracy of `questions`.
+
+    Attributes:
+        texts: general texts.
+        questions: rows with choices, of which the completion is right.
+    """
+
+    texts: tuple[str, ...] = ()
+    questions: tuple[Conversation, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of the content."""
+        return digest(["retained", list(self.texts), [row.content for row in self.questions]])
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """Names of the costs that runs record (`harness.api.cost.COSTS`)."""
+        return ("retained_loss", "forgetting") if self.texts else ("retained_accuracy", "forgotten_accuracy")
+
+
 @dataclass(frozen=True, kw_only=True)
 class GenerationData(Dataset):
     """A data set of text generation.
@@ -132,12 +184,18 @@ class GenerationData(Dataset):
     Attributes:
         writing: see `Writing`.
         metric: name of the metric that selects.
+        retained: what is measured before and after training; None: nothing.
+        judges: metrics of the user's own, by name.
+        translation: whether completions translate prompts.
     """
 
     family: ClassVar[str] = "text_generation"
 
     writing: Writing = field(default_factory=Writing)
     metric: str = "loss"
+    retained: Retained | None = None
+    judges: Mapping[str, Metric] = field(default_factory=dict)
+    translation: bool = False
 
     def with_examples(self, rows: Split) -> Self:
         """Return the data with some training rows as examples in every prompt."""
@@ -145,22 +203,16 @@ class GenerationData(Dataset):
         return replace(self, writing=replace(self.writing, examples=rows.rows))
 
     def check_model(self, name: str, directory: Path, problems: Problems) -> None:
-        """Report a model without the chat template that the rows need."""
-        if not self.writing.chat or self.writing.chat_template is not None:
-            return
-        problems.check(
-            _has_chat_template(directory),
-            f"model={name} has no chat template, and this task has messages (task.chat=true, or task.messages). Name "
-            "a template of your own (task.chat_template=FILE), a model that was tuned on conversations, or, for a "
-            "prompt and a completion, task.chat=false.",
-        )
-
-
-def _has_chat_template(directory: Path) -> bool:
-    if (directory / "chat_template.jinja").is_file() or (directory / "chat_template.json").is_file():
-        return True
-    try:
-        settings = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(settings, dict) and bool(settings.get("chat_template"))
+        """Report a model without the chat template that the rows need, an end token, or room for them."""
+        if self.writing.chat and self.writing.chat_template is None:
+            check_chat_template(name, directory, problems)
+        check_end_token(name, directory, problems)
+        if self.translation and self.writing.doc_to_text is None and self.writing.system is None:
+            check_translates(name, directory, problems)
+        rows = [row for split in (self.validation, self.test) for row in getattr(split, "rows", ())]
+        prompts = [row.shown for row in rows if isinstance(row.prompt, str) and row.prompt]
+        prompts += [
+            max((each["content"] for each in row.prompt), key=len) for row in rows if not isinstance(row.prompt, str)
+        ]
+        writes = any(row.prompt and not row.choices for row in rows)
+        check_room(name, directory, prompts, self.writing.decoding.max_new_tokens if writes else 0, problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.data.readers.file_formats import Columns
@@ -49,6 +49,7 @@ class Form:
         messages: column of a list of {role, content}.
         text: column of a text without a prompt.
         choices: column of lists of texts, one of which is the completion: its text, or its place counted from 0.
+        slots: column of lists of texts that a right output contains.
         chat: whether prompt and completion become messages.
         system: system message of these; None: none.
     """
@@ -60,13 +61,16 @@ class Form:
     messages: str | None = None
     text: str | None = None
     choices: str | None = None
+    slots: str | None = None
     chat: bool = False
     system: str | None = None
 
     @property
     def columns(self) -> list[str]:
         """The columns that are named, without those of templates."""
-        return [name for name in (self.prompt, self.completion, self.messages, self.text, self.choices) if name]
+        return [
+            name for name in (self.prompt, self.completion, self.messages, self.text, self.choices, self.slots) if name
+        ]
 
     @property
     def templates(self) -> list[Template]:
@@ -117,9 +121,11 @@ class Form:
         return raw
 
     def _row(self, record: Mapping[str, Any]) -> tuple[Conversation, tuple[str, ...]]:
+        slots = _slots(record[self.slots], self.slots) if self.slots else ()
         if self.messages:
             messages = _messages(record[self.messages], self.messages)
-            return Conversation(tuple(messages[:-1]), messages[-1]["content"]), (messages[-1]["content"],)
+            last = messages[-1]["content"]
+            return Conversation(tuple(messages[:-1]), last, slots=slots), (last,)
         if self.text:
             text = _text(record[self.text], self.text)
             return Conversation("", text), (text,)
@@ -132,7 +138,13 @@ class Form:
         if self.chat:
             before = [{"role": "system", "content": self.system}] if self.system else []
             shown = (*before, {"role": "user", "content": prompt})
-        return Conversation(shown, references[0], choices), references
+        return Conversation(shown, references[0], choices, slots), references
+
+
+def _slots(value: Any, column: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise Misfit(f"column {column!r} holds no list of the texts that an output has to contain")
+    return tuple(dict.fromkeys(_text(each, column).strip() for each in value))
 
 
 def _choices(value: Any, column: str) -> tuple[str, ...]:
@@ -229,11 +241,11 @@ def _check_turns(messages: Sequence[Message], column: str) -> None:
 
 
 def grouped(raw: Raw) -> Raw:
-    """Join rows with the same prompt into one, whose references are those of all; the order is that of the first."""
+    """Join rows with equal prompt, choices and slots into one, with all their references; it stands at the first."""
     places: dict[str, int] = {}
     found = Raw()
     for row, references, id_ in zip(raw.rows, raw.references, raw.ids, strict=True):
-        key = json.dumps([_key(row), *row.choices], ensure_ascii=False)
+        key = json.dumps([_key(row), row.choices, row.slots], ensure_ascii=False)
         if row.prompt and key in places:
             place = places[key]
             found.references[place] = tuple(dict.fromkeys((*found.references[place], *references)))
@@ -250,7 +262,7 @@ def ungrouped(raw: Raw) -> Raw:
     found = Raw()
     for row, references, id_ in zip(raw.rows, raw.references, raw.ids, strict=True):
         for reference in references:
-            found.rows.append(Conversation(row.prompt, reference))
+            found.rows.append(replace(row, completion=reference))
             found.references.append((reference,))
             found.ids.append(id_)
     return found

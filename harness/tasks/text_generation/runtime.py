@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -26,18 +26,21 @@ from harness.tasks.runtime import Features, TaskRuntime
 from harness.tasks.text_generation.data import (
     OF_CHOICES,
     OF_LIKELIHOODS,
+    OF_SLOTS,
     WRITTEN,
     Conversation,
     GenerationData,
     GenerationSplit,
+    Retained,
     Writing,
     split_of,
 )
 from harness.tasks.text_generation.encoding import RowEncoder
 from harness.tasks.text_generation.examples import SequenceExamples
-from harness.tasks.text_generation.generation import generate
+from harness.tasks.text_generation.generation import base_of, generate
 from harness.tasks.text_generation.likelihood import log_likelihoods
 from harness.tasks.text_generation.metrics import COSTLY
+from harness.tasks.text_generation.retention.measures import LONGEST, choice_accuracy, mean_token_loss
 from harness.tasks.text_generation.templates import Template
 
 
@@ -50,6 +53,9 @@ class TextGenerationRuntime(TaskRuntime):
         metric: name of the metric that selects.
         prompted: whether rows have prompts, so that texts are written for them.
         chooses: whether rows have choices.
+        fills: whether rows have slots.
+        keeps: what is measured before and after training; None: nothing.
+        judges: metrics of the user's own, by name.
     """
 
     family: ClassVar[str] = "text_generation"
@@ -58,13 +64,19 @@ class TextGenerationRuntime(TaskRuntime):
     metric: str
     prompted: bool = True
     chooses: bool = False
+    fills: bool = False
+    keeps: Retained | None = None
+    judges: Mapping[str, Metric] = field(default_factory=dict)
     outputs: int = OUTPUTS
 
     @classmethod
     def of_data(cls, data: GenerationData) -> Self:
         """See `TaskRuntime`."""
         rows = _rows(data.train).rows
-        return cls(data.writing, data.metric, any(row.prompt for row in rows), any(row.choices for row in rows))
+        return cls(
+            data.writing, data.metric, any(row.prompt for row in rows), any(row.choices for row in rows),
+            any(row.slots for row in rows), data.retained, data.judges,
+        )  # fmt: skip
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, Any]) -> Self:
@@ -78,8 +90,9 @@ class TextGenerationRuntime(TaskRuntime):
     @property
     def metrics(self) -> Mapping[str, Metric]:
         """The family's metrics that rows can have; the costly ones only if they select."""
-        left_out = {*COSTLY, *(() if self.chooses else OF_CHOICES)} - {self.metric}
-        return {name: each for name, each in super().metrics.items() if name not in left_out}
+        unfit = (*(() if self.chooses else OF_CHOICES), *(() if self.fills else OF_SLOTS))
+        left_out = {*COSTLY, *unfit} - {self.metric}
+        return {name: each for name, each in super().metrics.items() if name not in left_out} | dict(self.judges)
 
     def encoding(self, tokenizer: Any, backbone: nn.Module, max_length: int) -> Encoding:
         """See `TaskRuntime`."""
@@ -180,6 +193,44 @@ class TextGenerationRuntime(TaskRuntime):
             found["written"] = [len(each[0].tokens) for each in outputs]
             found["cut"] = [each[0].cut for each in outputs]
         return found
+
+    @property
+    def retained(self) -> str | None:
+        """See `TaskRuntime`."""
+        return None if self.keeps is None else self.keeps.digest
+
+    def kept(self, network: AdaptedModel, tokenizer: Any, device: torch.device, precision: str) -> float:
+        """Return the mean loss of a token of the general texts, in nats, or the accuracy on the questions."""
+        assert self.keeps is not None
+        backbone = network.backbone
+        # A quarter of what a model reads is left to the virtual tokens of an adapter, before and after training.
+        longest = max(min(LONGEST, longest_input(base_of(backbone), tokenizer) * 3 // 4), 2)
+        with autocast(device, precision):
+            if self.keeps.texts:
+                return mean_token_loss(backbone, tokenizer, self.keeps.texts, longest)
+            encoder = self._encoder(tokenizer, backbone, longest)
+            return choice_accuracy(backbone, replace(encoder, writing=Writing()), self.keeps.questions)
+
+    def forgotten(self, before: float, after: float) -> dict[str, float]:
+        """See `TaskRuntime`."""
+        assert self.keeps is not None
+        value, lost = self.keeps.costs
+        return {value: after, lost: after - before if self.keeps.texts else before - after}
+
+    def usage(self, split: Split, predictions: Predictions, tokenizer: Any, backbone: nn.Module) -> dict[str, float]:
+        """Return the mean number of tokens of a prompt, examples in it included, and of an output."""
+        rows = _rows(split).rows
+        if not self.prompted:
+            return {}
+        read = self._encoder(tokenizer, backbone, longest_input(backbone, tokenizer)).prompts(rows)
+        found = {"prompt_tokens": float(np.mean([len(ids) for ids in read]))}
+        if all(text is not None for text in predictions["text"]) and not any(row.choices for row in rows):
+            found["output_tokens"] = float(predictions["written"].mean())
+        return found
+
+    def written(self, predictions: Predictions) -> int:
+        """Return the number of written tokens, without end tokens."""
+        return int(predictions["written"].sum())
 
     def packed(self, predictions: Predictions) -> Tensor:
         """Return predictions as the bytes of their JSON."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from harness.api.metric import Metric
-from harness.errors import Problems, nearest
+from harness.data.readers.file_formats import expanded
+from harness.errors import HarnessError, Problems, nearest
 from harness.tasks.text_generation.data import TRAIN_ON
 from harness.tasks.text_generation.decoding import Decoding
 from harness.tasks.text_generation.metrics import METRICS
+from harness.tasks.text_generation.metrics.judges import check_judges
+from harness.tasks.text_generation.retention.retained import FORMS
 from harness.tasks.text_settings import TextSettings
 
 WAYS = ("max_new_tokens", "num_beams", "temperature", "stop", "seed")  # the keys of `task.generate`
@@ -28,10 +31,21 @@ class GenerationSettings(TextSettings):
     generate: Mapping[str, Any] = field(default_factory=dict)  # how texts are written: fields of `Decoding`
     validation_rows: int | None = None  # most validation prompts, drawn by split_seed; null: all
     test_rows: int | None = None  # most test prompts, likewise
+    retain: Any = None  # what is measured before and after training: a file, a kind of task, or a mapping
+    judges: Mapping[str, Any] | None = None  # metrics of one's own: {name: {_target_: package.Class}}
+
+    def known_metrics(self) -> Collection[str]:
+        """Return the family's metrics, and the judges."""
+        return [*self.metrics, *(map(str, self.judges) if isinstance(self.judges, Mapping) else ())]
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""
         super().check(problems)
+        check_judges(self.judges, METRICS, problems)
+        problems.check(
+            self.retain is None or (isinstance(self.retain, str | Mapping) and bool(self.retain)),
+            f"task.retain is {FORMS}, not {self.retain!r}.",
+        )
         for name in ("validation_rows", "test_rows"):
             value = getattr(self, name)
             holds = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 2)
@@ -60,3 +74,17 @@ class GenerationSettings(TextSettings):
         """Return how outputs are chosen."""
         given = {key: value for key, value in self.generate.items() if value is not None}
         return Decoding(**given | {"stop": tuple(given.get("stop", ()))})
+
+
+def template_file(path: str) -> str:
+    """Read a chat template.
+
+    Raises:
+        HarnessError: it cannot be read.
+    """
+    try:
+        return expanded(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(
+            f"task.chat_template={path} cannot be read ({error}): name a file with a Jinja chat template."
+        ) from error

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.data.readers.file_formats import FileFormat, expanded, read_table
+from harness.data.readers.file_formats import FileFormat, read_table
 from harness.data.readers.rows import Hub, open_hub
 from harness.data.text_values import check_text
 from harness.errors import HarnessError, Problems
 from harness.tasks.text_generation.assembly import assemble
-from harness.tasks.text_generation.data import OF_CHOICES, OF_LIKELIHOODS, GenerationData, Writing
+from harness.tasks.text_generation.data import OF_CHOICES, OF_LIKELIHOODS, OF_SLOTS, GenerationData, Writing
 from harness.tasks.text_generation.rows import Form, Raw
-from harness.tasks.text_generation.settings import GenerationSettings
+from harness.tasks.text_generation.settings import GenerationSettings, template_file
 from harness.tasks.text_generation.templates import Template
 from harness.tasks.text_source import TextSource
 
-COLUMNS = ("prompt", "completion", "messages", "text", "choices")
+COLUMNS = ("prompt", "completion", "messages", "text", "choices", "slots")
 TEXTS = (*COLUMNS, "doc_to_text", "doc_to_target", "system", "chat_template")
 FORMS = (
     "task.prompt and task.completion (columns), task.doc_to_text and task.doc_to_target (templates), task.messages (a "
@@ -34,10 +34,12 @@ class TextGeneration(GenerationSettings, TextSource):
     completion: str | None = None  # column of texts, or of lists of references
     messages: str | None = None  # column of conversations: [{role, content}, ...]
     choices: str | None = None  # column of lists of texts; the likeliest is taken, instead of writing
+    slots: str | None = None  # column of lists of texts that a right output contains (metrics slot_accuracy, ...)
     doc_to_text: str | None = None  # Jinja template of the prompt, such as "Question: {{question}}"
     doc_to_target: str | None = None  # Jinja template of the completion
     chat: bool = False  # prompt and completion become turns of a conversation, in the model's chat template
     system: str | None = None  # system message of these conversations
+    translation: bool = False  # whether completions translate prompts, which a decoder has to be told in words
     chat_template: str | None = None  # file of a Jinja chat template in place of the tokenizer's
 
     def __post_init__(self) -> None:
@@ -51,6 +53,9 @@ class TextGeneration(GenerationSettings, TextSource):
         self.check_source(problems)
         for name in TEXTS:
             check_text(problems, f"task.{name}", getattr(self, name), "one text", optional=True)
+        problems.check(
+            isinstance(self.translation, bool), f"task.translation must be true or false, not {self.translation!r}."
+        )
         self._check_turns(problems)
 
     def _check_columns(self, problems: Problems) -> None:
@@ -98,6 +103,11 @@ class TextGeneration(GenerationSettings, TextSource):
             "use task.metric=exact_match.",
         )
         problems.check(
+            self.metric not in OF_SLOTS or bool(self.slots),
+            f"task.metric={self.metric} looks for slots in outputs: name their column with task.slots, or use "
+            "task.metric=exact_match.",
+        )
+        problems.check(
             self.system is None or self.chat,
             "task.system is the first message of a conversation: set task.chat=true, or leave it out.",
         )
@@ -113,14 +123,14 @@ class TextGeneration(GenerationSettings, TextSource):
         problems.raise_any()
         writing = Writing(
             chat=self.chat or self.messages is not None,
-            chat_template=None if self.chat_template is None else _template_file(self.chat_template),
+            chat_template=None if self.chat_template is None else template_file(self.chat_template),
             train_on="all" if self.text else self.train_on,
             decoding=self.decoding(),
             system=self.system,
             doc_to_text=self.doc_to_text,
         )
         raws, source = self.read()
-        return assemble(self, raws, source, writing)
+        return replace(assemble(self, raws, source, writing), translation=self.translation)
 
     def form(self) -> Form:
         """Return which columns a row is made of.
@@ -136,6 +146,7 @@ class TextGeneration(GenerationSettings, TextSource):
             messages=self.messages,
             text=self.text,
             choices=self.choices,
+            slots=self.slots,
             chat=self.chat,
             system=self.system,
         )
@@ -180,12 +191,3 @@ def _columns(path: Path, how: FileFormat) -> dict[str, list[Any]]:
     if twice := sorted({name for name in table.names if table.names.count(name) > 1}):
         raise HarnessError(f"{path.name} has several columns of the name {twice[0]!r}: rename the others.")
     return dict(zip(table.names, table.columns, strict=True))
-
-
-def _template_file(path: str) -> str:
-    try:
-        return expanded(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HarnessError(
-            f"task.chat_template={path} cannot be read ({error}): name a file with a Jinja chat template."
-        ) from error

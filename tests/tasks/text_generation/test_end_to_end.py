@@ -148,8 +148,9 @@ def test_row_scores_are_influences() -> None:
         (("task.prompt=attributes", "task.completion=texts", "model=minilm"), "is an architecture of encoders"),
         (
             ("task.prompt=attributes", "task.completion=texts", "task.generate.max_new_tokens=400"),
-            "set task.generate.max_new_tokens=2",
+            "task.generate.max_new_tokens=400 is beyond the 256 tokens that model=tiny reads",
         ),
+        (("task.prompt=attributes", "task.completion=texts", "task.metric=slot_accuracy"), "name their column with"),
     ],
 )
 def test_what_is_refused(arguments: tuple[str, ...], told: str, writer: Path, rows: Path, main: Main) -> None:

@@ -11,7 +11,7 @@ import torch
 from harness.errors import HarnessError
 from harness.tasks.text_generation import likelihood
 from harness.tasks.text_generation.likelihood import log_likelihoods
-from harness.tasks.text_generation.retention import mean_token_loss
+from harness.tasks.text_generation.retention.measures import mean_token_loss
 from tests.tasks.text_generation.test_generation import prompts, tiny, tokenizer  # noqa: F401 -- a fixture
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pytest
 
+from harness.runs import measurements
+from tests.helpers import tiny_writers
 from tests.helpers.text_tasks import make
 
 
@@ -45,3 +50,37 @@ def test_cmn_eng_has_no_sentence_in_two_splits(data: Path) -> None:
 
 def _pairs(split: Any) -> list[tuple[str, str]]:
     return [(text, reference) for text, refs in zip(split.texts, split.targets, strict=True) for reference in refs]
+
+
+def test_cmn_to_eng_is_the_other_way(data: Path) -> None:
+    """Chinese sentences are prompts, with all their English translations."""
+    found = named("cmn_to_eng", "task.test_rows=null")
+    assert found.facts["overlap_train_test"] == found.facts["overlap_train_validation"] == 0
+    assert all(text.startswith("user: Translate into English: ") for text in found.test.texts)
+    assert "Hello!" in {text for references in found.test.targets for text in references} | {
+        row.completion for row in found.train.rows
+    }
+
+
+SHORT = (
+    "task.shots=6", "task.validation_rows=2", "task.test_rows=3", "task.max_length=3000",
+    "task.generate.max_new_tokens=2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["gsm8k", "cmn_eng", "cmn_to_eng", "crosswoz"])
+def test_end_to_end(
+    task: str, data: Path, tmp_path: Path, main: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some rows of each task, by a tiny decoder of random weights: trained on, written for, and scored."""
+    monkeypatch.setattr(measurements, "SECONDS", 0.1)
+    model = tiny_writers.saved(tmp_path / "model", tiny_writers.long_decoder, tiny_writers.TEMPLATE)
+    code, printed = main(
+        f"task={task}", *SHORT, *(("task.turns=1",) if task == "crosswoz" else ()), "model=own",
+        f"model.path={model}", "model.name=tiny", "device=cpu", "method=lora", "train.epochs=1", "train.batch_size=6",
+    )  # fmt: skip
+    assert code == 0, printed
+    [file] = tmp_path.glob("runs/single/runs/*/*/predictions.parquet")
+    table = pd.read_parquet(file).query("split == 'test'")
+    assert len(table) == 3 and table["prediction"].notna().all() and table["score_loss"].gt(0).all()
+    assert ("score_exact_match_number" in table) and ("score_slot_accuracy" in table) == (task == "crosswoz")

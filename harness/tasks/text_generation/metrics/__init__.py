@@ -2,6 +2,8 @@
 
 A metric is a function of targets (n,), tuples of reference texts, and predictions (n,), records with fields:
 
+References may also hold the `prompt` and the `slots` of their row (`harness.tasks.text_generation.data.References`).
+
 - text: what the model wrote; None for a row for which it wrote nothing.
 - nll, tokens: sum of the negative log likelihoods of the reference's tokens, in nats, and their number.
 - choices, only for multiple choice: pairs (text of the choice, its log likelihood).
@@ -12,7 +14,7 @@ A metric without its fields, or with None in them, is undefined for the rows.
 from __future__ import annotations
 
 from harness.api.metric import Direction, Metric
-from harness.tasks.text_generation.metrics import answers, likelihoods, overlap
+from harness.tasks.text_generation.metrics import answers, likelihoods, overlap, slots
 from harness.tasks.text_generation.metrics.corpus import CorpusMetric
 
 CORPUS: dict[str, CorpusMetric] = {
@@ -24,6 +26,8 @@ CORPUS: dict[str, CorpusMetric] = {
     "exact_match_number": answers.exact_match(answers.number, answers.last_number),
     "exact_match_flexible": answers.exact_match(answers.last_number),
     "token_f1": answers.token_f1(),
+    "slot_accuracy": slots.slot_accuracy(),
+    "joint_slot_accuracy": slots.joint_slot_accuracy(),
     "acc": likelihoods.accuracy(normalized=False),
     "acc_norm": likelihoods.accuracy(normalized=True),
     "perplexity": likelihoods.perplexity(),

@@ -11,6 +11,7 @@ import numpy as np
 from harness.formatting.values import plural
 from harness.report.family_report import HardCell, HardColumn, HardRows
 from harness.report.reading.predictions import Predictions
+from harness.tasks.text_generation.report.outputs import outputs
 
 ROWS = 20  # maximum number shown
 COLUMNS = (
@@ -42,15 +43,14 @@ def samples(known: Predictions, others: Sequence[Predictions]) -> HardRows | Non
         ]
         for index in order
     ]
-    cut = known.column("cut").mean()
-    counts = known.column("written_tokens")
-    texts = [str(text) for run in written for text in run]
-    empty = sum(not text.strip() for text in texts)
-    sentence = (
-        f"The lowest scores of its {plural(len(known.seeds), 'run')}, with the texts of the first. Its outputs have "
-        f"{counts.mean():.0f} tokens on average, {np.percentile(counts, 95):.0f} at the 95th percentile, "
-        f"{counts.max():.0f} at most; {empty} of {len(texts)} are empty, and {cut:.0%} were cut at the most tokens."
-    )
+    sentence = f"The lowest scores of its {plural(len(known.seeds), 'run')}, with the texts of the first."
+    if (all_ := outputs(known)) is not None:
+        tokens = all_.tokens
+        sentence += (
+            f" Its outputs have {tokens.mean():.0f} tokens on average, {np.percentile(tokens, 95):.0f} at the 95th "
+            f"percentile, {tokens.max():.0f} at most; {all_.empty:.0%} are empty, {all_.refused:.0%} begin with a "
+            f"refusal, and {all_.cut:.0%} were cut at the most tokens."
+        )
     return HardRows(sentence, COLUMNS, rows, texts=True)
 
 

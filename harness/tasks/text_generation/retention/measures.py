@@ -13,6 +13,8 @@ from typing import Any
 from torch import nn
 
 from harness.errors import HarnessError
+from harness.tasks.text_generation.data import Conversation
+from harness.tasks.text_generation.encoding import RowEncoder
 from harness.tasks.text_generation.generation import Progress, base_of
 from harness.tasks.text_generation.likelihood import log_likelihoods
 
@@ -48,3 +50,22 @@ def mean_token_loss(
     pad = tokenizer.pad_token_id
     found = log_likelihoods(model, pairs, 0 if pad is None else pad, progress)
     return -sum(each.log_likelihood for each in found) / sum(each.tokens for each in found)
+
+
+def choice_accuracy(model: nn.Module, encoder: RowEncoder, questions: Sequence[Conversation]) -> float:
+    """Return the fraction of questions whose likeliest choice, a character, is right (acc_norm of multiple choice).
+
+    Args:
+        model: as `generate` takes it.
+        encoder: of its tokenizer. Prompts that are too long for `encoder.max_length` are cut at their beginning.
+        questions: rows with choices, of which the completion is right.
+    """
+    pad, longest = encoder.tokenizer.pad_token_id, encoder.max_length
+    candidates = encoder.candidates(questions)
+    flat = [(context[-max(longest - len(text), 1) :], text) for row in candidates for context, text in row]
+    scored = iter(log_likelihoods(model, flat, 0 if pad is None else pad))
+    right = 0
+    for row in questions:
+        scores = {choice: next(scored).log_likelihood / len(choice) for choice in row.choices}
+        right += max(scores, key=scores.__getitem__) == row.completion
+    return right / len(questions)

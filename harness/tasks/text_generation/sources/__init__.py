@@ -1,0 +1,1 @@
+"""Tasks whose rows come from no table: a generator, and files of dialogues."""
