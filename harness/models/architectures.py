@@ -253,6 +253,11 @@ FIRST_POSITION: dict[str, Callable[[Any], int]] = {
     "electra": lambda config: 0,
     "roberta": lambda config: int(config.pad_token_id) + 1,
     "distilbert": lambda config: 0,
+    "gpt2": lambda config: 0,
     "llama": lambda config: 0,
+    "mistral": lambda config: 0,
+    "qwen2": lambda config: 0,
     "qwen3": lambda config: 0,
+    "gemma": lambda config: 0,
+    "gemma3_text": lambda config: 0,
 }

@@ -138,6 +138,8 @@ def _shared_losses(fused: FusedGroup) -> list[float] | None:
     """
     sessions = fused.sessions
     streams = [session.random_state.tensors for session in sessions]
+    # Of the step's earlier batches: a pass that fails may have added to some of them.
+    before = [[p.grad if p.grad is None else p.grad.clone() for p in s.parameters] if s.part else [] for s in sessions]
     try:
         losses = fused.losses()
         totals = [_total(session, loss) for session, loss in zip(sessions, losses, strict=True)]
@@ -147,9 +149,11 @@ def _shared_losses(fused: FusedGroup) -> list[float] | None:
             return values
     except Exception as error:  # noqa: BLE001 -- any error: computing each session alone shows which one causes it
         fused.ungroup(error)
-    for session, tensors in zip(sessions, streams, strict=True):
+    for session, tensors, earlier in zip(sessions, streams, before, strict=True):
         session.random_state.tensors = tensors
         session.optimizer.zero_grad(set_to_none=True)
+        for parameter, gradient in zip(session.parameters, earlier, strict=False):
+            parameter.grad = gradient
     return None
 
 
