@@ -91,6 +91,9 @@ class TrainConfig:
     fgm: float = later(0.0)  # adversarial step relative to the norm of a row's embeddings; 0 makes none
     # decay of the moving average of weights, which is evaluated and saved; 0 uses the weights themselves
     ema: float = later(0.0)
+    # decoders: the rows of a batch are joined to sequences of task.max_length tokens, which saves padding; no row sees
+    # another, so losses are the same
+    packing: bool = later(False)
     precision: str = "fp32"  # fp32 | bf16 (autocast)
     eval_batch_size: int = 64  # rows per batch in evaluation
     checkpoint_seconds: float = 60.0  # at most this much work is lost when a process is killed

@@ -113,6 +113,10 @@ def check(config: Config, problems: Problems) -> None:
         value = getattr(train, name)
         problems.check(value is None or 0 <= value < 1, f"train.{name} must lie in [0, 1), not {value}.")
     problems.check(0 < train.layer_decay <= 1, f"train.layer_decay must lie in (0, 1], not {train.layer_decay}.")
+    problems.check(
+        not train.packing or train.fgm == 0,
+        f"train.fgm={train.fgm} moves the embeddings of each row, and train.packing=true joins rows: leave one out.",
+    )
     for name, value, choices in (
         ("train.schedule", train.schedule, tuple(SCHEDULES)),
         ("train.precision", train.precision, PRECISIONS),

@@ -193,6 +193,10 @@ ARCHITECTURES: dict[str, Layers] = {
 ROLES = (*(field.name for field in fields(Layers) if field.name != "blocks"), "all_linear")
 
 
+# Decoders that keep the rows of a packed sequence apart, by positions that begin anew; each is tested for equal losses.
+PACKED = ("gemma", "gemma2", "gemma3_text", "gpt2", "llama", "mistral", "phi3", "qwen2", "qwen3")
+
+
 def layers_of(backbone: Any) -> Layers | None:
     """Return the roles of a backbone's layers; None if its architecture is not listed."""
     return ARCHITECTURES.get(str(getattr(backbone.config, "model_type", "")))

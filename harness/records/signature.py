@@ -36,7 +36,7 @@ OPERATIONAL = (
 # Keys that were added after runs had been signed. At these defaults, which change nothing, they are left out of
 # signatures, so earlier records stay valid. Keys of the schema are declared with `harness.config.schema.later`; keys
 # of a task, a model or a method are added here.
-DEFAULTS_OF_LATER_KEYS: dict[str, Any] = later_keys()
+DEFAULTS_OF_LATER_KEYS: dict[str, Any] = later_keys() | {"method.alpha": 1.0}
 
 
 SHARED = ("train.precision",)  # changes frozen features, so it matters for every method

@@ -166,6 +166,7 @@ def make_session(
         method.initialize(network, _in_order(examples, config.batch_size, run.device))
     boundary = _boundary(network, config)
     examples, spent = _inputs(run, split, boundary, "train_seconds")
+    examples = run.task.trained_on(examples, config, encoder.length)
     evaluated, read = (None, Costs()) if validation is None else _inputs(run, validation, boundary, "evaluate_seconds")
     costs |= {
         "params_trainable": sum(p.numel() for p in network.trainable().values()),
@@ -177,7 +178,7 @@ def make_session(
         metric=run.metric, seed=seed, device=run.device, say=run.say, metrics_path=paths.metrics,
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
         resource=spec.resource, rungs=spec.rungs if tag.get("fold", 0) == 0 else (), until=spec.until,
-        stop=run.stop,
+        stop=run.stop, alpha=method.alpha,
     )  # fmt: skip
     share(session, encoder.backbone)
     return session, costs.merged(spent, read)

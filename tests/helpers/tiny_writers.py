@@ -45,7 +45,7 @@ def decoder(tokens: Any, dtype: torch.dtype = torch.float32) -> Any:
     return LlamaForCausalLM(config).to(dtype).eval()
 
 
-DECODERS = ("llama", "qwen2", "qwen3", "mistral", "gemma", "gemma3_text", "gpt2")
+DECODERS = ("llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gemma3_text", "gpt2", "phi3")
 WINDOW = 8  # tokens that each token sees, where the architecture has such layers
 
 
@@ -60,9 +60,9 @@ def of_architecture(kind: str, tokens: Any, dtype: torch.dtype = torch.float32) 
     }  # fmt: skip
     if kind == "gpt2":
         sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
-    if kind in ("mistral", "gemma3_text"):
+    if kind in ("mistral", "gemma2", "gemma3_text"):
         sizes["sliding_window"] = WINDOW
-    if kind == "gemma3_text":
+    if kind in ("gemma2", "gemma3_text"):
         sizes["layer_types"] = ["sliding_attention", "full_attention"]
     config = AutoConfig.for_model(
         kind, vocab_size=len(tokens), bos_token_id=tokens.bos_token_id, eos_token_id=tokens.eos_token_id,

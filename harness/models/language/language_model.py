@@ -37,10 +37,13 @@ class LanguageModel(AdaptedModel):
 
         Args:
             batch: with `labels` (n, length) int64, `IGNORED` where there is none. Those of a decoder are its inputs,
-                not shifted; those of an encoder-decoder are the tokens of the decoder.
+                not shifted; those of an encoder-decoder are the tokens of the decoder. Packed rows have
+                `position_ids` instead of an attention mask.
         """
         labels = batch["labels"]
         inputs: dict[str, Any] = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        if "position_ids" in inputs:
+            inputs["use_cache"] = False  # with a cache, transformers would not keep packed rows apart
         if self.is_encoder_decoder:
             # With labels the model makes the decoder's inputs from them.
             logits = self.backbone(**inputs, labels=labels).logits
