@@ -73,6 +73,9 @@ class TrainConfig:
     head_lr: float = 1e-3  # peak learning rate of the classification head
     head_init: str = "probe"  # probe: start from a logistic regression on frozen features | random
     head_probe_c: float = 10.0  # inverse regularization strength of that logistic regression
+    # an earlier winner to start from, in place of the pretrained weights: the directory of a saved model, or a study
+    # (a name or a path), of which the best saved model is taken; identified by its content
+    init: str | None = None
     epochs: int = 3  # passes over the training rows; the schedule spans them
     stop_epoch: int | None = None  # stop after this many epochs; the schedule still spans `epochs`
     batch_size: int = 32  # rows per batch, before accumulation

@@ -26,6 +26,7 @@ from harness.models.heads import SCALE
 from harness.models.input_limits import longest_input
 from harness.models.network import AdaptedModel
 from harness.models.pretrained import LANGUAGE, OWN_HEADS
+from harness.models.start import put_head
 from harness.records.files import write_json
 from harness.records.states import SessionStatus
 from harness.runs.costs import Costs
@@ -36,6 +37,7 @@ from harness.training.loop import predict
 from harness.training.row_order import steps_per_epoch, stream_seed
 from harness.training.session import TrainingProgress, TrainingSession
 
+NEW_HEAD = "train.init was trained for other outputs, such as other classes, so the head is new."
 OWN_HEAD = "train.head_init=probe does not apply to model.pooling=model: the architecture's own head starts at random."
 
 
@@ -49,6 +51,8 @@ def fit_gradient_trained(run: PreparedRun, method: GradientTrained) -> Fitting:
     data, config = run.data, run.train
     costs, validation = Costs(), {}
     warnings = (OWN_HEAD,) if config.head_init == "probe" and run.encoder.model.pooling == "model" else ()
+    if run.encoder.resolved.start is not None and not _same_head(run):
+        warnings += (NEW_HEAD,)
     for warning in warnings:
         run.say(f"Note: {warning}")
     if run.by_folds:
@@ -146,7 +150,8 @@ def make_session(
     encoder, seed, costs = run.encoder, run.spec.config["seed"], Costs()
     examples = encoder.examples(split)
     head: LinearHead | None = None
-    if config.head_init == "probe" and encoder.model.pooling not in OWN_HEADS:
+    known = encoder.resolved.start is not None and _same_head(run)
+    if config.head_init == "probe" and encoder.model.pooling not in OWN_HEADS and not known:
         with costs.phase("head"):
             head = encoder.probe(split, config.head_probe_c)
     with costs.phase("model"):
@@ -157,6 +162,8 @@ def make_session(
         # weights.
         _seed(stream_seed(seed, "weights"))
         network.reset_head()
+        if known:
+            _put_head(run, network)
         if head is not None:
             network.set_head(head.weight / SCALE, head.bias)
         steps = config.epochs * steps_per_epoch(len(examples), config.batch_size, config.accumulate)
@@ -182,6 +189,17 @@ def make_session(
     )  # fmt: skip
     share(session, encoder.backbone)
     return session, costs.merged(spent, read)
+
+
+def _put_head(run: PreparedRun, network: AdaptedModel) -> bool:
+    encoder = run.encoder
+    assert encoder.resolved.start is not None
+    return put_head(network, encoder.resolved.start, run.task.facts(), encoder.model.pooling)
+
+
+def _same_head(run: PreparedRun) -> bool:
+    """Return whether the head of `train.init` fits, or the model has none of its own to fit."""
+    return run.encoder.model.pooling == LANGUAGE or _put_head(run, run.encoder.network())
 
 
 def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None:

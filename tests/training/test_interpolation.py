@@ -118,7 +118,8 @@ def test_a_study_has_it_as_an_axis_and_its_models_predict_alike(tmp_path: Path, 
     code, printed = main(
         "-m", "study=alphas", "task=text_generation", f"task.path={path}", "task.prompt=prompt",
         "task.completion=completion", "task.name=rows", "task.generate.max_new_tokens=4", "model=own",
-        "model.name=tiny", f"model.path={tiny}", "method=lora_all_linear", "method.alpha=0.25,1", "axes=[method.alpha]", "train.lr=0.05",
+        "model.name=tiny", f"model.path={tiny}", "method=lora_all_linear", "method.alpha=0.25,1", "axes=[method.alpha]",
+        "train.lr=0.05",
         "train.epochs=2", "tune.trials=1", "confirm.seeds=1", "keep=all", "launch.kind=inline", "device=cpu",
     )  # fmt: skip
     assert code == 0, printed
