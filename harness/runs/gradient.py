@@ -203,11 +203,11 @@ def _same_head(run: PreparedRun) -> bool:
 
 
 def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None:
-    """Return the frozen prefix after which passes may begin; None if they begin at the tokens, as with FGM.
+    """Return the frozen prefix after which passes may begin; None if they begin at the tokens, as with FGM, NEFTune.
 
     Those of a model that writes texts do: its hidden states are of every token, and writing needs the tokens anyway.
     """
-    return None if config.fgm > 0 or network.pooling == LANGUAGE else network.boundary
+    return None if config.fgm > 0 or config.neftune > 0 or network.pooling == LANGUAGE else network.boundary
 
 
 def _inputs(run: PreparedRun, split: Split, boundary: FrozenPrefix | None, cost: str) -> tuple[Examples, Costs]:

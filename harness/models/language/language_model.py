@@ -27,7 +27,12 @@ class LanguageModel(AdaptedModel):
 
     Args:
         backbone: an `AutoModelForCausalLM` or `AutoModelForSeq2SeqLM`.
+
+    Attributes:
+        label_smoothing: in training mode, share of each target that is spread over the vocabulary.
     """
+
+    label_smoothing = 0.0
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__(backbone, LANGUAGE, OUTPUTS)
@@ -56,8 +61,9 @@ class LanguageModel(AdaptedModel):
                 inputs["logits_to_keep"] = kept  # the head is large: no logits of the prompts
             logits = self.backbone(**inputs).logits[:, -kept:-1]
         losses = functional.cross_entropy(
-            widened(logits).flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
-        ).view(labels.shape)
+            widened(logits).flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none",
+            label_smoothing=self.label_smoothing if self.training else 0.0,
+        ).view(labels.shape)  # fmt: skip
         return torch.stack([losses.sum(dim=1), (labels != IGNORED).sum(dim=1).to(losses.dtype)], dim=1)
 
     def features(self, batch: Batch) -> Tensor:

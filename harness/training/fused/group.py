@@ -88,7 +88,8 @@ class FusedGroup:
             trunk = self.backbone.base_model if writes else self.backbone
             hidden = trunk(**inputs).last_hidden_state
             if writes:
-                outputs = token_losses(self.backbone.get_output_embeddings(), hidden[0], layout)
+                smoothing = [session.config.label_smoothing for session in self.sessions]
+                outputs = token_losses(self.backbone.get_output_embeddings(), hidden[0], layout, smoothing)
         if not writes:
             by_row = layout.by_row(widened(hidden)[0])
             outputs = functional.normalize(pool(by_row, layout.mask, first.network.pooling), dim=-1)
@@ -100,19 +101,28 @@ class FusedGroup:
         return losses
 
 
-def token_losses(head: Any, hidden: Tensor, layout: Layout) -> Tensor:
+def token_losses(head: Any, hidden: Tensor, layout: Layout, smoothing: Sequence[float]) -> Tensor:
     """Return what `LanguageModel` returns for each row: the sum of its tokens' losses, and their number, (N, 2).
 
     Args:
         head: the language-modelling head, which no session adapts.
         hidden: (T, d).
         layout: with trained tokens.
+        smoothing: K, of each session: share of a target that is spread over the vocabulary.
     """
     predicted = layout.predicted
     logits = widened(head(hidden.index_select(0, predicted - 1)))  # a token is predicted from the one before it
-    losses = functional.cross_entropy(logits, layout.ids[0, predicted], reduction="none")
+    targets, rows = layout.ids[0, predicted], layout.row_of(predicted)
+    losses = functional.cross_entropy(logits, targets, reduction="none")
+    if any(smoothing):
+        shares = losses.new_zeros(len(layout.mask))
+        for share, own in zip(smoothing, layout.rows, strict=True):
+            shares[own] = share
+        # The mean over the vocabulary of all negative log likelihoods, by that of the target.
+        evenly = losses + logits.gather(1, targets[:, None])[:, 0] - logits.mean(dim=1)
+        losses = torch.lerp(losses, evenly, shares[rows])
     pairs = torch.stack([losses, torch.ones_like(losses)], dim=1)
-    return pairs.new_zeros(len(layout.mask), 2).index_add(0, layout.row_of(predicted), pairs)
+    return pairs.new_zeros(len(layout.mask), 2).index_add(0, rows, pairs)
 
 
 def is_fusable(session: TrainingSession) -> bool:

@@ -38,7 +38,9 @@ NAMED = PretrainedModel(name="tiny", path=".").for_family(families()["text_gener
 MIXED = [
     Setting("lora", {"r": 4, "lora_dropout": 0.1}, {"lr": 3e-3}, seed=1),
     Setting("ia3", {}, {"lr": 1e-2, "batch_size": 2, "accumulate": 3}, seed=2, longest=9),
-    Setting("lora", {"r": 16}, {"lr": 1e-3, "batch_size": 3, "accumulate": 2, "ema": 0.9}, seed=3),
+    Setting(
+        "lora", {"r": 16}, {"lr": 1e-3, "batch_size": 3, "accumulate": 2, "ema": 0.9, "label_smoothing": 0.2}, seed=3
+    ),
     Setting("rslora", {"r": 8}, {"lr": 1e-3}, seed=4, prune_at=7),
     Setting("lora_all_linear", {"r": 4}, {"lr": 0.1, "patience": 1, "epochs": 5, "clip": 0.0}, seed=5),
 ]
