@@ -27,7 +27,7 @@ from harness.design.value_checks import Checks
 from harness.errors import HarnessError, Problems
 from harness.models import ResolvedModel
 from harness.models.architecture_check import examined
-from harness.models.start import Start, find_start
+from harness.models.start.find import Start, find_start
 from harness.records.run_spec import RunSpec
 from harness.records.signature import digest, models_digest, signature
 from harness.records.states import Phase

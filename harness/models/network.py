@@ -19,7 +19,7 @@ from harness.models.heads import HEADS, SCALE
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import pool, widened, width
 from harness.models.pretrained import OWN_HEADS, ResolvedModel
-from harness.models.start import apply
+from harness.models.start.tensors import apply
 from harness.models.weights_check import check_finite
 
 # PEFT imports bitsandbytes if installed, which then warns about kernels that only some machines have.

@@ -26,12 +26,12 @@ from harness.models.heads import SCALE
 from harness.models.input_limits import longest_input
 from harness.models.network import AdaptedModel
 from harness.models.pretrained import LANGUAGE, OWN_HEADS
-from harness.models.start import put_head
 from harness.records.files import write_json
 from harness.records.states import SessionStatus
 from harness.runs.costs import Costs
 from harness.runs.fitted import FittedModel, Fitting, Stopped, mean_values
 from harness.runs.prepare import PreparedRun
+from harness.serving.start_weights import put_head
 from harness.training.fused import share
 from harness.training.loop import predict
 from harness.training.row_order import steps_per_epoch, stream_seed
@@ -194,7 +194,7 @@ def make_session(
 def _put_head(run: PreparedRun, network: AdaptedModel) -> bool:
     encoder = run.encoder
     assert encoder.resolved.start is not None
-    return put_head(network, encoder.resolved.start, run.task.facts(), encoder.model.pooling)
+    return put_head(network, encoder.resolved.start, run.task, encoder.model.pooling)
 
 
 def _same_head(run: PreparedRun) -> bool:

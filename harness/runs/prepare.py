@@ -22,7 +22,7 @@ from harness.data.dataset import Dataset, Split
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
-from harness.models.start import find_start
+from harness.models.start.find import find_start
 from harness.records.run_spec import RunSpec
 from harness.records.signature import digest, models_digest, signature
 from harness.records.states import Phase, StopRequest

@@ -96,7 +96,7 @@ def _copy_start(start: Path, file: Path) -> None:
     """Write the tensors of the backbone from which training started; the head is the run's own."""
     from safetensors.torch import load_file, save_file
 
-    from harness.models.start import HEAD
+    from harness.models.start.tensors import HEAD
 
     save_file({name: tensor for name, tensor in load_file(start).items() if not name.startswith(HEAD)}, file)
 

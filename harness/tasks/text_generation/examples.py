@@ -12,9 +12,9 @@ import torch
 
 from harness.data.examples import Batch, Examples, Rows
 from harness.models.language.language_model import IGNORED
+from harness.models.language.packing import bins, positions
 from harness.tasks.text_generation.data import GenerationSplit
 from harness.tasks.text_generation.encoding import RowEncoder
-from harness.tasks.text_generation.packing import bins, positions
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from harness.config.schema import TrainConfig
 from harness.models.architectures import PACKED
 from harness.models.language.language_model import LanguageModel
-from harness.tasks.text_generation.packing import bins
+from harness.models.language.packing import bins
 from harness.training.loop import fit
 from tests.helpers import tiny_writers
 from tests.helpers.tiny_writers import WINDOW

@@ -1,16 +1,14 @@
 """`train.init`: an earlier winner from which training starts in place of the pretrained weights.
 
-What it changed in the pretrained model is one file of tensors, which `harness.serving.start_weights` makes from a saved
-model. This module finds the saved model, identifies it by its content, and applies the file. It does not import torch.
+This module finds the saved model and identifies it by its content. It does not import torch.
 """
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.api.family import direction_of
 from harness.api.metric import Direction
@@ -22,12 +20,6 @@ from harness.records.record import CorruptRecord, Record
 from harness.records.signature import digest
 from harness.records.study_files import DESCRIPTION, MODEL, RUNS, RunPaths
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from harness.models.network import AdaptedModel
-
-TRUNK, OTHER, HEAD = "trunk/", "other/", "head/"  # beginnings of names in the file
 # PEFT's types that add nothing to the weights of layers: virtual tokens cannot be merged.
 UNMERGED = (
     "ADAPTION_PROMPT", "CARTRIDGE", "CPT", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "PROMPT_TUNING",
@@ -138,52 +130,3 @@ def _facts(directory: Path, init: str) -> dict[str, Any]:
             "(runs/<study>/runs/<cell>/<run>/model), or a study."
         )
     return found
-
-
-def apply(backbone: nn.Module, file: Path) -> None:
-    """Copy the changed tensors into a pretrained backbone, in place; those of other parts are left out.
-
-    Args:
-        backbone: of any class of the architecture, with or without a head.
-        file: of the changed tensors.
-    """
-    import torch
-    from safetensors.torch import load_file
-
-    whole: Any = backbone
-    places = {TRUNK: dict(whole.base_model.named_parameters()), OTHER: dict(whole.named_parameters())}
-    with torch.no_grad():
-        for name, tensor in load_file(file).items():
-            kind, _, leaf = name.partition("/")
-            target = places.get(f"{kind}/", {}).get(leaf)
-            if target is not None and target.shape == tensor.shape:
-                target.copy_(tensor)
-
-
-def head_of(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors of the head by their names in the network, and the description of the saved model."""
-    from safetensors import safe_open
-
-    with safe_open(file, framework="pt") as opened:
-        facts = json.loads((opened.metadata() or {}).get("facts", "{}"))
-        names = [name for name in opened.keys() if name.startswith(HEAD)]  # noqa: SIM118 -- not a dict
-        return {name.removeprefix(HEAD): opened.get_tensor(name) for name in names}, facts
-
-
-def put_head(network: AdaptedModel, file: Path, facts: dict[str, Any], pooling: str) -> bool:
-    """Give a network the head of the saved model, if it has the same outputs; return whether it does.
-
-    Args:
-        network: with a new head.
-        file: of the changed tensors.
-        facts: of the task's family, as a saved model has them.
-        pooling: of the model.
-    """
-    tensors, saved = head_of(file)
-    own = dict(network.head_parameters())
-    alike = {name: tensor.shape for name, tensor in tensors.items()} == {name: p.shape for name, p in own.items()}
-    same = all(saved.get(key) == value for key, value in facts.items())
-    if not own or not alike or not same or (saved.get("model") or {}).get("pooling") != pooling:
-        return False
-    network.put(tensors)
-    return True
