@@ -176,7 +176,7 @@ def unknown_key(key: str, config: DictConfig | None) -> str:
         return (
             f"{key} sets how far the weights of layers move from the pretrained ones, which has no meaning for "
             f"method={OmegaConf.select(config, 'method.name')}: leave it out, or use a method such as lora, ia3 or "
-            "full."
+            "full (in a YAML of your own, write alpha: 1.0 where it has one)."
         )
     parent, _, leaf = key.rpartition(".")
     added = _takes(config, parent, leaf) if config is not None else None

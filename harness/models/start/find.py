@@ -86,8 +86,11 @@ def find_start(init: str, runs_dir: Path, resolved: ResolvedModel, model: str, c
             "the weights of the model: name a model that was adapted by a method such as lora, ia3 or full."
         )
     remembered = cache_dir / "digests"
-    files = {name: sha256(directory / name, remembered) for name in sorted(facts.get("weights", ()))}
+    # An adapter's configuration says by how much its product is multiplied.
+    read = [*directory.rglob("*.safetensors"), *directory.glob("adapter/adapter_config.json")]
+    files = {str(file.relative_to(directory)): sha256(file, remembered) for file in sorted(read)}
     content = {key: value for key, value in facts.items() if key in ("digest", "family", "labels", "neighbours")}
+    content["pooling"] = (facts.get("model") or {}).get("pooling")
     return Start(directory, facts, digest([content, files]))
 
 
