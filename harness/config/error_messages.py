@@ -172,6 +172,12 @@ def unknown_key(key: str, config: DictConfig | None) -> str:
     if known and key in known:
         own = [each.removeprefix(f"{key}.") for each in known if each.startswith(f"{key}.")]
         return f"{key}: the mapping has a key that is not there. Keys of {key}: {', '.join(own)}."
+    if key == "method.alpha" and config is not None:
+        return (
+            f"{key} sets how far the weights of layers move from the pretrained ones, which has no meaning for "
+            f"method={OmegaConf.select(config, 'method.name')}: leave it out, or use a method such as lora, ia3 or "
+            "full (in a YAML of your own, write alpha: 1.0 where it has one)."
+        )
     parent, _, leaf = key.rpartition(".")
     added = _takes(config, parent, leaf) if config is not None else None
     if added:

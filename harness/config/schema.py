@@ -23,7 +23,7 @@ TRIAL_SEEDS = ("shared", "own")
 VARIED = ("seed", "tuning", "draw")  # what replicates may differ in
 PRECISIONS = ("fp32", "bf16")
 HEAD_INITS = ("probe", "random")
-LOSSES = ("r_drop", "mixout", "fgm")  # keys of `train` that change how a batch's loss is computed
+LOSSES = ("r_drop", "mixout", "fgm", "neftune")  # keys of `train` that change how a batch's loss is computed
 LATER = "later"  # metadata key of a field that signatures leave out at its default
 
 
@@ -73,6 +73,9 @@ class TrainConfig:
     head_lr: float = 1e-3  # peak learning rate of the classification head
     head_init: str = "probe"  # probe: start from a logistic regression on frozen features | random
     head_probe_c: float = 10.0  # inverse regularization strength of that logistic regression
+    # an earlier winner to start from, in place of the pretrained weights: the directory of a saved model, or a study
+    # (a name or a path), of which the best saved model is taken; identified by its content
+    init: str | None = None
     epochs: int = 3  # passes over the training rows; the schedule spans them
     stop_epoch: int | None = None  # stop after this many epochs; the schedule still spans `epochs`
     batch_size: int = 32  # rows per batch, before accumulation
@@ -81,7 +84,7 @@ class TrainConfig:
     warmup: float = 0.06  # share of the steps over which the rate rises linearly from 0
     weight_decay: float = 0.01  # of AdamW, not applied to biases and norms
     clip: float = 1.0  # largest gradient norm; 0 turns clipping off
-    label_smoothing: float = 0.0  # share of the target spread over all classes
+    label_smoothing: float = 0.0  # share of the target spread over all classes, or over all tokens of the vocabulary
     dropout: float | None = None  # dropout of the backbone while it trains; null keeps the model's own
     patience: int = 0  # epochs without a better validation score before training stops; 0 never stops early
     # layer-wise learning-rate decay: rate of a block relative to the block above it; 1 is one rate for all
@@ -89,8 +92,12 @@ class TrainConfig:
     r_drop: float = later(0.0)  # weight of the divergence between two passes with different dropout; 0 makes one pass
     mixout: float = later(0.0)  # probability that a trained weight is replaced by its initial value in a pass
     fgm: float = later(0.0)  # adversarial step relative to the norm of a row's embeddings; 0 makes none
+    neftune: float = later(0.0)  # noise on token embeddings, at most this / sqrt(length * width); 0 adds none
     # decay of the moving average of weights, which is evaluated and saved; 0 uses the weights themselves
     ema: float = later(0.0)
+    # decoders: the rows of a batch are joined to sequences of task.max_length tokens, which saves padding; no row sees
+    # another, so losses are the same
+    packing: bool = later(False)
     precision: str = "fp32"  # fp32 | bf16 (autocast)
     eval_batch_size: int = 64  # rows per batch in evaluation
     checkpoint_seconds: float = 60.0  # at most this much work is lost when a process is killed

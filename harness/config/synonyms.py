@@ -23,7 +23,7 @@ HABITS = {
     "cpus": "slurm.cpus_per_task", "nodes": "slurm.nodelist", "max_seq_length": "task.max_length",
     "max_len": "task.max_length", "rank": "method.config.r",
     # Of earlier versions, but for quantization.
-    "pack": "launch.fuse", "quantise": "model.quantize", "quantization": "model.quantize",
+    "pack": "train.packing", "quantise": "model.quantize", "quantization": "model.quantize",
 }  # fmt: skip
 
 # Search spaces of other programs.

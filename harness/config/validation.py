@@ -106,13 +106,17 @@ def check(config: Config, problems: Problems) -> None:
     for name in ("lr", "head_lr", "head_probe_c", "batch_size", "accumulate", "epochs", "eval_batch_size"):
         value = getattr(train, name)
         problems.check(value > 0, f"train.{name} must be above 0, not {value}.")
-    for name in ("weight_decay", "clip", "patience", "r_drop", "fgm", "checkpoint_seconds"):
+    for name in ("weight_decay", "clip", "patience", "r_drop", "fgm", "neftune", "checkpoint_seconds"):
         value = getattr(train, name)
         problems.check(value >= 0, f"train.{name} must be 0 or more, not {value}.")
     for name in ("warmup", "label_smoothing", "dropout", "mixout", "ema"):
         value = getattr(train, name)
         problems.check(value is None or 0 <= value < 1, f"train.{name} must lie in [0, 1), not {value}.")
     problems.check(0 < train.layer_decay <= 1, f"train.layer_decay must lie in (0, 1], not {train.layer_decay}.")
+    problems.check(
+        not train.packing or train.fgm == 0,
+        f"train.fgm={train.fgm} moves the embeddings of each row, and train.packing=true joins rows: leave one out.",
+    )
     for name, value, choices in (
         ("train.schedule", train.schedule, tuple(SCHEDULES)),
         ("train.precision", train.precision, PRECISIONS),

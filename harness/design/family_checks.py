@@ -83,6 +83,13 @@ def _inapplicable(cell: Cell, base: Mapping[str, Any], family: TaskFamily) -> It
         values = [base[section][leaf]] if tuned is None else tuned.extremes
         if wrong := [value for value in values if value != off]:
             yield (
-                f"{key}={wrong[0]} has no meaning for task={cell.task}, which is {family.name}: {why}. Leave it at "
-                f"{off:g}."
+                f"{key}={_shown(wrong[0])} has no meaning for task={cell.task}, which is {family.name}: {why}. Leave "
+                f"it at {_shown(off)}."
             )
+
+
+def _shown(value: Any) -> str:
+    """Write a value as it is typed."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

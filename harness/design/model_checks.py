@@ -9,8 +9,11 @@ from harness.config.kinds import kind_of
 from harness.design.cells import Cell
 from harness.errors import Problems, nearest
 from harness.models import ResolvedModel
+from harness.models.architectures import PACKED
 from harness.models.model_files import header, weights_files
 
+# PEFT's types that put virtual tokens, or their keys and values, before what the model reads.
+VIRTUAL = ("CARTRIDGE", "CPT", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "PROMPT_TUNING")
 TIED = frozenset({"embed_tokens", "lm_head"})  # layers that files leave out where they share another's weights
 
 
@@ -62,6 +65,31 @@ def check_layers(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, prob
             len(value) > 0 or bool(section.get("target_parameters")),
             f"{line} names no layer. {nearest('', known)} Or leave it out for the default.",
         )
+
+
+def check_packing(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, problems: Problems) -> None:
+    """Add a problem if rows are to be packed, and the model or the method cannot keep them apart.
+
+    Args:
+        cell: the cell.
+        base: its resolved configuration.
+        model: its model.
+        problems: added to.
+    """
+    if "train" in (base["method"].get("ignores") or ()) or True not in _values(cell, base["train"], "train", "packing"):
+        return
+    problems.check(
+        model.architecture in PACKED,
+        f"train.packing=true joins rows to sequences, and model={cell.model} ({model.architecture}) is not known to "
+        f"keep them apart. Decoders that are: {', '.join(PACKED)}. Leave train.packing at false.",
+    )
+    kind = (base["method"].get("config") or {}).get("peft_type")
+    problems.check(
+        kind not in VIRTUAL,
+        f"train.packing=true joins rows to sequences, and method={cell.method} puts virtual tokens before each "
+        "sequence, not each row. Leave train.packing at false, or use a method that changes layers, such as "
+        "method=lora.",
+    )
 
 
 def _values(cell: Cell, section: Mapping[str, Any], where: str, key: str) -> list[Any]:

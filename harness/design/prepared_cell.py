@@ -21,12 +21,13 @@ from harness.config.validation import check
 from harness.data.dataset import Dataset
 from harness.design.cells import Cell
 from harness.design.family_checks import check_family
-from harness.design.model_checks import check_blocks, check_layers
+from harness.design.model_checks import check_blocks, check_layers, check_packing
 from harness.design.search_space import check_sampler
 from harness.design.value_checks import Checks
 from harness.errors import HarnessError, Problems
 from harness.models import ResolvedModel
 from harness.models.architecture_check import examined
+from harness.models.start.find import Start, find_start
 from harness.records.run_spec import RunSpec
 from harness.records.signature import digest, models_digest, signature
 from harness.records.states import Phase
@@ -48,6 +49,7 @@ class PreparedCell:
         warnings: for the user, about the data and the model's files.
         architecture: see `ResolvedModel`.
         replicate: label of the replicate (`confirm.vary`) to which its runs belong.
+        init: directory of the saved model from which its runs start (`train.init`); None: the pretrained model.
     """
 
     cell: Cell
@@ -58,6 +60,7 @@ class PreparedCell:
     warnings: tuple[str, ...]
     architecture: str | None = None
     replicate: int = 0
+    init: str | None = None
 
     def _config(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the resolved configuration with tuned values; if it cannot be composed, `UNCOMPOSED` says why."""
@@ -94,6 +97,8 @@ class PreparedCell:
         config = self._config(values)
         seed += REPLICATE_SEEDS * self.replicate
         config["seed"] = seed
+        if self.init is not None:
+            config["train"]["init"] = self.init  # of a study, the model that was best when it was planned
         if stop_epoch is not None:
             config["train"]["stop_epoch"] = stop_epoch
         sign = signature(config, phase, self.fingerprint, self.model_digest)
@@ -160,9 +165,14 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
         except HarnessError as error:
             problems.extend(error)
         if data is not None and model is not None:
+            start = _start(base, model, cache, problems)
+            init = None if start is None else str(start.directory)
+            model = model if start is None else start.on(model)
             digest_ = models_digest(model.digest, [each for found in others for each in found or ()])
             warnings = (*data.warnings, *model.notes)
-            ready.append(PreparedCell(cell, base, data.fingerprint, digest_, data.facts, warnings, model.architecture))
+            ready.append(
+                PreparedCell(cell, base, data.fingerprint, digest_, data.facts, warnings, model.architecture, init=init)
+            )
     for name in ("runs_dir", "reports_dir"):
         check_writable(name, Path(str(config[name])), problems)
     problems.raise_any()
@@ -247,6 +257,19 @@ def _check_method(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, pro
             problems.extend(error)
     check_blocks(cell, base, model, problems)
     check_layers(cell, base, model, problems)
+    check_packing(cell, base, model, problems)
+
+
+def _start(base: Mapping[str, Any], model: ResolvedModel, cache: Path, problems: Problems) -> Start | None:
+    """Find what `train.init` names; None if it names nothing, or has a problem."""
+    init = base["train"]["init"]
+    if init is None:
+        return None
+    try:
+        return find_start(init, Path(base["runs_dir"]), model, base["model"]["name"], cache)
+    except HarnessError as error:
+        problems.extend(error)
+        return None
 
 
 def _find(model: Any, cache: Path) -> ResolvedModel:

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.api.cost import COSTS
-from harness.api.family import family_of_kind
-from harness.config.kinds import kind_of
 from harness.config.schema import LOSSES, LaunchConfig
 from harness.models.architectures import FIRST_POSITION
 from harness.records.ranking import searched_costs
@@ -44,9 +42,8 @@ def batch_key(config: Mapping[str, Any], architecture: str | None, phase: str = 
         not (method.get("about") or {}).get("fusable")
         or architecture not in FIRST_POSITION
         or any(train.get(key) for key in LOSSES)  # these losses need passes of their own
-        or train.get("accumulate", 1) > 1
         or model.get("pooling") == "model"
-        or ((family := family_of_kind(kind_of(config["task"]))) is not None and (family.writes or family.tokens))
+        or ((family := family_of_kind(kind_of(config["task"]))) is not None and family.tokens)
         or model.get("quantize")
         or any(_measured(cost) != "counted" for cost in searched_costs(tune))  # other work in the process changes it
         or (phase != Phase.TUNE and _measured((config.get("report") or {}).get("cost")) == "alone")

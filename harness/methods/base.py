@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from harness.api.heads import Head
 from harness.api.metric import Targets
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,8 +93,23 @@ class Prompted(Method):
     shots: int = 0
 
 
+@dataclass(kw_only=True)
 class GradientTrained(Method):
-    """A method that selects which parameters of a network the training loop trains."""
+    """A method that selects which parameters of a network the training loop trains.
+
+    Attributes:
+        alpha: the model that is evaluated and saved lies between the pretrained one (0) and the trained one (1, the
+            default); see `harness.training.interpolation`.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check alpha; subclasses with fields of their own call this first."""
+        if not 0 < self.alpha <= 1:
+            raise HarnessError(
+                f"method.alpha={self.alpha} must lie above 0 (the pretrained model) and at most at 1 (the trained one)."
+            )
 
     @abstractmethod
     def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
@@ -123,6 +139,19 @@ class Hooks:
     def rate_factor(self, name: str) -> float:
         """Return the fraction of `train.lr` for a parameter outside the head, by its name in the network."""
         return 1.0
+
+    def unadapted(self, name: str, value: Tensor) -> Tensor | None:
+        """Return the value of a trained parameter outside the head with which the model is the pretrained one.
+
+        Args:
+            name: of the parameter in the network.
+            value: its initial one.
+
+        Returns:
+            The value, by default a copy of the initial one; None for a parameter that may have any value there, such
+            as the first of LoRA's two factors.
+        """
+        return value.clone()
 
     def cut(self) -> Collection[str]:
         """Return the names of parameters whose zeros are final: a weight average must not restore pruned values."""

@@ -77,6 +77,7 @@ class Adapters(GradientTrained):
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        super().__post_init__()
         problems = Problems()
         problems.whole("method.size", self.size)
         for key, value, known in (
@@ -122,6 +123,13 @@ class AdapterHooks(Hooks):
 
     def __init__(self, layers: Sequence[str], size: int, activation: str) -> None:
         self.facts = {"layers": list(layers), "size": size, "activation": activation}
+
+    def unadapted(self, name: str, value: Tensor) -> Tensor | None:
+        """Return zero for the layer whose outputs are added; those before it may have any value."""
+        inside = next((name.rpartition(f"{layer}.")[2] for layer in self.facts["layers"] if f"{layer}." in name), "")
+        if inside.startswith("up."):
+            return torch.zeros_like(value)
+        return None if inside.startswith("down.") else value.clone()
 
     def inserted(self) -> dict[str, Any]:
         """Describe the adapters."""

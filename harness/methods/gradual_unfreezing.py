@@ -31,6 +31,7 @@ class GradualUnfreezing(GradientTrained):
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        super().__post_init__()
         if not 0 < self.share <= 1:
             raise HarnessError(f"method.share is a share of the run, above 0 and at most 1, not {self.share}.")
 

@@ -26,6 +26,7 @@ class LastLayers(GradientTrained):
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        super().__post_init__()
         problems = Problems()
         problems.whole("method.layers", self.layers)
         problems.raise_any()

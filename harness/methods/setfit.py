@@ -38,6 +38,7 @@ class SetFit(GradientTrained):
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        super().__post_init__()
         problems = Problems()
         problems.whole("method.pairs", self.pairs)
         problems.check(self.C > 0, f"method.C must be above 0, not {self.C}.")

@@ -193,6 +193,10 @@ ARCHITECTURES: dict[str, Layers] = {
 ROLES = (*(field.name for field in fields(Layers) if field.name != "blocks"), "all_linear")
 
 
+# Decoders that keep the rows of a packed sequence apart, by positions that begin anew; each is tested for equal losses.
+PACKED = ("gemma", "gemma2", "gemma3_text", "gpt2", "llama", "mistral", "phi3", "qwen2", "qwen3")
+
+
 def layers_of(backbone: Any) -> Layers | None:
     """Return the roles of a backbone's layers; None if its architecture is not listed."""
     return ARCHITECTURES.get(str(getattr(backbone.config, "model_type", "")))
@@ -253,6 +257,11 @@ FIRST_POSITION: dict[str, Callable[[Any], int]] = {
     "electra": lambda config: 0,
     "roberta": lambda config: int(config.pad_token_id) + 1,
     "distilbert": lambda config: 0,
+    "gpt2": lambda config: 0,
     "llama": lambda config: 0,
+    "mistral": lambda config: 0,
+    "qwen2": lambda config: 0,
     "qwen3": lambda config: 0,
+    "gemma": lambda config: 0,
+    "gemma3_text": lambda config: 0,
 }

@@ -19,6 +19,7 @@ from harness.models.heads import HEADS, SCALE
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import pool, widened, width
 from harness.models.pretrained import OWN_HEADS, ResolvedModel
+from harness.models.start.tensors import apply
 from harness.models.weights_check import check_finite
 
 # PEFT imports bitsandbytes if installed, which then warns about kernels that only some machines have.
@@ -165,6 +166,8 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
     """
     options = _quantized(resolved.quantize) if resolved.quantize else {}
     backbone = load_weights(resolved, pooling, classes, **options).backbone
+    if resolved.start is not None:
+        apply(backbone, resolved.start)
     check_finite(backbone.named_parameters(), f"The model at {resolved.path} ({resolved.source})")
     settings: Any = backbone.config
     if resolved.quantize:

@@ -42,6 +42,8 @@ class ResolvedModel:
         source: where it was found, for messages.
         quantize: quantization of the weights, see `PretrainedModel`; part of the digest.
         notes: notes about the files, for the user.
+        start: file of the tensors that an earlier training changed (`train.init`); None: the pretrained weights.
+        base: digest of the pretrained model alone, where there is such a start; None: `digest`.
     """
 
     path: Path
@@ -49,6 +51,8 @@ class ResolvedModel:
     source: str
     quantize: str | None = None
     notes: tuple[str, ...] = ()
+    start: Path | None = None
+    base: str | None = None
 
     @property
     def architecture(self) -> str | None:
@@ -258,7 +262,7 @@ class PretrainedModel:
         other = []
         for name, expected in self.digests.items():
             file = directory / name
-            found = _sha256(file, remembered) if file.is_file() else "no such file"
+            found = sha256(file, remembered) if file.is_file() else "no such file"
             if found != expected:
                 other.append(f"{name} has sha256 {found[:12]}, not {expected[:12]}")
         if other:
@@ -272,7 +276,7 @@ class PretrainedModel:
         names = [name for name in self.digests if (directory / name).is_file()] or sorted(
             {file.name for pattern in PATTERNS for file in directory.glob(pattern) if file.is_file()}
         )
-        return digest({name: _sha256(directory / name, remembered) for name in names})
+        return digest({name: sha256(directory / name, remembered) for name in names})
 
     def _unreachable(self, tried: list[str]) -> str:
         ways = []
@@ -289,7 +293,7 @@ class PretrainedModel:
         return f"model={self.name} was not found: {'; '.join(tried)}. Ways to get it: {listed}."
 
 
-def _sha256(file: Path, remembered: Path) -> str:
+def sha256(file: Path, remembered: Path) -> str:
     """Return a file's SHA-256, cached by real path, size and modification time."""
     stat = file.stat()
     key = hashlib.sha256(f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()

@@ -22,7 +22,7 @@ OPERATIONAL = (
     "tune", "confirm", "report", "launch", "slurm", "budget", "hardware", "sweep", "axes", "study", "plan", "calibrate",
     "rerun", "keep", "runs_dir", "reports_dir", "cache_dir", "cache_gb", "packages", "device", "method.space",
     "method.resources", "method.about", "model.resources", "tracker", "train.checkpoint_seconds",
-    "train.eval_batch_size",
+    "train.eval_batch_size", "train.init",  # the digest of the model represents what it starts from
     # The data's fingerprint and the model's digest represent the sources they were read from.
     "task.path", "task.validation_path", "task.test_path", "task.folder", "task.files", "task.hub",
     "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",
@@ -36,7 +36,9 @@ OPERATIONAL = (
 # Keys that were added after runs had been signed. At these defaults, which change nothing, they are left out of
 # signatures, so earlier records stay valid. Keys of the schema are declared with `harness.config.schema.later`; keys
 # of a task, a model or a method are added here.
-DEFAULTS_OF_LATER_KEYS: dict[str, Any] = later_keys() | {"task.slots": None, "task.judges": None}
+DEFAULTS_OF_LATER_KEYS: dict[str, Any] = later_keys() | {
+    "method.alpha": 1.0, "task.slots": None, "task.judges": None,
+}  # fmt: skip
 
 
 SHARED = ("train.precision",)  # changes frozen features, so it matters for every method

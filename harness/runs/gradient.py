@@ -31,11 +31,13 @@ from harness.records.states import SessionStatus
 from harness.runs.costs import Costs
 from harness.runs.fitted import FittedModel, Fitting, Stopped, mean_values
 from harness.runs.prepare import PreparedRun
+from harness.serving.start_weights import put_head
 from harness.training.fused import share
 from harness.training.loop import predict
 from harness.training.row_order import steps_per_epoch, stream_seed
 from harness.training.session import TrainingProgress, TrainingSession
 
+NEW_HEAD = "train.init was trained for other outputs, such as other classes, so the head is new."
 OWN_HEAD = "train.head_init=probe does not apply to model.pooling=model: the architecture's own head starts at random."
 
 
@@ -49,6 +51,8 @@ def fit_gradient_trained(run: PreparedRun, method: GradientTrained) -> Fitting:
     data, config = run.data, run.train
     costs, validation = Costs(), {}
     warnings = (OWN_HEAD,) if config.head_init == "probe" and run.encoder.model.pooling == "model" else ()
+    if run.encoder.resolved.start is not None and not _same_head(run):
+        warnings += (NEW_HEAD,)
     for warning in warnings:
         run.say(f"Note: {warning}")
     if run.by_folds:
@@ -146,7 +150,8 @@ def make_session(
     encoder, seed, costs = run.encoder, run.spec.config["seed"], Costs()
     examples = encoder.examples(split)
     head: LinearHead | None = None
-    if config.head_init == "probe" and encoder.model.pooling not in OWN_HEADS:
+    known = encoder.resolved.start is not None and _same_head(run)
+    if config.head_init == "probe" and encoder.model.pooling not in OWN_HEADS and not known:
         with costs.phase("head"):
             head = encoder.probe(split, config.head_probe_c)
     with costs.phase("model"):
@@ -157,6 +162,8 @@ def make_session(
         # weights.
         _seed(stream_seed(seed, "weights"))
         network.reset_head()
+        if known:
+            _put_head(run, network)
         if head is not None:
             network.set_head(head.weight / SCALE, head.bias)
         steps = config.epochs * steps_per_epoch(len(examples), config.batch_size, config.accumulate)
@@ -166,6 +173,7 @@ def make_session(
         method.initialize(network, _in_order(examples, config.batch_size, run.device))
     boundary = _boundary(network, config)
     examples, spent = _inputs(run, split, boundary, "train_seconds")
+    examples = run.task.trained_on(examples, config, encoder.length)
     evaluated, read = (None, Costs()) if validation is None else _inputs(run, validation, boundary, "evaluate_seconds")
     costs |= {
         "params_trainable": sum(p.numel() for p in network.trainable().values()),
@@ -177,18 +185,29 @@ def make_session(
         metric=run.metric, seed=seed, device=run.device, say=run.say, metrics_path=paths.metrics,
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
         resource=spec.resource, rungs=spec.rungs if tag.get("fold", 0) == 0 else (), until=spec.until,
-        stop=run.stop,
+        stop=run.stop, alpha=method.alpha,
     )  # fmt: skip
     share(session, encoder.backbone)
     return session, costs.merged(spent, read)
 
 
+def _put_head(run: PreparedRun, network: AdaptedModel) -> bool:
+    encoder = run.encoder
+    assert encoder.resolved.start is not None
+    return put_head(network, encoder.resolved.start, run.task, encoder.model.pooling)
+
+
+def _same_head(run: PreparedRun) -> bool:
+    """Return whether the head of `train.init` fits, or the model has none of its own to fit."""
+    return run.encoder.model.pooling == LANGUAGE or _put_head(run, run.encoder.network())
+
+
 def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None:
-    """Return the frozen prefix after which passes may begin; None if they begin at the tokens, as with FGM.
+    """Return the frozen prefix after which passes may begin; None if they begin at the tokens, as with FGM, NEFTune.
 
     Those of a model that writes texts do: its hidden states are of every token, and writing needs the tokens anyway.
     """
-    return None if config.fgm > 0 or network.pooling == LANGUAGE else network.boundary
+    return None if config.fgm > 0 or config.neftune > 0 or network.pooling == LANGUAGE else network.boundary
 
 
 def _inputs(run: PreparedRun, split: Split, boundary: FrozenPrefix | None, cost: str) -> tuple[Examples, Costs]:

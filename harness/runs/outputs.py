@@ -35,7 +35,7 @@ def save_fitted(run: PreparedRun, fitted: FittedModel, directory: Any) -> int:
         encoder.model, encoder.resolved, encoder.task, encoder.length, run.data.pairs,
         config["task"]["name"], config["method"]["name"],
     )  # fmt: skip
-    return save_model(directory, fitted.network, fitted.hooks, encoder.tokenizer, facts)
+    return save_model(directory, fitted.network, fitted.hooks, encoder.tokenizer, facts, encoder.resolved.start)
 
 
 def write_predictions(run: PreparedRun, evaluation: Evaluation) -> None:

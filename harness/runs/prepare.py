@@ -22,10 +22,12 @@ from harness.data.dataset import Dataset, Split
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
+from harness.models.start.find import find_start
 from harness.records.run_spec import RunSpec
 from harness.records.signature import digest, models_digest, signature
 from harness.records.states import Phase, StopRequest
 from harness.runs.costs import Costs
+from harness.serving.start_weights import started
 from harness.system.machine import check_device
 from harness.tasks.runtime import TaskRuntime
 
@@ -71,17 +73,28 @@ class PreparedRun:
         cache_dir = Path(config["cache_dir"]).expanduser()
         with costs.phase("data"):
             model = build(config["model"], config["packages"])
-            resolved = model.resolve(cache_dir)
+            resolved, start = model.resolve(cache_dir), None
+            pretrained = resolved
+            if train.init is not None:
+                start = find_start(
+                    train.init, Path(config.get("runs_dir", Config.runs_dir)), pretrained, model.name, cache_dir
+                )
+                resolved = start.on(pretrained)
             augmentations = _augmentations(config)
             others = [each for part in augmentations.values() for each in part.ready(cache_dir)]
             data = _data(spec, models_digest(resolved.digest, others), model.name)
             model = model.for_family(families()[data.family])
+        if start is not None:
+            with costs.phase("model"):
+                resolved = started(start, pretrained, cache_dir)
         limit = config["task"]["max_length"]
         cache = Cache(cache_dir, config.get("cache_gb", Config.cache_gb))
         encoder = FrozenEncoder(model, resolved, data, limit, device, train.precision, train.eval_batch_size, cache)
         with costs.phase("model"):
             length = encoder.length  # loads backbone and tokenizer
         provenance = {"model_digest": resolved.digest, "model_source": resolved.source}
+        if start is not None:
+            provenance["init_digest"] = start.digest
         run = cls(spec, say, stop, train, device, data, encoder, provenance=provenance, costs=costs)
         copied: dict[str, Any] = {}
         if augmentations:

@@ -7,6 +7,7 @@
     head.safetensors     the classification head
       adapter/             in PEFT's format, for adapter methods
       backbone.safetensors the changed tensors, for methods that change the backbone itself
+      start.safetensors    the tensors that an earlier training had changed (`train.init`), to be applied first
       tokenizer files
 The pretrained backbone itself is not stored: it is located by name or path, and its digest must match.
 """
@@ -17,7 +18,7 @@ import json
 import os
 import shutil
 import warnings
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,18 @@ if TYPE_CHECKING:
     from harness.tasks.runtime import TaskRuntime
 
 FORMAT = 1  # of harness.json; increased when the meaning of a key changes
+WITH_START = 2  # of models with changed tensors besides the method's, which versions that read format 1 do not apply
+START = "start.safetensors"
 
 
-def save_model(directory: Path, network: AdaptedModel, hooks: Hooks, tokenizer: Any, facts: dict[str, Any]) -> int:
+def save_model(
+    directory: Path,
+    network: AdaptedModel,
+    hooks: Hooks,
+    tokenizer: Any,
+    facts: dict[str, Any],
+    start: Path | None = None,
+) -> int:
     """Write an adapted model atomically.
 
     Args:
@@ -45,6 +55,7 @@ def save_model(directory: Path, network: AdaptedModel, hooks: Hooks, tokenizer: 
         hooks: the method's hooks, which define its own format.
         tokenizer: the backbone's tokenizer.
         facts: the other keys of harness.json, see `describe`.
+        start: see `ResolvedModel`.
 
     Returns:
         Size in bytes of what the method added: head, adapter, changed tensors; without the tokenizer.
@@ -62,18 +73,32 @@ def save_model(directory: Path, network: AdaptedModel, hooks: Hooks, tokenizer: 
         changed = {name: p.detach().cpu().contiguous() for name, p in network.trainable().items() if name not in head}
         if changed and not hooks.save(network, temporary / "adapter"):
             save_file(changed, temporary / "backbone.safetensors")
+        if start is not None:
+            _copy_start(start, temporary / START)
         size = sum(file.stat().st_size for file in temporary.rglob("*.safetensors"))
         tokenizer.save_pretrained(str(temporary))
         built: dict[str, Any] = {"inserted": hooks.inserted()} if hooks.inserted() else {}
         if isinstance(voters := network.head, KnnHead):
             built["neighbours"] = {"rows": len(voters.bank), "k": voters.k, "temperature": voters.temperature}
         built["weights"] = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*.safetensors"))
-        write_json(temporary / DESCRIPTION, facts | built | {"format": FORMAT, "harness": harness.__version__})
+        write_json(
+            temporary / DESCRIPTION,
+            facts | built | {"format": WITH_START if start else FORMAT, "harness": harness.__version__},
+        )
         shutil.rmtree(directory, ignore_errors=True)
         temporary.rename(directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return size
+
+
+def _copy_start(start: Path, file: Path) -> None:
+    """Write the tensors of the backbone from which training started; the head is the run's own."""
+    from safetensors.torch import load_file, save_file
+
+    from harness.models.start.tensors import HEAD
+
+    save_file({name: tensor for name, tensor in load_file(start).items() if not name.startswith(HEAD)}, file)
 
 
 def describe(
@@ -94,7 +119,7 @@ def describe(
         "pairs": pairs,
         "max_length": max_length,
         "model": asdict(model),
-        "digest": resolved.digest,
+        "digest": resolved.base or resolved.digest,
         "source": resolved.source,
     }
 
@@ -117,8 +142,8 @@ def read_description(directory: Path) -> dict[str, Any]:
         written = facts["format"]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise HarnessError(f"{file} cannot be read ({error}): the model has to be saved again.") from error
-    if written != FORMAT:
-        raise HarnessError(f"{file} has format {written}; this version of harness reads format {FORMAT}.")
+    if written not in (FORMAT, WITH_START):
+        raise HarnessError(f"{file} has format {written}; this version of harness reads {FORMAT} and {WITH_START}.")
     return facts
 
 
@@ -127,13 +152,16 @@ def example_call(directory: Path) -> str:
     return "predict(['...'], ['...'])" if read_description(directory).get("pairs") else "predict(['...'])"
 
 
-def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) -> AdaptedModel:
+def load_network(
+    directory: Path, facts: dict[str, Any], cache_dir: str | Path, resolved: ResolvedModel | None = None
+) -> AdaptedModel:
     """Load a saved network, in eval mode, on the CPU.
 
     Args:
         directory: the saved model.
         facts: from `read_description`.
         cache_dir: cache directory for digests.
+        resolved: the backbone; None finds it as the facts say.
 
     Raises:
         HarnessError: the backbone is not found or is not the one that was adapted, or files are missing.
@@ -143,7 +171,6 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
 
     from harness.models.heads import KnnHead
     from harness.models.language.language_model import network_on
-    from harness.models.loading import FAILURES, brief
     from harness.models.network import load_backbone
     from harness.models.pooling import width
     from harness.tasks.runtime import saved_runtime
@@ -154,7 +181,7 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
     if family.writes or family.tokens:
         del stored["pooling"]  # set by the family
     model = PretrainedModel(**stored).for_family(family)
-    resolved = model.resolve(cache_dir)
+    resolved = resolved or model.resolve(cache_dir)
     if resolved.digest != facts["digest"]:
         raise HarnessError(
             f"{directory} adapts another backbone than the one found for model={model.name} ({resolved.source}): "
@@ -164,6 +191,8 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
     if lacks := [name for name in facts.get("weights", ()) if not (directory / name).is_file()]:
         raise HarnessError(f"{directory} is incomplete: it lacks {', '.join(lacks)}. Copy it again.")
     outputs = saved_runtime(facts).outputs
+    if (directory / START).is_file():
+        resolved = replace(resolved, start=directory / START)
     network = network_on(load_backbone(resolved, model.pooling, outputs), model.pooling, outputs)
     if inserted := facts.get("inserted"):
         from harness.methods.bottleneck_adapters import insert
@@ -172,19 +201,7 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
     if voters := facts.get("neighbours"):
         network.head = KnnHead(size=width(network.backbone), classes=outputs, **voters)
     if (directory / "adapter").is_dir():
-        from peft import PeftModel
-
-        # Some warnings are false: e.g. PEFT takes AdaLoRA's rank pattern, which it applies, for an ignored one of LoRA.
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            try:
-                network.backbone = PeftModel.from_pretrained(network.backbone, str(directory / "adapter"))
-            except FAILURES as error:
-                raise HarnessError(
-                    f"The adapter in {directory} cannot be loaded ({brief(error)}): save the model again."
-                ) from error
-        if any("missing adapter keys" in str(each.message) for each in said):
-            raise HarnessError(f"The adapter in {directory} lacks weights, which would be new: save the model again.")
+        _put_adapter(network, directory)
     tensors: dict[str, Any] = {}
     try:
         for name in ("head.safetensors", "backbone.safetensors"):
@@ -200,3 +217,26 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
             "Save the model again."
         )
     return network.eval()
+
+
+def _put_adapter(network: AdaptedModel, directory: Path) -> None:
+    """Wrap the backbone by the adapter of a saved model.
+
+    Raises:
+        HarnessError: it cannot be loaded, or lacks weights.
+    """
+    from peft import PeftModel
+
+    from harness.models.loading import FAILURES, brief
+
+    # Some warnings are false: e.g. PEFT takes AdaLoRA's rank pattern, which it applies, for an ignored one of LoRA.
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            network.backbone = PeftModel.from_pretrained(network.backbone, str(directory / "adapter"))
+        except FAILURES as error:
+            raise HarnessError(
+                f"The adapter in {directory} cannot be loaded ({brief(error)}): save the model again."
+            ) from error
+    if any("missing adapter keys" in str(each.message) for each in said):
+        raise HarnessError(f"The adapter in {directory} lacks weights, which would be new: save the model again.")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from harness.api.family import families, part
 from harness.api.heads import LinearHead
 from harness.api.metric import Metric, Predictions, RowScores, Targets, Values, evaluate, row_scores
+from harness.config.schema import TrainConfig
 from harness.data.dataset import Dataset, Split
 from harness.data.examples import Examples
 from harness.data.readers.file_formats import Table
@@ -83,6 +84,16 @@ class TaskRuntime(ABC):
         """Make a split of texts, or pairs, without targets, for prediction."""
         rows = np.arange(len(texts))
         return Split("predict", list(texts), None if pairs is None else list(pairs), rows, rows)
+
+    def trained_on(self, examples: Examples, config: TrainConfig, max_length: int) -> Examples:
+        """Return training rows as batches of training need them, by the keys of `train`.
+
+        Args:
+            examples: the rows.
+            config: training settings.
+            max_length: most tokens of a row.
+        """
+        return examples
 
     def notes(self, examples: Examples, split: Split) -> list[str]:
         """Return sentences about a tokenized split for the log of a run.

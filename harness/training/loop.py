@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 
 import numpy as np
@@ -137,7 +136,7 @@ def _shared_losses(fused: FusedGroup) -> list[float] | None:
     All memory of the shared pass is freed when this function returns: sessions that then compute alone need it.
     """
     sessions = fused.sessions
-    streams = [session.random_state.tensors for session in sessions]
+    states = [session.part_state() for session in sessions]
     try:
         losses = fused.losses()
         totals = [_total(session, loss) for session, loss in zip(sessions, losses, strict=True)]
@@ -147,9 +146,8 @@ def _shared_losses(fused: FusedGroup) -> list[float] | None:
             return values
     except Exception as error:  # noqa: BLE001 -- any error: computing each session alone shows which one causes it
         fused.ungroup(error)
-    for session, tensors in zip(sessions, streams, strict=True):
-        session.random_state.tensors = tensors
-        session.optimizer.zero_grad(set_to_none=True)
+    for session, state in zip(sessions, states, strict=True):
+        session.restore_part(*state)
     return None
 
 
@@ -240,7 +238,7 @@ def finish_epoch(session: TrainingSession) -> None:
     session.order = []
     line = f"Epoch {progress.epoch}, train loss: {progress.train_loss:.3f}"
     improved, predictions = True, None
-    with nullcontext() if session.average is None else session.average.in_place():
+    with session.judged_weights():
         with timed(progress, "train_seconds"), session.random_state.active():
             session.hooks.end_epoch(session.network, lambda: features(session), session.train.targets)
         if session.validation is not None:
@@ -250,7 +248,7 @@ def finish_epoch(session: TrainingSession) -> None:
         if improved:
             progress.best_epoch, progress.best_val = progress.epoch, progress.val
             session.best_predictions = predictions
-            if session.validation is not None or session.average is not None:
+            if session.validation is not None or session.average is not None or session.interpolation is not None:
                 session.best_weights = {name: p.detach().clone() for name, p in session.network.trainable().items()}
     session.say(line)
     note(session, progress.epoch, progress.train_loss, progress.val, session.reach())
@@ -266,7 +264,7 @@ def evaluate_at_rung(session: TrainingSession, rung: int) -> None:
     if session.validation is None:
         return
     progress = session.progress
-    with nullcontext() if session.average is None else session.average.in_place():
+    with session.judged_weights():
         _, values = validate(session, session.validation)
     epoch = round(progress.epoch + progress.position / session.steps_per_epoch, 6)
     note(session, epoch, progress.loss_sum / max(progress.rows, 1), values, rung)

@@ -5,7 +5,8 @@ Each is one key of `train`, off by default; they can be combined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.errors import HarnessError
 from harness.methods.base import Hooks
 from harness.models.architectures import ARCHITECTURES, layers_of
 from harness.models.inference import autocast
+from harness.models.language.language_model import LanguageModel
 from harness.models.network import AdaptedModel
 from harness.tasks.runtime import TaskRuntime
 
@@ -55,7 +57,10 @@ class Loss:
             )
         # Correct after a restart, too: the network is initialized again before the checkpoint's weights are loaded.
         self.initial = _matrices(network) if config.mixout > 0 else {}
-        self.embeddings = _embeddings(network) if config.fgm > 0 else None
+        self.embeddings = _embeddings(network, "fgm") if config.fgm > 0 else None
+        self.noisy = _embeddings(network, "neftune") if config.neftune > 0 else []
+        if isinstance(network, LanguageModel):
+            network.label_smoothing = config.label_smoothing
 
     def __call__(self, batch: Batch, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch; targets are those of its rows (see `TaskRuntime.targets`)."""
@@ -90,7 +95,7 @@ class Loss:
         return loss + weight * self.task.divergence(outputs, others)
 
     def _outputs(self, batch: Batch) -> Tensor:
-        with autocast(self.device, self.config.precision):
+        with autocast(self.device, self.config.precision), noise(self.noisy, self.config.neftune):
             if not self.initial:
                 plain: Tensor = self.network(batch)
                 return plain
@@ -108,6 +113,30 @@ class Loss:
             kept = (torch.rand_like(initial) >= share).to(initial.dtype)
             mixed[name] = initial + (trained[name] - initial) * kept / (1 - share)
         return mixed
+
+
+@contextmanager
+def noise(embeddings: Sequence[nn.Module], alpha: float) -> Iterator[None]:
+    """Add uniform noise to the outputs (n, length, d) of token embeddings within the block: NEFTune.
+
+    Jain et al. 2023, arXiv:2310.05914; the same draws as `neftune_noise_alpha` of transformers and TRL, which count
+    padding in the length, too.
+
+    Args:
+        embeddings: the modules.
+        alpha: the noise lies between -alpha / sqrt(length * d) and its opposite.
+    """
+
+    def add(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        largest = alpha / math.sqrt(output.shape[1] * output.shape[2])
+        return output + torch.zeros_like(output).uniform_(-largest, largest)
+
+    handles = [module.register_forward_hook(add) for module in embeddings]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def adversarial(loss: Callable[[], Tensor], embeddings: list[nn.Module], mask: Tensor, size: float) -> Tensor:
@@ -245,10 +274,10 @@ def _matrices(network: AdaptedModel) -> dict[str, Tensor]:
     return found
 
 
-def _embeddings(network: AdaptedModel) -> list[nn.Module]:
+def _embeddings(network: AdaptedModel, key: str) -> list[nn.Module]:
     """Return the token embedding and modules that share its table, such as the one in T5's encoder."""
     found = getattr(network.backbone, "get_input_embeddings", lambda: None)()
     if not isinstance(found, nn.Module):
-        raise HarnessError("train.fgm moves token embeddings, and this model names none: leave train.fgm at 0.")
+        raise HarnessError(f"train.{key} moves token embeddings, and this model names none: leave train.{key} at 0.")
     shared = found.weight if isinstance(found, nn.Embedding) else None
     return [m for m in network.modules() if m is found or (isinstance(m, nn.Embedding) and m.weight is shared)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from harness.methods.base import Hooks
 from harness.models.network import AdaptedModel
 from harness.records.states import SessionStatus, StopRequest
 from harness.tasks.runtime import TaskRuntime
+from harness.training.interpolation import Interpolation
 from harness.training.optimizer import make_optimizer
 from harness.training.regularization import Loss, WeightAverage
 from harness.training.row_order import epoch_order, steps_per_epoch, stream_seed
@@ -95,6 +96,7 @@ class TrainingSession:
         largest_group: largest number of sessions in a shared pass with this one, itself included.
         accompanied: whether other sessions were trained at the same time.
         shares: whether its frozen tensors are shared with the pretrained backbone; else it has a backbone of its own.
+        alpha: see `harness.methods.GradientTrained`.
     """
 
     network: AdaptedModel
@@ -122,6 +124,7 @@ class TrainingSession:
     largest_group: int = 1
     accompanied: bool = False
     shares: bool = False
+    alpha: float = 1.0
 
     def __post_init__(self) -> None:
         """Make the optimizer, loss, weight average and random stream."""
@@ -129,6 +132,7 @@ class TrainingSession:
         self.optimizer = make_optimizer(self.network, self.config, self.hooks)
         self.objective = Loss(self.network, self.task, self.config, self.hooks, self.device)
         self.average = WeightAverage(self.network, self.config.ema, self.hooks) if self.config.ema > 0 else None
+        self.interpolation = None if self.alpha == 1 else Interpolation(self.network, self.hooks, self.alpha)
         self.total_steps = self.config.epochs * self.steps_per_epoch
         self.random_state = RandomState(stream_seed(self.seed, "dropout"), self.device)
         self.best_weights: dict[str, Tensor] = {}
@@ -147,12 +151,33 @@ class TrainingSession:
         """Number of epochs that are trained unless patience ends training earlier."""
         return min(self.config.epochs, self.config.stop_epoch or self.config.epochs)
 
+    @contextmanager
+    def judged_weights(self) -> Iterator[None]:
+        """Put the weights that are evaluated and saved into the network within the block: averaged, interpolated."""
+        with (
+            nullcontext() if self.average is None else self.average.in_place(),
+            nullcontext() if self.interpolation is None else self.interpolation.in_place(),
+        ):
+            yield
+
     def reach(self) -> int | None:
         """Record and return the highest rung reached since the last call; None if there is none."""
         amount = self.progress.amount(self.resource)
         new = max((rung for rung in self.rungs if self.progress.rung < rung <= amount), default=None)
         self.progress.rung = new or self.progress.rung
         return new
+
+    def part_state(self) -> tuple[dict[str, Tensor], list[Tensor | None]]:
+        """Return the random stream, and copies of the gradients that the step's earlier batches have left."""
+        earlier = self.parameters if self.part else []
+        return self.random_state.tensors, [None if p.grad is None else p.grad.clone() for p in earlier]
+
+    def restore_part(self, stream: dict[str, Tensor], gradients: list[Tensor | None]) -> None:
+        """Restore what `part_state` returned: a pass that failed may have added to it."""
+        self.random_state.tensors = stream
+        self.optimizer.zero_grad(set_to_none=True)
+        for parameter, gradient in zip(self.parameters, gradients, strict=False):
+            parameter.grad = gradient
 
     @property
     def at_limit(self) -> bool:

@@ -18,6 +18,7 @@ from harness.records.files import write_json
 from tests.benchmarks.asha import Steps, Wall
 from tests.benchmarks.frozen import LAST_LAYERS_SWEEP, LINEAR_PROBE_SWEEP
 from tests.benchmarks.harness_vs_stock import PAIRS, Benchmark, hold
+from tests.benchmarks.lm_trials import LM_TRIALS, LM_TRIALS_WARM
 from tests.benchmarks.overhead import Overhead
 from tests.benchmarks.trials import MEDIUM_TRIALS, SHORT_TRIALS
 
@@ -29,6 +30,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     LAST_LAYERS_SWEEP,
     SHORT_TRIALS,
     MEDIUM_TRIALS,
+    LM_TRIALS,
+    LM_TRIALS_WARM,
 )  # fmt: skip
 
 

@@ -52,6 +52,32 @@ def long_decoder(tokens: Any) -> Any:
     return found
 
 
+DECODERS = ("llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gemma3_text", "gpt2", "phi3")
+WINDOW = 8  # tokens that each token sees, where the architecture has such layers
+
+
+def of_architecture(kind: str, tokens: Any, dtype: torch.dtype = torch.float32) -> Any:
+    """A decoder of two blocks of any architecture, by transformers' `model_type`; with dropout where it has some."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256, "attention_dropout": 0.1,
+    }  # fmt: skip
+    if kind == "gpt2":
+        sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
+    if kind in ("mistral", "gemma2", "gemma3_text"):
+        sizes["sliding_window"] = WINDOW
+    if kind in ("gemma2", "gemma3_text"):
+        sizes["layer_types"] = ["sliding_attention", "full_attention"]
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(tokens), bos_token_id=tokens.bos_token_id, eos_token_id=tokens.eos_token_id,
+        pad_token_id=tokens.pad_token_id, use_cache=False, **sizes,
+    )  # fmt: skip
+    return AutoModelForCausalLM.from_config(config).to(dtype).eval()
+
+
 def encoder_decoder(tokens: Any, dtype: torch.dtype = torch.float32) -> Any:
     """A T5 of two blocks on each side."""
     from transformers import T5Config, T5ForConditionalGeneration

@@ -43,7 +43,6 @@ def test_runs_of_one_task_model_and_precision_are_partners(tmp_path: Path, cache
         ("linear_probe", {}),
         ("pissa", {}),
         ("lora", {"train__r_drop": 1.0}),
-        ("lora", {"train__accumulate": 2}),
         ("lora", {"model__pooling": "model"}),
         ("lora", {"tune": {"objectives": ["latency_p50_seconds"]}}),
         ("lora", {"tune": {"constraints": {"peak_memory_mb": 2000.0}}}),
@@ -64,7 +63,7 @@ def test_confirmations_are_alone_where_the_report_goes_by_what_a_process_measure
         assert (batch_key(composed, "bert", "confirm") is None) == alone
 
 
-@pytest.mark.parametrize("architecture", ["deberta-v2", "modernbert", "gpt2", "t5", "mpnet", "albert", None])
+@pytest.mark.parametrize("architecture", ["deberta-v2", "modernbert", "gemma2", "t5", "mpnet", "albert", None])
 def test_models_whose_passes_are_not_shared_are_trained_alone(
     architecture: str | None, tmp_path: Path, cache: Path
 ) -> None:

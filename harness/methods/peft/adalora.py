@@ -72,7 +72,7 @@ class AdaLoraHooks(PeftHooks):
     """Reallocates ranks after every step and keeps the factors orthogonal."""
 
     def __init__(self, backbone: Any) -> None:
-        super().__init__()
+        super().__init__(peft_type="ADALORA")
         self.backbone = backbone
         self.tuner = backbone.base_model
         self.config = self.tuner.peft_config[self.tuner.trainable_adapter_name]

@@ -16,9 +16,22 @@ from harness.models.architectures import ROLES, ends, layers_of, modules_of
 from harness.models.pretrained import LANGUAGE
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from harness.models import PretrainedModel
     from harness.models.network import AdaptedModel
 
+# Types whose change of a layer's weights is linear in one kind of their parameters: a part of its name, and the value
+# at which the layer is the pretrained one.
+LINEAR = {
+    "LORA": ("lora_B", 0.0),
+    "ADALORA": ("lora_E", 0.0),
+    "LOHA": ("hada_w2_b", 0.0),
+    "VERA": ("vera_lambda_b", 0.0),
+    "IA3": ("ia3_l", 1.0),
+    "LN_TUNING": ("", 0.0),  # trains pretrained weights only
+}
+KEEPING = (True, False, "gaussian", "eva", "orthogonal")  # initializations of LoRA that keep the pretrained weights
 INPUT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")  # their virtual tokens are input embeddings
 
 
@@ -38,7 +51,14 @@ class PeftMethod(GradientTrained):
 
     def __post_init__(self) -> None:
         """Check the ranges of `config`; refuse an initialization from data if the class does not implement it."""
+        super().__post_init__()
         problems = list(out_of_range(self.config))
+        if self.alpha != 1 and not _is_linear(self.config):
+            problems.append(
+                f"method.alpha={self.alpha} multiplies what an adapter adds to the weights of layers, and "
+                f"method={self.name} adds to them in another way: leave method.alpha at 1, or use a method such as "
+                "lora, ia3 or full."
+            )
         starts = type(self).initialize is not GradientTrained.initialize
         if getattr(self.config, "init_lora_weights", None) == "eva" and not starts:
             problems.append(
@@ -69,14 +89,36 @@ class PeftMethod(GradientTrained):
             if any(part in name for part in self.frozen):
                 parameter.requires_grad_(False)
         network.unfreeze_head()
-        return PeftHooks(self.rates)
+        return PeftHooks(self.rates, self.config.peft_type)
+
+
+def _is_linear(config: Any) -> bool:
+    """Return whether multiplying one kind of parameters multiplies what an adapter changes (see `LINEAR`)."""
+    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    if kind == "LORA":
+        return not config.use_dora and config.init_lora_weights in KEEPING
+    return kind in LINEAR
 
 
 class PeftHooks(Hooks):
-    """Stores an adapter in PEFT's own format."""
+    """Stores an adapter in PEFT's own format.
 
-    def __init__(self, rates: Mapping[str, float] | None = None) -> None:
-        self.rates = rates or {}
+    Args:
+        rates: see `PeftMethod`.
+        peft_type: of the adapter.
+    """
+
+    def __init__(self, rates: Mapping[str, float] | None = None, peft_type: str = "") -> None:
+        self.rates, self.peft_type = rates or {}, str(getattr(peft_type, "value", peft_type))
+
+    def unadapted(self, name: str, value: Tensor) -> Tensor | None:
+        """Return the value at which what the parameter adds vanishes; see `LINEAR`."""
+        part, neutral = LINEAR.get(self.peft_type, ("", 0.0))
+        if part and part in name:
+            return value.new_full(value.shape, neutral)
+        # Others are pretrained weights in training, such as biases and norms, or belong to the adapter.
+        adapter = any(piece in name for piece in ("lora_", "vera_", "hada_", "ia3_"))
+        return None if adapter else value.clone()
 
     def rate_factor(self, name: str) -> float:
         """Return the fraction of train.lr for a part with its own rate; else 1."""

@@ -28,7 +28,12 @@ class LanguageModel(AdaptedModel):
 
     Args:
         backbone: an `AutoModelForCausalLM` or `AutoModelForSeq2SeqLM`.
+
+    Attributes:
+        label_smoothing: in training mode, share of each target that is spread over the vocabulary.
     """
+
+    label_smoothing = 0.0
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__(backbone, LANGUAGE, OUTPUTS)
@@ -38,10 +43,13 @@ class LanguageModel(AdaptedModel):
 
         Args:
             batch: with `labels` (n, length) int64, `IGNORED` where there is none. Those of a decoder are its inputs,
-                not shifted; those of an encoder-decoder are the tokens of the decoder.
+                not shifted; those of an encoder-decoder are the tokens of the decoder. Packed rows have
+                `position_ids` instead of an attention mask.
         """
         labels = batch["labels"]
         inputs: dict[str, Any] = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        if "position_ids" in inputs:
+            inputs["use_cache"] = False  # with a cache, transformers would not keep packed rows apart
         if self.is_encoder_decoder:
             # With labels the model makes the decoder's inputs from them.
             logits = self.backbone(**inputs, labels=labels).logits
@@ -54,8 +62,9 @@ class LanguageModel(AdaptedModel):
                 inputs["logits_to_keep"] = kept  # the head is large: no logits of the prompts
             logits = self.backbone(**inputs).logits[:, -kept:-1]
         losses = functional.cross_entropy(
-            widened(logits).flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
-        ).view(labels.shape)
+            widened(logits).flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none",
+            label_smoothing=self.label_smoothing if self.training else 0.0,
+        ).view(labels.shape)  # fmt: skip
         return torch.stack([losses.sum(dim=1), (labels != IGNORED).sum(dim=1).to(losses.dtype)], dim=1)
 
     def features(self, batch: Batch) -> Tensor:

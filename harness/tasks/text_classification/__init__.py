@@ -13,4 +13,5 @@ FAMILY = TaskFamily(
     metrics="harness.tasks.text_classification.metrics.METRICS",
     runtime="harness.tasks.text_classification.runtime.TextClassificationRuntime",
     report="harness.tasks.text_classification.report.REPORT",
+    inapplicable={"train.packing": (False, "a class is of a row's own pooled vector")},
 )

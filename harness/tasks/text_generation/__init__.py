@@ -13,7 +13,6 @@ FAMILY = TaskFamily(
     runtime="harness.tasks.text_generation.runtime.TextGenerationRuntime",
     report="harness.tasks.text_generation.report.REPORT",
     inapplicable={
-        "train.label_smoothing": (0.0, "it moves probability between classes"),
         "train.r_drop": (0.0, "it compares two predictions of a class"),
     },
     unused=("train.head_lr", "train.head_init", "train.head_probe_c"),

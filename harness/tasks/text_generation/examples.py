@@ -12,6 +12,7 @@ import torch
 
 from harness.data.examples import Batch, Examples, Rows
 from harness.models.language.language_model import IGNORED
+from harness.models.language.packing import bins, positions
 from harness.tasks.text_generation.data import GenerationSplit
 from harness.tasks.text_generation.encoding import RowEncoder
 
@@ -25,12 +26,14 @@ class SequenceExamples(Examples):
         split: their rows.
         scored: whether the likelihood of the references is computed in predictions.
         written: whether predictions hold texts.
+        packed: most tokens of a sequence to which the rows of a batch are joined; None: each row is a sequence.
     """
 
     encoder: RowEncoder | None = None
     split: GenerationSplit | None = None
     scored: bool = True
     written: bool = False
+    packed: int | None = None
 
     @cached_property
     def trained(self) -> npt.NDArray[np.int64]:
@@ -52,7 +55,10 @@ class SequenceExamples(Examples):
         raise NotImplementedError  # of inputs for frozen features, which these models do not give
 
     def batch(self, rows: Rows, device: torch.device) -> Batch:
-        """Return the given rows as a batch with `labels`, padded on the right."""
+        """Return the given rows as a batch with `labels`, padded on the right.
+
+        Joined rows have `position_ids` in place of an attention mask.
+        """
         assert self.tokens.trained is not None
         pieces = [slice(self.tokens.offsets[row], self.tokens.offsets[row + 1]) for row in rows]
         ids, marks = [self.tokens.ids[piece] for piece in pieces], [self.tokens.trained[piece] for piece in pieces]
@@ -62,16 +68,36 @@ class SequenceExamples(Examples):
         else:
             inputs = ids
             labels = [np.where(mark == 1, row, IGNORED) for row, mark in zip(ids, marks, strict=True)]
+        if self.packed is not None:
+            return _on(device, self._joined(ids, labels, self.packed))
         batch = {
             "input_ids": padded(inputs, self.padding),
             "attention_mask": padded([np.ones(len(row), dtype=np.int64) for row in inputs], 0),
             "labels": padded(labels, IGNORED),
         }
-        return {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in batch.items()}
+        return _on(device, batch)
+
+    def _joined(
+        self, ids: list[npt.NDArray[Any]], labels: list[npt.NDArray[Any]], capacity: int
+    ) -> dict[str, npt.NDArray[np.int64]]:
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        sequences = bins(lengths, capacity)
+        # The first token of a row would be predicted from the row before it.
+        begun = [np.concatenate([[IGNORED], row[1:]]) for row in labels]
+        return {
+            "input_ids": padded([np.concatenate([ids[row] for row in rows]) for rows in sequences], self.padding),
+            # Padding is at position 0 each, so it is a row of its own, which nothing sees.
+            "position_ids": padded([positions(lengths[rows].tolist()) for rows in sequences], 0),
+            "labels": padded([np.concatenate([begun[row] for row in rows]) for rows in sequences], IGNORED),
+        }
 
     @property
     def _pairs(self) -> bool:
         return self.encoder is not None and self.encoder.encoder_decoder
+
+
+def _on(device: torch.device, batch: dict[str, npt.NDArray[np.int64]]) -> Batch:
+    return {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in batch.items()}
 
 
 def padded(rows: list[npt.NDArray[Any]], value: int) -> npt.NDArray[np.int64]:

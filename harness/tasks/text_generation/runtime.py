@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from harness.api.heads import LinearHead
 from harness.api.metric import Metric, Predictions, Targets
+from harness.config.schema import TrainConfig
 from harness.data.dataset import Split
 from harness.data.examples import Examples
 from harness.data.tokenization import Encoding, Tokens
@@ -117,6 +118,11 @@ class TextGenerationRuntime(TaskRuntime):
         examples = super().inputs(split, tokenizer, backbone, max_length)
         assert isinstance(examples, SequenceExamples)
         return replace(examples, scored=False, written=True)
+
+    def trained_on(self, examples: Examples, config: TrainConfig, max_length: int) -> Examples:
+        """Join the rows of a batch to sequences of `max_length` tokens, if `train.packing` says so."""
+        assert isinstance(examples, SequenceExamples)
+        return replace(examples, packed=max_length) if config.packing else examples
 
     def asked(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Split:
         """Make a split of prompts, each a text: the next turn of a user, or what the task's template takes."""

@@ -11,5 +11,8 @@ FAMILY = TaskFamily(
     metrics="harness.tasks.text_regression.metrics.METRICS",
     runtime="harness.tasks.text_regression.runtime.TextRegressionRuntime",
     report="harness.tasks.text_regression.report.REPORT",
-    inapplicable={"train.label_smoothing": (0.0, "it moves probability between classes")},
+    inapplicable={
+        "train.label_smoothing": (0.0, "it moves probability between classes"),
+        "train.packing": (False, "a number is of a row's own pooled vector"),
+    },
 )

@@ -28,7 +28,7 @@ def attend(
         query, key, value: (1, heads, T, size); keys and values may have fewer heads.
         mask: always None; the layout separates the rows.
         scaling: factor of the products; None is 1 / sqrt(size).
-        options: further arguments of transformers, unused.
+        options: further arguments of transformers; of these, only `sliding_window` is used.
 
     Returns:
         (1, T, heads, size).
@@ -38,7 +38,7 @@ def attend(
     queries, keys, values = (layout.by_row(each[0].transpose(0, 1)).transpose(1, 2) for each in (query, key, value))
     if (shared := queries.shape[1] // keys.shape[1]) > 1:
         keys, values = (each.repeat_interleave(shared, dim=1) for each in (keys, values))
-    visible = layout.visible(module.is_causal)
+    visible = layout.visible(module.is_causal, options.get("sliding_window"))
     if not any(chances.values()):
         with kernel(queries):
             found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=visible, scale=scaling)
@@ -70,7 +70,7 @@ def know(fused: nn.Module, own: Sequence[nn.Module], step: SharedPass) -> None:
 
 def _chance(attention: Any) -> float:
     """Return the dropout probability of attention weights; layers store it as a dropout module or as a number."""
-    dropout = getattr(attention, "dropout", None)
+    dropout = getattr(attention, "dropout", None) or getattr(attention, "attn_dropout", None)
     chance = dropout.p if isinstance(dropout, nn.Dropout) else getattr(attention, "attention_dropout", 0.0)
     return float(chance) if attention.training else 0.0
 

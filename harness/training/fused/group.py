@@ -16,9 +16,9 @@ from harness.methods.base import Hooks
 from harness.models.architectures import FIRST_POSITION
 from harness.models.inference import autocast
 from harness.models.pooling import pool, widened
-from harness.models.pretrained import TOKENS
+from harness.models.pretrained import LANGUAGE, TOKENS
 from harness.training.fused.attention import NAME, FusedDropout, know, register
-from harness.training.fused.layers import LOW_RANK, FusedLayer, base, treatment
+from harness.training.fused.layers import LOW_RANK, SHARED, FusedLayer, base, treatment
 from harness.training.fused.layout import Layout
 from harness.training.fused.memory import most_tokens
 from harness.training.fused.shared_pass import SharedPass
@@ -76,6 +76,7 @@ class FusedGroup:
         first = self.sessions[0]
         batches = [(session.train, session.next_rows()) for session in self.sessions]
         layout = Layout.of(batches, first.device)
+        writes = first.network.pooling == LANGUAGE
         settings: Any = self.backbone.config
         inputs = {
             "input_ids": layout.ids,
@@ -84,14 +85,44 @@ class FusedGroup:
         if layout.types is not None:
             inputs["token_type_ids"] = layout.types
         with self.step.going(layout), autocast(first.device, first.config.precision):
-            hidden = self.backbone(**inputs).last_hidden_state
-        by_row = layout.by_row(widened(hidden)[0])
-        features = functional.normalize(pool(by_row, layout.mask, first.network.pooling), dim=-1)
+            trunk = self.backbone.base_model if writes else self.backbone
+            hidden = trunk(**inputs).last_hidden_state
+            if writes:
+                smoothing = [session.config.label_smoothing for session in self.sessions]
+                outputs = token_losses(self.backbone.get_output_embeddings(), hidden[0], layout, smoothing)
+        if not writes:
+            by_row = layout.by_row(widened(hidden)[0])
+            outputs = functional.normalize(pool(by_row, layout.mask, first.network.pooling), dim=-1)
         losses = []
         for session, (examples, rows), mine in zip(self.sessions, batches, layout.rows, strict=True):
+            own = outputs[mine] if writes else session.network.apply_head(outputs[mine])
             targets = session.task.targets(examples.targets[rows]).to(first.device)
-            losses.append(session.objective.of_outputs(session.network.apply_head(features[mine]), targets))
+            losses.append(session.objective.of_outputs(own, targets))
         return losses
+
+
+def token_losses(head: Any, hidden: Tensor, layout: Layout, smoothing: Sequence[float]) -> Tensor:
+    """Return what `LanguageModel` returns for each row: the sum of its tokens' losses, and their number, (N, 2).
+
+    Args:
+        head: the language-modelling head, which no session adapts.
+        hidden: (T, d).
+        layout: with trained tokens.
+        smoothing: K, of each session: share of a target that is spread over the vocabulary.
+    """
+    predicted = layout.predicted
+    logits = widened(head(hidden.index_select(0, predicted - 1)))  # a token is predicted from the one before it
+    targets, rows = layout.ids[0, predicted], layout.row_of(predicted)
+    losses = functional.cross_entropy(logits, targets, reduction="none")
+    if any(smoothing):
+        shares = losses.new_zeros(len(layout.mask))
+        for share, own in zip(smoothing, layout.rows, strict=True):
+            shares[own] = share
+        # The mean over the vocabulary of all negative log likelihoods, by that of the target.
+        evenly = losses + logits.gather(1, targets[:, None])[:, 0] - logits.mean(dim=1)
+        losses = torch.lerp(losses, evenly, shares[rows])
+    pairs = torch.stack([losses, torch.ones_like(losses)], dim=1)
+    return pairs.new_zeros(len(layout.mask), 2).index_add(0, rows, pairs)
 
 
 def is_fusable(session: TrainingSession) -> bool:
@@ -104,9 +135,8 @@ def is_fusable(session: TrainingSession) -> bool:
         session.device.type in ("cpu", "cuda")  # other devices have no per-session random stream
         and type(hooks).loss is Hooks.loss
         and session.objective.plain
-        and session.config.accumulate == 1  # gradient accumulation means that memory is short
-        and session.network.head is not None
         and session.network.pooling != TOKENS  # a shared pass pools each row into one vector
+        and (session.network.head is not None or _writes_alike(session))
         and getattr(backbone.config, "model_type", None) in FIRST_POSITION
         and not any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters)
         # PEFT wraps layers that are trained in full (`modules_to_save`); those are not leaves of the pretrained
@@ -114,6 +144,15 @@ def is_fusable(session: TrainingSession) -> bool:
         and not any(isinstance(module, AuxiliaryTrainingWrapper) for module in backbone.modules())
         and all(treatment(layer) is not None for _, layer in leaves(backbone))
     )
+
+
+def _writes_alike(session: TrainingSession) -> bool:
+    """Return whether a session predicts tokens by the pretrained head alone, as all sessions of its group do."""
+    if session.network.pooling != LANGUAGE:
+        return False
+    backbone = bare(session)
+    head = backbone.get_output_embeddings()
+    return head is not None and treatment(head) == SHARED and not getattr(backbone.config, "final_logit_softcapping", 0)
 
 
 @torch.no_grad()
@@ -171,7 +210,8 @@ def _groups_that_fit(sessions: Sequence[TrainingSession], co_located: int) -> It
     """Split sessions on the same frozen backbone into parts whose shared passes fit into memory."""
     first = sessions[0]
     longest = max(int(session.train.tokens.lengths.max()) for session in sessions)
-    limit = most_tokens(bare(first).config, first.device, first.config.precision, longest) / co_located
+    writes = first.network.pooling == LANGUAGE
+    limit = most_tokens(bare(first).config, first.device, first.config.precision, longest, writes) / co_located
     part: list[TrainingSession] = []
     size = 0
     for session in sessions:
@@ -255,7 +295,7 @@ def _fused_backbone(backbones: Sequence[Any], step: SharedPass) -> Any:
     fused.config._attn_implementation = NAME
     for name, _ in leaves(first):
         layers = [backbone.get_submodule(name) for backbone in backbones]
-        if any(treatment(layer) != "shared" for layer in layers):
+        if any(treatment(layer) != SHARED for layer in layers):
             _put(fused, name, FusedLayer(step, layers))
     for name, module in first.named_modules():
         if isinstance(module, nn.Dropout) and _has(fused, name):

@@ -32,6 +32,7 @@ def treatment(layer: nn.Module) -> str | None:
     from peft.tuners.lora.layer import Linear as LoraLinear
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.tuners.vera.layer import Linear as VeraLinear
+    from transformers.pytorch_utils import Conv1D
 
     if not isinstance(layer, BaseTunerLayer):
         if not any(parameter.requires_grad for parameter in layer.parameters()):
@@ -41,7 +42,7 @@ def treatment(layer: nn.Module) -> str | None:
         return OWN if type(layer) in (nn.Linear, nn.LayerNorm) and small else None
     if layer.merged or layer.disable_adapters or len(layer.active_adapters) != 1:
         return None
-    if type(layer) is LoraLinear and type(layer.base_layer) is nn.Linear and _is_plain(layer):
+    if type(layer) is LoraLinear and type(layer.base_layer) in (nn.Linear, Conv1D) and _is_plain(layer):
         return LOW_RANK
     draws = any(isinstance(module, nn.Dropout) and module.p > 0 for module in layer.modules())
     if type(layer) in (LoraLinear, Ia3Linear, VeraLinear, LNTuningLayer) and not draws:

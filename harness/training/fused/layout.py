@@ -30,6 +30,8 @@ class Layout:
             row's first token.
         mask: (N, L) int64, 1 where there is a token.
         flat: (T,) int64 indices of the tokens in (N * L).
+        predicted: (p,) int64 indices of the tokens whose prediction is part of the loss; empty for tasks with a target
+            for each row.
     """
 
     ids: Tensor
@@ -42,6 +44,7 @@ class Layout:
     places: Tensor
     mask: Tensor
     flat: Tensor
+    predicted: Tensor
 
     @classmethod
     def of(cls, batches: Sequence[tuple[Examples, Rows]], device: torch.device) -> Layout:
@@ -59,6 +62,13 @@ class Layout:
             for examples, rows in batches
             if examples.tokens.types is not None
         ]
+        trained = [
+            _taken(examples.tokens.trained, examples, rows)
+            for examples, rows in batches
+            if examples.tokens.trained is not None
+        ]
+        # Nothing comes before the first token of a row, which could predict it.
+        predicted = (np.concatenate(trained) == 1) & (positions > 0) if trained else np.zeros(0)
 
         def tensor(values: npt.NDArray[Any]) -> Tensor:
             return torch.from_numpy(values.astype(np.int64)).to(device, non_blocking=True)
@@ -74,6 +84,7 @@ class Layout:
             places=tensor(np.where(mask, firsts[:, None] + steps, firsts[:, None])),
             mask=tensor(mask),
             flat=tensor(np.flatnonzero(mask)),
+            predicted=tensor(np.flatnonzero(predicted)),
         )
 
     @property
@@ -81,13 +92,24 @@ class Layout:
         """True if some row is shorter than the longest."""
         return self.flat.numel() < self.mask.numel()
 
-    def visible(self, causal: bool) -> Tensor | None:
-        """Return the mask (N, 1, 1 or L, L), True where a query may attend to a key; None if it always may."""
+    def visible(self, causal: bool, window: int | None = None) -> Tensor | None:
+        """Return the mask (N, 1, 1 or L, L), True where a query may attend to a key; None if it always may.
+
+        Args:
+            causal: whether a query attends to no later key.
+            window: number of last keys that a causal query attends to, its own included; None: all.
+        """
         if not causal:
             return self.mask.bool()[:, None, None, :] if self.padded else None
         length = self.mask.shape[1]
         before = torch.ones(length, length, dtype=torch.bool, device=self.mask.device).tril()
+        if window is not None:
+            before = before.triu(1 - window)
         return self.mask.bool()[:, None, None, :] & before
+
+    def row_of(self, tokens: Tensor) -> Tensor:
+        """Return the rows (p,) of tokens, by their indices (p,) in the pass."""
+        return self.flat[tokens] // self.mask.shape[1]
 
     def by_row(self, tokens: Tensor) -> Tensor:
         """Pad tokens (T, ...) to rows (N, L, ...); the consumer must pass no gradient to the padding."""

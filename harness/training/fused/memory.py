@@ -13,7 +13,7 @@ from harness.system.resources import memory_groups
 SHARE = 0.4  # of the free memory: the sessions' own batches need some, too
 
 
-def most_tokens(settings: Any, device: torch.device, precision: str, longest: int) -> float:
+def most_tokens(settings: Any, device: torch.device, precision: str, longest: int, writes: bool = False) -> float:
     """Estimate the largest number of tokens in a pass, from the activations per token that are kept for backward.
 
     Args:
@@ -21,6 +21,7 @@ def most_tokens(settings: Any, device: torch.device, precision: str, longest: in
         device: where the backbone computes.
         precision: fp32 | bf16.
         longest: tokens of the longest row.
+        writes: whether the model predicts tokens, so that each may have logits of the whole vocabulary.
     """
     # Inputs, projections, attention output, residual sums, norms and dropout factors; and three tensors of the
     # feed-forward.
@@ -29,6 +30,8 @@ def most_tokens(settings: Any, device: torch.device, precision: str, longest: in
     # Attention weights before and after dropout, and its factors: with dropout, no fused kernel avoids storing them.
     kept += 3 * int(settings.num_attention_heads) * longest
     bytes_each = int(settings.num_hidden_layers) * kept * (2 if precision == "bf16" else 4)
+    if writes:
+        bytes_each += 3 * 4 * int(settings.vocab_size)  # float32 logits, their softmax and their gradient
     return SHARE * free_bytes(device) / bytes_each
 
 

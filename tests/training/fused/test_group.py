@@ -153,7 +153,7 @@ def test_what_does_not_batch_computes_alone() -> None:
     """Members with another precision, a loss or passes of their own, or all weights in training stay out of crews."""
     settings = [
         *map(Setting, ("full", "prompt_tuning", "houlsby", "last_layers", "pissa", "lora")),
-        Setting("lora", train={"r_drop": 1.0, "dropout": 0.1}), Setting("lora", train={"accumulate": 2}),
+        Setting("lora", train={"r_drop": 1.0, "dropout": 0.1}),
     ]  # fmt: skip
     backbone = pretrained(dtype=torch.float32)
     sessions = [make(setting, backbone) for setting in settings]

@@ -53,13 +53,15 @@ def test_mixed_batch_equals_solo_runs() -> None:
     [
         *itertools.product(("bert-base", "llama-3.2-1b"), ("lora", "dora", "ia3", "vera", "ln_tuning")),
         ("bert-base", "bitfit"),  # Llama has no biases
-        *itertools.product(("roberta-base", "electra-base", "distilbert", "qwen3-0.6b"), ("lora", "ia3")),
+        *itertools.product(
+            ("roberta-base", "electra-base", "distilbert", "qwen3-0.6b", "gpt2", "gemma-3-270m"), ("lora", "ia3")
+        ),
     ],
 )
 def test_every_family_batches_with_lora(architecture: str, method: str) -> None:
     """Two members of a method and one of LoRA share passes, on each architecture that packs, and end as alone."""
     settings = [Setting(method, seed=1), Setting("lora", seed=2), Setting(method, seed=3)]
-    settings = [replace(setting, train={"epochs": 1}) for setting in settings]
+    settings = [replace(setting, train={"epochs": 1, "accumulate": 1 + n}) for n, setting in enumerate(settings)]
     backbone = pretrained(architecture)
     together = [make(setting, backbone) for setting in settings]
     (fused,) = fused_groups(together)

@@ -1,0 +1,1 @@
+"""An earlier winner in place of the pretrained weights (`train.init`)."""
