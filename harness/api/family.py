@@ -46,6 +46,7 @@ class TaskFamily:
         writes: whether its models write texts with their own language-modelling head, instead of a head on a pooled
             vector.
         texts: columns of its predictions that hold texts of the data, which an archive of a study leaves out.
+        reads: what its rows are: text | image. Models and augmentations are for one of them.
     """
 
     name: str
@@ -57,6 +58,7 @@ class TaskFamily:
     unused: tuple[str, ...] = ()
     writes: bool = False
     texts: tuple[str, ...] = ()
+    reads: str = "text"
 
 
 @cache

@@ -119,7 +119,7 @@ class FrozenEncoder:
         key = FeatureKey(examples.digest(), self.resolved.digest, self.model.pooling, self.precision)
 
         def make() -> SharedArray:
-            frozen = AdaptedModel(self.backbone, self.model.pooling, self.data.outputs).eval()
+            frozen = network_on(self.backbone, self.model.pooling, self.data.outputs).eval()
 
             def compute(rows: Rows) -> Values:
                 frozen.to(self.device)

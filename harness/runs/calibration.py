@@ -24,7 +24,7 @@ from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
 from harness.methods import ClosedForm, GradientTrained, Prompted
-from harness.models.network import AdaptedModel
+from harness.models.language.language_model import network_on
 from harness.models.pretrained import OWN_HEADS
 from harness.records.files import write_json
 from harness.records.run_spec import RunBatch, RunSpec
@@ -147,7 +147,7 @@ def _load(spec: RunSpec, device: str) -> PreparedRun:
     few = whole.sample(LEAST_ROWS, LEAST_ROWS)
     train = TrainConfig(**config["train"])
     encoder = FrozenEncoder(
-        model, resolved, few, config["task"]["max_length"], torch.device(device), train.precision,
+        model, resolved, few, config["task"].get("max_length", 1), torch.device(device), train.precision,
         train.eval_batch_size, Cache(Path(spec.directory).parent / "cache", Config.cache_gb),
     )  # fmt: skip
     if model.pooling in OWN_HEADS:
@@ -175,7 +175,7 @@ def _closed_form(run: PreparedRun, method: ClosedForm) -> Parts:
     fit = _seconds(
         lambda: heads.append(method.fit_task(encoder.task, features.values, data.train.targets, descriptions))
     )
-    network = AdaptedModel(encoder.backbone, encoder.model.pooling, data.outputs)
+    network = network_on(encoder.backbone, encoder.model.pooling, data.outputs)
     network.requires_grad_(False)
     network.head = head_module(heads[0])
     return found | {"fit_row": fit / len(data.train)}, FittedModel(Costs(), network)

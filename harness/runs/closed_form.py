@@ -12,7 +12,7 @@ from harness.data.dataset import Split
 from harness.errors import HarnessError
 from harness.methods import ClosedForm, Head, NeighbourHead
 from harness.models.heads import SCALE, KnnHead
-from harness.models.network import AdaptedModel
+from harness.models.language.language_model import network_on
 from harness.runs.costs import Costs
 from harness.runs.fitted import FittedModel, Fitting, mean_values
 from harness.runs.prepare import PreparedRun
@@ -47,7 +47,7 @@ def fit_closed_form(run: PreparedRun, method: ClosedForm) -> Fitting:
     if run.whole:
         head, spent = _fit(run, method, data.train)
         costs = costs.merged(spent)
-        network = AdaptedModel(encoder.backbone, encoder.model.pooling, data.outputs)
+        network = network_on(encoder.backbone, encoder.model.pooling, data.outputs)
         network.requires_grad_(False)
         network.head = head_module(head)
         network = network.eval()

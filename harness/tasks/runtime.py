@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,8 @@ from harness.api.heads import LinearHead
 from harness.api.metric import Metric, Predictions, RowScores, Targets, Values, evaluate, row_scores
 from harness.data.dataset import Dataset, Split
 from harness.data.examples import Examples
+from harness.data.readers.file_formats import Table
+from harness.data.readers.whole_table import read_texts
 from harness.data.tokenization import Encoding, Tokens, encode
 from harness.errors import HarnessError
 from harness.models.inference import predict_all
@@ -78,6 +81,10 @@ class TaskRuntime(ABC):
         """Make a split of texts, or pairs, without targets, for prediction."""
         rows = np.arange(len(texts))
         return Split("predict", list(texts), None if pairs is None else list(pairs), rows, rows)
+
+    def read_rows(self, file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tuple[Table, list[list[str]]]:
+        """Read rows for prediction from a file; see `harness.data.readers.whole_table.read_texts`."""
+        return read_texts(file, columns, how)
 
     def notes(self, examples: Examples, split: Split) -> list[str]:
         """Return sentences about a tokenized split for the log of a run.

@@ -14,6 +14,7 @@ from harness.data.examples import Batch
 from harness.models.network import AdaptedModel
 from harness.models.pooling import widened
 from harness.models.pretrained import LANGUAGE
+from harness.models.vision.image_model import ImageModel, reads_pixels
 
 IGNORED = -100  # label of a token without a part in the loss, as in transformers
 OUTPUTS = 2  # values for a row: the sum of its tokens' losses, and their number
@@ -89,11 +90,13 @@ class LanguageModel(AdaptedModel):
 
 
 def network_on(backbone: nn.Module, pooling: str, outputs: int) -> AdaptedModel:
-    """Make the network of a backbone: with a head on pooled vectors, or one that writes texts.
+    """Make the network of a backbone: with a head on pooled vectors of texts or images, or one that writes texts.
 
     Args:
         backbone: see `harness.models.network.load_backbone`.
         pooling: see `PretrainedModel`.
         outputs: number of values that the head returns for a row.
     """
-    return LanguageModel(backbone) if pooling == LANGUAGE else AdaptedModel(backbone, pooling, outputs)
+    if pooling == LANGUAGE:
+        return LanguageModel(backbone)
+    return (ImageModel if reads_pixels(backbone) else AdaptedModel)(backbone, pooling, outputs)
