@@ -1,8 +1,8 @@
 """Random transforms of training images: flip, crop, color, mixup. Each epoch draws them anew; other rows never get any.
 
-They are written in plain torch, on batches, on the device: the usual library for them is not to be had beside this torch
-(docs/decisions/image-transforms-in-plain-torch.md). Random numbers come from torch's generator, which is the session's
-own stream in training: the same seed gives the same images, also after an interruption.
+They are written in plain torch, on batches, on the device: the usual library for them is not to be had beside this
+torch (docs/decisions/image-transforms-in-plain-torch.md). Random numbers come from torch's generator, which is the
+session's own stream in training: the same seed gives the same images, also after an interruption.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class ImageTransform(ABC):
         self.check(problems)
         problems.raise_any()
 
+    @abstractmethod
     def check(self, problems: Problems) -> None:
         """Add a problem for every invalid field."""
 

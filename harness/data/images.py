@@ -131,9 +131,9 @@ def check_images(sources: Sequence[ImageSource]) -> Checked:
             else:
                 image, changed = source.decoded()
                 size = image.size
-            return digest, "", changed, size
         except BadImage as error:
             return None, str(error), frozenset(), (0, 0)
+        return digest, "", changed, size
 
     if any(isinstance(source, FileImage) and source.box for source in sources):
         found = [look(source) for source in sources]  # in order, so that rectangles of a file decode it once
@@ -273,10 +273,7 @@ def _decode(data: bytes) -> tuple[Any, frozenset[str]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's own limit is below; broken metadata does no harm
             image: Any = Image.open(io.BytesIO(data))
-            if image.width * image.height > PIXELS:
-                raise BadImage(f"{image.width:,} x {image.height:,} pixels, more than {PIXELS:,}")
-            if not image.width or not image.height:
-                raise BadImage(f"{image.width} x {image.height} pixels")
+            _check_size(image)
             changed = {_FIRST} if getattr(image, "n_frames", 1) > 1 else set()
             image.load()
             turned = ImageOps.exif_transpose(image)
@@ -286,10 +283,17 @@ def _decode(data: bytes) -> tuple[Any, frozenset[str]]:
         raise BadImage("no image file") from None
     except Image.DecompressionBombError as error:
         raise BadImage(str(error)) from None
-    except Exception as error:  # decoders raise errors of many kinds for damaged files
+    except Exception as error:  # noqa: BLE001 -- decoders raise errors of many kinds for damaged files
         raise BadImage(_why(error)) from None
     changed |= {_TURNED} if image.getexif().get(274, 1) not in (0, 1) else set()
     return _rgb(turned, changed), frozenset(changed)
+
+
+def _check_size(image: Any) -> None:
+    if image.width * image.height > PIXELS:
+        raise BadImage(f"{image.width:,} x {image.height:,} pixels, more than {PIXELS:,}")
+    if not image.width or not image.height:
+        raise BadImage(f"{image.width} x {image.height} pixels")
 
 
 def _why(error: Exception) -> str:

@@ -68,8 +68,8 @@ def check_modality(
     pooling = base["model"].get("pooling")
     if reads != wanted:
         problems.add(
-            f"model={cell.model} ({model.architecture}) reads {reads}s, and the rows of task={cell.task} are {wanted}s. "
-            f"Models that read {wanted}s: {', '.join(models_that_read(wanted))}."
+            f"model={cell.model} ({model.architecture}) reads {reads}s, and the rows of task={cell.task} are "
+            f"{wanted}s. Models that read {wanted}s: {', '.join(models_that_read(wanted))}."
         )
     elif pooling not in (IMAGE_POOLINGS if wanted == "image" else POOLINGS):
         fitting = IMAGE_POOLINGS if wanted == "image" else POOLINGS

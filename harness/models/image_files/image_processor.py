@@ -86,10 +86,8 @@ def load_processor(path: Path, source: str, architecture: str | None, own: Mappi
     """
     file = path / PROCESSOR
     try:
-        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        if not isinstance(settings, dict):
-            raise ValueError("it holds no mapping")
-    except (OSError, ValueError) as error:
+        settings = dict[str, Any](json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
+    except (OSError, ValueError, TypeError) as error:
         raise HarnessError(f"{file} cannot be read ({error}): fetch or save the model again.") from None
     if not settings and not own.get("image_size"):
         raise HarnessError(
@@ -101,7 +99,7 @@ def load_processor(path: Path, source: str, architecture: str | None, own: Mappi
     try:
         processor = ImageProcessor(settings, architecture)
         probe = processor.pixels([_probe()])
-    except Exception as error:  # processors raise errors of several kinds for settings that do not fit
+    except Exception as error:  # noqa: BLE001 -- processors raise errors of several kinds for settings that do not fit
         raise HarnessError(
             f"The image processor of the model at {path} ({source}) does not work: {error}. Correct {PROCESSOR}, or "
             "model.image_size, image_mean and image_std."

@@ -107,11 +107,11 @@ def _boxes(folder: Path, name: str) -> tuple[Path, list[tuple[str, Box, bool]]]:
             found.append(
                 (str(each.findtext("name", "")).strip(), box, box == (max(left, -1), max(top, -1), right, bottom))
             )
-        return image, found
     except StopIteration:
         raise HarnessError(f"{name} (no image in JPEGImages)") from None
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise HarnessError(f"{name} ({getattr(error, 'strerror', None) or error})") from None
+    return image, found
 
 
 def _images(folder: Path, name: str) -> Iterator[Path]:

@@ -77,9 +77,10 @@ class ImageClassificationRuntime(TextClassificationRuntime):
         return read_images(file, columns, how)
 
     def _encode(self, split: Split, processor: Any) -> Tokens:
-        parts = []
-        for start in range(0, len(split), PART):
-            parts.append(processor.pixels(open_all(split.texts[start : start + PART], self.images)))
+        parts = [
+            processor.pixels(open_all(split.texts[start : start + PART], self.images))
+            for start in range(0, len(split), PART)
+        ]
         # The type of token ids is that of texts; here they are bytes.
         pixels: Any = np.concatenate(parts)
         return Tokens(ids=pixels, offsets=np.arange(len(split) + 1, dtype=np.int64), types=None, truncated=0)

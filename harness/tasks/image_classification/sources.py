@@ -145,8 +145,8 @@ def read_paths(
         )
     if outside:
         problems.append(
-            f"{path.name}: {len(outside)} images lie outside its folder {root}: {listed(outside)}. Write paths relative "
-            "to the table, and put it where the images are."
+            f"{path.name}: {len(outside)} images lie outside its folder {root}: {listed(outside)}. Write paths "
+            "relative to the table, and put it where the images are."
         )
     if problems:
         raise HarnessError(*problems)
@@ -196,8 +196,8 @@ def read_npz(path: Path, image: str, label: str) -> dict[str, ImageTable]:
             }
             if found["train"] is None:
                 raise HarnessError(
-                    f"{path.name} has no arrays {image!r} and {label!r}. {nearest(image, names)} Choose with task.image "
-                    "and task.label."
+                    f"{path.name} has no arrays {image!r} and {label!r}. {nearest(image, names)} Choose with "
+                    "task.image and task.label."
                 )
             return {
                 split: of_arrays(opened[pair[0]], opened[pair[1]], f"{path.name} ({pair[0]})")

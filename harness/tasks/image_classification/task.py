@@ -62,7 +62,7 @@ class ImageClassification(ImageTask, TextSource):
         whole = isinstance(shape, list | tuple) and all(isinstance(side, int) and side > 0 for side in shape)
         problems.check(
             shape is None or (whole and len(shape) in (2, 3) and (len(shape) == 2 or shape[2] in (1, 3))),
-            f"task.image_shape is [height,width] or [height,width,3] of a table whose rows are pixels, such as [28,28], "
+            "task.image_shape is [height,width] or [height,width,3] of a table whose rows are pixels, such as [28,28], "
             f"not {shown(shape)}.",
         )
 
