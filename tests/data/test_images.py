@@ -94,7 +94,9 @@ def test_checks_name_what_is_bad(tmp_path: Path) -> None:
     good, cut = tmp_path / "good.jpg", tmp_path / "cut.jpg"
     good.write_bytes(JPEG)
     cut.write_bytes(JPEG[:400])
-    found = check_images([FileImage(good), FileImage(cut), FileImage(tmp_path / "gone.jpg"), FileImage(good, (0, 0, 9, 8))])
+    found = check_images(
+        [FileImage(good), FileImage(cut), FileImage(tmp_path / "gone.jpg"), FileImage(good, (0, 0, 9, 8))]
+    )
     assert set(found.bad) == {1, 2} and found.digests[0] != found.digests[3]
     assert found.sizes.tolist() == [[40, 40], [0, 0], [0, 0], [9, 8]]
     # A file that is mended is read again.
@@ -130,8 +132,15 @@ def test_arrays_become_bytes(array: np.ndarray, first: int, told: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "array", [np.zeros((4, 5)), np.zeros((2, 0, 3)), np.full((2, 3, 3), -1), np.full((2, 3, 3), np.nan), np.full((2, 3, 3), "a")]
-)  # fmt: skip
+    "array",
+    [
+        np.zeros((4, 5)),
+        np.zeros((2, 0, 3)),
+        np.full((2, 3, 3), -1),
+        np.full((2, 3, 3), np.nan),
+        np.full((2, 3, 3), "a"),
+    ],
+)
 def test_arrays_that_are_no_images(array: np.ndarray) -> None:
     with pytest.raises(HarnessError, match="x "):
         as_bytes(array, "x")

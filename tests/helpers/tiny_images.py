@@ -64,7 +64,9 @@ def pretrained(kind: str, directory: Path, **more: Any) -> PretrainedModel:
 def network(kind: str, directory: Path, pooling: str | None = None, classes: int = 3) -> AdaptedModel:
     """Load a written model as a network."""
     model = pretrained(kind, directory)
-    made = ImageModel(load_backbone(model.resolve(directory), pooling or model.pooling, classes), pooling or model.pooling, classes)
+    made = ImageModel(
+        load_backbone(model.resolve(directory), pooling or model.pooling, classes), pooling or model.pooling, classes
+    )
     torch.manual_seed(0)
     made.reset_head()
     return made.eval()

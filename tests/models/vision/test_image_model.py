@@ -58,7 +58,7 @@ def test_features_are_those_of_transformers(models: dict[str, Path], kind: str) 
 
 @pytest.mark.parametrize(("kind", "pooling"), [("convnext", "cls"), ("siglip_vision_model", "cls"), ("vit", "last")])
 def test_poolings_that_an_architecture_lacks(models: dict[str, Path], kind: str, pooling: str) -> None:
-    with pytest.raises(HarnessError, match="set model.pooling to mean or pooler"):
+    with pytest.raises(HarnessError, match=r"set model\.pooling to mean or pooler"):
         network(kind, models[kind], pooling).features(batch())
 
 
@@ -128,5 +128,5 @@ def test_methods_adapt_architectures(models: dict[str, Path], kind: str, name: s
 
 @pytest.mark.parametrize(("kind", "name"), [("efficientnet_lite", "houlsby"), ("resnet", "vera")])
 def test_methods_for_linear_layers_refuse_convolutions(models: dict[str, Path], kind: str, name: str) -> None:
-    with pytest.raises(HarnessError, match="cannot adapt model=tiny|linear layer"):
+    with pytest.raises(HarnessError, match=r"cannot adapt model=tiny|linear layer"):
         method(name).adapt(network(kind, models[kind]), pretrained(kind, models[kind]), 20)
