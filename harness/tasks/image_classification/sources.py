@@ -91,7 +91,7 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
         HarnessError: a link leads out of the folder.
     """
     inside = folder.resolve()
-    images, others, outside = [], [], []
+    images, others, outside = list[Path](), list[Path](), list[str]()
     for path in sorted(folder.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(folder).parts) or path.is_dir():
             continue

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.data.readers.file_formats import FORMATS, neighbours, read_file
-from harness.data.readers.rows import Hub, open_hub, require_columns
+from harness.data.readers.file_formats import FORMATS, neighbours, read_file, require_columns
+from harness.data.readers.rows import Hub, open_hub
 from harness.data.text_values import as_text, check_text, plain, shown
 from harness.errors import HarnessError, Problems, nearest
 from harness.tasks.image_classification.settings import ImageTask
