@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import harness.models.image_files.efficientnet_lite  # noqa: F401 -- registers the architecture with transformers
 from harness.errors import HarnessError
 
 POOLERS = "pooler"
@@ -19,6 +18,8 @@ def image_kind(path: Path, pooling: str, what: str) -> Any:
     """
     import transformers
     from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_MAPPING, AutoConfig
+
+    import harness.models.image_files.efficientnet_lite  # noqa: F401 -- registers the architecture with transformers
 
     config = AutoConfig.from_pretrained(str(path), trust_remote_code=False, local_files_only=True)
     towers = {"clip": transformers.CLIPVisionModel, "siglip": transformers.SiglipVisionModel}

@@ -107,12 +107,18 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def read_paths(
-    path: Path, columns: Mapping[str, Sequence[Any]], image: str, label: str, group: str | None
+    path: Path,
+    columns: Mapping[str, Sequence[Any]],
+    image: str,
+    label: str,
+    group: str | None,
+    inside: bool = True,
 ) -> ImageTable:
     """Make rows of a table of paths, or of bytes as Parquet and hub data sets hold them.
 
     Args:
         path: of the table; paths of images are relative to its folder.
+        inside: whether they must lie in that folder; those of a hub data set lie in the hub's cache.
         columns: values by name.
         image, label, group: names of the columns.
 
@@ -123,6 +129,7 @@ def read_paths(
     table = ImageTable([], [], list(columns[label]))
     odd, outside = [], []
     for row, value in enumerate(columns[image], 1):
+        # A mapping of bytes and path, as `datasets` stores images; one of them may be missing.
         held = value.get("bytes") if isinstance(value, Mapping) else value
         name = value.get("path") if isinstance(value, Mapping) else value
         if isinstance(held, bytes | bytearray):
@@ -131,7 +138,7 @@ def read_paths(
         elif isinstance(name, str) and name.strip():
             # Not resolved: a link is judged by where it leads, and named as it is written.
             where = Path(os.path.normpath(root / name))
-            if not where.resolve().is_relative_to(root):
+            if inside and not where.resolve().is_relative_to(root):
                 outside.append(f"{name} (row {row})")
             table.sources.append(FileImage(where))
             table.names.append(name)

@@ -170,7 +170,7 @@ class ImageClassification(ImageTask, TextSource):
                 for value in data[label]
             ]
             columns = {image: list(data[image]), label: labels}
-            found[split] = read_paths(Path.cwd() / where.replace("/", " "), columns, image, label, None)
+            found[split] = read_paths(Path(where), columns, image, label, None, inside=False)
         return found
 
     def _refuse_group(self, kind: str) -> None:
