@@ -29,11 +29,13 @@ class Kind:
         target: its current dotted path.
         signed: the path in signatures of runs from before kinds existed. It is an identifier, not a location, and never
             changes; None for a later kind, which is signed by its name.
+        reads: of an augmentation, what it changes: text | image.
     """
 
     section: str
     target: str
     signed: str | None = None
+    reads: str = "text"
 
 
 def _first(section: str, path: str, target: str | None = None) -> Kind:
@@ -72,6 +74,16 @@ KINDS: dict[str, Kind] = {
     "eda": _first("augment", "harness.augment.eda.Eda"),
     "noise": _first("augment", "harness.augment.noise.Noise"),
     "paraphrase": _first("augment", "harness.augment.paraphrase.Paraphrase"),
+    **{
+        name: Kind("augment", f"harness.augment.{target}", reads="image")
+        for name, target in (
+            ("image_flip", "images.Flip"),
+            ("image_crop", "images.RandomResizedCrop"),
+            ("image_color", "images.Color"),
+            ("randaugment", "randaugment.RandAugment"),
+            ("mixup", "images.Mixup"),
+        )
+    },
     "tensorboard": _first("tracker", "harness.track.tensorboard.TensorBoard"),
     "wandb": _first(
         "tracker", "harness.track.weights_and_biases.WeightsAndBiases", "harness.track.wandb.WeightsAndBiases"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,24 @@ class Examples:
     def weight(self, rows: Rows) -> int:
         """Return the weight of some rows in the loss of an optimizer step: their number."""
         return len(rows)
+
+    def training_batch(self, rows: Rows, device: torch.device, targets: Tensor) -> tuple[Batch, Tensor]:
+        """Return the given rows as a batch to train on, and their targets on the device; see `transformed`.
+
+        Args:
+            rows: (b,) indices.
+            device: of the tensors.
+            targets: of these rows, as the loss takes them.
+        """
+        return self.batch(rows, device), targets.to(device)
+
+    def transformed(self, transforms: Sequence[Any]) -> Examples:
+        """Return the rows with random transforms of training batches, anew in each epoch; texts have none.
+
+        Raises:
+            TypeError: rows of this kind have none.
+        """
+        raise TypeError("Texts are augmented by copies of rows.")
 
     def digest(self) -> str:
         """Return the SHA-256 of the tokens as hex digits."""

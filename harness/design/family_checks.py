@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+import harness
 from harness.api.family import TaskFamily, families, family_of_kind
-from harness.config.kinds import kind_of
+from harness.config.kinds import KINDS, kind_of
 from harness.data.dataset import Dataset
 from harness.design.cells import Cell, StudyRequest
 from harness.errors import Problems
+from harness.models import ResolvedModel
+from harness.models.pretrained import IMAGE_POOLINGS, POOLINGS
 
 EVERY = "method=lora,full"  # a choice of methods that are for every family
 DEFAULT = "default"  # name of the sweep whose methods nobody chose
@@ -70,8 +77,69 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
         f"augment={','.join(base.get('augment') or ())} copies texts with a label, and task={cell.task} is {name}: "
         "leave it out.",
     )
+    _check_inputs(cell, base, families()[name], problems)
     for message in _inapplicable(cell, base, families()[name]):
         problems.add(message)
+
+
+def check_modality(
+    cell: Cell, base: Mapping[str, Any], data: Dataset, model: ResolvedModel, problems: Problems
+) -> None:
+    """Add a problem for a model that reads something else than the task has, and for a pooling of the other kind.
+
+    Args:
+        cell: the cell.
+        base: its resolved configuration.
+        data: of its task.
+        model: its model.
+        problems: added to.
+    """
+    reads = "image" if model.reads_images else "text"
+    wanted = families()[data.family].reads
+    pooling = base["model"].get("pooling")
+    if reads != wanted:
+        problems.add(
+            f"model={cell.model} ({model.architecture}) reads {reads}s, and the rows of task={cell.task} are "
+            f"{wanted}s. Models that read {wanted}s: {', '.join(models_that_read(wanted))}."
+        )
+    elif pooling not in (IMAGE_POOLINGS if wanted == "image" else POOLINGS):
+        fitting = IMAGE_POOLINGS if wanted == "image" else POOLINGS
+        problems.add(f"model.pooling={pooling} is not for {wanted}s: choose {', '.join(fitting)}.")
+
+
+@cache
+def models_that_read(kind: str) -> tuple[str, ...]:
+    """Return the names in conf/model of the models for texts, or for images."""
+    found = []
+    package = Path(harness.__file__).resolve().parent  # conf is in the package of a wheel, else beside it
+    root = package if (package / "conf").is_dir() else package.parent
+    for file in sorted((root / "conf" / "model").glob("*.yaml")):
+        images = "image_size" in yaml.safe_load(file.read_text(encoding="utf-8"))
+        if images == (kind == "image"):
+            found.append(file.stem)
+    return tuple(found)
+
+
+def _check_inputs(cell: Cell, base: Mapping[str, Any], family: TaskFamily, problems: Problems) -> None:
+    """Add a problem for a method, or for augmentations, that need rows of another kind."""
+    needed = (base["method"].get("about") or {}).get("inputs") or (family.reads,)
+    problems.check(
+        family.reads in needed,
+        f"method={cell.method} is for {' and '.join(f'{each}s' for each in needed)}, and the rows of task={cell.task} "
+        f"are {family.reads}s. Choose methods for every task, such as {EVERY}; docs/methods.md says which are not.",
+    )
+    if "augment" in (base["method"].get("ignores") or ()):
+        return
+    for name, node in (base.get("augment") or {}).items():
+        kind = KINDS.get(kind_of(node) or "")
+        if kind is not None and kind.reads != family.reads:
+            fitting = [
+                each for each, other in KINDS.items() if other.section == "augment" and other.reads == family.reads
+            ]
+            problems.add(
+                f"augment={name} changes {kind.reads}s, and the rows of task={cell.task} are {family.reads}s. For "
+                f"{family.reads}s: {', '.join(fitting)}."
+            )
 
 
 def _inapplicable(cell: Cell, base: Mapping[str, Any], family: TaskFamily) -> Iterator[str]:

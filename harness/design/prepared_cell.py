@@ -20,7 +20,7 @@ from harness.config.schema import REPLICATE_SEEDS, Config
 from harness.config.validation import check
 from harness.data.dataset import Dataset
 from harness.design.cells import Cell
-from harness.design.family_checks import check_family
+from harness.design.family_checks import check_family, check_modality
 from harness.design.model_checks import check_blocks, check_layers, check_packing
 from harness.design.search_space import check_sampler
 from harness.design.value_checks import Checks
@@ -198,7 +198,10 @@ def _data_and_model(
         lambda node: _find(build(node["model"], packages).for_family(family), cache),
     )
     if data is not None and model is not None:
-        data.check_model(base["model"]["name"], model.path, problems)
+        before = len(problems.messages)
+        check_modality(cell, base, data, model, problems)
+        if len(problems.messages) == before:
+            data.check_model(base["model"]["name"], model.path, problems)
     if model is not None:
         _check_method(cell, base, model, problems)
     return data, model

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.api.cost import COSTS
+from harness.api.family import family_of_kind
+from harness.config.kinds import kind_of
 from harness.config.schema import LOSSES, LaunchConfig
 from harness.models.architectures import FIRST_POSITION
 from harness.records.ranking import searched_costs

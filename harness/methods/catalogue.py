@@ -130,6 +130,8 @@ def markdown(directory: Path) -> str:
             lines.append("- Runs can share passes through a frozen base (`launch.fuse`)")
         if about.get("tasks"):
             lines.append(f"- Only for tasks of {', '.join(about['tasks'])}")
+        if about.get("inputs"):
+            lines.append(f"- Only for {' and '.join(f'{each}s' for each in about['inputs'])}")
         if about.get("limits"):
             lines.append(f"- Limits: {about['limits']}")
     lines += ["", "## Left out", "", "Types of the PEFT library that are not here, and why:", ""]

@@ -89,8 +89,9 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
                 held = (name for name in opened.keys() if name not in loaded.unused)  # noqa: SIM118 -- no mapping
                 check_finite(((name, opened.get_tensor(name)) for name in held), what)
         tokenizer = load_tokenizer(resolved)
-        check_vocabulary(loaded.backbone, tokenizer, what)
-        facts["longest"] = longest_input(loaded.backbone, tokenizer)
+        if not resolved.reads_images:
+            check_vocabulary(loaded.backbone, tokenizer, what)
+            facts["longest"] = longest_input(loaded.backbone, tokenizer)
     except HarnessError as error:
         problems.extend(error)
     return {"notes": [], "longest": None, **facts, "problems": problems.messages}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Layers:
     """Suffixes of module names by role.
 
+    A role is empty where an architecture has no such layers.
+
     Attributes:
         query_value: the projections that LoRA's paper adapts; the fused projection if the architecture has one.
         key_value: keys and values, or the fused projection.
@@ -102,6 +104,42 @@ _BART = Layers(
     norms=("self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"),
     blocks="decoder.layers",
     embedding="shared",
+)
+
+_VIT = Layers(
+    query_value=("q_proj", "v_proj"),
+    key_value=("k_proj", "v_proj"),
+    value=("v_proj",),
+    attention=("q_proj", "k_proj", "v_proj", "o_proj"),
+    feedforward=("fc1", "fc2"),
+    feedforward_output=("fc2",),
+    norms=("layernorm_before", "layernorm_after"),
+    blocks="layers",
+    embedding="embeddings.patch_embeddings",
+)
+_DINO = replace(_VIT, norms=("norm1", "norm2"), blocks="encoder.layer")
+_TOWER = replace(
+    _VIT,
+    # In full, because the pooling of SigLIP has an attention of its own.
+    query_value=("self_attn.q_proj", "self_attn.v_proj"),
+    key_value=("self_attn.k_proj", "self_attn.v_proj"),
+    value=("self_attn.v_proj",),
+    attention=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"),
+    norms=("layer_norm1", "layer_norm2"),
+    blocks="encoder.layers",
+    embedding="embeddings.patch_embedding",
+)
+# Convolutional networks have no attention; what mixes channels takes the part of the feed-forward layers.
+_CONVOLUTIONS = Layers(
+    query_value=(),
+    key_value=(),
+    value=(),
+    attention=(),
+    feedforward=("pwconv1", "pwconv2"),
+    feedforward_output=("pwconv2",),
+    norms=("layernorm",),
+    blocks="encoder.stages",
+    embedding="embeddings.patch_embeddings",
 )
 
 ARCHITECTURES: dict[str, Layers] = {
@@ -188,7 +226,28 @@ ARCHITECTURES: dict[str, Layers] = {
     "mt5": _T5,
     "bart": _BART,
     "marian": _BART,
-}
+    "vit": _VIT,
+    "dinov2": _DINO,
+    "dinov2_with_registers": _DINO,
+    "dinov3_vit": replace(
+        _DINO,
+        feedforward=("up_proj", "down_proj"),
+        feedforward_output=("down_proj",),
+        blocks="model.layer",
+    ),
+    "siglip_vision_model": _TOWER,
+    "clip_vision_model": _TOWER,
+    "convnext": _CONVOLUTIONS,
+    "convnextv2": _CONVOLUTIONS,
+    "resnet": replace(
+        _CONVOLUTIONS, feedforward=("convolution",), feedforward_output=("convolution",), norms=("normalization",),
+        embedding="embedder.embedder.convolution",
+    ),
+    "efficientnet_lite": replace(
+        _CONVOLUTIONS, feedforward=("expand_conv", "project_conv"), feedforward_output=("project_conv",),
+        norms=("bn0", "bn1", "bn2"), blocks="blocks", embedding="conv_stem",
+    ),
+}  # fmt: skip
 
 ROLES = (*(field.name for field in fields(Layers) if field.name != "blocks"), "all_linear")
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from harness.errors import HarnessError
+from harness.models.image_files.image_loading import check_pooler, image_kind
 from harness.models.pretrained import LANGUAGE, ResolvedModel
 from harness.models.weights_check import check_fit, notes
 
@@ -57,7 +58,7 @@ def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options:
     state = torch.get_rng_state()
     torch.manual_seed(0)
     try:
-        kind = _kind(resolved.path, pooling, what)
+        kind = (image_kind if resolved.reads_images else _kind)(resolved.path, pooling, what)
         try:
             backbone, info = _from_pretrained(kind, resolved.path, options | _extras(pooling, classes))
         except TypeError:
@@ -72,7 +73,9 @@ def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options:
     finally:
         torch.set_rng_state(state)
     read = getattr(backbone, "main_input_name", "input_ids")
-    if read != "input_ids":
+    if resolved.reads_images:
+        check_pooler(set(info["missing_keys"]), pooling, what)
+    elif read != "input_ids":
         raise HarnessError(f"{what} is of an architecture that reads no texts ({resolved.architecture}: {read}).")
     check_fit(backbone, info, pooling, what)
     encoder_only = kind.__name__ == "AutoModelForTextEncoding"
@@ -186,7 +189,7 @@ def _writer(config: Any, what: str) -> Any:
 def _extras(pooling: str, classes: int, pooler: bool = True) -> dict[str, Any]:
     if pooling == "model":
         return {"num_labels": classes}
-    return {"add_pooling_layer": False} if pooler and pooling != LANGUAGE else {}
+    return {"add_pooling_layer": False} if pooler and pooling not in (LANGUAGE, "pooler") else {}
 
 
 def _from_pretrained(kind: Any, path: Path, options: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, Problems
+from harness.models.image_files.image_architectures import PROCESSOR, reads_images
 from harness.records.study_files import DESCRIPTION
 
 WEIGHTS = "*.safetensors"  # the only format that is loaded: a pickle can execute code
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # names expected by transformers
 # The files of a backbone. Only top-level files: repositories keep exports for other runtimes in folders.
 PATTERNS = ("config.json", WEIGHTS, INDEX, "tokenizer*", "vocab*", "merges.txt", "*.spm",
-            "special_tokens_map.json", "added_tokens.json", "*.model")  # fmt: skip
+            "special_tokens_map.json", "added_tokens.json", "*.model", PROCESSOR)  # fmt: skip
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")  # as saved by PEFT
 NEED = "A model directory holds config.json, *.safetensors and a tokenizer, as save_pretrained writes them."
@@ -262,6 +263,9 @@ def _no_weights(path: Path) -> str:
 
 
 def _check_tokenizer(path: Path, what: str, problems: Problems) -> None:
+    with suppress(OSError, ValueError, AttributeError):  # `_check_config` reports these
+        if reads_images(json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type"), path):
+            return  # `load_processor` judges what it has in place of a tokenizer
     found = [path / name for name in TOKENIZERS if (path / name).is_file()]
     problems.check(bool(found), f"{what} has no tokenizer ({', '.join(TOKENIZERS)}). {NEED}")
     for file in found:

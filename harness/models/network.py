@@ -16,6 +16,7 @@ from harness.data.examples import Batch
 from harness.errors import HarnessError
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
+from harness.models.image_files.image_processor import load_processor
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import pool, widened, width
 from harness.models.pretrained import OWN_HEADS, ResolvedModel
@@ -201,11 +202,15 @@ def _quantized(kind: str) -> dict[str, Any]:
 def load_tokenizer(resolved: ResolvedModel) -> Any:
     """Load a model's tokenizer; one without a padding token, as of many decoders, pads with its end token.
 
+    Of a model that reads images, load its `harness.models.image_files.image_processor.ImageProcessor` instead.
+
     Raises:
-        HarnessError: transformers cannot load a tokenizer.
+        HarnessError: transformers cannot load a tokenizer, or the image processor does not work.
     """
     from transformers import AutoTokenizer
 
+    if resolved.reads_images:
+        return load_processor(resolved.path, resolved.source, resolved.architecture, resolved.image)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # tokenizers raises bare `Exception`s

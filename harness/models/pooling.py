@@ -33,6 +33,8 @@ def width(backbone: nn.Module) -> int:
     for name in ("hidden_size", "dim", "d_model"):
         if isinstance(size := getattr(config, name, None), int):
             return size
+    if (sizes := getattr(config, "hidden_sizes", None)) is not None:  # of the stages of a convolutional network
+        return int(sizes[-1])
     raise HarnessError(
         f"{type(backbone).__name__} has no hidden size in its configuration; it is not an encoder that can be pooled."
     )

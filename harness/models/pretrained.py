@@ -18,7 +18,9 @@ from typing import Any
 from harness.api.family import TaskFamily
 from harness.errors import HarnessError, Problems, nearest, typed
 from harness.models.hub import from_cache, from_hub
+from harness.models.image_files.image_architectures import reads_images
 from harness.models.model_files import PATTERNS, check_directory, names
+from harness.models.packaged import efficientnet
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory
 from harness.records.files import atomic
@@ -26,7 +28,8 @@ from harness.records.signature import digest
 
 QUANTISED = ("8bit", "4bit")
 INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA initializations that change the base weights
-POOLINGS = ("mean", "cls", "last", "model")
+POOLINGS = ("mean", "cls", "last", "model")  # of tokens
+IMAGE_POOLINGS = ("pooler", "mean", "cls", "model")
 LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
 TOKENS = "tokens"  # set by families that predict something for each word: no pooling, a head on token vectors
 OWN_HEADS = ("model", LANGUAGE)  # values of `pooling` that give no pooled vectors
@@ -44,6 +47,7 @@ class ResolvedModel:
         notes: notes about the files, for the user.
         start: file of the tensors that an earlier training changed (`train.init`); None: the pretrained weights.
         base: digest of the pretrained model alone, where there is such a start; None: `digest`.
+        image: image_size, image_mean and image_std of `PretrainedModel`, where given; part of the digest.
     """
 
     path: Path
@@ -53,6 +57,7 @@ class ResolvedModel:
     notes: tuple[str, ...] = ()
     start: Path | None = None
     base: str | None = None
+    image: dict[str, Any] = field(default_factory=dict)
 
     @property
     def architecture(self) -> str | None:
@@ -61,10 +66,17 @@ class ResolvedModel:
         return None if found is None else str(found)
 
     @property
+    def reads_images(self) -> bool:
+        """Whether it reads images, and not texts."""
+        return reads_images(self.architecture, self.path)
+
+    @property
     def blocks(self) -> int | None:
         """The number of transformer blocks in its config.json; None if it is not known."""
         config = self._config()
         found = [config[name] for name in ("num_hidden_layers", "n_layer", "n_layers", "num_layers") if name in config]
+        if not found and isinstance(config.get("depths"), list):  # the stages of a convolutional network
+            return len(config["depths"])
         return found[0] if found and isinstance(found[0], int) else None
 
     def _config(self) -> dict[str, Any]:
@@ -88,13 +100,16 @@ class PretrainedModel:
         digests: {file: sha256 hex} of pinned files; files from the hub and the package must match.
         digests_of: the source of `digests` and `bundled`, owner/name@revision: a `hub` or `revision` that differs is
             refused, and so is a `path` with other files. None checks neither.
-        pooling: mean | cls | last (token) | model (the architecture's own classification head).
+        pooling: mean | cls | last (token) | model (the architecture's own classification head); of images pooler (the
+            architecture's own pooled vector) | mean | cls | model.
         max_tokens: longest input; None is the architecture's own limit.
         target_modules: layers that an adapter changes if its method names none; None: the architecture's.
         resources: minimum resources of a job, such as {mem_gb: 16}; combined with the method's and the cluster
             profile's.
         quantize: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) stores the frozen
             weights in fewer bits, with bitsandbytes; None keeps them in 32.
+        image_size: height and width in pixels to which images are resized; None: as the model's files say.
+        image_mean, image_std: of each channel, of values in [0, 1]; None: as the model's files say.
     """
 
     name: str
@@ -109,15 +124,19 @@ class PretrainedModel:
     target_modules: list[str] | None = None
     resources: dict[str, Any] = field(default_factory=dict)
     quantize: str | None = None
+    image_size: int | None = None
+    image_mean: list[float] | None = None
+    image_std: list[float] | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
         self.digests = self.digests or {}  # null in a configuration
         problems = Problems()
         problems.check(
-            self.pooling in POOLINGS,
-            f"model.pooling cannot be {self.pooling}. {nearest(self.pooling, POOLINGS)}",
+            self.pooling in (*POOLINGS, *IMAGE_POOLINGS),
+            f"model.pooling cannot be {self.pooling}. {nearest(self.pooling, (*POOLINGS, *IMAGE_POOLINGS[:1]))}",
         )
+        self._check_images(problems)
         problems.check(
             self.quantize is None or self.quantize in QUANTISED,
             f"model.quantize cannot be {self.quantize}: null (32 bits), {' or '.join(QUANTISED)}.",
@@ -131,6 +150,27 @@ class PretrainedModel:
             f"model={self.name} names no source: set model.hub=<owner/name> or model.path=<directory>, and model.name.",
         )
         problems.raise_any()
+
+    def _check_images(self, problems: Problems) -> None:
+        size = self.image_size
+        problems.check(
+            size is None or (isinstance(size, int) and not isinstance(size, bool) and 8 <= size <= 4096),
+            f"model.image_size is a number of pixels from 8 to 4096, not {size}; null takes the model's own.",
+        )
+        for name in ("image_mean", "image_std"):
+            value: Any = getattr(self, name)
+            numbers = isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
+            positive = name != "image_std" or not numbers or all(each > 0 for each in value)
+            problems.check(
+                value is None or (numbers and len(value) == 3 and positive),
+                f"model.{name} is three numbers, one a channel{', above 0' * (name == 'image_std')}, such as "
+                f"[0.5,0.5,0.5], not {value}; null takes the model's own.",
+            )
+
+    @property
+    def _image(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in ("image_size", "image_mean", "image_std")}
+        return {name: value for name, value in given.items() if value is not None}
 
     def for_family(self, family: TaskFamily) -> PretrainedModel:
         """Return the model as a task family uses it: `pooling` counts only where a row has one vector."""
@@ -152,6 +192,8 @@ class PretrainedModel:
                 "pip install 'harness[quantize]', or leave model.quantize null."
             )
         found = self._find(cache_dir)
+        if self._image:
+            found = replace(found, digest=digest([found.digest, self._image]), image=self._image)
         if self.quantize:
             return replace(found, digest=digest([found.digest, self.quantize]), quantize=self.quantize)
         return found
@@ -214,6 +256,9 @@ class PretrainedModel:
     def _of_package(self, directory: Path, cache_dir: str | Path, remembered: Path) -> ResolvedModel:
         """Return the model in a package whose files are checked; one in a GGUF file is converted first."""
         found, source = self._digest(directory, remembered), f"package {self.bundled}"
+        if state := next((name for name in self.digests if name.endswith(".pth")), None):
+            made = efficientnet.converted(directory / state, self.digests[state], cache_dir, self.name)
+            return ResolvedModel(made, digest([found, "pth", efficientnet.FORMAT]), source)
         file = next((name for name in self.digests if name.endswith(".gguf")), None)
         if file is None:
             return ResolvedModel(directory, found, source)

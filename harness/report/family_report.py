@@ -24,10 +24,17 @@ class HardColumn(NamedTuple):
 
 
 class HardCell(NamedTuple):
-    """A value in a table of hard rows: its text, and what its column sorts by (None: the text)."""
+    """A value in a table of hard rows.
+
+    Attributes:
+        text: its text.
+        sort: what its column sorts by; None: the text.
+        picture: a data URL of a small image that stands before the text; None without one.
+    """
 
     text: str
     sort: float | str | None = None
+    picture: str | None = None
 
 
 @dataclass(frozen=True)

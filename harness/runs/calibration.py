@@ -147,7 +147,7 @@ def _load(spec: RunSpec, device: str) -> PreparedRun:
     few = whole.sample(LEAST_ROWS, LEAST_ROWS)
     train = TrainConfig(**config["train"])
     encoder = FrozenEncoder(
-        model, resolved, few, config["task"]["max_length"], torch.device(device), train.precision,
+        model, resolved, few, config["task"].get("max_length", 1), torch.device(device), train.precision,
         train.eval_batch_size, Cache(Path(spec.directory).parent / "cache", Config.cache_gb),
     )  # fmt: skip
     if model.pooling in OWN_HEADS:

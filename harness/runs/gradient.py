@@ -26,6 +26,7 @@ from harness.models.heads import SCALE
 from harness.models.input_limits import longest_input
 from harness.models.network import AdaptedModel
 from harness.models.pretrained import LANGUAGE, OWN_HEADS
+from harness.models.vision.image_model import reads_pixels
 from harness.records.files import write_json
 from harness.records.states import SessionStatus
 from harness.runs.costs import Costs
@@ -174,6 +175,8 @@ def make_session(
     boundary = _boundary(network, config)
     examples, spent = _inputs(run, split, boundary, "train_seconds")
     examples = run.task.trained_on(examples, config, encoder.length)
+    if run.transforms:
+        examples = examples.transformed(run.transforms)
     evaluated, read = (None, Costs()) if validation is None else _inputs(run, validation, boundary, "evaluate_seconds")
     costs |= {
         "params_trainable": sum(p.numel() for p in network.trainable().values()),
@@ -206,8 +209,10 @@ def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None
     """Return the frozen prefix after which passes may begin; None if they begin at the tokens, as with FGM, NEFTune.
 
     Those of a model that writes texts do: its hidden states are of every token, and writing needs the tokens anyway.
+    So do those of images, whose hidden states take more room than their pixels.
     """
-    return None if config.fgm > 0 or config.neftune > 0 or network.pooling == LANGUAGE else network.boundary
+    from_tokens = config.fgm > 0 or config.neftune > 0 or network.pooling == LANGUAGE or reads_pixels(network.backbone)
+    return None if from_tokens else network.boundary
 
 
 def _inputs(run: PreparedRun, split: Split, boundary: FrozenPrefix | None, cost: str) -> tuple[Examples, Costs]:

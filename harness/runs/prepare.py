@@ -15,6 +15,7 @@ import torch
 from harness.api.family import families
 from harness.api.metric import Metric
 from harness.augment import Augmentation, AugmentationContext, augmented
+from harness.augment.images import ImageTransform
 from harness.cache.disk_cache import Cache
 from harness.config.instantiate import build
 from harness.config.schema import Config, TrainConfig
@@ -47,6 +48,7 @@ class PreparedRun:
         facts: about the data, for the record.
         provenance: which model is used, for the record.
         costs: of the preparation.
+        transforms: random transforms of training images (`harness.augment.images`).
     """
 
     spec: RunSpec
@@ -59,6 +61,7 @@ class PreparedRun:
     facts: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     costs: Costs = field(default_factory=Costs)
+    transforms: tuple[ImageTransform, ...] = ()
 
     @classmethod
     def load(cls, spec: RunSpec, say: Callable[[str], None], stop: Callable[[], StopRequest | None]) -> PreparedRun:
@@ -80,14 +83,14 @@ class PreparedRun:
                     train.init, Path(config.get("runs_dir", Config.runs_dir)), pretrained, model.name, cache_dir
                 )
                 resolved = start.on(pretrained)
-            augmentations = _augmentations(config)
+            augmentations, transforms = _augmentations(config)
             others = [each for part in augmentations.values() for each in part.ready(cache_dir)]
             data = _data(spec, models_digest(resolved.digest, others), model.name)
             model = model.for_family(families()[data.family])
         if start is not None:
             with costs.phase("model"):
                 resolved = started(start, pretrained, cache_dir)
-        limit = config["task"]["max_length"]
+        limit = config["task"].get("max_length", 1)  # in tokens; tasks on images have none
         cache = Cache(cache_dir, config.get("cache_gb", Config.cache_gb))
         encoder = FrozenEncoder(model, resolved, data, limit, device, train.precision, train.eval_batch_size, cache)
         with costs.phase("model"):
@@ -95,7 +98,9 @@ class PreparedRun:
         provenance = {"model_digest": resolved.digest, "model_source": resolved.source}
         if start is not None:
             provenance["init_digest"] = start.digest
-        run = cls(spec, say, stop, train, device, data, encoder, provenance=provenance, costs=costs)
+        run = cls(
+            spec, say, stop, train, device, data, encoder, provenance=provenance, costs=costs, transforms=transforms
+        )
         copied: dict[str, Any] = {}
         if augmentations:
             with costs.phase("augment"):
@@ -172,10 +177,12 @@ def _data(spec: RunSpec, models: str, model: str) -> Dataset:
     )
 
 
-def _augmentations(config: dict[str, Any]) -> dict[str, Augmentation]:
-    """Build the configured augmentations; none if the method ignores them."""
+def _augmentations(config: dict[str, Any]) -> tuple[dict[str, Augmentation], tuple[ImageTransform, ...]]:
+    """Build the configured augmentations, by copies and by transforms; none if the method ignores them."""
     nodes = {} if "augment" in (config["method"].get("ignores") or ()) else config.get("augment") or {}
-    return {name: build(node, config["packages"]) for name, node in nodes.items()}
+    built = {name: build(node, config["packages"]) for name, node in nodes.items()}
+    transforms = tuple(each for each in built.values() if isinstance(each, ImageTransform))
+    return {name: each for name, each in built.items() if not isinstance(each, ImageTransform)}, transforms
 
 
 def _augment(augmentations: dict[str, Augmentation], run: PreparedRun) -> tuple[Dataset, dict[str, Any], float]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.api.family import family_of
 from harness.command import command
 from harness.errors import HarnessError
 from harness.records.locate import find_model
@@ -118,10 +119,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model", help="directory of a saved model, of the run that saved it, or <study>/<cell>/<run>")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
     parser.add_argument(
-        "file", type=Path, help="texts: CSV, TSV, JSONL, JSON, Parquet, Arrow or ARFF by the suffix, also compressed"
+        "file",
+        type=Path,
+        help="texts: CSV, TSV, JSONL, JSON, Parquet, Arrow or ARFF by the suffix, also compressed; images: a folder, "
+        "an image, or a file with a column of paths",
     )
     parser.add_argument(
-        "--text", action="append", metavar="COLUMN", help="column of the text (default: text); twice for text pairs"
+        "--text",
+        action="append",
+        metavar="COLUMN",
+        help="column of the text (default: text), or of the paths of images (default: image); twice for text pairs",
     )
     parser.add_argument(
         "--output",
@@ -152,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "quoting": not options.no_quoting,
     }
     model = find_model(options.model, options.runs_dir)
-    count = predict_file(model, options.file, options.text or ["text"], output, options.device, options.cache_dir, how)
+    count = predict_file(model, options.file, options.text or [], output, options.device, options.cache_dir, how)
     sys.stdout.write(f"{count} rows written to {output}\n")
     return 0
 
@@ -176,7 +183,7 @@ def predict_file(
     Args:
         directory: the saved model.
         file: the texts, in any format that training reads.
-        columns: name of the text column, or names of two.
+        columns: name of the text column, or names of two; [] for `text`, or `image` of a model that reads images.
         output: output file; its suffix determines the format.
         device: auto | cpu | cuda | mps.
         cache_dir: cache directory for the digests of large files.
@@ -194,6 +201,7 @@ def predict_file(
     facts = read_description(directory)
     from harness.tasks.runtime import saved_runtime  # imports torch: after what can be wrong without it
 
+    columns = columns or ["text" if family_of(facts.get("family")).reads == "text" else "image"]
     expected = 2 if facts["pairs"] else 1
     if len(columns) != expected:
         raise HarnessError(
@@ -236,8 +244,9 @@ def _beside(file: Path) -> Path:
     """Return the default output path: `texts.csv.gz` -> `texts.predictions.csv`."""
     from harness.data.readers.containers import SUFFIXES
 
+    file = file.resolve() if file.name in ("", "..") else file  # `.` has no name
     name = file.with_suffix("") if file.suffix.lower() in SUFFIXES else file
-    return name.parent / f"{name.stem}.predictions.csv"  # `.` has no name
+    return name.parent / f"{name.stem}.predictions.csv"
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def _loss(session: TrainingSession, rows: Rows) -> Tensor:
         own = session.hooks.loss(session.network, rows, lambda some: train.batch(some, device), train.targets)
     if own is not None:
         return own
-    return session.objective(train.batch(rows, device), session.task.targets(train.targets[rows]).to(device))
+    return session.objective(*train.training_batch(rows, device, session.task.targets(train.targets[rows])))
 
 
 def _total(session: TrainingSession, loss: Tensor) -> Tensor:

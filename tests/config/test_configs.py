@@ -19,7 +19,7 @@ GROUPS = [
     path
     for path in CONFIGS
     if path.parent.as_posix() not in (".", "hardware", "regularise", "augment", "tracker")
-    and path.as_posix() != "model/own.yaml"  # it needs to be told which
+    and path.as_posix() not in ("model/own.yaml", "model/own_image.yaml")  # they need to be told which
 ]
 HARDWARE = sorted(path.stem for path in (ROOT / "conf" / "hardware").glob("*.yaml"))
 REGULARISERS = sorted(path.stem for path in (ROOT / "conf" / "regularise").glob("*.yaml"))

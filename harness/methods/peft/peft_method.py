@@ -139,9 +139,9 @@ def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
     """Add an adapter to a backbone, in place.
 
     The layers to adapt are those that the method names, by name or by role (`attention`:
-    harness/models/architectures.py); else those that the model names; else the architecture's queries and values; else
-    those in PEFT's table of architectures. For IA3, the architecture's keys, values and last feed-forward layer take
-    precedence over the model's names.
+    harness/models/architectures.py); else those that the model names; else the architecture's queries and values (of a
+    convolutional network, what mixes channels); else those in PEFT's table of architectures. For IA3, the
+    architecture's keys, values and last feed-forward layer take precedence over the model's names.
 
     Raises:
         HarnessError: PEFT refuses, with its reason.
@@ -185,7 +185,9 @@ def _name_layers(backbone: Any, config: Any, model: PretrainedModel) -> None:
         if model.target_modules and not scales:
             config.target_modules = set(model.target_modules)
         elif (layers := layers_of(backbone)) is not None:
-            config.target_modules = set(layers.key_value + layers.feedforward_output if scales else layers.query_value)
+            # Convolutional networks have no queries and values.
+            named = layers.key_value + layers.feedforward_output if scales else layers.query_value or layers.all_linear
+            config.target_modules = set(named)
             if scales and config.feedforward_modules is None:
                 config.feedforward_modules = set(layers.feedforward_output)
         elif model.target_modules:

@@ -15,6 +15,7 @@ from harness.models.language.token_network import TokenNetwork
 from harness.models.network import AdaptedModel
 from harness.models.pooling import widened
 from harness.models.pretrained import LANGUAGE, TOKENS
+from harness.models.vision.image_model import ImageModel, reads_pixels
 
 IGNORED = -100  # label of a token without a part in the loss, as in transformers
 OUTPUTS = 2  # values for a row: the sum of its tokens' losses, and their number
@@ -99,7 +100,7 @@ class LanguageModel(AdaptedModel):
 
 
 def network_on(backbone: nn.Module, pooling: str, outputs: int) -> AdaptedModel:
-    """Make the network of a backbone: with a head on pooled or on token vectors, or one that writes texts.
+    """Make the network of a backbone: with a head on pooled vectors of texts or images or on token vectors, or a writer.
 
     Args:
         backbone: see `harness.models.network.load_backbone`.
@@ -108,4 +109,6 @@ def network_on(backbone: nn.Module, pooling: str, outputs: int) -> AdaptedModel:
     """
     if pooling == LANGUAGE:
         return LanguageModel(backbone)
-    return TokenNetwork(backbone, outputs) if pooling == TOKENS else AdaptedModel(backbone, pooling, outputs)
+    if pooling == TOKENS:
+        return TokenNetwork(backbone, outputs)
+    return (ImageModel if reads_pixels(backbone) else AdaptedModel)(backbone, pooling, outputs)

@@ -44,7 +44,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
     dropped = conflicts = 0
     if test is None:
         pool, dropped, conflicts = splits.deduplicate(pool)
-        _check_vanished(frames["train"], pool, labels)
+        _check_vanished(frames["train"], pool, labels, task.unit)
         pool, test = splits.hold_out(pool, task.test_fraction, task.split_seed, "test")
     train = pool if task.shots is None else splits.draw_shots(pool, task.shots, task.draw)
 
@@ -99,7 +99,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         **made,  # type: ignore[arg-type]  # mypy does not infer the type of each key
         fingerprint=_fingerprint(labels, descriptions, made),
         facts=facts,
-        warnings=(*source_notes, *notes, *_warnings(facts, labels, validation, test)),
+        warnings=(*source_notes, *notes, *_warnings(facts, labels, validation, test, task.unit)),
     )
 
 
@@ -138,15 +138,15 @@ def _labels(
     return ordered, tuple(given.get(label) or describe(label) for label in ordered)
 
 
-def _check_vanished(before: pd.DataFrame, after: pd.DataFrame, labels: Sequence[str]) -> None:
+def _check_vanished(before: pd.DataFrame, after: pd.DataFrame, labels: Sequence[str], unit: str) -> None:
     """Refuse classes all of whose rows repeat texts of other classes."""
     kept = set(after["label"])
     if gone := [label for label in labels if label not in kept]:
         rows = int(before["label"].isin(gone).sum())
         raise HarnessError(
-            f"{len(gone)} of {len(labels)} classes ({examples(gone)}) have no text of their own: their {rows} rows "
-            "repeat texts that stand before them with another label, and of equal texts the first row is kept. Mend "
-            "these labels, or remove the rows."
+            f"{len(gone)} of {len(labels)} classes ({examples(gone)}) have no {unit} of their own: their {rows} rows "
+            f"repeat {unit}s that stand before them with another label, and of equal {unit}s the first row is kept. "
+            "Mend these labels, or remove the rows."
         )
 
 
@@ -211,9 +211,10 @@ def _selected_with(task: ClassificationSettings, kind: str, validation: pd.DataF
 
 
 def _warnings(
-    facts: Mapping[str, Any], labels: Sequence[str], validation: pd.DataFrame | None, test: pd.DataFrame
+    facts: Mapping[str, Any], labels: Sequence[str], validation: pd.DataFrame | None, test: pd.DataFrame, unit: str
 ) -> tuple[str, ...]:
     found: list[str] = []
+    aside = ", letter case and spaces aside" if unit == "text" else ""
     for key, parts in (
         ("overlap_train_test", ("test", "training")),
         ("overlap_validation_test", ("test", "validation")),
@@ -222,13 +223,13 @@ def _warnings(
         if facts[key]:
             share = facts[key] / facts["rows"][parts[0]]
             found.append(
-                f"{facts[key]} {parts[0]} rows ({share:.1%}) occur among the {parts[1]} rows as well, letter case and "
-                f"spaces aside: {parts[0]} scores flatter by up to that much."
+                f"{facts[key]} {parts[0]} rows ({share:.1%}) occur among the {parts[1]} rows as well{aside}: "
+                f"{parts[0]} scores flatter by up to that much."
             )
     if facts["duplicates_dropped"]:
         found.append(f"{facts['duplicates_dropped']} duplicate rows were dropped before splitting.")
     if facts["conflicting_labels"]:
-        found.append(f"{facts['conflicting_labels']} texts occur with more than one label; the first one was kept.")
+        found.append(f"{facts['conflicting_labels']} {unit}s occur with more than one label; the first one was kept.")
     if facts["imbalance_train"] >= IMBALANCE:
         found.append(
             f"The largest training class has {facts['imbalance_train']:.0f} times the rows of the smallest: look at "

@@ -19,6 +19,7 @@ class ClassificationSettings(TextSettings):
 
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
     validations: ClassVar[tuple[str, ...]] = ("split", "pool", "kfold")
+    unit: ClassVar[str] = "text"  # what a row is, in messages
 
     metric: str = "accuracy"
     positive: str | None = None  # the positive one of two classes; null: the last by name

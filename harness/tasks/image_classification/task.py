@@ -1,0 +1,189 @@
+"""Image classification tasks on files or a hub data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.data.readers.file_formats import FORMATS, neighbours, read_file, require_columns
+from harness.data.readers.rows import Hub, open_hub
+from harness.data.text_values import as_text, check_text, plain, shown
+from harness.errors import HarnessError, Problems, nearest
+from harness.tasks.image_classification.settings import ImageTask
+from harness.tasks.image_classification.sources import (
+    ImageTable,
+    read_folder,
+    read_idx,
+    read_npz,
+    read_paths,
+    read_pixels,
+)
+from harness.tasks.text_source import TextSource
+
+IMAGE_FORMATS = ("folder", "npz", "idx", "pixels")
+ALL_FORMATS = (*IMAGE_FORMATS, *(name for name in FORMATS if name not in ("lines", "arff")))
+
+
+@dataclass(kw_only=True)
+class ImageClassification(ImageTask, TextSource):
+    """Labeled images: a folder with a folder a class, a table of paths, arrays, a table of pixels, or a hub data set.
+
+    Where they come from is said as for texts, see `TextSource`.
+    """
+
+    text: str | Sequence[str] = field(default="image", init=False)  # `image` in its place
+    image: str = "image"  # the column of paths or bytes, or the array in an npz file
+    group: str | None = None  # a column: images of one value stay in one split, such as photographs of one patient
+    image_shape: Sequence[int] | None = None  # height, width[, channels] of a table whose rows are pixels
+
+    def __post_init__(self) -> None:
+        """Convert values that YAML reads as other types."""
+        super().__post_init__()
+        self.image = as_text(self.image)
+        self.group = as_text(self.group)
+        self.text = self.image
+        self.normalize_source()
+
+    def check(self, problems: Problems) -> None:
+        """Report every invalid field."""
+        super().check(problems)
+        self.check_source(problems)
+
+    def _check_columns(self, problems: Problems) -> None:
+        check_text(problems, "task.image", self.image, "the name of a column or array")
+        check_text(problems, "task.label", self.label, "the name of a column or array")
+        check_text(problems, "task.group", self.group, "the name of a column", optional=True)
+        problems.check(
+            self.label != self.image, f"task.label and task.image both name the column {plain(self.label)!r}."
+        )
+        shape: Any = self.image_shape
+        whole = isinstance(shape, list | tuple) and all(isinstance(side, int) and side > 0 for side in shape)
+        problems.check(
+            shape is None or (whole and len(shape) in (2, 3) and (len(shape) == 2 or shape[2] in (1, 3))),
+            "task.image_shape is [height,width] or [height,width,3] of a table whose rows are pixels, such as [28,28], "
+            f"not {shown(shape)}.",
+        )
+
+    def _check_format(self, problems: Problems) -> None:
+        wanted = self.format
+        if wanted in IMAGE_FORMATS:
+            self.format = None
+        elif wanted is not None and wanted not in ALL_FORMATS:
+            problems.add(f"Unknown task.format {wanted}. {nearest(str(wanted), ALL_FORMATS)}")
+            return
+        super()._check_format(problems)
+        self.format = wanted
+        problems.check(
+            wanted != "pixels" or self.image_shape is not None,
+            "task.format=pixels needs the height and width of the images, such as task.image_shape=[28,28].",
+        )
+
+    def tables(self) -> tuple[dict[str, ImageTable], str]:
+        """See `ImageTask`."""
+        paths, source = self.files_of_splits()
+        if "train" not in paths:
+            if self.hub is None:
+                raise HarnessError(self._no_source(self.name))
+            return self._of_hub(), self.hub_source()
+        found: dict[str, ImageTable] = {}
+        problems = Problems()
+        for split, path in paths.items():
+            try:
+                for name, table in self._of_file(path).items():
+                    # A file of several splits gives all of them, unless a path of their own replaces one.
+                    target = split if name == "train" else name
+                    if target not in found or split == target:
+                        found[target] = table
+            except HarnessError as error:
+                problems.extend(error)
+        problems.raise_any()
+        return found, source
+
+    def names_of_labels(self) -> dict[str, str]:
+        """Return the names that the task or its hub data set gives to raw labels."""
+        paths, _ = self.files_of_splits()
+        given = self.label_names if "train" in paths else (self.hub or {}).get("label_names")
+        return dict(given or {})
+
+    def _of_file(self, path: Path) -> dict[str, ImageTable]:
+        if not path.exists():
+            raise HarnessError(f"{path} does not exist (current directory: {Path.cwd()}). {neighbours(path)}")
+        kind = self.format or self._kind(path)
+        if (kind == "folder") != path.is_dir():
+            raise HarnessError(f"{path} is {'a folder' if path.is_dir() else 'no folder'}, and task.format={kind}.")
+        if kind == "folder":
+            self._refuse_group(kind)
+            return read_folder(path)
+        if kind == "npz":
+            self._refuse_group(kind)
+            return read_npz(path, self.image, self.label)
+        if kind == "idx":
+            self._refuse_group(kind)
+            return {"train": read_idx(path)}
+        if kind == "pixels":
+            self._refuse_group(kind)
+            return {"train": read_pixels(path, self.image_shape or (), str(plain(self.label)))}
+        return {"train": self._of_table(path)}
+
+    def _kind(self, path: Path) -> str:
+        """Return the format that a path shows."""
+        if path.is_dir():
+            return "folder"
+        if path.suffix.lower() == ".npz":
+            return "npz"
+        if "idx3-ubyte" in path.name or "idx1-ubyte" in path.name:
+            return "idx"
+        return "pixels" if self.image_shape is not None else "table"
+
+    def _of_table(self, path: Path) -> ImageTable:
+        notes: list[str] = []
+        wanted = [self.image, *([] if self.group is None else [self.group]), self.label]
+        try:
+            columns = read_file(path, wanted, self.file_format(), notes)
+        except HarnessError as error:
+            raise HarnessError(*(each.replace("task.text", "task.image") for each in error.problems)) from None
+        # In the order in which they were wanted; the file may spell a name in another way.
+        names = list(columns)
+        group = None if self.group is None else names[1]
+        table = read_paths(path, columns, names[0], names[-1], group)
+        table.notes = notes + table.notes
+        return table
+
+    def _of_hub(self) -> dict[str, ImageTable]:
+        hub = Hub(**(self.hub or {}))
+        loaded, splits = open_hub(hub, self.name)
+        found = {}
+        for split, given in splits.items():
+            data, where = loaded[given], f"{hub.id} ({given})"
+            wanted = [hub.text or self.image, hub.label if hub.label is not None else self.label]
+            places = require_columns(wanted, data.column_names, where, "task.hub")
+            image, label = (data.column_names[place] for place in places)
+            feature = data.features[label]
+            if "Image" in type(data.features[image]).__name__:
+                import datasets
+
+                data = data.cast_column(image, datasets.Image(decode=False))
+            labels = [
+                feature.int2str(value) if hasattr(feature, "int2str") and value is not None else value
+                for value in data[label]
+            ]
+            columns = {image: list(data[image]), label: labels}
+            found[split] = read_paths(Path(where), columns, image, label, None, inside=False)
+        return found
+
+    def _refuse_group(self, kind: str) -> None:
+        if self.group is not None:
+            raise HarnessError(
+                f"task.group={self.group} is a column of a table, and task.format={kind} has none: name a table of "
+                "paths, or set task.group=null."
+            )
+
+    def _no_source(self, name: str) -> str:
+        if not self.folder:
+            return (
+                f"Task {name} needs labeled images: task.path=FOLDER with a folder for each class, or a file "
+                f"({', '.join(ALL_FORMATS[1:])})."
+            )
+        return super()._no_source(name)

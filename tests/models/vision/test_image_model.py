@@ -1,0 +1,132 @@
+"""Networks on images: pooling of each architecture, methods that adapt them, batch normalization, saved adapters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import nn
+from torch.nn import functional
+
+from harness.config.instantiate import build
+from harness.errors import HarnessError
+from harness.methods import GradientTrained
+from tests.helpers.small_dataset import ROOT
+from tests.helpers.tiny_images import SIZE, TINY, batch, network, pretrained, write
+
+TOWERS = ("vit", "dinov2", "dinov3_vit", "siglip_vision_model", "clip_vision_model")
+CONVOLUTIONS = ("convnext", "resnet", "efficientnet_lite")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("images")
+    return {kind: write(kind, root / kind) for kind in TINY}
+
+
+def method(name: str, **changes: Any) -> GradientTrained:
+    settings = yaml.safe_load((ROOT / f"conf/method/{name}.yaml").read_text(encoding="utf-8"))["method"]
+    made = build(settings | changes)
+    assert isinstance(made, GradientTrained)
+    return made
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_features_are_those_of_transformers(models: dict[str, Path], kind: str) -> None:
+    for pooling in ("pooler", "mean", "cls"):
+        if (pooling == "cls" and kind in (*CONVOLUTIONS, "siglip_vision_model")) or (
+            pooling == "pooler" and kind in ("vit",)
+        ):
+            continue
+        made = network(kind, models[kind], pooling)
+        with torch.no_grad():
+            output = made.backbone(**batch())
+            found = made.features(batch())
+        hidden = output.last_hidden_state
+        if pooling == "pooler":
+            expected = output.pooler_output.flatten(1)
+        elif pooling == "cls":
+            expected = hidden[:, 0]
+        else:
+            before = {"vit": 1, "dinov2": 1, "clip_vision_model": 1, "dinov3_vit": 3}.get(kind, 0)
+            expected = hidden.mean((2, 3)) if hidden.ndim == 4 else hidden[:, before:].mean(1)
+        assert torch.allclose(found, functional.normalize(expected, dim=-1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "pooling"), [("convnext", "cls"), ("siglip_vision_model", "cls"), ("vit", "last")])
+def test_poolings_that_an_architecture_lacks(models: dict[str, Path], kind: str, pooling: str) -> None:
+    with pytest.raises(HarnessError, match=r"set model\.pooling to mean or pooler"):
+        network(kind, models[kind], pooling).features(batch())
+
+
+def test_a_pooler_that_the_files_lack_is_not_drawn(models: dict[str, Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    directory = write("vit", tmp_path / "vit")
+    tensors = load_file(directory / "model.safetensors")
+    save_file(
+        {name: tensor for name, tensor in tensors.items() if "pooler" not in name},
+        directory / "model.safetensors", metadata={"format": "pt"},
+    )  # fmt: skip
+    network("vit", directory, "cls")
+    with pytest.raises(HarnessError, match="saved without its pooler"):
+        network("vit", directory, "pooler")
+
+
+def test_another_size_interpolates_positions(models: dict[str, Path]) -> None:
+    for kind in ("vit", "dinov2", "siglip_vision_model", "clip_vision_model"):
+        made = network(kind, models[kind])
+        with torch.no_grad():
+            assert made(batch(size=2 * SIZE)).shape == (4, 3)
+
+
+@pytest.mark.parametrize("kind", ["vit", "convnext", "resnet"])
+def test_the_own_head(models: dict[str, Path], kind: str) -> None:
+    made = network(kind, models[kind], "model")
+    assert made(batch()).shape == (4, 3) and list(made.head_parameters())
+
+
+CASES = [
+    *((kind, name) for kind in TOWERS for name in ("lora", "lora_all_linear", "ia3", "houlsby", "ln_tuning")),
+    *((kind, name) for kind in TINY for name in ("full", "bitfit", "last_layers")),
+    *((kind, "lora") for kind in CONVOLUTIONS),
+    *(("vit", name) for name in ("dora", "adalora", "vera", "oft", "hra", "loha", "gradual_unfreezing")),
+    ("resnet", "loha"), ("efficientnet_lite", "lokr"), ("convnext", "pfeiffer"), ("efficientnet_lite", "ia3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_methods_adapt_architectures(models: dict[str, Path], kind: str, name: str) -> None:
+    """A few steps lower the loss; what is not trained, and every statistic of normalizations, stays as it was."""
+    made = network(kind, models[kind])
+    before = {key: value.clone() for key, value in made.backbone.state_dict().items()}
+    changes: dict[str, Any] = {"layers": 1} if name == "last_layers" else {}
+    hooks = method(name, **changes).adapt(made, pretrained(kind, models[kind]), 20)
+    made.train()
+    assert not any(module.training for module in made.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    trained = made.trainable()
+    assert any(not key.startswith("head.") for key in trained)
+    images, targets = batch(6), torch.tensor([0, 1, 2, 0, 1, 2])
+    optimizer, losses = torch.optim.AdamW(trained.values(), lr=2e-3), []
+    for step in range(8):
+        loss = functional.cross_entropy(made(images), targets)
+        (loss if hooks.penalty() is None else loss + hooks.penalty()).backward()
+        hooks.before_update(step)
+        optimizer.step()
+        hooks.after_step(step)
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    after = made.backbone.state_dict()
+    for key, value in before.items():
+        if "running_" in key and key in after:
+            assert torch.equal(after[key], value)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("efficientnet_lite", "houlsby"), ("resnet", "vera")])
+def test_methods_for_linear_layers_refuse_convolutions(models: dict[str, Path], kind: str, name: str) -> None:
+    with pytest.raises(HarnessError, match=r"cannot adapt model=tiny|linear layer"):
+        method(name).adapt(network(kind, models[kind]), pretrained(kind, models[kind]), 20)
