@@ -171,14 +171,17 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
         insert(network.backbone, **inserted)
     if voters := facts.get("neighbours"):
         network.head = KnnHead(size=width(network.backbone), classes=outputs, **voters)
-    if (directory / "adapter").is_dir():
+    # A run keeps the adapter in a folder of its own; an export has it at the top, where PEFT and vLLM look.
+    places = (directory / "adapter", directory)
+    adapter = next((each for each in places if (each / "adapter_config.json").is_file()), None)
+    if adapter is not None:
         from peft import PeftModel
 
         # Some warnings are false: e.g. PEFT takes AdaLoRA's rank pattern, which it applies, for an ignored one of LoRA.
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             try:
-                network.backbone = PeftModel.from_pretrained(network.backbone, str(directory / "adapter"))
+                network.backbone = PeftModel.from_pretrained(network.backbone, str(adapter))
             except FAILURES as error:
                 raise HarnessError(
                     f"The adapter in {directory} cannot be loaded ({brief(error)}): save the model again."

@@ -30,6 +30,7 @@ from harness.tasks.text_generation.data import (
     Conversation,
     GenerationData,
     GenerationSplit,
+    Message,
     Writing,
     split_of,
 )
@@ -110,7 +111,14 @@ class TextGenerationRuntime(TaskRuntime):
         rows = [self._asked(text) for text in texts]
         return split_of("predict", rows, [("",)] * len(rows), range(len(rows)))
 
-    def _asked(self, text: str) -> Conversation:
+    def _asked(self, text: str | Sequence[Message]) -> Conversation:
+        """Make a row of a prompt, or of the messages of a conversation."""
+        if not isinstance(text, str):
+            if not self.writing.chat:
+                raise HarnessError(
+                    "This model was tuned on prompts, not on conversations: give prompt, a text, instead of messages."
+                )
+            return Conversation(tuple(text), "")
         prompt = text
         if self.writing.doc_to_text is not None:
             template = Template(self.writing.doc_to_text, "task.doc_to_text")
