@@ -224,7 +224,6 @@ class SentenceTransformersFormat(Format):
     def write(self, original: Original, directory: Path) -> None:
         """See `Format`."""
         from safetensors.torch import save_file
-
         from sentence_transformers import SentenceTransformer, models
 
         backbone, network = merged_backbone(original), original.predictor.network
@@ -282,6 +281,8 @@ def _unmerged(original: Original) -> str | None:
 def description(original: Original, name: str, directory: Path) -> None:
     """Write harness.json of an export, so that `harness serve` and `harness predict` load it."""
     facts = dict(original.facts)
-    facts["model"] = {**facts["model"], "path": None} if facts["model"].get("hub") else facts["model"]
+    if name != PeftFormat.name:  # it holds its backbone, so where that lay on this machine is of no use
+        facts["model"] = {**facts["model"], "path": None}
+        facts["source"] = "export"
     facts["weights"] = sorted(each.name for each in directory.iterdir() if each.suffix in WEIGHTS)
     write_json(directory / DESCRIPTION, facts | {"export": name, "writes": original.writes})

@@ -74,8 +74,10 @@ class PooledClassifier(PreTrainedModel):
         logits = self.head(vectors if self.config.voters else self.config.scale * vectors)
         if labels is None:
             return SequenceClassifierOutput(logits=logits)
-        regression = self.config.num_labels == 1
-        loss = functional.mse_loss(logits[:, 0], labels.float()) if regression else functional.cross_entropy(logits, labels)
+        if self.config.num_labels == 1:
+            loss = functional.mse_loss(logits[:, 0], labels.float())
+        else:
+            loss = functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def pooled(self, hidden, mask):

@@ -124,7 +124,7 @@ def prove(
             f"{difference:.2g}, and {TOLERANCE:g} is allowed. Nothing was written. Choose another --format."
         )
     if quantized and proof.before is not None and proof.after is not None:
-        worse = (proof.after - proof.before) * (1 if task.metrics[metric].direction == "minimize" else -1)
+        worse = (proof.after - proof.before) * (1 if not task.metrics[metric].better(1.0, 0.0) else -1)
         if not worse <= MAX_LOSS:
             raise HarnessError(
                 f"The 8-bit export is worse than the model by more than {MAX_LOSS:g} on {len(split)} test rows: "

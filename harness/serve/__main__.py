@@ -14,10 +14,11 @@ from typing import Any
 
 from harness.command import command
 from harness.errors import HarnessError, Problems
-from harness.serve.loading import ENGINES, load_all, sources
+from harness.serve.loading import load_all, sources
 from harness.serve.settings import Settings, option_of
 
 LOCAL = "127.0.0.1"
+ENGINES = ("auto", "torch", "onnx")
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 _HELP = {
     "max_batch": "rows that one pass of a model takes together",

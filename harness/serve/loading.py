@@ -10,7 +10,6 @@ from pathlib import Path
 from harness.errors import HarnessError, Problems
 from harness.serve.loaded import Loaded, share_weights
 
-ENGINES = ("auto", "torch", "onnx")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # part of a path and of a file's name
 
 
@@ -36,6 +35,7 @@ def sources(named: Sequence[str], runs_dir: Path, cell: str | None) -> list[Sour
         HarnessError: some are not found, or names repeat; all problems at once.
     """
     from harness.export.winner import winner
+    from harness.serving.saved_model import read_description
 
     problems, found = Problems(), list[Source]()
     for each in named:
@@ -47,7 +47,9 @@ def sources(named: Sequence[str], runs_dir: Path, cell: str | None) -> list[Sour
         if any(name == other.name for other in found):
             problems.add(f"Two models are named {name}: write NAME=PATH for one of them.")
         try:
-            found.append(Source(name, path, winner(path, runs_dir, cell).model))
+            model = winner(path, runs_dir, cell).model
+            read_description(model)
+            found.append(Source(name, path, model))
         except HarnessError as error:
             problems.extend(error)
     problems.raise_any()
@@ -77,12 +79,15 @@ def load_one(directory: Path, device: str, cache_dir: str | Path, engine: str) -
     Raises:
         HarnessError: it cannot be loaded, or not by this engine.
     """
+    from harness.serve.engines import chosen, to_stdout
     from harness.serving.predict import load
     from harness.serving.saved_model import read_description
 
     facts = read_description(directory)
-    predictor = load(directory, device, cache_dir)
-    one = Loaded(predictor, "torch", facts | {"files_digest": files_digest(directory)})
+    digest = files_digest(directory)
+    file = Path(cache_dir).expanduser() / "onnx" / f"{digest[:32]}.onnx"
+    predictor, name = chosen(load(directory, device, cache_dir), facts, engine, file, to_stdout)
+    one = Loaded(predictor, name, facts | {"files_digest": digest})
     one.predictions(["a"], ["a"] if predictor.pairs else None)
     return one
 

@@ -1,9 +1,10 @@
 """Networks of exported models that hold their backbone: merged ones, those of sentence-transformers, and ONNX files.
 
-    harness.json         as in a saved model, with `export`: the format
-    model.onnx           ONNX: input_ids, attention_mask and perhaps token_type_ids (n, length) to outputs (n, m)
-    model.safetensors    merged: `backbone.*` and `head.*` of `modeling_pooled.py`, or an architecture of transformers
-    head.safetensors     sentence-transformers: the head on 20 x the embedding
+export/
+harness.json         as in a saved model, with `export`: the format
+model.onnx           ONNX: input_ids, attention_mask and perhaps token_type_ids (n, length) to outputs (n, m)
+model.safetensors    merged: `backbone.*` and `head.*` of `modeling_pooled.py`, or an architecture of transformers
+head.safetensors     sentence-transformers: the head on 20 x the embedding
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +128,16 @@ def example_call(directory: Path) -> str:
     return "predict(['...'], ['...'])" if read_description(directory).get("pairs") else "predict(['...'])"
 
 
+def backbone_of(facts: Mapping[str, Any]) -> PretrainedModel:
+    """Return the pretrained model that a saved model adapts, by the facts of harness.json."""
+    known = {field.name for field in fields(PretrainedModel)}
+    family = family_of(facts.get("family"))
+    stored = {key: value for key, value in facts["model"].items() if key in known}
+    if family.writes:
+        del stored["pooling"]  # set by the family
+    return PretrainedModel(**stored).for_family(family)
+
+
 def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) -> AdaptedModel:
     """Load a saved network, in eval mode, on the CPU.
 
@@ -148,12 +159,7 @@ def load_network(directory: Path, facts: dict[str, Any], cache_dir: str | Path) 
     from harness.models.pooling import width
     from harness.tasks.runtime import saved_runtime
 
-    known = {field.name for field in fields(PretrainedModel)}
-    family = family_of(facts.get("family"))
-    stored = {key: value for key, value in facts["model"].items() if key in known}
-    if family.writes:
-        del stored["pooling"]  # set by the family
-    model = PretrainedModel(**stored).for_family(family)
+    model = backbone_of(facts)
     resolved = model.resolve(cache_dir)
     if resolved.digest != facts["digest"]:
         raise HarnessError(
