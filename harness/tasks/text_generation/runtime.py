@@ -101,9 +101,20 @@ class TextGenerationRuntime(TaskRuntime):
         )
 
     def inputs(self, split: Split, tokenizer: Any, backbone: nn.Module, max_length: int) -> Examples:
-        """See `TaskRuntime`."""
+        """See `TaskRuntime`.
+
+        Raises:
+            HarnessError: a prompt leaves no room for an answer.
+        """
         examples = super().inputs(split, tokenizer, backbone, max_length)
-        assert isinstance(examples, SequenceExamples)
+        assert isinstance(examples, SequenceExamples) and examples.encoder is not None
+        longest = max(map(len, examples.encoder.prompts(_rows(split).rows)), default=0)
+        written = 0 if examples.encoder.encoder_decoder else self.writing.decoding.max_new_tokens
+        if (beyond := longest + written - examples.encoder.max_length) > 0:
+            raise HarnessError(
+                f"A prompt of {longest} tokens leaves no room for an answer of {self.writing.decoding.max_new_tokens}: "
+                f"the model reads {examples.encoder.max_length} tokens. Shorten the prompt by {beyond} tokens."
+            )
         return replace(examples, scored=False, written=True)
 
     def asked(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Split:
