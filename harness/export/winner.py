@@ -124,11 +124,13 @@ def _saved(row: CellSummary, directory: Path) -> Run:
 
 
 def _unsaved(row: CellSummary, directory: Path) -> str:
-    parts = [f"task={row.cell.task}", f"model={row.cell.model}", f"method={row.cell.method}"]
-    parts += [f"{key}={value}" for key, value in {**row.cell.variant, **row.hyperparameters}.items()]
-    command = " ".join(map(shlex.quote, ["python", "-m", "harness", *parts]))
+    """Say how to get the model of a cell: only the first confirmation is trained again."""
+    first = row.evaluated[0].signature if row.evaluated else ""
+    run = next((run for run in row.cell.runs if run.record.signature == first), None)
+    text = f"{row.cell.id} of {directory} has no saved model (keep=none, or the folder was removed)."
+    if run is None:
+        return f"{text} It has no confirmed run yet: let the study end, or name another --cell."
     return (
-        f"{row.cell.id} of {directory} has no saved model (keep=none, or the folder was removed). Run the study's "
-        f"command again with keep=best rerun=true, or train this configuration once, with the task's own settings: "
-        f"{command}"
+        f"{text} Remove its first confirmation and give the study's command again with keep=best, which trains only "
+        f"that run: rm -r {shlex.quote(run.directory)}"
     )

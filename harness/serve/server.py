@@ -17,6 +17,8 @@ from harness.errors import HarnessError
 from harness.serve.app import Service
 from harness.serve.settings import Settings
 
+GRACE = 0.5  # seconds in which a request that was sent before the service stopped listening must have arrived
+
 
 class Connection(H11Protocol):
     """A connection that is closed when no whole request head arrives in time, and answers after a half-close."""
@@ -53,6 +55,17 @@ class Connection(H11Protocol):
             self.cycle.keep_alive = False
             return True
         return None
+
+    def shutdown(self) -> None:
+        """Close at the service's end, after a request that may be on its way: its answer closes the connection."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            super().shutdown()
+        else:
+            self.loop.call_later(GRACE, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
 
     def _watch(self) -> None:
         self._unwatch()
@@ -96,6 +109,13 @@ class Server(uvicorn.Server):
 
     def _exit(self) -> None:
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept the connections that the kernel has already completed, then no more, and answer the rest."""
+        for listener in sockets or ():
+            listener.listen(0)  # no room for further ones
+        await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -92,9 +92,8 @@ def _check_card(to: Path) -> None:
 def test_onnx_and_its_8_bits(home: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One file for any number of rows and tokens; the 8-bit one is smaller, and its card says what it lost."""
     planned = trained(home, cache, "linear_probe")
-    export_onnx(
-        load(planned.paths.model, "cpu", cache), home / "once.onnx"
-    )  # takes most of this test, so once for both
+    # It takes most of this test, so once for both.
+    export_onnx(load(planned.paths.model, "cpu", cache), home / "once.onnx")
     monkeypatch.setattr(onnx_format, "export_onnx", lambda _, file: shutil.copy(home / "once.onnx", file))
     whole, small = (exported(planned, home / f"onnx-{int8}", cache, "onnx", int8=int8) for int8 in (False, True))
     expected = load(planned.paths.model, "cpu", cache).probabilities(TEXTS)

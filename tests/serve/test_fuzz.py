@@ -1,4 +1,4 @@
-"""Requests drawn from the OpenAPI document, fitting and unfitting ones: no server error, and only answers that it lists."""
+"""Requests drawn from the OpenAPI document, fitting and unfitting ones: no server error, no unlisted status."""
 
 from __future__ import annotations
 
