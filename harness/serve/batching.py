@@ -108,7 +108,8 @@ class Batcher:
                 await asyncio.wait_for(self._more.wait(), left)
             except TimeoutError:
                 break
-        batch, rows = [], 0
+        batch: list[Job] = []
+        rows = 0
         while self._queue and (not batch or rows + len(self._queue[0].texts) <= self._settings.max_batch):
             job = self._queue.popleft()
             self.waiting -= len(job.texts)

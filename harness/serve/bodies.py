@@ -76,12 +76,11 @@ class Bodies:
             PAIR: {"text": text, "pair": text},
             PROMPT: {"prompt": text, "messages": Annotated[list[message], Field(min_length=1, max_length=200)]},
         }[kind]
-        self._many, row = {
-            SINGLE: ("texts", text), PAIR: ("pairs", tuple[text, text]), PROMPT: ("prompts", text),
-        }[kind]  # fmt: skip
+        self._many = {SINGLE: "texts", PAIR: "pairs", PROMPT: "prompts"}[kind]
+        rows: Any = list[tuple[text, text]] if kind == PAIR else list[text]
         self._one = tuple(one)
         predict: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
-        predict[self._many] = (list[row] | None, many)
+        predict[self._many] = (rows | None, many)
         if self.labels:
             predict["top"] = (
                 Annotated[StrictInt, Field(ge=1)] | None,
@@ -148,11 +147,12 @@ class Bodies:
 
     def example(self) -> dict[str, Any]:
         """Return an example of a prediction request's body."""
-        return {
+        examples: dict[str, dict[str, Any]] = {
             SINGLE: {"texts": ["Where is my parcel?", "I forgot my password."]},
             PAIR: {"pairs": [["A man is eating.", "Somebody eats."]]},
             PROMPT: {"prompts": ["Where is my parcel?"]},
-        }[self.kind]
+        }
+        return examples[self.kind]
 
     def feedback_example(self) -> dict[str, Any]:
         """Return an example of a feedback request's body."""
