@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, is_disk_full
 from harness.export.card import card
 from harness.export.container import write_container
 from harness.export.formats import (
@@ -105,12 +105,21 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
         text = card(original, winner, form, proof, told, request.licence, title)
         (temporary / "README.md").write_text(text, encoding="utf-8")
         write_container(temporary, form.name == "onnx")
-        if request.to.exists():
-            request.to.rmdir()
-        temporary.rename(request.to)
+        _leave(temporary, request.to)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return told
+
+
+def _leave(temporary: Path, to: Path) -> None:
+    try:
+        if to.exists():
+            to.rmdir()  # empty, as `Request.check` saw
+        temporary.rename(to)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise HarnessError(f"--to {to} was made by somebody else meanwhile: name another folder.") from error
 
 
 def _load(directory: Path, cache_dir: str | Path) -> Original:

@@ -202,14 +202,20 @@ def _parsed(model: Any, body: bytes) -> Any:
         raise Refusal(400, "The body is nested too deep.") from None
     if any(each["type"] == "json_invalid" for each in found):
         raise Refusal(400, f"The body is not JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}.")
-    told = tuple(dict.fromkeys(_sentence(each) for each in found))
+    told = tuple(dict.fromkeys(_sentence(each, model) for each in found))
     more = (f"and {len(told) - TOLD} more",) if len(told) > TOLD else ()
     raise Refusal(422, f"The body does not fit: {told[0]}", (*told[:TOLD], *more))
 
 
-def _sentence(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
+def _sentence(error: Any, model: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"] if part not in ("float", "int"))
     message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = f"there is no such field; known: {', '.join(model.model_fields)}"
+    elif error["type"] == "literal_error" and len(message) > 200:
+        message = "it is none of the model's classes, which GET /models lists"
+    elif error["type"] == "string_pattern_mismatch":
+        message = "it is blank"
     return f"{where}: {message}." if where else f"{message}."
 
 

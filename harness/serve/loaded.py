@@ -88,7 +88,7 @@ class Loaded:
         return [
             {
                 "prediction": answer,
-                "probabilities": {self.labels[place]: round(float(row[place]), 6) for place in order},
+                "probabilities": {self.labels[place]: _plain(round(float(row[place]), 6)) for place in order},
             }
             for answer, row, order in zip(plain, predictions, orders, strict=True)
         ]

@@ -125,6 +125,8 @@ def bind(host: str, port: int) -> socket.socket:
         HarnessError: it is in use or not allowed, or the host is unknown.
     """
     try:
+        if not 0 <= port <= 65535:
+            raise OverflowError
         (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
