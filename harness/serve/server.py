@@ -124,17 +124,14 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         HarnessError: it is in use or not allowed, or the host is unknown.
     """
+    if not 0 <= port <= 65535:
+        raise HarnessError(_nowhere(host, port))
     try:
-        if not 0 <= port <= 65535:
-            raise OverflowError
         (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (socket.gaierror, OverflowError, UnicodeError):
-        raise HarnessError(
-            f"--host {host} --port {port} is no address of this machine: name 127.0.0.1 (this machine only), 0.0.0.0 "
-            "(every network) or an address of its own, and a port from 0 to 65535."
-        ) from None
+        raise HarnessError(_nowhere(host, port)) from None
     listener = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":
@@ -145,6 +142,13 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         raise HarnessError(_refused(host, port, error)) from None
     return listener
+
+
+def _nowhere(host: str, port: int) -> str:
+    return (
+        f"--host {host} --port {port} is no address of this machine: name 127.0.0.1 (this machine only), 0.0.0.0 "
+        "(every network) or an address of its own, and a port from 0 to 65535."
+    )
 
 
 def _refused(host: str, port: int, error: OSError) -> str:

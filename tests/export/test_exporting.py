@@ -38,7 +38,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(home: Path, cache: Path, method: str, **changes: Any) -> RunSpec:
     """A finished run."""
-    name = "-".join([method, *map(str, changes.values())])
+    name = "-".join(
+        [method, *(str(value) for key, value in changes.items() if key != "task"), *changes.get("task", ())]
+    )
     planned = spec(config(home, cache, method, train__epochs=1, **changes), home / "runs" / name)
     if not planned.paths.record.exists():
         execute(RunBatch((planned,)))
@@ -75,6 +77,21 @@ def test_exports_agree(method: str, form: str, changes: dict[str, Any], home: Pa
     if form != "peft":
         assert str(home) not in "".join(path.read_text() for path in to.glob("*.json"))
     _check_card(to)
+
+
+def test_pairs_of_texts(home: Path, cache: Path) -> None:
+    """A model that reads two texts keeps its token types, here and in a pipeline."""
+    from transformers import pipeline
+
+    planned = trained(home, cache, "linear_probe", task={"text": ["text", "topic"], "name": "pairs"})
+    to = exported(planned, home / "pairs", cache, "merged")
+    second = ["refund", "delivery", "password", "refund"]
+    expected = load(planned.paths.model, "cpu", cache).probabilities(TEXTS, second)
+    np.testing.assert_allclose(load(to, "cpu", cache).probabilities(TEXTS, second), expected, atol=1e-5)
+    classify: Any = pipeline("text-classification", str(to), trust_remote_code=True, device="cpu")  # type: ignore[call-overload] # its overloads lack the option
+    rows = [{"text": one, "text_pair": two} for one, two in zip(TEXTS[:3], second, strict=False)]
+    for row, told in zip(expected, classify(rows, truncation=True, top_k=None), strict=False):
+        np.testing.assert_allclose(sorted(each["score"] for each in told), sorted(row), atol=1e-4)
 
 
 def _check_card(to: Path) -> None:
