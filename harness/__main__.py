@@ -18,6 +18,8 @@ SUBCOMMANDS = {
     "predict": "harness.predict",
     "track": "harness.track.__main__",
     "methods": "harness.methods.__main__",
+    "export": "harness.export.__main__",
+    "serve": "harness.serve.__main__",
 }
 RUN = "run"  # the main command by name; it may be left out
 

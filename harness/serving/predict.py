@@ -101,11 +101,15 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
     facts = read_description(directory)
     from harness.models import ResolvedModel
     from harness.models.network import load_tokenizer
+    from harness.serving.exported import WHOLE, load_whole
     from harness.system.machine import check_device
     from harness.tasks.runtime import saved_runtime
 
-    where = check_device(device)
-    network = load_network(directory, facts, cache_dir).to(where)
+    where = "cpu" if facts.get("export") == "onnx" else check_device(device)
+    if facts.get("export") in WHOLE:
+        network = load_whole(directory, facts).to(where)
+    else:
+        network = load_network(directory, facts, cache_dir).to(where)
     tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model"))
     return Predictor(saved_runtime(facts), facts["pairs"], network, tokenizer, facts["max_length"], where)
 

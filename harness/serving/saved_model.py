@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,6 +153,16 @@ def example_call(directory: Path) -> str:
     return "predict(['...'], ['...'])" if read_description(directory).get("pairs") else "predict(['...'])"
 
 
+def backbone_of(facts: Mapping[str, Any]) -> PretrainedModel:
+    """Return the pretrained model that a saved model adapts, by the facts of harness.json."""
+    known = {field.name for field in fields(PretrainedModel)}
+    family = family_of(facts.get("family"))
+    stored = {key: value for key, value in facts["model"].items() if key in known}
+    if family.writes or family.tokens:
+        del stored["pooling"]  # set by the family
+    return PretrainedModel(**stored).for_family(family)
+
+
 def load_network(
     directory: Path, facts: dict[str, Any], cache_dir: str | Path, resolved: ResolvedModel | None = None
 ) -> AdaptedModel:
@@ -175,12 +186,7 @@ def load_network(
     from harness.models.pooling import width
     from harness.tasks.runtime import saved_runtime
 
-    known = {field.name for field in fields(PretrainedModel)}
-    family = family_of(facts.get("family"))
-    stored = {key: value for key, value in facts["model"].items() if key in known}
-    if family.writes or family.tokens:
-        del stored["pooling"]  # set by the family
-    model = PretrainedModel(**stored).for_family(family)
+    model = backbone_of(facts)
     resolved = resolved or model.resolve(cache_dir)
     if resolved.digest != facts["digest"]:
         raise HarnessError(
@@ -200,8 +206,11 @@ def load_network(
         insert(network.backbone, **inserted)
     if voters := facts.get("neighbours"):
         network.head = KnnHead(size=width(network.backbone), classes=outputs, **voters)
-    if (directory / "adapter").is_dir():
-        _put_adapter(network, directory)
+    # A run keeps the adapter in a folder of its own; an export has it at the top, where PEFT and vLLM look.
+    places = (directory / "adapter", directory)
+    adapter = next((each for each in places if (each / "adapter_config.json").is_file()), None)
+    if adapter is not None:
+        _put_adapter(network, adapter)
     tensors: dict[str, Any] = {}
     try:
         for name in ("head.safetensors", "backbone.safetensors"):
@@ -220,7 +229,7 @@ def load_network(
 
 
 def _put_adapter(network: AdaptedModel, directory: Path) -> None:
-    """Wrap the backbone by the adapter of a saved model.
+    """Wrap the backbone by the adapter in a directory.
 
     Raises:
         HarnessError: it cannot be loaded, or lacks weights.
@@ -233,7 +242,7 @@ def _put_adapter(network: AdaptedModel, directory: Path) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            network.backbone = PeftModel.from_pretrained(network.backbone, str(directory / "adapter"))
+            network.backbone = PeftModel.from_pretrained(network.backbone, str(directory))
         except FAILURES as error:
             raise HarnessError(
                 f"The adapter in {directory} cannot be loaded ({brief(error)}): save the model again."

@@ -100,7 +100,7 @@ class LanguageModel(AdaptedModel):
 
 
 def network_on(backbone: nn.Module, pooling: str, outputs: int) -> AdaptedModel:
-    """Make the network of a backbone: with a head on pooled vectors of texts or images or on token vectors, or a writer.
+    """Make the network of a backbone: with a head on pooled vectors or token vectors, or a writer.
 
     Args:
         backbone: see `harness.models.network.load_backbone`.

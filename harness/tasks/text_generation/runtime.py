@@ -32,6 +32,7 @@ from harness.tasks.text_generation.data import (
     Conversation,
     GenerationData,
     GenerationSplit,
+    Message,
     Retained,
     Writing,
     split_of,
@@ -114,9 +115,20 @@ class TextGenerationRuntime(TaskRuntime):
         )
 
     def inputs(self, split: Split, tokenizer: Any, backbone: nn.Module, max_length: int) -> Examples:
-        """See `TaskRuntime`."""
+        """See `TaskRuntime`.
+
+        Raises:
+            HarnessError: a prompt leaves no room for an answer.
+        """
         examples = super().inputs(split, tokenizer, backbone, max_length)
-        assert isinstance(examples, SequenceExamples)
+        assert isinstance(examples, SequenceExamples) and examples.encoder is not None
+        longest = max(map(len, examples.encoder.prompts(_rows(split).rows)), default=0)
+        written = 0 if examples.encoder.encoder_decoder else self.writing.decoding.max_new_tokens
+        if (beyond := longest + written - examples.encoder.max_length) > 0:
+            raise HarnessError(
+                f"A prompt of {longest} tokens leaves no room for an answer of {self.writing.decoding.max_new_tokens}: "
+                f"the model reads {examples.encoder.max_length} tokens. Shorten the prompt by {beyond} tokens."
+            )
         return replace(examples, scored=False, written=True)
 
     def trained_on(self, examples: Examples, config: TrainConfig, max_length: int) -> Examples:
@@ -129,7 +141,14 @@ class TextGenerationRuntime(TaskRuntime):
         rows = [self._asked(text) for text in texts]
         return split_of("predict", rows, [("",)] * len(rows), range(len(rows)))
 
-    def _asked(self, text: str) -> Conversation:
+    def _asked(self, text: str | Sequence[Message]) -> Conversation:
+        """Make a row of a prompt, or of the messages of a conversation."""
+        if not isinstance(text, str):
+            if not self.writing.chat:
+                raise HarnessError(
+                    "This model was tuned on prompts, not on conversations: give prompt, a text, instead of messages."
+                )
+            return Conversation(tuple(text), "")
         prompt = text
         if self.writing.doc_to_text is not None:
             template = Template(self.writing.doc_to_text, "task.doc_to_text")

@@ -1,0 +1,1 @@
+"""Chosen models in files that other tools load: `harness export`."""

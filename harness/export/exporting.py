@@ -1,0 +1,161 @@
+"""Write a model in a format, prove it, and leave the folder only then."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, is_disk_full
+from harness.export.card import card
+from harness.export.container import write_container
+from harness.export.formats import (
+    Format,
+    MergedFormat,
+    Original,
+    PeftFormat,
+    SentenceTransformersFormat,
+    description,
+)
+from harness.export.onnx_format import OnnxFormat
+from harness.export.proof import (
+    QUANTIZED_ROWS,
+    ROWS,
+    original_predictions,
+    prove,
+    split_of_file,
+    split_of_run,
+)
+from harness.export.winner import Winner
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        to: the folder to write; it must not exist, or be empty.
+        form: name of the format.
+        int8: whether an ONNX file is quantized.
+        texts: file of texts for the proof; None: test rows of the run.
+        licence: an SPDX identifier, or `unknown`.
+    """
+
+    to: Path
+    form: str = "merged"
+    int8: bool = False
+    texts: Path | None = None
+    licence: str = "unknown"
+
+    def check(self) -> None:
+        """Check what can be checked before a model is loaded.
+
+        Raises:
+            HarnessError: the folder is in use or cannot be made, or options contradict one another.
+        """
+        if self.int8 and self.form != "onnx":
+            raise HarnessError(f"--int8 is for --format onnx, not {self.form}: leave it out, or set --format onnx.")
+        if self.to.exists() and (not self.to.is_dir() or any(self.to.iterdir())):
+            raise HarnessError(f"--to {self.to} exists already: name a new folder, or remove it first.")
+        parent = next(each for each in self.to.absolute().parents if each.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise HarnessError(f"--to {self.to} cannot be made: {parent} cannot be written to. Name another folder.")
+
+
+def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
+    """Export a model; return what its proof says.
+
+    Raises:
+        HarnessError: the model cannot be loaded or has no such format, or the export fails its proof. No folder is
+            left.
+    """
+    request.check()
+    original = _load(winner.model, cache_dir)
+    form = _format(original, request)
+    rows = QUANTIZED_ROWS if request.int8 else ROWS
+    metric: str | None = None
+    if request.texts is not None:
+        split = split_of_file(request.texts, original, rows)
+    elif winner.run is not None and (config := winner.run.read_config()):
+        split, metric = split_of_run(config, rows)
+    else:
+        raise HarnessError(
+            f"{winner.model} lies in no run's directory, so there are no test rows to prove an export on: name a file "
+            "with a column text: --texts FILE."
+        )
+    before = original_predictions(original, split)
+    request.to.absolute().parent.mkdir(parents=True, exist_ok=True)
+    temporary = request.to.absolute().with_name(f".{request.to.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        form.write(original, temporary)
+        tokenizer = original.predictor.tokenizer
+        if not original.writes:
+            tokenizer.model_max_length = original.predictor.max_length  # other tools cut where this program does
+        tokenizer.save_pretrained(str(temporary))
+        description(original, form.name, temporary)
+        for outputs in (form.outputs(original, temporary), _reloaded(temporary, cache_dir)):
+            proof = prove(original, split, before, outputs, metric, request.int8)
+        told = proof.sentence(request.int8)
+        title = f"{original.facts['model']['name']}-{original.facts['method']}-{original.facts['task']}"
+        text = card(original, winner, form, proof, told, request.licence, title)
+        (temporary / "README.md").write_text(text, encoding="utf-8")
+        write_container(temporary, form.name == "onnx")
+        _leave(temporary, request.to)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return told
+
+
+def _leave(temporary: Path, to: Path) -> None:
+    try:
+        if to.exists():
+            to.rmdir()  # empty, as `Request.check` saw
+        temporary.rename(to)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise HarnessError(f"--to {to} was made by somebody else meanwhile: name another folder.") from error
+
+
+def _load(directory: Path, cache_dir: str | Path) -> Original:
+    from harness.models import PretrainedModel
+    from harness.serving.predict import load
+    from harness.serving.saved_model import backbone_of, read_description
+
+    facts: Mapping[str, Any] = read_description(directory)
+    if facts.get("export") not in (None, "peft"):
+        raise HarnessError(f"{directory} is an export itself: export the run's model instead.")
+    predictor = load(directory, "cpu", cache_dir)
+    model: PretrainedModel = backbone_of(facts)
+    return Original(directory, facts, predictor, model.resolve(cache_dir).path)
+
+
+def _format(original: Original, request: Request) -> Format:
+    """Return the format that is asked for.
+
+    Raises:
+        HarnessError: the model cannot have it; the message names those that it can have.
+    """
+    known: dict[str, Format] = {
+        "merged": MergedFormat(),
+        "peft": PeftFormat(),
+        "onnx": OnnxFormat(request.int8),
+        "sentence-transformers": SentenceTransformersFormat(),
+    }
+    if (reason := known[request.form].obstacle(original)) is None:
+        return known[request.form]
+    others = [name for name, each in known.items() if each.obstacle(original) is None]
+    way = f"Set --format {' or '.join(others)}." if others else "Serve the model itself: harness serve."
+    raise HarnessError(f"This model cannot be exported as {request.form}: {reason}. {way}")
+
+
+def _reloaded(directory: Path, cache_dir: str | Path) -> Any:
+    """Load an export as `harness serve` does."""
+    from harness.serving.predict import load
+
+    return load(directory, "cpu", cache_dir).network

@@ -1,0 +1,1 @@
+"""Saved models behind an address: `harness serve`."""

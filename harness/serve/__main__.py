@@ -1,0 +1,130 @@
+"""`harness serve <study|model dir|export> [name=path ...]`: predictions behind an address."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.command import command
+from harness.errors import HarnessError, Problems
+from harness.serve.loading import load_all, sources
+from harness.serve.settings import Settings, option_of
+
+LOCAL = "127.0.0.1"
+ENGINES = ("auto", "torch", "onnx")
+PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
+_HELP = {
+    "max_batch": "rows that one pass of a model takes together",
+    "max_wait_ms": "milliseconds that a request waits for others to share its pass",
+    "max_queue": "rows that may wait for a model; further requests get 429",
+    "max_rows": "rows of one request",
+    "max_chars": "characters of one text",
+    "max_bytes": "bytes of a request's body",
+    "timeout": "seconds in which a request is answered",
+    "header_timeout": "seconds in which a request's head must arrive",
+    "drain": "seconds in which requests are still taken after SIGTERM",
+    "stop_timeout": "seconds in which what was taken is answered, then",
+    "connections": "connections open at once",
+}
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the service until it is stopped; return 0, or 2 if it cannot start."""
+    options = _parser().parse_args(arguments)
+    settings = Settings(**{each.name: getattr(options, each.name) for each in fields(Settings)})
+    if lacks := [name for name in PACKAGES if find_spec(name) is None]:
+        raise HarnessError(f"harness serve needs {', '.join(lacks)}: pip install 'harness[serve]'.")
+
+    from harness.serve.feedback import FeedbackStore
+    from harness.serve.keys import read_keys
+    from harness.serve.server import bind
+
+    problems = Problems()
+    given = [
+        _told(problems, settings.check),
+        _told(problems, lambda: read_keys(options.keys)),
+        _told(problems, lambda: FeedbackStore(options.feedback)),
+        _told(problems, lambda: sources([options.model, *options.more], options.runs_dir, options.cell)),
+        _told(problems, lambda: bind(options.host, options.port)),
+    ]
+    problems.raise_any()
+    _, keys, feedback, found, listener = given
+
+    from harness.system.resources import usable_cores
+
+    # Read by torch when it loads; torch itself ignores CPU quotas.
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    _log()
+    models = load_all(found, options.device, options.cache_dir, options.engine)
+    from harness.serve.app import Service
+    from harness.serve.server import run
+
+    service = Service(models, settings, keys, feedback)
+    host, port = listener.getsockname()[:2]
+    for source in found:
+        one = models[source.name]
+        sys.stdout.write(f"{source.name}: {one.method} on {one.backbone} ({one.engine}), from {source.directory}\n")
+    shown = f"[{host}]" if ":" in host else host
+    sys.stdout.write(f"Serving on http://{shown}:{port} (stop: Ctrl-C or SIGTERM)\n")
+    if not keys.digests and host not in (LOCAL, "::1"):
+        sys.stderr.write("Warning: everyone who reaches this address may ask; --keys FILE lets only holders of keys.\n")
+    sys.stdout.flush()
+    run(service, listener)
+    return 0
+
+
+def _told(problems: Problems, step: Callable[[], Any]) -> Any:
+    """Return what a step gives; note its problems, and go on, if it fails."""
+    try:
+        return step()
+    except HarnessError as error:
+        problems.extend(error)
+        return None
+
+
+def _log() -> None:
+    """Log to standard error; uvicorn's own messages only from warnings on."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="harness serve",
+        description="Serve a study's recommended model, a saved model or an export: /predict, /feedback, /health, "
+        "/ready, /metrics, /openapi.json, and a page to try it at /.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="study, saved model, run or export; or NAME=PATH")
+    parser.add_argument("more", nargs="*", metavar="NAME=PATH", help="further models, at /models/NAME/predict")
+    parser.add_argument("--host", default=LOCAL, help=f"address to listen on (default: {LOCAL}, this machine only)")
+    parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any free one")
+    parser.add_argument("--cell", metavar="CELL", help="of a study: the cell to serve (default: the recommended one)")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="what computes (default: the faster one)")
+    parser.add_argument("--device", default="auto", help="auto | cpu | cuda | mps")
+    parser.add_argument(
+        "--keys", type=Path, metavar="FILE", help="lines tenant:key; also the environment variable HARNESS_API_KEYS"
+    )
+    parser.add_argument(
+        "--feedback", type=Path, default=Path("feedback"), metavar="DIR", help="where feedback goes (default: feedback)"
+    )
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
+    parser.add_argument("--cache-dir", default="~/.cache/harness", help="default: ~/.cache/harness")
+    limits = parser.add_argument_group("limits")
+    for each in fields(Settings):
+        kind = float if isinstance(each.default, float) else int
+        limits.add_argument(
+            option_of(each.name), type=kind, default=each.default, metavar="N",
+            help=f"{_HELP[each.name]} (default: {each.default:g})",
+        )  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""The HTTP application: predictions and feedback for each model, health, metrics, the playground."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+import harness
+from harness.errors import HarnessError
+from harness.serve.batching import Batcher
+from harness.serve.bodies import Bodies
+from harness.serve.feedback import FeedbackStore
+from harness.serve.guard import Guard, read_body
+from harness.serve.keys import Keys
+from harness.serve.loaded import Loaded
+from harness.serve.metrics import Metrics
+from harness.serve.settings import Refusal, Settings
+
+PAGE = Path(__file__).with_name("playground.html")
+_ERROR = {
+    "type": "object",
+    "properties": {"error": {"type": "string"}, "problems": {"type": "array", "items": {"type": "string"}}},
+    "required": ["error"],
+}
+_SAID = {
+    400: "the body is no UTF-8 JSON", 401: "no key, or an unknown one", 408: "the body arrived too slowly",
+    413: "the body is too large", 415: "the body is not declared as JSON", 422: "the body does not fit",
+    429: "the queue is full: ask again after Retry-After seconds", 503: "stopping, or no answer in time",
+}  # fmt: skip
+
+
+class Service:
+    """Models with their queues.
+
+    Args:
+        models: loaded models by name; the first is the default one.
+        settings: limits.
+        keys: who may ask.
+        feedback: where feedback goes.
+    """
+
+    def __init__(self, models: Mapping[str, Loaded], settings: Settings, keys: Keys, feedback: FeedbackStore) -> None:
+        self.models, self.settings, self.keys, self.feedback = models, settings, keys, feedback
+        self.metrics = Metrics()
+        self.ready = False
+        self.bodies = {name: Bodies(each.kind, each.labels, each.writes, settings) for name, each in models.items()}
+        self.batchers: dict[str, Batcher] = {}
+        self.app = _application(self)
+        self.guard = Guard(self.app, self.metrics)
+
+    @asynccontextmanager
+    async def running(self, _: FastAPI) -> AsyncIterator[None]:
+        """Run the queues."""
+        lane = ThreadPoolExecutor(1, thread_name_prefix="model")
+        for name, each in self.models.items():
+            batcher = Batcher(each.predictions, lane, self.settings, self.metrics.batches(name))
+            self.batchers[name] = batcher
+            self.metrics.queue.labels(name).set_function(lambda batcher=batcher: batcher.waiting)  # type: ignore[misc] # mypy infers no type for a default
+        tasks = [asyncio.create_task(batcher.run()) for batcher in self.batchers.values()]
+        self.ready = True
+        try:
+            yield
+        finally:
+            self.ready = False
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            lane.shutdown(wait=False)
+
+    def drain(self) -> None:
+        """Tell clients to go elsewhere: /ready says no, and answers close their connections."""
+        self.ready, self.guard.draining = False, True
+
+    def tenant(self, request: Request) -> str:
+        """Return who asks.
+
+        Raises:
+            Refusal: 401.
+        """
+        if tenant := self.keys.tenant(request.headers):
+            return tenant
+        raise Refusal(
+            401, "A key is needed: send the header Authorization: Bearer <key>.", headers={"WWW-Authenticate": "Bearer"}
+        )
+
+    async def predict(self, name: str, request: Request) -> Response:
+        """Answer a prediction request."""
+        self.tenant(request)
+        rows = self.bodies[name].rows(await read_body(request, self.settings))
+        predictions = await self.batchers[name].submit(rows.texts, rows.pairs)
+        answers = self.models[name].answers(predictions, rows.top)
+        if self.models[name].labels:
+            for each in answers:
+                self.metrics.answers.labels(name, each["prediction"]).inc()
+        return _json({"model": name, "predictions": answers})
+
+    async def take_feedback(self, name: str, request: Request) -> Response:
+        """Store what a user says of an answer."""
+        tenant = self.tenant(request)
+        row = self.bodies[name].row_of_feedback(await read_body(request, self.settings))
+        stored = await asyncio.to_thread(self.feedback.add, name, tenant, {**row, "digest": self.models[name].digest})
+        self.metrics.feedback.labels(name).inc()
+        return _json({"id": stored}, 201)
+
+    def description(self, name: str) -> dict[str, Any]:
+        """Return what a client needs to know of a model."""
+        model, bodies = self.models[name], self.bodies[name]
+        return {
+            "name": name, "task": model.task, "method": model.method, "backbone": model.backbone,
+            "inputs": bodies.kind, "labels": list(model.labels), "writes": model.writes, "engine": model.engine,
+            "digest": model.digest, "example": bodies.example(),
+        }  # fmt: skip
+
+
+def _application(service: Service) -> FastAPI:
+    app = FastAPI(
+        title="harness serve", version=harness.__version__, docs_url=None, redoc_url=None, lifespan=service.running,
+        description="Predictions of fine-tuned models. Errors are JSON: {error, problems}.",
+    )  # fmt: skip
+
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, refusal: Refusal) -> Response:
+        content: dict[str, Any] = {"error": refusal.message}
+        if refusal.problems:
+            content["problems"] = list(refusal.problems)
+        return _json(content, refusal.status, refusal.headers)
+
+    @app.exception_handler(HarnessError)
+    async def impossible(_: Request, error: HarnessError) -> Response:
+        return _json({"error": str(error), "problems": list(error.problems)}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        said = {404: "There is no such path; /openapi.json lists them.", 405: "This path has another method."}
+        return _json({"error": said.get(error.status_code, str(error.detail))}, error.status_code, error.headers)
+
+    _add_common(app, service)
+    for number, name in enumerate(service.models):
+        paths = [f"/models/{name}", *([""] if number == 0 else [])]
+        for path in paths:
+            _add_model(app, service, name, path)
+    if service.keys.digests:
+        _add_security(app)
+    return app
+
+
+def _add_common(app: FastAPI, service: Service) -> None:
+    page = PAGE.read_bytes()
+
+    @app.get("/", include_in_schema=False)
+    async def playground() -> Response:
+        policy = (
+            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        return Response(page, media_type="text/html", headers={"Content-Security-Policy": policy})
+
+    @app.get("/health", summary="Whether the process lives", responses=_ok({"status": "ok"}))
+    async def health() -> Response:
+        return _json({"status": "ok"})
+
+    @app.get("/ready", summary="Whether it takes requests", responses=_ok({"status": "ready"}) | _errors(503))
+    async def ready() -> Response:
+        if service.ready:
+            return _json({"status": "ready"})
+        return _json({"error": "The service is stopping."}, 503)
+
+    @app.get("/metrics", summary="Counters and histograms, for Prometheus", responses=_errors(401))
+    async def metrics(request: Request) -> Response:
+        service.tenant(request)
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/models", summary="The models and what they take", responses=_errors(401))
+    async def models(request: Request) -> Response:
+        service.tenant(request)
+        return _json({"models": [service.description(name) for name in service.models]})
+
+
+def _add_model(app: FastAPI, service: Service, name: str, path: str) -> None:
+    bodies = service.bodies[name]
+    predict, feedback = bodies.schemas()
+    example = service.models[name].example(bodies.example())
+    for end, handler, schema, shown, answer, status in (
+        ("predict", service.predict, predict, bodies.example(), {"model": name, "predictions": example}, 200),
+        ("feedback", service.take_feedback, feedback, bodies.feedback_example(), {"id": "0f3c..."}, 201),
+    ):
+        app.add_api_route(
+            f"{path}/{end}",
+            _handler(handler, name),
+            methods=["POST"],
+            summary="Predict for one row or many" if end == "predict" else "Tell the right answer",
+            operation_id=f"{end}{path.replace('/', '_')}",
+            tags=[name],
+            response_model=None,
+            status_code=status,
+            responses=_ok(answer, status) | _errors(400, 401, 408, 413, 415, 422, 429, 503),
+            openapi_extra={
+                "requestBody": {
+                    "required": True, "content": {"application/json": {"schema": schema, "example": shown}},
+                }
+            },
+        )  # fmt: skip
+
+
+def _handler(
+    method: Callable[[str, Request], Awaitable[Response]], name: str
+) -> Callable[[Request], Awaitable[Response]]:
+    async def handle(request: Request) -> Response:
+        return await partial(method, name)(request)
+
+    return handle
+
+
+def _add_security(app: FastAPI) -> None:
+    """Say in the OpenAPI document that keys are needed."""
+    made = app.openapi()
+    made.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, methods in made["paths"].items():
+        if path not in ("/health", "/ready"):
+            for operation in methods.values():
+                operation["security"] = [{"key": []}]
+
+
+def _ok(example: Any, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    return {status: {"description": "done", "content": {"application/json": {"example": example}}}}
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"description": _SAID[status], "content": {"application/json": {"schema": _ERROR}}}
+        for status in statuses
+    }
+
+
+def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode(),
+        status, dict(headers) if headers else None, "application/json",
+    )  # fmt: skip

@@ -1,0 +1,238 @@
+"""What requests to a model look like, as its family needs it: validation, JSON schema and examples."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    create_model,
+)
+
+from harness.serve.settings import Refusal, Settings
+
+SINGLE, PAIR, PROMPT = "text", "pair", "prompt"  # kinds of inputs
+TOLD = 10  # problems that an answer lists
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a request.
+
+    Attributes:
+        texts: n texts, or conversations: tuples of {role, content}.
+        pairs: n second texts; None for models of single texts.
+        top: number of classes whose probabilities are wanted; None: all.
+    """
+
+    texts: tuple[Any, ...]
+    pairs: tuple[str, ...] | None
+    top: int | None = None
+
+
+class Body(BaseModel):
+    """A request's body."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Message(Body):
+    """A turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Bodies:
+    """The bodies that a model takes.
+
+    Args:
+        kind: text | pair | prompt.
+        labels: its C class names; () if it predicts none.
+        writes: whether it writes texts; else, without classes, it predicts numbers.
+        settings: limits.
+    """
+
+    def __init__(self, kind: str, labels: Sequence[str], writes: bool, settings: Settings) -> None:
+        self.kind, self.labels, self.writes = kind, tuple(labels), writes
+        checked = AfterValidator(_readable)
+        text: Any = Annotated[str, Field(min_length=1, max_length=settings.max_chars, pattern=r"\S"), checked]
+        message: Any = create_model(
+            "Message", __base__=Message, content=(Annotated[str, Field(max_length=settings.max_chars), checked], ...)
+        )
+        many: Any = Field(default=None, min_length=1, max_length=settings.max_rows)
+        one: dict[str, Any] = {
+            SINGLE: {"text": text},
+            PAIR: {"text": text, "pair": text},
+            PROMPT: {"prompt": text, "messages": Annotated[list[message], Field(min_length=1, max_length=200)]},
+        }[kind]
+        self._many = {SINGLE: "texts", PAIR: "pairs", PROMPT: "prompts"}[kind]
+        rows: Any = list[tuple[text, text]] if kind == PAIR else list[text]
+        self._one = tuple(one)
+        predict: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
+        predict[self._many] = (rows | None, many)
+        if self.labels:
+            predict["top"] = (
+                Annotated[StrictInt, Field(ge=1)] | None,
+                Field(default=None, description="number of classes whose probabilities are returned; null: all"),
+            )
+        answer: Any = Literal[self.labels] if self.labels else text if writes else _Number
+        feedback: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
+        feedback["label"] = (answer, Field(description="what the right answer is"))
+        feedback["predicted"] = (answer | None, Field(default=None, description="what the model had answered"))
+        self.predict: Any = create_model("PredictRequest", __base__=Body, **predict)
+        self.feedback: Any = create_model("FeedbackRequest", __base__=Body, **feedback)
+
+    def rows(self, body: bytes) -> Rows:
+        """Read the body of a prediction request.
+
+        Raises:
+            Refusal: 400 or 422; the problems are listed.
+        """
+        found = _parsed(self.predict, body)
+        many, top = getattr(found, self._many), getattr(found, "top", None)
+        ways = [self._ways_of_one(), self._many]
+        given = [many] if many is not None else []
+        single = self._single(found)
+        if (single is not None) + len(given) != 1:
+            raise _wrong(f"Give either {' or '.join(ways)}.")
+        if single is not None:
+            return Rows((single[0],), None if self.kind != PAIR else (single[1],), top)
+        if self.kind == PAIR:
+            return Rows(tuple(first for first, _ in many), tuple(second for _, second in many), top)
+        return Rows(tuple(many), None, top)
+
+    def row_of_feedback(self, body: bytes) -> dict[str, Any]:
+        """Read the body of a feedback request: its row in the file.
+
+        Raises:
+            Refusal: 400 or 422; the problems are listed.
+        """
+        found = _parsed(self.feedback, body)
+        if self._single(found) is None:
+            raise _wrong(f"Give {self._ways_of_one()}.")
+        content: dict[str, Any] = found.model_dump(exclude_none=True)
+        return content
+
+    def _single(self, found: Any) -> tuple[Any, ...] | None:
+        """Return the one row that a body names by itself: its text, or texts; None if it names none."""
+        values = {name: getattr(found, name) for name in self._one if getattr(found, name) is not None}
+        if not values:
+            return None
+        if self.kind == PROMPT:
+            if len(values) > 1:
+                raise _wrong("Give either prompt or messages.")
+            (value,) = values.values()
+            if isinstance(value, str):
+                return (value,)
+            if value[-1].role != "user":
+                raise _wrong("The last of messages must be of the role user: the model answers it.")
+            return (tuple({"role": each.role, "content": each.content} for each in value),)
+        if missing := [name for name in self._one if name not in values]:
+            raise _wrong(f"{missing[0]} is missing: this model takes two texts, text and pair.")
+        return tuple(values[name] for name in self._one)
+
+    def _ways_of_one(self) -> str:
+        return " and ".join(self._one) if self.kind == PAIR else " or ".join(self._one)
+
+    def example(self) -> dict[str, Any]:
+        """Return an example of a prediction request's body."""
+        examples: dict[str, dict[str, Any]] = {
+            SINGLE: {"texts": ["Where is my parcel?", "I forgot my password."]},
+            PAIR: {"pairs": [["A man is eating.", "Somebody eats."]]},
+            PROMPT: {"prompts": ["Where is my parcel?"]},
+        }
+        return examples[self.kind]
+
+    def feedback_example(self) -> dict[str, Any]:
+        """Return an example of a feedback request's body."""
+        texts = {
+            SINGLE: {"text": "Where is my parcel?"},
+            PAIR: {"text": "A man is eating.", "pair": "Somebody eats."},
+            PROMPT: {"prompt": "Where is my parcel?"},
+        }[self.kind]
+        return {**texts, "label": self.labels[0] if self.labels else "The right answer." if self.writes else 4.5}
+
+    def schemas(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the JSON schemas of the bodies of prediction and feedback requests, without references."""
+        return _inlined(self.predict.model_json_schema()), _inlined(self.feedback.model_json_schema())
+
+
+def _readable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it holds half of a surrogate pair, which is no character") from None
+    if not text.strip():
+        raise ValueError("it is blank")
+    return text
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("it must be a finite number")
+    return value
+
+
+_Number: Any = Annotated[StrictFloat | StrictInt, AfterValidator(_finite)]
+
+
+def _parsed(model: Any, body: bytes) -> Any:
+    if not body.strip():
+        raise Refusal(400, "The request has no body: send JSON.")
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Refusal(400, f"The body is not UTF-8 text: byte {error.start} is not part of a character.") from None
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+    except RecursionError:
+        raise Refusal(400, "The body is nested too deep.") from None
+    if any(each["type"] == "json_invalid" for each in found):
+        raise Refusal(400, f"The body is not JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}.")
+    told = tuple(dict.fromkeys(_sentence(each, model) for each in found))
+    more = (f"and {len(told) - TOLD} more",) if len(told) > TOLD else ()
+    raise Refusal(422, f"The body does not fit: {told[0]}", (*told[:TOLD], *more))
+
+
+def _sentence(error: Any, model: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"] if part not in ("float", "int"))
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = f"there is no such field; known: {', '.join(model.model_fields)}"
+    elif error["type"] == "literal_error" and len(message) > 200:
+        message = "it is none of the model's classes, which GET /models lists"
+    elif error["type"] == "string_pattern_mismatch":
+        message = "it is blank"
+    return f"{where}: {message}." if where else f"{message}."
+
+
+def _wrong(message: str) -> Refusal:
+    return Refusal(422, message, (message,))
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """Replace references into `$defs` by what they name, so that the schema stands alone in an OpenAPI document."""
+    parts = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolved(parts[node["$ref"].rpartition("/")[2]])
+            return {key: resolved(value) for key, value in node.items()}
+        return [resolved(each) for each in node] if isinstance(node, list) else node
+
+    found: dict[str, Any] = json.loads(json.dumps(resolved(schema)))
+    return found

@@ -1,0 +1,74 @@
+"""Feedback of users: what was wrong and what is right, in JSONL files that only the owner of the service reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.records.files import now
+from harness.serve.settings import Refusal
+
+
+class FeedbackStore:
+    """A folder with a file `<model>/<tenant>.jsonl` for each model and tenant, readable by its owner only.
+
+    Args:
+        directory: the folder; made if it is missing.
+
+    Raises:
+        HarnessError: the folder cannot be written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._lock = threading.Lock()
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise HarnessError(_unusable(directory, error.strerror)) from None
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise HarnessError(_unusable(directory, "no permission to write"))
+
+    def add(self, model: str, tenant: str, row: Mapping[str, Any]) -> str:
+        """Append a row; return its id.
+
+        Raises:
+            Refusal: it cannot be stored.
+        """
+        entry = {"id": uuid.uuid4().hex, "time": now(), **row}
+        line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
+        path = self.directory / model / f"{tenant}.jsonl"
+        try:
+            with self._lock:
+                path.parent.mkdir(exist_ok=True, mode=0o700)
+                descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+                try:
+                    _write_whole(descriptor, line)
+                finally:
+                    os.close(descriptor)
+        except OSError:
+            raise Refusal(507, "The feedback cannot be stored now; nothing of it was kept.") from None
+        return str(entry["id"])
+
+
+def _write_whole(descriptor: int, line: bytes) -> None:
+    """Append a line or nothing: a line that the disk has no room for is taken back."""
+    before = os.fstat(descriptor).st_size
+    written = 0
+    try:
+        written = os.write(descriptor, line)
+    finally:
+        if written < len(line):
+            os.ftruncate(descriptor, before)
+    if written < len(line):
+        raise OSError("short write")
+
+
+def _unusable(directory: Path, reason: str | None) -> str:
+    return f"--feedback {directory} cannot be used ({reason}): name a folder that can be written, or leave it out."

@@ -1,0 +1,121 @@
+"""The outermost layer of a service: no request gets past it unanswered, and no traceback leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from harness.serve.metrics import Metrics
+from harness.serve.settings import Refusal, Settings
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+LOG = logging.getLogger("harness.serve")
+
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+
+
+class Guard:
+    """Wraps an ASGI application: counts and times requests, and answers what the application fails to answer.
+
+    Attributes:
+        draining: whether the service is about to stop: answers then close their connections.
+    """
+
+    def __init__(self, app: App, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; see the ASGI specification."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status, began = 0, time.perf_counter()
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                if self.draining:
+                    message["headers"].append((b"connection", b"close"))
+            await send(message)
+
+        with self.metrics.open.track_inprogress():
+            try:
+                await self.app(scope, receive, answer)
+            except Exception as error:  # noqa: BLE001 # the last resort: an answer without a traceback
+                number = uuid.uuid4().hex[:12]
+                # Messages of exceptions may repeat what a client sent, so only the places are logged.
+                places = " < ".join(
+                    f"{frame.name} ({frame.filename}:{frame.lineno})"
+                    for frame in reversed(traceback.extract_tb(error.__traceback__)[-6:])
+                )
+                LOG.error("request %s failed: %s in %s", number, type(error).__name__, places)  # noqa: TRY400
+                if not status:
+                    await reply(answer, 500, {"error": f"The service failed on this request; its log has {number}."})
+            finally:
+                route = scope.get("route")  # of requests to known paths only: others would be endless labels
+                path = getattr(route, "path", "other")
+                self.metrics.requests.labels(path, str(status or 500)).inc()
+                self.metrics.seconds.labels(path).observe(time.perf_counter() - began)
+
+
+async def reply(send: Send, status: int, content: Any) -> None:
+    """Send a JSON answer."""
+    body = json.dumps(content, ensure_ascii=False).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def read_body(request: Any, settings: Settings) -> bytes:
+    """Read the JSON body of a request.
+
+    Raises:
+        Refusal: 415, 413, or 408 if it has not arrived in time; 400 if the client has left.
+    """
+    from starlette.requests import ClientDisconnect
+
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        # Also keeps other sites' pages out: a browser sends them only after asking, which is not answered.
+        raise Refusal(415, "The body must be JSON: send the header Content-Type: application/json.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refusal(415, "The body must not be compressed: leave Content-Encoding out.")
+    most = settings.max_bytes
+    too_large = Refusal(413, f"The body has more than {most} bytes: send several smaller requests.", headers=_CLOSE)
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > most:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(settings.timeout):
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError:
+        message = f"The body did not arrive within {settings.timeout:g} seconds."
+        raise Refusal(408, message, headers=_CLOSE) from None
+    except ClientDisconnect:
+        raise Refusal(400, "The client left before the body was complete.") from None
+    return b"".join(parts)
+
+
+_CLOSE = {"Connection": "close"}  # what the client still sends is not read
