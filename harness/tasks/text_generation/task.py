@@ -138,6 +138,7 @@ class TextGeneration(GenerationSettings, TextSource):
             choices=self.choices,
             chat=self.chat,
             system=self.system,
+            group=self.group,
         )
 
     def read(self) -> tuple[dict[str, Raw], str]:
