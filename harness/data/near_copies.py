@@ -14,7 +14,7 @@ FEWEST = 8  # shingles of a text that can be compared: of fewer, one word is too
 COMMON = 0.5  # shingles of more than this share of all texts belong to the form of the data, not to a text
 BANDS, WIDTH = 10, 3  # of MinHash: they find 98 % of the pairs at ALIKE, and 24 % of those at 0.3
 MOST_CANDIDATES = 20  # texts of a bucket that are compared: those of one template are alike, so a few show it
-SHARE = 0.05  # share of a split's rows from which on near-copies are told
+SHARE = 0.15  # share of a split's rows from which on near-copies are told: what people wrote has up to a tenth
 
 _WORD = re.compile(r"[^\W_]+")
 _DIGITS = re.compile(r"\d+")

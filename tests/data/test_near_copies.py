@@ -59,6 +59,8 @@ def test_the_user_is_told_and_groups_end_it(write: Write) -> None:
     assert not any("near-copies" in each for each in grouped.warnings)
 
 
-def test_the_demo_is_made_of_templates() -> None:
-    """It says so, although slots, openers and typing errors hide most of them."""
-    assert any("test rows" in each and "near-copies" in each for each in make("demo").load().warnings)
+def test_few_near_copies_are_counted_and_not_told() -> None:
+    """The demo has some, as messages that people wrote do."""
+    data = make("demo").load()
+    assert 0 < data.facts["near_copies_train_test"] < 0.15 * len(data.test)
+    assert data.warnings == ()
