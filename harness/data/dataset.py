@@ -25,6 +25,7 @@ class Split:
         targets: (n,) what is to be predicted: int64 class indices or float64 numbers, as the task's family says.
         ids: (n,) int64 row numbers in the source, counted from 0; unique within a data set's source file.
         augmentation: digest of the augmented copies, which follow the rows and share their ids; "" without copies.
+        groups: (n,) the group of each row, copies aside (`task.group`); None if the task names none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Split:
     targets: npt.NDArray[Any]
     ids: npt.NDArray[np.int64]
     augmentation: str = ""
+    groups: npt.NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -46,7 +48,9 @@ class Split:
     def take(self, rows: npt.NDArray[np.int64], name: str) -> Split:
         """Return a split of some rows, under another name."""
         pairs = None if self.pairs is None else [self.pairs[row] for row in rows]
-        return Split(name, [self.texts[row] for row in rows], pairs, self.targets[rows], self.ids[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        texts = [self.texts[row] for row in rows]
+        return Split(name, texts, pairs, self.targets[rows], self.ids[rows], groups=groups)
 
 
 @dataclass(frozen=True, kw_only=True)

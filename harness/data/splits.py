@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from harness.data import groups
+from harness.data.groups import GROUP
+from harness.data.near_copies import near_copies
 from harness.errors import HarnessError
 from harness.formatting.examples import LONGEST, MOST, short
 
@@ -36,6 +39,30 @@ def deduplicate(frame: pd.DataFrame) -> tuple[pd.DataFrame, int, int]:
 def overlap(frame: pd.DataFrame, other: pd.DataFrame) -> int:
     """Count the rows of `frame` whose normal form occurs in `other`."""
     return int(normal_form(frame).isin(set(normal_form(other))).sum())
+
+
+NEAR = (("near_copies_train_test", "test", "training"), ("near_copies_train_validation", "validation", "training"))
+
+
+def overlaps(
+    train: pd.DataFrame, validation: pd.DataFrame | None, test: pd.DataFrame, texts: bool = True
+) -> dict[str, int]:
+    """Count, for the facts, the rows of evaluated splits that are rows or near-copies of rows of another split.
+
+    Args:
+        train, validation, test: the splits.
+        texts: whether rows are texts; what is no text has no near-copies.
+    """
+    near = [
+        0 if frame is None or not texts else near_copies(normal_form(frame).tolist(), normal_form(train).tolist())
+        for frame in (test, validation)
+    ]
+    return {
+        "overlap_train_test": overlap(test, train),
+        "overlap_validation_test": 0 if validation is None else overlap(test, validation),
+        "overlap_train_validation": 0 if validation is None else overlap(validation, train),
+        **{key: count for (key, *_), count in zip(NEAR, near, strict=True)},
+    }
 
 
 def draw_shots(frame: pd.DataFrame, shots: int, draw: int) -> pd.DataFrame:
@@ -73,6 +100,7 @@ def hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> t
     """
     from sklearn.model_selection import train_test_split
 
+    of_rows = groups.of_frame(frame)
     counts = frame["label"].value_counts()
     if small := [str(label) for label in sorted(counts.index) if counts[label] < 2]:
         doubt = " Is task.label the column of the labels?" if len(small) > max(10, len(counts) / 2) else ""
@@ -87,6 +115,9 @@ def hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> t
             f"{len(frame) - held} for training, and each needs at least one for each of the {len(counts)} classes. "
             f"Change the fraction, add rows, or give a {purpose} split of your own (task.{purpose}_path)."
         )
+    if of_rows is not None:
+        out = groups.hold_out(of_rows, frame["label"], fraction, seed, purpose)
+        return frame[~out], frame[out]
     rest, out = train_test_split(frame, test_size=held, random_state=seed, stratify=frame["label"])
     return rest.sort_index(), out.sort_index()
 
@@ -97,7 +128,7 @@ def draw_pool(frame: pd.DataFrame, shots: pd.DataFrame, test: pd.DataFrame, per_
     Args:
         frame: all rows of the training file.
         shots: the training rows.
-        test: the test rows; texts that occur in them or in the shots are excluded.
+        test: the test rows; texts and groups that occur in them or in the shots are excluded.
         per_class: maximum number of rows per class.
         draw: the seed.
 
@@ -107,10 +138,14 @@ def draw_pool(frame: pd.DataFrame, shots: pd.DataFrame, test: pd.DataFrame, per_
     form = normal_form(frame)
     taken = {*normal_form(shots), *normal_form(test)}
     rest = frame[~form.isin(taken) & ~form.duplicated()]
+    beyond = ""
+    if GROUP in frame:
+        beyond = " of other groups (task.group)"
+        rest = rest[~rest[GROUP].isin({*shots[GROUP], *test[GROUP]})]
     if rest.empty:
         raise HarnessError(
-            "task.validation=pool takes training rows beyond the shots, and there are none. Set task.validation=kfold, "
-            "or give a validation split (task.validation_path)."
+            f"task.validation=pool takes training rows beyond the shots{beyond}, and there are none. Set "
+            "task.validation=kfold, or give a validation split (task.validation_path)."
         )
     return rest.sample(frac=1, random_state=draw).groupby("label").head(per_class).sort_index()
 
@@ -123,6 +158,9 @@ def make_folds(frame: pd.DataFrame, folds: int, seed: int) -> list[tuple[pd.Data
     """
     from sklearn.model_selection import StratifiedKFold
 
+    if (of_rows := groups.of_frame(frame)) is not None:
+        made = groups.folds(of_rows, frame["label"], folds, seed)
+        return [(frame.iloc[train], frame.iloc[held]) for train, held in made]
     counts = frame["label"].value_counts()
     if small := [f"{label} ({counts[label]})" for label in sorted(counts.index) if counts[label] < folds]:
         raise HarnessError(

@@ -21,6 +21,7 @@ from harness.records.states import StopRequest
 STOP = "stop"  # name of the stop file, in the directory of a run or of a study (for its coordinator)
 RUNS = "runs"  # in a study: its runs; in a project: its studies
 MODEL, DESCRIPTION = "model", "harness.json"  # a run's saved model; the file that marks a saved model
+GROUP = "group"  # column of predictions.parquet: the group of each row, in tasks that name groups
 SCORE = "score_"  # start of the columns of predictions.parquet that hold a score for each row, by metric
 LEASE = "lease.json"  # in the directory of a run on Slurm: which task may write there
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.records.files import atomic
 from harness.records.states import Phase
-from harness.records.study_files import SCORE
+from harness.records.study_files import GROUP, SCORE
 from harness.runs.costs import Costs
 from harness.runs.fitted import Evaluation, FittedModel
 from harness.runs.measurements import weight_bytes
@@ -52,8 +52,9 @@ def write_predictions(run: PreparedRun, evaluation: Evaluation) -> None:
         # A metric without a value for a split has null there.
         columns = {f"{SCORE}{metric}": scores.get(metric, [None] * len(split)) for metric in task.metrics}
         ids = {"split": [name] * len(split), "id": split.ids}
-        types = {"id": pa.int64()} | dict.fromkeys(columns, pa.float64())
-        everything = ids | stored | columns
+        groups = {} if split.groups is None else {GROUP: split.groups}
+        types = {"id": pa.int64(), GROUP: pa.string()} | dict.fromkeys(columns, pa.float64())
+        everything = ids | groups | stored | columns
         parts.append(pa.table({key: pa.array(values, types.get(key)) for key, values in everything.items()}))
     table = pa.concat_tables(parts).replace_schema_metadata(metadata | {"family": task.family})
     with atomic(run.spec.paths.predictions) as temporary:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from harness.config.schema import ConfirmConfig, ReportConfig
 from harness.errors import HarnessError
 from harness.formatting.values import plural
+from harness.records.run_spec import RunSpec
 from harness.records.states import RunStatus
+from harness.report.cells.failures import with_failures
 from harness.report.reading.predictions import Unreadable, read_files
-from harness.statistics import Sequential, sequential
+from harness.statistics import Sequential, scale_of, sequential
 from harness.study.cell_scheduler import CellScheduler
 
 GROWTH = 1.5  # growth of seeds from one look to the next: 3, 5, 8, 12, 15; each look spends a share of the error rate
@@ -101,13 +103,15 @@ class Replication:
     def _look(self, key: Key, schedulers: Sequence[CellScheduler]) -> bool:
         compared, scores, rows = [], [], None
         for scheduler in schedulers:
-            done = [spec for spec, record in scheduler.confirmation.ended() if record.status == RunStatus.OK]
+            ended = scheduler.confirmation.ended()
+            done = [spec for spec, record in ended if record.status == RunStatus.OK]
+            metric, minimize = scheduler.cell.metric, not scheduler.cell.maximize
             try:
                 predictions = read_files(
                     [spec.paths.predictions for spec in done],
-                    [int(spec.config["seed"]) for spec in done],
-                    scheduler.cell.metric,
-                    not scheduler.cell.maximize,
+                    [_place(spec)[1] for spec in done],
+                    metric,
+                    minimize,
                 )
             except Unreadable as reason:
                 if done:
@@ -115,12 +119,20 @@ class Replication:
                 continue
             rows = rows or predictions
             if rows.same_rows(predictions):
+                lost = [_place(spec) for spec, record in ended if record.status != RunStatus.OK]
+                counted, _ = with_failures(
+                    predictions, [_place(spec) for spec in done], lost, metric, minimize, self._report.failed_as
+                )
                 compared.append(scheduler)
-                scores.append(predictions.scores)
-        if len(compared) < 2:
+                scores.append(counted)
+        if len(compared) < 2 or rows is None:
             return False
         capped = [_failed(scheduler) > MOST_FAILURES for scheduler in compared]
-        replay = sequential(scores, self._looks, self._report.margin, 1 - self._report.confidence, capped)
+        # As in the report (`harness.report.analysis.verdicts`), so that both reach the same verdicts.
+        replay = sequential(
+            scores, self._looks, self._report.margin, 1 - self._report.confidence, capped, scale_of(key[2]).span,
+            groups=rows.groups,
+        )  # fmt: skip
         more = {
             scheduler.id: self._add_seeds(scheduler, wanted - len(present))
             for scheduler, wanted, present in zip(compared, replay.wanted, scores, strict=True)
@@ -161,6 +173,10 @@ class Replication:
             self._say(
                 f"Look {taken} of {len(self._looks)} at {key[0]}, up to {max(replay.looks[-1].seeds)} seeds: {what}."
             )
+
+
+def _place(spec: RunSpec) -> tuple[int, int]:
+    return spec.replicate, int(spec.config["seed"])
 
 
 def _failed(scheduler: CellScheduler) -> int:

@@ -33,6 +33,7 @@ class TextSource:
     hub: Mapping[str, Any] | None = None  # the fields of harness.data.readers.rows.Hub
     text: str | Sequence[str] = "text"  # name of the text column, or of two for pairs
     label: str = "label"  # name of the label column
+    group: str | None = None  # name of the column that says which rows belong together
     format: str | None = None  # csv | tsv | lines | jsonl | json | parquet | arrow | arff; null: from the suffix
     encoding: str = "utf-8"  # of text files
     separator: str | None = None  # between fields; null: comma, or tab for tsv and lines
@@ -45,6 +46,7 @@ class TextSource:
         if isinstance(self.columns, list | tuple):
             self.columns = [plain(name) for name in self.columns]
         self.label = _one(self.label)
+        self.group = None if self.group is None else _one(self.group)
         self.format = self.format.lower() if isinstance(self.format, str) else self.format
         self.quoting = _truth(self.quoting)
         for name in ("files", "hub"):
@@ -56,6 +58,7 @@ class TextSource:
         for key in ("path", "validation_path", "test_path", "folder"):
             check_text(problems, f"task.{key}", getattr(self, key), "one path", optional=True)
         self._check_columns(problems)
+        self._check_group(problems)
         self._check_header(problems)
         self._check_format(problems)
         check_mapping(problems, "task.label_names", self.label_names, "the name of the class")
@@ -74,6 +77,17 @@ class TextSource:
             _is_name(self.label), f"task.label names one column, that of the labels, not {shown(self.label)}."
         )
         problems.check(self.label not in texts, f"task.label and task.text both name the column {plain(self.label)!r}.")
+        problems.check(
+            self.group is None or self.group != self.label,
+            f"task.group and task.label both name the column {plain(self.label)!r}, and rows with one label are no "
+            "group: name the column of what rows have in common besides, such as a customer or a document.",
+        )
+
+    def _check_group(self, problems: Problems) -> None:
+        problems.check(
+            self.group is None or _is_name(self.group),
+            f"task.group names one column, that of the groups of rows that belong together, not {shown(self.group)}.",
+        )
 
     def _check_header(self, problems: Problems) -> None:
         if self.columns is not None:
@@ -153,11 +167,12 @@ class TextSource:
         if "train" not in paths:
             if self.hub is None:
                 raise HarnessError(self._no_source(name))
-            frames, source = read_hub(Hub(**self.hub), texts, self.label, name), self.hub_source()
+            frames = read_hub(Hub(**self.hub), texts, self.label, name, self.group)
+            source = self.hub_source()
         problems = Problems()
         for split, path in paths.items():
             try:
-                frames[split] = read_rows(path, texts, self.label, how, label_names)
+                frames[split] = read_rows(path, texts, self.label, how, label_names, self.group)
             except HarnessError as error:
                 problems.extend(error)
         problems.raise_any()

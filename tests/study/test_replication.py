@@ -6,11 +6,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
+from pyarrow import parquet
 
 from harness.config.schema import ConfirmConfig, ReportConfig
 from harness.errors import HarnessError
+from harness.records.states import RunStatus
+from harness.statistics import sequential
 from harness.study.cell_scheduler import CellScheduler
 from harness.study.replication import Replication, plan_looks
 from tests.study.test_survival import Study
@@ -72,3 +77,45 @@ def test_only_open_cells_get_seeds(tmp_path: Path, cache: Path) -> None:
     before = len(study.records())
     code, printed = study.finish()
     assert code == 0 and len(study.records()) == before
+
+
+def test_looks_count_failed_seeds_as_the_report_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed seed stands as the most frequent class at its place, so it is not replaced; excluded ones are."""
+    seen: list[list[np.ndarray]] = []
+
+    def watched(scores: list[np.ndarray], *rest: object, **named: object) -> object:
+        seen.append(scores)
+        assert named["groups"] is None
+        return sequential(scores, *rest, **named)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr("harness.study.replication.sequential", watched)
+    for failed_as, rows in (("majority", 3), ("worst", 3), ("excluded", 2)):
+        added: dict[str, list[int]] = {"a": [], "b": []}
+        cells = [_confirmed(tmp_path, name, failed, added[name]) for name, failed in (("a", ()), ("b", (2,)))]
+        Replication(cells, [3, 5], 0, ReportConfig(failed_as=failed_as), lambda _: None).advance()
+        (first, second) = seen[-1]
+        assert len(first) == 3 and len(second) == rows
+        if failed_as == "majority":
+            assert second[1].mean() == 0.5  # two classes, as frequent
+        assert bool(added["b"]) or failed_as != "excluded"
+
+
+def _confirmed(directory: Path, name: str, failed: tuple[int, ...], added: list[int]) -> CellScheduler:
+    """A cell whose three confirmations have ended, some of them without a result."""
+    ended = []
+    for seed in (1, 2, 3):
+        path = directory / f"{name}{seed}" / "predictions.parquet"
+        path.parent.mkdir(exist_ok=True)
+        generator = np.random.default_rng((seed, len(name) + ord(name)))
+        table = {
+            "split": ["test"] * 200, "id": range(200), "label": ["x", "y"] * 100,
+            "score_accuracy": (generator.random(200) < 0.8).astype(float),
+        }  # fmt: skip
+        parquet.write_table(pa.table(table, metadata={"family": "text_classification"}), path)
+        spec = SimpleNamespace(paths=SimpleNamespace(predictions=path), config={"seed": seed}, replicate=0)
+        ended.append((spec, SimpleNamespace(status=RunStatus.FAILED if seed in failed else RunStatus.OK)))
+    confirmation = SimpleNamespace(
+        seeds=(1, 2, 3), specs=(1, 2, 3), ended=lambda: ended, add_seeds=added.extend, selection=None
+    )
+    cell = SimpleNamespace(task="demo", variant={}, metric="accuracy", maximize=True)
+    return cast(CellScheduler, SimpleNamespace(id=name, cell=cell, confirmation=confirmation, done=True))

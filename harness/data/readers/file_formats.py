@@ -63,7 +63,9 @@ class Table:
         return len(self.columns[0]) if self.columns else 0
 
 
-def read_file(path: Path, wanted: Sequence[Any], how: FileFormat, notes: list[str] | None = None) -> Columns:
+def read_file(
+    path: Path, wanted: Sequence[Any], how: FileFormat, notes: list[str] | None = None, group: Any = None
+) -> Columns:
     """Read columns of a file.
 
     Args:
@@ -71,6 +73,7 @@ def read_file(path: Path, wanted: Sequence[Any], how: FileFormat, notes: list[st
         wanted: names of the columns, the label's last, as configured (see `harness.data.text_values`).
         how: the file's format.
         notes: collects sentences about the file, for the user.
+        group: the one of `wanted` that names groups, for messages.
 
     Returns:
         The wanted columns by name: lists of equal length of str, int, float, bool or None.
@@ -81,7 +84,7 @@ def read_file(path: Path, wanted: Sequence[Any], how: FileFormat, notes: list[st
     table = read_table(path, how, wanted, wanted[-1])
     if not table.rows:
         raise HarnessError(f"{path.name} holds no rows: at least one row with a text and a label is needed.")
-    found = require_columns(wanted, table.names, path.name)
+    found = require_columns(wanted, table.names, path.name, group=group)
     if notes is not None:
         notes += table.notes
     return {str(plain(name)): table.columns[place] for name, place in zip(wanted, found, strict=True)}
@@ -154,7 +157,9 @@ def _kind(content: bytes, name: str, where: str, how: FileFormat) -> str:
     return kind
 
 
-def require_columns(wanted: Sequence[Any], available: Sequence[str], where: str, section: str = "task") -> list[int]:
+def require_columns(
+    wanted: Sequence[Any], available: Sequence[str], where: str, section: str = "task", group: Any = None
+) -> list[int]:
     """Find columns by name.
 
     Args:
@@ -162,6 +167,7 @@ def require_columns(wanted: Sequence[Any], available: Sequence[str], where: str,
         available: the available names.
         where: name of the source.
         section: configuration section that selects the columns.
+        group: the one of `wanted` that `task.group` names.
 
     Returns:
         The index of each wanted column.
@@ -176,9 +182,10 @@ def require_columns(wanted: Sequence[Any], available: Sequence[str], where: str,
     for name in dict.fromkeys(wanted):
         column = match(name, available)
         if column is None:
+            keys = "task.group" if group is not None and name == group else f"{section}.text and {section}.label"
             problems.append(
                 f"{where} has no column {plain(name)!r}. {alternatives(plain(name), available)} Choose with "
-                f"{section}.text and {section}.label.{hint}"
+                f"{keys}.{hint}"
             )
         elif available.count(column) > 1:
             twice = [number for number, each in enumerate(available, 1) if each == column]

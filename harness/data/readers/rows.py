@@ -57,12 +57,16 @@ def data_folder(folder: str | None) -> Path | None:
 
 
 def read_rows(
-    path: Path, text: Sequence[Any], label: Any, how: FileFormat, label_names: Mapping[Any, Any]
+    path: Path, text: Sequence[Any], label: Any, how: FileFormat, label_names: Mapping[Any, Any], group: Any = None
 ) -> pd.DataFrame:
     """Read and check the rows of one file; see `to_rows` for the result, whose `attrs["notes"]` are for the user."""
     notes: list[str] = []
-    columns = read_file(path, [*text, label], how, notes)
-    frame = to_rows(columns, [str(plain(name)) for name in text], str(plain(label)), label_names, path.name)
+    named = [] if group is None else [group]
+    columns = read_file(path, [*text, *named, label], how, notes, group)
+    names = [str(plain(name)) for name in text]
+    frame = to_rows(columns, names, str(plain(label)), label_names, path.name)
+    if group is not None:
+        frame = frame.assign(group=group_names(columns[str(plain(group))], group, path.name))
     frame.attrs["notes"] = notes
     return frame
 
@@ -72,7 +76,29 @@ def notes_of(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     return list(dict.fromkeys(note for frame in frames.values() for note in frame.attrs.get("notes", ())))
 
 
-def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str) -> dict[str, pd.DataFrame]:
+def group_names(values: Sequence[Any], column: Any, where: str) -> list[str]:
+    """Return the names of the groups of rows as texts.
+
+    Raises:
+        HarnessError: a row has no group, or one that is neither a text nor a number.
+    """
+    problems = Problems()
+    missing = [row for row, value in enumerate(values, 1) if _is_missing(value)]
+    problems.check(
+        not missing,
+        f"{where}: {len(missing)} of {len(values)} rows have no group in column {plain(column)!r}: {_rows(missing)}. "
+        "Fill them, a row that belongs to no other with a name of its own, or leave task.group out.",
+    )
+    odd = [row for row, value in enumerate(values, 1) if isinstance(value, list | dict | bytes)]
+    problems.check(
+        not odd,
+        f"{where}: groups must be texts or numbers, and those in column {plain(column)!r} {_rows(odd)} are not.",
+    )
+    problems.raise_any()
+    return [label_text(value) for value in values]
+
+
+def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str, group: Any = None) -> dict[str, pd.DataFrame]:
     """Read a hub data set.
 
     Args:
@@ -80,6 +106,7 @@ def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str) -> dict[str, 
         text: the task's text columns, used if `hub` has none.
         label: the task's label column, likewise.
         name: name of the task, for messages.
+        group: the column of groups; None if there is none.
 
     Returns:
         Rows (see `to_rows`) by split: train, and validation and test if the hub has them.
@@ -95,14 +122,19 @@ def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str) -> dict[str, 
     for split, given in splits.items():
         data, where = loaded[given], f"{hub.id} ({given})"
         try:
-            places = require_columns([*text, label], data.column_names, where, "task.hub")
-            names = [data.column_names[place] for place in places]
+            named = [] if group is None else [group]
+            places = require_columns([*text, label, *named], data.column_names, where, "task.hub", group)
+            names = [data.column_names[place] for place in places[: len(text) + 1]]
             columns: Columns = {column: list(data[column]) for column in names}
             feature = data.features[names[-1]]
             if hasattr(feature, "int2str"):  # a ClassLabel of `datasets`
                 values = columns[names[-1]]
                 columns[names[-1]] = [feature.int2str(value) if value is not None else None for value in values]
             rows[split] = to_rows(columns, names[:-1], names[-1], hub.label_names or {}, where, "task.hub")
+            if group is not None:
+                rows[split] = rows[split].assign(
+                    group=group_names(list(data[data.column_names[places[-1]]]), group, where)
+                )
         except HarnessError as error:
             problems.extend(error)
     problems.raise_any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from harness.report.cells.cell_summary import CellSummary, place_of
 from harness.report.reading.predictions import Predictions
 
 Scores = npt.NDArray[np.float64]
+Place = tuple[int, int]  # of a run in its cell: replicate and seed
 
 
 @dataclass(frozen=True)
@@ -67,23 +69,43 @@ def failures(row: CellSummary, known: Predictions | None) -> Failures:
 
 
 def counted(row: CellSummary, known: Predictions, failed_as: str) -> tuple[Scores, list[int]]:
-    """Return scores with those that stand for the runs that crashed.
+    """Return scores with those that stand for the runs of a cell that crashed; see `with_failures`.
 
     Args:
         row: the cell.
         known: the predictions of its runs that ended well.
-        failed_as: see `Settings.failed_as`. A metric without a baseline falls back from `majority` to `worst`.
+        failed_as: see `Settings.failed_as`.
 
     Returns:
         Scores (S, n) by replicate and seed, and the replicate (S,) of each run.
     """
     places = [place_of(record) for record in row.evaluated]
-    if failed_as == "excluded" or not row.crashed:
-        return known.scores, [replicate for replicate, _ in places]
+    crashed = [place_of(record) for record in row.crashed]
+    scores, places = with_failures(known, places, crashed, row.cell.metric, row.minimize, failed_as)
+    return scores, [replicate for replicate, _ in places]
+
+
+def with_failures(
+    known: Predictions, places: Sequence[Place], crashed: Sequence[Place], metric: str, minimize: bool, failed_as: str
+) -> tuple[Scores, list[Place]]:
+    """Return scores with those that stand for runs that crashed; reports and adaptive replication judge by them.
+
+    Args:
+        known: the predictions of the runs that ended well.
+        places: replicate and seed of each of them.
+        crashed: replicate and seed of each run that crashed.
+        metric, minimize: of the scores.
+        failed_as: see `Settings.failed_as`. A metric without a baseline falls back from `majority` to `worst`.
+
+    Returns:
+        Scores (S, n) by replicate and seed, and the place of each row.
+    """
+    if failed_as == "excluded" or not crashed:
+        return known.scores, list(places)
     worst: Scores = known.scores[known.scores.mean(axis=1).argmin()]
-    reference = baseline(known, row.cell.metric, row.minimize) if failed_as == "majority" else None
+    reference = baseline(known, metric, minimize) if failed_as == "majority" else None
     standing = worst if reference is None or reference.mean() > worst.mean() else reference
-    every = np.vstack([known.scores, *([standing[None]] * len(row.crashed))])
-    places += [place_of(record) for record in row.crashed]
-    order = sorted(range(len(places)), key=lambda index: places[index])
-    return np.asarray(every[order]), [places[index][0] for index in order]
+    every = np.vstack([known.scores, *([standing[None]] * len(crashed))])
+    found = [*places, *crashed]
+    order = sorted(range(len(found)), key=lambda index: found[index])
+    return np.asarray(every[order]), [found[index] for index in order]

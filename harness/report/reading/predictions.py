@@ -12,9 +12,7 @@ import numpy.typing as npt
 
 from harness.api.family import FIRST, family_of, part
 from harness.api.metric import Undefined
-from harness.records.study_files import SCORE
-
-GROUP = "group"  # column of the groups that test rows belong to, in files of tasks that have some
+from harness.records.study_files import GROUP, SCORE
 
 
 class Unreadable(Exception):

@@ -1,4 +1,4 @@
-"""Construction of a data set of images: what cannot be read, groups that stay together, then as for texts."""
+"""Construction of a data set of images: what cannot be read, then as for texts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 from harness.data.images import ImageSource, check_images, listed
 from harness.data.readers.rows import to_rows
 from harness.errors import HarnessError, Problems
+from harness.records.study_files import GROUP
 from harness.tasks.image_classification.data import ImageData
 from harness.tasks.image_classification.sources import ImageTable
 from harness.tasks.text_classification.assembly import assemble
@@ -45,7 +46,6 @@ def assemble_images(
     frames: dict[str, pd.DataFrame] = {}
     images: dict[str, ImageSource] = {}
     names: dict[str, str] = {}
-    groups: dict[str, str] = {}
     heights: list[int] = []
     for split, table in tables.items():
         checked = check_images(table.sources)
@@ -68,71 +68,25 @@ def assemble_images(
         except HarnessError as error:
             problems.extend(error)
             continue
-        frames[split] = frame.assign(id=kept)
+        of_rows = {GROUP: [table.groups[row] for row in kept]} if table.groups else {}
+        frames[split] = frame.assign(id=kept, **of_rows)
         heights += checked.sizes[kept, 1].tolist()
         for row, digest in zip(kept, digests, strict=True):
             images.setdefault(digest, table.sources[row])
             names.setdefault(digest, table.names[row])
-            if table.groups:
-                groups.setdefault(digest, table.groups[row])
     problems.raise_any()
-    if groups:
-        notes += hold_out_groups(task, frames, groups)
     data = assemble(task, frames, source)
     if max(heights) >= VARIED * min(heights):
         notes.append(
             f"Images are {min(heights)} to {max(heights)} pixels high; all are resized as the model reads them."
         )
     kept_facts = {key: value for key, value in data.facts.items() if key not in TEXT_FACTS}
-    more = {"height_median": int(np.median(heights))} | ({"groups": len(set(groups.values()))} if groups else {})
+    more = {"height_median": int(np.median(heights))}
     same: dict[str, Any] = {each.name: getattr(data, each.name) for each in fields(ClassificationData)}
     return ImageData(
         **same | {"facts": kept_facts | more, "warnings": (*notes, *data.warnings)},
-        images=images, names=names, groups=groups,
+        images=images, names=names,
     )  # fmt: skip
-
-
-def hold_out_groups(
-    task: ClassificationSettings, frames: dict[str, pd.DataFrame], groups: Mapping[str, str]
-) -> list[str]:
-    """Hold out validation and test rows by whole groups, in place; return warnings about groups in several splits.
-
-    Raises:
-        HarnessError: the settings would divide groups.
-    """
-    if (task.validation or "split") != "split" or (task.shots is not None and "validation" not in frames):
-        raise HarnessError(
-            f"Task {task.name} has groups of images that stay together (task.group), so validation rows are held out "
-            "by group: set task.validation=split and task.shots=null, or give validation rows (task.validation_path)."
-        )
-    given = set(frames)
-    for split, fraction in (("test", task.test_fraction), ("validation", task.validation_fraction)):
-        if split not in frames:
-            frames["train"], frames[split] = _by_group(frames["train"], groups, fraction, task.split_seed, split)
-    if len(given) < 2:
-        return []
-    members = {split: set(frame["text"].map(groups.get)) for split, frame in frames.items()}
-    return [
-        f"{len(shared)} groups of {split} images occur among the training images as well: {split} scores flatter."
-        for split in ("validation", "test")
-        if (shared := members[split] & members["train"])
-    ]
-
-
-def _by_group(
-    frame: pd.DataFrame, groups: Mapping[str, str], fraction: float, seed: int, purpose: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    parts, of_row = max(2, round(1 / fraction)), frame["text"].map(groups.get)
-    if of_row.nunique() < parts:
-        raise HarnessError(
-            f"task.{purpose}_fraction={fraction} by group needs {parts} groups of images; there are "
-            f"{of_row.nunique()}. Raise the fraction, or give {purpose} rows (task.{purpose}_path)."
-        )
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-    rest, held = next(iter(splitter.split(frame, frame["label"], of_row)))
-    return frame.iloc[rest], frame.iloc[held]
 
 
 def _agree(what: str, number: int) -> str:

@@ -17,11 +17,9 @@ class ImageData(ClassificationData):
     Attributes:
         images: where the image with a digest comes from.
         names: what the image with a digest is called: a path in the folder, or a row.
-        groups: the group of the image with a digest, such as the photograph it was cut from; empty without groups.
     """
 
     family: ClassVar[str] = "image_classification"
 
     images: Mapping[str, ImageSource]
     names: Mapping[str, str]
-    groups: Mapping[str, str]

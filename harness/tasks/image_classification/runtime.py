@@ -31,19 +31,18 @@ class ImageClassificationRuntime(TextClassificationRuntime):
     """As for texts, outputs are logits (n, C), targets class indices (n,), predictions class probabilities (n, C).
 
     Attributes:
-        images, names, groups: see `ImageData`; empty for a saved model, which is given paths.
+        images, names: see `ImageData`; empty for a saved model, which is given paths.
     """
 
     family: ClassVar[str] = "image_classification"
 
     images: Mapping[str, ImageSource] = field(default_factory=dict, repr=False)
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
-    groups: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_data(cls, data: ImageData) -> Self:  # type: ignore[override]  # the data of its own family
         """See `TaskRuntime`."""
-        return cls(data.labels, (), data.images, data.names, data.groups)
+        return cls(data.labels, (), data.images, data.names)
 
     def described(self) -> None:  # type: ignore[override]  # classes are not described to a model that reads no texts
         """Return nothing: these models read no texts that could describe a class."""
@@ -58,13 +57,11 @@ class ImageClassificationRuntime(TextClassificationRuntime):
         return ImageExamples(tokens, split.targets, 0, mean=tokenizer.mean, std=tokenizer.std, classes=len(self.labels))
 
     def stored(self, split: Split, predictions: Predictions) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return what is stored of texts, the names of the images, their groups, and thumbnails of missed test rows."""
+        """Return what is stored of texts, the names of the images, and thumbnails of missed test rows."""
         import pyarrow as pa
 
         columns, metadata = super().stored(split, predictions)
         columns["image"] = [self.names.get(each, each) for each in split.texts]
-        if self.groups:
-            columns["group"] = [self.groups[each] for each in split.texts]
         missed = np.flatnonzero(predictions.argmax(axis=1) != split.targets) if split.name == "test" else np.zeros(0)
         small: list[bytes | None] = [None] * len(split)
         for row in missed[:THUMBNAILS].astype(int).tolist():

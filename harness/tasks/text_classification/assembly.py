@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.data import splits
+from harness.data import groups, splits
 from harness.data.dataset import Split
 from harness.data.labels import check_classes, describe, described, one_spelling, unseen
+from harness.data.near_copies import told
 from harness.data.readers.rows import notes_of
 from harness.data.text_values import match, plain, shown
 from harness.errors import HarnessError, Problems
@@ -39,12 +40,15 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
     source_notes = notes_of(frames)
     frames, notes = one_spelling(frames)
     notes += check_classes(frames["train"]["label"], task.name)
+    groups.check({split: of for split, frame in frames.items() if (of := groups.of_frame(frame)) is not None})
     labels, descriptions = _labels(task, frames)
     pool, given, test = frames["train"], frames.get("validation"), frames.get("test")
     dropped = conflicts = 0
+    wanted: dict[str, float] = {}  # rows of the splits that are held out
     if test is None:
         pool, dropped, conflicts = splits.deduplicate(pool)
         _check_vanished(frames["train"], pool, labels, task.unit)
+        wanted["test"] = task.test_fraction * len(pool)
         pool, test = splits.hold_out(pool, task.test_fraction, task.split_seed, "test")
     train = pool if task.shots is None else splits.draw_shots(pool, task.shots, task.draw)
 
@@ -58,6 +62,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
     elif given is not None:
         validation = given
     else:
+        wanted["validation"] = task.validation_fraction * len(train)
         train, validation = splits.hold_out(train, task.validation_fraction, task.split_seed, "validation")
 
     met = _split("test", test, labels)
@@ -71,6 +76,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         ),
     }
     _check_metric(task, kind, given is not None, len(labels), validation, test, folds)
+    of_rows = {part.name: part.groups for part in (made["train"], made["validation"], met) if part is not None}
     words = splits.normal_form(train).map(lambda form: len(form.split())).to_numpy()
     counts = train["label"].value_counts()
     facts |= {
@@ -84,13 +90,12 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         "duplicates_dropped": dropped,
         "conflicting_labels": conflicts,
         "test_digest": met.text_digest,
-        "overlap_train_test": splits.overlap(test, train),
-        "overlap_validation_test": 0 if validation is None else splits.overlap(test, validation),
-        "overlap_train_validation": 0 if validation is None else splits.overlap(validation, train),
+        **splits.overlaps(train, validation, test, task.unit == "text"),
         "validation": kind,
         "selected_with": _selected_with(task, kind, validation, given is not None),
         "shots": task.shots,
         "draw": task.draw,
+        **groups.facts_of(of_rows),
     }
     return ClassificationData(
         outputs=len(labels),
@@ -99,7 +104,12 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         **made,  # type: ignore[arg-type]  # mypy does not infer the type of each key
         fingerprint=_fingerprint(labels, descriptions, made),
         facts=facts,
-        warnings=(*source_notes, *notes, *_warnings(facts, labels, validation, test, task.unit)),
+        warnings=(
+            *source_notes,
+            *notes,
+            *groups.notes(of_rows, wanted),
+            *_warnings(facts, labels, validation, test, task.unit),
+        ),
     )
 
 
@@ -191,12 +201,17 @@ def _split(name: str, frame: pd.DataFrame, labels: Sequence[str]) -> Split:
         pairs=frame["pair"].tolist() if "pair" in frame else None,
         targets=np.array([index[label] for label in frame["label"]], dtype=np.int64),
         ids=np.array(frame["id"], dtype=np.int64),
+        groups=groups.of_frame(frame),
     )
 
 
 def _fingerprint(labels: Sequence[str], descriptions: Sequence[str], made: Mapping[str, Any]) -> str:
     parts = [made["train"], made["validation"], made["test"], *(part for fold in made["folds"] for part in fold)]
-    content = [[part.name, part.texts, part.pairs, part.targets.tolist()] for part in parts if part is not None]
+    content = [
+        [part.name, part.texts, part.pairs, part.targets.tolist(), *groups.content(part.groups)]
+        for part in parts
+        if part is not None
+    ]
     text = json.dumps([labels, descriptions, content], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -226,6 +241,8 @@ def _warnings(
                 f"{facts[key]} {parts[0]} rows ({share:.1%}) occur among the {parts[1]} rows as well{aside}: "
                 f"{parts[0]} scores flatter by up to that much."
             )
+    for key, split, other in splits.NEAR:
+        found += told(facts[key], facts["rows"][split], split, other, "groups" in facts)
     if facts["duplicates_dropped"]:
         found.append(f"{facts['duplicates_dropped']} duplicate rows were dropped before splitting.")
     if facts["conflicting_labels"]:

@@ -26,6 +26,7 @@ from harness.tasks.text_classification.task import TextTask
 COMMON = slice(0, 7)
 OWN = {"train": slice(0, 0), "validation": slice(7, 9), "test": slice(9, 12)}
 OWN_SHARE = {"train": 0.0, "validation": 0.2, "test": 0.2}
+TEMPLATE = "template"  # the value of `group`
 CONJUNCTIONS = ("Also,", "By the way,", "One more thing:", "And another question:", "Besides,")
 
 
@@ -42,6 +43,7 @@ class DemoTask(TextTask):
     second_topic: float = 0.1  # fraction of messages that mention a second intent after the labeled one
     context: float = 0.2  # fraction of messages with a sentence of context that is independent of the intent
     typos: float = 0.25  # fraction of messages with one to three typing errors
+    group: str | None = None  # template: messages of one phrasing belong together; null: each on its own
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""
@@ -56,6 +58,10 @@ class DemoTask(TextTask):
             holds = isinstance(value, int | float) and 0 <= value < 1
             problems.check(holds, f"task.{name} must lie in [0, 1), not {value!r}.")
 
+        problems.check(
+            self.group in (None, TEMPLATE),
+            f"task.group must be {TEMPLATE} or null, not {self.group!r}: the generated messages have no other groups.",
+        )
         problems.check(
             isinstance(self.data_seed, int) and not isinstance(self.data_seed, bool),
             f"task.data_seed must be a whole number, not {self.data_seed!r}.",
@@ -72,7 +78,7 @@ class DemoTask(TextTask):
 
     def _split(self, split: str, material: Mapping[str, Any], seen: set[str]) -> pd.DataFrame:
         groups: dict[str, dict[str, list[str]]] = material["groups"]
-        rows: list[tuple[str, str]] = []
+        rows: list[tuple[str, str, str]] = []  # text, label, phrasing
         for group, intents in groups.items():
             others = [texts for name, members in groups.items() if name != group for texts in members.values()]
             for intent, phrasings in intents.items():
@@ -81,11 +87,11 @@ class DemoTask(TextTask):
                 )  # strings are seeded by SHA-512, not by hash()
                 wanted = len(rows) + getattr(self, f"{split}_per_class")
                 while len(rows) < wanted:
-                    message = self._message(rng, split, phrasings, others, material)
+                    message, phrasing = self._message(rng, split, phrasings, others, material)
                     form = " ".join(message.lower().split())
                     if form not in seen:
                         seen.add(form)
-                        rows.append((message, intent))
+                        rows.append((message, intent, phrasing))
         rng = random.Random(f"{self.data_seed} {split} rows")
         rows = _shuffled(rng, rows)
         noise = self.train_label_noise if split == "train" else self.test_label_noise
@@ -93,14 +99,16 @@ class DemoTask(TextTask):
             intent: [other for other in members if other != intent] for members in groups.values() for intent in members
         }
         for number in _shuffled(rng, range(len(rows)))[: round(noise * len(rows))]:
-            message, intent = rows[number]
-            rows[number] = (message, _pick(rng, siblings[intent]))
-        texts, labels = zip(*rows, strict=True)
+            message, intent, phrasing = rows[number]
+            rows[number] = (message, _pick(rng, siblings[intent]), phrasing)
+        texts, labels, templates = zip(*rows, strict=True)
+        groups = {} if self.group is None else {"group": pd.Series(templates, dtype="object")}
         return pd.DataFrame(
             {
                 "text": pd.Series(texts, dtype="object"),
                 "label": pd.Series(labels, dtype="object"),
                 "id": pd.Series(range(len(rows)), dtype="int64"),
+                **groups,
             }
         )
 
@@ -111,9 +119,11 @@ class DemoTask(TextTask):
         phrasings: Sequence[str],
         others: Sequence[Sequence[str]],
         material: Mapping[str, Any],
-    ) -> str:
+    ) -> tuple[str, str]:
+        """Return a message and the phrasing that it was made of."""
         own = rng.random() < OWN_SHARE[split]
-        sentences = [_sentence(_pick(rng, phrasings[OWN[split] if own else COMMON]))]
+        phrasing = _pick(rng, phrasings[OWN[split] if own else COMMON])
+        sentences = [_sentence(phrasing)]
         if rng.random() < self.context:
             sentences.insert(0 if rng.random() < 0.5 else 1, _pick(rng, material["contexts"]))
         if rng.random() < self.second_topic:
@@ -123,7 +133,7 @@ class DemoTask(TextTask):
         if rng.random() < 0.4:
             sentences.append(_pick(rng, material["closers"]))
         text = _fill(rng, " ".join(sentences), material["slots"])
-        return _with_typos(rng, text, self.typos)
+        return _with_typos(rng, text, self.typos), phrasing
 
 
 def _sentence(phrasing: str) -> str:

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.data import groups
 from harness.data.dataset import Split
+from harness.data.near_copies import near_copies, told
+from harness.data.splits import NEAR
 from harness.errors import HarnessError
 from harness.records.signature import digest
 from harness.tasks.text_generation.data import GenerationData, GenerationSplit, Writing, split_of
@@ -35,6 +38,7 @@ def assemble(task: GenerationSettings, raws: Mapping[str, Raw], source: str, wri
         HarnessError: there are too few rows for the splits.
     """
     pool, test = raws["train"], raws.get("test")
+    groups.check({split: np.array(raw.groups, dtype=object) for split, raw in raws.items() if raw.groups})
     if test is None:
         pool, test = _hold_out(pool, task.test_fraction, task.split_seed, "test")
     train = ungrouped(pool)
@@ -77,7 +81,7 @@ def assemble(task: GenerationSettings, raws: Mapping[str, Raw], source: str, wri
         **made,
         fingerprint=digest([fingerprint, *others]) if others else fingerprint,
         facts=facts,
-        warnings=tuple(_warnings(facts)),
+        warnings=(*groups.notes(_groups(made), {}), *_warnings(facts)),
         writing=writing,
         metric=task.metric,
         retained=retained,
@@ -86,11 +90,14 @@ def assemble(task: GenerationSettings, raws: Mapping[str, Raw], source: str, wri
 
 
 def _split(name: str, raw: Raw) -> GenerationSplit:
-    return split_of(name, raw.rows, raw.references, raw.ids)
+    return split_of(name, raw.rows, raw.references, raw.ids, raw.groups)
 
 
 def _hold_out(raw: Raw, fraction: float, seed: int, purpose: str) -> tuple[Raw, Raw]:
     """Return the remaining rows, and those of a random fraction of the prompts."""
+    if raw.groups:
+        drawn_rows = groups.hold_out(np.array(raw.groups, dtype=object), None, fraction, seed, purpose)
+        return chosen(raw, lambda index: not drawn_rows[index]), chosen(raw, lambda index: bool(drawn_rows[index]))
     prompts = prompt_keys(raw)
     kinds = sorted(set(prompts))
     held = -int(-len(kinds) * fraction // 1)  # rounded up
@@ -119,6 +126,9 @@ def _at_most(raw: Raw, count: int | None, seed: int) -> Raw:
 
 
 def _folds(raw: Raw, folds: int, seed: int) -> list[tuple[Raw, Raw]]:
+    if raw.groups:
+        made = groups.folds(np.array(raw.groups, dtype=object), None, folds, seed)
+        return [(chosen(raw, set(rest).__contains__), chosen(raw, set(held).__contains__)) for rest, held in made]
     prompts = prompt_keys(raw)
     kinds = sorted(set(prompts))
     if len(kinds) < LEAST_ROWS * folds:
@@ -140,7 +150,12 @@ def _folds(raw: Raw, folds: int, seed: int) -> list[tuple[Raw, Raw]]:
 def _fingerprint(made: Mapping[str, Any], writing: Writing) -> str:
     parts = [made["train"], made["validation"], made["test"], *(part for fold in made["folds"] for part in fold)]
     content = [
-        [part.name, [row.content for row in part.rows], [list(each) for each in part.targets]]
+        [
+            part.name,
+            [row.content for row in part.rows],
+            [list(each) for each in part.targets],
+            *groups.content(part.groups),
+        ]
         for part in parts
         if part is not None
     ]
@@ -152,6 +167,10 @@ def _facts(task: GenerationSettings, made: Mapping[str, Any], source: str) -> di
     train, validation, test = made["train"], made["validation"], made["test"]
     words = np.array([len(row.completion.split()) for row in train.rows])
     train_prompts = {row.shown for row in train.rows if row.prompt}
+    near = {
+        key: 0 if part is None else near_copies(_compared(part), _compared(train))
+        for (key, *_), part in zip(NEAR, (test, validation), strict=True)
+    }
     return {
         "source": source,
         "rows": {"train": len(train), "validation": 0 if validation is None else len(validation), "test": len(test)},
@@ -168,6 +187,8 @@ def _facts(task: GenerationSettings, made: Mapping[str, Any], source: str) -> di
         ),
         "shots": task.shots,
         "draw": task.draw,
+        **near,
+        **groups.facts_of(_groups(made)),
     }
 
 
@@ -181,4 +202,15 @@ def _warnings(facts: Mapping[str, Any]) -> list[str]:
         found.append(f"{count} test prompts are training prompts, too.")
     if count := facts["overlap_train_validation"]:
         found.append(f"{count} validation prompts are training prompts, too.")
+    for key, split, other in NEAR:
+        found += told(facts[key], facts["rows"][split], split, other, "groups" in facts)
     return found
+
+
+def _groups(made: Mapping[str, Any]) -> dict[str, Any]:
+    return {part.name: part.groups for part in (made["train"], made["validation"], made["test"]) if part is not None}
+
+
+def _compared(split: GenerationSplit) -> list[str]:
+    """Return the texts by which rows are alike: their prompts, or the texts of rows without one."""
+    return [" ".join((row.shown if row.prompt else row.completion).lower().split()) for row in split.rows]

@@ -96,12 +96,16 @@ class GenerationSplit(Split):
         """Return a split of some rows, under another name."""
         return GenerationSplit(
             name, [self.texts[row] for row in rows], None, self.targets[rows], self.ids[rows], self.augmentation,
-            tuple(self.rows[row] for row in rows),
+            None if self.groups is None else self.groups[rows], tuple(self.rows[row] for row in rows),
         )  # fmt: skip
 
 
 def split_of(
-    name: str, rows: Sequence[Conversation], references: Sequence[tuple[str, ...]], ids: Sequence[int]
+    name: str,
+    rows: Sequence[Conversation],
+    references: Sequence[tuple[str, ...]],
+    ids: Sequence[int],
+    groups: Sequence[str] = (),
 ) -> GenerationSplit:
     """Make a split.
 
@@ -110,12 +114,14 @@ def split_of(
         rows: n rows.
         references: texts that each row's output is compared with.
         ids: of the rows.
+        groups: of the rows; () if the task names none.
     """
     targets = np.empty(len(rows), dtype=object)
     targets[:] = [References.of(texts, row) for texts, row in zip(references, rows, strict=True)]
     return GenerationSplit(
-        name, [row.shown for row in rows], None, targets, np.array(ids, dtype=np.int64), rows=tuple(rows)
-    )
+        name, [row.shown for row in rows], None, targets, np.array(ids, dtype=np.int64), rows=tuple(rows),
+        groups=np.array(groups, dtype=object) if groups else None,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from harness.data.readers.file_formats import Columns
+from harness.data.readers.rows import group_names
 from harness.errors import HarnessError, Problems, nearest
 from harness.formatting.examples import short, some
 from harness.tasks.text_generation.data import Conversation, Message
@@ -29,11 +32,13 @@ class Raw:
         rows: one for each conversation; its completion is its first reference.
         references: of each row, all texts that count as right.
         ids: row numbers in the source.
+        groups: the group of each row; [] if the task names none.
     """
 
     rows: list[Conversation] = field(default_factory=list)
     references: list[tuple[str, ...]] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -52,6 +57,7 @@ class Form:
         slots: column of lists of texts that a right output contains.
         chat: whether prompt and completion become messages.
         system: system message of these; None: none.
+        group: column of what rows have in common; None: none.
     """
 
     prompt: str | None = None
@@ -64,6 +70,7 @@ class Form:
     slots: str | None = None
     chat: bool = False
     system: str | None = None
+    group: str | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -95,6 +102,9 @@ class Form:
                 f"{where} has no column {name!r}. {nearest(name, names)} A task of text generation takes task.prompt "
                 "and task.completion, task.doc_to_text and task.doc_to_target, task.messages, or task.text.",
             )
+        if self.group is not None:
+            require = f"{where} has no column {self.group!r}. {nearest(self.group, names)} Choose with task.group."
+            problems.check(self.group in names, require)
         for template in self.templates:
             template.check(names, where, problems)
         problems.raise_any()
@@ -118,6 +128,8 @@ class Form:
         problems.raise_any()
         if not raw.rows:
             raise HarnessError(f"{where} holds no rows.")
+        if self.group is not None:
+            raw.groups.extend(_joined(raw, group_names(columns[self.group], self.group, where)))
         return raw
 
     def _row(self, record: Mapping[str, Any]) -> tuple[Conversation, tuple[str, ...]]:
@@ -240,11 +252,25 @@ def _check_turns(messages: Sequence[Message], column: str) -> None:
         raise Misfit(f"in column {column!r} the assistant's last message is empty")
 
 
+def _joined(raw: Raw, groups: Sequence[str]) -> list[str]:
+    """Join groups with a prompt in common, which would otherwise stand in two splits, under the name of the first."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first: dict[str, int] = {}
+    same = [first.setdefault(key, len(first)) for key in (*groups, *(f"\0{key}" for key in prompt_keys(raw)))]
+    ends = same[: len(groups)], same[len(groups) :]
+    graph = coo_array((np.ones(len(groups)), ends), shape=(len(first), len(first)))
+    part = connected_components(graph, directed=False)[1][ends[0]].tolist()
+    names: dict[int, str] = {}
+    return [names.setdefault(number, group) for number, group in zip(part, groups, strict=True)]
+
+
 def grouped(raw: Raw) -> Raw:
     """Join rows with equal prompt, choices and slots into one, with all their references; it stands at the first."""
     places: dict[str, int] = {}
     found = Raw()
-    for row, references, id_ in zip(raw.rows, raw.references, raw.ids, strict=True):
+    for index, (row, references, id_) in enumerate(zip(raw.rows, raw.references, raw.ids, strict=True)):
         key = json.dumps([_key(row), row.choices, row.slots], ensure_ascii=False)
         if row.prompt and key in places:
             place = places[key]
@@ -254,24 +280,27 @@ def grouped(raw: Raw) -> Raw:
         found.rows.append(row)
         found.references.append(references)
         found.ids.append(id_)
+        found.groups.extend(raw.groups[index : index + 1])
     return found
 
 
 def ungrouped(raw: Raw) -> Raw:
     """Make a row of each reference, to train on all of them."""
     found = Raw()
-    for row, references, id_ in zip(raw.rows, raw.references, raw.ids, strict=True):
+    for index, (row, references, id_) in enumerate(zip(raw.rows, raw.references, raw.ids, strict=True)):
         for reference in references:
             found.rows.append(replace(row, completion=reference))
             found.references.append((reference,))
             found.ids.append(id_)
+            found.groups.extend(raw.groups[index : index + 1])
     return found
 
 
 def chosen(raw: Raw, keep: Callable[[int], bool]) -> Raw:
     """Return the rows whose index is kept."""
     kept = [index for index in range(len(raw)) if keep(index)]
-    return Raw([raw.rows[i] for i in kept], [raw.references[i] for i in kept], [raw.ids[i] for i in kept])
+    groups = [raw.groups[i] for i in kept] if raw.groups else []
+    return Raw([raw.rows[i] for i in kept], [raw.references[i] for i in kept], [raw.ids[i] for i in kept], groups)
 
 
 def prompt_keys(raw: Raw) -> list[str]:

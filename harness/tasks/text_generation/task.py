@@ -149,6 +149,7 @@ class TextGeneration(GenerationSettings, TextSource):
             slots=self.slots,
             chat=self.chat,
             system=self.system,
+            group=self.group,
         )
 
     def read(self) -> tuple[dict[str, Raw], str]:

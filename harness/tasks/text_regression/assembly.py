@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.data import splits
+from harness.data import groups, splits
 from harness.data.dataset import Split
+from harness.data.near_copies import told
 from harness.data.readers.rows import notes_of
 from harness.data.text_values import shown
 from harness.errors import HarnessError, Problems
@@ -37,10 +38,13 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
     """
     notes = notes_of(frames)
     frames = _numbers(frames, task.name)
+    groups.check({split: of for split, frame in frames.items() if (of := groups.of_frame(frame)) is not None})
     pool, given, test = frames["train"], frames.get("validation"), frames.get("test")
     dropped = conflicts = 0
+    wanted: dict[str, float] = {}  # rows of the splits that are held out
     if test is None:
         pool, dropped, conflicts = splits.deduplicate(pool)
+        wanted["test"] = task.test_fraction * len(pool)
         pool, test = _hold_out(pool, task.test_fraction, task.split_seed, "test")
     train = pool if task.shots is None else _shots(pool, task.shots, task.draw)
     kind = task.validation or "split"
@@ -51,6 +55,7 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
     elif given is not None:
         validation = given
     else:
+        wanted["validation"] = task.validation_fraction * len(train)
         train, validation = _hold_out(train, task.validation_fraction, task.split_seed, "validation")
     _check_spread(task, train, validation, test)
     met = _split("test", test)
@@ -62,6 +67,7 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
             (_split(f"train{n}", rest), _split(f"validation{n}", held)) for n, (rest, held) in enumerate(folds)
         ),
     }
+    of_rows = {part.name: part.groups for part in (made["train"], made["validation"], met) if part is not None}
     values = train["label"].to_numpy(dtype=np.float64)
     words = splits.normal_form(train).map(lambda form: len(form.split())).to_numpy()
     facts = {
@@ -76,13 +82,12 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
         "duplicates_dropped": dropped,
         "conflicting_labels": conflicts,
         "test_digest": met.text_digest,
-        "overlap_train_test": splits.overlap(test, train),
-        "overlap_validation_test": 0 if validation is None else splits.overlap(test, validation),
-        "overlap_train_validation": 0 if validation is None else splits.overlap(validation, train),
+        **splits.overlaps(train, validation, test),
         "validation": kind,
         "selected_with": _selected_with(task, validation, given is not None),
         "shots": task.shots,
         "draw": task.draw,
+        **groups.facts_of(of_rows),
     }
     return RegressionData(
         outputs=1,
@@ -91,7 +96,7 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
         **made,  # type: ignore[arg-type]  # mypy does not infer the type of each key
         fingerprint=_fingerprint(made),
         facts=facts,
-        warnings=(*notes, *_warnings(facts, validation, test)),
+        warnings=(*notes, *groups.notes(of_rows, wanted), *_warnings(facts, validation, test)),
     )
 
 
@@ -125,6 +130,7 @@ def _hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> 
     """Return the remaining rows and a random fraction of the rows."""
     from sklearn.model_selection import train_test_split
 
+    of_rows = groups.of_frame(frame)
     held = -int(-len(frame) * fraction // 1)  # rounded up, as scikit-learn does
     if min(held, len(frame) - held) < LEAST_ROWS:
         raise HarnessError(
@@ -132,6 +138,9 @@ def _hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> 
             f"{purpose} and {len(frame) - held} for training, and each needs at least {LEAST_ROWS}. Change the "
             f"fraction, add rows, or give a {purpose} split of your own (task.{purpose}_path)."
         )
+    if of_rows is not None:
+        out = groups.hold_out(of_rows, None, fraction, seed, purpose)
+        return frame[~out], frame[out]
     rest, out = train_test_split(frame, test_size=held, random_state=seed)
     return rest.sort_index(), out.sort_index()
 
@@ -150,6 +159,8 @@ def _folds(frame: pd.DataFrame, folds: int, seed: int) -> list[tuple[pd.DataFram
             f"task.folds={folds} needs {LEAST_ROWS * folds} training rows, and there are {len(frame)}. Set task.folds "
             f"to at most {max(len(frame) // LEAST_ROWS, 2)}, or choose task.validation=split."
         )
+    if (of_rows := groups.of_frame(frame)) is not None:
+        return [(frame.iloc[rest], frame.iloc[held]) for rest, held in groups.folds(of_rows, None, folds, seed)]
     splitter = KFold(folds, shuffle=True, random_state=seed)
     return [(frame.iloc[train], frame.iloc[held]) for train, held in splitter.split(frame)]
 
@@ -179,12 +190,17 @@ def _split(name: str, frame: pd.DataFrame) -> Split:
         pairs=frame["pair"].tolist() if "pair" in frame else None,
         targets=frame["label"].to_numpy(dtype=np.float64),
         ids=np.array(frame["id"], dtype=np.int64),
+        groups=groups.of_frame(frame),
     )
 
 
 def _fingerprint(made: Mapping[str, Any]) -> str:
     parts = [made["train"], made["validation"], made["test"], *(part for fold in made["folds"] for part in fold)]
-    content = [[part.name, part.texts, part.pairs, part.targets.tolist()] for part in parts if part is not None]
+    content = [
+        [part.name, part.texts, part.pairs, part.targets.tolist(), *groups.content(part.groups)]
+        for part in parts
+        if part is not None
+    ]
     text = json.dumps(["text_regression", content], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -213,6 +229,8 @@ def _warnings(facts: Mapping[str, Any], validation: pd.DataFrame | None, test: p
                 f"{facts[key]} {parts[0]} rows ({facts[key] / rows:.1%}) occur among the {parts[1]} rows as well, "
                 f"letter case and spaces aside: {parts[0]} scores flatter by up to that much."
             )
+    for key, split, other in splits.NEAR:
+        found += told(facts[key], facts["rows"][split], split, other, "groups" in facts)
     if facts["duplicates_dropped"]:
         found.append(f"{facts['duplicates_dropped']} duplicate rows were dropped before splitting.")
     if facts["conflicting_labels"]:
