@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 
 from harness.errors import HarnessError, typed
+from harness.models.generation_files import FETCHED
 from harness.models.model_files import ADAPTER, PATTERNS, check_directory
 
-# Files that generation reads besides `PATTERNS`: fetched with a model, but no part of its digest.
-GENERATION = ("generation_config.json", "chat_template*")
 HUB_SECONDS = 4.0  # time for a first answer before the hub counts as unreachable
 
 
@@ -56,7 +55,7 @@ def from_hub(repository: str, revision: str | None, cached: str) -> Path | str:
     try:
         path = Path(
             snapshot_download(
-                repository, revision=revision, allow_patterns=[*PATTERNS, *GENERATION, ADAPTER[0]], etag_timeout=5
+                repository, revision=revision, allow_patterns=[*PATTERNS, *FETCHED, ADAPTER[0]], etag_timeout=5
             )
         )
     except GatedRepoError:

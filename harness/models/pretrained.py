@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.api.family import TaskFamily
 from harness.errors import HarnessError, Problems, nearest, typed
+from harness.models.generation_files import generation_digest, not_fetched, remember_absent
 from harness.models.hub import from_cache, from_hub
 from harness.models.model_files import PATTERNS, check_directory, names
 from harness.models.packaged.gguf import FORMAT, converted
@@ -41,6 +42,7 @@ class ResolvedModel:
         source: where it was found, for messages.
         quantize: quantization of the weights, see `PretrainedModel`; part of the digest.
         notes: notes about the files, for the user.
+        layers: names of the layers with weights, as the loaded architecture has them; () if it was not examined.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class ResolvedModel:
     source: str
     quantize: str | None = None
     notes: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
     @property
     def architecture(self) -> str | None:
@@ -136,7 +139,7 @@ class PretrainedModel:
         return model
 
     def resolve(self, cache_dir: str | Path) -> ResolvedModel:
-        """Find the model's files, see `_find`; a quantized model has a different digest.
+        """Find the model's files, see `_find`; a quantized model has a different digest, and so has one that writes.
 
         Raises:
             HarnessError: see `_find`; or bitsandbytes is missing.
@@ -147,6 +150,8 @@ class PretrainedModel:
                 "pip install 'harness[quantize]', or leave model.quantize null."
             )
         found = self._find(cache_dir)
+        if self.pooling == LANGUAGE:
+            found = replace(found, digest=generation_digest(found.digest, found.path))
         if self.quantize:
             return replace(found, digest=digest([found.digest, self.quantize]), quantize=self.quantize)
         return found
@@ -189,11 +194,14 @@ class PretrainedModel:
             path_or_reason = from_cache(self.hub, self.revision)
             if isinstance(path_or_reason, str):
                 path_or_reason = from_hub(self.hub, self.revision, path_or_reason)
+            notes: tuple[str, ...] = ()
+            if isinstance(path_or_reason, Path) and self.pooling == LANGUAGE:
+                notes = self._complete(self.hub, path_or_reason)
             if isinstance(path_or_reason, Path):
                 self._verify(path_or_reason, remembered, f"{self.hub} from the hub")
                 revision = path_or_reason.name  # a snapshot's directory is named after its commit
                 source = f"hub {self.hub}@{revision}"
-                return ResolvedModel(path_or_reason, self._digest(path_or_reason, remembered), source)
+                return ResolvedModel(path_or_reason, self._digest(path_or_reason, remembered), source, notes=notes)
             tried.append(path_or_reason)
         if self.bundled:
             directory = package_directory(self.bundled, self.digests)
@@ -205,6 +213,20 @@ class PretrainedModel:
                 return self._of_package(directory, cache_dir, remembered)
             tried.append(f"the package {self.bundled} is not installed")
         raise HarnessError(self._unreachable(tried))
+
+    def _complete(self, hub: str, snapshot: Path) -> tuple[str, ...]:
+        """Fetch what generation reads and a snapshot in the local cache lacks; return a note if that is not possible."""
+        if not (lacks := not_fetched(snapshot)):
+            return ()
+        if isinstance(from_hub(hub, snapshot.name, ""), Path):
+            remember_absent(snapshot)
+            return ()
+        ways = " and ".join(f"`hf download {hub} {name} --revision {snapshot.name}`" for name in lacks)
+        return (
+            f"model={self.name}: {hub} in the local cache has no {' and no '.join(lacks)}. If the repository has, the "
+            f"model may write other texts with it. On a machine that reaches the hub, run {ways}, which also notes "
+            "what the repository lacks.",
+        )
 
     def _of_package(self, directory: Path, cache_dir: str | Path, remembered: Path) -> ResolvedModel:
         """Return the model in a package whose files are checked; one in a GGUF file is converted first."""

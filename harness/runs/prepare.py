@@ -71,11 +71,12 @@ class PreparedRun:
         cache_dir = Path(config["cache_dir"]).expanduser()
         with costs.phase("data"):
             model = build(config["model"], config["packages"])
+            family = WORKER_STATE.data(config["task"], config["packages"], False).family
+            model = model.for_family(families()[family])  # on which its digest depends
             resolved = model.resolve(cache_dir)
             augmentations = _augmentations(config)
             others = [each for part in augmentations.values() for each in part.ready(cache_dir)]
             data = _data(spec, models_digest(resolved.digest, others), model.name)
-            model = model.for_family(families()[data.family])
         limit = config["task"]["max_length"]
         cache = Cache(cache_dir, config.get("cache_gb", Config.cache_gb))
         encoder = FrozenEncoder(model, resolved, data, limit, device, train.precision, train.eval_batch_size, cache)

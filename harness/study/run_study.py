@@ -24,7 +24,7 @@ from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import StudyRequest, compose
 from harness.design.prepared_cell import PreparedCell, prepare_cells
-from harness.design.replicates import Replicates, all_seeds, replicates
+from harness.design.replicates import Replicates, all_seeds, check_fresh, replicates
 from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
 from harness.formatting.values import duration, plural
@@ -83,6 +83,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     study_file.planned_looks(directory, plan_looks(config.confirm, len(request.seeds)))
     trackers.check(config.tracker, config.packages)
     check_joint(request.cells, config.tune)
+    of_seeds = check_fresh(request.seeds, config) if any(cell.space for cell in request.cells) else []
     own, seeds = replicates(prepared, config.confirm, request.config), all_seeds(request.seeds, config.confirm)
     by_id = {each.cell.id: each for each in prepared}
     together = [[cell] for cell in request.cells] if config.tune.mode == "fair" else groups(request.cells)
@@ -105,7 +106,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
             f"first: python -m harness.stop {study_argument(directory)}"
         )
-    _tell_notes(console, [*request.notes, *(_warnings(prepared) if config.plan else ())])
+    _tell_notes(console, [*request.notes, *of_seeds, *(_warnings(prepared) if config.plan else ())])
     if config.plan:
         show_plan(console, name, directory, prepared, seeds, config, began)
         return 0
