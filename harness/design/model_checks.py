@@ -67,8 +67,8 @@ def check_layers(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, prob
         places = value if isinstance(value, list | tuple) else [value]
         if wrong := [each for each in places if isinstance(each, int) and each >= (model.blocks or each + 1)]:
             problems.add(
-                f"method.config.layers_to_transform={_shown(value)}: model={cell.model} has {model.blocks} blocks, 0 to "
-                f"{(model.blocks or 0) - 1}, and none is {wrong[0]}."
+                f"method.config.layers_to_transform={_shown(value)}: model={cell.model} has {model.blocks} blocks, 0 "
+                f"to {(model.blocks or 0) - 1}, and none is {wrong[0]}."
             )
 
 
@@ -80,6 +80,10 @@ def _check_names(key: str, value: Any, name: str, model: ResolvedModel, problems
     """
     if isinstance(value, list | tuple):
         known = model.layers or _in_files(model)
+        once = list(dict.fromkeys(map(str, value)))
+        problems.check(
+            len(once) == len(value), f"{key}={_shown(value)} names a layer twice. Write {key}={_shown(once)}."
+        )
         for each in map(str, value):
             fits = any(
                 layer == each or layer.endswith(f".{each}") or (not model.layers and each.endswith(f".{layer}"))

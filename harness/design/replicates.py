@@ -78,16 +78,19 @@ def rerank_seeds(seed: int) -> list[int]:
     return [seed + RERANK_SEED + place for place in range(FRESH_SEEDS)]
 
 
-def check_fresh(seeds: Sequence[int], config: Config) -> list[str]:
+def check_fresh(seeds: Sequence[int], config: Config, cells: Sequence[Cell]) -> list[str]:
     """Check that no configuration is confirmed at a seed that chose it, in any replicate, and return notes.
 
     Args:
         seeds: those of the confirmations of the first replicate.
         config: of the study.
+        cells: its cells; where none has a tuned key, nothing is chosen.
 
     Raises:
         HarnessError: `tune.select=rerank` uses one of them, or seeds that replication may add; or one is too large.
     """
+    if not any(cell.space for cell in cells):
+        return []
     confirm, problems = config.confirm, Problems()
     most = (confirm.looks or [confirm.max_seeds or 0])[-1]
     # Replication adds the next ones, and passes over the seed of the tuning.
@@ -107,8 +110,8 @@ def check_fresh(seeds: Sequence[int], config: Config) -> list[str]:
         )
         if both := sorted(used & met):
             problems.add(
-                f"tune.select=rerank chooses by runs at {between} (seed + {RERANK_SEED}, ...), and a confirmation needs "
-                f"seeds that chose nothing: {', '.join(map(str, both))} would do both. Name other seeds, or fewer than "
+                f"tune.select=rerank chooses by runs at {between} (seed + {RERANK_SEED}, ...), and a confirmation "
+                f"needs seeds that chose nothing: {', '.join(map(str, both))} would do both. Name other seeds, or fewer than "
                 f"{RERANK_SEED} (confirm.seeds, confirm.max_seeds)."
             )
     problems.raise_any()

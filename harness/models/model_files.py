@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,9 @@ WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # names expe
 # The files of a backbone. Only top-level files: repositories keep exports for other runtimes in folders.
 PATTERNS = ("config.json", WEIGHTS, INDEX, "tokenizer*", "vocab*", "merges.txt", "*.spm",
             "special_tokens_map.json", "added_tokens.json", "*.model")  # fmt: skip
+SETTINGS = "generation_config.json"
+TEMPLATES = ("chat_template*", "additional_chat_templates/*")
+GENERATION = (SETTINGS, *TEMPLATES)  # patterns of files that generation reads besides, no part of a backbone's digest
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")  # as saved by PEFT
 NEED = "A model directory holds config.json, *.safetensors and a tokenizer, as save_pretrained writes them."
@@ -85,6 +89,19 @@ def weights_files(path: Path) -> list[Path]:
         return [path / WHOLE]
     shards: dict[str, str] = json.loads((path / INDEX).read_text(encoding="utf-8"))["weight_map"]
     return [path / name for name in sorted(set(shards.values()))]
+
+
+def content(file: Path) -> Any:
+    """Return what a JSON file holds, without who wrote it; its hash if it is not JSON; None if it is not there."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    return (
+        {key: value for key, value in found.items() if key != "transformers_version"}
+        if isinstance(found, dict)
+        else found
+    )
 
 
 def names(found: Iterable[object]) -> str:

@@ -17,9 +17,8 @@ from typing import Any
 
 from harness.api.family import TaskFamily
 from harness.errors import HarnessError, Problems, nearest, typed
-from harness.models.generation_files import generation_digest, not_fetched, remember_absent
-from harness.models.hub import from_cache, from_hub
-from harness.models.model_files import PATTERNS, check_directory, names
+from harness.models.hub import from_cache, from_hub, not_fetched, remember_absent
+from harness.models.model_files import PATTERNS, SETTINGS, TEMPLATES, check_directory, content, names
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory
 from harness.records.files import atomic
@@ -215,7 +214,7 @@ class PretrainedModel:
         raise HarnessError(self._unreachable(tried))
 
     def _complete(self, hub: str, snapshot: Path) -> tuple[str, ...]:
-        """Fetch what generation reads and a snapshot in the local cache lacks; return a note if that is not possible."""
+        """Fetch what generation reads and a snapshot in the cache lacks; return a note if that is not possible."""
         if not (lacks := not_fetched(snapshot)):
             return ()
         if isinstance(from_hub(hub, snapshot.name, ""), Path):
@@ -308,6 +307,42 @@ class PretrainedModel:
             ways.append(f"install the package that carries it: {install_command(self.bundled)}")
         listed = "; ".join(f"({number}) {way}" for number, way in enumerate(ways, 1))
         return f"model={self.name} was not found: {'; '.join(tried)}. Ways to get it: {listed}."
+
+
+def generation_digest(model: str, directory: Path) -> str:
+    """Return the digest of a language model: that of its backbone, and of the files that generation reads besides.
+
+    Args:
+        model: digest of the backbone.
+        directory: the model's files.
+    """
+    templates = {
+        file.relative_to(directory).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for pattern in TEMPLATES
+        for file in directory.glob(pattern)
+        if file.is_file()
+    }
+    # Where files are pinned, the digest of the backbone may leave out the tokenizer's settings, and their template.
+    settings = {
+        name: content(directory / name) for name in (SETTINGS, "tokenizer_config.json") if (directory / name).is_file()
+    }
+    return digest([model, "generation", templates, settings]) if templates or settings else model
+
+
+def settings_digest(model: str, directory: Path) -> str:
+    """Return the digest of a model that rewrites texts: that of its files, and of settings that config.json has not.
+
+    Settings that repeat config.json change nothing, and models without others keep the digest that they had.
+
+    Args:
+        model: digest of its files.
+        directory: those files.
+    """
+    settings, config = content(directory / SETTINGS), content(directory / "config.json")
+    if not isinstance(settings, dict) or not isinstance(config, dict):
+        return model if settings is None else digest([model, "generation", settings])
+    own = {key: value for key, value in settings.items() if key != "_from_model_config" and config.get(key) != value}
+    return digest([model, "generation", own]) if own else model
 
 
 def _sha256(file: Path, remembered: Path) -> str:

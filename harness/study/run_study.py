@@ -83,7 +83,6 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     study_file.planned_looks(directory, plan_looks(config.confirm, len(request.seeds)))
     trackers.check(config.tracker, config.packages)
     check_joint(request.cells, config.tune)
-    of_seeds = check_fresh(request.seeds, config) if any(cell.space for cell in request.cells) else []
     own, seeds = replicates(prepared, config.confirm, request.config), all_seeds(request.seeds, config.confirm)
     by_id = {each.cell.id: each for each in prepared}
     together = [[cell] for cell in request.cells] if config.tune.mode == "fair" else groups(request.cells)
@@ -106,7 +105,14 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
             f"first: python -m harness.stop {study_argument(directory)}"
         )
-    _tell_notes(console, [*request.notes, *of_seeds, *(_warnings(prepared) if config.plan else ())])
+    _tell_notes(
+        console,
+        [
+            *request.notes,
+            *check_fresh(request.seeds, config, request.cells),
+            *(_warnings(prepared) if config.plan else ()),
+        ],
+    )
     if config.plan:
         show_plan(console, name, directory, prepared, seeds, config, began)
         return 0

@@ -14,8 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import harness
-
 PREFIX = "WANDB_"
 # Any text is valid here, or `WeightsAndBiases` checks or removes them itself.
 FREE = frozenset(
@@ -35,7 +33,7 @@ def wrong_settings() -> list[str]:
     given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and value.strip()}
     if not given.keys() - FREE and not any(file.is_file() for file in _files()):
         return []
-    package = str(Path(harness.__file__).resolve().parents[1])
+    package = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-P", "-c", _COMMAND]
     with suppress(OSError, subprocess.SubprocessError, ValueError, IndexError):

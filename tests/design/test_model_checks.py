@@ -72,6 +72,6 @@ def test_a_decoder_that_writes_is_loaded_whole(main: Main, place: Path, t5: Path
     (place / "rows.csv").write_text("prompt,completion\n" + "".join(f"a {n},b {n}\n" for n in range(40)))
     task = ("task=text_generation", "task.path=rows.csv", "task.chat=false", "task.name=texts", "task.metric=loss",
             "task.prompt=prompt", "task.completion=completion")  # fmt: skip
-    own_ = (*own(t5)[:-len(PLAN)], "calibrate=false", "plan=true")
+    own_ = (*own(t5)[: -len(PLAN)], "calibrate=false", "plan=true")
     code, printed = main(*own_, *task, "method.config.target_modules=[EncDecAttention.q]")
     assert code == 0, printed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from harness.config.schema import Config, ConfirmConfig, TuneConfig
@@ -12,7 +14,7 @@ from harness.errors import HarnessError
 def fresh(seeds: range | list[int], seed: int = 0, select: str = "rerank", **confirm: object) -> list[str]:
     """The notes about these seeds."""
     config = Config(seed=seed, tune=TuneConfig(select=select), confirm=ConfirmConfig(len(seeds), **confirm))
-    return check_fresh(list(seeds), config)
+    return check_fresh(list(seeds), config, [SimpleNamespace(space={"train.lr": None})])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ TRES = ("tres-per-node", "tres-per-task", "tres-per-socket", "tres-per-job")  # 
 # Options that the launcher sets or relies on.
 FIXED = {
     "job-name", "J", "output", "o", "error", "e", "input", "i", "open-mode", "chdir", "D", "requeue", "no-requeue",
-    "nodes", "N", "ntasks", "n", "ntasks-per-node", "ntasks-per-gpu", "ntasks-per-core", "ntasks-per-socket", "export", "export-file", "clusters", "cluster",
-    "M", "wait", "W", "wrap", "parsable", "test-only", "use-srun", "command", "folder", "map-count",
+    "nodes", "N", "ntasks", "n", "ntasks-per-node", "ntasks-per-gpu", "ntasks-per-core", "ntasks-per-socket",
+    "export", "export-file", "clusters", "cluster", "M", "wait", "W", "wrap", "parsable", "test-only", "use-srun", "command", "folder", "map-count",
     "help", "h", "usage", "u", "version", "V",
 }  # fmt: skip
 
@@ -171,11 +171,10 @@ def _check_additional(merged: Mapping[str, Any], problems: Problems) -> None:
         elif option in NEVER or own:
             key = NEVER.get(option, "cpus_per_task" if "cpu" in own else "mem_gb")
             problems.add(f"{where}: sbatch takes it only without what slurm.{key} says. Set slurm.{key} instead.")
-        elif option not in TRES or asks_for_gpus(str(value)):
-            if set_ := [f"slurm.{key}={merged[key]}" for key in keys if merged[key] is not None]:
-                problems.add(
-                    f"{where} and {' and '.join(set_)} exclude each other. Keep one; to unset the other: {unset}."
-                )
+        elif (option not in TRES or asks_for_gpus(str(value))) and (
+            set_ := [f"slurm.{key}={merged[key]}" for key in keys if merged[key] is not None]
+        ):
+            problems.add(f"{where} and {' and '.join(set_)} exclude each other. Keep one; to unset the other: {unset}.")
     _check_pairs(options, merged["additional_parameters"], problems)
     excluded = {*_names(merged["exclude"])}
     problems.check(

@@ -11,7 +11,7 @@ import pytest
 
 from harness.api.family import families
 from harness.models import pretrained
-from harness.models.generation_files import not_fetched
+from harness.models.hub import not_fetched
 from harness.models.pretrained import PretrainedModel
 from tests.helpers import tiny_writers
 
@@ -56,7 +56,8 @@ def text(name: str) -> Edit:
     [
         text("chat_template.jinja"), text("chat_template.json"), text("additional_chat_templates/tool_use.jinja"),
         setting("generation_config.json", eos_token_id=[1, 5]), setting("generation_config.json", suppress_tokens=[7]),
-        setting("tokenizer_config.json", chat_template="{{ messages }}"), setting("tokenizer_config.json", pad_token="x"),
+        setting("tokenizer_config.json", chat_template="{{ messages }}"),
+        setting("tokenizer_config.json", pad_token="x"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("pinned", [False, True])
@@ -75,9 +76,7 @@ def test_what_a_writer_reads_is_in_its_digest(edit: Edit, pinned: bool, writer: 
     assert digests(directory, tmp_path, **pins) == after
 
 
-def test_a_snapshot_that_was_fetched_in_part(
-    writer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_snapshot_that_was_fetched_in_part(writer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a hub a note names what a snapshot may lack; with one it is fetched, and what is not there is noted."""
     from huggingface_hub import constants
 
