@@ -111,8 +111,8 @@ def check_fresh(seeds: Sequence[int], config: Config, cells: Sequence[Cell]) -> 
         if both := sorted(used & met):
             problems.add(
                 f"tune.select=rerank chooses by runs at {between} (seed + {RERANK_SEED}, ...), and a confirmation "
-                f"needs seeds that chose nothing: {', '.join(map(str, both))} would do both. Name other seeds, or fewer than "
-                f"{RERANK_SEED} (confirm.seeds, confirm.max_seeds)."
+                f"needs seeds that chose nothing: {', '.join(map(str, both))} would do both. Name other seeds, or "
+                f"fewer than {RERANK_SEED} (confirm.seeds, confirm.max_seeds)."
             )
     problems.raise_any()
     if config.seed not in seeds or config.tune.trial_seeds != "shared":

@@ -77,7 +77,7 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
     from harness.models.loading import load_weights
     from harness.models.network import load_tokenizer
     from harness.models.pooling import width
-    from harness.models.weights_check import check_finite
+    from harness.models.weights_check import check_finite, check_tied
 
     what = f"The model at {resolved.path} ({resolved.source})"
     problems, facts = Problems(), dict[str, Any]()
@@ -93,11 +93,40 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
                 held = (name for name in opened.keys() if name not in loaded.unused)  # noqa: SIM118 -- no mapping
                 check_finite(((name, opened.get_tensor(name)) for name in held), what)
         tokenizer = load_tokenizer(resolved)
+        if pooling == LANGUAGE:
+            check_tied(loaded.backbone, weights_files(resolved.path), what)
+            _check_writes(tokenizer, what)
         check_vocabulary(loaded.backbone, tokenizer, what)
         facts["longest"] = longest_input(loaded.backbone, tokenizer)
     except HarnessError as error:
         problems.extend(error)
     return {"notes": [], "longest": None, "layers": [], **facts, "problems": problems.messages}
+
+
+def _check_writes(tokenizer: Any, what: str) -> None:
+    """Check that a tokenizer has an end token, and that its chat template can be read.
+
+    Raises:
+        HarnessError: it has none, or the template is no Jinja template.
+    """
+    from jinja2 import TemplateSyntaxError
+
+    if tokenizer.eos_token_id is None:
+        raise HarnessError(
+            f"{what}: its tokenizer has no end token (eos_token), so a text that it writes has no end. Set eos_token in "
+            "its tokenizer_config.json."
+        )
+    if tokenizer.chat_template is None:
+        return
+    try:
+        tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    except TemplateSyntaxError as error:
+        raise HarnessError(
+            f"{what}: its chat template is no Jinja template ({error.message}, line {error.lineno}). Correct it, or "
+            "fetch the model again."
+        ) from error
+    except Exception:  # noqa: BLE001 -- a template may refuse this conversation; tasks check their own
+        return
 
 
 def _examine_apart(model: PretrainedModel, resolved: ResolvedModel) -> dict[str, Any] | None:

@@ -66,6 +66,44 @@ def check_directory(path: Path, what: str) -> None:
     problems.raise_any()
 
 
+def check_generation(path: Path, what: str) -> None:
+    """Check the files that generation reads besides, which transformers passes over in silence if they are broken.
+
+    Args:
+        path: a directory that `check_directory` has checked.
+        what: its name in messages.
+
+    Raises:
+        HarnessError: lists all problems found.
+    """
+    problems = Problems()
+    if (path / SETTINGS).is_file():
+        try:
+            _check_settings(_json(path / SETTINGS), _json(path / "config.json"), what, problems)
+        except (HarnessError, UnicodeDecodeError) as error:
+            problems.add(f"{what}: {error}")
+    for file in sorted(each for pattern in TEMPLATES for each in path.glob(pattern) if each.is_file()):
+        start = file.read_bytes()
+        problems.check(not start.startswith(_LFS), f"{what}: {file.name} is {_STARTS[_LFS]}.")
+    problems.raise_any()
+
+
+def _check_settings(settings: Any, config: dict[str, Any], what: str, problems: Problems) -> None:
+    if not problems.check(
+        isinstance(settings, dict), f"{what}: {SETTINGS} holds no mapping of settings. Fetch or save the model again."
+    ):
+        return
+    ends = settings.get("eos_token_id")
+    size = config.get("vocab_size")
+    for end in ends if isinstance(ends, list) else [ends]:
+        whole = isinstance(end, int) and not isinstance(end, bool) and end >= 0
+        problems.check(
+            end is None or (whole and (not isinstance(size, int) or end < size)),
+            f"{what}: {SETTINGS} has eos_token_id {end}, which is no token of the model"
+            f"{f' (vocab_size {size})' if isinstance(size, int) else ''}, so its texts would not end. Correct it.",
+        )
+
+
 def header(file: Path) -> dict[str, tuple[str, list[int]]]:
     """Read the tensors' dtypes and shapes from a safetensors file, without the tensors: {name: (dtype, shape)}.
 

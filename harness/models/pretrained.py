@@ -18,7 +18,7 @@ from typing import Any
 from harness.api.family import TaskFamily
 from harness.errors import HarnessError, Problems, nearest, typed
 from harness.models.hub import from_cache, from_hub, not_fetched, remember_absent
-from harness.models.model_files import PATTERNS, SETTINGS, TEMPLATES, check_directory, content, names
+from harness.models.model_files import PATTERNS, SETTINGS, TEMPLATES, check_directory, check_generation, content, names
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory
 from harness.records.files import atomic
@@ -150,6 +150,7 @@ class PretrainedModel:
             )
         found = self._find(cache_dir)
         if self.pooling == LANGUAGE:
+            check_generation(found.path, f"The model at {found.path} ({found.source})")
             found = replace(found, digest=generation_digest(found.digest, found.path))
         if self.quantize:
             return replace(found, digest=digest([found.digest, self.quantize]), quantize=self.quantize)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.api.family import families
+from harness.errors import HarnessError
 from harness.models import pretrained
 from harness.models.hub import not_fetched
 from harness.models.pretrained import PretrainedModel
@@ -106,3 +109,30 @@ def test_a_snapshot_that_was_fetched_in_part(writer: Path, tmp_path: Path, monke
     assert not found.notes and found.digest != before and not_fetched(snapshot) == []
     monkeypatch.setattr(pretrained, "from_hub", lambda *_: pytest.fail("asked again"))
     assert model.resolve(tmp_path).digest == found.digest
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 5\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("generation_config.json", LFS, "generation_config.json is a Git LFS pointer"),
+        ("generation_config.json", "{broken", "generation_config.json is not JSON"),
+        ("generation_config.json", "[1]", "holds no mapping of settings"),
+        ("generation_config.json", '{"eos_token_id": [1, 99999]}', "eos_token_id 99999, which is no token"),
+        ("generation_config.json", '{"eos_token_id": "end"}', "eos_token_id end, which is no token"),
+        ("chat_template.jinja", LFS, "chat_template.jinja is a Git LFS pointer"),
+    ],
+)
+def test_broken_files_that_generation_reads_are_told(
+    name: str, content: str, says: str, writer: Path, tmp_path: Path
+) -> None:
+    """transformers passes over them in silence, and the model writes other texts; a classifier does not read them."""
+    directory = tmp_path / "model"
+    shutil.copytree(writer, directory)
+    (directory / name).write_text(content)
+    model = PretrainedModel(name="mine", path=str(directory))
+    model.resolve(tmp_path)
+    with pytest.raises(HarnessError, match=re.escape(says)):
+        model.for_family(families()["text_generation"]).resolve(tmp_path)

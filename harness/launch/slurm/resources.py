@@ -59,7 +59,8 @@ TRES = ("tres-per-node", "tres-per-task", "tres-per-socket", "tres-per-job")  # 
 FIXED = {
     "job-name", "J", "output", "o", "error", "e", "input", "i", "open-mode", "chdir", "D", "requeue", "no-requeue",
     "nodes", "N", "ntasks", "n", "ntasks-per-node", "ntasks-per-gpu", "ntasks-per-core", "ntasks-per-socket",
-    "export", "export-file", "clusters", "cluster", "M", "wait", "W", "wrap", "parsable", "test-only", "use-srun", "command", "folder", "map-count",
+    "export", "export-file", "clusters", "cluster", "M", "wait", "W", "wrap", "parsable", "test-only",
+    "use-srun", "command", "folder", "map-count",
     "help", "h", "usage", "u", "version", "V",
 }  # fmt: skip
 
