@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.augment.base import Augmentation, AugmentationContext, Generator
 from harness.errors import HarnessError, Problems
-from harness.models.pretrained import PretrainedModel, ResolvedModel
+from harness.models.pretrained import PretrainedModel, ResolvedModel, settings_digest
 from harness.records.files import write_json
 from harness.records.signature import digest
 
@@ -101,7 +101,8 @@ class Paraphrase(Augmentation):
         found = []
         for kind, hub, revision, path in wanted:
             try:
-                found.append(PretrainedModel(name=self.name, hub=hub, revision=revision, path=path).resolve(cache_dir))
+                model = PretrainedModel(name=self.name, hub=hub, revision=revision, path=path).resolve(cache_dir)
+                found.append(replace(model, digest=settings_digest(model.digest, model.path)))
             except HarnessError as error:
                 keys = f"augment.{self.name}.{kind}"
                 raise HarnessError(f"{error} (For model.hub and model.path read {keys}hub and {keys}path.)") from None

@@ -19,6 +19,7 @@ MODES = ("fair", "joint")
 REPLICATE_SEEDS = 1000  # distance between the seeds of two replicates
 SELECTIONS = ("best", "one_standard_error", "rerank")
 RERANKED, FRESH_SEEDS = 3, 2  # tune.select=rerank: trials that are trained again, and at how many more seeds
+RERANK_SEED = 500  # the first of these, above that of the tuning; confirmations begin below
 TRIAL_SEEDS = ("shared", "own")
 VARIED = ("seed", "tuning", "draw")  # what replicates may differ in
 PRECISIONS = ("fp32", "bf16")

@@ -32,10 +32,6 @@ def check_search(tune: TuneConfig, problems: Problems) -> None:
         problems.check(
             cost in TUNED_COSTS, f"tune.objectives: {cost} is not measured in tuning. Known: {', '.join(TUNED_COSTS)}."
         )
-    problems.check(
-        len({*tune.objectives}) == len(tune.objectives),
-        f"tune.objectives={list(tune.objectives)}: name each cost once.",
-    )
     for cost in TUNED_COSTS:
         limit = getattr(tune.constraints, cost)
         problems.check(limit is None or limit > 0, f"tune.constraints.{cost} must be above 0, not {limit}.")
@@ -132,6 +128,17 @@ def check(config: Config, problems: Problems) -> None:
         ("device", config.device, ("auto", "cpu", "cuda", "mps")),
     ):
         problems.check(value in choices, f"{name} must be one of {', '.join(choices)}, not {value}.")
+    for name, entries in (
+        ("tune.objectives", tune.objectives),
+        ("tune.warm_start", tune.warm_start),
+        ("axes", config.axes),
+        ("packages", config.packages),
+    ):
+        listed = list(map(str, entries))
+        problems.check(
+            len({*listed}) == len(listed),
+            f"{name}=[{','.join(listed)}] names an entry twice. Write {name}=[{','.join(dict.fromkeys(listed))}].",
+        )
     for name, count in (
         ("tune.trials", tune.trials),
         ("tune.seconds", tune.seconds),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from harness.config.kinds import kind_of
 from harness.design.cells import Cell
-from harness.errors import Problems, nearest
+from harness.errors import Problems, nearest, typed
 from harness.models import ResolvedModel
-from harness.models.architectures import PACKED
+from harness.models.architectures import PACKED, ROLES
 from harness.models.model_files import header, weights_files
 
+NAMES = ("target_modules", "feedforward_modules", "exclude_modules")  # keys of PEFT that take names of layers
+_AS_LIST = "Names of layers are written as a list, [query,value]."
 # PEFT's types that put virtual tokens, or their keys and values, before what the model reads.
 VIRTUAL = ("CARTRIDGE", "CPT", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "PROMPT_TUNING")
 TIED = frozenset({"embed_tokens", "lm_head"})  # layers that files leave out where they share another's weights
@@ -38,33 +41,71 @@ def check_blocks(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, prob
 
 
 def check_layers(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, problems: Problems) -> None:
-    """Add a problem for each layer of a list that no layer of the model is called.
+    """Add a problem for each layer, named by a method or a model, that no layer of the model is called.
 
-    PEFT refuses names of which none fits, and ignores those that do not beside one that does. Expressions and roles are
-    left to it. The files may begin names otherwise than the model, so their last parts are compared.
+    PEFT refuses names of which none fits, and ignores those that do not beside one that does. Roles are left to it.
 
     Args:
         cell: the cell.
         base: its resolved configuration.
-        model: its model, whose weights files name its layers.
+        model: its model.
         problems: added to.
     """
     section = base["method"].get("config")
     if not isinstance(section, Mapping):
         return
-    known: set[str] = set()
-    for value in _values(cell, section, "method.config", "target_modules"):
-        if not isinstance(value, list | tuple):
-            continue
-        known = known or _layers(model)
-        line = f"method.config.target_modules=[{','.join(map(str, value))}]"
-        for name in value:
-            if str(name).rpartition(".")[2] not in known | TIED:
-                problems.add(f"{line}: model={cell.model} has no layer {name}. {nearest(name, known)}")
+    named = [("method.config", section, key) for key in NAMES if key in section]
+    if section.get("target_modules", "") is None:  # the model's own names take its place
+        named.append(("model", base["model"], "target_modules"))
+    for where, node, key in named:
+        for value in _values(cell, node, where, key):
+            _check_names(f"{where}.{key}", value, cell.model, model, problems)
+            if isinstance(value, list | tuple) and key == "target_modules":
+                problems.check(
+                    len(value) > 0 or bool(section.get("target_parameters")),
+                    f"{where}.{key}=[] names no layer. {nearest('', _ends(model))} Or leave it out for the default.",
+                )
+    for value in _values(cell, section, "method.config", "layers_to_transform"):
+        places = value if isinstance(value, list | tuple) else [value]
+        if wrong := [each for each in places if isinstance(each, int) and each >= (model.blocks or each + 1)]:
+            problems.add(
+                f"method.config.layers_to_transform={_shown(value)}: model={cell.model} has {model.blocks} blocks, 0 "
+                f"to {(model.blocks or 0) - 1}, and none is {wrong[0]}."
+            )
+
+
+def _check_names(key: str, value: Any, name: str, model: ResolvedModel, problems: Problems) -> None:
+    """Add a problem for each part of a list of layers, or for an expression, that fits no layer.
+
+    Layers are compared as PEFT compares them: by their whole names or the ends of these. Where only the names in the
+    files are known, which may begin otherwise, a name may also be longer than theirs.
+    """
+    if isinstance(value, list | tuple):
+        known = model.layers or _in_files(model)
+        once = list(dict.fromkeys(map(str, value)))
         problems.check(
-            len(value) > 0 or bool(section.get("target_parameters")),
-            f"{line} names no layer. {nearest('', known)} Or leave it out for the default.",
+            len(once) == len(value), f"{key}={_shown(value)} names a layer twice. Write {key}={_shown(once)}."
         )
+        for each in map(str, value):
+            fits = any(
+                layer == each or layer.endswith(f".{each}") or (not model.layers and each.endswith(f".{layer}"))
+                for layer in known
+            )
+            if not fits and (model.layers or each.rpartition(".")[2] not in TIED):
+                problems.add(f"{key}={_shown(value)}: model={name} has no layer {each}. {nearest(each, _ends(model))}")
+    elif isinstance(value, str) and model.layers and value not in (*ROLES, "all-linear"):
+        try:
+            found = any(re.fullmatch(value, layer) for layer in model.layers)
+        except re.error as error:
+            problems.add(f"{key}={value}: this is no regular expression ({error}). {_AS_LIST}")
+            return
+        # PEFT reads one name as an expression over whole names.
+        as_list = f" For layers of this name: {typed(key, [value])}." if value in _ends(model) else f" {_AS_LIST}"
+        problems.check(found, f"{key}={value}: as a regular expression this fits no layer of model={name}.{as_list}")
+
+
+def _shown(value: Any) -> str:
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def check_packing(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, problems: Problems) -> None:
@@ -98,8 +139,13 @@ def _values(cell: Cell, section: Mapping[str, Any], where: str, key: str) -> lis
     return [section.get(key)] if tuned is None else tuned.extremes
 
 
-def _layers(model: ResolvedModel) -> set[str]:
+def _ends(model: ResolvedModel) -> set[str]:
     """Return the last parts of the names of the model's layers that have weights."""
+    return {name.rpartition(".")[2] for name in model.layers or _in_files(model)}
+
+
+def _in_files(model: ResolvedModel) -> tuple[str, ...]:
+    """Return the names of the layers in the model's files."""
     held = (name for file in weights_files(model.path) for name in header(file))
     # Older files call the weights of a norm gamma and beta.
-    return {name.split(".")[-2] for name in held if name.endswith((".weight", ".gamma")) and "." in name}
+    return tuple(name.rpartition(".")[0] for name in held if name.endswith((".weight", ".gamma")))

@@ -9,17 +9,19 @@ luck of these seeds, and their spread would leave it out.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from harness.config.schema import REPLICATE_SEEDS, ConfirmConfig
+from harness.config.schema import FRESH_SEEDS, REPLICATE_SEEDS, RERANK_SEED, Config, ConfirmConfig
 from harness.design.cells import Cell
 from harness.design.prepared_cell import PreparedCell, prepare_cells
 from harness.errors import HarnessError, Problems
 
+SEEDS = 2**31  # number of seeds
 Replicates = dict[str, tuple[PreparedCell, ...]]  # by cell, its replicates in the order of their labels
 
 
@@ -69,6 +71,57 @@ def all_seeds(seeds: Sequence[int], confirm: ConfirmConfig) -> tuple[int, ...]:
             f"may be another plus a multiple of {REPLICATE_SEEDS}. Leave seed out (confirm.seeds={len(seeds)})."
         )
     return found
+
+
+def rerank_seeds(seed: int) -> list[int]:
+    """Return the seeds at which `tune.select=rerank` trains the best trials again, given that of the tuning."""
+    return [seed + RERANK_SEED + place for place in range(FRESH_SEEDS)]
+
+
+def check_fresh(seeds: Sequence[int], config: Config, cells: Sequence[Cell]) -> list[str]:
+    """Check that no configuration is confirmed at a seed that chose it, in any replicate, and return notes.
+
+    Args:
+        seeds: those of the confirmations of the first replicate.
+        config: of the study.
+        cells: its cells; where none has a tuned key, nothing is chosen.
+
+    Raises:
+        HarnessError: `tune.select=rerank` uses one of them, or seeds that replication may add; or one is too large.
+    """
+    if not any(cell.space for cell in cells):
+        return []
+    confirm, problems = config.confirm, Problems()
+    most = (confirm.looks or [confirm.max_seeds or 0])[-1]
+    # Replication adds the next ones, and passes over the seed of the tuning.
+    next_ones = (seed for seed in itertools.count(max(seeds) + 1) if seed != config.seed)
+    added = itertools.islice(next_ones, max(0, most - len(seeds)))
+    met = {*all_seeds(seeds, confirm), *added}
+    problems.check(
+        max(met) < SEEDS,
+        f"The confirmations would train at seeds up to {max(met)}, and a seed lies in [0, {SEEDS - 1}]. Set a smaller "
+        "seed.",
+    )
+    if config.tune.select == "rerank":
+        own = rerank_seeds(config.seed)
+        used = {seed + REPLICATE_SEEDS * label for label in range(confirm.tunings) for seed in own}
+        between = f"the seeds {' and '.join(map(str, own))}" + (
+            f", and these plus {REPLICATE_SEEDS} r for replicate r" if confirm.tunings > 1 else ""
+        )
+        if both := sorted(used & met):
+            problems.add(
+                f"tune.select=rerank chooses by runs at {between} (seed + {RERANK_SEED}, ...), and a confirmation "
+                f"needs seeds that chose nothing: {', '.join(map(str, both))} would do both. Name other seeds, or "
+                f"fewer than {RERANK_SEED} (confirm.seeds, confirm.max_seeds)."
+            )
+    problems.raise_any()
+    if config.seed not in seeds or config.tune.trial_seeds != "shared":
+        return []
+    others = [max(seeds) + 1 if seed == config.seed else seed for seed in seeds]
+    return [
+        f"seed={','.join(map(str, seeds))}: {config.seed} is also the seed at which configurations are chosen, so that "
+        f"confirmation is not fresh. Others are: seed={','.join(map(str, others))}."
+    ]
 
 
 def _without_draws(cell: Cell) -> str | None:

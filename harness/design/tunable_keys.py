@@ -11,8 +11,9 @@ from harness.config.key_types import is_list, is_text, sections
 from harness.errors import HarnessError, Problems
 from harness.records.signature import OPERATIONAL
 
-# Groups whose choices are alternatives; the others (regularise, augment, tracker) may be combined in a list.
+# Groups whose choices are alternatives, and those whose choices may be combined in a list.
 ALTERNATIVES = ("task", "model", "method", "sweeps", "slurm", "hardware")
+COMBINED = ("regularise", "augment", "tracker")
 # Groups and sections that belong to the study as a whole, so they cannot differ between cells.
 OF_THE_STUDY = (
     "tune", "confirm", "report", "launch", "slurm", "budget", "hardware", "sweep", "sweeps", "axes", "study", "plan",
@@ -106,7 +107,7 @@ def _one_value(key: str, several: str) -> str:
 
 
 def one_choice(key: str, choice: str, others: Sequence[str] = ()) -> None:
-    """Refuse a list for a group that takes one choice.
+    """Refuse a list for a group that takes one choice, and one that repeats a choice for a group that takes several.
 
     Args:
         key: the key of an override.
@@ -115,8 +116,9 @@ def one_choice(key: str, choice: str, others: Sequence[str] = ()) -> None:
 
     Raises:
         HarnessError: the value is a list, whose YAMLs Hydra would merge into one with the last one's name; or it is one
-            of several mappings.
+            of several mappings; or a combination repeats a choice or another combination.
     """
+    _check_combination(key, choice, others)
     if others and "." not in key and choice.startswith("{"):
         raise HarnessError(
             f"{key}={choice}: a mapping sets keys, and is no choice of {key}. Name the key that has several values: "
@@ -131,6 +133,35 @@ def one_choice(key: str, choice: str, others: Sequence[str] = ()) -> None:
     else:
         way = f"Name one: {key}={listed.partition(',')[0] or '<name>'}."
     raise HarnessError(f"{key}={choice}: a list merges its configurations into one, and a run has one {key}. {way}")
+
+
+def _check_combination(key: str, choice: str, others: Sequence[str]) -> None:
+    """Refuse a list of a group that may be combined if a choice stands in it twice, or beside `none`."""
+    if key not in COMBINED:
+        return
+    parts = _parts(choice)
+    if twice := sorted({part for part in parts if parts.count(part) > 1}):
+        listed = list(dict.fromkeys(parts))
+        raise HarnessError(
+            f"{key}={choice}: {', '.join(twice)} is named twice, and counts once. Write {key}={_listed(listed)}."
+        )
+    if len(parts) > 1 and "none" in parts:
+        listed = [part for part in parts if part != "none"]
+        raise HarnessError(
+            f"{key}={choice}: none stands for no {key} at all, and not beside others. Write {key}={_listed(listed)} or "
+            f"{key}=none."
+        )
+    same = [other for other in others if {*_parts(other)} == {*parts}]
+    if len(same) > 1:
+        raise HarnessError(f"{key}={','.join(others)}: {' and '.join(same)} are the same. Name each choice once.")
+
+
+def _parts(choice: str) -> list[str]:
+    return [part for part in (each.strip(" '\"") for each in choice.strip("[] ").split(",")) if part]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"[{','.join(parts)}]"
 
 
 def check_choices(choices: Mapping[str, str | None]) -> None:

@@ -23,7 +23,8 @@ from harness.models.pretrained import LANGUAGE, PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 from harness.records.signature import digest
 
-FORMAT = 1  # of the cached results; increased when more is checked
+FORMAT = 2  # of the cached results; increased when more is checked
+KEYS = ("problems", "notes", "longest", "layers")  # of a check; `longest`: longest input in tokens
 SECONDS = 600.0  # timeout; after it, problems show only when runs load the model
 
 
@@ -64,11 +65,11 @@ def examined(model: PretrainedModel, resolved: ResolvedModel, cache_dir: str | P
         f"model.max_tokens={longest} or less; null takes what it reads.",
     )
     problems.raise_any()
-    return replace(resolved, notes=tuple(found["notes"]))
+    return replace(resolved, notes=(*resolved.notes, *found["notes"]), layers=tuple(found["layers"]))
 
 
 def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
-    """Compare a model's files with its architecture; return `problems`, `notes` and `longest`, its limit in tokens."""
+    """Compare a model's files with its architecture; return the facts of `KEYS`."""
     import torch
     from safetensors import safe_open
 
@@ -76,7 +77,7 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
     from harness.models.loading import load_weights
     from harness.models.network import load_tokenizer
     from harness.models.pooling import width
-    from harness.models.weights_check import check_finite
+    from harness.models.weights_check import check_finite, check_tied
 
     what = f"The model at {resolved.path} ({resolved.source})"
     problems, facts = Problems(), dict[str, Any]()
@@ -84,17 +85,49 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
         loaded = load_weights(resolved, pooling, 2, device_map={"": "meta"})
         width(loaded.backbone)
         facts["notes"] = list(loaded.notes)
+        facts["layers"] = [
+            name for name, layer in loaded.backbone.named_modules() if name and [*layer.parameters(recurse=False)]
+        ]
         for file in weights_files(resolved.path):
             with torch.no_grad(), safe_open(file, framework="pt") as opened:
                 held = (name for name in opened.keys() if name not in loaded.unused)  # noqa: SIM118 -- no mapping
                 check_finite(((name, opened.get_tensor(name)) for name in held), what)
         tokenizer = load_tokenizer(resolved)
+        if pooling == LANGUAGE:
+            check_tied(loaded.backbone, weights_files(resolved.path), what)
+            _check_writes(tokenizer, what)
         if not resolved.reads_images:
             check_vocabulary(loaded.backbone, tokenizer, what)
             facts["longest"] = longest_input(loaded.backbone, tokenizer)
     except HarnessError as error:
         problems.extend(error)
-    return {"notes": [], "longest": None, **facts, "problems": problems.messages}
+    return {"notes": [], "longest": None, "layers": [], **facts, "problems": problems.messages}
+
+
+def _check_writes(tokenizer: Any, what: str) -> None:
+    """Check that a tokenizer has an end token, and that its chat template can be read.
+
+    Raises:
+        HarnessError: it has none, or the template is no Jinja template.
+    """
+    from jinja2 import TemplateSyntaxError
+
+    if tokenizer.eos_token_id is None:
+        raise HarnessError(
+            f"{what}: its tokenizer has no end token (eos_token), so a text that it writes has no end. Set eos_token "
+            "in its tokenizer_config.json."
+        )
+    if tokenizer.chat_template is None:
+        return
+    try:
+        tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    except TemplateSyntaxError as error:
+        raise HarnessError(
+            f"{what}: its chat template is no Jinja template ({error.message}, line {error.lineno}). Correct it, or "
+            "fetch the model again."
+        ) from error
+    except Exception:  # noqa: BLE001 -- a template may refuse this conversation; tasks check their own
+        return
 
 
 def _examine_apart(model: PretrainedModel, resolved: ResolvedModel) -> dict[str, Any] | None:
@@ -112,7 +145,7 @@ def _examine_apart(model: PretrainedModel, resolved: ResolvedModel) -> dict[str,
             command, check=True, capture_output=True, text=True, encoding="utf-8", env=environment, timeout=SECONDS
         )
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return {key: found[key] for key in ("problems", "notes", "longest")}
+        return {key: found[key] for key in KEYS}
     return None
 
 
@@ -123,7 +156,7 @@ def _has_torch() -> bool:
 def _read(file: Path) -> dict[str, Any] | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads(file.read_text(encoding="utf-8"))
-        return {key: found[key] for key in ("problems", "notes", "longest")}
+        return {key: found[key] for key in KEYS}
     return None
 
 

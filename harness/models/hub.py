@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from harness.errors import HarnessError, typed
-from harness.models.model_files import ADAPTER, PATTERNS, check_directory
+from harness.models.model_files import ADAPTER, GENERATION, PATTERNS, SETTINGS, check_directory, content
 
-# Files that generation reads besides `PATTERNS`: fetched with a model, but no part of its digest.
-GENERATION = ("generation_config.json", "chat_template*")
 HUB_SECONDS = 4.0  # time for a first answer before the hub counts as unreachable
 
 
@@ -74,6 +73,33 @@ def from_hub(repository: str, revision: str | None, cached: str) -> Path | str:
         return f"{repository} could not be fetched from the hub ({type(error).__name__})"
     check_directory(path, f"model.hub={repository}")
     return path
+
+
+def not_fetched(snapshot: Path) -> list[str]:
+    """List the files of a snapshot in the hub's cache that its repository may have, and that were not fetched.
+
+    Another program, or a task of a family that reads none of them, may have fetched the rest.
+    """
+    wanted = [SETTINGS]
+    tokenizer = content(snapshot / "tokenizer_config.json")
+    if not (isinstance(tokenizer, dict) and tokenizer.get("chat_template")) and not any(
+        snapshot.glob("chat_template*")
+    ):
+        wanted.append("chat_template.jinja")
+    return [name for name in wanted if not (snapshot / name).is_file() and not (_absent(snapshot) / name).is_file()]
+
+
+def remember_absent(snapshot: Path) -> None:
+    """Mark the files that a snapshot lacks after all of `GENERATION` were asked for, as the hub's own cache does."""
+    with suppress(OSError):
+        for name in not_fetched(snapshot):
+            _absent(snapshot).mkdir(parents=True, exist_ok=True)
+            (_absent(snapshot) / name).touch()
+
+
+def _absent(snapshot: Path) -> Path:
+    """The directory in which the hub's cache marks files that a revision does not have."""
+    return snapshot.parents[1] / ".no_exist" / snapshot.name
 
 
 @cache

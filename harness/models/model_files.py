@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -19,6 +20,9 @@ WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # names expe
 # The files of a backbone. Only top-level files: repositories keep exports for other runtimes in folders.
 PATTERNS = ("config.json", WEIGHTS, INDEX, "tokenizer*", "vocab*", "merges.txt", "*.spm",
             "special_tokens_map.json", "added_tokens.json", "*.model", PROCESSOR)  # fmt: skip
+SETTINGS = "generation_config.json"
+TEMPLATES = ("chat_template*", "additional_chat_templates/*")
+GENERATION = (SETTINGS, *TEMPLATES)  # patterns of files that generation reads besides, no part of a backbone's digest
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")  # as saved by PEFT
 NEED = "A model directory holds config.json, *.safetensors and a tokenizer, as save_pretrained writes them."
@@ -63,6 +67,44 @@ def check_directory(path: Path, what: str) -> None:
     problems.raise_any()
 
 
+def check_generation(path: Path, what: str) -> None:
+    """Check the files that generation reads besides, which transformers passes over in silence if they are broken.
+
+    Args:
+        path: a directory that `check_directory` has checked.
+        what: its name in messages.
+
+    Raises:
+        HarnessError: lists all problems found.
+    """
+    problems = Problems()
+    if (path / SETTINGS).is_file():
+        try:
+            _check_settings(_json(path / SETTINGS), _json(path / "config.json"), what, problems)
+        except (HarnessError, UnicodeDecodeError) as error:
+            problems.add(f"{what}: {error}")
+    for file in sorted(each for pattern in TEMPLATES for each in path.glob(pattern) if each.is_file()):
+        start = file.read_bytes()
+        problems.check(not start.startswith(_LFS), f"{what}: {file.name} is {_STARTS[_LFS]}.")
+    problems.raise_any()
+
+
+def _check_settings(settings: Any, config: dict[str, Any], what: str, problems: Problems) -> None:
+    if not problems.check(
+        isinstance(settings, dict), f"{what}: {SETTINGS} holds no mapping of settings. Fetch or save the model again."
+    ):
+        return
+    ends = settings.get("eos_token_id")
+    size = config.get("vocab_size")
+    for end in ends if isinstance(ends, list) else [ends]:
+        whole = isinstance(end, int) and not isinstance(end, bool) and end >= 0
+        problems.check(
+            end is None or (whole and (not isinstance(size, int) or end < size)),
+            f"{what}: {SETTINGS} has eos_token_id {end}, which is no token of the model"
+            f"{f' (vocab_size {size})' if isinstance(size, int) else ''}, so its texts would not end. Correct it.",
+        )
+
+
 def header(file: Path) -> dict[str, tuple[str, list[int]]]:
     """Read the tensors' dtypes and shapes from a safetensors file, without the tensors: {name: (dtype, shape)}.
 
@@ -86,6 +128,19 @@ def weights_files(path: Path) -> list[Path]:
         return [path / WHOLE]
     shards: dict[str, str] = json.loads((path / INDEX).read_text(encoding="utf-8"))["weight_map"]
     return [path / name for name in sorted(set(shards.values()))]
+
+
+def content(file: Path) -> Any:
+    """Return what a JSON file holds, without who wrote it; its hash if it is not JSON; None if it is not there."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    return (
+        {key: value for key, value in found.items() if key != "transformers_version"}
+        if isinstance(found, dict)
+        else found
+    )
 
 
 def names(found: Iterable[object]) -> str:

@@ -17,9 +17,9 @@ from typing import Any
 
 from harness.api.family import TaskFamily
 from harness.errors import HarnessError, Problems, nearest, typed
-from harness.models.hub import from_cache, from_hub
+from harness.models.hub import from_cache, from_hub, not_fetched, remember_absent
 from harness.models.image_files.image_architectures import reads_images
-from harness.models.model_files import PATTERNS, check_directory, names
+from harness.models.model_files import PATTERNS, SETTINGS, TEMPLATES, check_directory, check_generation, content, names
 from harness.models.packaged import efficientnet
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory
@@ -45,9 +45,11 @@ class ResolvedModel:
         source: where it was found, for messages.
         quantize: quantization of the weights, see `PretrainedModel`; part of the digest.
         notes: notes about the files, for the user.
+        backbone: digest of the backbone alone, where `digest` covers what generation reads besides; None: `digest`.
         start: file of the tensors that an earlier training changed (`train.init`); None: the pretrained weights.
         base: digest of the pretrained model alone, where there is such a start; None: `digest`.
         image: image_size, image_mean and image_std of `PretrainedModel`, where given; part of the digest.
+        layers: names of the layers with weights, as the loaded architecture has them; () if it was not examined.
     """
 
     path: Path
@@ -55,9 +57,11 @@ class ResolvedModel:
     source: str
     quantize: str | None = None
     notes: tuple[str, ...] = ()
+    backbone: str | None = None
     start: Path | None = None
     base: str | None = None
     image: dict[str, Any] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
 
     @property
     def architecture(self) -> str | None:
@@ -181,7 +185,7 @@ class PretrainedModel:
         return model
 
     def resolve(self, cache_dir: str | Path) -> ResolvedModel:
-        """Find the model's files, see `_find`; a quantized model has a different digest.
+        """Find the model's files, see `_find`; a quantized model has a different digest, and so has one that writes.
 
         Raises:
             HarnessError: see `_find`; or bitsandbytes is missing.
@@ -194,6 +198,9 @@ class PretrainedModel:
         found = self._find(cache_dir)
         if self._image:
             found = replace(found, digest=digest([found.digest, self._image]), image=self._image)
+        if self.pooling == LANGUAGE:
+            check_generation(found.path, f"The model at {found.path} ({found.source})")
+            found = replace(found, backbone=found.digest, digest=generation_digest(found.digest, found.path))
         if self.quantize:
             return replace(found, digest=digest([found.digest, self.quantize]), quantize=self.quantize)
         return found
@@ -236,11 +243,14 @@ class PretrainedModel:
             path_or_reason = from_cache(self.hub, self.revision)
             if isinstance(path_or_reason, str):
                 path_or_reason = from_hub(self.hub, self.revision, path_or_reason)
+            notes: tuple[str, ...] = ()
+            if isinstance(path_or_reason, Path) and self.pooling == LANGUAGE:
+                notes = self._complete(self.hub, path_or_reason)
             if isinstance(path_or_reason, Path):
                 self._verify(path_or_reason, remembered, f"{self.hub} from the hub")
                 revision = path_or_reason.name  # a snapshot's directory is named after its commit
                 source = f"hub {self.hub}@{revision}"
-                return ResolvedModel(path_or_reason, self._digest(path_or_reason, remembered), source)
+                return ResolvedModel(path_or_reason, self._digest(path_or_reason, remembered), source, notes=notes)
             tried.append(path_or_reason)
         if self.bundled:
             directory = package_directory(self.bundled, self.digests)
@@ -252,6 +262,20 @@ class PretrainedModel:
                 return self._of_package(directory, cache_dir, remembered)
             tried.append(f"the package {self.bundled} is not installed")
         raise HarnessError(self._unreachable(tried))
+
+    def _complete(self, hub: str, snapshot: Path) -> tuple[str, ...]:
+        """Fetch what generation reads and a snapshot in the cache lacks; return a note if that is not possible."""
+        if not (lacks := not_fetched(snapshot)):
+            return ()
+        if isinstance(from_hub(hub, snapshot.name, ""), Path):
+            remember_absent(snapshot)
+            return ()
+        ways = " and ".join(f"`hf download {hub} {name} --revision {snapshot.name}`" for name in lacks)
+        return (
+            f"model={self.name}: {hub} in the local cache has no {' and no '.join(lacks)}. If the repository has, the "
+            f"model may write other texts with it. On a machine that reaches the hub, run {ways}, which also notes "
+            "what the repository lacks.",
+        )
 
     def _of_package(self, directory: Path, cache_dir: str | Path, remembered: Path) -> ResolvedModel:
         """Return the model in a package whose files are checked; one in a GGUF file is converted first."""
@@ -336,6 +360,42 @@ class PretrainedModel:
             ways.append(f"install the package that carries it: {install_command(self.bundled)}")
         listed = "; ".join(f"({number}) {way}" for number, way in enumerate(ways, 1))
         return f"model={self.name} was not found: {'; '.join(tried)}. Ways to get it: {listed}."
+
+
+def generation_digest(model: str, directory: Path) -> str:
+    """Return the digest of a language model: that of its backbone, and of the files that generation reads besides.
+
+    Args:
+        model: digest of the backbone.
+        directory: the model's files.
+    """
+    templates = {
+        file.relative_to(directory).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for pattern in TEMPLATES
+        for file in directory.glob(pattern)
+        if file.is_file()
+    }
+    # Where files are pinned, the digest of the backbone may leave out the tokenizer's settings, and their template.
+    settings = {
+        name: content(directory / name) for name in (SETTINGS, "tokenizer_config.json") if (directory / name).is_file()
+    }
+    return digest([model, "generation", templates, settings]) if templates or settings else model
+
+
+def settings_digest(model: str, directory: Path) -> str:
+    """Return the digest of a model that rewrites texts: that of its files, and of settings that config.json has not.
+
+    Settings that repeat config.json change nothing, and models without others keep the digest that they had.
+
+    Args:
+        model: digest of its files.
+        directory: those files.
+    """
+    settings, config = content(directory / SETTINGS), content(directory / "config.json")
+    if not isinstance(settings, dict) or not isinstance(config, dict):
+        return model if settings is None else digest([model, "generation", settings])
+    own = {key: value for key, value in settings.items() if key != "_from_model_config" and config.get(key) != value}
+    return digest([model, "generation", own]) if own else model
 
 
 def sha256(file: Path, remembered: Path) -> str:

@@ -76,6 +76,8 @@ class PreparedRun:
         cache_dir = Path(config["cache_dir"]).expanduser()
         with costs.phase("data"):
             model = build(config["model"], config["packages"])
+            family = WORKER_STATE.data(config["task"], config["packages"], False).family
+            model = model.for_family(families()[family])  # on which its digest depends
             resolved, start = model.resolve(cache_dir), None
             pretrained = resolved
             if train.init is not None:
@@ -86,7 +88,6 @@ class PreparedRun:
             augmentations, transforms = _augmentations(config)
             others = [each for part in augmentations.values() for each in part.ready(cache_dir)]
             data = _data(spec, models_digest(resolved.digest, others), model.name)
-            model = model.for_family(families()[data.family])
         if start is not None:
             with costs.phase("model"):
                 resolved = started(start, pretrained, cache_dir)

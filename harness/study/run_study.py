@@ -25,7 +25,7 @@ from harness.design import study_file
 from harness.design.cells import StudyRequest, compose
 from harness.design.family_checks import suited
 from harness.design.prepared_cell import PreparedCell, prepare_cells
-from harness.design.replicates import Replicates, all_seeds, replicates
+from harness.design.replicates import Replicates, all_seeds, check_fresh, replicates
 from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
 from harness.formatting.values import duration, plural
@@ -106,7 +106,14 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             f"launch.kind={config.launch.kind} would run beside them. Name its profile again (slurm=...), or stop them "
             f"first: python -m harness.stop {study_argument(directory)}"
         )
-    _tell_notes(console, [*request.notes, *(_warnings(prepared) if config.plan else ())])
+    _tell_notes(
+        console,
+        [
+            *request.notes,
+            *check_fresh(request.seeds, config, request.cells),
+            *(_warnings(prepared) if config.plan else ()),
+        ],
+    )
     if config.plan:
         show_plan(console, name, directory, prepared, seeds, config, began)
         return 0

@@ -60,6 +60,13 @@ class Tracker:
                 f"tracker={self.name} needs {', '.join(missing)}, which is not installed: pip install {what}."
             )
 
+    def check_settings(self) -> None:
+        """Check what the tracker reads besides the configuration, before a study starts.
+
+        Raises:
+            HarnessError: something is invalid.
+        """
+
     def open(self, study: Path) -> None:
         """Start. Called first; `study` is the study's absolute directory."""
 

@@ -57,8 +57,10 @@ class Following:
                     f"{node}. tracker=[wandb,tensorboard] names those that there are; +tracker.<name>="
                     "{_target_:<package>.<class>} adds one."
                 )
-            if not isinstance(build(node, packages), Tracker):
+            tracker = build(node, packages)
+            if not isinstance(tracker, Tracker):
                 raise HarnessError(f"tracker.{name}: {kind_of(node)} is no harness.track.Tracker.")
+            tracker.check_settings()
 
     def start(
         self,

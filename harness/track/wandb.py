@@ -19,6 +19,7 @@ from harness.errors import HarnessError, Problems
 from harness.records.signature import digest
 from harness.records.states import FAILURES
 from harness.track.base import Tracked, Tracker, shown
+from harness.track.wandb_settings import PREFIX, wrong_settings
 
 MODES = (None, "online", "offline")
 WANDB_MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")  # valid values of WANDB_MODE
@@ -103,6 +104,15 @@ class WeightsAndBiases(Tracker):
         problems.check(key == key.strip(), "WANDB_API_KEY begins or ends with white space: set it without.")
         problems.raise_any()
 
+    def check_settings(self) -> None:
+        """Check W&B's environment variables and settings files by its own rules.
+
+        Raises:
+            HarnessError: W&B does not take one.
+        """
+        if wrong := wrong_settings():
+            raise HarnessError(*wrong)
+
     def open(self, study: Path) -> None:
         """Read W&B's settings, and check whether there is an account.
 
@@ -141,9 +151,9 @@ class WeightsAndBiases(Tracker):
         # Ids are the runs' own; in a job that W&B started, these name the run of that job.
         for name in ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH"):
             os.environ.pop(name, None)
-        for name in ("WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_RUN_GROUP", "WANDB_NAME", "WANDB_DIR"):
-            if not os.environ.get(name, "x").strip() or (name == "WANDB_MODE" and self.mode is not None):
-                os.environ.pop(name, None)
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            if not os.environ[name].strip() or (name == "WANDB_MODE" and self.mode is not None):
+                del os.environ[name]
 
     def begin(self, run: Tracked) -> None:
         """Start a W&B run with the run's id, or resume it."""

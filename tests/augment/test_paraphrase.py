@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,3 +76,18 @@ def test_a_model_that_cannot_do_it_says_so(tmp_path: Path, cache: Path) -> None:
     absent: Augmentation = build(node("paraphrase", path=str(tmp_path / "absent"), back_path="x"))
     with pytest.raises(HarnessError, match=r"augment\.paraphrase\.path"):
         absent.ready(cache)
+
+
+def test_settings_of_the_model_are_in_its_digest(tiny: Path, tmp_path: Path) -> None:
+    """Those that repeat config.json change nothing; others would change what it writes."""
+    directory = tmp_path / "t5"
+    shutil.copytree(tiny, directory)
+    digests = []
+    for own in (None, {}, {"repetition_penalty": 1.5}, {"repetition_penalty": 2.0}):
+        file = directory / "generation_config.json"
+        settings = {"transformers_version": "1", "eos_token_id": 102, "pad_token_id": 0, "decoder_start_token_id": 0}
+        file.unlink(missing_ok=True)
+        if own is not None:
+            file.write_text(json.dumps(settings | own), encoding="utf-8")
+        digests += build(node("paraphrase", path=str(directory))).ready(tmp_path)
+    assert digests[0] == digests[1] and len({*digests}) == 3

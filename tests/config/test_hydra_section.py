@@ -37,3 +37,16 @@ def test_a_section_of_hydras_is_refused(
     assert code == 2, printed
     assert says in printed, printed
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("setting", ["run: {dir: there/in}", "output_subdir: there", "job: {chdir: true}"])
+@pytest.mark.parametrize("mode", [(), ("-m",)])
+def test_a_refused_directory_is_not_made(main: Main, place: Path, setting: str, mode: tuple[str, ...]) -> None:
+    """Hydra would make it before the program is called."""
+    path = place / "own" / "method" / "own.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{GLOBAL}defaults: [nearest_mean]\nhydra: {{{setting}}}\n", encoding="utf-8")
+    code, printed = main(*mode, "method=own", "--config-dir", "own", "plan=true")
+    assert code == 2, printed
+    assert "It is set in a YAML: remove it there." in printed, printed
+    assert [each.name for each in place.iterdir()] == ["own"]

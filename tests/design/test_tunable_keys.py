@@ -70,6 +70,33 @@ def test_lists_that_combine_stay(main: Main) -> None:
     assert len(plan(main, "method=bitfit", "regularise=[r_drop,ema],none", "augment=[noise]")) == 2
 
 
+@pytest.mark.parametrize("mode", [(), ("-m",)])
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("augment=[eda,eda]", "augment=[eda,eda]: eda is named twice, and counts once. Write augment=eda."),
+        ("+regularise=[ema,r_drop,ema]", "Write regularise=[ema,r_drop]."),
+        ("tracker=[none,tensorboard]", "Write tracker=tensorboard or tracker=none."),
+        ("tune.objectives=[train_seconds,train_seconds]", "Write tune.objectives=[train_seconds]."),
+        ("tune.warm_start=[a,b,a]", "Write tune.warm_start=[a,b]."),
+        ("packages=[json,json]", "Write packages=[json]."),
+        ("axes=[train.lr,train.lr]", "Write axes=[train.lr]."),
+    ],
+)
+def test_an_entry_of_a_list_stands_once(main: Main, place: Path, mode: tuple[str, ...], line: str, says: str) -> None:
+    """In every list that names things, in a study and in a single run."""
+    values = ("train.lr=1e-3,1e-4",) if mode and line.startswith("axes") else ()
+    assert says in refused(main, place, *mode, line, *values)
+
+
+@pytest.mark.parametrize(
+    "line", ["augment=[eda,noise],[noise,eda]", "augment=eda,[eda]", "regularise=[ema,r_drop],none,[r_drop,ema]"]
+)
+def test_combinations_of_the_same_choices_are_one_cell(main: Main, place: Path, line: str) -> None:
+    """They have the same signature, so the second would show the results of the first."""
+    assert "are the same. Name each choice once." in refused(main, place, "-m", line)
+
+
 def test_keys_that_compute_nothing_say_what_is_meant(main: Main, place: Path) -> None:
     """All at once; what the message advises works."""
     asked = {

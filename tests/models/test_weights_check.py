@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.api.family import families
 from harness.errors import HarnessError
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.architecture_check import examined
 from harness.models.network import AdaptedModel, load_backbone
 from tests.helpers import own_model as own
+from tests.helpers import tiny_writers
 
 Tensors = dict[str, Tensor]
 
@@ -167,3 +170,45 @@ def test_before_a_study(
     code, said = main("-m", *asked, "model.name=a", f"model.path={spoilt[0]}", "plan=true")
     assert code == 2 and said.count("Error:") == 1 and "torch.compile" in said
     assert not (tmp_path / "runs").exists() and not (tmp_path / "reports").exists()
+
+
+def spoiled_writer(directory: Path, **settings: Any) -> tuple[PretrainedModel, Path]:
+    """A tiny decoder that writes texts, with a head that shares the embedding's weights."""
+    path = tiny_writers.saved(directory / "writer", tiny_writers.decoder)
+    model = PretrainedModel(name="mine", path=str(path)).for_family(families()["text_generation"])
+    own.put(path, own.weights(path) | settings.pop("tensors", {}))
+    file = path / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    return model, path
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"tensors": {"lm_head.weight": torch.ones(319, 32)}}, "the head shares the weights of the embedding"),
+        ({"eos_token": None}, "has no end token"),
+    ],
+)
+def test_a_writer_that_would_write_otherwise_is_told(settings: dict[str, Any], says: str, tmp_path: Path) -> None:
+    """A head of its own that config.json leaves no place for, and texts without an end."""
+    model, _ = spoiled_writer(tmp_path, **settings)
+    with pytest.raises(HarnessError, match=says):
+        examined(model, model.resolve(tmp_path), tmp_path)
+
+
+def test_templates_are_read_before_a_study(tmp_path: Path) -> None:
+    """As Jinja; a template that refuses a conversation may be right."""
+    model, path = spoiled_writer(tmp_path)
+    (path / "chat_template.jinja").write_text("{{ raise_exception('only with a system message') }}")
+    assert not examined(model, model.resolve(tmp_path), tmp_path).notes
+    (path / "chat_template.jinja").write_text("{% if %}")
+    with pytest.raises(HarnessError, match="its chat template is no Jinja template"):
+        examined(model, model.resolve(tmp_path), tmp_path)
+
+
+def test_a_prefix_is_told_also_where_the_head_is_not_in_the_files(tmp_path: Path) -> None:
+    """The first missing name is that of a head which shares its weights."""
+    model, path = spoiled_writer(tmp_path)
+    own.put(path, {f"_orig_mod.{name}": tensor for name, tensor in own.weights(path).items()})
+    with pytest.raises(HarnessError, match=r"begin with `_orig_mod\.`"):
+        examined(model, model.resolve(tmp_path), tmp_path)

@@ -10,6 +10,7 @@ import wandb
 
 from harness.errors import HarnessError
 from harness.track import Tracked
+from harness.track.processes import Following
 from harness.track.wandb import WeightsAndBiases
 from tests.track.conftest import wandb_runs
 
@@ -90,3 +91,45 @@ def test_names_that_wandb_does_not_take_are_made_so(tmp_path: Path) -> None:
     begin = "pr-fung-1" + "x" * 102 + "-"  # and a hash, so that another long name stays another one
     ends = {name[len(begin) + 8 :] for name in names if name.startswith(begin) and len(name) <= 128}
     assert {"-table", "-report"} <= ends
+
+
+WRONG = {
+    "WANDB_SILENT": ("maybe", "true or false"),
+    "WANDB_CONSOLE": ("loud", "'auto', 'off', 'wrap'"),
+    "WANDB_INIT_TIMEOUT": ("soon", "a number"),
+    "WANDB_DISABLE_CODE": ("perhaps", "true or false"),
+    "WANDB__DISABLE_STATS": ("2", "true or false"),
+    "WANDB_REINIT": ("x", "'default'"),
+}
+
+
+def test_every_variable_that_wandb_reads_is_checked_before_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, by W&B's own rules; blank ones, and those that are removed before W&B reads them, do not count."""
+    for name in ("WANDB_QUIET", "WANDB_STRICT"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("WANDB_RESUME", "perhaps")
+    monkeypatch.setenv("WANDB_START_METHOD", "thread")
+    node = {"kind": "wandb", "mode": "offline"}
+    Following.check({"wandb": node}, ())
+    for name, (value, _) in WRONG.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(HarnessError) as raised:
+        Following.check({"wandb": node}, ())
+    told = {line.partition("=")[0]: line for line in raised.value.problems}
+    assert told.keys() == WRONG.keys()
+    assert all(f"={value}: W&B takes {wants}" in told[name] for name, (value, wants) in WRONG.items())
+
+
+def test_settings_files_of_wandb_are_checked_before_a_study() -> None:
+    """That of the current directory, as `wandb offline` writes it."""
+    Path("wandb").mkdir()
+    Path("wandb/settings").write_text("[default]\nmode = maybe\n", encoding="utf-8")
+    with pytest.raises(HarnessError, match="wandb/settings sets mode=maybe: W&B takes 'online', 'offline'"):
+        Following.check({"wandb": {"kind": "wandb"}}, ())
+
+
+def test_blank_variables_are_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B itself refuses an empty boolean."""
+    monkeypatch.setenv("WANDB_SILENT", "")
+    monkeypatch.setenv("WANDB_SYMLINK", " ")
+    WeightsAndBiases(mode="offline").open(Path("study"))

@@ -12,7 +12,7 @@ import submitit
 
 from harness.config.schema import SlurmConfig
 from harness.launch.slurm.commands import NoCluster, Refused, defaults
-from harness.launch.slurm.resources import coordinator
+from harness.launch.slurm.resources import coordinator, for_coordinator
 from harness.launch.slurm.submissions import Jobs, Submission
 
 SIGNAL_SECONDS = 600  # a coordinator exits this long before its time limit and is requeued; leaves time for an outage
@@ -89,7 +89,11 @@ def coordinator_script(
             *(f"export {name}={shlex.quote(value)}" for name, value in defaults().items()),  # for the jobs it submits
             *slurm.setup,
         ],
-        "additional_parameters": {**slurm.additional_parameters, "requeue": True, "signal": f"B:USR2@{seconds}"},
+        "additional_parameters": {
+            **for_coordinator(slurm.additional_parameters, parameters["mem_gb"] is not None),
+            "requeue": True,
+            "signal": f"B:USR2@{seconds}",
+        },
     }
     # With `exec`, signals for the batch shell reach the coordinator.
     command = "exec " + " ".join([_python(slurm.python), "-P", "-m", "harness", *map(shlex.quote, arguments)])

@@ -32,16 +32,36 @@ INSTEAD = {
     "mem-per-cpu": (("mem_gb",), "slurm.mem_gb=null"),
     "mem-per-gpu": (("mem_gb",), "slurm.mem_gb=null"),
     **dict.fromkeys(
-        ("gpus", "G", "gpus-per-task", "gpus-per-socket"),
+        ("gpus", "gpus-per-task", "gpus-per-socket"),
         (("gpus_per_node", "gres"), "slurm.gpus_per_node=0 slurm.gres=null"),
     ),
 }
+# Options of which sbatch takes one: the second would replace the first, or sbatch refuses both.
+EXCLUSIVE = (
+    ("mem-per-cpu", "mem-per-gpu"),
+    ("gpus", "gpus-per-task", "gpus-per-socket"),
+    ("exclusive", "oversubscribe"),
+    ("core-spec", "thread-spec"),
+    ("hint", "threads-per-core", "extra-node-info"),
+    *(("extra-node-info", option) for option in ("sockets-per-node", "cores-per-socket")),
+)
+# Options that a key which is always set excludes: option -> (key, where to say it).
+NEVER = {
+    "cpus-per-gpu": "cpus_per_task", "nodefile": "nodelist",
+}  # fmt: skip
+SHORT = {
+    "B": "extra-node-info", "F": "nodefile", "G": "gpus", "L": "licenses", "S": "core-spec", "b": "begin",
+    "d": "dependency", "H": "hold", "s": "oversubscribe", "share": "oversubscribe", "m": "distribution",
+    "k": "no-kill", "O": "overcommit", "I": "immediate", "Q": "quiet", "v": "verbose",
+}  # fmt: skip
 TRES = ("tres-per-node", "tres-per-task", "tres-per-socket", "tres-per-job")  # likewise, if they name GPUs
 # Options that the launcher sets or relies on.
 FIXED = {
     "job-name", "J", "output", "o", "error", "e", "input", "i", "open-mode", "chdir", "D", "requeue", "no-requeue",
-    "nodes", "N", "ntasks", "n", "ntasks-per-node", "ntasks-per-gpu", "export", "export-file", "clusters", "cluster",
-    "M", "wait", "W", "wrap", "parsable", "test-only", "use-srun", "command", "folder", "map-count",
+    "nodes", "N", "ntasks", "n", "ntasks-per-node", "ntasks-per-gpu", "ntasks-per-core", "ntasks-per-socket",
+    "export", "export-file", "clusters", "cluster", "M", "wait", "W", "wrap", "parsable", "test-only",
+    "use-srun", "command", "folder", "map-count",
+    "help", "h", "usage", "u", "version", "V",
 }  # fmt: skip
 
 
@@ -136,20 +156,72 @@ def _with_gpus(gres: str, count: int) -> str:
 
 
 def _check_additional(merged: Mapping[str, Any], problems: Problems) -> None:
-    """Report options that the profile sets already, or that the launcher must set."""
+    """Report options that exclude each other, that the profile sets already, or that the launcher must set."""
     named = {option: key for key, options in KEYS.items() for option in options}
-    for given, value in merged["additional_parameters"].items():
-        where = f"slurm.additional_parameters.{given}"
-        option = given.lstrip("-").replace("_", "-")
+    options = {given: _option(given) for given in merged["additional_parameters"]}
+    for given, option in options.items():
+        where, value = f"slurm.additional_parameters.{given}", merged["additional_parameters"][given]
+        keys, unset = INSTEAD["gpus" if option in TRES else option] if option in (*INSTEAD, *TRES) else ((), "")
+        own = _kinds(value) & {"cpu", "mem"} if option == "tres-per-task" else set()
         if option in named:
             problems.add(f"{where}: the profile's own key for it is slurm.{named[option]}. Set that instead.")
         elif option in FIXED:
             problems.add(
                 f"{where}: the launcher sets this itself, and could not follow its jobs otherwise. Leave it out."
             )
-        elif option in INSTEAD or (option in TRES and asks_for_gpus(str(value))):
-            keys, unset = INSTEAD["gpus" if option in TRES else option]
-            if set_ := [f"slurm.{key}={merged[key]}" for key in keys if merged[key] is not None]:
-                problems.add(
-                    f"{where} and {' and '.join(set_)} exclude each other. Keep one; to unset the other: {unset}."
-                )
+        elif option in NEVER or own:
+            key = NEVER.get(option, "cpus_per_task" if "cpu" in own else "mem_gb")
+            problems.add(f"{where}: sbatch takes it only without what slurm.{key} says. Set slurm.{key} instead.")
+        elif (option not in TRES or asks_for_gpus(str(value))) and (
+            set_ := [f"slurm.{key}={merged[key]}" for key in keys if merged[key] is not None]
+        ):
+            problems.add(f"{where} and {' and '.join(set_)} exclude each other. Keep one; to unset the other: {unset}.")
+    _check_pairs(options, merged["additional_parameters"], problems)
+    excluded = {*_names(merged["exclude"])}
+    problems.check(
+        not merged["nodelist"] or not {*_names(merged["nodelist"])} <= excluded,
+        f"slurm.nodelist={merged['nodelist']} and slurm.exclude={merged['exclude']} leave no node. Take it out of one.",
+    )
+
+
+def _check_pairs(options: Mapping[str, str], values: Mapping[str, Any], problems: Problems) -> None:
+    """Report options that are given twice under several spellings, and those that exclude each other."""
+    on = {given: option for given, option in options.items() if values[given] not in (None, False)}
+    for option in dict.fromkeys(on.values()):
+        same = [given for given in on if on[given] == option]
+        problems.check(
+            len(same) == 1,
+            f"slurm.additional_parameters: {' and '.join(same)} are the same option of sbatch. Keep one.",
+        )
+    for group in EXCLUSIVE:
+        both = [given for given, option in on.items() if option in group]
+        problems.check(
+            len({on[given] for given in both}) < 2,
+            f"slurm.additional_parameters: {' and '.join(both)} exclude each other in sbatch. Keep one.",
+        )
+
+
+def _option(given: str) -> str:
+    """Return an option's long name as sbatch writes it: `mem-per-cpu` for `--mem_per_cpu`."""
+    option = given.lstrip("-").replace("_", "-")
+    return SHORT.get(option, option)
+
+
+def _kinds(tres: Any) -> set[str]:
+    return {_kind(entry) for entry in str(tres).split(",")}
+
+
+def _names(nodes: str | None) -> list[str]:
+    """Return the entries of a list of nodes; those with brackets stay as they are written."""
+    return [each for each in re.split(r",(?![^\[]*\])", (nodes or "").replace(" ", "")) if each]
+
+
+def for_coordinator(additional: Mapping[str, Any], memory: bool) -> dict[str, Any]:
+    """Return the additional options of a coordinator's job: without those that ask for GPUs.
+
+    Args:
+        additional: those of the profile.
+        memory: whether the coordinator has a key for memory, which the options may not repeat.
+    """
+    own = {*INSTEAD, *TRES} - (set() if memory else {"mem-per-cpu"})
+    return {given: value for given, value in additional.items() if _option(given) not in own}

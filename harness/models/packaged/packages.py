@@ -22,11 +22,13 @@ def install_command(package: str) -> str:
 
 def package_directory(package: str, files: Iterable[str]) -> Path | None:
     """Return an installed package's folder `model`, or its own if that has one of the files; import nothing."""
+    first, *inner = package.split(".")  # `find_spec` of a name with dots would import its first part
     try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):  # of a name with dots: its first part is not installed, or there is none
+        spec = importlib.util.find_spec(first)
+    except (ImportError, ValueError):  # there is no such name
         return None
-    for location in map(Path, (spec.submodule_search_locations or []) if spec else []):
+    for root in map(Path, (spec.submodule_search_locations or []) if spec else []):
+        location = root.joinpath(*inner)
         if (location / "model").is_dir():
             return location / "model"
         if any((location / name).is_file() for name in files):

@@ -13,7 +13,7 @@ from typing import Any
 from harness.api.family import direction_of
 from harness.api.metric import Direction
 from harness.errors import HarnessError
-from harness.models.pretrained import ResolvedModel, sha256
+from harness.models.pretrained import ResolvedModel, generation_digest, sha256
 from harness.records.files import read_json
 from harness.records.locate import find_model, is_study
 from harness.records.record import CorruptRecord, Record
@@ -72,7 +72,7 @@ def find_start(init: str, runs_dir: Path, resolved: ResolvedModel, model: str, c
         )
     directory = _directory(init, runs_dir, resolved)
     facts = _facts(directory, init)
-    if facts.get("digest") != resolved.digest:
+    if facts.get("digest") not in _digests(resolved):
         raise HarnessError(
             f"train.init={init} adapts model={(facts.get('model') or {}).get('name')}, and this cell has "
             f"model={model}, whose weights are others: name the same model, or leave train.init out."
@@ -100,7 +100,7 @@ def _directory(init: str, runs_dir: Path, resolved: ResolvedModel) -> Path:
         if not is_study(place):
             continue
         found = sorted(path.parent for path in (place / RUNS).glob(f"*/*/{MODEL}/{DESCRIPTION}"))
-        alike = [each for each in found if (read_json(each / DESCRIPTION) or {}).get("digest") == resolved.digest]
+        alike = [each for each in found if (read_json(each / DESCRIPTION) or {}).get("digest") in _digests(resolved)]
         if not alike:
             kept = "saved no model (keep=best saves them)" if not found else "saved no model of this pretrained model"
             raise HarnessError(f"train.init={init} is a study that {kept}: name another study, or a saved model.")
@@ -112,6 +112,12 @@ def _directory(init: str, runs_dir: Path, resolved: ResolvedModel) -> Path:
             )
         return max(alike, key=_score).resolve()
     return find_model(init, runs_dir).expanduser().resolve()
+
+
+def _digests(resolved: ResolvedModel) -> set[str]:
+    """Return what saved models name a pretrained model by; those that write name what generation reads besides."""
+    backbone = resolved.backbone or resolved.digest
+    return {resolved.digest, backbone, generation_digest(backbone, resolved.path)}
 
 
 def _score(directory: Path) -> float:

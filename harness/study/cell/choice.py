@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 
 from optuna.trial import FrozenTrial
 
-from harness.config.schema import FRESH_SEEDS, RERANKED
+from harness.config.schema import RERANKED
 from harness.design.prepared_cell import PreparedCell
+from harness.design.replicates import rerank_seeds
 from harness.records.record import metric_of
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunSpec
 from harness.study.selection import Lead
-
-_FIRST_SEED = 500  # above the seed of the tuning: the seeds of confirmations begin below, so they stay fresh
 
 
 def lead_of(prepared: PreparedCell, best: FrozenTrial, default: FrozenTrial | None) -> Lead | None:
@@ -63,7 +62,7 @@ class Reranking:
         seed: int,
     ) -> None:
         self._prepared, self._records = prepared, records
-        seeds = [seed + _FIRST_SEED + place for place in range(FRESH_SEEDS)]
+        seeds = rerank_seeds(seed)
         self._trials = list(best_first[:RERANKED])
         self.specs = {trial.number: [spec(trial, fresh) for fresh in seeds] for trial in self._trials}
 

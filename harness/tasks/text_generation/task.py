@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.data.readers.file_formats import FileFormat, read_table
 from harness.data.readers.rows import Hub, open_hub
-from harness.data.text_values import check_text
+from harness.data.text_values import as_text, check_text, plain
 from harness.errors import HarnessError, Problems
 from harness.tasks.text_generation.assembly import assemble
 from harness.tasks.text_generation.data import OF_CHOICES, OF_LIKELIHOODS, OF_SLOTS, GenerationData, Writing
@@ -46,6 +46,9 @@ class TextGeneration(GenerationSettings, TextSource):
         """Convert values that YAML reads as other types."""
         super().__post_init__()
         self.normalize_source()
+        for name in TEXTS:
+            value = getattr(self, name)
+            setattr(self, name, plain(value) if name in COLUMNS else as_text(value))
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""

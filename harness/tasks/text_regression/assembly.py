@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -109,8 +110,9 @@ def _numbers(frames: Mapping[str, pd.DataFrame], task: str) -> dict[str, pd.Data
         wrong = sorted({label for label, value in zip(frame["label"], values, strict=True) if value is None})
         problems.check(
             not wrong,
-            f"Task {task} predicts a number, and {len(wrong)} {split} labels are none: {examples(wrong)}. Mend or "
-            "remove their rows, name another column with task.label, or use task=csv, which takes labels as classes.",
+            f"Task {task} predicts a number, and {len(wrong)} {split} labels are none: {examples(wrong)}."
+            f"{_spelling(wrong)} Mend or remove their rows, name another column with task.label, or use task=csv, "
+            "which takes labels as classes.",
         )
         found[split] = frame.assign(label=pd.Series(values, index=frame.index, dtype="float64"))
     problems.raise_any()
@@ -124,6 +126,15 @@ def _number(label: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _spelling(wrong: list[str]) -> str:
+    """Return how numbers are written, if labels are numbers in another spelling."""
+    if any(re.fullmatch(r"[+-]?\d+,\d+", label.strip()) for label in wrong):
+        return " Decimals are written with a point: 0.5, not 0,5."
+    if any(re.fullmatch(r"[^\w+-]*[+-]?[\d.,]+\s*[%$€£]?", label.strip()) for label in wrong):
+        return " Numbers are written without signs for units or thousands: 1234.5."
+    return ""
 
 
 def _hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -173,7 +184,7 @@ def _check_spread(task: TextSettings, train: pd.DataFrame, validation: pd.DataFr
         problems.check(
             frame is None or frame["label"].nunique() >= needed,
             f"All {name} rows of task {task.name} have the number "
-            f"{'' if frame is None else shown(frame['label'].iloc[0])}, and "
+            f"{'' if frame is None else shown(float(frame['label'].iloc[0]))}, and "
             + (
                 "there is nothing to learn. Check task.label."
                 if name == "training"

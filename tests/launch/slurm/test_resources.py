@@ -86,6 +86,66 @@ def test_an_option_that_repeats_a_key_is_refused(option: str, words: str) -> Non
     assert not problems.messages
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"cpus-per-gpu": 4}, "Set slurm.cpus_per_task instead"),
+        ({"cpus_per_gpu": 4}, "Set slurm.cpus_per_task instead"),
+        ({"tres-per-task": "cpu:4"}, "Set slurm.cpus_per_task instead"),
+        ({"tres-per-task": "mem:4G"}, "Set slurm.mem_gb instead"),
+        ({"nodefile": "nodes.txt"}, "Set slurm.nodelist instead"),
+        ({"F": "nodes.txt"}, "Set slurm.nodelist instead"),
+        ({"ntasks-per-socket": 2}, "Leave it out"),
+        ({"version": True}, "Leave it out"),
+        ({"mem-per-cpu": "1G", "mem-per-gpu": "8G"}, "mem-per-cpu and mem-per-gpu exclude each other"),
+        ({"gpus": 2, "gpus-per-task": 1}, "gpus and gpus-per-task exclude each other"),
+        ({"G": 2, "gpus": 1}, "G and gpus are the same option"),
+        ({"mem-per-cpu": "1G", "mem_per_cpu": "2G"}, "mem-per-cpu and mem_per_cpu are the same option"),
+        ({"exclusive": True, "share": True}, "exclusive and share exclude each other"),
+        ({"exclusive": True, "s": True}, "exclusive and s exclude each other"),
+        ({"core-spec": 1, "thread-spec": 2}, "core-spec and thread-spec exclude each other"),
+        ({"hint": "nomultithread", "threads-per-core": 1}, "hint and threads-per-core exclude each other"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options: dict[str, Any], says: str) -> None:
+    """Beside a key that is always set, and beside one another; a switch that is off is not there."""
+    problems = Problems()
+    slurm = SlurmConfig(mem_gb=None)
+    merge(slurm, NOTHING, problems)
+    assert not problems.messages
+    merge(SlurmConfig(mem_gb=None, additional_parameters=options), NOTHING, problems)
+    (message,) = problems.messages
+    assert says in message and "slurm.additional_parameters" in message
+    problems = Problems()
+    free = {"exclusive": True, "share": False, "tres-per-task": "license/x:1", "threads-per-core": 1, "hint": None}
+    merge(SlurmConfig(additional_parameters=free), NOTHING, problems)
+    assert not problems.messages
+
+
+@pytest.mark.parametrize(
+    ("nodelist", "exclude", "right"),
+    [
+        ("node1", "node1", False), ("node1,node2", "node2, node1", False), ("node[1-2]", "node3,node[1-2]", False),
+        ("node1,node2", "node1", True), ("node1", None, True), (None, "node1", True), ("node[1,2]", "node[1]", True),
+    ],
+)  # fmt: skip
+def test_nodes_that_are_all_excluded_are_refused(nodelist: str | None, exclude: str | None, right: bool) -> None:
+    """Such a job would wait for ever."""
+    problems = Problems()
+    merge(SlurmConfig(nodelist=nodelist, exclude=exclude), NOTHING, problems)
+    assert (not problems.messages) == right, problems.messages
+
+
+@pytest.mark.usefixtures("_srun")
+def test_a_coordinator_has_its_own_memory_and_no_gpus(jobs: Jobs) -> None:
+    """What the runs' jobs ask for by options without a key is not asked for twice, and not by the coordinator."""
+    options_ = {"mem-per-cpu": "2G", "gpus": 1, "tres-per-node": "gres/gpu:1", "reservation": "mine"}
+    slurm = SlurmConfig(mem_gb=None, gpus_per_node=0, additional_parameters=options_)
+    script = coordinator_script(jobs, "name", Path("/code"), slurm, ["-m"], None, None)
+    assert options(script, "mem") == ["#SBATCH --mem=4096MB"] and options(script, "reservation")
+    assert not options(script, "gpus") and not options(script, "tres")
+
+
 def test_a_coordinator_s_key_that_nobody_reads_is_refused() -> None:
     """Its job takes the profile's commands and options."""
     slurm = SlurmConfig()

@@ -70,6 +70,21 @@ def test_what_is_no_number_is_named(tmp_path: Path) -> None:
     assert "names classes" in complaint(tmp_path / "few.csv", label_names={"1": "one"})
 
 
+@pytest.mark.parametrize(
+    ("label", "says"), [("0,5", "Decimals are written with a point: 0.5"), ("$ 3.50", "without signs for units"),
+                        ("12 %", "without signs for units"), ("1,234.5", "without signs for units")]
+)  # fmt: skip
+def test_numbers_in_another_spelling_are_told_how_to_be_written(label: str, says: str, tmp_path: Path) -> None:
+    """Other texts get no such advice."""
+    assert says in complaint(write(tmp_path / "rows.csv", [f'"{label}"'] * 40))
+    assert "written" not in complaint(write(tmp_path / "other.csv", ["high"] * 40))
+
+
+def test_equal_numbers_are_shown_as_they_are(tmp_path: Path) -> None:
+    """Not as a type of NumPy."""
+    assert "have the number 1.5, and" in complaint(write(tmp_path / "rows.csv", ["1.5"] * 40))
+
+
 def test_the_demo_is_the_same_everywhere() -> None:
     """Pairs of one intent are rated higher than those of a group, and these higher than others."""
     data = DemoSimilarity(name="demo_similarity").load()
