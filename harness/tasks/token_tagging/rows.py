@@ -113,7 +113,8 @@ def read_columns(path: Path, how: FileFormat, text: str, label: str, names: Mapp
     if not table.rows:
         raise HarnessError(f"{path.name} holds no rows: at least one with words and tags is needed.")
     texts, labels = (table.columns[place] for place in places)
-    return replace(of_columns(texts, labels, path.name, text, label, names), notes=table.notes)
+    found = of_columns(texts, labels, path.name, text, label, names)
+    return replace(found, notes=(*table.notes, *found.notes))
 
 
 def of_columns(
