@@ -32,6 +32,13 @@ class TagExamples(Examples):
         """Return where the outputs of each row begin, and their number last: (n + 1,)."""
         return np.cumsum([0, *(len(sentence.words) for sentence in self.sentences)])
 
+    @cached_property
+    def windows(self) -> npt.NDArray[np.int64]:
+        """Return the number of windows of each row: (n,)."""
+        assert self.tokens.trained is not None
+        sums = np.concatenate([[0], np.cumsum(self.tokens.trained & BEGINS > 0)])
+        return np.diff(sums[self.tokens.offsets])
+
     def weight(self, rows: Rows) -> int:
         """Return the number of words: each has the same weight in the loss of a step."""
         return sum(len(self.sentences[row].words) for row in rows)

@@ -113,7 +113,8 @@ def read_columns(path: Path, how: FileFormat, text: str, label: str, names: Mapp
     if not table.rows:
         raise HarnessError(f"{path.name} holds no rows: at least one with words and tags is needed.")
     texts, labels = (table.columns[place] for place in places)
-    return replace(of_columns(texts, labels, path.name, text, label, names), notes=table.notes)
+    found = of_columns(texts, labels, path.name, text, label, names)
+    return replace(found, notes=(*table.notes, *found.notes))
 
 
 def of_columns(
@@ -123,7 +124,8 @@ def of_columns(
     found, wrong, problems, cut = [], list[str](), Problems(), 0
     for number, pair in enumerate(zip(texts, labels, strict=True), 1):
         try:
-            sentence, tags, moved = _row(_parsed(pair[0]), _parsed(pair[1]), names)
+            given, marks = map(_parsed, pair) if all(isinstance(each, str) for each in pair) else pair
+            sentence, tags, moved = _row(given, marks, names)
         except _Unusable as error:
             wrong.append(f"row {number} {error}")
         else:
@@ -150,6 +152,8 @@ class _Unusable(Exception):
 
 def _row(given: Any, marks: Any, names: Mapping[str, str]) -> tuple[Sentence, tuple[str, ...], int]:
     """Return a row's words and tags, and how many of its spans were extended to whole words."""
+    if not is_unicode(given):
+        raise _Unusable("has characters that are none, halves of surrogate pairs")
     if isinstance(given, str):
         sentence = sentence_of(given)
         return sentence, *_of_spans(sentence, [] if marks is None else marks, names)
@@ -157,6 +161,16 @@ def _row(given: Any, marks: Any, names: Mapping[str, str]) -> tuple[Sentence, tu
     if len(tags) != len(sentence.words):
         raise _Unusable(f"has {len(sentence.words)} words and {len(tags)} tags")
     return sentence, tags, 0
+
+
+def is_unicode(given: Any) -> bool:
+    """Return whether a text, or all words of a list, can be written as UTF-8."""
+    text = "".join(map(str, given)) if isinstance(given, list | tuple) else str(given)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parsed(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch.nn import functional
 from harness.api.heads import LinearHead
 from harness.api.metric import Predictions, Targets
 from harness.data.dataset import Split
-from harness.data.examples import Examples, by_length
+from harness.data.examples import Examples, Rows, by_length
 from harness.data.readers.file_formats import Table
 from harness.data.tokenization import Encoding, Tokens
 from harness.errors import HarnessError
@@ -105,8 +105,7 @@ class TokenTaggingRuntime(TaskRuntime):
         outputs = np.zeros((int(offsets[-1]), self.outputs), dtype=np.float32)
         filled = np.flatnonzero(np.diff(offsets))  # a text may have no words
         with torch.no_grad(), autocast(device, precision):
-            for part in by_length(examples.tokens.lengths[filled], batch_size):
-                rows = filled[part]
+            for rows in _passes(examples, filled, batch_size):
                 places = np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in rows])
                 outputs[places] = network(examples.batch(rows, device)).float().cpu().numpy()
         return self.joined(outputs, examples)
@@ -215,6 +214,14 @@ class TokenTaggingRuntime(TaskRuntime):
 
     def _indices(self, tags: Sequence[str]) -> npt.NDArray[np.int64]:
         return np.array([self._places[tag] for tag in tags], dtype=np.int64)
+
+
+def _passes(examples: Examples, rows: Rows, size: int) -> Iterator[Rows]:
+    """Yield rows of similar length, as many as have `size` windows together, or one with more."""
+    assert isinstance(examples, TagExamples)
+    for part in by_length(examples.tokens.lengths[rows], size):
+        windows = np.cumsum(examples.windows[rows[part]])
+        yield from np.split(rows[part], np.flatnonzero(np.diff((windows - 1) // size)) + 1)
 
 
 def _each(predictions: Predictions) -> list[tuple[Sentence, tuple[str, ...], tuple[float, ...]]]:

@@ -15,7 +15,7 @@ from harness.records.files import atomic
 from harness.tasks.token_tagging.conll import FIRST
 from harness.tasks.token_tagging.data import Sentence
 from harness.tasks.token_tagging.entities import entities
-from harness.tasks.token_tagging.rows import is_conll, read_words
+from harness.tasks.token_tagging.rows import is_conll, is_unicode, read_words
 from harness.tasks.token_tagging.words import sentence_of
 
 DEFAULT = "text"  # the column that is read where none is named
@@ -31,9 +31,9 @@ def asked_rows(texts: Sequence[Any]) -> list[Sentence]:
     """
     found = []
     for number, given in enumerate(texts, 1):
-        if isinstance(given, Sentence):
-            found.append(given)
-        elif isinstance(given, str):
+        if not is_unicode(given):
+            raise HarnessError(f"Row {number} has characters that are none, halves of surrogate pairs: mend its text.")
+        if isinstance(given, str):
             found.append(sentence_of(given))
         elif isinstance(given, list | tuple) and all(isinstance(word, str) and word.strip() for word in given):
             found.append(Sentence.of_words([word.strip() for word in given]))
@@ -79,7 +79,7 @@ def read_for_prediction(file: Path, columns: Sequence[str], how: Mapping[str, An
     try:
         if is_conll(file, form):
             word = FIRST if list(columns) == [DEFAULT] else columns[0]
-            rows: list[Any] = [row.sentence for row in read_words(file, form, word, None).rows]
+            rows: list[Any] = [row.sentence.words for row in read_words(file, form, word, None).rows]
             return Table([], []), [rows]
         if form.format is None and file.suffix.lower() == LINES:
             table = read_table(file, FileFormat(format="lines", encoding=form.encoding, columns=["text"]), ["text"])
