@@ -31,7 +31,9 @@ class GenerationSettings(TextSettings):
     generate: Mapping[str, Any] = field(default_factory=dict)  # how texts are written: fields of `Decoding`
     validation_rows: int | None = None  # most validation prompts, drawn by split_seed; null: all
     test_rows: int | None = None  # most test prompts, likewise
-    retain: Any = None  # what is measured before and after training: a file, a kind of task, or a mapping
+    retain: str | Mapping[str, Any] | None = (
+        None  # what is measured before and after training: a file, a kind of task, or a mapping
+    )
     judges: Mapping[str, Any] | None = None  # metrics of one's own: {name: {_target_: package.Class}}
 
     def known_metrics(self) -> Collection[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.data.text_values import check_text
 from harness.errors import Problems
 from harness.tasks.text_generation.assembly import assemble
-from harness.tasks.text_generation.data import GenerationData, Writing
+from harness.tasks.text_generation.data import OF_CHOICES, GenerationData, Writing
 from harness.tasks.text_generation.rows import Raw
 from harness.tasks.text_generation.settings import GenerationSettings, template_file
 
@@ -23,6 +23,11 @@ class ReplyTask(GenerationSettings):
         """Report every invalid field."""
         super().check(problems)
         problems.check(isinstance(self.chat, bool), f"task.chat must be true or false, not {self.chat!r}.")
+        problems.check(
+            self.metric not in OF_CHOICES,
+            f"task.metric={self.metric} compares the likelihoods of choices, and replies are written: use "
+            "task.metric=slot_accuracy or loss.",
+        )
         check_text(problems, "task.chat_template", self.chat_template, "one text", optional=True)
 
     def load(self) -> GenerationData:

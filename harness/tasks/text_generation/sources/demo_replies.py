@@ -28,7 +28,7 @@ MOST = 5000  # rows of a split: above, the generator would look long for new mes
 class DemoReplies(ReplyTask):
     """Generated messages with replies. The same fields give the same rows on every machine and Python version."""
 
-    train_rows: int = 400
+    train_messages: int = 400
     validation_messages: int = 60
     test_messages: int = 120
     data_seed: int = 0  # seed of the messages
@@ -36,7 +36,7 @@ class DemoReplies(ReplyTask):
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""
         super().check(problems)
-        for name in ("train_rows", "validation_messages", "test_messages"):
+        for name in ("train_messages", "validation_messages", "test_messages"):
             value = getattr(self, name)
             holds = isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= MOST
             problems.check(holds, f"task.{name} must be a whole number from 2 to {MOST}, not {value!r}.")
@@ -48,7 +48,7 @@ class DemoReplies(ReplyTask):
     def read(self) -> tuple[dict[str, Raw], str]:
         """Generate the three splits."""
         material = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-        counts = dict(zip(SPLITS, (self.train_rows, self.validation_messages, self.test_messages), strict=True))
+        counts = dict(zip(SPLITS, (self.train_messages, self.validation_messages, self.test_messages), strict=True))
         seen: set[str] = set()
         # Training rows come last: messages are unique, and test rows must not depend on the number of training rows.
         raws = {split: self._split(split, counts[split], material, seen) for split in reversed(SPLITS)}

@@ -27,7 +27,7 @@ def messages(split: Any) -> list[str]:
 
 def test_rows_depend_on_the_seed_only() -> None:
     """More training rows change no test row, and no message stands in two splits."""
-    few, many = make("demo_replies", "task.train_rows=20").load(), make("demo_replies").load()
+    few, many = make("demo_replies", "task.train_messages=20").load(), make("demo_replies").load()
     assert messages(few.test) == messages(many.test) and len(few.train) == 20
     assert messages(make("demo_replies", "task.data_seed=1").load().test) != messages(many.test)
     everything = [text for split in (many.train, many.validation, many.test) for text in messages(split)]
@@ -47,8 +47,8 @@ def test_replies_follow_the_policy() -> None:
 
 def test_what_is_refused() -> None:
     """Counts out of range, in one go."""
-    told = problems(make("demo_replies", "task.train_rows=1", f"task.test_messages={MOST + 1}", "task.chat=maybe"))
-    assert all(key in told for key in ("task.train_rows", "task.test_messages", "task.chat"))
+    told = problems(make("demo_replies", "task.train_messages=1", f"task.test_messages={MOST + 1}", "task.chat=maybe"))
+    assert all(key in told for key in ("task.train_messages", "task.test_messages", "task.chat"))
 
 
 def test_end_to_end(tmp_path: Path, main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_end_to_end(tmp_path: Path, main: Main, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(measurements, "SECONDS", 0.1)
     model = tiny_writers.saved(tmp_path / "model", tiny_writers.long_decoder, tiny_writers.TEMPLATE)
     code, printed = main(
-        "task=demo_replies", "task.train_rows=4", "task.validation_messages=2", "task.test_messages=4",
+        "task=demo_replies", "task.train_messages=4", "task.validation_messages=2", "task.test_messages=4",
         "task.max_length=900", "task.generate.max_new_tokens=3", "model=own",
         f"model.path={model}", "model.name=tiny", "device=cpu", "method=lora", "train.epochs=1", "train.batch_size=2",
     )  # fmt: skip
