@@ -135,8 +135,8 @@ def _failed(form: Format, what: str, error: Exception) -> str:
     if isinstance(error, ImportError) and error.name:
         return f"--format {form.name} needs {error.name}: pip install {error.name.replace('_', '-')}."
     return (
-        f"The {form.name} export of this model cannot be {what} ({type(error).__name__}: {brief(error)[:200]}). Nothing "
-        "was written. Choose another --format."
+        f"The {form.name} export of this model cannot be {what} ({type(error).__name__}: {brief(error)[:200]}). "
+        "Nothing was written. Choose another --format."
     )
 
 
