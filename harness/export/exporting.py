@@ -16,6 +16,7 @@ from harness.export.formats import (
     Format,
     MergedFormat,
     Original,
+    Outputs,
     PeftFormat,
     SentenceTransformersFormat,
     description,
@@ -30,6 +31,7 @@ from harness.export.proof import (
     split_of_run,
 )
 from harness.export.winner import Winner
+from harness.models.loading import brief
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,13 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        form.write(original, temporary)
+        _write(form, original, temporary)
         tokenizer = original.predictor.tokenizer
         if not original.writes:
             tokenizer.model_max_length = original.predictor.max_length  # other tools cut where this program does
         tokenizer.save_pretrained(str(temporary))
         description(original, form.name, temporary)
-        for outputs in (form.outputs(original, temporary), _reloaded(temporary, cache_dir)):
+        for outputs in (_by_its_tool(form, original, temporary), _reloaded(temporary, cache_dir)):
             proof = prove(original, split, before, outputs, metric, request.int8)
         told = proof.sentence(request.int8)
         title = f"{original.facts['model']['name']}-{original.facts['method']}-{original.facts['task']}"
@@ -109,6 +111,33 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return told
+
+
+def _write(form: Format, original: Original, directory: Path) -> None:
+    try:
+        form.write(original, directory)
+    except (HarnessError, OSError):
+        raise
+    except Exception as error:  # of several libraries
+        raise HarnessError(_failed(form, "written", error)) from error
+
+
+def _by_its_tool(form: Format, original: Original, directory: Path) -> Outputs:
+    try:
+        return form.outputs(original, directory)
+    except HarnessError:
+        raise
+    except Exception as error:  # of several libraries
+        raise HarnessError(_failed(form, "loaded by its own tool", error)) from error
+
+
+def _failed(form: Format, what: str, error: Exception) -> str:
+    if isinstance(error, ImportError) and error.name:
+        return f"--format {form.name} needs {error.name}: pip install {error.name.replace('_', '-')}."
+    return (
+        f"The {form.name} export of this model cannot be {what} ({type(error).__name__}: {brief(error)[:200]}). "
+        "Nothing was written. Choose another --format."
+    )
 
 
 def _leave(temporary: Path, to: Path) -> None:

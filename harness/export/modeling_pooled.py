@@ -8,11 +8,17 @@ tokens, the first, or the last token, as `pooling` in config.json says. The head
 the votes of the k nearest stored vectors. This file needs torch and transformers only.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
+
+ENCODER_DECODERS = ("t5", "mt5", "umt5")  # of these, the encoder alone is used
 
 
 class PooledConfig(PretrainedConfig):
@@ -20,7 +26,10 @@ class PooledConfig(PretrainedConfig):
 
     model_type = "pooled_classifier"
 
-    def __init__(self, backbone=None, pooling="mean", scale=20.0, voters=None, **more):
+    def __init__(
+        self, backbone: dict[str, Any] | None = None, pooling: str = "mean", scale: float = 20.0,
+        voters: dict[str, Any] | None = None, **more: Any,
+    ) -> None:  # fmt: skip
         self.backbone, self.pooling, self.scale, self.voters = backbone or {}, pooling, scale, voters
         super().__init__(**more)
 
@@ -28,13 +37,13 @@ class PooledConfig(PretrainedConfig):
 class Voters(nn.Module):
     """The k nearest of n stored vectors vote, each with weight exp(cosine / temperature): log fractions of the vote."""
 
-    def __init__(self, size, classes, rows, k, temperature):
+    def __init__(self, size: int, classes: int, rows: int, k: int, temperature: float) -> None:
         super().__init__()
         self.k, self.temperature, self.classes = k, temperature, classes
         self.bank = nn.Parameter(torch.zeros(rows, size), requires_grad=False)
         self.labels = nn.Parameter(torch.zeros(rows, dtype=torch.int64), requires_grad=False)
 
-    def forward(self, vectors):
+    def forward(self, vectors: Tensor) -> Tensor:
         """Return (n, C) of normalized vectors (n, d)."""
         nearest = (vectors @ self.bank.T).topk(self.k, dim=-1)
         weights = (nearest.values / self.temperature).softmax(dim=-1)
@@ -49,20 +58,26 @@ class PooledClassifier(PreTrainedModel):
     config_class = PooledConfig
     base_model_prefix = "backbone"
 
-    def __init__(self, config):
+    def __init__(self, config: Any) -> None:
         super().__init__(config)
         stored = dict(config.backbone)
         inner = AutoConfig.for_model(stored.pop("model_type"), **stored)
+        kind: Any = AutoModelForTextEncoding if inner.model_type in ENCODER_DECODERS else AutoModel
         try:
-            self.backbone = AutoModel.from_config(inner, add_pooling_layer=False)
+            self.backbone = kind.from_config(inner, add_pooling_layer=False)
         except TypeError:  # not every architecture has the option
-            self.backbone = AutoModel.from_config(inner)
+            self.backbone = kind.from_config(inner)
         size = next(getattr(inner, name) for name in ("hidden_size", "dim", "d_model") if hasattr(inner, name))
         voters = config.voters
-        self.head = Voters(size, config.num_labels, **voters) if voters else nn.Linear(size, config.num_labels)
+        self.head: nn.Module = (
+            Voters(size, config.num_labels, **voters) if voters else nn.Linear(size, config.num_labels)
+        )
         self.post_init()
 
-    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, **unused):
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None, **unused: Any,
+    ) -> SequenceClassifierOutput:  # fmt: skip
         """Return logits, and the loss where labels are given."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
@@ -80,7 +95,7 @@ class PooledClassifier(PreTrainedModel):
             loss = functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
-    def pooled(self, hidden, mask):
+    def pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Pool token vectors (n, length, d) under a mask (n, length) into (n, d); padding may be on either side."""
         rows = torch.arange(len(hidden), device=hidden.device)
         if self.config.pooling == "cls":

@@ -97,15 +97,17 @@ def _pooled(directory: Path, facts: Mapping[str, Any]) -> Any:
     """Build the network that `modeling_pooled.py` describes, from its weights alone: no code of a folder is run."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
+    from harness.models.loading import ENCODER_DECODERS
     from harness.models.network import AdaptedModel
     from harness.tasks.runtime import saved_runtime
 
     try:
         stored = json.loads((directory / "config.json").read_text(encoding="utf-8"))["backbone"]
         config = AutoConfig.for_model(stored["model_type"], **{k: v for k, v in stored.items() if k != "model_type"})
-        backbone = _without_pooler(AutoModel, config)
+        kind = AutoModelForTextEncoding if config.model_type in ENCODER_DECODERS else AutoModel
+        backbone = _without_pooler(kind, config)
         tensors = load_file(directory / "model.safetensors")
         network = AdaptedModel(backbone, facts["model"]["pooling"], saved_runtime(facts).outputs)
         _make_head(network, facts)

@@ -22,7 +22,9 @@ from harness.export.onnx_format import export_onnx
 from harness.export.winner import winner
 from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.execute import execute
+from harness.serve.engines import chosen
 from harness.serving.predict import load
+from harness.serving.saved_model import read_description
 from tests.helpers.small_dataset import short_config as config
 from tests.helpers.small_dataset import spec
 
@@ -120,6 +122,14 @@ def test_onnx_and_its_8_bits(home: Path, cache: Path, monkeypatch: pytest.Monkey
     sizes = [sum(file.stat().st_size for file in to.glob("*.onnx*")) for to in (whole, small)]
     assert sizes[1] < 0.4 * sizes[0]
     text = (small / "README.md").read_text()
+    # The service measures both engines on the same file, kept in its cache.
+    facts, one, said = read_description(planned.paths.model), load(planned.paths.model, "cpu", cache), list[str]()
+    _, name = chosen(one, facts, "auto", home / "once.onnx", said.append)
+    assert name in ("torch", "onnx") and said[-1].startswith("Measured: torch")
+    other, name = chosen(one, facts, "onnx", home / "once.onnx", said.append)
+    assert name == "onnx" and other.predict(TEXTS) == one.predict(TEXTS)
+    with pytest.raises(HarnessError, match="which torch does not compute"):
+        chosen(rounded, read_description(small), "torch", home / "none.onnx", said.append)
     assert "8-bit: the same answer" in text and "difference, 95 % interval" in text
 
 
