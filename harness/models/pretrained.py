@@ -6,10 +6,8 @@ The coordinator resolves models before it starts runs, so this module is light a
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib.util
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,13 +15,13 @@ from typing import Any
 
 from harness.api.family import TaskFamily
 from harness.errors import HarnessError, Problems, nearest, typed
+from harness.models.digests import generation_digest, sha256
 from harness.models.hub import from_cache, from_hub, not_fetched, remember_absent
 from harness.models.image_files.image_architectures import reads_images
-from harness.models.model_files import PATTERNS, SETTINGS, TEMPLATES, check_directory, check_generation, content, names
+from harness.models.model_files import PATTERNS, check_directory, check_generation, names
 from harness.models.packaged import efficientnet
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory
-from harness.records.files import atomic
 from harness.records.signature import digest
 
 QUANTISED = ("8bit", "4bit")
@@ -362,65 +360,8 @@ class PretrainedModel:
         return f"model={self.name} was not found: {'; '.join(tried)}. Ways to get it: {listed}."
 
 
-def generation_digest(model: str, directory: Path) -> str:
-    """Return the digest of a language model: that of its backbone, and of the files that generation reads besides.
-
-    Args:
-        model: digest of the backbone.
-        directory: the model's files.
-    """
-    templates = {
-        file.relative_to(directory).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for pattern in TEMPLATES
-        for file in directory.glob(pattern)
-        if file.is_file()
-    }
-    # Where files are pinned, the digest of the backbone may leave out the tokenizer's settings, and their template.
-    settings = {
-        name: content(directory / name) for name in (SETTINGS, "tokenizer_config.json") if (directory / name).is_file()
-    }
-    return digest([model, "generation", templates, settings]) if templates or settings else model
-
-
-def settings_digest(model: str, directory: Path) -> str:
-    """Return the digest of a model that rewrites texts: that of its files, and of settings that config.json has not.
-
-    Settings that repeat config.json change nothing, and models without others keep the digest that they had.
-
-    Args:
-        model: digest of its files.
-        directory: those files.
-    """
-    settings, config = content(directory / SETTINGS), content(directory / "config.json")
-    if not isinstance(settings, dict) or not isinstance(config, dict):
-        return model if settings is None else digest([model, "generation", settings])
-    own = {key: value for key, value in settings.items() if key != "_from_model_config" and config.get(key) != value}
-    return digest([model, "generation", own]) if own else model
-
-
-def sha256(file: Path, remembered: Path) -> str:
-    """Return a file's SHA-256, cached by real path, size and modification time."""
-    stat = file.stat()
-    key = hashlib.sha256(f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
-    note = remembered / key
-    if note.is_file() and len(known := note.read_text(encoding="ascii").strip()) == 64:
-        return known
-    with file.open("rb") as content:
-        value = hashlib.file_digest(content, "sha256").hexdigest()
-    if os.access(_existing(remembered), os.W_OK):
-        with atomic(note) as temporary:
-            temporary.write_text(value + "\n", encoding="ascii")
-    return value
-
-
 def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:  # the user has no home directory
         return Path(path)
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
