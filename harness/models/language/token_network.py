@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,4 +43,4 @@ class TokenNetwork(AdaptedModel):
         hidden = widened(self.backbone(**batch).last_hidden_state)
         # An adapter may prepend virtual tokens; they are no part of the text.
         hidden = hidden[:, hidden.shape[1] - batch.predicted.shape[1] :]
-        return functional.normalize(cast(Tensor, hidden[batch.predicted.to(torch.bool)]), dim=-1)
+        return functional.normalize(hidden[batch.predicted.to(torch.bool)], dim=-1)

@@ -28,7 +28,7 @@ class TagExamples(Examples):
     sentences: tuple[Sentence, ...] = ()
 
     @cached_property
-    def output_offsets(self) -> npt.NDArray[np.int64]:  # type: ignore[override]  # computed once
+    def output_offsets(self) -> npt.NDArray[np.int64]:
         """Return where the outputs of each row begin, and their number last: (n + 1,)."""
         return np.cumsum([0, *(len(sentence.words) for sentence in self.sentences)])
 

@@ -12,7 +12,7 @@ from harness.data.readers.delimited import separator_of
 from harness.data.readers.encodings import encoding_problem
 from harness.data.readers.file_formats import FORMATS
 from harness.data.readers.rows import Hub, open_hub
-from harness.data.text_values import check_text
+from harness.data.text_values import as_text, check_text, shown
 from harness.errors import HarnessError, Problems, nearest
 from harness.tasks.text_settings import TextSettings
 from harness.tasks.text_source import TextSource
@@ -86,13 +86,20 @@ class TokenTagging(TaggingTask, TextSource):
         """Convert values that YAML reads as other types."""
         super().__post_init__()
         self.normalize_source()
-        self.text = str(self.text)
+        self.text = as_text(self.text)
         self.scheme = self.scheme.upper() if isinstance(self.scheme, str) else self.scheme
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""
         super().check(problems)
         self.check_source(problems)
+
+    def _check_columns(self, problems: Problems) -> None:
+        for key, holds in (("text", "the words or texts"), ("label", "the tags or spans")):
+            value = getattr(self, key)
+            named = isinstance(value, str) and value != ""
+            problems.check(named, f"task.{key} names one column, that of {holds}, not {shown(value)}.")
+        problems.check(self.label != self.text, f"task.label and task.text both name the column {shown(self.text)}.")
 
     def _check_format(self, problems: Problems) -> None:
         known = (FORMAT, *FORMATS)

@@ -169,6 +169,8 @@ def test_splits_shots_and_folds(write: Write) -> None:
         ({"repair": "maybe"}, "task.repair must be true or false"),
         ({"metric": "accuracy"}, "Unknown task.metric accuracy"),
         ({"max_length": 4}, "task.max_length must be a whole number, 8 or more"),
+        ({"text": ["a", "b"]}, "task.text names one column, that of the words or texts"),
+        ({"label": "tokens"}, "both name the column 'tokens'"),
         ({"format": "xml"}, "Unknown task.format xml"),
         ({"shots": 99}, "exceeds the 16 training sentences"),
         ({"encoding": "utf-16"}, "is not utf-16"),
