@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -84,8 +84,11 @@ def _of_file(node: Mapping[str, Any]) -> Retained:
         )
     form = Form(text=columns.get("text", "text"))
     if "choices" in columns:
-        named = {name: columns.get(name, name) for name in ("prompt", "completion", "choices")}
-        form = Form(**named)
+        form = Form(
+            prompt=columns.get("prompt", "prompt"),
+            completion=columns.get("completion", "completion"),
+            choices=columns["choices"],
+        )
     try:
         table = read_table(path, FileFormat(), every=True)
         rows = form.read(dict(zip(table.names, table.columns, strict=True)), path.name).rows
@@ -124,7 +127,7 @@ def _questions(data: Dataset, split: Split) -> tuple[Conversation, ...]:
     labels = getattr(data, "labels", None)
     if not labels:
         return ()
-    seconds = split.pairs or [None] * len(split)
+    seconds: Sequence[str | None] = split.pairs or [None] * len(split)
     choices = tuple(f" {label}" for label in labels)
     return tuple(
         Conversation(f"Text: {text if other is None else f'{text} / {other}'}\nLabel:", choices[int(target)], choices)
@@ -133,5 +136,7 @@ def _questions(data: Dataset, split: Split) -> tuple[Conversation, ...]:
 
 
 def _spread(rows: tuple[Any, ...], most: int) -> tuple[Any, ...]:
-    places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)) if rows else []
+    if not rows:
+        return ()
+    places = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)
     return tuple(rows[place] for place in places)
