@@ -39,14 +39,14 @@ def read_retained(given: str | Mapping[str, Any]) -> Retained:
     node = dict(given) if isinstance(given, Mapping) else {"path": str(given)}
     if not isinstance(given, Mapping) and str(given) in _generated():
         node = {KIND: str(given)}
-    if KIND in node:
-        return _of_task(node)
-    for key in node:
-        if key not in KEYS:
-            raise HarnessError(f"task.retain takes no {key}. {nearest(str(key), KEYS)} It is {FORMS}.")
     most = node.pop("rows", ROWS)
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise HarnessError(f"task.retain.rows must be a whole number, 1 or more, not {most!r}.")
+    if KIND in node:
+        return _of_task(node, most)
+    for key in node:
+        if key not in KEYS:
+            raise HarnessError(f"task.retain takes no {key}. {nearest(str(key), KEYS)} It is {FORMS}.")
     if not node.get("path"):
         raise HarnessError(f"task.retain names no file. It is {FORMS}.")
     found = _of_file(node)
@@ -97,9 +97,8 @@ def _of_file(node: Mapping[str, Any]) -> Retained:
     return Retained((), tuple(rows)) if "choices" in columns else Retained(tuple(row.completion for row in rows))
 
 
-def _of_task(node: dict[str, Any]) -> Retained:
+def _of_task(node: dict[str, Any], most: int) -> Retained:
     """Return the test rows of a task whose rows have choices or classes, as questions."""
-    most = node.pop("rows", ROWS)
     kind = str(node[KIND])
     known = [name for name, each in KINDS.items() if each.section == "task"]
     if kind not in known:
