@@ -72,8 +72,6 @@ def test_questions_are_kept(asked: tuple[str, ...], tmp_path: Path, main: Main) 
             ("tune.constraints={forgotten_accuracy:0.1}", "task.retain=general.txt"),
             "forgotten_accuracy is not measured",
         ),
-        (("task.retain=nowhere.txt",), "task.retain=nowhere.txt cannot be read"),
-        (("task.retain=[1]",), "task.retain is a file of general texts"),
         (
             ("tune.objectives=[forgetting]", "task.retain=general.txt", "task.validation=kfold"),
             "cannot be measured in tuning with task.validation=kfold",

@@ -60,6 +60,7 @@ def test_a_study_of_texts(writer: Path, rows: Path, tmp_path: Path, main: Main) 
     )  # fmt: skip
     assert code == 0, printed
     study = tmp_path / "runs" / "texts"
+    read = {}
     for method in ("zero_shot", "few_shot", "lora"):
         confirmed = sorted(study.glob(f"runs/*.{method}/confirm-*/record.json"))
         assert len(confirmed) == 2
@@ -67,12 +68,14 @@ def test_a_study_of_texts(writer: Path, rows: Path, tmp_path: Path, main: Main) 
         assert record["data"]["family"] == "text_generation"
         assert (record["cost"]["params_trainable"] > 0) == (method == "lora")
         assert record["cost"]["latency_p50_seconds"] > 0
+        read[method] = record["cost"]["prompt_tokens"]
         table = pd.read_parquet(confirmed[0].parent / "predictions.parquet").query("split == 'test'")
         for metric, value in record["metrics"]["test"].items():
             assert table[f"score_{metric}"].mean() == pytest.approx(value, abs=1e-6)
         prompts = [text.removeprefix("user: Say: ") for text in table["prompt"]]
         answers = load(confirmed[0].parent / "model", device="cpu").predict(prompts)
         assert answers == table["prediction"].tolist()
+    assert read["few_shot"] > 3 * read["zero_shot"] == 3 * read["lora"]  # four examples in every prompt
     page = (tmp_path / "reports" / "texts" / "index.html").read_text(encoding="utf-8")
     assert "lowest scores" in page and "written by other cells" in page
     freeze(study, tmp_path / "texts.zip")
@@ -109,7 +112,9 @@ def test_multiple_choice(writer: Path, tmp_path: Path, main: Main) -> None:
     )  # fmt: skip
     assert code == 0, printed
     [file] = tmp_path.glob("runs/single/runs/*/*/predictions.parquet")
-    table = pd.read_parquet(file).query("split == 'test'")
+    table = pd.read_parquet(file)
+    assert table["score_acc"].notna().all() and table["score_acc_norm"].notna().all()  # validation rows, too
+    table = table.query("split == 'test'")
     assert table["prediction"].isin(["here", "there", *(f"{word} road" for word in WORDS)]).all()
     assert table["score_acc"].tolist() == (table["prediction"] == table["label"]).astype(float).tolist()
 

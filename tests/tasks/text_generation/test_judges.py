@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from harness.api.metric import Undefined
+from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.runs import measurements
 from harness.tasks.text_generation.data import WRITTEN, Conversation, References
@@ -124,7 +126,7 @@ def asked(path: Path, *more: str) -> tuple[str, ...]:
 
 
 def test_a_judge_selects(tmp_path: Path, main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a package of one's own, with its settings; before compute, what cannot be one is refused."""
+    """From a package of one's own, with its settings."""
     monkeypatch.setattr(measurements, "SECONDS", 0.1)
     (tmp_path / "own_judges.py").write_text(JUDGE, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
@@ -143,12 +145,29 @@ def test_a_judge_selects(tmp_path: Path, main: Main, monkeypatch: pytest.MonkeyP
     assert table["score_joint_slot_accuracy"].isin([0, 1]).all()
     record = json.loads((file.parent / "record.json").read_text(encoding="utf-8"))
     assert record["metrics"]["test"]["brief"] == pytest.approx(np.mean(expected))
-    for arguments, told in (
-        ((node, "task.metric=brief"), "packages=[own_judges]"),
-        (("task.judges={bleu:{_target_:own_judges.Short}}", "packages=[own_judges]"), "bleu is a metric already"),
-        (("task.judges={brief:{_target_:own_judges.Shorter}}", "packages=[own_judges]"), "Shorter"),
-        (("task.judges={brief:own_judges.Short}",), "an object of a class of your own"),
-        (("task.metric=brief",), "Unknown task.metric brief"),
-    ):
-        code, printed = main(*asked(path, *arguments, *own))
-        assert code == 2 and told in " ".join(printed.split()) and "Traceback" not in printed, printed
+
+
+@pytest.mark.parametrize(
+    ("judges", "metric", "packages", "told"),
+    [
+        ({"brief": {"_target_": "own_judges.Short"}}, "brief", (), "packages=[own_judges]"),
+        ({"bleu": {"_target_": "own_judges.Short"}}, "loss", ("own_judges",), "bleu is a metric already"),
+        ({"brief": {"_target_": "own_judges.Shorter"}}, "loss", ("own_judges",), "Shorter"),
+        ({"brief": {"_target_": "own_judges.Short", "most": 3}}, "loss", ("own_judges",), "most"),
+        ({"brief": "own_judges.Short"}, "loss", ("own_judges",), "an object of a class of your own"),
+        ({"not so": {"_target_": "own_judges.Short"}}, "loss", ("own_judges",), "letters, digits and _"),
+        (["own_judges.Short"], "loss", ("own_judges",), "task.judges names judges"),
+        (None, "brief", (), "Unknown task.metric brief"),
+    ],
+)
+def test_what_is_refused(
+    judges: Any, metric: str, packages: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any row is read."""
+    (tmp_path / "own_judges.py").write_text(JUDGE, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_judges", raising=False)
+    node = {"kind": "text_generation", "name": "own", "metric": metric, "judges": judges, "path": "x", "text": "x"}
+    with pytest.raises(HarnessError) as caught:
+        build(node, packages).load()
+    assert told in str(caught.value)

@@ -46,7 +46,7 @@ def told(
         model = copied
     problems = Problems()
     try:
-        data = TextGeneration(name="mine", path=str(path), **fields).load()
+        data = TextGeneration(name="mine", path=str(path), test_fraction=0.3, validation_fraction=0.4, **fields).load()
     except HarnessError as error:
         return str(error)
     if model is not None:

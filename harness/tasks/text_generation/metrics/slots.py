@@ -21,7 +21,8 @@ def joint_slot_accuracy() -> CorpusMetric:
 
     def rows(targets: Targets, predictions: Predictions) -> RowScores:
         found = _counts(targets, predictions)
-        return (found[:, 0] == found[:, 1]).astype(np.float64)
+        whole: RowScores = (found[:, 0] == found[:, 1]).astype(np.float64)
+        return whole
 
     return mean_of(rows)
 

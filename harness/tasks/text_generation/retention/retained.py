@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,14 +39,14 @@ def read_retained(given: str | Mapping[str, Any]) -> Retained:
     node = dict(given) if isinstance(given, Mapping) else {"path": str(given)}
     if not isinstance(given, Mapping) and str(given) in _generated():
         node = {KIND: str(given)}
-    if KIND in node:
-        return _of_task(node)
-    for key in node:
-        if key not in KEYS:
-            raise HarnessError(f"task.retain takes no {key}. {nearest(str(key), KEYS)} It is {FORMS}.")
     most = node.pop("rows", ROWS)
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise HarnessError(f"task.retain.rows must be a whole number, 1 or more, not {most!r}.")
+    if KIND in node:
+        return _of_task(node, most)
+    for key in node:
+        if key not in KEYS:
+            raise HarnessError(f"task.retain takes no {key}. {nearest(str(key), KEYS)} It is {FORMS}.")
     if not node.get("path"):
         raise HarnessError(f"task.retain names no file. It is {FORMS}.")
     found = _of_file(node)
@@ -84,8 +84,11 @@ def _of_file(node: Mapping[str, Any]) -> Retained:
         )
     form = Form(text=columns.get("text", "text"))
     if "choices" in columns:
-        named = {name: columns.get(name, name) for name in ("prompt", "completion", "choices")}
-        form = Form(**named)
+        form = Form(
+            prompt=columns.get("prompt", "prompt"),
+            completion=columns.get("completion", "completion"),
+            choices=columns["choices"],
+        )
     try:
         table = read_table(path, FileFormat(), every=True)
         rows = form.read(dict(zip(table.names, table.columns, strict=True)), path.name).rows
@@ -94,9 +97,8 @@ def _of_file(node: Mapping[str, Any]) -> Retained:
     return Retained((), tuple(rows)) if "choices" in columns else Retained(tuple(row.completion for row in rows))
 
 
-def _of_task(node: dict[str, Any]) -> Retained:
+def _of_task(node: dict[str, Any], most: int) -> Retained:
     """Return the test rows of a task whose rows have choices or classes, as questions."""
-    most = node.pop("rows", ROWS)
     kind = str(node[KIND])
     known = [name for name, each in KINDS.items() if each.section == "task"]
     if kind not in known:
@@ -124,7 +126,7 @@ def _questions(data: Dataset, split: Split) -> tuple[Conversation, ...]:
     labels = getattr(data, "labels", None)
     if not labels:
         return ()
-    seconds = split.pairs or [None] * len(split)
+    seconds: Sequence[str | None] = split.pairs or [None] * len(split)
     choices = tuple(f" {label}" for label in labels)
     return tuple(
         Conversation(f"Text: {text if other is None else f'{text} / {other}'}\nLabel:", choices[int(target)], choices)
@@ -133,5 +135,7 @@ def _questions(data: Dataset, split: Split) -> tuple[Conversation, ...]:
 
 
 def _spread(rows: tuple[Any, ...], most: int) -> tuple[Any, ...]:
-    places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)) if rows else []
+    if not rows:
+        return ()
+    places = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)
     return tuple(rows[place] for place in places)

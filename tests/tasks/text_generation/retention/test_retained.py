@@ -66,6 +66,7 @@ def test_the_digest_is_of_the_content(write: Write) -> None:
         ({"path": "rows.jsonl", "column": "q"}, "task.retain takes no column"),
         ({"path": "short.txt", "rows": 0}, "task.retain.rows"),
         ({"text": "q"}, "names no file"),
+        ({"kind": "demo", "rows": "many"}, "task.retain.rows"),
         ({"kind": "demos"}, "Did you mean demo?"),
         ({"kind": "demo", "train_per_class": 0}, "task.train_per_class"),
         ({"kind": "demo_replies", "retain": "demo"}, "no task.retain of its own"),

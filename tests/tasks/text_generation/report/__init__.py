@@ -1,0 +1,1 @@
+"""Tests of what only reports of text generation have."""
