@@ -122,7 +122,7 @@ class AdapterHooks(Hooks):
     """Records which layers were inserted."""
 
     def __init__(self, layers: Sequence[str], size: int, activation: str) -> None:
-        self.facts = {"layers": list(layers), "size": size, "activation": activation}
+        self.facts: dict[str, Any] = {"layers": list(layers), "size": size, "activation": activation}
 
     def unadapted(self, name: str, value: Tensor) -> Tensor | None:
         """Return zero for the layer whose outputs are added; those before it may have any value."""

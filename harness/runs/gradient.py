@@ -51,7 +51,9 @@ def fit_gradient_trained(run: PreparedRun, method: GradientTrained) -> Fitting:
     """
     data, config = run.data, run.train
     costs, validation = Costs(), {}
-    warnings = (OWN_HEAD,) if config.head_init == "probe" and run.encoder.model.pooling == "model" else ()
+    warnings: tuple[str, ...] = (
+        (OWN_HEAD,) if config.head_init == "probe" and run.encoder.model.pooling == "model" else ()
+    )
     if run.encoder.resolved.start is not None and not _same_head(run):
         warnings += (NEW_HEAD,)
     for warning in warnings:

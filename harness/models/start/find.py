@@ -126,8 +126,8 @@ def _score(directory: Path) -> float:
     paths = RunPaths(directory.parent)
     with suppress(CorruptRecord, KeyError, TypeError):
         record, metric = Record.read(paths.record), str(paths.read_config()["task"]["metric"])
-        if record is not None:
-            value = float(record.metrics["val"][metric])
+        value = None if record is None else record.metrics["val"][metric]
+        if value is not None:
             return value if direction_of(metric) == Direction.MAXIMIZE else -value
     return -float("inf")
 

@@ -49,7 +49,7 @@ def test_label_smoothing_is_that_of_transformers(make: Any, paired: bool, monkey
 
 @pytest.mark.parametrize(("make", "paired"), KINDS, ids=["decoder", "encoder-decoder"])
 def test_neftune_is_that_of_transformers(make: Any, paired: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same draws from the same generator, in training only."""
+    """The same draws from the same generator, in training only; its range is computed in float32."""
     from transformers.integrations.neftune import neftune_post_forward_hook
 
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)
@@ -75,7 +75,7 @@ def test_neftune_is_that_of_transformers(make: Any, paired: bool, monkeypatch: p
     with torch.random.fork_rng():
         torch.set_rng_state(stream)
         wanted = model(**batch).loss
-    assert loss == pytest.approx(float(wanted.detach()), abs=1e-9)
+    assert loss == pytest.approx(float(wanted.detach()), abs=1e-6)
     still = LanguageModel(make(tokens, torch.float64)).eval()
     assert loss != pytest.approx(float(RUNTIME.loss(still(batch), torch.empty(0), 0.0).detach()), abs=1e-6)
     np.testing.assert_array_equal(
