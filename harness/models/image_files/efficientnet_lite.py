@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
@@ -103,11 +102,6 @@ class EfficientNetLiteModel(PreTrainedModel):
             hidden = block(hidden)
         hidden = functional.relu6(self.bn1(self.conv_head(hidden)))
         return BaseModelOutputWithPoolingAndNoAttention(last_hidden_state=hidden, pooler_output=hidden.mean((2, 3)))
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
 
 def padded(images: Tensor, kernel: int, stride: int) -> Tensor:

@@ -95,6 +95,8 @@ def load_processor(path: Path, source: str, architecture: str | None, own: Mappi
             "Fetch it with the model, or set model.image_size=224 (and model.image_mean, model.image_std) as it was "
             "trained."
         )
+    if not settings:  # resized to a square, whatever the architecture's usual processor crops
+        settings = {"image_processor_type": FALLBACK.removesuffix("Pil")}
     settings |= _resized(settings, own)
     try:
         processor = ImageProcessor(settings, architecture)
