@@ -132,10 +132,11 @@ def _resized(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, A
 def _class_of(settings: Mapping[str, Any], architecture: str | None) -> Any:
     """Return the PIL-based class of transformers that the settings, or else the architecture, name."""
     import transformers
-    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+    from transformers.models.auto import image_processing_auto
 
     named = settings.get("image_processor_type") or settings.get("feature_extractor_type")
-    listed: Any = IMAGE_PROCESSOR_MAPPING_NAMES.get(str(architecture))
+    table: Any = getattr(image_processing_auto, "IMAGE_PROCESSOR_MAPPING_NAMES", {})  # no public name, may go
+    listed: Any = table.get(str(architecture))
     wanted = str(named or (listed or {}).get("pil") or FALLBACK)
     base = wanted.removesuffix("Pil").removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
     # By the name of the class, so that nothing asks for torchvision; some classes exist only with it.
