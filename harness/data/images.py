@@ -281,8 +281,8 @@ def _decode(data: bytes) -> tuple[Any, frozenset[str]]:
         raise
     except UnidentifiedImageError:
         raise BadImage("no image file") from None
-    except Image.DecompressionBombError as error:
-        raise BadImage(str(error)) from None
+    except Image.DecompressionBombError:  # PIL's own limit, which is higher
+        raise BadImage(f"more than {PIXELS:,} pixels") from None
     except Exception as error:  # noqa: BLE001 -- decoders raise errors of many kinds for damaged files
         raise BadImage(_why(error)) from None
     changed |= {_TURNED} if image.getexif().get(274, 1) not in (0, 1) else set()

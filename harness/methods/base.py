@@ -78,7 +78,7 @@ class ClosedForm(Method):
             task: of the family.
             features: (n, d), L2-normalized, of the training rows; unspecified without `reads_rows`.
             targets: (n,) theirs.
-            descriptions: (m, d), L2-normalized, of what describes the outputs; without rows if nothing does.
+            descriptions: (m, d), L2-normalized, of what describes the m outputs; (m, 0) if nothing does.
         """
         return self.fit(features, targets, descriptions)
 

@@ -233,7 +233,7 @@ ARCHITECTURES: dict[str, Layers] = {
         _DINO,
         feedforward=("up_proj", "down_proj"),
         feedforward_output=("down_proj",),
-        blocks="model.layer",
+        blocks="layer",  # its `base_model` is the encoder
     ),
     "siglip_vision_model": _TOWER,
     "clip_vision_model": _TOWER,

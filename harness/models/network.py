@@ -176,7 +176,7 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
         backbone.requires_grad_(False)
     if getattr(settings, "use_cache", False):
         settings.use_cache = False
-    if pooling == "model" and settings.pad_token_id is None:
+    if pooling == "model" and not resolved.reads_images and settings.pad_token_id is None:
         # A decoder's own head finds the last token of a text by the padding token.
         settings.pad_token_id = load_tokenizer(resolved).pad_token_id
     return backbone.eval()

@@ -87,7 +87,7 @@ def _fit(run: PreparedRun, method: ClosedForm, split: Split) -> tuple[Head, Cost
     described = task.described()
     with costs.phase("features"):
         used = [run.encoder.features(part) for part in (described,) if part is not None]
-        descriptions = used[0].values if used else np.zeros((0, 0), dtype=np.float32)
+        descriptions = used[0].values if used else np.zeros((task.outputs, 0), dtype=np.float32)
         if method.reads_rows:
             used.append(run.encoder.features(split))
     with costs.phase("train"):

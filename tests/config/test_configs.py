@@ -45,7 +45,7 @@ def test_every_variant_composes_is_named_after_its_file_and_instantiates(path: P
     assert node["name"] == name
     built = build(node)
     if isinstance(built, PretrainedModel) and "HF_HUB_OFFLINE" in os.environ:
-        assert built.pooling in ("mean", "cls", "last", "model")
+        assert built.pooling in ("mean", "cls", "last", "model", "pooler")
 
 
 @pytest.mark.parametrize("name", SWEEPS)

@@ -21,9 +21,9 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return content.getvalue()
 
 
-def bomb() -> bytes:
-    """Return a PNG whose header claims 60,000 x 60,000 pixels."""
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+def bomb(side: int = 60_000) -> bytes:
+    """Return a PNG whose header claims 60,000 x 60,000 pixels, or others."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     parts = [b"\x89PNG\r\n\x1a\n"]
     for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")):
         chunk = name + content
@@ -82,7 +82,8 @@ def test_orientation_and_frames_are_told() -> None:
         (encoded(Image.new("RGB", (50, 50), "red"))[:60], "truncated|broken"),
         (b"no image at all", "no image file"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
-        (bomb(), "60,000 x 60,000"),
+        (bomb(), "more than 100,000,000 pixels"),
+        (bomb(12_000), "12,000 x 12,000 pixels, more than 100,000,000"),
     ],
 )
 def test_what_cannot_be_read_says_why(content: bytes, why: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
@@ -24,7 +23,7 @@ STAGES = (
 EPSILON = 1e-3  # of the batch normalizations, as in the original
 
 
-class EfficientNetLiteConfig(PretrainedConfig):  # type: ignore[misc,unused-ignore]  # typed in some versions only
+class EfficientNetLiteConfig(PretrainedConfig):  # type: ignore[no-untyped-call]  # transformers gives no types
     """Widths of the network; the defaults are those of Lite0.
 
     Args:
@@ -75,7 +74,7 @@ class InvertedResidual(nn.Module):
         return made + images if self.residual else made
 
 
-class EfficientNetLiteModel(PreTrainedModel):
+class EfficientNetLiteModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # as above
     """The network up to its last feature map, and the mean over that."""
 
     config_class = EfficientNetLiteConfig
@@ -94,7 +93,7 @@ class EfficientNetLiteModel(PreTrainedModel):
         self.blocks = nn.ModuleList(blocks)
         self.conv_head = nn.Conv2d(inputs, config.hidden_size, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(config.hidden_size, eps=EPSILON)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # as above
 
     def forward(self, pixel_values: Tensor, **others: Any) -> BaseModelOutputWithPoolingAndNoAttention:
         """Return the last feature map (n, d, h, w) and its mean over positions (n, d), of images (n, 3, H, W)."""
@@ -103,11 +102,6 @@ class EfficientNetLiteModel(PreTrainedModel):
             hidden = block(hidden)
         hidden = functional.relu6(self.bn1(self.conv_head(hidden)))
         return BaseModelOutputWithPoolingAndNoAttention(last_hidden_state=hidden, pooler_output=hidden.mean((2, 3)))
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
 
 def padded(images: Tensor, kernel: int, stride: int) -> Tensor:

@@ -95,6 +95,8 @@ def load_processor(path: Path, source: str, architecture: str | None, own: Mappi
             "Fetch it with the model, or set model.image_size=224 (and model.image_mean, model.image_std) as it was "
             "trained."
         )
+    if not settings:  # resized to a square, whatever the architecture's usual processor crops
+        settings = {"image_processor_type": FALLBACK.removesuffix("Pil")}
     settings |= _resized(settings, own)
     try:
         processor = ImageProcessor(settings, architecture)
@@ -130,10 +132,11 @@ def _resized(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, A
 def _class_of(settings: Mapping[str, Any], architecture: str | None) -> Any:
     """Return the PIL-based class of transformers that the settings, or else the architecture, name."""
     import transformers
-    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+    from transformers.models.auto import image_processing_auto
 
     named = settings.get("image_processor_type") or settings.get("feature_extractor_type")
-    listed: Any = IMAGE_PROCESSOR_MAPPING_NAMES.get(str(architecture))
+    table: Any = getattr(image_processing_auto, "IMAGE_PROCESSOR_MAPPING_NAMES", {})  # no public name, may go
+    listed: Any = table.get(str(architecture))
     wanted = str(named or (listed or {}).get("pil") or FALLBACK)
     base = wanted.removesuffix("Pil").removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
     # By the name of the class, so that nothing asks for torchvision; some classes exist only with it.

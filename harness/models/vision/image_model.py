@@ -89,7 +89,7 @@ class ImageModel(AdaptedModel):
         if config.model_type not in CLASS_TOKEN:
             return 0
         registers = int(getattr(config, "num_register_tokens", 0) or 0)
-        return 1 + registers + (config.model_type == "deit")
+        return 1 + registers + int(config.model_type == "deit")
 
 
 def reads_pixels(backbone: nn.Module) -> bool:

@@ -130,3 +130,37 @@ def test_methods_adapt_architectures(models: dict[str, Path], kind: str, name: s
 def test_methods_for_linear_layers_refuse_convolutions(models: dict[str, Path], kind: str, name: str) -> None:
     with pytest.raises(HarnessError, match=r"cannot adapt model=tiny|linear layer"):
         method(name).adapt(network(kind, models[kind]), pretrained(kind, models[kind]), 20)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_the_image_encoder_of_two_towers(tmp_path: Path, kind: str) -> None:
+    """A file of a text and an image encoder gives the image encoder, with its weights."""
+    import json
+
+    from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
+
+    from harness.models.network import load_backbone
+    from harness.models.vision.image_model import ImageModel
+    from tests.helpers.tiny_images import PROCESSOR
+
+    vision = TINY[f"{kind}_vision_model"][0]
+    text = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "vocab_size": 99,
+    }
+    configs: Any = CLIPConfig if kind == "clip" else SiglipConfig
+    torch.manual_seed(0)
+    config = configs(text_config=text, vision_config=vision, projection_dim=16)
+    whole: Any = (CLIPModel if kind == "clip" else SiglipModel)(config).eval()
+    whole.save_pretrained(tmp_path / "whole")
+    (tmp_path / "whole" / "preprocessor_config.json").write_text(json.dumps(PROCESSOR), encoding="utf-8")
+    resolved = pretrained(f"{kind}_vision_model", tmp_path / "whole").resolve(tmp_path)
+    assert resolved.reads_images and resolved.architecture == kind
+    made = ImageModel(load_backbone(resolved, "pooler", 0), "pooler", 3)
+    with torch.no_grad():
+        expected = whole.vision_model(**batch()).pooler_output
+        assert torch.allclose(made.eval().features(batch()), functional.normalize(expected, dim=-1), atol=1e-6)
+    method("lora").adapt(made, pretrained(f"{kind}_vision_model", tmp_path / "whole"), 10)

@@ -43,6 +43,7 @@ def test_a_study_of_images(tmp_path: Path, main: Main, vit: Path) -> None:
     assert table["image"].str.contains("/").all() and (table["thumbnail"].notna() == missed).all()
     page = (tmp_path / "reports/cells/index.html").read_text(encoding="utf-8")
     assert "Hardest test rows" in page and "confusion-" in page
+    assert "img-src data:" in page  # the page's own policy lets no other images in
     directory = confirmed[0].parent / "model"
     files = sorted(root.rglob("*.png"))[:5]
     found = load(directory).predict([str(each) for each in files])

@@ -248,10 +248,9 @@ def test_built_in_tasks() -> None:
 def _voc(root: Path, boxes: dict[str, list[tuple[str, int, int, int, int]]]) -> Path:
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
+    draw = np.random.default_rng(0)
     for name, found in boxes.items():
-        Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(
-            root / f"JPEGImages/{name}.jpg"
-        )
+        Image.fromarray(draw.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(root / f"JPEGImages/{name}.jpg")
         objects = "".join(
             f"<object><name>{kind}</name><bndbox><xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax><ymax>{d}</ymax></bndbox></object>"
             for kind, a, b, c, d in found
