@@ -21,7 +21,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 ENCODER_DECODERS = ("t5", "mt5", "umt5")  # of these, the encoder alone is used
 
 
-class PooledConfig(PretrainedConfig):
+class PooledConfig(PretrainedConfig):  # type: ignore[no-untyped-call]  # transformers gives it no types
     """Settings: `backbone` (a configuration of transformers), `pooling`, `scale`, `voters` (null: a linear head)."""
 
     model_type = "pooled_classifier"
@@ -52,7 +52,7 @@ class Voters(nn.Module):
         return votes.clamp(min=1e-6).log()
 
 
-class PooledClassifier(PreTrainedModel):
+class PooledClassifier(PreTrainedModel):  # type: ignore[no-untyped-call]  # likewise
     """The model; `logits` are (n, C)."""
 
     config_class = PooledConfig
@@ -72,7 +72,7 @@ class PooledClassifier(PreTrainedModel):
         self.head: nn.Module = (
             Voters(size, config.num_labels, **voters) if voters else nn.Linear(size, config.num_labels)
         )
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # likewise
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None,

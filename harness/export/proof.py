@@ -123,7 +123,7 @@ def prove(
             f"The export does not predict what the model does: on {len(split)} test rows the largest difference is "
             f"{difference:.2g}, and {TOLERANCE:g} is allowed. Nothing was written. Choose another --format."
         )
-    if quantized and proof.before is not None and proof.after is not None:
+    if quantized and metric is not None and proof.before is not None and proof.after is not None:
         worse = (proof.after - proof.before) * (1 if not task.metrics[metric].better(1.0, 0.0) else -1)
         if not worse <= MAX_LOSS:
             raise HarnessError(

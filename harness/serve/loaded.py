@@ -15,8 +15,13 @@ from harness.serve.bodies import PAIR, PROMPT, SINGLE
 class Predicts(Protocol):
     """A predictor, as `harness.serving.predict.Predictor` is one."""
 
-    task: Any
-    pairs: bool
+    @property
+    def task(self) -> Any:
+        """The runtime of its family."""
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it reads two texts a row."""
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from harness.serve.engines import chosen
 from harness.serving.predict import load
 from harness.serving.saved_model import read_description
 from tests.helpers.small_dataset import short_config as config
-from tests.helpers.small_dataset import spec
+from tests.helpers.small_dataset import spec, write_rows
 
 TEXTS = ["my parcel is late", "I forgot my password", "where is my money", "x" * 300 + " late"]
 
@@ -85,14 +85,19 @@ def test_pairs_of_texts(home: Path, cache: Path) -> None:
     """A model that reads two texts keeps its token types, here and in a pipeline."""
     from transformers import pipeline
 
-    planned = trained(home, cache, "linear_probe", task={"text": ["text", "topic"], "name": "pairs"})
+    rows = home / "rows"
+    rows.mkdir()
+    for number, name in enumerate(("train", "validation", "test")):
+        table = pd.read_csv(write_rows(rows / f"{name}.csv", 8, number))
+        table.assign(second=table["text"].str.upper()).to_csv(rows / f"{name}.csv", index=False)
+    planned = trained(rows, cache, "linear_probe", task={"text": ["text", "second"], "name": "pairs"})
     to = exported(planned, home / "pairs", cache, "merged")
     second = ["refund", "delivery", "password", "refund"]
     expected = load(planned.paths.model, "cpu", cache).probabilities(TEXTS, second)
     np.testing.assert_allclose(load(to, "cpu", cache).probabilities(TEXTS, second), expected, atol=1e-5)
     classify: Any = pipeline("text-classification", str(to), trust_remote_code=True, device="cpu")  # type: ignore[call-overload] # its overloads lack the option
-    rows = [{"text": one, "text_pair": two} for one, two in zip(TEXTS[:3], second, strict=False)]
-    for row, told in zip(expected, classify(rows, truncation=True, top_k=None), strict=False):
+    asked = [{"text": one, "text_pair": two} for one, two in zip(TEXTS[:3], second, strict=False)]
+    for row, told in zip(expected, classify(asked, truncation=True, top_k=None), strict=False):
         np.testing.assert_allclose(sorted(each["score"] for each in told), sorted(row), atol=1e-4)
 
 

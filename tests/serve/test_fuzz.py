@@ -12,7 +12,7 @@ from schemathesis.generation.modes import GenerationMode
 from harness.serve.loaded import Loaded
 from tests.serve.conftest import Serve
 
-EXAMPLES = 25  # of each operation and mode
+EXAMPLES = 10  # of each operation and mode
 
 
 def test_no_request_fails_the_server(serve: Serve, loaded: Loaded, tmp_path: Path) -> None:
