@@ -177,7 +177,7 @@ def tunings(directories: list[Path]) -> dict[str, Any]:
         alone = [_differs(scores[[a]], scores[[b]]) for a, b in combinations(range(count), 2)]
         found[row.cell.method] = {
             "tunings": count,
-            "configurations": len({json.dumps(record.values, sort_keys=True) for record in row.evaluated}),
+            "configurations": len({json.dumps(record.hyperparameters, sort_keys=True) for record in row.evaluated}),
             "deviation_between_seeds": _percent(np.sqrt(means.var(axis=1, ddof=1).mean())),
             "deviation_between_tunings": _percent(means.mean(axis=1).std(ddof=1)),
             "one_tuning": _shares(iter(alone), list(_drawn(generator, count, 1, PAIRS)), scores),
