@@ -170,6 +170,9 @@ def _judge(
 ) -> ComparisonGroup:
     compared = _comparable(group, predictions, notes)
     given = samples(compared, predictions, study, settings)
+    if given.groups is not None:
+        units = f"{len(set(given.groups))} groups of the {len(given.groups)} test rows"
+        notes.append(f"{group[0].cell.task}: intervals and verdicts count the {units} (task.group), not the rows.")
     comparison, verdicts, said = _compare(group, given, study, settings)
     intervals = _intervals(group, predictions, settings, notes)
     means = {

@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.records.files import atomic, dump_yaml, load_yaml
 from harness.records.signature import digest, published
 from harness.records.states import Phase
-from harness.records.study_files import PUBLISHED, RUNS, SCORE, RunPaths, StudyPaths
+from harness.records.study_files import GROUP, PUBLISHED, RUNS, SCORE, RunPaths, StudyPaths
 
 SUFFIX = ".zip"
 MACHINE = ("platform", "slurm")  # provenance left out: the system's build, names of nodes and partitions
@@ -117,7 +117,8 @@ def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
 def _slim(file: Path, metric: str) -> bytes:
     """Return the predictions of the test rows: no scores of other metrics, probabilities only without scores, no texts.
 
-    Labels that are texts are replaced by digests, by which runs are known to have met the same rows.
+    Labels that are texts are replaced by digests, by which runs are known to have met the same rows, and groups, which
+    may be names of people, by numbers.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -135,6 +136,10 @@ def _slim(file: Path, metric: str) -> bytes:
     if "label" in texts:
         hidden = pa.array([digest(label)[:16] for label in table["label"].to_pylist()])
         table = table.set_column(table.column_names.index("label"), "label", hidden)
+    if GROUP in table.column_names:
+        places: dict[str, int] = {}
+        numbers = pa.array([str(places.setdefault(name, len(places))) for name in table[GROUP].to_pylist()])
+        table = table.set_column(table.column_names.index(GROUP), GROUP, numbers)
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd", compression_level=19)
     return buffer.getvalue()
@@ -158,8 +163,8 @@ def _stripped_cell(cell: Any) -> Any:
 
 
 def _stripped(config: Mapping[str, Any]) -> dict[str, Any]:
-    # The columns of texts and labels and the search space define what was computed, so they stay, as does the metric.
-    return published(config, kept=("method.space", "task.text", "task.label"))
+    # The columns of the task and the search space define what was computed, so they stay, as does the metric.
+    return published(config, kept=("method.space", "task.text", "task.label", "task.group"))
 
 
 def _pathless(value: Any) -> Any:

@@ -65,6 +65,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         wanted["validation"] = task.validation_fraction * len(train)
         train, validation = splits.hold_out(train, task.validation_fraction, task.split_seed, "validation")
 
+    kept = {"train": train, "test": test} | ({} if validation is None else {"validation": validation})
     met = _split("test", test, labels)
     made = {
         "train": _split("train", train, labels),
@@ -76,7 +77,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         ),
     }
     _check_metric(task, kind, given is not None, len(labels), validation, test, folds)
-    of_rows = {part.name: part.groups for part in (made["train"], made["validation"], met) if part is not None}
+    of_rows = {name: groups.of_frame(frame) for name, frame in kept.items()}
     words = splits.normal_form(train).map(lambda form: len(form.split())).to_numpy()
     counts = train["label"].value_counts()
     facts |= {

@@ -102,13 +102,13 @@ class DemoTask(TextTask):
             message, intent, phrasing = rows[number]
             rows[number] = (message, _pick(rng, siblings[intent]), phrasing)
         texts, labels, templates = zip(*rows, strict=True)
-        groups = {} if self.group is None else {"group": pd.Series(templates, dtype="object")}
+        own = {} if self.group is None else {"group": pd.Series(templates, dtype="object")}
         return pd.DataFrame(
             {
                 "text": pd.Series(texts, dtype="object"),
                 "label": pd.Series(labels, dtype="object"),
                 "id": pd.Series(range(len(rows)), dtype="int64"),
-                **groups,
+                **own,
             }
         )
 

@@ -59,6 +59,7 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
         wanted["validation"] = task.validation_fraction * len(train)
         train, validation = _hold_out(train, task.validation_fraction, task.split_seed, "validation")
     _check_spread(task, train, validation, test)
+    kept = {"train": train, "test": test} | ({} if validation is None else {"validation": validation})
     met = _split("test", test)
     made = {
         "train": _split("train", train),
@@ -68,7 +69,7 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
             (_split(f"train{n}", rest), _split(f"validation{n}", held)) for n, (rest, held) in enumerate(folds)
         ),
     }
-    of_rows = {part.name: part.groups for part in (made["train"], made["validation"], met) if part is not None}
+    of_rows = {name: groups.of_frame(frame) for name, frame in kept.items()}
     values = train["label"].to_numpy(dtype=np.float64)
     words = splits.normal_form(train).map(lambda form: len(form.split())).to_numpy()
     facts = {

@@ -95,6 +95,16 @@ def test_costs_are_means_over_confirmation_and_sums_over_tuning(study: Builder) 
     assert (row.pruned, row.lost, row.failed) == (1, 1, 1)
 
 
+def test_runs_that_rank_trials_again_are_a_part_of_tuning(study: Builder) -> None:
+    """Runs of `tune.select=rerank` at fresh seeds: their seconds count as tuning, and they are no trials."""
+    study.sweep([asked(CELL)])
+    trial(study, 0, 0.8, cost={"total_seconds": 10.0})
+    for number in range(2):
+        again = {"total_seconds": 7.0}
+        trial(study, 10 + number, 0.8, phase="rerank", trial=0, seed=5 + number, cost=again)
+    assert (only(study).costs["tune_seconds"], only(study).trials) == (24.0, 1)
+
+
 def test_a_sum_that_misses_a_run_is_not_given(study: Builder) -> None:
     """Dollars of a part of the tuning are not the tuning's; without a price there are none."""
     hardware = {"name": "node", "dollars_per_hour": 2.0, "cores": 4}

@@ -6,11 +6,17 @@ import json
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
+from pyarrow import parquet
 
 from harness.errors import HarnessError
+from harness.report.analysis.verdicts import evidence
+from harness.report.cells.cell_summary import rows
+from harness.report.cells.settings import Settings
 from harness.report.reading.archive import freeze, thaw
+from harness.report.reading.study import load
 from harness.report.write import write
 from tests.report.analysis.test_verdicts import make
 from tests.report.conftest import Builder, asked
@@ -62,6 +68,25 @@ def test_nothing_of_the_machine(study: Builder, tmp_path: Path) -> None:
         "task": {"name": "banking77", "metric": "accuracy"}, "train": {"lr": 0.001},
         "augment": {"paraphrase": {"name": "paraphrase"}},
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_names_of_groups_stay_behind(study: Builder, tmp_path: Path) -> None:
+    """They may be those of customers; which rows belong together is kept, so the intervals are."""
+    make(study, {"full": (0.9, 40.0), "zero": (0.6, 0.0)}, seeds=3)
+    for file in study.directory.glob("runs/*/*/predictions.parquet"):
+        table = parquet.read_table(file)
+        names = pa.array([f"customer {(7 * row) % 9}" for row in table["id"].to_pylist()])
+        parquet.write_table(table.append_column("group", names), file)
+    freeze(study.directory, tmp_path / "study.zip")
+    thawed = thaw(tmp_path / "study.zip")
+    for file in thawed.glob("runs/*/*/predictions.parquet"):
+        table = parquet.read_table(file).to_pydict()
+        assert {*table["group"]} == {str(number) for number in range(9)}
+        assert len({(row * 7 % 9, group) for row, group in zip(table["id"], table["group"], strict=True)}) == 9
+    one, other = (evidence(each, rows(each), Settings()) for each in map(load, (study.directory, thawed)))
+    assert one.summary == other.summary
+    assert any("intervals and verdicts count the 9 groups of the" in note for note in one.notes)
 
 
 def test_errors_lose_their_paths(study: Builder, tmp_path: Path) -> None:
