@@ -371,7 +371,7 @@ def _cell(
     space |= {
         key: parameter(override, *held(config, key))
         for key, override in request.tuned.items()
-        if has_key(config, key) and not key.startswith(ignored)
+        if has_key(config, key) and not key.startswith(ignored) and key not in unused
     }
     conditions = {key: when for key, (_, when) in own.items() if when}
     missing |= {key for key in request.tuned if not has_key(config, key)}

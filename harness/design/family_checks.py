@@ -38,6 +38,12 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
         f"augment={','.join(base.get('augment') or ())} copies texts with a label, and task={cell.task} is {name}: "
         "leave it out.",
     )
+    for key in families()[name].unused:
+        problems.check(
+            key not in cell.variant,
+            f"axes=[{key}]: {key} has no effect on task={cell.task}, which is {name}, so its cells would be the same. "
+            f"Leave {key} out.",
+        )
     for message in _inapplicable(cell, base, families()[name]):
         problems.add(message)
 

@@ -113,8 +113,8 @@ def _check_writes(tokenizer: Any, what: str) -> None:
 
     if tokenizer.eos_token_id is None:
         raise HarnessError(
-            f"{what}: its tokenizer has no end token (eos_token), so a text that it writes has no end. Set eos_token in "
-            "its tokenizer_config.json."
+            f"{what}: its tokenizer has no end token (eos_token), so a text that it writes has no end. Set eos_token "
+            "in its tokenizer_config.json."
         )
     if tokenizer.chat_template is None:
         return

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.data.readers.file_formats import FileFormat, expanded, read_table
 from harness.data.readers.rows import Hub, open_hub
-from harness.data.text_values import as_text, check_text, plain
+from harness.data.text_values import as_text, check_text, plain, shown, truth
 from harness.errors import HarnessError, Problems
 from harness.tasks.text_generation.assembly import assemble
 from harness.tasks.text_generation.data import OF_CHOICES, OF_LIKELIHOODS, GenerationData, Writing
@@ -44,6 +44,7 @@ class TextGeneration(GenerationSettings, TextSource):
         """Convert values that YAML reads as other types."""
         super().__post_init__()
         self.normalize_source()
+        self.chat = truth(self.chat)
         for name in TEXTS:
             value = getattr(self, name)
             setattr(self, name, plain(value) if name in COLUMNS else as_text(value))
@@ -54,6 +55,7 @@ class TextGeneration(GenerationSettings, TextSource):
         self.check_source(problems)
         for name in TEXTS:
             check_text(problems, f"task.{name}", getattr(self, name), "one text", optional=True)
+        problems.check(isinstance(self.chat, bool), f"task.chat must be true or false, not {shown(self.chat)}.")
         self._check_turns(problems)
 
     def _check_columns(self, problems: Problems) -> None:

@@ -106,8 +106,8 @@ def _numbers(frames: Mapping[str, pd.DataFrame], task: str) -> dict[str, pd.Data
         problems.check(
             not wrong,
             f"Task {task} predicts a number, and {len(wrong)} {split} labels are none: {examples(wrong)}."
-            f"{_spelling(wrong)} Mend or remove their rows, name another column with task.label, or use task=csv, which "
-            "takes labels as classes.",
+            f"{_spelling(wrong)} Mend or remove their rows, name another column with task.label, or use task=csv, "
+            "which takes labels as classes.",
         )
         found[split] = frame.assign(label=pd.Series(values, index=frame.index, dtype="float64"))
     problems.raise_any()
