@@ -42,7 +42,7 @@ class TaskFamily:
         runtime: import path of its `harness.tasks.runtime.TaskRuntime`; imports torch.
         report: import path of the module with its `FamilyReport`; imports no torch.
         inapplicable: keys of `train` without a meaning for it: {key: (value that turns it off, why)}.
-        unused: keys of `train` that its models do not have, such as the rate of a head. They are not tuned.
+        unused: keys without an effect on its models, such as the rate of a head. They are neither tuned nor axes.
         writes: whether its models write texts with their own language-modelling head, instead of a head on a pooled
             vector.
         tokens: whether its models predict something for each word of a row, by a head on token vectors.

@@ -54,8 +54,8 @@ def explain(error: BaseException, config: DictConfig | None = None) -> list[str]
 
 def _choice(match: re.Match[str], config: DictConfig | None) -> str:
     group, name = match[1], match[2]
-    if group.startswith("hydra/"):
-        return f"{group}={name}: {hydra_answer(group, name)}"
+    if group.startswith("hydra/") and (answer := hydra_answer(group, name)):
+        return f"{group}={name}: {answer}"
     if (inner := group.partition("/")[2]) in GROUPS:  # in a defaults list, whose names are relative
         return f"{group}={name}: a defaults list names a group from the root: `- override /{inner}: {name}`."
     # Hydra does not list the options if several were chosen.

@@ -26,6 +26,12 @@ def plain(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else as_text(value)
 
 
+def truth(value: Any) -> Any:
+    """Return the boolean of a word, also if Hydra has read `no` as a string or `0` as a number; others unchanged."""
+    word = str(value).casefold()
+    return next((found for found in (True, False) if word in (*WORDS[found], DIGITS[found])), value)
+
+
 def match(value: Any, options: Collection[str]) -> str | None:
     """Find the option that a configuration value means.
 

@@ -34,6 +34,7 @@ from harness.design.tunable_keys import (
     check_names,
     check_pins,
     check_shared,
+    check_used,
     for_the_study,
     one_choice,
     refusal,
@@ -161,8 +162,7 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
             lacking[cell.id] = missing
             names += [(group, chosen[group], getattr(cell, group)) for group in NAMED if group in chosen]
         except (HydraException, OmegaConfBaseException) as error:
-            for message in explain(error, master):
-                problems.add(message)
+            problems.messages += explain(error, master)
         except HarnessError as error:
             problems.extend(error)
     notes = []
@@ -178,6 +178,7 @@ def compose(loader: ConfigLoader, master: DictConfig, arguments: Iterable[str]) 
             hint = "" if key in known else f" {meant(key, sorted(known))}"
             problems.add(f"{overrides[key].input_line}: no cell of this study has the key {key} to tune.{hint}")
     check_names(names, problems)
+    check_used(request.axes, [cell.config.method.get("ignores") or () for cell in cells], problems)
     problems.raise_any()
     if twice := {cell.id for cell in cells if sum(other.id == cell.id for other in cells) > 1}:
         problems.add(f"These cells are requested twice: {', '.join(sorted(twice))}. Name each choice once.")
@@ -348,8 +349,7 @@ def _cell(
     choices = dict(config.hydra.runtime.choices)
     check_choices(choices)
     problems = Problems()
-    for message in without_effect(config.hydra):
-        problems.add(message)
+    problems.messages += without_effect(config.hydra)
     check_pins(request.leaves.union(chosen), config.model, problems)
     problems.raise_any()
     OmegaConf.set_struct(config, False)
@@ -371,7 +371,7 @@ def _cell(
     space |= {
         key: parameter(override, *held(config, key))
         for key, override in request.tuned.items()
-        if has_key(config, key) and not key.startswith(ignored)
+        if has_key(config, key) and not key.startswith(ignored) and key not in unused
     }
     conditions = {key: when for key, (_, when) in own.items() if when}
     missing |= {key for key in request.tuned if not has_key(config, key)}

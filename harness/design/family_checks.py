@@ -78,6 +78,12 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
         "leave it out.",
     )
     _check_inputs(cell, base, families()[name], problems)
+    for key in families()[name].unused:
+        problems.check(
+            key not in cell.variant,
+            f"axes=[{key}]: {key} has no effect on task={cell.task}, which is {name}, so its cells would be the same. "
+            f"Leave {key} out.",
+        )
     for message in _inapplicable(cell, base, families()[name]):
         problems.add(message)
 

@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override
 
 from harness.config.key_types import is_list, is_text, sections
 from harness.errors import HarnessError, Problems
-from harness.records.signature import OPERATIONAL
+from harness.records.signature import OPERATIONAL, SHARED
 
 # Groups whose choices are alternatives, and those whose choices may be combined in a list.
 ALTERNATIVES = ("task", "model", "method", "sweeps", "slurm", "hardware")
@@ -209,6 +209,23 @@ def check_shared(fixed: Mapping[str, str], axes: Mapping[str, Sequence[str]], pr
                 f"{fixed.get(key)} would give its {what} to each of {', '.join(several)}. Name one {group}"
                 f"{' (model=own)' if group == 'model' else ''}, or write a YAML for each {group} of yours "
                 "(--config-dir).",
+            )
+
+
+def check_used(axes: Iterable[str], ignored: Sequence[Sequence[str]], problems: Problems) -> None:
+    """Add a problem for each axis that no cell's method reads: its cells would be the same under several names.
+
+    Args:
+        axes: keys and groups that make cells.
+        ignored: of each cell, the sections that its method ignores.
+        problems: added to.
+    """
+    for axis in axes:
+        section = {"regularise": "train"}.get(axis, axis.partition(".")[0])
+        if axis not in SHARED and ignored and all(section in sections for sections in ignored):
+            problems.add(
+                f"{axis} makes cells, and no method of this study reads {section}, so they would be the same under "
+                f"several names. Leave {axis} out, or add a method that trains."
             )
 
 

@@ -77,7 +77,7 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
     from harness.models.loading import load_weights
     from harness.models.network import load_tokenizer
     from harness.models.pooling import width
-    from harness.models.weights_check import check_finite, check_tied
+    from harness.models.weights_check import check_finite
 
     what = f"The model at {resolved.path} ({resolved.source})"
     problems, facts = Problems(), dict[str, Any]()
@@ -94,7 +94,6 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
                 check_finite(((name, opened.get_tensor(name)) for name in held), what)
         tokenizer = load_tokenizer(resolved)
         if pooling == LANGUAGE:
-            check_tied(loaded.backbone, weights_files(resolved.path), what)
             _check_writes(tokenizer, what)
         if not resolved.reads_images:
             check_vocabulary(loaded.backbone, tokenizer, what)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from harness.errors import HarnessError
 from harness.models.model_files import names
@@ -94,31 +92,6 @@ def check_finite(tensors: Iterable[tuple[str, torch.Tensor]], what: str) -> None
 
 def _finite(tensor: torch.Tensor) -> bool:
     return bool(torch.isfinite(tensor.float() if tensor.element_size() == 1 else tensor).all())
-
-
-def check_tied(backbone: Any, files: Iterable[Path], what: str) -> None:
-    """Check that files hold no head of their own where config.json says that head and embedding share their weights.
-
-    transformers would drop one of the two in silence.
-
-    Raises:
-        HarnessError: they differ.
-    """
-    parts = [backbone.get_input_embeddings(), backbone.get_output_embeddings()]
-    if None in parts or getattr(parts[0], "weight", None) is not getattr(parts[1], "weight", parts):
-        return
-    wanted = [f"{name}.weight" for name, module in backbone.named_modules() if any(module is part for part in parts)]
-    held: dict[str, torch.Tensor] = {}
-    for file in files:
-        with torch.no_grad(), safe_open(file, framework="pt") as opened:
-            held |= {name: opened.get_tensor(name) for name in opened.keys() if name in wanted}  # noqa: SIM118
-    first, *rest = held.values() if held else (None,)
-    if first is not None and any(not torch.equal(first, other) for other in rest):
-        raise HarnessError(
-            f"{what}: config.json says that the head shares the weights of the embedding (tie_word_embeddings), and "
-            f"the files hold different ones for the two ({names(held)}). Set tie_word_embeddings as the model was "
-            "trained."
-        )
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -13,7 +13,7 @@ from harness.data.readers.delimited import separator_of
 from harness.data.readers.encodings import encoding_problem
 from harness.data.readers.file_formats import FORMATS, FileFormat, expanded
 from harness.data.readers.rows import SPLITS, Hub, data_folder, read_hub, read_rows
-from harness.data.text_values import DIGITS, WORDS, as_text, check_mapping, check_text, plain, shown
+from harness.data.text_values import as_text, check_mapping, check_text, plain, shown, truth
 from harness.errors import HarnessError, Problems, nearest
 
 
@@ -48,7 +48,7 @@ class TextSource:
         self.label = _one(self.label)
         self.group = None if self.group is None else _one(self.group)
         self.format = self.format.lower() if isinstance(self.format, str) else self.format
-        self.quoting = _truth(self.quoting)
+        self.quoting = truth(self.quoting)
         for name in ("files", "hub"):
             if isinstance(value := getattr(self, name), Mapping):
                 setattr(self, name, {plain(key): as_text(each) for key, each in value.items()})
@@ -225,9 +225,3 @@ def _one(value: Any) -> Any:
 def _is_name(value: Any) -> bool:
     """Return whether a value can name a column: a string, or a boolean, spelled as in the file's header."""
     return isinstance(value, bool) or (isinstance(value, str) and value != "")
-
-
-def _truth(value: Any) -> Any:
-    """Convert a boolean, also if Hydra has read `no` as a string or `0` as a number."""
-    word = str(value).casefold()
-    return next((truth for truth in (True, False) if word in (*WORDS[truth], DIGITS[truth])), value)

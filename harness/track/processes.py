@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from harness.config.annotations import type_errors_of
 from harness.config.instantiate import build
-from harness.config.kinds import kind_of
+from harness.config.kinds import kind_of, with_target
 from harness.errors import HarnessError
 from harness.track.base import Tracker
 from harness.track.registry import later
@@ -58,6 +59,8 @@ class Following:
                     "{_target_:<package>.<class>} adds one."
                 )
             tracker = build(node, packages)
+            if wrong := [*type_errors_of(with_target(node), f"tracker.{name}")]:
+                raise HarnessError(*wrong)
             if not isinstance(tracker, Tracker):
                 raise HarnessError(f"tracker.{name}: {kind_of(node)} is no harness.track.Tracker.")
             tracker.check_settings()

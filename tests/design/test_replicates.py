@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,11 @@ from harness.design.replicates import check_fresh, rerank_seeds
 from harness.errors import HarnessError
 
 
-def fresh(seeds: range | list[int], seed: int = 0, select: str = "rerank", **confirm: object) -> list[str]:
+def fresh(seeds: range | list[int], seed: int = 0, select: str = "rerank", **confirm: Any) -> list[str]:
     """The notes about these seeds."""
+    cells: Any = [SimpleNamespace(space={"train.lr": None})]
     config = Config(seed=seed, tune=TuneConfig(select=select), confirm=ConfirmConfig(len(seeds), **confirm))
-    return check_fresh(list(seeds), config, [SimpleNamespace(space={"train.lr": None})])  # type: ignore[list-item]
+    return check_fresh(list(seeds), config, cells)
 
 
 @pytest.mark.parametrize(
@@ -30,10 +32,10 @@ def fresh(seeds: range | list[int], seed: int = 0, select: str = "rerank", **con
         ([1, 600], {"max_seeds": None, "vary": ["seed", "tuning"], "replicates": 2, "seed": 100}),
     ],
 )
-def test_seeds_of_the_reranking_confirm_nothing(seeds: range | list[int], confirm: dict[str, object]) -> None:
+def test_seeds_of_the_reranking_confirm_nothing(seeds: range | list[int], confirm: dict[str, Any]) -> None:
     """Whether they are named, counted, added at looks, or those of another replicate."""
     with pytest.raises(HarnessError, match="a confirmation needs seeds that chose nothing"):
-        fresh(seeds, int(str(confirm.pop("seed", 0))), **confirm)
+        fresh(seeds, confirm.pop("seed", 0), **confirm)
 
 
 def test_other_seeds_pass() -> None:

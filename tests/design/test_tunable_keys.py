@@ -97,6 +97,19 @@ def test_combinations_of_the_same_choices_are_one_cell(main: Main, place: Path, 
     assert "are the same. Name each choice once." in refused(main, place, "-m", line)
 
 
+@pytest.mark.parametrize(
+    "axis", [("train.lr=1e-3,1e-4", "axes=[train.lr]"), ("augment=none,eda",), ("regularise=none,ema",)]
+)
+def test_an_axis_that_no_method_reads_is_told(main: Main, place: Path, axis: tuple[str, ...]) -> None:
+    """Its cells would be the same under several names; beside a method that trains, it is one."""
+    key = axis[0].partition("=")[0]
+    assert f"Error: {key} makes cells, and no method of this study reads" in refused(
+        main, place, "-m", "method=zero_shot", *axis
+    )
+    assert len(plan(main, "method=zero_shot,bitfit", *axis)) == 4
+    assert len(plan(main, "method=zero_shot", "axes=[train.precision]", "train.precision=fp32,bf16")) == 2
+
+
 def test_keys_that_compute_nothing_say_what_is_meant(main: Main, place: Path) -> None:
     """All at once; what the message advises works."""
     asked = {

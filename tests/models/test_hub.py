@@ -128,7 +128,7 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 5\n"
 def test_broken_files_that_generation_reads_are_told(
     name: str, content: str, says: str, writer: Path, tmp_path: Path
 ) -> None:
-    """Transformers passes over them in silence, and the model writes other texts; a classifier does not read them."""
+    """They would be passed over in silence, and the model write other texts; a classifier does not read them."""
     directory = tmp_path / "model"
     shutil.copytree(writer, directory)
     (directory / name).write_text(content)

@@ -133,3 +133,17 @@ def test_blank_variables_are_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SILENT", "")
     monkeypatch.setenv("WANDB_SYMLINK", " ")
     WeightsAndBiases(mode="offline").open(Path("study"))
+
+
+@pytest.mark.parametrize(
+    ("node", "says"),
+    [
+        ({"kind": "tensorboard", "wait_seconds": "soon"}, "tracker.t.wait_seconds=soon: this key takes a number"),
+        ({"kind": "wandb", "project": ["a"]}, "tracker.t.project="),
+    ],
+)
+def test_values_of_a_tracker_are_checked_by_type(node: dict[str, object], says: str) -> None:
+    """Before a study, as those of tasks, models and methods."""
+    with pytest.raises(HarnessError) as raised:
+        Following.check({"t": node}, ())
+    assert says in str(raised.value)

@@ -10,9 +10,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.api.cost import COSTS, choosable
+from harness.api.family import all_metrics
 from harness.config.schema import ReportConfig
 from harness.errors import Problems, nearest
 
+WIDEST_FRACTION = 2.0  # of the scale of a fraction or a correlation; others have a unit of their own
 FAILED_AS = ("majority", "worst", "excluded")  # how runs that failed count in verdicts
 
 
@@ -50,14 +52,16 @@ class Settings:
         """Check every value.
 
         Args:
-            metrics: the metrics that are compared; if `loss` is among them, which is not a fraction, a margin may be 1
-                or more.
+            metrics: the metrics that are compared; if one of them is no fraction, such as a loss, a margin may be 1 or
+                more.
 
         Raises:
             HarnessError: all problems at once.
         """
         problems = Problems()
-        good = math.isfinite(self.margin) and self.margin >= 0 and (self.margin < 1 or "loss" in metrics)
+        known = all_metrics()
+        widest = max((known[each].high - known[each].low for each in metrics if each in known), default=0.0)
+        good = math.isfinite(self.margin) and self.margin >= 0 and (self.margin < 1 or widest > WIDEST_FRACTION)
         problems.check(
             good,
             f"margin (report.margin, --margin) is a fraction of the metric, 0 or more and below 1, not {self.margin}: "

@@ -15,7 +15,7 @@ FAMILY = TaskFamily(
     inapplicable={
         "train.r_drop": (0.0, "it compares two predictions of a class"),
     },
-    unused=("train.head_lr", "train.head_init", "train.head_probe_c"),
+    unused=("train.head_lr", "train.head_init", "train.head_probe_c", "model.pooling"),
     writes=True,
     texts=("prompt", "prediction", "label"),
 )

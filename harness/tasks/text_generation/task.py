@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.data.readers.file_formats import FileFormat, read_table
 from harness.data.readers.rows import Hub, open_hub
-from harness.data.text_values import as_text, check_text, plain
+from harness.data.text_values import as_text, check_text, plain, shown, truth
 from harness.errors import HarnessError, Problems
 from harness.tasks.text_generation.assembly import assemble
 from harness.tasks.text_generation.data import OF_CHOICES, OF_LIKELIHOODS, OF_SLOTS, GenerationData, Writing
@@ -46,6 +46,7 @@ class TextGeneration(GenerationSettings, TextSource):
         """Convert values that YAML reads as other types."""
         super().__post_init__()
         self.normalize_source()
+        self.chat = truth(self.chat)
         for name in TEXTS:
             value = getattr(self, name)
             setattr(self, name, plain(value) if name in COLUMNS else as_text(value))
@@ -59,6 +60,7 @@ class TextGeneration(GenerationSettings, TextSource):
         problems.check(
             isinstance(self.translation, bool), f"task.translation must be true or false, not {self.translation!r}."
         )
+        problems.check(isinstance(self.chat, bool), f"task.chat must be true or false, not {shown(self.chat)}.")
         self._check_turns(problems)
 
     def _check_columns(self, problems: Problems) -> None:
