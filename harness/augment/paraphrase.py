@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.augment.base import Augmentation, AugmentationContext, Generator
 from harness.errors import HarnessError, Problems
-from harness.models.digests import settings_digest
+from harness.models.files.digests import settings_digest
 from harness.models.pretrained import PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 from harness.records.signature import digest

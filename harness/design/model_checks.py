@@ -11,7 +11,7 @@ from harness.design.cells import Cell
 from harness.errors import Problems, nearest, typed
 from harness.models import ResolvedModel
 from harness.models.architectures import PACKED, ROLES
-from harness.models.model_files import header, weights_files
+from harness.models.files.model_files import header, weights_files
 
 NAMES = ("target_modules", "feedforward_modules", "exclude_modules")  # keys of PEFT that take names of layers
 _AS_LIST = "Names of layers are written as a list, [query,value]."

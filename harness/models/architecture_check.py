@@ -18,7 +18,7 @@ from typing import Any
 
 import harness
 from harness.errors import HarnessError, Problems
-from harness.models.model_files import weights_files
+from harness.models.files.model_files import weights_files
 from harness.models.pretrained import LANGUAGE, PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 from harness.records.signature import digest

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.models.model_files import names
+from harness.models.files.model_files import names
 
 # Position-like tables that do not limit the length: distances, their buckets, and coordinates on a page.
 _OTHERS = ("relative", "distance", "bucket", "x_position", "y_position", "h_position", "w_position")

@@ -15,10 +15,10 @@ from typing import Any
 
 from harness.api.family import TaskFamily
 from harness.errors import HarnessError, Problems, nearest, typed
-from harness.models.digests import generation_digest, sha256
-from harness.models.hub import from_cache, from_hub, not_fetched, remember_absent
+from harness.models.files.digests import generation_digest, sha256
+from harness.models.files.hub import from_cache, from_hub, not_fetched, remember_absent
+from harness.models.files.model_files import PATTERNS, check_directory, check_generation, names
 from harness.models.image_files.image_architectures import reads_images
-from harness.models.model_files import PATTERNS, check_directory, check_generation, names
 from harness.models.packaged import efficientnet
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory

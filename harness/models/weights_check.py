@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError
-from harness.models.model_files import names
+from harness.models.files.model_files import names
 
 # Tensors that training creates (heads, some poolers), and tensors saved by older versions that are no weights.
 _HEADS = re.compile(

@@ -1,4 +1,4 @@
-"""Methods and keys without a meaning for a family are left out where nobody named them, and refused where somebody did."""
+"""Methods and keys without a meaning for a family are left out where nobody named them, otherwise refused."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import harness
 from harness.errors import HarnessError
+from harness.models.files.model_files import WHOLE
 from harness.models.image_files.image_architectures import PROCESSOR
-from harness.models.model_files import WHOLE
 
 FORMAT = 1  # of converted directories; increased when a conversion gives other files
 SECONDS = 600.0  # longest time of a conversion

@@ -16,7 +16,7 @@ from typing import Any
 
 import harness
 from harness.errors import HarnessError
-from harness.models.model_files import WHOLE
+from harness.models.files.model_files import WHOLE
 
 FORMAT = 2  # of converted directories; increased when a conversion gives other files
 SECONDS = 1800.0  # longest time of a conversion

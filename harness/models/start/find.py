@@ -13,7 +13,7 @@ from typing import Any
 from harness.api.family import direction_of
 from harness.api.metric import Direction
 from harness.errors import HarnessError
-from harness.models.digests import generation_digest, sha256
+from harness.models.files.digests import generation_digest, sha256
 from harness.models.pretrained import ResolvedModel
 from harness.records.files import read_json
 from harness.records.locate import find_model, is_study

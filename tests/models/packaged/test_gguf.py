@@ -14,7 +14,7 @@ import yaml
 
 from harness.config.instantiate import build
 from harness.errors import HarnessError
-from harness.models.model_files import check_directory
+from harness.models.files.model_files import check_directory
 from harness.models.packaged import gguf
 from tests.helpers.small_dataset import ROOT
 

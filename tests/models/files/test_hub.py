@@ -14,7 +14,7 @@ import pytest
 from harness.api.family import families
 from harness.errors import HarnessError
 from harness.models import pretrained
-from harness.models.hub import not_fetched
+from harness.models.files.hub import not_fetched
 from harness.models.pretrained import PretrainedModel
 from tests.helpers import tiny_writers
 

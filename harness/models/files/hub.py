@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.errors import HarnessError, typed
-from harness.models.model_files import ADAPTER, GENERATION, PATTERNS, SETTINGS, check_directory, content
+from harness.models.files.model_files import ADAPTER, GENERATION, PATTERNS, SETTINGS, check_directory, content
 
 HUB_SECONDS = 4.0  # time for a first answer before the hub counts as unreachable
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from harness.models.model_files import SETTINGS, TEMPLATES, content
+from harness.models.files.model_files import SETTINGS, TEMPLATES, content
 from harness.records.files import atomic
 from harness.records.signature import digest
 

@@ -1,0 +1,1 @@
+"""A model's files: where they are found, what their names, sizes and headers tell, their digests."""
