@@ -38,7 +38,13 @@ def rows(path: Path, tokenizer: Any, tokens: int) -> list[dict[str, Any]]:
         prompt = tokenizer(row["prompt"])["input_ids"]
         ids = tokenizer(row["prompt"] + row["completion"] + tokenizer.eos_token)["input_ids"][:tokens]
         start = next((at for at, (a, b) in enumerate(zip(prompt, ids, strict=False)) if a != b), len(prompt))
-        found.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [IGNORED] * start + ids[start:]})
+        found.append(
+            {
+                "input_ids": ids,
+                "attention_mask": [1] * len(ids),
+                "labels": ([IGNORED] * start + ids[start:])[: len(ids)],
+            }
+        )
     return found
 
 
