@@ -45,7 +45,7 @@ def check(groups: Mapping[str, Groups]) -> None:
 
 
 def hold_out(
-    groups: Groups, classes: Sequence[Any] | None, fraction: float, seed: int, purpose: str
+    groups: Groups, classes: Sequence[Any] | pd.Series[Any] | None, fraction: float, seed: int, purpose: str
 ) -> npt.NDArray[np.bool_]:
     """Draw whole groups with about a fraction of the rows, and of the rows of each class.
 
@@ -134,7 +134,7 @@ def _check_drawn(
 
 
 def folds(
-    groups: Groups, classes: Sequence[Any] | None, count: int, seed: int
+    groups: Groups, classes: Sequence[Any] | pd.Series[Any] | None, count: int, seed: int
 ) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
     """Make (train, validation) pairs of row indices; each group is in exactly one validation part.
 
@@ -200,9 +200,9 @@ def notes(splits: Mapping[str, Groups | None], wanted: Mapping[str, float]) -> l
                 f"{len(shared)} of {len(set(known[one]))} {one} groups ({rows} of {len(known[one])} rows) are {others} "
                 f"groups, too, in the splits as they are given: {one} scores are those of groups that are known."
             )
-    for name, rows in wanted.items():
-        if name in known and abs(len(known[name]) - rows) > FAR * rows + 1:
+    for name, size in wanted.items():
+        if name in known and abs(len(known[name]) - size) > FAR * size + 1:
             told.append(
-                f"Groups stay whole, so {len(known[name])} rows are held out for {name} in place of {rows:.0f}."
+                f"Groups stay whole, so {len(known[name])} rows are held out for {name} in place of {size:.0f}."
             )
     return told

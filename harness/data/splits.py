@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.data import groups
-from harness.data.groups import GROUP
 from harness.data.near_copies import near_copies
 from harness.errors import HarnessError
 from harness.formatting.examples import LONGEST, MOST, short
+from harness.records.study_files import GROUP
 
 
 def normal_form(frame: pd.DataFrame) -> pd.Series[str]:
