@@ -139,7 +139,8 @@ def _metric(name: str, short: str, ratios: Ratios, direction: Direction, form: s
         scores: RowScores = np.mean([ratio(*pair)[1] for pair in ratios(targets, predictions)], axis=0)
         return scores
 
-    return Metric(name, short, value, per_row, direction, form, 0.0, high)
+    share = high == 1.0
+    return Metric(name, short, value, per_row, direction, form, 0.0, high, score_interval=share)
 
 
 _MAX, _MIN = Direction.MAXIMIZE, Direction.MINIMIZE

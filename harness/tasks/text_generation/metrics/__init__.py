@@ -37,9 +37,6 @@ CORPUS: dict[str, CorpusMetric] = {
 COSTLY = ("ter",)  # a tenth of a second a row with seven references: to be computed only where a task asks for them
 LIKELIHOODS = ("loss", "perplexity", "acc", "acc_norm")  # metrics that need no written texts
 
-# Shares of rows, whose intervals are score intervals as those of accuracy.
-SHARES = ("exact_match", "exact_match_number", "exact_match_flexible", "acc", "acc_norm")
-
 
 def metric(name: str, corpus: CorpusMetric) -> Metric:
     """Return a metric of the table's form, with the scale of its kind."""
@@ -51,9 +48,8 @@ def metric(name: str, corpus: CorpusMetric) -> Metric:
         return Metric(name, name, value, per_row, Direction.MINIMIZE, "{:.1f}", 0.0)
     if name in (*overlap.BLEU_OPTIONS, "chrf"):
         return Metric(name, name, value, per_row, Direction.MAXIMIZE, "{:.1f}", 0.0, 100.0)
-    share = name in SHARES
     label = name.replace("_", " ")
-    return Metric(name, label, value, per_row, Direction.MAXIMIZE, "{:.1%}", 0.0, 1.0, score_interval=share)
+    return Metric(name, label, value, per_row, Direction.MAXIMIZE, "{:.1%}", 0.0, 1.0, score_interval=True)
 
 
 METRICS: dict[str, Metric] = {name: metric(name, corpus) for name, corpus in CORPUS.items()}
