@@ -58,11 +58,12 @@ class Column:
     """A column of a table.
 
     Attributes:
-        name: in `table.csv`, if it is included there, and in definitions.
+        name: in `table.csv` and in definitions.
         head: header for display.
         value: as a number or text, None if unknown; tables sort by it.
         text: for display.
         numeric: right-aligned.
+        csv: whether `table.csv` has it, too.
         falling: the first click on its header sorts from large to small.
         outcome: known only once runs have ended; a definition's filter on it hides rows, and changes no comparison.
         about: explanation of its header.
@@ -73,6 +74,7 @@ class Column:
     value: Value
     text: Callable[[TableRow], str]
     numeric: bool = True
+    csv: bool = True
     falling: bool = False
     outcome: bool = True
     about: str = ""
@@ -244,14 +246,11 @@ FIELDS: dict[str, Column] = {
             falling=True,
         ),
         _score("test_std", "± over seeds", lambda case: case.row.test_std),
-        Column("interval", "interval", _interval("low"), _interval_text, falling=True),
+        Column("interval", "interval", _interval("low"), _interval_text, csv=False, falling=True),
         _score("ci_low", "interval from", _interval("low")),
         _score("ci_high", "interval to", _interval("high")),
         _words("verdict", "verdict", _verdict("word")),
-        Column("p_best", "P(best)", _odds("best"), _probability("best"), falling=True, about=_P_BEST),
-        Column("p_within", "P(within)", _odds("within"), _probability("within"), falling=True, about=_P_WITHIN),
-        _score("regret", "expected loss", _odds("regret")),
-        Column("ahead", "against the best other", ahead, _gap_text, falling=True),
+        Column("ahead", "against the best other", ahead, _gap_text, csv=False, falling=True),
         _score("gap", "below the best", _verdict("gap")),
         _score("gap_low", "against the best, from", _verdict("low")),
         _score("gap_high", "against the best, to", _verdict("high")),
@@ -271,6 +270,9 @@ FIELDS: dict[str, Column] = {
         _test_metric("calibration_error", "calibration error"),
         _score("pscp", "cost-penalized", lambda case: cost_penalized(case.row, case.question.rows)),
         Column("cost_std", "± of the cost", _cost_std, _cost_std_text),
+        Column("p_best", "P(best)", _odds("best"), _probability("best"), falling=True, about=_P_BEST),
+        Column("p_within", "P(within)", _odds("within"), _probability("within"), falling=True, about=_P_WITHIN),
+        _score("regret", "expected loss", _odds("regret")),
         *(_cost(name) for name in reported()),
         _count("trials", "trials", lambda case: case.row.trials),
         _count("failed", "failed", lambda case: case.row.failed),

@@ -16,7 +16,7 @@ from harness.report.cells.cell_summary import CellSummary
 from harness.report.tables.columns import FIELDS, Column, TableRow, field_of
 from harness.report.tables.report import Report
 
-# Columns of earlier versions keep their places; those of new costs follow.
+# Columns of the first versions keep their places; new costs follow, then other new columns.
 _PLACED = (
     "task", "model", "method", "variant", "metric", "test_mean", "test_std", "n_seeds", "val_best", "trials", "failed",
     "params_trainable", "tune_seconds", "train_seconds", "peak_memory_mb", "hyperparameters",
@@ -26,11 +26,7 @@ _PLACED = (
     "energy_joules", "accelerator_seconds", "core_seconds", "dollars", "tune_dollars", "ownership_dollars",
     "ownership_seconds",
 )  # fmt: skip
-_LATER = (
-    "worst_seed", "counted_mean", "failure_rate", "val_error", "val_default", "val_lead", "val_gap", "brier",
-    "calibration_error", "pscp", "cost_std", "p_best", "p_within", "regret",
-)  # fmt: skip
-COLUMNS = (*_PLACED, *(name for name in reported() if name not in _PLACED), *_LATER)
+COLUMNS = tuple(dict.fromkeys((*_PLACED, *reported(), *(name for name, field in FIELDS.items() if field.csv))))
 _BEFORE = (
     "method", "model", "variant", "metric", "test_mean", "interval", "verdict", "p_best", "p_within", "n_seeds",
     "failure_rate", "val_best",
