@@ -154,9 +154,10 @@ def _leave(temporary: Path, to: Path) -> None:
 def _load(directory: Path, cache_dir: str | Path) -> Original:
     from harness.models import PretrainedModel
     from harness.serving.predict import load
-    from harness.serving.saved_model import backbone_of, read_description
+    from harness.serving.saved_model import backbone_of, check_pooled_texts, read_description
 
     facts: Mapping[str, Any] = read_description(directory)
+    check_pooled_texts(directory, facts, "harness export")
     if facts.get("export") not in (None, "peft"):
         raise HarnessError(f"{directory} is an export itself: export the run's model instead.")
     predictor = load(directory, "cpu", cache_dir)

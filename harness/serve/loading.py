@@ -35,7 +35,7 @@ def sources(named: Sequence[str], runs_dir: Path, cell: str | None) -> list[Sour
         HarnessError: some are not found, or names repeat; all problems at once.
     """
     from harness.export.winner import winner
-    from harness.serving.saved_model import read_description
+    from harness.serving.saved_model import check_pooled_texts, read_description
 
     problems, found = Problems(), list[Source]()
     for each in named:
@@ -48,7 +48,7 @@ def sources(named: Sequence[str], runs_dir: Path, cell: str | None) -> list[Sour
             problems.add(f"Two models are named {name}: write NAME=PATH for one of them.")
         try:
             model = winner(path, runs_dir, cell).model
-            read_description(model)
+            check_pooled_texts(model, read_description(model), "harness serve")
             found.append(Source(name, path, model))
         except HarnessError as error:
             problems.extend(error)

@@ -153,6 +153,25 @@ def example_call(directory: Path) -> str:
     return "predict(['...'], ['...'])" if read_description(directory).get("pairs") else "predict(['...'])"
 
 
+def check_pooled_texts(directory: Path, facts: Mapping[str, Any], doing: str) -> None:
+    """Check that a saved model answers with one result for each text or pair of texts.
+
+    Args:
+        directory: of the model.
+        facts: its harness.json.
+        doing: what is asked for, for the message.
+
+    Raises:
+        HarnessError: its rows are images, or its answers are of single words.
+    """
+    family = family_of(facts.get("family"))
+    if family.reads != "text" or family.tokens:
+        raise HarnessError(
+            f"{directory} is a model of {family.name}, and {doing} takes models of whole texts (text_classification, "
+            f"text_regression, text_generation). Predict for a file: python -m harness.predict {directory} FILE."
+        )
+
+
 def backbone_of(facts: Mapping[str, Any]) -> PretrainedModel:
     """Return the pretrained model that a saved model adapts, by the facts of harness.json."""
     known = {field.name for field in fields(PretrainedModel)}
