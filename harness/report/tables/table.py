@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from harness.api.cost import displayed, reported
+from harness.api.cost import displayed
 from harness.formatting.escape import csv_text, latex, markdown, plain
 from harness.formatting.values import metric_name, percent, settings
 from harness.records.states import CellOutcome
@@ -16,7 +16,7 @@ from harness.report.cells.cell_summary import CellSummary
 from harness.report.tables.columns import FIELDS, Column, TableRow, field_of
 from harness.report.tables.report import Report
 
-# Columns of the first versions keep their places; new costs follow, then other new columns.
+# Columns of earlier versions keep their places; new ones follow.
 _PLACED = (
     "task", "model", "method", "variant", "metric", "test_mean", "test_std", "n_seeds", "val_best", "trials", "failed",
     "params_trainable", "tune_seconds", "train_seconds", "peak_memory_mb", "hyperparameters",
@@ -24,9 +24,10 @@ _PLACED = (
     "study", "ci_low", "ci_high", "verdict", "gap", "gap_low", "gap_high", "detectable", "recommended", "pruned",
     "lost", "total_seconds", "saved_bytes", "latency_p50_seconds", "latency_p95_seconds", "throughput_per_second",
     "energy_joules", "accelerator_seconds", "core_seconds", "dollars", "tune_dollars", "ownership_dollars",
-    "ownership_seconds",
+    "ownership_seconds", "evaluate_share", "worst_seed", "counted_mean", "failure_rate", "val_error", "val_default",
+    "val_lead", "val_gap", "brier", "calibration_error", "pscp", "cost_std", "p_best", "p_within", "regret",
 )  # fmt: skip
-COLUMNS = tuple(dict.fromkeys((*_PLACED, *reported(), *(name for name, field in FIELDS.items() if field.csv))))
+COLUMNS = tuple(dict.fromkeys((*_PLACED, *(name for name, field in FIELDS.items() if field.csv))))
 _BEFORE = (
     "method", "model", "variant", "metric", "test_mean", "interval", "verdict", "p_best", "p_within", "n_seeds",
     "failure_rate", "val_best",
