@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import harness
 from harness.api.family import TaskFamily, families, family_of_kind
 from harness.config.kinds import KINDS, kind_of
@@ -18,6 +16,7 @@ from harness.design.cells import Cell, StudyRequest
 from harness.errors import Problems
 from harness.models import ResolvedModel
 from harness.models.pretrained import IMAGE_POOLINGS, POOLINGS
+from harness.records.files import load_yaml
 
 EVERY = "method=lora,full"  # a choice of methods that are for every family
 DEFAULT = "default"  # name of the sweep whose methods nobody chose
@@ -121,7 +120,7 @@ def models_that_read(kind: str) -> tuple[str, ...]:
     package = Path(harness.__file__).resolve().parent  # conf is in the package of a wheel, else beside it
     root = package if (package / "conf").is_dir() else package.parent
     for file in sorted((root / "conf" / "model").glob("*.yaml")):
-        images = "image_size" in yaml.safe_load(file.read_text(encoding="utf-8"))
+        images = "image_size" in load_yaml(file.read_text(encoding="utf-8"))
         if images == (kind == "image"):
             found.append(file.stem)
     return tuple(found)

@@ -318,7 +318,7 @@ def _no_weights(path: Path) -> str:
 
 
 def _check_tokenizer(path: Path, what: str, problems: Problems) -> None:
-    with suppress(OSError, ValueError, AttributeError):  # `_check_config` reports these
+    with suppress(OSError, ValueError, AttributeError, RecursionError):  # `_check_config` reports these
         if reads_images(json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type"), path):
             return  # `load_processor` judges what it has in place of a tokenizer
     found = [path / name for name in TOKENIZERS if (path / name).is_file()]

@@ -68,11 +68,10 @@ class ImageClassification(ImageTask, TextSource):
 
     def _check_format(self, problems: Problems) -> None:
         wanted = self.format
-        if wanted in IMAGE_FORMATS:
-            self.format = None
-        elif wanted is not None and wanted not in ALL_FORMATS:
+        if wanted is not None and wanted not in ALL_FORMATS:
             problems.add(f"Unknown task.format {wanted}. {nearest(str(wanted), ALL_FORMATS)}")
-            return
+        if wanted in IMAGE_FORMATS or wanted not in ALL_FORMATS:
+            self.format = None
         super()._check_format(problems)
         self.format = wanted
         problems.check(
