@@ -24,4 +24,4 @@ def test_both_sides_train_the_same(tmp_path: Path) -> None:
     losses = [each.metrics["val"]["loss"] for each in records]
     assert warm.facts["loss"][0] == pytest.approx(warm.facts["loss"][1], abs=1e-5)
     assert warm.facts["loss"][0] == pytest.approx(losses[0], abs=1e-4)
-    assert {each.cost["fused_runs"] for each in records if each.phase == "tune"} == {2}
+    assert max(each.cost["fused_runs"] for each in records if each.phase == "tune") == 2

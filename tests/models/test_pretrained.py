@@ -47,7 +47,7 @@ def batch(resolved: ResolvedModel, texts: list[str]) -> dict[str, torch.Tensor]:
 
 
 def test_every_model_yaml_is_named_after_its_file() -> None:
-    """conf/model holds at least the documented models; each but the own ones has a source and is named after its file."""
+    """conf/model holds at least the documented models; each but the own ones has a source and its file's name."""
     files = sorted(path for path in (ROOT / "conf/model").rglob("*.yaml") if not path.stem.startswith("own"))
     names = {build(yaml.safe_load(file.read_text(encoding="utf-8"))).name for file in files}
     assert names == {file.stem for file in files}
