@@ -85,7 +85,7 @@ def test_a_cost_that_was_not_measured_is_no_answer() -> None:
 @pytest.mark.parametrize(
     ("tune", "message"),
     [
-        ({"objectives": ["dollars"]}, r"tune\.objectives: dollars is not measured in tuning\. Known: latency_p50"),
+        ({"objectives": ["dollars"]}, r"tune\.objectives: dollars is not measured in tuning\. Known: .*latency_p50"),
         ({"constraints": LimitsConfig(saved_bytes=0)}, "saved_bytes must be above 0"),
         ({"objectives": ["saved_bytes"], "pruner": "median"}, "compares one curve"),
         ({"mode": "joint", "sampler": "gp"}, "several methods' spaces"),
