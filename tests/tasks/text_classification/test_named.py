@@ -24,9 +24,9 @@ def counts(data: ClassificationData) -> Counter[str]:
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_composes(name: str) -> None:
     """Every YAML makes a task of its own name, and its keys can be overridden."""
-    task = make(name, "task.shots=5", "task.draw=1", "task.validation=kfold", "task.max_length=32")
+    task = make(name, "task.shots=5", "task.draw=1", "task.validation=kfold", "task.split_seed=32")
     assert task.name == name
-    assert (task.shots, task.draw, task.validation, task.max_length) == (5, 1, "kfold", 32)
+    assert (task.shots, task.draw, task.validation, task.split_seed) == (5, 1, "kfold", 32)
 
 
 def test_banking77(data: Path) -> None:

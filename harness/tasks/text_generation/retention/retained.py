@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.api.family import families
 from harness.config.instantiate import build
 from harness.config.kinds import KIND, KINDS
 from harness.data.dataset import Dataset, Split
@@ -100,9 +101,12 @@ def _of_file(node: Mapping[str, Any]) -> Retained:
 def _of_task(node: dict[str, Any], most: int) -> Retained:
     """Return the test rows of a task whose rows have choices or classes, as questions."""
     kind = str(node[KIND])
-    known = [name for name, each in KINDS.items() if each.section == "task"]
+    # The rows of the others are images, or have an answer for each word.
+    known = [
+        name for family in families().values() if family.reads == "text" and not family.tokens for name in family.kinds
+    ]
     if kind not in known:
-        raise HarnessError(f"task.retain: there is no kind of task {kind}. {nearest(kind, known)}")
+        raise HarnessError(f"task.retain: {kind} is no kind of task whose rows are questions. {nearest(kind, known)}")
     if "retain" in node:
         raise HarnessError("task.retain: what is kept has no task.retain of its own: leave it out.")
     node.setdefault("name", "retained")

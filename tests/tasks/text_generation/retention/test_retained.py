@@ -68,6 +68,7 @@ def test_the_digest_is_of_the_content(write: Write) -> None:
         ({"text": "q"}, "names no file"),
         ({"kind": "demo", "rows": "many"}, "task.retain.rows"),
         ({"kind": "demos"}, "Did you mean demo?"),
+        ({"kind": "demo_images"}, "no kind of task whose rows are questions"),
         ({"kind": "demo", "train_per_class": 0}, "task.train_per_class"),
         ({"kind": "demo_replies", "retain": "demo"}, "no task.retain of its own"),
     ],
