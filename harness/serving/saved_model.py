@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness
-from harness.api.family import family_of
+from harness.api.family import families, family_of
 from harness.errors import HarnessError
 from harness.methods.base import Hooks
 from harness.models import PretrainedModel, ResolvedModel
@@ -165,10 +165,11 @@ def check_pooled_texts(directory: Path, facts: Mapping[str, Any], doing: str) ->
         HarnessError: its rows are images, or its answers are of single words.
     """
     family = family_of(facts.get("family"))
-    if family.reads != "text" or family.tokens:
+    taken = [each.name for each in families().values() if each.reads == "text" and not each.tokens]
+    if family.name not in taken:
         raise HarnessError(
-            f"{directory} is a model of {family.name}, and {doing} takes models of whole texts (text_classification, "
-            f"text_regression, text_generation). Predict for a file: python -m harness.predict {directory} FILE."
+            f"{directory} is a model of {family.name}, and {doing} takes models of whole texts ({', '.join(taken)}). "
+            f"Predict for a file: python -m harness.predict {directory} FILE."
         )
 
 
