@@ -99,7 +99,8 @@ def _splitter(separator: str | None, tabs: bool) -> Callable[[str], list[str]]:
         return lambda line: line.split(separator) if line.strip() else []
     if separator is not None or tabs:
         return lambda line: line.split("\t") if line.strip() else []
-    return str.split
+    # By spaces alone: words may hold others, such as the one that does not break.
+    return lambda line: re.split(" +", line.strip(" ")) if line.strip() else []
 
 
 def _is_boundary(row: Sequence[str]) -> bool:

@@ -36,6 +36,8 @@ def test_a_hashtag_is_a_word_and_lines_are_counted() -> None:
     (block,) = read_conll("# a note\n#fun\tO\n#\tO\na\u2028b\tO\n", "a.conll")
     assert block.words == ["#fun", "#", "a\u2028b"]
     assert block.lines == [2, 3, 4]
+    (block,) = read_conll("12\u00a0000  O\na\u2028b O\nc\u0085d\u3000e O\n", "a.conll")
+    assert block.words == ["12\u00a0000", "a\u2028b", "c\u0085d\u3000e"]  # fields are parted by spaces alone
 
 
 @pytest.mark.parametrize(
