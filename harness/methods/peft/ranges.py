@@ -46,6 +46,8 @@ def out_of_range(config: Any, where: str = "method.config") -> Iterator[str]:
 
 def _rule(name: str, value: float, config: Any) -> str | None:
     """Return the rule that a value breaks; None if it breaks none."""
+    if isinstance(value, float) and name in (*COUNTS, *COUNTS_OR_NONE):
+        return "be a whole number"
     if name == "r" and getattr(config, "oft_block_size", None):  # OFT takes either
         return None if value >= 0 else "be 0 or more"
     if name.endswith("dropout") or name in FRACTIONS:

@@ -17,6 +17,7 @@ Main = Callable[..., tuple[int, str]]
     ("config", "field", "rule"),
     [
         (peft.LoraConfig(r=0), "r", "above 0"),
+        (peft.LoraConfig(r=8.0), "r", "whole number"),  # type: ignore[arg-type]  # as a user may write it
         (peft.LoraConfig(lora_dropout=-0.1), "lora_dropout", "lie in [0, 1)"),
         (peft.LoraConfig(lora_dropout=1.0), "lora_dropout", "lie in [0, 1)"),
         (peft.LoraConfig(lora_alpha=0), "lora_alpha", "above 0"),
@@ -43,6 +44,7 @@ def test_defaults_are_in_range() -> None:
     ("value", "says"),
     [
         ("method.config.r=0", "method.config.r must be above 0, not 0."),
+        ("method.config.r=8.5", "method.config.r must be a whole number, not 8.5."),
         ("method.config.r=0,4", "method.config.r must be above 0, not 0 (of method.config.r=0,4)."),
         ("method.config.lora_dropout=interval(0,1)", "must lie in [0, 1), not 1.0"),
     ],
