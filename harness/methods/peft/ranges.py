@@ -40,14 +40,13 @@ def out_of_range(config: Any, where: str = "method.config") -> Iterator[str]:
                     yield f"{where}.{name}: the value of {layer} must be above 0, not {number}."
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if rule := _rule(name, value, config):
+        whole = isinstance(value, int) or name not in (*COUNTS, *COUNTS_OR_NONE)
+        if rule := _rule(name, value, config) if whole else "be a whole number":
             yield f"{where}.{name} must {rule}, not {value}."
 
 
 def _rule(name: str, value: float, config: Any) -> str | None:
     """Return the rule that a value breaks; None if it breaks none."""
-    if isinstance(value, float) and name in (*COUNTS, *COUNTS_OR_NONE):
-        return "be a whole number"
     if name == "r" and getattr(config, "oft_block_size", None):  # OFT takes either
         return None if value >= 0 else "be 0 or more"
     if name.endswith("dropout") or name in FRACTIONS:
