@@ -283,9 +283,10 @@ def test_page_of_ten_thousand_runs_is_small_and_quick(
           ];
         }"""
     )
-    # Around 100 ms on a machine that does nothing else.
-    assert sorted(spent)[len(spent) // 2] < 400
-    assert max(spent) < 2000
+    # Around 100 ms on a machine that does nothing else, several times that beside other tests on a slow one. What
+    # grows with the square of the rows takes minutes.
+    assert sorted(spent)[len(spent) // 2] < 2000
+    assert max(spent) < 8000
     if cells > 200:
         assert page.locator("table.main tbody tr").count() == 200
         page.fill("#filter", "m0999")
