@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, nearest
-from harness.records.locate import find_model, is_study
+from harness.records.locate import find, find_model, is_study
 from harness.records.states import Phase, RunStatus
 from harness.records.study_files import DESCRIPTION, RunPaths
 from harness.report.analysis.merge import merge
@@ -55,6 +55,8 @@ def winner(named: str | Path, runs_dir: Path, cell: str | None = None) -> Winner
     if cell is not None:
         raise HarnessError(f"--cell {cell} chooses a cell of a study, and {named} is none: leave --cell out.")
     model = find_model(named, runs_dir)
+    if not model.is_dir():
+        find(named, runs_dir)  # raises an error that names the studies that there are
     run = RunPaths(model.absolute().parent)
     return Winner(model, run if run.record.is_file() else None)
 

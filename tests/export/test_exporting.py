@@ -155,7 +155,8 @@ def test_what_cannot_be_exported_is_told(
         ([model, "--to", to, "--push", "nobody"], "write OWNER/NAME"),
         ([model, "--to", to, "--push", "a/b"], "--push needs"),
         ([model, "--to", to, "--cell", "lora"], "leave --cell out"),
-        ([str(home / "nowhere"), "--to", to], "is not a directory"),
+        ([str(home / "nowhere"), "--to", to], "There is no study"),
+        (["nostudy", "--to", to, "--runs-dir", str(home)], "There is no study 'nostudy'. "),
     ]
     for arguments, message in cases:
         assert main([*arguments, "--cache-dir", str(cache)]) == 2
