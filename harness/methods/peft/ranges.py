@@ -40,7 +40,8 @@ def out_of_range(config: Any, where: str = "method.config") -> Iterator[str]:
                     yield f"{where}.{name}: the value of {layer} must be above 0, not {number}."
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        whole = isinstance(value, int) or name not in (*COUNTS, *COUNTS_OR_NONE)
+        counts = name in (*COUNTS, *COUNTS_OR_NONE) and "float" not in str(field.type)  # some take a share as well
+        whole = isinstance(value, int) or not counts
         if rule := _rule(name, value, config) if whole else "be a whole number":
             yield f"{where}.{name} must {rule}, not {value}."
 
