@@ -139,8 +139,8 @@ class WritingTrials(Benchmark):
             },
         )
 
-    def study(self, trials: int, fuse: int | str, rate: str = RATES) -> tuple[float, list[Record]]:
-        """Wall seconds and records of a study; `rate` is what its trials try."""
+    def study(self, trials: int, fuse: int | str, rate: str = RATES, *more: str) -> tuple[float, list[Record]]:
+        """Wall seconds and records of a study; `rate` is what its trials try, `more` further overrides."""
         work = self.work
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
@@ -152,7 +152,7 @@ class WritingTrials(Benchmark):
                 f"model.path={work.directory()}", "method=lora", "method.config.r=choice(4,8,16,32)",
                 f"train.lr={rate}", f"train.batch_size={work.batch}",
                 f"train.epochs={work.epochs}", "tune.sampler=random", f"tune.trials={trials}", "confirm.seeds=1",
-                "keep=none", f"launch.fuse={fuse}",
+                "keep=none", f"launch.fuse={fuse}", *more,
             )  # fmt: skip
             seconds, records = run_study(directory, overrides)
         assert len(records) == trials + 1 and all(each.cost["steps"] == work.steps for each in records)

@@ -264,8 +264,7 @@ def test_page_of_ten_thousand_runs_is_small_and_quick(
     path = write(study.directory, tmp_path / "out").page
     assert path.stat().st_size < 10_000_000
     page = visit(path).page
-    spent = page.evaluate(
-        """async () => {
+    measure = """async () => {
           const timed = async (act) => {
             const begun = performance.now();
             act();
@@ -282,11 +281,11 @@ def test_page_of_ten_thousand_runs_is_small_and_quick(
             await timed(() => { document.getElementById("cell-1").open = true; }),
           ];
         }"""
-    )
-    # Around 100 ms on a machine that does nothing else, several times that beside other tests on a slow one. What
-    # grows with the square of the rows takes minutes.
-    assert sorted(spent)[len(spent) // 2] < 2000
-    assert max(spent) < 8000
+    spent = page.evaluate(measure)
+    assert max(spent) < 2000
+    # Around 100 ms on a machine that does nothing else. Other tests beside it disturb some of the times, not all three.
+    medians = [sorted(times)[len(times) // 2] for times in (spent, page.evaluate(measure), page.evaluate(measure))]
+    assert min(medians) < 400
     if cells > 200:
         assert page.locator("table.main tbody tr").count() == 200
         page.fill("#filter", "m0999")
