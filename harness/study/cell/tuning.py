@@ -118,8 +118,9 @@ class CellTuning:
             if suggestion.duplicate_of is None:
                 return self.spec(suggestion.number, suggestion.values)
             self.feedback.tell_duplicate(suggestion.number, suggestion.duplicate_of)
-            if not (self.feedback.ended(suggestion.number) or suggestion.duplicate_of in self.trials.paused()):
-                return None  # the trial that it duplicates is still under way
+            waits = not (self.feedback.ended(suggestion.number) or suggestion.duplicate_of in self.trials.paused())
+            if waits and not self.trials.quota.startable_without_feedback:
+                return None  # the sampler learns from the trial that this one duplicates, and that is still under way
         return None
 
     def promote_best_paused(self) -> RunSpec | None:
