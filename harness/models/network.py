@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,11 +19,9 @@ from harness.models.image_files.image_processor import load_processor
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import pool, widened, width
 from harness.models.pretrained import OWN_HEADS, ResolvedModel
+from harness.models.quantization import quantized
 from harness.models.start.tensors import apply
 from harness.models.weights_check import check_finite
-
-# PEFT imports bitsandbytes if installed, which then warns about kernels that only some machines have.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 class AdaptedModel(nn.Module):
@@ -165,7 +162,7 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
         HarnessError: transformers cannot load the files, they lack weights outside the head, or some values are not
             finite.
     """
-    options = _quantized(resolved.quantize) if resolved.quantize else {}
+    options = quantized(resolved.quantize) if resolved.quantize else {}
     backbone = load_weights(resolved, pooling, classes, **options).backbone
     if resolved.start is not None:
         apply(backbone, resolved.start)
@@ -180,23 +177,6 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
         # A decoder's own head finds the last token of a text by the padding token.
         settings.pad_token_id = load_tokenizer(resolved).pad_token_id
     return backbone.eval()
-
-
-def _quantized(kind: str) -> dict[str, Any]:
-    """Return the options of `from_pretrained` that quantize the base weights."""
-    from transformers import BitsAndBytesConfig
-
-    if kind == "4bit" and not torch.cuda.is_available():
-        # On some CPUs bitsandbytes repacks 4-bit weights into a form without gradients, and does not reverse this.
-        raise HarnessError("model.quantize=4bit needs a CUDA GPU, and there is none. Use model.quantize=8bit or null.")
-
-    config: Any = BitsAndBytesConfig
-    made = (
-        config(load_in_8bit=True)
-        if kind == "8bit"
-        else config(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
-    )
-    return {"quantization_config": made, "device_map": {"": 0 if torch.cuda.is_available() else "cpu"}}
 
 
 def load_tokenizer(resolved: ResolvedModel) -> Any:

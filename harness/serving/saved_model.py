@@ -254,9 +254,11 @@ def _put_adapter(network: AdaptedModel, directory: Path) -> None:
     Raises:
         HarnessError: it cannot be loaded, or lacks weights.
     """
-    from peft import PeftModel
-
     from harness.models.loading import FAILURES, brief
+    from harness.models.quantization import import_peft
+
+    import_peft()
+    from peft import PeftModel
 
     # Some warnings are false: e.g. PEFT takes AdaLoRA's rank pattern, which it applies, for an ignored one of LoRA.
     with warnings.catch_warnings(record=True) as said:

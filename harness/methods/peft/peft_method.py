@@ -14,6 +14,7 @@ from harness.methods.base import GradientTrained, Hooks
 from harness.methods.peft.ranges import out_of_range
 from harness.models.architectures import ROLES, ends, layers_of, modules_of
 from harness.models.pretrained import LANGUAGE
+from harness.models.quantization import import_peft
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,6 +147,7 @@ def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
     Raises:
         HarnessError: PEFT refuses, with its reason.
     """
+    import_peft()
     from peft import get_peft_model
 
     if model.pooling == "model" and getattr(config, "peft_type", None) in INPUT_PROMPTS:
