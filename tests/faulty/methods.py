@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -54,8 +55,8 @@ class Slow(BitFit):
 
 
 class Dawdling(Hooks):
-    """Sleeps after each step while it is held: a run of 150 steps for a minute and a half at least."""
+    """Sleeps after each step as many seconds as the file HOLD says, while there is one."""
 
     def after_step(self, step: int) -> None:
-        if Path(HOLD).exists():
-            time.sleep(0.6)
+        with contextlib.suppress(FileNotFoundError):
+            time.sleep(float(Path(HOLD).read_text(encoding="utf-8")))

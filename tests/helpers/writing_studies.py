@@ -23,6 +23,6 @@ def overrides(directory: Path) -> list[str]:
 
 def write_texts(command: list[str], directory: Path) -> list[str]:
     """Return the command of a study of classes (`Study`) as that of a study of texts."""
-    kept = [each for each in command if not each.startswith("task")]
+    kept = [each for each in command if not each.startswith(("task", "model"))]
     place = kept.index("-m", kept.index("harness")) + 1
     return [*kept[:place], *overrides(directory), *kept[place:]]

@@ -17,17 +17,23 @@ from tests.helpers.small_dataset import ROOT
 from tests.helpers.waits import STILL_SECONDS, wait_for
 from tests.study.test_survival import Study
 
-# Three runs of a dozen seconds or more: two tuning runs at once, then the confirmation of the better.
-LONG = (
-    "method=lora", "tune.trials=2", "tune.startup_trials=2", "confirm.seeds=1", "train.epochs=16", "train.batch_size=4",
-    "train.checkpoint_seconds=1", "launch.threads=1",
-)  # fmt: skip
-# One run whose 150 steps last until the test takes the file `hold` away, then its confirmation.
-HELD = (
-    "--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]", *LONG, "method=faulty_slow", "tune.trials=1",
-    "train.epochs=10",
-)  # fmt: skip
 FAULTY = ("--config-dir", str(ROOT / "tests/faulty/conf"), "packages=[tests]")  # methods that go wrong
+RUN = ("confirm.seeds=1", "train.batch_size=4", "train.checkpoint_seconds=1", "launch.threads=1")
+THREE = (
+    *RUN,
+    "tune.trials=2",
+    "tune.startup_trials=2",
+    "train.epochs=16",
+)  # two tuning runs at once, then a confirmation
+# Runs that last as long as they are held.
+LONG = (*FAULTY, "method=faulty_slow", *THREE)
+HELD = (
+    *FAULTY,
+    "method=faulty_slow",
+    *RUN,
+    "tune.trials=1",
+    "train.epochs=10",
+)  # a tuning run of 150 steps, then one more
 PROFILE = ("slurm=devcluster", "slurm.poll_s=3", "slurm.signal_delay_s=30")
 
 
@@ -36,7 +42,8 @@ class ClusterStudy(Study):
 
     def __init__(self, directory: Path, cache: Path, *arguments: str, name: str = "mine", profile: bool = True) -> None:
         where = PROFILE if profile else ("launch.kind=inline",)
-        super().__init__(directory, cache, *where, *arguments, name=name)
+        whole = any(argument.startswith("task=") for argument in arguments)
+        super().__init__(directory, cache, *where, *arguments, name=name, whole=whole)
         self.study = directory / "runs" / name
         self.process: subprocess.Popen[str] | None = None
         self.root = ROOT  # of the program
@@ -101,15 +108,20 @@ class ClusterStudy(Study):
         rows = [line.strip().split("|") for line in out.splitlines() if line.strip()]
         return {row[0]: {"state": row[1], "node": row[2], "run": runs[row[0]]} for row in rows if row[0] in runs}
 
-    def hold(self) -> None:
-        """Let runs of `HELD` take their time, until `release`."""
-        (self.directory / HOLD).touch()
+    def hold(self, seconds: float = 0.6) -> None:
+        """Let runs of `LONG` sleep so long after each step, until `release`: they need no core meanwhile."""
+        (self.directory / HOLD).write_text(str(seconds))
+
+    def checkpointed(self, runs: int) -> None:
+        """Wait until so many runs have stopped at a checkpoint, and release all."""
+        self.wait_for(lambda: sum("Stopped at" in log.read_text() for log in self.runs.glob("*/*/log.txt")) >= runs)
+        self.release()
 
     def release(self) -> None:
         """Let them go on as fast as they can."""
         (self.directory / HOLD).unlink()
 
-    def training(self, epochs: int = 3, runs: int = 2) -> dict[str, dict[str, str]]:
+    def training(self, epochs: int = 1, runs: int = 2) -> dict[str, dict[str, str]]:
         """Wait until so many runs train, some epochs in; give their jobs."""
 
         def far() -> bool:

@@ -19,7 +19,10 @@ PRUNED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("shared", ["launch.runs_per_job=1", "launch.runs_per_job=2", "launch.fuse=2"])
+@pytest.mark.parametrize(
+    "shared",
+    ["launch.runs_per_job=1", pytest.param("launch.runs_per_job=2", marks=pytest.mark.long), "launch.fuse=2"],
+)
 def test_paused_runs_go_on_in_other_jobs_also_after_the_coordinator_was_killed(
     study: Callable[..., ClusterStudy], shared: str
 ) -> None:

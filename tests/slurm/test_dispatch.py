@@ -24,7 +24,7 @@ from harness.records.run_spec import RunBatch
 from tests.helpers.small_dataset import ROOT, config, spec, write_rows
 from tests.helpers.waits import STILL_SECONDS, wait_for
 from tests.slurm.conftest import DevCluster
-from tests.slurm.studies import HELD, LONG, PROFILE, ClusterStudy
+from tests.slurm.studies import HELD, PROFILE, THREE, ClusterStudy
 
 Make = Callable[..., ClusterStudy]
 
@@ -77,14 +77,14 @@ def test_jobs_get_what_the_profile_says_and_the_code_as_it_was(
     for name in ("harness", "hydra_plugins", "conf", "sweeps", "slurm"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     mine = ClusterStudy(
-        tmp_path / "study", cache, *LONG, "slurm.max_queued=1", "slurm.gpus_per_node=1", "slurm.cpus_per_task=3",
-        "slurm.mem_gb=2.5", "slurm.timeout_min=17", "+model.resources.mem_gb=3.5",
+        tmp_path / "study", cache, "method=lora", *THREE, "slurm.max_queued=1", "slurm.gpus_per_node=1",
+        "slurm.cpus_per_task=3", "slurm.mem_gb=2.5", "slurm.timeout_min=17", "+model.resources.mem_gb=3.5",
     )  # fmt: skip
     mine.command[1:3] = ["-P", "-m", "harness"]
     mine.root = tree
     try:
         mine.start()
-        (key,) = mine.training(1, runs=1)
+        (key,) = mine.training(runs=1)
         for module in ("train", "run", "metrics"):
             (tree / f"harness/{module}.py").write_text("raise RuntimeError('edited')\n")
         shown = cluster.slurm("scontrol", "show", "job", "--oneliner", key).replace("3584M", "3.50G")
@@ -141,7 +141,7 @@ def test_a_detached_study_outlives_its_shell_and_a_requeue_of_its_coordinator(st
     mine.wait_for(lambda: "python -m harness.stop mine" in mine.printed)
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
-    mine.training(1, runs=1)
+    mine.training(runs=1)
     seen = {status(mine)["state"]}
     job = json.loads((mine.study / "coordinator.json").read_text())["job_id"]
     cluster.slurm("scancel", "--batch", "--signal=USR2", job)
@@ -167,7 +167,7 @@ def test_stop_leaves_a_study_that_the_same_command_goes_on_with(study: Make) -> 
     mine = study(*HELD)
     mine.hold()
     mine.start()
-    mine.training(1, runs=1)
+    mine.training(runs=1)
     mine.kill()
     asked = mine.command
     mine.command = [word for word in asked if word not in PROFILE]

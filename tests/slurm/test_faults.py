@@ -32,7 +32,7 @@ def test_a_time_limit(study: Make, cluster: DevCluster) -> None:
     mine = study(*HELD)
     mine.hold()
     mine.start()
-    (key,) = mine.training(1, runs=1)
+    (key,) = mine.training(runs=1)
     # Slurm's limits are minutes. Set when the run trains, it does not matter how long the start took.
     minutes, seconds = cluster.slurm("squeue", "--noheader", "--array", f"--jobs={key}", "--format=%M").split(":")[-2:]
     limit(cluster, key, int(minutes) + (1 if int(seconds) < 25 else 2))
@@ -57,12 +57,14 @@ def limit(cluster: DevCluster, key: str, minutes: int) -> None:
 def test_preemption_by_a_higher_partition(study: Make, cluster: DevCluster, reference: Reference) -> None:
     """The preempted jobs checkpoint, wait, and go on."""
     mine = study(*LONG, "slurm.partition=low")
+    mine.hold(0.3)
     mine.start()
     nodes = {job["node"] for job in mine.training().values()}
     cluster.slurm(
         "sbatch", "--partition=high", "--account=dev", "--exclusive", f"--nodelist={','.join(nodes)}",
         f"--nodes={len(nodes)}", "--output=/dev/null", "--wrap=sleep 15",
     )  # fmt: skip
+    mine.checkpointed(2)
     mine.ended()
     assert sum("Continuing from step" in log.read_text() for log in logs(mine)) >= 2
     mine.is_as_undisturbed(reference)
@@ -71,10 +73,12 @@ def test_preemption_by_a_higher_partition(study: Make, cluster: DevCluster, refe
 def test_a_requeued_job_and_a_cancelled_one_go_on(study: Make, cluster: DevCluster, reference: Reference) -> None:
     """By somebody: both checkpoint and go on where they were; the cancelled one is placed anew, at no retry's cost."""
     mine = study(*LONG, "launch.retries=0")
+    mine.hold(0.3)
     mine.start()
     first, second = mine.training()
     cluster.slurm("scontrol", "requeue", first)
     cluster.slurm("scancel", second)
+    mine.checkpointed(2)
     printed = mine.ended()
     assert "CANCELLED" in printed
     assert sum("Continuing from step" in log.read_text() for log in logs(mine)) >= 2
@@ -84,9 +88,11 @@ def test_a_requeued_job_and_a_cancelled_one_go_on(study: Make, cluster: DevClust
 def test_a_node_that_crashes(study: Make, cluster: DevCluster, reference: Reference) -> None:
     """Slurm requeues its jobs elsewhere; they go on from their last checkpoint."""
     mine = study(*LONG)
+    mine.hold(0.3)
     mine.start()
     node = next(iter(mine.training().values()))["node"]
     cluster("crash", node)
+    mine.release()
     mine.ended()
     assert sum("Continuing from step" in log.read_text() for log in logs(mine)) >= 1
     mine.is_as_undisturbed(reference, hard=1)
@@ -97,7 +103,7 @@ def test_a_node_that_freezes_and_comes_back(study: Make, cluster: DevCluster) ->
     mine = study(*HELD, "train.epochs=20")  # held, it lasts longer than Slurm takes to give the node up
     mine.hold()
     mine.start()
-    ((key, job),) = mine.training(1, runs=1).items()
+    ((key, job),) = mine.training(runs=1).items()
     trial = mine.runs / "csv.minilm.faulty_slow/trial0000"
     cluster("freeze", job["node"])
     mine.wait_for(lambda: belongs(trial) == {submission_of(mine, key): 1})  # the requeued copy has begun
@@ -122,10 +128,12 @@ def submission_of(mine: ClusterStudy, key: str) -> str:
 def test_a_controller_that_is_away(study: Make, cluster: DevCluster, reference: Reference) -> None:
     """Jobs go on; what ends meanwhile is told at once, and the next is submitted when the controller is back."""
     mine = study(*LONG)
+    mine.hold(0.3)
     mine.start()
     mine.training()
     cluster("down", "controller")
-    tuned = (mine.runs / "csv.minilm.lora" / f"trial{number:04}/record.json" for number in range(2))
+    mine.release()
+    tuned = (mine.runs / "csv.minilm.faulty_slow" / f"trial{number:04}/record.json" for number in range(2))
     paths = list(tuned)
     mine.wait_for(lambda: all('"ok"' in path.read_text() for path in paths))
     mine.wait_for(lambda: "Slurm does not answer" in mine.printed and "trial 1" in mine.printed)
@@ -140,11 +148,14 @@ def test_a_coordinator_killed_with_jobs_running_while_accounting_is_away(
 ) -> None:
     """The jobs go on; the next coordinator takes them over and submits none of them again. It needs no accounting."""
     mine = study(*LONG)
+    mine.hold(0.3)
     cluster("down", "accounting")
     mine.start()
     before = set(mine.training())
     mine.kill()
     mine.start()
+    mine.wait_for(lambda: "are taken over" in mine.printed)
+    mine.release()
     printed = mine.ended()
     assert "are taken over" in printed
     tuned = [record["provenance"]["slurm"] for record in mine.records() if record["phase"] == "tune"]
@@ -198,6 +209,7 @@ def test_a_full_disk(study: Make, cluster: DevCluster, tmp_path: Path, reference
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(disk)], check=True)
     try:
         mine = study(*LONG, "keep=none", "launch.retries=0")
+        mine.hold(0.3)
         mine.start()
         mine.training()
         filler = disk / "filler"
@@ -208,6 +220,7 @@ def test_a_full_disk(study: Make, cluster: DevCluster, tmp_path: Path, reference
         assert "The disk is full" in printed
         assert "Traceback" not in printed
         filler.unlink()
+        mine.release()
         code, printed = mine.finish()
         assert code == 0, printed
         mine.is_as_undisturbed(reference, hard=1)
@@ -223,7 +236,7 @@ def test_a_cluster_without_accounting(study: Make, cluster: DevCluster) -> None:
         mine = study(*HELD, "launch.retries=0")
         mine.hold()
         mine.start()
-        (key,) = mine.training(1, runs=1)
+        (key,) = mine.training(runs=1)
         cluster.slurm("scancel", key)
         mine.release()
         printed = mine.ended()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.study.test_survival import Study, short_model
+from tests.study.test_survival import Study
 
 
 @pytest.mark.slow
@@ -18,7 +18,7 @@ def test_a_fused_study_equals_one_run_after_another(tmp_path: Path, cache: Path)
     )  # fmt: skip
     found: dict[str, list[dict[str, Any]]] = {}
     for batch in ("4", "off"):
-        study = Study(tmp_path / batch, cache, *question, *short_model(), f"launch.fuse={batch}")
+        study = Study(tmp_path / batch, cache, *question, f"launch.fuse={batch}")
         code, printed = study.finish()
         assert code == 0, printed
         found[batch] = study.records()
