@@ -125,6 +125,7 @@ def test_in_float32_they_differ_by_rounding(banking: Banking) -> None:
     assert np.mean(equal) >= 0.999
 
 
+@pytest.mark.long  # the test before bounds losses and predictions, this one the weights
 def test_in_float32_they_differ_less_than_padding_makes_a_run_differ(banking: Banking) -> None:
     """Weights lie within three times the distance of a run alone to the same run padded wider."""
     still = [
