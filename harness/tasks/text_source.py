@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -24,6 +24,8 @@ class TextSource:
     Rows come from `path` (and `validation_path`, `test_path`) if given, else from `$HARNESS_DATA/<folder>` if it
     exists, else from `hub`. A `validation_path` or `test_path` alone replaces that split.
     """
+
+    own_formats: ClassVar[tuple[str, ...]] = ()  # of files that only this family reads
 
     path: str | None = None  # training rows: a file, relative to the current directory
     validation_path: str | None = None  # validation rows; null: see `validation`
@@ -100,10 +102,11 @@ class TextSource:
                 problems.add(f"task.columns names a column twice: {', '.join(map(str, self.columns))}.")
 
     def _check_format(self, problems: Problems) -> None:
-        if check_text(problems, "task.format", self.format, f"one of {', '.join(FORMATS)}", optional=True):
+        known = (*self.own_formats, *FORMATS)
+        if check_text(problems, "task.format", self.format, f"one of {', '.join(known)}", optional=True):
             problems.check(
-                self.format is None or self.format in FORMATS,
-                f"Unknown task.format {self.format}. {nearest(self.format, FORMATS)}",
+                self.format is None or self.format in known,
+                f"Unknown task.format {self.format}. {nearest(self.format, known)}",
             )
         if check_text(problems, "task.encoding", self.encoding, "an encoding such as utf-8") and (
             problem := encoding_problem(self.encoding)

@@ -12,18 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.data import groups, splits
+from harness.data import groups, random_splits, splits
 from harness.data.dataset import Split
 from harness.data.near_copies import told
 from harness.data.readers.rows import notes_of
 from harness.data.text_values import shown
-from harness.errors import HarnessError, Problems
+from harness.errors import Problems
 from harness.formatting.examples import examples
 from harness.tasks.text_regression.data import RegressionData
 from harness.tasks.text_regression.metrics import METRICS
 from harness.tasks.text_settings import TextSettings
-
-LEAST_ROWS = 2  # of each split: one row has no spread
 
 
 def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -> RegressionData:
@@ -46,18 +44,18 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
     if test is None:
         pool, dropped, conflicts = splits.deduplicate(pool)
         wanted["test"] = task.test_fraction * len(pool)
-        pool, test = _hold_out(pool, task.test_fraction, task.split_seed, "test")
-    train = pool if task.shots is None else _shots(pool, task.shots, task.draw)
+        pool, test = random_splits.hold_out(pool, task.test_fraction, task.split_seed, "test")
+    train = pool if task.shots is None else random_splits.draw_shots(pool, task.shots, task.draw)
     kind = task.validation or "split"
     validation: pd.DataFrame | None = None
     folds: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     if kind == "kfold":
-        folds = _folds(train, task.folds, task.draw)
+        folds = random_splits.make_folds(train, task.folds, task.draw)
     elif given is not None:
         validation = given
     else:
         wanted["validation"] = task.validation_fraction * len(train)
-        train, validation = _hold_out(train, task.validation_fraction, task.split_seed, "validation")
+        train, validation = random_splits.hold_out(train, task.validation_fraction, task.split_seed, "validation")
     _check_spread(task, train, validation, test)
     kept = {"train": train, "test": test} | ({} if validation is None else {"validation": validation})
     met = _split("test", test)
@@ -86,7 +84,7 @@ def assemble(task: TextSettings, frames: dict[str, pd.DataFrame], source: str) -
         "test_digest": met.text_digest,
         **splits.overlaps(train, validation, test),
         "validation": kind,
-        "selected_with": _selected_with(task, validation, given is not None),
+        "selected_with": random_splits.selected_with(validation, given is not None, task.folds),
         "shots": task.shots,
         "draw": task.draw,
         **groups.facts_of(of_rows),
@@ -138,45 +136,6 @@ def _spelling(wrong: list[str]) -> str:
     return ""
 
 
-def _hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the remaining rows and a random fraction of the rows."""
-    from sklearn.model_selection import train_test_split
-
-    of_rows = groups.of_frame(frame)
-    held = -int(-len(frame) * fraction // 1)  # rounded up, as scikit-learn does
-    if min(held, len(frame) - held) < LEAST_ROWS:
-        raise HarnessError(
-            f"task.{purpose}_fraction={fraction} of {len(frame)} rows, equal texts counted once, leaves {held} for "
-            f"{purpose} and {len(frame) - held} for training, and each needs at least {LEAST_ROWS}. Change the "
-            f"fraction, add rows, or give a {purpose} split of your own (task.{purpose}_path)."
-        )
-    if of_rows is not None:
-        out = groups.hold_out(of_rows, None, fraction, seed, purpose)
-        return frame[~out], frame[out]
-    rest, out = train_test_split(frame, test_size=held, random_state=seed)
-    return rest.sort_index(), out.sort_index()
-
-
-def _shots(frame: pd.DataFrame, shots: int, draw: int) -> pd.DataFrame:
-    if shots > len(frame):
-        raise HarnessError(f"task.shots={shots} exceeds the {len(frame)} training rows: lower it, or add rows.")
-    return frame.sample(shots, random_state=draw).sort_index()
-
-
-def _folds(frame: pd.DataFrame, folds: int, seed: int) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    from sklearn.model_selection import KFold
-
-    if len(frame) < LEAST_ROWS * folds:
-        raise HarnessError(
-            f"task.folds={folds} needs {LEAST_ROWS * folds} training rows, and there are {len(frame)}. Set task.folds "
-            f"to at most {max(len(frame) // LEAST_ROWS, 2)}, or choose task.validation=split."
-        )
-    if (of_rows := groups.of_frame(frame)) is not None:
-        return [(frame.iloc[rest], frame.iloc[held]) for rest, held in groups.folds(of_rows, None, folds, seed)]
-    splitter = KFold(folds, shuffle=True, random_state=seed)
-    return [(frame.iloc[train], frame.iloc[held]) for train, held in splitter.split(frame)]
-
-
 def _check_spread(task: TextSettings, train: pd.DataFrame, validation: pd.DataFrame | None, test: pd.DataFrame) -> None:
     """Refuse splits whose numbers are all equal where the metric needs different ones; training always does."""
     problems = Problems()
@@ -219,13 +178,6 @@ def _fingerprint(made: Mapping[str, Any]) -> str:
 
 def _rounded(value: float) -> float:
     return float(f"{float(value):.6g}")
-
-
-def _selected_with(task: TextSettings, validation: pd.DataFrame | None, given: bool) -> str:
-    if validation is None:
-        return f"selected in {task.folds} folds of the training rows"
-    origin = "given validation rows" if given else "rows held out of the training rows"
-    return f"selected on {len(validation)} {origin}"
 
 
 def _warnings(facts: Mapping[str, Any], validation: pd.DataFrame | None, test: pd.DataFrame) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.data import splits
-from harness.errors import HarnessError, Problems
+from harness.data import random_splits, splits
+from harness.errors import Problems
 from harness.formatting.examples import examples
 from harness.tasks.text_settings import TextSettings
 from harness.tasks.token_tagging.data import OUTSIDE, TaggingData, TagSplit, split_of
@@ -20,7 +20,7 @@ from harness.tasks.token_tagging.entities import encoded, entities, is_tag, sche
 from harness.tasks.token_tagging.metrics import ENTITY_METRICS
 from harness.tasks.token_tagging.rows import Row, Rows, where_of
 
-LEAST_ROWS = 2  # of each split
+SENTENCES = "sentences"  # what rows are called in messages
 
 
 def assemble(
@@ -52,17 +52,19 @@ def assemble(
     dropped = conflicts = 0
     if test is None:
         pool, dropped, conflicts = splits.deduplicate(pool)
-        pool, test = _hold_out(pool, task.test_fraction, task.split_seed, "test")
-    train = pool if task.shots is None else _shots(pool, task.shots, task.draw)
+        pool, test = random_splits.hold_out(pool, task.test_fraction, task.split_seed, "test", SENTENCES)
+    train = pool if task.shots is None else random_splits.draw_shots(pool, task.shots, task.draw, SENTENCES)
     kind = task.validation or "split"
     validation: pd.DataFrame | None = None
     folds: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     if kind == "kfold":
-        folds = _folds(train, task.folds, task.draw)
+        folds = random_splits.make_folds(train, task.folds, task.draw, SENTENCES)
     elif given is not None:
         validation = given
     else:
-        train, validation = _hold_out(train, task.validation_fraction, task.split_seed, "validation")
+        train, validation = random_splits.hold_out(
+            train, task.validation_fraction, task.split_seed, "validation", SENTENCES
+        )
     _check_entities(task, {"training": train, "validation": validation, "test": test})
     met = _split("test", test)
     made = {
@@ -88,7 +90,7 @@ def assemble(
         "overlap_validation_test": 0 if validation is None else splits.overlap(test, validation),
         "overlap_train_validation": 0 if validation is None else splits.overlap(validation, train),
         "validation": kind,
-        "selected_with": _selected_with(task, validation, given is not None),
+        "selected_with": random_splits.selected_with(validation, given is not None, task.folds),
         "shots": task.shots,
         "draw": task.draw,
     }
@@ -178,39 +180,6 @@ def _split(name: str, frame: pd.DataFrame) -> TagSplit:
     return split_of(name, [row.sentence for row in rows], [row.tags for row in rows], frame["id"].tolist())
 
 
-def _hold_out(frame: pd.DataFrame, fraction: float, seed: int, purpose: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the remaining rows and a random fraction of the rows."""
-    from sklearn.model_selection import train_test_split
-
-    held = -int(-len(frame) * fraction // 1)  # rounded up, as scikit-learn does
-    if min(held, len(frame) - held) < LEAST_ROWS:
-        raise HarnessError(
-            f"task.{purpose}_fraction={fraction} of {len(frame)} sentences, equal ones counted once, leaves {held} for "
-            f"{purpose} and {len(frame) - held} for training, and each needs at least {LEAST_ROWS}. Change the "
-            f"fraction, add sentences, or give a {purpose} split of your own (task.{purpose}_path)."
-        )
-    rest, out = train_test_split(frame, test_size=held, random_state=seed)
-    return rest.sort_index(), out.sort_index()
-
-
-def _shots(frame: pd.DataFrame, shots: int, draw: int) -> pd.DataFrame:
-    if shots > len(frame):
-        raise HarnessError(f"task.shots={shots} exceeds the {len(frame)} training sentences: lower it, or add some.")
-    return frame.sample(shots, random_state=draw).sort_index()
-
-
-def _folds(frame: pd.DataFrame, folds: int, seed: int) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    from sklearn.model_selection import KFold
-
-    if len(frame) < LEAST_ROWS * folds:
-        raise HarnessError(
-            f"task.folds={folds} needs {LEAST_ROWS * folds} training sentences, and there are {len(frame)}. Set "
-            f"task.folds to at most {max(len(frame) // LEAST_ROWS, 2)}, or choose task.validation=split."
-        )
-    splitter = KFold(folds, shuffle=True, random_state=seed)
-    return [(frame.iloc[train], frame.iloc[held]) for train, held in splitter.split(frame)]
-
-
 def _check_entities(task: TextSettings, frames: Mapping[str, pd.DataFrame | None]) -> None:
     """Refuse splits without an entity: training would learn nothing, and entity metrics have no value."""
     problems = Problems()
@@ -249,13 +218,6 @@ def _fingerprint(made: Mapping[str, Any], tags: Sequence[str]) -> str:
     ]
     text = json.dumps(["token_tagging", tags, content], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-
-
-def _selected_with(task: TextSettings, validation: pd.DataFrame | None, given: bool) -> str:
-    if validation is None:
-        return f"selected in {task.folds} folds of the training rows"
-    origin = "given validation rows" if given else "rows held out of the training rows"
-    return f"selected on {len(validation)} {origin}"
 
 
 def _warnings(

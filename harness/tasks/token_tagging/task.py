@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.api.metric import Metric
-from harness.data.readers.delimited import separator_of
-from harness.data.readers.encodings import encoding_problem
-from harness.data.readers.file_formats import FORMATS
 from harness.data.readers.rows import Hub, open_hub
 from harness.data.text_values import as_text, check_text, shown
 from harness.errors import HarnessError, Problems, nearest
@@ -79,6 +76,8 @@ class TokenTagging(TaggingTask, TextSource):
     `text` and `label` name the columns of words and tags, in CoNLL files also by number.
     """
 
+    own_formats: ClassVar[tuple[str, ...]] = (FORMAT,)
+
     text: str = FIRST
     label: str = LAST
 
@@ -100,23 +99,6 @@ class TokenTagging(TaggingTask, TextSource):
             named = isinstance(value, str) and value != ""
             problems.check(named, f"task.{key} names one column, that of {holds}, not {shown(value)}.")
         problems.check(self.label != self.text, f"task.label and task.text both name the column {shown(self.text)}.")
-
-    def _check_format(self, problems: Problems) -> None:
-        known = (FORMAT, *FORMATS)
-        if check_text(problems, "task.format", self.format, f"one of {', '.join(known)}", optional=True):
-            problems.check(
-                self.format is None or self.format in known,
-                f"Unknown task.format {self.format}. {nearest(self.format, known)}",
-            )
-        if check_text(problems, "task.encoding", self.encoding, "an encoding such as utf-8") and (
-            problem := encoding_problem(self.encoding)
-        ):
-            problems.add(problem)
-        if check_text(problems, "task.separator", self.separator, "a character", optional=True):
-            try:
-                separator_of(self.separator, self.format if self.format in FORMATS else "lines")
-            except HarnessError as error:
-                problems.extend(error)
 
     def read(self) -> tuple[dict[str, Rows], str]:
         """Read the given splits."""

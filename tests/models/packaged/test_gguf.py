@@ -15,7 +15,7 @@ import yaml
 from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.models.files.model_files import check_directory
-from harness.models.packaged import gguf
+from harness.models.packaged import conversion, gguf
 from tests.helpers.small_dataset import ROOT
 
 SMOLLM2 = yaml.safe_load((ROOT / "conf/model/smollm2.yaml").read_text(encoding="utf-8"))
@@ -66,7 +66,9 @@ def test_one_conversion_for_all(tiny_gguf: Path, tmp_path: Path, monkeypatch: py
 
     calls: list[object] = []
     run = subprocess.run
-    monkeypatch.setattr(gguf.subprocess, "run", lambda *given, **named: (calls.append(given), run(*given, **named))[1])
+    monkeypatch.setattr(
+        conversion.subprocess, "run", lambda *given, **named: (calls.append(given), run(*given, **named))[1]
+    )
     with ThreadPoolExecutor() as pool:
         asked = [pool.submit(gguf.converted, tiny_gguf, "ab" * 32, tmp_path, "tiny") for _ in range(2)]
         found = [each.result() for each in asked]
