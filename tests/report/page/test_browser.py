@@ -255,11 +255,14 @@ def test_page_prints(judged: Path, visit: Any) -> None:
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
 
 
+MOST_TABLES = 3.0  # drawn in the time of an action, beside it, on the same machine; 0.8 were seen
+
+
 @pytest.mark.parametrize(("cells", "runs"), [(20, 500), (1000, 10)])
 def test_page_of_ten_thousand_runs_is_small_and_quick(
     study: Builder, visit: Any, tmp_path: Path, cells: int, runs: int
 ) -> None:
-    """Below 10 MB; sorting, filtering and opening a cell keep nobody waiting."""
+    """Below 10 MB; sorting, filtering and opening a cell take no longer than drawing a few plain tables of 200 rows."""
     make_large(study, cells, runs)
     path = write(study.directory, tmp_path / "out").page
     assert path.stat().st_size < 10_000_000
@@ -272,20 +275,29 @@ def test_page_of_ten_thousand_runs_is_small_and_quick(
             await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
             return performance.now() - begun;
           };
+          const plain = document.createElement("table");
+          document.body.prepend(plain);
+          const draw = () => {
+            plain.innerHTML = ("<tr>" + "<td>12.3 %</td>".repeat(20) + "</tr>").repeat(200);
+          };
           const box = document.getElementById("filter");
           const type = (text) => () => { box.value = text; box.dispatchEvent(new Event("input")); };
           const buttons = [...document.querySelectorAll("table.main thead button")];
-          return [
-            await timed(() => buttons[0].click()), await timed(() => buttons[1].click()), await timed(type("m0")),
-            await timed(type("m00 ok")), await timed(type("")),
-            await timed(() => { document.getElementById("cell-1").open = true; }),
+          const acts = [
+            () => buttons[0].click(), () => buttons[1].click(), type("m0"), type("m00 ok"), type(""),
+            () => { const cell = document.getElementById("cell-1"); cell.open = !cell.open; },
           ];
+          const ratios = [];
+          for (const act of acts) {
+            const found = [];
+            for (let round = 0; round < 3; round++) found.push(await timed(act) / await timed(draw));
+            ratios.push(found.sort((one, other) => one - other)[1]);
+          }
+          plain.remove();
+          return ratios;
         }"""
-    spent = page.evaluate(measure)
-    assert max(spent) < 2000
-    # Around 100 ms on a machine that does nothing else. Other tests beside it disturb some of the times, not all three.
-    medians = [sorted(times)[len(times) // 2] for times in (spent, page.evaluate(measure), page.evaluate(measure))]
-    assert min(medians) < 400
+    ratios = page.evaluate(measure)
+    assert max(ratios) < MOST_TABLES, ratios
     if cells > 200:
         assert page.locator("table.main tbody tr").count() == 200
         page.fill("#filter", "m0999")
