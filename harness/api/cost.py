@@ -15,7 +15,7 @@ SECONDS, LATENCY, BYTES, MEGABYTES, JOULES, DOLLARS, COUNT, RATE, SHARE = (
     "seconds", "latency", "bytes", "megabytes", "joules", "dollars", "count", "per second", "share",
 )  # fmt: skip
 # Units that the ending of a name implies; all other names are counts.
-_ENDINGS = {
+ENDINGS = {
     "_per_second": RATE, "_seconds": SECONDS, "_bytes": BYTES, "_mb": MEGABYTES, "_joules": JOULES, "dollars": DOLLARS,
 }  # fmt: skip
 
@@ -198,7 +198,7 @@ def unit_of(name: str) -> str:
     """Return the unit of a cost, also of one that this version does not know."""
     if name in COSTS and (unit := COSTS[name].unit) is not None:
         return unit
-    return next((unit for ending, unit in _ENDINGS.items() if name.endswith(ending)), COUNT)
+    return next((unit for ending, unit in ENDINGS.items() if name.endswith(ending)), COUNT)
 
 
 def parts(name: str) -> str:

@@ -81,7 +81,7 @@ class TrainConfig:
     stop_epoch: int | None = None  # stop after this many epochs; the schedule still spans `epochs`
     batch_size: int = 32  # rows per batch, before accumulation
     accumulate: int = 1  # batches whose gradients are accumulated for one optimizer step
-    schedule: str = "linear"  # linear | cosine | constant, after the warm-up
+    schedule: str = "linear"  # after the warm-up: a name in harness/api/schedules.py
     warmup: float = 0.06  # share of the steps over which the rate rises linearly from 0
     weight_decay: float = 0.01  # of AdamW, not applied to biases and norms
     clip: float = 1.0  # largest gradient norm; 0 turns clipping off
@@ -192,9 +192,10 @@ class LaunchConfig:
     timeout_min: float | None = 240
     retries: int = 1  # retries of a run whose worker was killed or hung, from its checkpoint
     runs_per_job: int = 1  # runs that share one Slurm job, a warm process
-    # How many runs share passes through one frozen backbone, if their methods allow it. auto: up to 8, if that is
-    # faster; locally only trials whose sampler needs no result of the others, on Slurm the runs that share a job | off
-    # | a number: up to this many, sampled as with this many workers; on Slurm, this many in each job
+    # How many runs share passes through one frozen backbone, if their methods allow it. auto: up to `AUTO` of
+    # harness/launch/run_batching.py, if that is faster; locally only trials whose sampler needs no result of the
+    # others, on Slurm the runs that share a job | off | a number: up to this many, sampled as with this many workers;
+    # on Slurm, this many in each job
     fuse: str = "auto"
     detach: bool = False  # Slurm: the coordinator runs as a Slurm job, and the command returns at once
 

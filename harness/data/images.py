@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
+from harness.formatting.examples import listed
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 PIXELS = 100_000_000  # most pixels of an image: a small file can claim more than memory holds
@@ -176,11 +177,6 @@ def open_all(references: Sequence[str], known: Mapping[str, ImageSource]) -> lis
             f"{len(bad)} of {len(found)} images cannot be read: {listed(bad)}. Mend or remove them, and start again."
         )
     return found
-
-
-def listed(items: Sequence[str]) -> str:
-    """List up to three items."""
-    return ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
 
 
 def as_bytes(array: npt.NDArray[Any], where: str) -> tuple[npt.NDArray[np.uint8], list[str]]:

@@ -11,7 +11,7 @@ import yaml
 
 import harness
 from harness.export.formats import Format, Original
-from harness.export.proof import Proof
+from harness.export.proof import CONFIDENCE, LEVEL, Proof
 from harness.export.winner import Winner
 from harness.formatting.values import cost, cost_name, metric_name, score
 from harness.records.record import Record, metric_of
@@ -75,7 +75,7 @@ def _measured(winner: Winner, record: Record | None) -> dict[str, Any]:
 
 
 def _rows_interval(predictions: Path, metric: str) -> dict[str, Any]:
-    """Return the 95 % interval of one run's score that its test rows give; {} without predictions."""
+    """Return the interval of one run's score that its test rows give; {} without predictions."""
     from pyarrow import ArrowException, parquet
 
     try:
@@ -88,7 +88,7 @@ def _rows_interval(predictions: Path, metric: str) -> dict[str, Any]:
     ]  # fmt: skip
     if len(rows) < 2:
         return {"rows": len(rows)}
-    found = interval(np.array([rows], dtype=np.float64), scale=scale_of(metric))
+    found = interval(np.array([rows], dtype=np.float64), confidence=CONFIDENCE, scale=scale_of(metric))
     return {"low": found.low, "high": found.high, "rows": len(rows)}
 
 
@@ -106,7 +106,7 @@ def _metadata(
     if stored.get("hub"):
         content["base_model"] = stored["hub"]
     if measured:
-        spread = f", 95 % interval {measured['low']:.4f} to {measured['high']:.4f}" if "low" in measured else ""
+        spread = f", {LEVEL} interval {measured['low']:.4f} to {measured['high']:.4f}" if "low" in measured else ""
         seeds = len(measured["seeds"])
         content["model-index"] = [
             {
@@ -186,7 +186,7 @@ def _evaluation(winner: Winner, measured: Mapping[str, Any]) -> str:
     metric = measured["metric"]
     text = f"Test {metric_name(metric)} {score(measured['value'], metric, unit=True)}"
     if "low" in measured:
-        text += f" (95 % interval {score(measured['low'], metric)} to {score(measured['high'], metric)})"
+        text += f" ({LEVEL} interval {score(measured['low'], metric)} to {score(measured['high'], metric)})"
     seeds = measured["seeds"]
     text += f", mean of {len(seeds)} seeds" if len(seeds) > 1 else f", one seed ({seeds[0]})"
     text += f", {measured['rows']} test rows. " if measured.get("rows") else ". "

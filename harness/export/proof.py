@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import torch
 
+from harness.config.schema import ReportConfig
 from harness.data.dataset import Split
 from harness.errors import HarnessError
 from harness.export.formats import Original, Outputs
@@ -19,6 +21,8 @@ from harness.models.inference import predict_all
 ROWS = 100  # test rows of a proof; a quantized export is measured on up to QUANTIZED_ROWS
 QUANTIZED_ROWS = 2000
 TOLERANCE = 1e-4  # largest difference of probabilities, of numbers in standard deviations, of losses a token
+CONFIDENCE = ReportConfig.confidence  # of the intervals of an export and its card
+LEVEL = f"{100 * CONFIDENCE:.4g} %"
 MAX_LOSS = 0.01  # how far below the original's test score a quantized export may be
 
 
@@ -31,7 +35,7 @@ class Proof:
         difference: the largest difference, see `TOLERANCE`.
         agreement: share of the rows with the same answer.
         metric, before, after: the task's metric on these rows, of the model and of the export; None without targets.
-        interval: 95 % interval of after - before, paired by row; None without targets.
+        interval: interval of after - before, paired by row; None without targets.
     """
 
     rows: int
@@ -54,8 +58,8 @@ class Proof:
             return f"{text}."
         low, high = self.interval
         return (
-            f"{text}; {self.metric} {self.after:.4f} against {self.before:.4f} (difference, 95 % interval: {low:+.4f} "
-            f"to {high:+.4f})."
+            f"{text}; {self.metric} {self.after:.4f} against {self.before:.4f} (difference, {LEVEL} interval: "
+            f"{low:+.4f} to {high:+.4f})."
         )
 
 
@@ -155,7 +159,11 @@ def _scored(proof: Proof, task: Any, split: Split, one: Any, two: Any, metric: s
     if before is None or after is None or any(each is None for each in scores):
         return proof
     paired = np.asarray(scores[1], dtype=float) - np.asarray(scores[0], dtype=float)
-    error = 1.96 * float(paired.std(ddof=1)) / math.sqrt(len(paired)) if len(paired) > 1 else 0.0
+    error = (
+        NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * float(paired.std(ddof=1)) / math.sqrt(len(paired))
+        if len(paired) > 1
+        else 0.0
+    )
     middle = float(after - before)
     return Proof(
         proof.rows, proof.difference, proof.agreement, metric, float(before), float(after),

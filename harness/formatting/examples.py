@@ -17,9 +17,14 @@ def short(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-def some(values: Sequence[object]) -> str:
+def some(values: Sequence[object], separator: str = ", ") -> str:
     """Join the first few values, unquoted."""
-    return ", ".join(map(str, values[:MOST])) + (", ..." if len(values) > MOST else "")
+    return separator.join(map(str, values[:MOST])) + (f"{separator}..." if len(values) > MOST else "")
+
+
+def listed(values: Sequence[object]) -> str:
+    """Join the first few values, unquoted, and count the rest."""
+    return ", ".join(map(str, values[:MOST])) + (f" and {len(values) - MOST} more" if len(values) > MOST else "")
 
 
 def examples(values: Sequence[object]) -> str:

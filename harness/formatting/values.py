@@ -10,6 +10,7 @@ from harness.api.cost import (
     BYTES,
     COUNT,
     DOLLARS,
+    ENDINGS,
     JOULES,
     LATENCY,
     MEGABYTES,
@@ -109,9 +110,8 @@ def memory(mebibytes: float | None) -> str:
 
 def cost_name(key: str) -> str:
     """Format a cost's name without its unit, which the value shows: `latency_p50_seconds` -> `latency p50`."""
-    for ending in ("_seconds", "_bytes", "_mb", "_joules", "_per_second"):
-        key = key.removesuffix(ending) + ("/s" if ending == "_per_second" and key.endswith(ending) else "")
-    return key.replace("_", " ")
+    ending = next((ending for ending in ENDINGS if ending.startswith("_") and key.endswith(ending)), "")
+    return key.removesuffix(ending).replace("_", " ") + ("/s" if ending == "_per_second" else "")
 
 
 def cost(key: str, value: float | None) -> str:

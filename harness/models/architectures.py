@@ -250,6 +250,8 @@ ARCHITECTURES: dict[str, Layers] = {
 }  # fmt: skip
 
 ROLES = (*(field.name for field in fields(Layers) if field.name != "blocks"), "all_linear")
+# Roles whose suffixes an architecture's attention may have, too, and whose layers are those outside of it.
+BESIDE_ATTENTION = tuple(role for role in ROLES if role.startswith("feedforward"))
 
 
 # Decoders that keep the rows of a packed sequence apart, by positions that begin anew; each is tested for equal losses.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError, nearest
+from harness.formatting.examples import listed
 from harness.records.study_files import DESCRIPTION, MARKS, MODEL, RUNS
 
 ARCHIVE = ".zip"
@@ -85,10 +86,7 @@ def find_model(model: str | Path, runs_dir: Path) -> Path:
     for place in _places(text, runs_dir):
         if is_study(place):
             found = sorted(path.parent for path in (place / RUNS).glob(f"*/*/{MODEL}/{DESCRIPTION}"))
-            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-            listing = (
-                f"Its saved models: {', '.join(map(str, found[:3]))}{more}." if found else "It has no saved model."
-            )
+            listing = f"Its saved models: {listed(found)}." if found else "It has no saved model."
             raise HarnessError(f"{text} is a study, so say which of its models. {listing}")
     return Path(text)
 

@@ -15,9 +15,8 @@ from typing import Any
 from harness.command import command
 from harness.errors import HarnessError, Problems
 from harness.serve.loading import load_all, sources
-from harness.serve.settings import Settings, option_of
+from harness.serve.settings import HOST, PORT, Settings, option_of
 
-LOCAL = "127.0.0.1"
 ENGINES = ("auto", "torch", "onnx")
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 _HELP = {
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{source.name}: {one.method} on {one.backbone} ({one.engine}), from {source.directory}\n")
     shown = f"[{host}]" if ":" in host else host
     sys.stdout.write(f"Serving on http://{shown}:{port} (stop: Ctrl-C or SIGTERM)\n")
-    if not keys.digests and host not in (LOCAL, "::1"):
+    if not keys.digests and host not in (HOST, "::1"):
         sys.stderr.write("Warning: everyone who reaches this address may ask; --keys FILE lets only holders of keys.\n")
     sys.stdout.flush()
     run(service, listener)
@@ -103,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="study, saved model, run or export; or NAME=PATH")
     parser.add_argument("more", nargs="*", metavar="NAME=PATH", help="further models, at /models/NAME/predict")
-    parser.add_argument("--host", default=LOCAL, help=f"address to listen on (default: {LOCAL}, this machine only)")
-    parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any free one")
+    parser.add_argument("--host", default=HOST, help=f"address to listen on (default: {HOST}, this machine only)")
+    parser.add_argument("--port", type=int, default=PORT, help=f"default: {PORT}; 0: any free one")
     parser.add_argument("--cell", metavar="CELL", help="of a study: the cell to serve (default: the recommended one)")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="what computes (default: the faster one)")
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda | mps")

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from harness.errors import HarnessError
 from harness.serve.app import Service
-from harness.serve.settings import Settings
+from harness.serve.settings import HOST, PORT, Settings
 
 GRACE = 0.5  # seconds in which a request that was sent before the service stopped listening must have arrived
 
@@ -146,7 +146,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def _nowhere(host: str, port: int) -> str:
     return (
-        f"--host {host} --port {port} is no address of this machine: name 127.0.0.1 (this machine only), 0.0.0.0 "
+        f"--host {host} --port {port} is no address of this machine: name {HOST} (this machine only), 0.0.0.0 "
         "(every network) or an address of its own, and a port from 0 to 65535."
     )
 
@@ -155,7 +155,7 @@ def _refused(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"Port {port} of {host} is in use by another program: stop that, or set --port {port % 65535 + 1}."
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"Port {port} of {host} needs more rights (below 1024 only root may): set --port 8000."
+        return f"Port {port} of {host} needs more rights (below 1024 only root may): set --port {PORT}."
     return f"Port {port} of {host} cannot be taken ({error.strerror}): set another --host or --port."
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 
 from harness.errors import Problems
 
+HOST, PORT = "127.0.0.1", 8000  # where a service listens unless it is told otherwise
+
 
 @dataclass(frozen=True)
 class Settings:

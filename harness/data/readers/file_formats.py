@@ -12,7 +12,7 @@ from harness.data.readers.delimited import other_separator, read_delimited, read
 from harness.data.readers.encodings import decode, encoding_note
 from harness.data.text_values import as_number, match, plain
 from harness.errors import HarnessError
-from harness.formatting.examples import alternatives, some
+from harness.formatting.examples import MOST, alternatives, listed, some
 
 Columns = dict[str, list[Any]]
 
@@ -22,6 +22,7 @@ SUFFIXES = {f".{name}": name for name in FORMATS if name != "lines"} | {
     ".pq": "parquet",
     ".feather": "arrow",
 }
+TABLES = ("jsonl", "json", "parquet", "arrow")  # formats whose cells may hold lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +267,6 @@ def neighbours(path: Path) -> str:
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
     if not names:
         return f"The folder {folder} holds no files."
-    close = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
-    shown = [*close, *(name for name in names if name not in close)][:3]
-    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
-    return f"{f'Did you mean {close[0]}? ' if close else ''}Files there: {', '.join(shown)}{more}."
+    close = difflib.get_close_matches(path.name, names, n=MOST, cutoff=0.5)
+    there = listed([*close, *(name for name in names if name not in close)])
+    return f"{f'Did you mean {close[0]}? ' if close else ''}Files there: {there}."

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harness.errors import HarnessError
+from harness.formatting.examples import some
 
 # Errors that say that the controller or network did not answer, or that a limit is temporary: wait and try again.
 TRANSIENT = re.compile(
@@ -142,7 +143,7 @@ class SlurmCommands:
         if "" not in self._nodes:
             self._nodes[""] = frozenset(self._call("sinfo", "--noheader", "--Node", "--all", "--format=%N").split())
         if unknown := sorted(wanted - self._nodes[""]):
-            raise Refused(f"slurm.nodelist={nodelist}: the cluster has no node {', '.join(unknown[:3])}")
+            raise Refused(f"slurm.nodelist={nodelist}: the cluster has no node {some(unknown)}")
         return None, ",".join([*([exclude] if exclude else []), *sorted(self._nodes[""] - wanted)]) or None
 
     def submit(self, script: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError, nearest
 from harness.methods.base import GradientTrained, Hooks
 from harness.methods.peft.ranges import out_of_range
-from harness.models.architectures import ROLES, ends, layers_of, modules_of
+from harness.models.architectures import BESIDE_ATTENTION, ROLES, ends, layers_of, modules_of
 from harness.models.pretrained import LANGUAGE
 from harness.models.quantization import import_peft
 
@@ -199,7 +199,7 @@ def _name_layers(backbone: Any, config: Any, model: PretrainedModel) -> None:
 def _of_role(backbone: Any, role: str, model: PretrainedModel) -> set[str]:
     """Return the names for PEFT, which matches by suffix: BERT's `output.dense` matches the attention's, too."""
     suffixes = modules_of(backbone, role, model.name)
-    if not role.startswith("feedforward"):
+    if role not in BESIDE_ATTENTION:
         return _with_weights(backbone, suffixes)
     others = modules_of(backbone, "attention", model.name)
     return {name for name, _ in backbone.named_modules() if ends(name, suffixes) and not ends(name, others)}

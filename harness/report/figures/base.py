@@ -77,7 +77,12 @@ class Subject:
     @property
     def confidence(self) -> str:
         """The confidence of intervals, `95 %`."""
-        return f"{100 * self.evidence.settings.confidence:.4g} %"
+        return f"{100 * self.level:.4g} %"
+
+    @property
+    def level(self) -> float:
+        """The confidence of intervals, as a fraction."""
+        return self.evidence.settings.confidence
 
     def judgement(self, row: CellSummary) -> CellVerdict:
         """Return the statistical results for a cell."""

@@ -64,13 +64,18 @@ class _Tuning:
     def amounts(self, kind: _Kind) -> list[float | None]:
         return self.epochs if kind is _EPOCHS else self.seconds
 
-    def curves(self, kind: _Kind) -> tuple[Curve, Curve] | None:
-        """Return the expected and the observed curve; None if there is nothing to draw."""
+    def curves(self, kind: _Kind, level: float) -> tuple[Curve, Curve] | None:
+        """Return the expected and the observed curve; None if there is nothing to draw.
+
+        Args:
+            kind: what the budget counts.
+            level: confidence of the band.
+        """
         if kind is _TRIALS:
-            expected, observed = expected_best(self.scores, self.floor), running_best(self.scores)
+            expected, observed = expected_best(self.scores, self.floor, level), running_best(self.scores)
         else:
             spent = self.amounts(kind)
-            expected = best_by_resource(self.scores, spent, self.floor)
+            expected = best_by_resource(self.scores, spent, self.floor, level)
             observed = running_best(self.scores, spent)
         return None if expected is None or observed is None else (expected, observed)
 
@@ -141,7 +146,7 @@ def _floor(row: CellSummary) -> float | None:
 
 
 def _render(subject: Subject, tunings: Sequence[_Tuning], kind: _Kind, note: str) -> Drawing | None:
-    known = [(each.row, found) for each in tunings if (found := each.curves(kind)) is not None]
+    known = [(each.row, found) for each in tunings if (found := each.curves(kind, subject.level)) is not None]
     if not known:
         return None
     curves = [(row, expected, observed) for row, (expected, observed) in known]
@@ -183,7 +188,9 @@ def _render(subject: Subject, tunings: Sequence[_Tuning], kind: _Kind, note: str
     if any(each.early for each in tunings):
         caption += " A trial that was ended early counts with the best score that it reached and with what it spent."
     if few:
-        caption += " Bands: 95 %, bootstrap over the trials. Dotted: the best so far, as it was observed."
+        caption += (
+            f" Bands: {subject.confidence}, bootstrap over the trials. Dotted: the best so far, as it was observed."
+        )
     if len(inside) > BRIGHT:
         caption += f" In grey: {len(inside) - BRIGHT} more cells."
     return render(f"{kind.name}-{subject.slug}", plot, caption + beyond([subject.label(row) for row in outside]) + note)

@@ -56,12 +56,13 @@ def _profile(subjects: Sequence[Subject], metric: str) -> Drawing | None:
         method: [[score for index in block for score in runs[index]] for block in blocks]
         for method, runs in behind_best(whole, [metric] * len(subjects)).items()
     }
-    means = {method: interquartile_mean(runs) for method, runs in behind.items()}
+    first = subjects[0]
+    means = {method: interquartile_mean(runs, first.level) for method, runs in behind.items()}
     order = sorted(behind, key=lambda method: -means[method].value)
     low = min(min(map(min, behind[method])) for method in order[:BRIGHT])
     high = max(max(map(max, behind[method])) for method in order[:BRIGHT])
     thresholds = np.linspace(max(low, 6 * means[order[min(len(order), BRIGHT) // 2]].value - 0.1), high, 121).tolist()
-    curves = {method: performance_profile(behind[method], thresholds) for method in order[:BRIGHT]}
+    curves = {method: performance_profile(behind[method], thresholds, first.level) for method in order[:BRIGHT]}
     looks = {key: look for subject in subjects for key, look in subject.looks.items()}
     names = short([row for subject in subjects for row in subject.rows])
     rows = order[:MOST]
@@ -80,7 +81,7 @@ def _profile(subjects: Sequence[Subject], metric: str) -> Drawing | None:
         f"Test {metric_name(metric)} over {len(subjects)} questions of {plural(len(blocks), 'data set')}, each score "
         "less the best mean of its question; each data set has the same weight. "
         "Above: the share of runs that are no further behind than so much. Below, with the same marks: the mean of the "
-        "middle half of the runs. Intervals: bootstrap over seeds (95 %), too narrow below ten seeds."
+        f"middle half of the runs. Intervals: bootstrap over seeds ({first.confidence}), too narrow below ten seeds."
     )
     if len(order) > BRIGHT:
         caption += f" The profiles are of the best {BRIGHT} of {len(order)}."

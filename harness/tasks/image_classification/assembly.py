@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.data.images import ImageSource, check_images, listed
+from harness.data.images import ImageSource, check_images
 from harness.data.readers.rows import to_rows
 from harness.errors import HarnessError, Problems
+from harness.formatting.examples import listed
 from harness.records.study_files import GROUP
 from harness.tasks.image_classification.data import ImageData
 from harness.tasks.image_classification.sources import ImageTable

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from harness.data.images import FileImage, listed
+from harness.data.images import FileImage
 from harness.data.readers.file_formats import expanded
 from harness.data.readers.rows import SPLITS, data_folder
 from harness.data.text_values import check_text
 from harness.errors import HarnessError, Problems
+from harness.formatting.examples import listed
 from harness.tasks.image_classification.settings import ImageTask
 from harness.tasks.image_classification.sources import ImageTable
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data.images import FileImage, check_images, listed
+from harness.data.images import FileImage, check_images
 from harness.data.readers.file_formats import Table
 from harness.data.readers.whole_table import read_texts
 from harness.errors import HarnessError
+from harness.formatting.examples import listed
 from harness.tasks.image_classification.sources import files_below
 
 

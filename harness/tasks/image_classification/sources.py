@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.images import SUFFIXES, ArrayImage, BytesImage, FileImage, ImageSource, as_bytes, listed
+from harness.data.images import SUFFIXES, ArrayImage, BytesImage, FileImage, ImageSource, as_bytes
 from harness.data.readers.rows import SPLITS
 from harness.errors import HarnessError, nearest
+from harness.formatting.examples import listed
 
 SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
 # Names of arrays in npz files, by split, as Keras and MedMNIST write them.

@@ -17,7 +17,7 @@ from harness.data.near_copies import told
 from harness.data.readers.rows import notes_of
 from harness.data.text_values import match, plain, shown
 from harness.errors import HarnessError, Problems
-from harness.formatting.examples import alternatives, examples, short, some
+from harness.formatting.examples import MOST, alternatives, examples, short, some
 from harness.tasks.text_classification.data import ClassificationData
 from harness.tasks.text_classification.metrics import METRICS
 from harness.tasks.text_classification.settings import ClassificationSettings
@@ -261,7 +261,7 @@ def _warnings(
     for label in labels:
         folded.setdefault(describe(label), []).append(label)
     found.extend(
-        f"The classes {' and '.join(map(repr, same[:3]))} differ only in case or punctuation: are they one?"
+        f"The classes {' and '.join(map(repr, same[:MOST]))} differ only in case or punctuation: are they one?"
         for same in folded.values()
         if len(same) > 1
     )

@@ -67,7 +67,7 @@ def loss(labels: Labels, probabilities: Predictions) -> float:
     return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))
 
 
-def ece(labels: Labels, probabilities: Predictions, bins: int = 15) -> float:
+def ece(labels: Labels, probabilities: Predictions, bins: int = rows.BINS) -> float:
     """Expected calibration error over equal-width bins of the largest probability (Guo et al. 2017, eq. 3)."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
@@ -82,7 +82,7 @@ def brier(labels: Labels, probabilities: Predictions) -> float:
     return float(rows.brier(labels, probabilities).mean())
 
 
-def calibration_error(labels: Labels, probabilities: Predictions, bins: int = 15) -> float:
+def calibration_error(labels: Labels, probabilities: Predictions, bins: int = rows.BINS) -> float:
     """Root mean squared calibration error of the largest probability, debiased (Kumar et al. 2019, section 5).
 
     Bins have equal numbers of rows. The square of each bin's gap contains the variance of its share of correct rows,

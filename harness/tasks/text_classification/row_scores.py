@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from harness.api.metric import Predictions, RowScores, Undefined
 
+BINS = 15  # of calibration errors
+
 Labels = npt.NDArray[np.int64]
 
 
@@ -113,7 +115,7 @@ def auroc(labels: Labels, probabilities: Predictions) -> RowScores:
     return values
 
 
-def ece(labels: Labels, probabilities: Predictions, bins: int = 15) -> RowScores:
+def ece(labels: Labels, probabilities: Predictions, bins: int = BINS) -> RowScores:
     """Signed gaps of correctness and confidence, by the sign of the bin's gap."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     gaps = (probabilities.argmax(axis=1) == labels) - confidence

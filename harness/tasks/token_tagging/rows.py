@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.data.readers.containers import unpack
 from harness.data.readers.encodings import decode, encoding_note
-from harness.data.readers.file_formats import FileFormat, neighbours, read_table, require_columns
+from harness.data.readers.file_formats import SUFFIXES, TABLES, FileFormat, neighbours, read_table, require_columns
 from harness.data.readers.rows import label_text
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import examples, some
@@ -22,7 +22,7 @@ from harness.tasks.token_tagging.words import sentence_of
 
 CONLL = ("conll", "bio", "iob", "iob2", "conllu")  # suffixes of files of a word a line
 FORMAT = "conll"
-ROWS = (".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".arrow", ".feather")  # suffixes of files that are none
+ROWS = tuple(suffix for suffix, name in SUFFIXES.items() if name in TABLES)  # suffixes of files that are not CoNLL
 TYPE = ("label", "type", "tag")  # names that the type of a span has in other programs
 
 
@@ -133,7 +133,7 @@ def of_columns(
             found.append(Row(sentence, tags, (number,), "row"))
     problems.check(
         not wrong,
-        f"{len(wrong)} rows of {where} cannot be read: {'; '.join(wrong[:3])}{'; ...' if len(wrong) > 3 else ''}. "
+        f"{len(wrong)} rows of {where} cannot be read: {some(wrong, '; ')}. "
         f"Column {text!r} must hold lists of words and {label!r} as many tags, or {text!r} texts and {label!r} lists "
         'of spans, {"start": 0, "end": 5, "label": "name"}, counted in characters from 0, the end excluded.',
     )
