@@ -112,8 +112,8 @@ class TuneConfig:
     # and model, with the method as a parameter; the methods share the budget
     mode: str = "fair"
     finalists: int = 2  # joint: number of methods, best first, whose best configuration is confirmed
-    # configurations per cell; joint: of all methods of a task and model together (sweeps/default.yaml: 4)
-    trials: int | None = 8
+    # configurations per cell; joint: of all methods of a task and model together
+    trials: int | None = 4
     seconds: float | None = None  # seconds of run time per cell; tuning ends with the first limit that is reached
     sampler: str = "tpe"  # tpe | gp | random | qmc | grid | nsga2
     startup_trials: int | None = None  # random trials before a model-based sampler starts; null scales with the budget
@@ -184,7 +184,7 @@ class LaunchConfig:
     """Where runs execute."""
 
     kind: str = "local"  # local: a pool of warm processes | inline: in this process | slurm: jobs of a cluster
-    workers: int | None = None  # local processes; null: one per GPU, or one per core up to 4, then one for every two
+    workers: int | None = None  # local processes; null: one per GPU, else see harness/launch/devices.py
     workers_per_gpu: int = 1  # runs that share a GPU
     threads: int | None = None  # CPU threads per run; null: usable cores / workers, at most OMP_NUM_THREADS
     # minutes after which a run is killed and counts as hung; for fused runs, minutes in which none of them has written

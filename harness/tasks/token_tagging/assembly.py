@@ -16,7 +16,7 @@ from harness.errors import Problems
 from harness.formatting.examples import examples
 from harness.tasks.text_settings import TextSettings
 from harness.tasks.token_tagging.data import OUTSIDE, TaggingData, TagSplit, split_of
-from harness.tasks.token_tagging.entities import encoded, entities, is_tag, scheme_of, violations
+from harness.tasks.token_tagging.entities import PREFIXES, RULES, encoded, entities, is_tag, scheme_of, violations
 from harness.tasks.token_tagging.metrics import ENTITY_METRICS
 from harness.tasks.token_tagging.rows import Row, Rows, where_of
 
@@ -144,7 +144,8 @@ def _checked(sources: Mapping[str, Rows], task: str, scheme: str, repair: bool) 
 
 
 def _forms(scheme: str) -> str:
-    return {"BIO": "B- or I-", "BIOES": "B-, I-, E- or S-", "IO": "I-"}[scheme]
+    *first, last = (f"{prefix}-" for prefix in PREFIXES[scheme])
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _told(wrong: tuple[Row, int], scheme: str) -> str:
@@ -152,10 +153,7 @@ def _told(wrong: tuple[Row, int], scheme: str) -> str:
     row, word = wrong
     tags = (*row.tags, "the end of the sentence")
     before = row.tags[word - 1] if word else "the start of the sentence"
-    rule = "I- continues an entity of its type"
-    if scheme == "BIOES":
-        rule = "an entity is S-, or B-, any I- and E- of one type"
-    return f"there {tags[word]} follows {before}, and {rule}"
+    return f"there {tags[word]} follows {before}, and {RULES[scheme]}"
 
 
 def _repaired(row: Row, scheme: str) -> Row:

@@ -84,7 +84,7 @@ class TaggingData(Dataset):
 
     Attributes:
         tags: the C tags, in the order of the head's outputs.
-        scheme: BIO | BIOES | IO.
+        scheme: one of `harness.tasks.token_tagging.entities.SCHEMES`.
         piece: first | last: which piece of a word is tagged; None: the first, and the last in models that read from
             left to right.
     """

@@ -12,6 +12,8 @@ from harness.tasks.token_tagging.data import OUTSIDE
 SCHEMES = ("BIO", "BIOES", "IO")
 ENDING = ("E-", "S-")  # prefixes that only BIOES has
 PREFIXES = {"BIO": "BI", "BIOES": "BIES", "IO": "I"}
+# The rule that a tag breaks, for messages; tags of IO break none.
+RULES = {"BIO": "I- continues an entity of its type", "BIOES": "an entity is S-, or B-, any I- and E- of one type"}
 
 
 class Entity(NamedTuple):

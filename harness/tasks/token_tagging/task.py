@@ -30,7 +30,7 @@ class TaggingTask(TextSettings):
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
 
     metric: str = "entity_f1"
-    scheme: str | None = None  # BIO | BIOES | IO; null: by the prefixes of the tags
+    scheme: str | None = None  # one of `SCHEMES`; null: by the prefixes of the tags
     repair: bool = False  # write tags that break the scheme anew, from the entities that they are read as
     piece: str | None = None  # first | last: the piece of a word that is tagged; null: by the model
     max_length: int = 128  # tokens a window; longer rows are read in several, which overlap
