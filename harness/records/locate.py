@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError, nearest
 from harness.records.study_files import DESCRIPTION, MARKS, MODEL, RUNS
 
 ARCHIVE = ".zip"
+ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # as PEFT names them
 LISTED = 8  # maximum number of names in an error
 
 
@@ -91,6 +92,18 @@ def find_model(model: str | Path, runs_dir: Path) -> Path:
             )
             raise HarnessError(f"{text} is a study, so say which of its models. {listing}")
     return Path(text)
+
+
+def lacking(directory: Path, weights: Collection[str]) -> list[str]:
+    """Return the files that a saved model needs and does not have.
+
+    Args:
+        directory: the saved model.
+        weights: its files of weights, as its description lists them. PEFT's need a configuration beside them, without
+            which the model would be loaded as if nothing had been adapted.
+    """
+    adapters = [Path(name).with_name(ADAPTER_CONFIG) for name in weights if Path(name).name == ADAPTER_WEIGHTS]
+    return [name for name in (*weights, *map(str, adapters)) if not (directory / name).is_file()]
 
 
 def _places(text: str, runs_dir: Path) -> Iterator[Path]:
