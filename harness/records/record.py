@@ -27,6 +27,16 @@ class CorruptRecord(Exception):
     """A record.json that cannot be read: truncated by a full disk, or written by another program."""
 
 
+class UnreadableRecord(CorruptRecord):
+    """A record.json that may be whole, but cannot be opened: no permission, or a folder in its place."""
+
+
+_TYPES: dict[str, Any] = {  # of a record's fields, where code that reads them relies on it
+    "signature": str, "status": str, "study": str, "cell": str, "phase": str, "task": str, "model": str, "method": str,
+    "variant": dict, "hyperparameters": dict, "metrics": dict, "cost": dict, "data": dict, "provenance": dict,
+}  # fmt: skip
+
+
 @dataclass
 class Record:
     """One run and its outcome. A missing value is None, never a placeholder number; metrics are fractions.
@@ -85,10 +95,16 @@ class Record:
             content = json.loads(path.read_text(encoding="utf-8"))
             known = {f.name for f in fields(cls)}
             record = cls(**{key: value for key, value in content.items() if key in known})
+            if wrong := [name for name, kind in _TYPES.items() if not isinstance(getattr(record, name), kind)]:
+                raise ValueError(f"{', '.join(wrong)}: of another type")
+            if not all(isinstance(values, dict) for values in record.metrics.values()):
+                raise ValueError("metrics: of another type")
             record.cost = renamed(record.cost)
             return record  # noqa: TRY300
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise UnreadableRecord(f"{path} cannot be read ({error.strerror or error}).") from error
         except (ValueError, TypeError, AttributeError) as error:
             raise CorruptRecord(f"{path} is not a complete record ({error}).") from error
 
