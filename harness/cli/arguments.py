@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.overrides import GROUPS, OF_CELLS, key_kind, meant, normal
+from harness.config.overrides import COMBINED, GROUPS, OF_CELLS, key_kind, meant, normal
 from harness.config.typed_text import as_typed
 from harness.errors import HarnessError, Problems, typed
 
@@ -34,12 +34,14 @@ class CommandLine:
         overrides: overrides, normalized for Hydra.
         of_cells: for a study, overrides of keys that only some cells may have. They are applied to each cell's
             configuration, never to the common one.
+        notes: sentences for the user, about arguments of which only a part counts.
     """
 
     typed: tuple[str, ...]
     flags: tuple[str, ...]
     overrides: tuple[str, ...]
     of_cells: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def config_dir(self) -> str | None:
@@ -92,11 +94,40 @@ def read(arguments: Sequence[str], root: Path) -> CommandLine:
     _check_flags(flags, problems)
     if own is not None:
         _check_config_dir(own, problems)
-    problems.raise_any()
     study = "-m" in flags or "--multirun" in flags
+    notes = _given_twice(overrides, study, problems)
+    problems.raise_any()
     of_cells = [line for line in overrides if study and line.lstrip("+~").startswith(OF_CELLS)]
     shared = [line for line in overrides if line not in of_cells]
-    return CommandLine(tuple(arguments), tuple(flags), tuple(shared), tuple(of_cells))
+    return CommandLine(tuple(arguments), tuple(flags), tuple(shared), tuple(of_cells), notes)
+
+
+def _given_twice(overrides: Sequence[str], study: bool, problems: Problems) -> tuple[str, ...]:
+    """Add a problem for each group that is given two different choices; return a note for each key with two values.
+
+    As in Hydra the last value of a key counts, since scripts append to a command what they change in it. Two choices
+    of a group are more likely meant as two cells, of which one would be missing in silence.
+    """
+    given: dict[str, list[str]] = {}
+    for line in overrides:
+        if not line.startswith("~"):
+            key, _, value = line.lstrip("+").partition("=")
+            given.setdefault(key, []).append(value)
+    notes = []
+    for key, values in given.items():
+        if len(set(values)) < 2:  # nothing is lost
+            continue
+        written = " and ".join(f"{key}={value}" for value in dict.fromkeys(values))
+        if key not in GROUPS:
+            notes.append(f"{written}: {key} is given more than once, and the last one counts.")
+            continue
+        joined = ",".join(value.strip("[]") for value in dict.fromkeys(values))
+        together = {
+            "cell": f"For a cell each{'' if study else ', in a study (-m)'}: {shlex.quote(f'{key}={joined}')}. ",
+            "list": f"For all of them at once: {shlex.quote(f'{key}=[{joined}]')}. ",
+        }.get("cell" if key in ("task", "model", "method") else "list" if key in COMBINED else "", "")
+        problems.add(f"{written}: {key} is given more than once. {together}For one of them, leave the others out.")
+    return tuple(notes)
 
 
 def _split(arguments: Sequence[str], problems: Problems) -> tuple[list[str], list[str]]:

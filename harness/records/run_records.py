@@ -57,7 +57,9 @@ class RunRecords:
                 self._warn(str(error))
                 return None
             if isinstance(error, UnreadableRecord):  # it may be whole, so it is not deleted
-                raise HarnessError(f"{error} Make it readable, or remove it, and run the same command again.") from error
+                raise HarnessError(
+                    f"{error} Make it readable, or remove it, and run the same command again."
+                ) from error
             self._warn(f"{error} The run is executed again.")
             paths.record.unlink()
             return None

@@ -133,7 +133,7 @@ def test_the_only_run_of_a_batch_that_was_still_under_way_answers_for_the_loss(t
 
 
 def test_a_configuration_drawn_for_a_cell_that_was_asked_before_is_started(tmp_path: Path, cache: Path) -> None:
-    """In a joint study the cell that is asked last may draw for the first; with nothing under way, nobody asks again."""
+    """In a joint study the cell that is asked last may draw for the first; with nothing under way, none asks again."""
     base = config(tmp_path, cache, "lora")
     prepared = SimpleNamespace(base=base, architecture="bert", cell=SimpleNamespace(metric="accuracy"))
     one, two = (Cell(name, prepared, []) for name in ("one", "two"))
