@@ -95,38 +95,36 @@ def read(arguments: Sequence[str], root: Path) -> CommandLine:
     if own is not None:
         _check_config_dir(own, problems)
     study = "-m" in flags or "--multirun" in flags
-    notes = _given_twice(overrides, study, problems)
     problems.raise_any()
     of_cells = [line for line in overrides if study and line.lstrip("+~").startswith(OF_CELLS)]
     shared = [line for line in overrides if line not in of_cells]
-    return CommandLine(tuple(arguments), tuple(flags), tuple(shared), tuple(of_cells), notes)
+    return CommandLine(tuple(arguments), tuple(flags), tuple(shared), tuple(of_cells), _given_twice(overrides, study))
 
 
-def _given_twice(overrides: Sequence[str], study: bool, problems: Problems) -> tuple[str, ...]:
-    """Add a problem for each group that is given two different choices; return a note for each key with two values.
+def _given_twice(overrides: Sequence[str], study: bool) -> tuple[str, ...]:
+    """Return a note for each key or group that is given with different values.
 
-    As in Hydra the last value of a key counts, since scripts append to a command what they change in it. Two choices
-    of a group are more likely meant as two cells, of which one would be missing in silence.
+    As in Hydra the last one counts, since scripts append to a command what they change in it. Of a group another
+    choice may be meant as a cell of its own, which would be missing.
     """
     given: dict[str, list[str]] = {}
     for line in overrides:
-        if not line.startswith("~"):
-            key, _, value = line.lstrip("+").partition("=")
+        key, _, value = line.lstrip("+").partition("=")
+        if not line.startswith("~") and not value.startswith("{"):  # a mapping changes keys one by one
             given.setdefault(key, []).append(value)
     notes = []
     for key, values in given.items():
-        if len(set(values)) < 2:  # nothing is lost
+        several = list(dict.fromkeys(values))
+        if len(several) < 2:
             continue
-        written = " and ".join(f"{key}={value}" for value in dict.fromkeys(values))
-        if key not in GROUPS:
-            notes.append(f"{written}: {key} is given more than once, and the last one counts.")
-            continue
-        joined = ",".join(value.strip("[]") for value in dict.fromkeys(values))
-        together = {
-            "cell": f"For a cell each{'' if study else ', in a study (-m)'}: {shlex.quote(f'{key}={joined}')}. ",
-            "list": f"For all of them at once: {shlex.quote(f'{key}=[{joined}]')}. ",
-        }.get("cell" if key in ("task", "model", "method") else "list" if key in COMBINED else "", "")
-        problems.add(f"{written}: {key} is given more than once. {together}For one of them, leave the others out.")
+        written = " and ".join(f"{key}={value}" for value in several)
+        joined, where = ",".join(value.strip("[]") for value in several), "" if study else ", in a study (-m)"
+        meant_so = ""
+        if key in ("task", "model", "method"):
+            meant_so = f" For a cell each{where}: {shlex.quote(f'{key}={joined}')}"
+        elif key in COMBINED:
+            meant_so = f" For all of them at once: {shlex.quote(f'{key}=[{joined}]')}"
+        notes.append(f"{written}: {key} is given more than once, and the last one counts.{meant_so}")
     return tuple(notes)
 
 

@@ -75,7 +75,7 @@ def find_model(model: str | Path, runs_dir: Path) -> Path:
         runs_dir: the directory of studies.
 
     Raises:
-        HarnessError: `model` names a study, which may hold many models.
+        HarnessError: `model` names a study, which may hold many models, or a run of one that has no such model.
     """
     text = str(model)
     for place in _places(text, runs_dir):
@@ -91,6 +91,12 @@ def find_model(model: str | Path, runs_dir: Path) -> Path:
                 f"Its saved models: {', '.join(map(str, found[:3]))}{more}." if found else "It has no saved model."
             )
             raise HarnessError(f"{text} is a study, so say which of its models. {listing}")
+    study, _, run = text.partition("/")
+    if run and not Path(text).exists() and is_study(runs_dir / study):
+        runs = runs_dir / study / RUNS
+        saved = sorted(str(path.parents[1].relative_to(runs)) for path in runs.glob(f"*/*/{MODEL}/{DESCRIPTION}"))
+        known = [f"{study}/{each}" for each in saved]
+        raise HarnessError(f"There is no saved model {text}. {nearest(text, known)}")
     return Path(text)
 
 

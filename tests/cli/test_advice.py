@@ -202,34 +202,21 @@ def test_the_directory_of_own_yamls_is_told(main: Main, tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    ("mode", "lines", "says"),
-    [
-        (("-m",), ("method=lora", "method=full"), "For a cell each: method=lora,full. For one of them"),
-        ((), ("method=lora", "method=full"), "in a study (-m): method=lora,full."),
-        (("-m",), ("task=demo", "+task=csv"), "task is given more than once. For a cell each: task=demo,csv."),
-        (("-m",), ("tracker=wandb", "tracker=tensorboard"), "at once: 'tracker=[wandb,tensorboard]'."),
-        (("-m",), ("sweeps=default", "sweeps=tags"), "sweeps is given more than once. For one of them"),
-        (("-m",), ("slurm=gpu", "slurm=devcluster"), "slurm is given more than once. For one of them"),
-    ],
-)
-def test_a_group_that_is_given_twice_is_told(
-    main: Main, mode: tuple[str, ...], lines: tuple[str, ...], says: str
-) -> None:
-    """The last one alone would count, and the other cell be missing in silence."""
-    code, printed = main(*mode, *lines, *PLAN)
-    assert code == 2
-    assert says in printed
-
-
-def test_a_key_that_is_given_twice_is_noted(main: Main) -> None:
-    """Scripts append what they change; the last value counts. Equal values are no news, nor is a choice."""
-    ask = ("-m", "task=csv", "task.path=mine.csv", "method=nearest_mean,linear_probe", *PLAN)
-    code, printed = main(*ask, "task.path=mine.csv", "tune.trials=2", "tune.trials=3", "method.C=1.0", "method.C=2.0")
+def test_what_is_given_twice_is_noted(main: Main) -> None:
+    """Scripts append what they change, and the last value counts; a second choice of a group may be meant as a cell."""
+    ask = ("task=csv", "task.path=mine.csv", "task.path=mine.csv", "tune.trials=2", "tune.trials=3", *PLAN)
+    code, printed = main("-m", *ask, "method=lora", "+method=linear_probe", "method.C=1.0", "method.C=2.0")
     assert code == 0, printed
+    assert "Note: method=lora and method=linear_probe: method is given more than once, and the last one" in printed
+    assert "counts. For a cell each: method=lora,linear_probe\n" in printed
     assert "Note: tune.trials=2 and tune.trials=3: tune.trials is given more than once, and the last one" in printed
     assert "Note: method.C=1.0 and method.C=2.0: method.C is given" in printed
     assert "task.path is given" not in printed
+    assert "given more" not in main(*ask[:2], "task={max_length: 64}", "task={max_length: 32}", "model=none")[1]
+    code, printed = main(*ask, "method=lora", "method=nearest_mean", "tracker=wandb", "tracker=none")
+    assert code == 0, printed
+    assert "For a cell each, in a study (-m): method=lora,nearest_mean\n" in printed
+    assert "For all of them at once: 'tracker=[wandb,none]'\n" in printed
 
 
 def test_keys_of_slurm_without_a_profile_are_told(main: Main) -> None:

@@ -132,5 +132,7 @@ def test_a_saved_model_is_found_by_its_run(place: Path, capsys: pytest.CaptureFi
     assert find_model("absent", RUNS) == Path("absent")
     with pytest.raises(HarnessError, match=f"A is a study, .* models: runs/A/runs/{CELL}/trial0000/model"):
         find_model("A", RUNS)
+    with pytest.raises(HarnessError, match=f"no saved model A/{CELL}/trial1. Did you mean A/{CELL}/trial0000"):
+        find_model(f"A/{CELL}/trial1", RUNS)
     assert predict.main(["A", "texts.csv"]) == 2
     assert "A is a study" in capsys.readouterr().err
