@@ -81,6 +81,7 @@ def test_a_name_gives_the_report_that_its_path_gives(place: Path, capsys: pytest
         report([])
     assert "studies in runs: A, old" in capsys.readouterr().err
     assert report(["A", "--anchor", "odl"]) == 2
+    assert report(["A", "--anchor", "runs/A"]) == 2
     assert "Did you mean old?" in capsys.readouterr().err
 
 
