@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.cli.arguments import CommandLine, read, restore_arguments
-from harness.command import INTERRUPTED, disk_full, print_problems, quiet_when_closed
+from harness.command import INTERRUPTED, disk_full, misplaced, print_problems, quiet_when_closed
 from harness.config.overrides import GROUPS, parse, without_a_cluster
 from harness.config.schema import Config
 from harness.errors import HarnessError, is_disk_full, quoted
@@ -66,9 +66,9 @@ def _main() -> None:
             raise
         _fail(_without_choice(sys.argv[1:]))
     except OSError as error:
-        if not is_disk_full(error):
+        if not is_disk_full(error) and (what := misplaced(error)) is None:
             raise
-        _fail((disk_full(error),))
+        _fail((disk_full(error) if is_disk_full(error) else str(what),))
     except KeyboardInterrupt:
         _say("Interrupted.")
         sys.exit(INTERRUPTED)

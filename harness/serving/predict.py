@@ -76,6 +76,10 @@ class Predictor:
             raise HarnessError(f"This model takes {needs}.")
         if isinstance(texts, str):
             raise HarnessError("predict takes a list of texts, not one text: predict([text]).")
+        if family_of(self.task.family).reads == "text" and self.labels:
+            for row, value in enumerate([*texts, *(pairs or ())], 1):
+                if not isinstance(value, str):
+                    raise HarnessError(f"predict takes texts, and number {row} is {type(value).__name__}.")
         if not len(texts):
             return self.task.predictions(np.zeros((0, self.task.outputs), dtype=np.float32))
         split = self.task.asked(texts, pairs)

@@ -272,6 +272,9 @@ def test_predictor_checks_its_arguments(probe: RunSpec, cache: Path) -> None:
     predictor = load(probe.paths.model, device="cpu", cache_dir=cache)
     with pytest.raises(HarnessError, match="a list of texts"):
         predictor.predict("one text")
+    for wrong in (None, 5, ["a", "b"], float("nan")):
+        with pytest.raises(HarnessError, match=f"number 2 is {type(wrong).__name__}"):
+            predictor.predict(["a", wrong])  # type: ignore[list-item]  # what a data frame may hold
     with pytest.raises(HarnessError, match="one text a row"):
         predictor.predict(["a"], ["b"])
     assert predictor.predict([]) == [] and predictor.probabilities([]).shape == (0, 3)
