@@ -36,9 +36,9 @@ def command(main: Callable[_P, int]) -> Callable[_P, int]:
         except KeyboardInterrupt:
             return INTERRUPTED
         except OSError as error:
-            if not is_disk_full(error):
+            if not is_disk_full(error) and (what := misplaced(error)) is None:
                 raise
-            return print_problems([disk_full(error)])
+            return print_problems([disk_full(error) if is_disk_full(error) else str(what)])
         finally:
             keep_exit_code()
 
@@ -81,4 +81,15 @@ def disk_full(error: OSError) -> str:
     return (
         f"The disk is full{where}. Nothing that has a record is lost: free space for runs_dir, reports_dir and "
         "cache_dir, and run the same command again."
+    )
+
+
+def misplaced(error: OSError) -> str | None:
+    """Say that a file is a folder, or the reverse, or not the user's to use; None if the error is another one."""
+    if not isinstance(error, IsADirectoryError | NotADirectoryError | PermissionError) or error.filename is None:
+        return None
+    where = error.filename2 or error.filename
+    return (
+        f"{where} cannot be used ({error.strerror}): a file and a folder stand in place of one another, or it is not "
+        "yours to use. Mend or remove it, and run the same command again; nothing that has a record is lost."
     )

@@ -50,6 +50,8 @@ def raising(error: BaseException) -> Callable[[], int]:
         (HarnessError("one", "two"), 2, "Error: one\nError: two\n"),
         (KeyboardInterrupt(), 130, ""),
         (OSError(errno.ENOSPC, "full", "a/b"), 2, "Error: The disk is full (a/b)."),
+        (OSError(errno.EISDIR, "Is a directory", "a/b"), 2, "Error: a/b cannot be used (Is a directory)"),
+        (OSError(errno.EACCES, "Permission denied", "a", None, "b"), 2, "Error: b cannot be used (Permission denied)"),
     ],
 )
 def test_what_a_user_can_mend_is_a_message(

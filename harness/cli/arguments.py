@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.overrides import GROUPS, OF_CELLS, key_kind, meant, normal
+from harness.config.overrides import COMBINED, GROUPS, OF_CELLS, key_kind, meant, normal
 from harness.config.typed_text import as_typed
 from harness.errors import HarnessError, Problems, typed
 
@@ -34,12 +34,14 @@ class CommandLine:
         overrides: overrides, normalized for Hydra.
         of_cells: for a study, overrides of keys that only some cells may have. They are applied to each cell's
             configuration, never to the common one.
+        notes: sentences for the user, about arguments of which only a part counts.
     """
 
     typed: tuple[str, ...]
     flags: tuple[str, ...]
     overrides: tuple[str, ...]
     of_cells: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def config_dir(self) -> str | None:
@@ -92,11 +94,38 @@ def read(arguments: Sequence[str], root: Path) -> CommandLine:
     _check_flags(flags, problems)
     if own is not None:
         _check_config_dir(own, problems)
-    problems.raise_any()
     study = "-m" in flags or "--multirun" in flags
+    problems.raise_any()
     of_cells = [line for line in overrides if study and line.lstrip("+~").startswith(OF_CELLS)]
     shared = [line for line in overrides if line not in of_cells]
-    return CommandLine(tuple(arguments), tuple(flags), tuple(shared), tuple(of_cells))
+    return CommandLine(tuple(arguments), tuple(flags), tuple(shared), tuple(of_cells), _given_twice(overrides, study))
+
+
+def _given_twice(overrides: Sequence[str], study: bool) -> tuple[str, ...]:
+    """Return a note for each key or group that is given with different values.
+
+    As in Hydra the last one counts, since scripts append to a command what they change in it. Of a group another
+    choice may be meant as a cell of its own, which would be missing.
+    """
+    given: dict[str, list[str]] = {}
+    for line in overrides:
+        key, _, value = line.lstrip("+").partition("=")
+        if not line.startswith("~") and not value.startswith("{"):  # a mapping changes keys one by one
+            given.setdefault(key, []).append(value)
+    notes = []
+    for key, values in given.items():
+        several = list(dict.fromkeys(values))
+        if len(several) < 2:
+            continue
+        written = " and ".join(f"{key}={value}" for value in several)
+        joined, where = ",".join(value.strip("[]") for value in several), "" if study else ", in a study (-m)"
+        meant_so = ""
+        if key in ("task", "model", "method"):
+            meant_so = f" For a cell each{where}: {shlex.quote(f'{key}={joined}')}"
+        elif key in COMBINED:
+            meant_so = f" For all of them at once: {shlex.quote(f'{key}=[{joined}]')}"
+        notes.append(f"{written}: {key} is given more than once, and the last one counts.{meant_so}")
+    return tuple(notes)
 
 
 def _split(arguments: Sequence[str], problems: Problems) -> tuple[list[str], list[str]]:

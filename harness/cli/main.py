@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.cli.arguments import CommandLine, read, restore_arguments
-from harness.command import INTERRUPTED, disk_full, print_problems, quiet_when_closed
-from harness.config.overrides import GROUPS, parse
+from harness.command import INTERRUPTED, disk_full, misplaced, print_problems, quiet_when_closed
+from harness.config.overrides import GROUPS, parse, without_a_cluster
 from harness.config.schema import Config
 from harness.errors import HarnessError, is_disk_full, quoted
 
@@ -47,6 +47,8 @@ def _main() -> None:
     given = None
     try:
         given = read(sys.argv[1:], config_root())
+        for note in given.notes:
+            _say(f"Note: {note}")
         given.pass_to_hydra()
         hydra_main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")(_single)()
     except HarnessError as error:
@@ -64,9 +66,9 @@ def _main() -> None:
             raise
         _fail(_without_choice(sys.argv[1:]))
     except OSError as error:
-        if not is_disk_full(error):
+        if not is_disk_full(error) and (what := misplaced(error)) is None:
             raise
-        _fail((disk_full(error),))
+        _fail((disk_full(error) if is_disk_full(error) else str(what),))
     except KeyboardInterrupt:
         _say("Interrupted.")
         sys.exit(INTERRUPTED)
@@ -110,6 +112,8 @@ def _without_choice(arguments: list[str]) -> tuple[str, ...]:
 def _single(config: DictConfig) -> None:
     """Execute a single run in this process."""
     restore_arguments([])
+    for note in without_a_cluster(sys.argv[1:], config.launch.kind):
+        _say(f"Note: {note}")
     from harness.study.run_single import run_single
 
     try:

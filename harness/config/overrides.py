@@ -21,6 +21,7 @@ from harness.config.synonyms import HABITS, SPACES, hydra_answer
 from harness.errors import HarnessError, close, quoted, typed
 
 GROUPS = ("task", "model", "method", "regularise", "augment", "sweeps", "slurm", "tracker", "hardware")
+COMBINED = ("regularise", "augment", "tracker")  # groups whose choices may be combined in a list
 OF_CELLS = ("task.", "model.", "method.", "augment.")  # prefixes of keys that only some cells of a study may have
 
 _LINE = re.compile(r"([+~]{0,2})([\w$][\w$./@:-]*)=(.*)", re.DOTALL)
@@ -92,6 +93,22 @@ def _in_grammar(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{key}:{_in_grammar(part)}" for key, part in value.items()) + "}"
     return quoted(value)
+
+
+def without_a_cluster(lines: Sequence[str], kind: str) -> list[str]:
+    """Return a note on the keys of `slurm` that overrides set, where no run goes to a cluster.
+
+    Args:
+        lines: the overrides.
+        kind: `launch.kind`.
+    """
+    keys = [line.lstrip("+").partition("=")[0] for line in lines if line.lstrip("+").startswith("slurm.")]
+    if kind == "slurm" or not keys:
+        return []
+    return [
+        f"{', '.join(dict.fromkeys(keys))}: without effect, for runs stay on this machine (launch.kind={kind}). "
+        "slurm=<profile> in a study (-m) sends them to a cluster."
+    ]
 
 
 def key_kind(key: str) -> str:

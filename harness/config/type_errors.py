@@ -33,6 +33,8 @@ def mistyped(text: str) -> str | None:
                 if override
                 else {"Optional": "null", "DictConfig": "{...}", "ListConfig": "[...]"}.get(found[1], found[1])
             )
+            if key[1].endswith("]") and value == "NoneType":
+                return f"{key[1]}: an entry of a list is a text or a number, not null. Leave it out."
             shown = value if len(value) <= _SHORT else f"{value[:_SHORT]}..."
             return f"{key[1]}={shown}: this key takes {takes}, not {shown}."
     return None

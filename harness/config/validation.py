@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Iterable
 
 from harness.api.schedules import SCHEDULES
 from harness.config.schema import (
@@ -24,6 +25,22 @@ from harness.config.schema import (
     _numbers,
 )
 from harness.errors import Problems
+
+# Keys that a coordinator's job may have of its own (`slurm.coordinator`).
+COORDINATOR = (
+    "partition", "account", "qos", "constraint", "exclude", "nodelist", "timeout_min", "gpus_per_node", "cpus_per_task",
+    "mem_gb", "gres",
+)  # fmt: skip
+
+
+def check_coordinator(own: Iterable[str], problems: Problems) -> None:
+    """Add a problem for each key of `slurm.coordinator` that a coordinator's job does not have."""
+    for name in own:
+        problems.check(
+            name in COORDINATOR,
+            f"slurm.coordinator.{name}: no such key. A coordinator's job has its own {', '.join(COORDINATOR)}; all "
+            "else is the profile's.",
+        )
 
 
 def check_search(tune: TuneConfig, problems: Problems) -> None:
@@ -136,6 +153,10 @@ def check(config: Config, problems: Problems) -> None:
     ):
         listed = list(map(str, entries))
         problems.check(
+            all(isinstance(entry, str) for entry in entries),
+            f"{name}=[{','.join(listed)}] must be a flat list of texts: {name}=[a,b].",
+        )
+        problems.check(
             len({*listed}) == len(listed),
             f"{name}=[{','.join(listed)}] names an entry twice. Write {name}=[{','.join(dict.fromkeys(listed))}].",
         )
@@ -168,6 +189,7 @@ def check(config: Config, problems: Problems) -> None:
         ("hardware.memory_gb", hardware.memory_gb),
     ):
         problems.check(count is None or count > 0, f"{name} must be above 0, not {count}.")
+    check_coordinator(slurm.coordinator, problems)
     problems.check(
         tune.trials is not None or tune.seconds is not None,
         "A budget is needed: set tune.trials or tune.seconds (or both).",

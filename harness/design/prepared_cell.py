@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -176,7 +176,25 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
     for name in ("runs_dir", "reports_dir"):
         check_writable(name, Path(str(config[name])), problems)
     problems.raise_any()
-    return ready
+    return _told_apart(ready)
+
+
+def _told_apart(ready: Sequence[PreparedCell]) -> list[PreparedCell]:
+    """Tell of cells whose runs are the same, such as those of two encodings that read the same rows of a file."""
+    first: dict[str, PreparedCell] = {}
+    told = []
+    for each in ready:
+        space = {key: entry.sweep for key, entry in each.cell.space.items()}
+        runs = signature({**each.base, "seed": 0}, Phase.CONFIRM, each.fingerprint, each.model_digest)
+        other = first.setdefault(digest([runs, space, each.init]), each)
+        if other is not each:
+            note = (
+                f"{each.cell.id} computes the same as {other.cell.id}, from the same rows: they are one result under "
+                "two names."
+            )
+            each = replace(each, warnings=(*each.warnings, note))  # noqa: PLW2901 - with its note
+        told.append(each)
+    return told
 
 
 def _data_and_model(

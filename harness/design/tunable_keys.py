@@ -8,12 +8,12 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from harness.config.key_types import is_list, is_text, sections
+from harness.config.overrides import COMBINED
 from harness.errors import HarnessError, Problems
 from harness.records.signature import OPERATIONAL, SHARED
 
-# Groups whose choices are alternatives, and those whose choices may be combined in a list.
+# Groups whose choices are alternatives; those of `COMBINED` may be combined in a list.
 ALTERNATIVES = ("task", "model", "method", "sweeps", "slurm", "hardware")
-COMBINED = ("regularise", "augment", "tracker")
 # Groups and sections that belong to the study as a whole, so they cannot differ between cells.
 OF_THE_STUDY = (
     "tune", "confirm", "report", "launch", "slurm", "budget", "hardware", "sweep", "sweeps", "axes", "study", "plan",
@@ -53,6 +53,11 @@ def refusal(key: str, several: str, axis: bool = False) -> str | None:
             section == "model" and rest.partition(".")[0] in SOURCES,
             f"{key} says where one model is from, and two sources are two models. Write a YAML for each, with a name: "
             "of its own, in a directory model/ (--config-dir), and choose: model=a,b.",
+        ),
+        (
+            key == "task.unreadable",
+            "task.unreadable says what becomes of images that cannot be read. Where there are some, error ends the "
+            "study; where there are none, its cells would be the same. Give it one value.",
         ),
         (before and not axis, f"{key} is not tuned. For a cell each, add axes=[{key}]."),
         (

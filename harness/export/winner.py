@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, nearest
 from harness.records.locate import find, find_model, is_study
+from harness.records.record import Record
 from harness.records.states import Phase, RunStatus
 from harness.records.study_files import DESCRIPTION, RunPaths
 from harness.report.analysis.merge import merge
@@ -58,7 +59,7 @@ def winner(named: str | Path, runs_dir: Path, cell: str | None = None) -> Winner
     if not model.is_dir():
         find(named, runs_dir)  # raises an error that names the studies that there are
     run = RunPaths(model.absolute().parent)
-    return Winner(model, run if run.record.is_file() else None)
+    return Winner(model, run if Record.read(run.record) is not None else None)
 
 
 def _studies(named: str, runs_dir: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from harness.data.examples import Batch
 from harness.errors import HarnessError
+from harness.models.files.model_files import TOKENIZERS
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
 from harness.models.image_files.image_processor import load_processor
@@ -191,6 +192,11 @@ def load_tokenizer(resolved: ResolvedModel) -> Any:
 
     if resolved.reads_images:
         return load_processor(resolved.path, resolved.source, resolved.architecture, resolved.image)
+    if resolved.path.is_dir() and not any(any(resolved.path.glob(name)) for name in (*TOKENIZERS, "*.model", "*.spm")):
+        # From its settings alone, transformers makes a tokenizer without a vocabulary, to which all texts are alike.
+        raise HarnessError(
+            f"{resolved.path} ({resolved.source}) has no tokenizer ({', '.join(TOKENIZERS)}). Fetch or save it again."
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # tokenizers raises bare `Exception`s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError, nearest
@@ -12,6 +12,7 @@ from harness.formatting.examples import listed
 from harness.records.study_files import DESCRIPTION, MARKS, MODEL, RUNS
 
 ARCHIVE = ".zip"
+ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # as PEFT names them
 LISTED = 8  # maximum number of names in an error
 
 
@@ -75,7 +76,7 @@ def find_model(model: str | Path, runs_dir: Path) -> Path:
         runs_dir: the directory of studies.
 
     Raises:
-        HarnessError: `model` names a study, which may hold many models.
+        HarnessError: `model` names a study, which may hold many models, or a run of one that has no such model.
     """
     text = str(model)
     for place in _places(text, runs_dir):
@@ -88,7 +89,25 @@ def find_model(model: str | Path, runs_dir: Path) -> Path:
             found = sorted(path.parent for path in (place / RUNS).glob(f"*/*/{MODEL}/{DESCRIPTION}"))
             listing = f"Its saved models: {listed(found)}." if found else "It has no saved model."
             raise HarnessError(f"{text} is a study, so say which of its models. {listing}")
+    study, _, run = text.partition("/")
+    if run and not Path(text).exists() and is_study(runs_dir / study):
+        runs = runs_dir / study / RUNS
+        saved = sorted(str(path.parents[1].relative_to(runs)) for path in runs.glob(f"*/*/{MODEL}/{DESCRIPTION}"))
+        known = [f"{study}/{each}" for each in saved]
+        raise HarnessError(f"There is no saved model {text}. {nearest(text, known)}")
     return Path(text)
+
+
+def lacking(directory: Path, weights: Collection[str]) -> list[str]:
+    """Return the files that a saved model needs and does not have.
+
+    Args:
+        directory: the saved model.
+        weights: its files of weights, as its description lists them. PEFT's need a configuration beside them, without
+            which the model would be loaded as if nothing had been adapted.
+    """
+    adapters = [Path(name).with_name(ADAPTER_CONFIG) for name in weights if Path(name).name == ADAPTER_WEIGHTS]
+    return [name for name in (*weights, *map(str, adapters)) if not (directory / name).is_file()]
 
 
 def _places(text: str, runs_dir: Path) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.cost import renamed
+from harness.errors import HarnessError
 from harness.records.files import write_json
 from harness.records.states import Phase, RunStatus
 
@@ -23,8 +24,18 @@ PHASES = tuple(Phase)
 PAUSED = "paused_at"  # cost key of runs that are paused at a rung: the amount of the resource
 
 
-class CorruptRecord(Exception):
+class CorruptRecord(HarnessError):
     """A record.json that cannot be read: truncated by a full disk, or written by another program."""
+
+
+class UnreadableRecord(CorruptRecord):
+    """A record.json that may be whole, but cannot be opened: no permission, or a folder in its place."""
+
+
+_TYPES: dict[str, Any] = {  # of a record's fields, where code that reads them relies on it
+    "signature": str, "status": str, "study": str, "cell": str, "phase": str, "task": str, "model": str, "method": str,
+    "variant": dict, "hyperparameters": dict, "metrics": dict, "cost": dict, "data": dict, "provenance": dict,
+}  # fmt: skip
 
 
 @dataclass
@@ -85,12 +96,24 @@ class Record:
             content = json.loads(path.read_text(encoding="utf-8"))
             known = {f.name for f in fields(cls)}
             record = cls(**{key: value for key, value in content.items() if key in known})
+            _check_types(record)
             record.cost = renamed(record.cost)
             return record  # noqa: TRY300
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise UnreadableRecord(f"{path} cannot be read ({error.strerror or error}).") from error
         except (ValueError, TypeError, AttributeError) as error:
             raise CorruptRecord(f"{path} is not a complete record ({error}).") from error
+
+
+def _check_types(record: Record) -> None:
+    """Raise ValueError if a field holds another type than code that reads records relies on."""
+    wrong = [name for name, kind in _TYPES.items() if not isinstance(getattr(record, name), kind)]
+    if not wrong and not all(isinstance(values, dict) for values in record.metrics.values()):
+        wrong = ["metrics"]
+    if wrong:
+        raise ValueError(f"of another type: {', '.join(wrong)}")
 
 
 def metric_of(record: Record, split: str, name: str) -> float | None:

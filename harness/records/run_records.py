@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.records.files import append_jsonl, now, read_jsonl
-from harness.records.record import PAUSED, CorruptRecord, Record
+from harness.records.record import PAUSED, CorruptRecord, Record, UnreadableRecord
 from harness.records.run_spec import RunSpec
 from harness.records.run_totals import RunTotals
 from harness.records.states import FINISHED, RunStatus
@@ -55,6 +56,10 @@ class RunRecords:
             if self._keep:
                 self._warn(str(error))
                 return None
+            if isinstance(error, UnreadableRecord):  # it may be whole, so it is not deleted
+                raise HarnessError(
+                    f"{error} Make it readable, or remove it, and run the same command again."
+                ) from error
             self._warn(f"{error} The run is executed again.")
             paths.record.unlink()
             return None

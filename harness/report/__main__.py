@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.command import command
+from harness.errors import HarnessError
 from harness.report.cells.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     anchor = find(options.anchor, options.runs_dir, archives=True) if options.anchor else None
     if options.anchor and len(studies) > 1:
         parser.error("--anchor takes one study: say of each what moved since an earlier one of its own")
+    if anchor is not None and studies and anchor.resolve() == studies[0].resolve():
+        raise HarnessError(f"--anchor {options.anchor} is the study itself: name an earlier one.")
     if options.freeze:
         if len(studies) > 1:
             parser.error("--freeze takes one study")

@@ -83,6 +83,11 @@ class MethodTrials:
         """True if the method is among the finalists so far."""
         return self._cell.method in self._joint.finalists()
 
+    @property
+    def unclaimed(self) -> int | None:
+        """Number of the trial that was suggested for this method when another one asked; None if there is none."""
+        return self._joint.unclaimed_of(self._cell.method)
+
     def _is_own(self, trial: FrozenTrial) -> bool:
         return method_of(trial) == self._cell.method
 

@@ -92,6 +92,11 @@ class JointTrials(Trials):
         """True if a configuration was suggested that its cell has not taken yet."""
         return self._unclaimed is not None
 
+    def unclaimed_of(self, method: str) -> int | None:
+        """Return the number of the suggested trial that its cell has not taken yet, if it is of this method."""
+        found = self._unclaimed
+        return None if found is None or method_of(self.trial(found.number)) != method else found.number
+
     def set_aside(self) -> None:
         """Set the unclaimed suggestion aside: it keeps the state RUNNING in the storage, for a larger budget."""
         if self._unclaimed is not None:
@@ -110,10 +115,9 @@ class JointTrials(Trials):
 
     def claim(self, method: str) -> Suggestion | None:
         """Return the unclaimed suggestion if it is for this method; otherwise None."""
-        suggestion = self._unclaimed
-        if suggestion is None or method_of(self.trial(suggestion.number)) != method:
+        if self.unclaimed_of(method) is None:
             return None
-        self._unclaimed = None
+        suggestion, self._unclaimed = self._unclaimed, None
         return suggestion
 
     def promote_best_paused_of(self, method: str) -> Suggestion | None:

@@ -24,7 +24,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.design.search_space import Parameter, conditional
-from harness.errors import HarnessError
+from harness.errors import HarnessError, is_disk_full
 from harness.records.files import now, write_json
 from harness.records.study_files import StudyPaths
 from harness.search.samplers import Unused
@@ -82,8 +82,16 @@ def open_storage(url: str | None, directory: Path, warn: Callable[[str], None]) 
                 f"answers and that its driver is installed, or leave tune.storage out for a journal file."
             ) from error
     journal = StudyPaths(directory).journal
-    mend(journal, warn)
-    return JournalStorage(_SingleWriterJournal(str(journal)))
+    try:
+        mend(journal, warn)
+        return JournalStorage(_SingleWriterJournal(str(journal)))
+    except Exception as error:  # a damaged entry fails in json or anywhere in Optuna's replay
+        if is_disk_full(error):
+            raise
+        raise HarnessError(
+            f"{journal} cannot be read ({type(error).__name__}: {error}). Restore it from a copy, or move it away: "
+            "trials are then asked for anew, and runs that have a record are not repeated."
+        ) from error
 
 
 class _SingleWriterJournal(JournalFileBackend):  # type: ignore[misc] # Optuna publishes no types here

@@ -91,6 +91,10 @@ class TrialSource(Protocol):
     def is_finalist(self) -> bool:
         """True if the cell's best configuration is confirmed, as far as is known."""
 
+    @property
+    def unclaimed(self) -> int | None:
+        """Number of the trial that was suggested for this cell when another one asked; None if there is none."""
+
     def suggest(self, new: bool = True) -> Suggestion | None:
         """Suggest the next configuration of the cell; None if there is none for now.
 

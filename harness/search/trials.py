@@ -204,6 +204,11 @@ class SingleCellTrials(Trials):
         """True: the best configuration of each cell is confirmed."""
         return True
 
+    @property
+    def unclaimed(self) -> int | None:
+        """None: no other cell suggests configurations for this one."""
+        return None
+
     def suggest(self, new: bool = True) -> Suggestion | None:
         """Suggest the next configuration; None without `new`, because each is started when it is sampled."""
         return self.ask() if new else None

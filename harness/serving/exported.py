@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from harness.data.examples import Batch
 from harness.errors import HarnessError
+from harness.records.locate import lacking
 
 WHOLE = ("merged", "onnx", "sentence-transformers")  # formats that need no other files than their own
 
@@ -72,7 +73,7 @@ def load_whole(directory: Path, facts: Mapping[str, Any]) -> Any:
     Raises:
         HarnessError: files are missing or damaged.
     """
-    if lacks := [name for name in facts.get("weights", ()) if not (directory / name).is_file()]:
+    if lacks := lacking(directory, facts.get("weights", ())):
         raise HarnessError(f"{directory} is incomplete: it lacks {', '.join(lacks)}. Copy it again.")
     if facts["export"] == "onnx":
         return OnnxNetwork(directory / facts["weights"][0])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.api.family import family_of
 from harness.command import command
 from harness.errors import HarnessError
+from harness.formatting.examples import some
 from harness.records.locate import find_model
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class Predictor:
             raise HarnessError(f"This model takes {needs}.")
         if isinstance(texts, str):
             raise HarnessError("predict takes a list of texts, not one text: predict([text]).")
+        if family_of(self.task.family).reads == "text" and self.labels:
+            for row, value in enumerate([*texts, *(pairs or ())], 1):
+                if not isinstance(value, str):
+                    raise HarnessError(f"predict takes texts, and number {row} is {type(value).__name__}.")
         if not len(texts):
             return self.task.predictions(np.zeros((0, self.task.outputs), dtype=np.float32))
         split = self.task.asked(texts, pairs)
@@ -99,6 +104,11 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
 
     directory = Path(directory)
     facts = read_description(directory)
+    from harness.data.readers.file_formats import expanded
+
+    cache = expanded(str(cache_dir))
+    if not next(each for each in (cache, *cache.absolute().parents) if each.exists()).is_dir():
+        raise HarnessError(f"The cache directory {cache_dir} is, or lies below, a file: name a directory.")
     from harness.models import ResolvedModel
     from harness.models.network import load_tokenizer
     from harness.serving.exported import WHOLE, load_whole
@@ -154,12 +164,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda | mps")
     parser.add_argument("--cache-dir", default=CACHE, help=f"default: {CACHE}")
     options = parser.parse_args(arguments)
+    if options.columns is not None and not options.columns.strip():
+        raise HarnessError("--columns names no column: --columns text,label, one name for each column of the file.")
     output = options.output or _beside(options.file)
     how = {
         "format": options.format,
         "encoding": options.encoding,
         "separator": options.separator,
-        "columns": options.columns.split(",") if options.columns else None,
+        "columns": options.columns.split(",") if options.columns is not None else None,
         "quoting": not options.no_quoting,
     }
     model = find_model(options.model, options.runs_dir)
@@ -207,10 +219,10 @@ def predict_file(
 
     columns = columns or ["text" if family_of(facts.get("family")).reads == "text" else "image"]
     expected = 2 if facts["pairs"] else 1
-    if len(columns) != expected:
-        raise HarnessError(
-            f"This model takes {expected} text column{'s' * (expected > 1)}, not {len(columns)}: --text COLUMN."
-        )
+    if len(columns) != expected or len(set(columns)) != expected:
+        given = f"twice {columns[0]!r}" if len(set(columns)) < len(columns) == expected else len(columns)
+        how_to = "--text FIRST --text SECOND" if expected > 1 else "--text COLUMN"
+        raise HarnessError(f"This model takes {expected} text column{'s' * (expected > 1)}, not {given}: {how_to}.")
     task = saved_runtime(facts)
     suffixes = (*OUTPUTS, *task.own_files)
     if output.suffix.lower() not in suffixes:
@@ -218,6 +230,11 @@ def predict_file(
     table, texts = task.read_file(file, columns, how or {})
     if output.resolve() == file.resolve():
         raise HarnessError(f"--output {output} would overwrite the texts: name another file.")
+    if output.is_dir():
+        raise HarnessError(f"--output {output} is a folder: name a file.")
+    if not output.parent.is_dir():
+        what = "is a file, not a folder" if output.parent.exists() else "does not exist: make it"
+        raise HarnessError(f"--output {output}: the folder {output.parent} {what}, or name another file.")
     if not os.access(output.parent, os.W_OK):
         raise HarnessError(f"{output.parent} cannot be written to: name another file with --output.")
     added = task.answer_columns()
@@ -228,6 +245,7 @@ def predict_file(
             raise HarnessError(f"{file.name} has several columns named {sorted(twice)[0]!r}: write to a .csv file.")
     if taken := [name for name in added if name in table.names]:
         raise HarnessError(f"{file.name} has a column {taken[0]!r} already, which the output would repeat: rename it.")
+    _tell_empty(texts, columns)
     predictor = load(directory, device, cache_dir)
     predictions = predictor.predictions(texts[0], texts[1] if facts["pairs"] else None)
     if task.write_file(output, predictions):
@@ -235,6 +253,21 @@ def predict_file(
     answers = [[_written(value, spread) for value in column] for column in predictor.task.answer_values(predictions)]
     write_table(output, [*table.names, *added], [*table.columns, *answers])
     return len(predictions)
+
+
+def _tell_empty(texts: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
+    """Tell of rows without a text: they keep their place, and their prediction is that of an empty text."""
+    for values, column in zip(texts, columns, strict=True):
+        empty = [row for row, value in enumerate(values, 1) if isinstance(value, str | list) and not _content(value)]
+        if empty:
+            sys.stderr.write(
+                f"Note: {len(empty)} of {len(values)} rows have no text in column {column!r} (row {some(empty)}); what "
+                "is predicted for them is what the model makes of an empty text.\n"
+            )
+
+
+def _content(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
 
 
 def _written(value: Any, spread: bool) -> Any:

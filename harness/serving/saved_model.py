@@ -18,17 +18,19 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness
-from harness.api.family import families, family_of
+from harness.api.family import FIRST, families, family_of
 from harness.errors import HarnessError
 from harness.methods.base import Hooks
 from harness.models import PretrainedModel, ResolvedModel
+from harness.models.files.model_files import names
 from harness.records.files import write_json
+from harness.records.locate import lacking
 from harness.records.study_files import DESCRIPTION
 
 if TYPE_CHECKING:
@@ -145,7 +147,26 @@ def read_description(directory: Path) -> dict[str, Any]:
         raise HarnessError(f"{file} cannot be read ({error}): the model has to be saved again.") from error
     if written not in (FORMAT, WITH_START):
         raise HarnessError(f"{file} has format {written}; this version of harness reads {FORMAT} and {WITH_START}.")
+    family = facts.get("family") or FIRST
+    if family not in families():
+        raise HarnessError(
+            f"{file} is of the family {family}, which this version does not have. Known: {', '.join(families())}. Use "
+            f"the version that saved it ({facts.get('harness', 'unknown')})."
+        )
+    if wrong := [key for key, good in _NEEDED.items() if not good(facts.get(key))]:
+        raise HarnessError(
+            f"{file} has no usable {', '.join(wrong)}: it is cut short, or was changed. Copy the model again, or save "
+            "it again."
+        )
     return facts
+
+
+_NEEDED: Mapping[str, Callable[[Any], bool]] = {  # keys of harness.json that models of every family have
+    "pairs": lambda value: isinstance(value, bool),
+    "max_length": lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
+    "model": lambda value: isinstance(value, dict) and isinstance(value.get("name"), str),
+    "digest": lambda value: isinstance(value, str) and bool(value),
+}
 
 
 def example_call(directory: Path) -> str:
@@ -202,6 +223,7 @@ def load_network(
 
     from harness.models.heads import KnnHead
     from harness.models.language.language_model import network_on
+    from harness.models.loading import brief
     from harness.models.network import load_backbone
     from harness.models.pooling import width
     from harness.tasks.runtime import saved_runtime
@@ -214,7 +236,7 @@ def load_network(
             f"its digest is {resolved.digest[:12]}, not {facts['digest'][:12]}. Get the one that was used: "
             f"{facts['source']}."
         )
-    if lacks := [name for name in facts.get("weights", ()) if not (directory / name).is_file()]:
+    if lacks := lacking(directory, facts.get("weights", ())):
         raise HarnessError(f"{directory} is incomplete: it lacks {', '.join(lacks)}. Copy it again.")
     outputs = saved_runtime(facts).outputs
     if (directory / START).is_file():
@@ -238,14 +260,26 @@ def load_network(
                 tensors |= load_file(directory / name)
         unknown = network.load_state_dict(tensors, strict=False).unexpected_keys
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise HarnessError(f"The weights in {directory} cannot be loaded ({error}): save the model again.") from error
+        raise HarnessError(
+            f"The weights in {directory} cannot be loaded ({brief(error)}): save the model again."
+        ) from error
     missing = {name for name, _ in network.head_parameters()} - set(tensors)
     if unknown or missing:
         raise HarnessError(
             f"The weights in {directory} do not fit: missing {sorted(missing)}, unknown {sorted(unknown)}. "
             "Save the model again."
         )
+    _check_finite(tensors, directory)
     return network.eval()
+
+
+def _check_finite(tensors: Mapping[str, Any], directory: Path) -> None:
+    """Raise if a stored tensor holds infinities or NaN, from which every prediction would be the same."""
+    if broken := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+        raise HarnessError(
+            f"The weights in {directory} hold values that are no finite numbers ({names(broken)}): the file is "
+            "damaged, or its training diverged. Copy or save the model again."
+        )
 
 
 def _put_adapter(network: AdaptedModel, directory: Path) -> None:
@@ -258,7 +292,7 @@ def _put_adapter(network: AdaptedModel, directory: Path) -> None:
     from harness.models.quantization import import_peft
 
     import_peft()
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
     # Some warnings are false: e.g. PEFT takes AdaLoRA's rank pattern, which it applies, for an ignored one of LoRA.
     with warnings.catch_warnings(record=True) as said:
@@ -271,3 +305,4 @@ def _put_adapter(network: AdaptedModel, directory: Path) -> None:
             ) from error
     if any("missing adapter keys" in str(each.message) for each in said):
         raise HarnessError(f"The adapter in {directory} lacks weights, which would be new: save the model again.")
+    _check_finite(get_peft_model_state_dict(network.backbone), directory)

@@ -19,10 +19,10 @@ from harness.design.tunable_keys import check_choices, check_pins, one_choice
 from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
 from harness.launch import use_threads
-from harness.records.record import Record
+from harness.records.record import CorruptRecord, Record, UnreadableRecord
 from harness.records.run_spec import RunBatch
 from harness.records.states import Phase, RunStatus
-from harness.records.study_files import StudyPaths
+from harness.records.study_files import RunPaths, StudyPaths
 from harness.serving.saved_model import example_call
 from harness.study.live_view import tell
 from harness.study.stop_requests import StopRequests
@@ -58,7 +58,7 @@ def run_single(config: DictConfig) -> int:
     if config.plan:
         console.print(f"Plan: one run of {cell.id} in {spec.directory}; nothing was started.", soft_wrap=True)
         return 0
-    record = Record.read(spec.paths.record)
+    record = _earlier(console, spec.paths)
     if record is not None and record.status == RunStatus.OK and not config.rerun:
         console.print("This run was completed before; its log follows. To train again: rerun=true", soft_wrap=True)
         console.print(spec.paths.log.read_text(encoding="utf-8").rstrip(), markup=False)
@@ -103,6 +103,21 @@ def _check_choices(config: DictConfig) -> None:
         problems.add(message)
     problems.raise_any()
     check_choices(dict(hydra.runtime.choices))
+
+
+def _earlier(console: Console, paths: RunPaths) -> Record | None:
+    """Read the record that an earlier run left; a damaged one is told, and the run executed again.
+
+    Raises:
+        HarnessError: it cannot be opened.
+    """
+    try:
+        return Record.read(paths.record)
+    except UnreadableRecord as error:
+        raise HarnessError(f"{error} Make it readable, or remove it.") from error
+    except CorruptRecord as error:
+        console.print(f"[yellow]Warning:[/yellow] {escape(str(error))} The run is executed again.", soft_wrap=True)
+        return None
 
 
 def _execute(console: Console, config: DictConfig, batch: RunBatch) -> Record | None:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 
+from harness.config.overrides import without_a_cluster
 from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import StudyRequest, compose
@@ -110,8 +111,9 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         console,
         [
             *request.notes,
+            *without_a_cluster(arguments, config.launch.kind),
             *check_fresh(request.seeds, config, request.cells),
-            *(_warnings(prepared) if config.plan else ()),
+            *((*_warnings(prepared), *_begun(warm), *unused) if config.plan else ()),
         ],
     )
     if config.plan:
@@ -131,7 +133,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             soft_wrap=True,
         )
         _tell_notes(console, _warnings(prepared))
-        for line in (*(f"{cell} begins with {start}" for cell, all_ in warm.items() for start in all_), *unused):
+        for line in (*_begun(warm), *unused):
             console.print(escape(line), soft_wrap=True)
         try:
             schedulers, ended, note = _coordinate(
@@ -161,6 +163,10 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
 def _tell_notes(console: Console, notes: Iterable[str]) -> None:
     for note in notes:
         console.print(f"[yellow]Note:[/yellow] {escape(note)}", soft_wrap=True)
+
+
+def _begun(warm: Mapping[str, Sequence[Start]]) -> Iterable[str]:
+    return [f"{cell} begins with {start}" for cell, starts in warm.items() for start in starts]
 
 
 def _warnings(prepared: Sequence[PreparedCell]) -> Iterable[str]:

@@ -21,11 +21,13 @@ from harness.design.tunable_keys import operational
 from harness.design.value_checks import Checks
 from harness.errors import HarnessError, Problems
 from harness.records.cell_facts import Recorded, best_trial, minimizes
+from harness.records.locate import find
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.records.study_files import StudyPaths
 from harness.search.joint import groups
 
+_OF_COMMANDS = " Give a name, a path, or another --runs-dir."  # how `find` ends, for commands that have the option
 SHARE = 0.5  # share of a cell's trials that earlier studies may fill, so that the search can move away from them
 
 
@@ -91,13 +93,8 @@ def warm_starts(
     known_starts = {
         cell["id"]: cell.get("warm_start") or [] for cell in (study_file.read(directory) or {"cells": []})["cells"]
     }
-    problems = Problems()
-    candidates: list[_Best] = []
     # A study that continues does not need the earlier studies anymore.
-    for name in config.tune.warm_start if any(prepared.cell.id not in known_starts for prepared in ready) else ():
-        own = Path(config.runs_dir) / name
-        candidates += _best_of(own if own.is_dir() else Path(name), name, problems)
-    problems.raise_any()
+    candidates = _candidates(config) if any(prepared.cell.id not in known_starts for prepared in ready) else []
     starts_by_cell: dict[str, list[Start]] = {}
     unused: list[str] = []
     trials = config.tune.trials
@@ -137,7 +134,35 @@ def warm_starts(
                 )
         if starts:
             starts_by_cell[cell.id] = starts
+        elif not any(candidate.record.method == cell.method for candidate in candidates):
+            named = ", ".join(config.tune.warm_start)
+            unused.append(f"{cell.id} begins with nothing of {named}: no trial of method={cell.method} there.")
     return starts_by_cell, unused
+
+
+def _candidates(config: Config) -> list[_Best]:
+    """Return the best trials of all studies that `tune.warm_start` names.
+
+    Raises:
+        HarnessError: a study does not exist, is named twice, or has no usable trial.
+    """
+    problems = Problems()
+    candidates: list[_Best] = []
+    known: dict[Path, str] = {}
+    for name in config.tune.warm_start:
+        try:
+            place = find(name, Path(config.runs_dir))
+        except HarnessError as error:
+            for problem in error.problems:
+                told = problem.replace(f"There is no study {name!r}", f"there is no study {name}")
+                problems.add(f"tune.warm_start: {told.removesuffix(_OF_COMMANDS)}")
+            continue
+        if (earlier := known.setdefault(place.resolve(), name)) != name:
+            problems.add(f"tune.warm_start: {earlier} and {name} are one study. Name it once.")
+            continue
+        candidates += _best_of(place, name, problems)
+    problems.raise_any()
+    return candidates
 
 
 def _again(cell: Cell, start: Mapping[str, Any], directory: Path) -> Start:
@@ -154,11 +179,14 @@ def _again(cell: Cell, start: Mapping[str, Any], directory: Path) -> Start:
 
 def _best_of(directory: Path, name: str, problems: Problems) -> Iterable[_Best]:
     """Return the best trial of each cell of a study."""
-    if not problems.check(
-        StudyPaths(directory).runs.is_dir(), f"tune.warm_start: there is no study {name}: name a directory of runs_dir."
-    ):
+    study = study_file.read(directory)
+    if study is None and StudyPaths(directory).runs.is_dir():
+        problems.add(
+            f"tune.warm_start: {name} has no {StudyPaths(directory).sweep.name}, which says what its runs were judged "
+            "by: name another study."
+        )
         return []
-    study = study_file.read(directory) or {"cells": []}
+    study = study or {"cells": []}
     asked = {cell["id"]: cell for cell in study["cells"]}
     limits = (study.get("tune") or {}).get("constraints") or {}
     by_cell: dict[str, list[Recorded]] = {}

@@ -249,5 +249,13 @@ def saved_runtime(facts: Mapping[str, Any]) -> TaskRuntime:
             f"This model was saved for tasks of the family {name}, which this version does not have. Known: "
             f"{', '.join(families())}. Use the version that saved it ({facts.get('harness', 'unknown')})."
         )
-    runtime: TaskRuntime = part(families()[name].runtime).of_facts(facts)
+    kind = part(families()[name].runtime)
+    try:
+        runtime: TaskRuntime = kind.of_facts(facts)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise HarnessError(
+            f"The description of this model of {name}, harness.json, is cut short or was changed ({why}). Copy the "
+            "model again, or save it again."
+        ) from error
     return runtime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 Main = Callable[..., tuple[int, str]]
 ROWS = "".join(f"message {i} about {topic},{topic}\n" for i in range(12) for topic in ("cards", "cash"))
+GOLDEN = Path(__file__).parents[1] / "golden/study"
 PLAN = ("plan=true", "calibrate=false")
 
 
@@ -198,6 +200,63 @@ def test_the_directory_of_own_yamls_is_told(main: Main, tmp_path: Path) -> None:
     assert code == 2
     assert "leave out the brackets: seed=1,2." in printed
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_given_twice_is_noted(main: Main) -> None:
+    """Scripts append what they change, and the last value counts; a second choice of a group may be meant as a cell."""
+    ask = ("task=csv", "task.path=mine.csv", "task.path=mine.csv", "tune.trials=2", "tune.trials=3", *PLAN)
+    code, printed = main("-m", *ask, "method=lora", "+method=linear_probe", "method.C=1.0", "method.C=2.0")
+    assert code == 0, printed
+    assert "Note: method=lora and method=linear_probe: method is given more than once, and the last one" in printed
+    assert "counts. For a cell each: method=lora,linear_probe\n" in printed
+    assert "Note: tune.trials=2 and tune.trials=3: tune.trials is given more than once, and the last one" in printed
+    assert "Note: method.C=1.0 and method.C=2.0: method.C is given" in printed
+    assert "task.path is given" not in printed
+    assert "given more" not in main(*ask[:2], "task={max_length: 64}", "task={max_length: 32}", "model=none")[1]
+    code, printed = main(*ask, "method=lora", "method=nearest_mean", "tracker=wandb", "tracker=none")
+    assert code == 0, printed
+    assert "For a cell each, in a study (-m): method=lora,nearest_mean\n" in printed
+    assert "For all of them at once: 'tracker=[wandb,none]'\n" in printed
+
+
+def test_keys_of_slurm_without_a_profile_are_told(main: Main) -> None:
+    """They have no effect; a key that a coordinator's job does not have is refused all the same."""
+    ask = ("task=csv", "task.path=mine.csv", "method=nearest_mean", *PLAN)
+    for mode in ((), ("-m",)):
+        code, printed = main(*mode, *ask, "slurm.partition=high", "+slurm.environment.A=1")
+        assert code == 0, printed
+        assert "Note: slurm.partition, slurm.environment.A: without effect" in printed
+        code, printed = main(*mode, *ask, "+slurm.coordinator.foo=1")
+        assert code == 2
+        assert "slurm.coordinator.foo: no such key." in printed
+
+
+def test_cells_that_compute_the_same_are_told(main: Main, tmp_path: Path) -> None:
+    """Two encodings that read the same rows are one result under two names; two tasks of one file are no mistake."""
+    ask = ("-m", "task=csv", "method=nearest_mean", *PLAN)
+    code, printed = main(*ask, "task.path=mine.csv", "task.encoding=utf-8,utf-8-sig")
+    assert code == 0, printed
+    assert "encoding-utf-8-sig computes the same as csv.minilm.nearest_mean.encoding-utf-8, from the same" in printed
+    code, printed = main(*ask, "task.path=mine.csv", "task.metric=accuracy,macro_f1")
+    assert code == 0, printed
+    assert "computes the same" not in printed
+
+
+def test_a_warm_start_that_gives_nothing_is_told(main: Main, tmp_path: Path) -> None:
+    """Unknown names with those that there are, archives, one study twice; and cells that begin with nothing."""
+    shutil.copytree(GOLDEN, tmp_path / "runs/old")
+    (tmp_path / "w.zip").write_bytes(b"PK")
+    ask = ("-m", "task=csv", "task.path=mine.csv", *PLAN)
+    code, printed = main(*ask, "method=nearest_mean", "tune.warm_start=[odl,w.zip,runs/old,old,runs/old/runs]")
+    assert code == 2
+    assert "there is no study odl. Studies in runs: Did you mean old? Known: old.\n" in printed
+    assert "w.zip is the archive of a study" in printed
+    assert "runs/old and old are one study. Name it once." in printed
+    assert "runs/old/runs lies inside of a study. Give that: runs/old" in printed
+    code, printed = main(*ask, "method=nearest_mean,linear_probe", "tune.warm_start=[old]")
+    assert code == 0, printed
+    assert "nearest_mean begins with nothing of old: no trial of method=nearest_mean there." in printed
+    assert "csv.minilm.linear_probe begins with the best of demo.minilm.linear_probe in old" in printed
 
 
 def test_a_key_is_deleted_in_a_study(main: Main) -> None:

@@ -81,6 +81,8 @@ def test_lists_that_combine_stay(main: Main) -> None:
         ("tune.warm_start=[a,b,a]", "Write tune.warm_start=[a,b]."),
         ("packages=[json,json]", "Write packages=[json]."),
         ("axes=[train.lr,train.lr]", "Write axes=[train.lr]."),
+        ("tune.warm_start=[[a,b]]", "must be a flat list of texts: tune.warm_start=[a,b]"),
+        ("packages=[null]", "packages[0]: an entry of a list is a text or a number, not null."),
     ],
 )
 def test_an_entry_of_a_list_stands_once(main: Main, place: Path, mode: tuple[str, ...], line: str, says: str) -> None:
@@ -124,6 +126,7 @@ def test_keys_that_compute_nothing_say_what_is_meant(main: Main, place: Path) ->
         "task._target_=a,b": "task=a,b",
         "train.eval_batch_size=8,16": "train.eval_batch_size=<value>",
         "train={lr: 1},{lr: 2}": "train.<key>",
+        "task.unreadable=skip,error": "its cells would be the same",
         "axes=[tune.sampler,train.clip]": "axes=[tune.sampler]: tune.sampler does not change",
     }
     printed = refused(main, place, "-m", *asked)

@@ -81,6 +81,7 @@ def test_a_name_gives_the_report_that_its_path_gives(place: Path, capsys: pytest
         report([])
     assert "studies in runs: A, old" in capsys.readouterr().err
     assert report(["A", "--anchor", "odl"]) == 2
+    assert report(["A", "--anchor", "runs/A"]) == 2
     assert "Did you mean old?" in capsys.readouterr().err
 
 
@@ -132,5 +133,7 @@ def test_a_saved_model_is_found_by_its_run(place: Path, capsys: pytest.CaptureFi
     assert find_model("absent", RUNS) == Path("absent")
     with pytest.raises(HarnessError, match=f"A is a study, .* models: runs/A/runs/{CELL}/trial0000/model"):
         find_model("A", RUNS)
+    with pytest.raises(HarnessError, match=f"no saved model A/{CELL}/trial1. Did you mean A/{CELL}/trial0000"):
+        find_model(f"A/{CELL}/trial1", RUNS)
     assert predict.main(["A", "texts.csv"]) == 2
     assert "A is a study" in capsys.readouterr().err

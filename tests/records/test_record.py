@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from harness.errors import HarnessError
 from harness.records.files import append_jsonl, atomic, read_jsonl, write_json
 from harness.records.record import CorruptRecord, Record
+from harness.records.run_records import RunRecords
 from harness.records.signature import METHOD_NUMERICS, signature
 from tests.helpers.small_dataset import config
 
@@ -36,6 +38,37 @@ def test_what_is_no_whole_record_says_so(tmp_path: Path, content: str) -> None:
     (tmp_path / "record.json").write_text(content)
     with pytest.raises(CorruptRecord, match="not a complete record"):
         Record.read(tmp_path / "record.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hyperparameters": [1]},
+        {"metrics": []},
+        {"metrics": {"val": None}},
+        {"cost": None},
+        {"cell": None},
+        {"data": 1},
+    ],
+)
+def test_a_record_with_fields_of_another_type_says_so(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Whoever reads it relies on them."""
+    path = tmp_path / "record.json"
+    record().write(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CorruptRecord, match=f"of another type: {next(iter(change))}"):
+        Record.read(path)
+
+
+def test_a_record_that_cannot_be_opened_is_not_deleted(tmp_path: Path) -> None:
+    """It may be whole: a study ends in a sentence, and who only reads the study goes on without it."""
+    (tmp_path / "cell/trial0000/record.json").mkdir(parents=True)
+    told: list[str] = []
+    assert RunRecords(tmp_path, told.append, keep=True).all() == []
+    assert "record.json cannot be read (Is a directory)" in told[0]
+    with pytest.raises(HarnessError, match="Make it readable, or remove it"):
+        RunRecords(tmp_path, told.append)
+    assert (tmp_path / "cell/trial0000/record.json").is_dir()
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

@@ -67,6 +67,21 @@ def test_a_torn_last_line_is_cut_backed_up_and_told(tmp_path: Path, torn: bytes)
     assert len(optuna.load_study(storage=open_storage(None, tmp_path, pytest.fail), study_name="a").trials) == 2
 
 
+def test_a_journal_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """A line cut within the file, and a folder in its place; nothing is changed."""
+    journal = tmp_path / "study.journal"
+    optuna.create_study(storage=open_storage(None, tmp_path, pytest.fail), study_name="a")
+    content = b'{"op_code": 4, "wor\n' + journal.read_bytes()
+    journal.write_bytes(content)
+    with pytest.raises(HarnessError, match=r"study\.journal cannot be read .* move it away"):
+        open_storage(None, tmp_path, pytest.fail)
+    assert journal.read_bytes() == content
+    journal.unlink()
+    journal.mkdir()
+    with pytest.raises(HarnessError, match="Is a directory"):
+        open_storage(None, tmp_path, pytest.fail)
+
+
 def test_a_whole_journal_is_left_alone(tmp_path: Path) -> None:
     """Also an empty or missing one."""
     mend(tmp_path / "missing", pytest.fail)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from harness.errors import HarnessError
 from harness.records.run_spec import RunBatch, RunSpec
@@ -133,6 +134,18 @@ def test_files_of_every_format_are_labelled(probe: RunSpec, home: Path, cache: P
         np.testing.assert_allclose(table.iloc[:, 1:], tables[0].iloc[:, 1:], atol=1e-5)
 
 
+def test_rows_without_a_text_are_told(
+    probe: RunSpec, home: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They keep their place in the output, and a note counts them."""
+    (home / "gaps.csv").write_text("text,id\n,1\nmy parcel is late,2\n  ,3\n")
+    assert main([str(probe.paths.model), str(home / "gaps.csv"), "--device", "cpu", "--cache-dir", str(cache)]) == 0
+    assert "Note: 2 of 3 rows have no text in column 'text' (row 1, 3)" in capsys.readouterr().err
+    output = home / "gaps.predictions.csv"
+    assert pd.read_csv(output)["id"].tolist() == [1, 2, 3]
+    output.unlink()
+
+
 def test_help_is_fast_and_errors_are_plain(home: Path) -> None:
     """--help imports no torch; a mistake ends with code 2, a message on standard error and no traceback."""
     asked = [sys.executable, "-X", "importtime", "-m", "harness.predict", "--help"]
@@ -169,9 +182,16 @@ def test_what_is_wrong_is_told(probe: RunSpec, home: Path, cache: Path, capsys: 
         ([model, str(home / "again.csv")], "has a column 'prediction' already"),
         ([model, str(home / "texts.csv"), "--output", str(home / "x.xlsx")], "must end in one of .csv, .tsv"),
         ([model, str(home / "texts.csv"), "--output", str(home / "texts.csv")], "would overwrite the texts"),
+        ([model, str(home / "texts.csv"), "--output", str(home / "folder.csv")], "folder.csv is a folder"),
+        ([model, str(home / "texts.csv"), "--output", str(home / "id.csv" / "x.csv")], "is a file, not a folder"),
+        ([model, str(home / "texts.csv"), "--output", str(home / "none" / "x.csv")], "does not exist: make it"),
+        ([model, str(home / "texts.csv"), "--columns", ""], "--columns names no column"),
+        ([model, str(home / "texts.csv"), "--cache-dir", str(home / "id.csv" / "x")], "lies below, a file"),
     ]
+    (home / "folder.csv").mkdir()
+    (home / "id.csv").write_text("")
     for arguments, message in cases:
-        assert main([*arguments, "--cache-dir", str(cache)]) == 2
+        assert main([arguments[0], arguments[1], "--cache-dir", str(cache), *arguments[2:]]) == 2
         assert message in capsys.readouterr().err
     assert not list(home.glob("*.predictions.csv"))
 
@@ -194,9 +214,55 @@ def test_other_backbone_or_damaged_model_is_refused(probe: RunSpec, home: Path, 
     (copied / "head.safetensors").unlink()
     with pytest.raises(HarnessError, match=r"is incomplete: it lacks head\.safetensors"):
         load(copied, device="cpu", cache_dir=cache)
+    shutil.copy(probe.paths.model / "head.safetensors", copied)
+    weights = load_file(copied / "head.safetensors")
+    save_file({name: tensor * float("nan") for name, tensor in weights.items()}, copied / "head.safetensors")
+    with pytest.raises(HarnessError, match=r"no finite numbers \(head\.bias, head\.weight\)"):
+        load(copied, device="cpu", cache_dir=cache)
+    shutil.copy(probe.paths.model / "head.safetensors", copied)
+    # From its settings alone, transformers makes a tokenizer to which all texts are alike.
+    (copied / "tokenizer.json").unlink()
+    with pytest.raises(HarnessError, match="has no tokenizer"):
+        load(copied, device="cpu", cache_dir=cache)
+    # Without its configuration an adapter would not be loaded at all.
+    (copied / "adapter").mkdir()
+    shutil.copy(probe.paths.model / "head.safetensors", copied / "adapter" / "adapter_model.safetensors")
+    listed = ["adapter/adapter_model.safetensors", "head.safetensors"]
+    (copied / "harness.json").write_text(json.dumps(facts | {"weights": listed}))
+    with pytest.raises(HarnessError, match=r"lacks adapter/adapter_config\.json"):
+        load(copied, device="cpu", cache_dir=cache)
     (copied / "harness.json").write_text("{")
     with pytest.raises(HarnessError, match="cannot be read"):
         load(copied, device="cpu", cache_dir=cache)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"family": "video"}, "family video, which this version does not have"),
+        ({"family": "text_regression"}, "it lacks 'center'"),
+        ({"family": "token_tagging"}, "it lacks 'tags'"),
+        ({"family": "text_generation"}, "it lacks 'writing'"),
+        ({"labels": None}, "not iterable"),
+        ({"pairs": None}, "no usable pairs"),
+        ({"max_length": 0}, "no usable max_length"),
+        ({"model": "minilm", "digest": None}, "no usable model, digest"),
+    ],
+)
+def test_a_description_cut_short_is_refused(
+    probe: RunSpec,
+    tmp_path: Path,
+    cache: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, object],
+    message: str,
+) -> None:
+    """A harness.json of another version, or without what its family needs, ends in a sentence."""
+    facts = json.loads((probe.paths.model / "harness.json").read_text())
+    (tmp_path / "harness.json").write_text(json.dumps(facts | change))
+    (tmp_path / "texts.csv").write_text("text\nhello\n")
+    assert main([str(tmp_path), str(tmp_path / "texts.csv"), "--cache-dir", str(cache)]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_predictor_checks_its_arguments(probe: RunSpec, cache: Path) -> None:
@@ -204,6 +270,9 @@ def test_predictor_checks_its_arguments(probe: RunSpec, cache: Path) -> None:
     predictor = load(probe.paths.model, device="cpu", cache_dir=cache)
     with pytest.raises(HarnessError, match="a list of texts"):
         predictor.predict("one text")
+    for wrong in (None, 5, ["a", "b"], float("nan")):
+        with pytest.raises(HarnessError, match=f"number 2 is {type(wrong).__name__}"):
+            predictor.predict(["a", wrong])  # type: ignore[list-item]  # what a data frame may hold
     with pytest.raises(HarnessError, match="one text a row"):
         predictor.predict(["a"], ["b"])
     assert predictor.predict([]) == [] and predictor.probabilities([]).shape == (0, 3)

@@ -14,8 +14,10 @@ from harness.launch import Job, Launcher, Outcome
 from harness.records.record import Record
 from harness.records.run_records import RunRecords
 from harness.records.run_spec import RunBatch, RunSpec
+from harness.study.budget import Budget
 from harness.study.cell.run_queue import RunQueue
 from harness.study.cell_scheduler import CellScheduler
+from harness.study.coordination.batch_composer import BatchComposer
 from tests.helpers.fake_studies import coordinate
 from tests.helpers.small_dataset import config
 
@@ -61,6 +63,7 @@ class Cell:
     runs: RunQueue = field(default_factory=RunQueue)
     records: dict[str, Record] = field(default_factory=dict)
     gave_up: str | None = None
+    trials: Any = field(default_factory=lambda: SimpleNamespace(unclaimed=None))
     tuning = SimpleNamespace(over=False)
 
     def __post_init__(self) -> None:
@@ -127,3 +130,30 @@ def test_the_only_run_of_a_batch_that_was_still_under_way_answers_for_the_loss(t
     cell = finish(tmp_path, cache, launcher, "abc", retries=0)
     assert {name: record.status for name, record in cell.records.items()} == {"a": "ok", "b": "lost", "c": "ok"}
     assert launcher.packed == [["a", "b", "c"]]
+
+
+def test_a_configuration_drawn_for_a_cell_that_was_asked_before_is_started(tmp_path: Path, cache: Path) -> None:
+    """In a joint study the cell that is asked last may draw for the first; with nothing under way, none asks again."""
+    base = config(tmp_path, cache, "lora")
+    prepared = SimpleNamespace(base=base, architecture="bert", cell=SimpleNamespace(metric="accuracy"))
+    one, two = (Cell(name, prepared, []) for name in ("one", "two"))
+    spec = RunSpec(str(tmp_path / "runs/one/trial0003"), base, "signature", "study", "one", "tune", trial=3)
+    drawn: list[RunSpec] = []
+    one.trials = SimpleNamespace(unclaimed=None)
+    one.next = lambda: drawn.pop() if drawn else None  # type: ignore[method-assign]  # a stub
+    two.trials = SimpleNamespace(unclaimed=None)
+
+    def draw() -> None:
+        if one.trials.unclaimed is None:
+            drawn.append(spec)
+            one.trials.unclaimed = 3
+
+    two.next = draw  # type: ignore[method-assign]  # a stub
+    budget = SimpleNamespace(blind=True, before=lambda scheduler: True, exhausted=lambda jobs: False)
+    launcher = SimpleNamespace(fuses=False, runs_per_job=None, capacity=1)
+    composer = BatchComposer(
+        cast(list[CellScheduler], [one, two]), cast(Launcher, launcher), LaunchConfig(), cast(Budget, budget),
+        lambda cell: None,
+    )  # fmt: skip
+    assert [started.trial for _, started in composer.next({})] == [3]
+    assert composer.next({}) == []  # what nobody claims is asked for once

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.config.schema import SlurmConfig
+from harness.config.validation import check_coordinator
 from harness.errors import Problems
 
 # Passed to submitit's script, nearly all under these names (`harness.launch.slurm.batch_scripts`).
@@ -16,7 +17,6 @@ PASSED = (
 )  # fmt: skip
 RAISED = ("timeout_min", "gpus_per_node", "cpus_per_task", "mem_gb")  # the largest value wins
 NAMED = ("partition", "qos", "constraint", "gres")  # precedence: method, model, profile
-COORDINATOR = ("partition", "account", "qos", "constraint", "exclude", "nodelist", *RAISED, "gres")
 
 # sbatch options that a key of the profile sets, by key. Giving such an option a second time would silently win or
 # lose: sbatch takes the last of two equal options, but adds up GPU requests.
@@ -110,12 +110,7 @@ def coordinator(slurm: SlurmConfig, problems: Problems | None = None) -> dict[st
     """
     own = slurm.coordinator
     if problems is not None:
-        for name in own:
-            problems.check(
-                name in COORDINATOR,
-                f"slurm.coordinator.{name}: no such key. A coordinator's job has its own {', '.join(COORDINATOR)}; all "
-                "else is the profile's.",
-            )
+        check_coordinator(own, problems)
     made = {key: getattr(slurm, key) for key in PASSED} | {"gres": None, **own}
     if not made.get("gpus_per_node") or asks_for_gpus(made["gres"]):
         made["gpus_per_node"] = None

@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.models.files.digests import generation_digest, sha256
 from harness.models.pretrained import ResolvedModel
 from harness.records.files import read_json
-from harness.records.locate import find_model, is_study
+from harness.records.locate import find_model, is_study, lacking
 from harness.records.record import CorruptRecord, Record
 from harness.records.signature import digest
 from harness.records.study_files import DESCRIPTION, MODEL, RUNS, RunPaths
@@ -78,7 +78,7 @@ def find_start(init: str, runs_dir: Path, resolved: ResolvedModel, model: str, c
             f"train.init={init} adapts model={(facts.get('model') or {}).get('name')}, and this cell has "
             f"model={model}, whose weights are others: name the same model, or leave train.init out."
         )
-    if lacks := [name for name in facts.get("weights", ()) if not (directory / name).is_file()]:
+    if lacks := lacking(directory, facts.get("weights", ())):
         raise HarnessError(f"train.init={init} is incomplete: it lacks {', '.join(lacks)}. Copy it again.")
     adapter = read_json(directory / "adapter" / "adapter_config.json") or {}
     if adapter.get("peft_type") in UNMERGED or facts.get("inserted"):

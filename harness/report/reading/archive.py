@@ -37,11 +37,15 @@ def freeze(study_dir: Path, file: Path) -> None:
     everything in configurations and records that says where a run executed: paths, launcher, cluster, system.
 
     Raises:
-        HarnessError: there is no study, or the archive cannot be written.
+        HarnessError: there is no study, the file is another one than an archive, or it cannot be written.
     """
     sweep = StudyPaths(study_dir).sweep
     if not sweep.is_file():
         raise HarnessError(f"{study_dir} holds no study (it has no {sweep.name}): give a directory runs/<study>.")
+    if file.suffix != SUFFIX:
+        raise HarnessError(f"--freeze {file} must end in {SUFFIX}: it is the name of the archive that is written.")
+    if file.is_file() and not _is_archive(file):
+        raise HarnessError(f"{file} exists, and is no archive of a study, so it is not replaced: name another file.")
     try:
         with (
             atomic(file) as temporary,
@@ -51,6 +55,14 @@ def freeze(study_dir: Path, file: Path) -> None:
                 archive.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
     except OSError as error:
         raise HarnessError(f"The archive {file} cannot be made ({error.strerror or error}).") from error
+
+
+def _is_archive(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return StudyPaths(Path()).sweep.name in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def thaw(file: Path) -> Path:

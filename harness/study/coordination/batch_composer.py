@@ -86,16 +86,22 @@ class BatchComposer:
         """Return a run that was held back, or else the next run of the cell with the fewest started runs."""
         if self._held:
             return self._held.pop(0)
-        for scheduler in sorted(schedulers, key=lambda scheduler: scheduler.runs.started):
-            if not self._budget.before(scheduler):
-                continue
-            spec = scheduler.next()
-            if scheduler.gave_up and scheduler.name not in self._reported:
-                self._reported.add(scheduler.name)
-                self._given_up(scheduler)
-            if spec is not None:
-                return scheduler, spec
-        return None
+        asked: int | None = None
+        while True:
+            for scheduler in sorted(schedulers, key=lambda scheduler: scheduler.runs.started):
+                if not self._budget.before(scheduler):
+                    continue
+                spec = scheduler.next()
+                if scheduler.gave_up and scheduler.name not in self._reported:
+                    self._reported.add(scheduler.name)
+                    self._given_up(scheduler)
+                if spec is not None:
+                    return scheduler, spec
+            # In a joint study the last cells asked may have drawn a configuration for one that was asked before them.
+            drawn = next((each.trials.unclaimed for each in schedulers if each.trials.unclaimed is not None), None)
+            if drawn is None or drawn == asked:
+                return None
+            asked = drawn
 
     def _key(self, spec: RunSpec) -> str | None:
         """Return the key that runs which share passes have in common; None if this run cannot, or should not, share."""

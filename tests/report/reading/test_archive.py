@@ -111,7 +111,18 @@ def test_same_bytes(study: Builder, tmp_path: Path) -> None:
     """The same study gives the same file, so that version control sees only what changed."""
     archive = frozen(study, tmp_path)
     freeze(study.directory, tmp_path / "again.zip")
+    freeze(study.directory, tmp_path / "again.zip")
     assert archive.read_bytes() == (tmp_path / "again.zip").read_bytes()
+
+
+def test_a_file_of_another_kind_is_not_replaced(study: Builder, tmp_path: Path) -> None:
+    """`--freeze tickets.csv` would end the data that the study was trained on."""
+    study.sweep([asked("demo.minilm.lora")])
+    for name, message in (("tickets.csv", r"must end in \.zip"), ("texts.zip", "exists, and is no archive of a study")):
+        (tmp_path / name).write_text("text,label\n")
+        with pytest.raises(HarnessError, match=message):
+            freeze(study.directory, tmp_path / name)
+        assert (tmp_path / name).read_text() == "text,label\n"
 
 
 def test_bad_archives(tmp_path: Path) -> None:
