@@ -1,0 +1,83 @@
+"""Predictions of new rows with what a saved classifier knows of their reliability, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.models.inference import predict_all
+from harness.serving.confidence.detectors import OF_FEATURES, Scores, score
+from harness.statistics.confidence.temperature import scaled
+
+if TYPE_CHECKING:
+    from harness.data.examples import Examples
+    from harness.serving.predict import Predictor
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions of n rows.
+
+    Attributes:
+        predictions: of the task's family, (n, ...).
+        confidence: (n,) calibrated probability of the predicted class; None of a model that knows nothing.
+        score: (n,) of the model's detector of rows of no class; None without one.
+        features: (n, d), L2-normalized; None where they were not needed.
+    """
+
+    predictions: Any
+    confidence: npt.NDArray[np.float64] | None = None
+    score: Scores | None = None
+    features: npt.NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def __getitem__(self, rows: slice) -> Judged:
+        parts = (self.predictions, self.confidence, self.score, self.features)
+        return Judged(*(None if part is None else part[rows] for part in parts))
+
+
+def has_features(network: Any) -> bool:
+    """Return whether a network gives features besides outputs: not an ONNX file, nor an architecture with its own head."""
+    return getattr(network, "head", None) is not None and hasattr(network, "apply_head")
+
+
+def judge(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | None) -> Judged:
+    """Predict for n > 0 rows; see `Judged`."""
+    known, by_features = predictor.confidence, has_features(predictor.network)
+    detector = None if known is None else known.detector(by_features)
+    examples = predictor.examples(texts, pairs)
+    if known is None or detector is None:
+        device = torch.device(predictor.device)
+        predictions = predictor.task.predict(predictor.network, examples, 64, device, "fp32")
+        return Judged(predictions, None if known is None else scaled(predictions, known.temperature).max(axis=1))
+    outputs, features = outputs_and_features(predictor, examples, detector in OF_FEATURES)
+    predictions = predictor.task.predictions(outputs)
+    confidence = scaled(predictions, known.temperature).max(axis=1)
+    return Judged(
+        predictions, confidence, score(detector, confidence, outputs, features, known.statistics), features
+    )
+
+
+def outputs_and_features(
+    predictor: Predictor, examples: Examples, wanted: bool
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """Return the outputs (n, m) of a network and, if they are wanted, its features (n, d)."""
+    network: Any = predictor.network
+    device = torch.device(predictor.device)
+    if not wanted:
+        return predict_all(network, examples, 64, device, "fp32"), None
+
+    def both(batch: Any) -> torch.Tensor:
+        features = network.features(batch)
+        return torch.cat([network.apply_head(features), features], dim=1)
+
+    found = predict_all(both, examples, 64, device, "fp32")
+    width = predictor.task.outputs
+    return found[:, :width], found[:, width:]
