@@ -60,7 +60,7 @@ def judged(
 ) -> tuple[Confidence | None, Evaluated]:
     """Fit what a classifier knows of its reliability, and predict the rows of no class.
 
-    Detectors are fitted only where the task names such rows (`task.oos_label`): they take a pass over the training rows.
+    Detectors are fitted only where the task names such rows (`task.oos_label`): they take a pass over training rows.
 
     Returns:
         None for a run that needs none; the predictions for rows of no class, by split.
@@ -74,13 +74,9 @@ def judged(
     # Computed for the detectors and for the predictions; a fingerprint has each split once.
     passed = lru_cache(maxsize=None)(lambda name: _pass(run, fitted, network, splits[name]))
     splits = {split.name: split for split in (run.data.train, *run.evaluated().values(), *run.data.outside)}
-    outside = {
-        split.name: (split, run.task.predictions(passed(split.name).outputs)) for split in run.data.outside
-    }
+    outside = {split.name: (split, run.task.predictions(passed(split.name).outputs)) for split in run.data.outside}
     votes = isinstance(network.head, KnnHead)
-    known = fit_confidence(
-        evaluation.predictions, outside, lambda split: passed(split.name), run.data.train, votes
-    )
+    known = fit_confidence(evaluation.predictions, outside, lambda split: passed(split.name), run.data.train, votes)
     return known, outside
 
 
@@ -98,7 +94,8 @@ def _pass(run: PreparedRun, fitted: FittedModel, network: AdaptedModel, split: S
 
     def both(batch: Any) -> torch.Tensor:
         if network.head is None:
-            return network(batch)
+            logits: torch.Tensor = network(batch)
+            return logits
         features = network.features(batch)
         return torch.cat([network.apply_head(features), features], dim=1)
 
@@ -132,7 +129,9 @@ def write_predictions(
         stored, metadata = task.stored(split, predictions)
         scores = {} if name in beyond else task.row_scores(split.targets, predictions)
         # A metric without a value for a split has null there.
-        columns: dict[str, Any] = {f"{SCORE}{metric}": scores.get(metric, [None] * len(split)) for metric in task.metrics}
+        columns: dict[str, Any] = {
+            f"{SCORE}{metric}": scores.get(metric, [None] * len(split)) for metric in task.metrics
+        }
         if confidence is not None:
             columns |= {f"{SCOPE}{each}": confidence.parts[name].scores[each] for each in detectors}
         ids = {"split": [name] * len(split), "id": split.ids}

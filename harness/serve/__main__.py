@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,13 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     problems = Problems()
     given = [
         _told(problems, settings.check),
+        _told(problems, lambda: _check_precision(options.precision)),
         _told(problems, lambda: read_keys(options.keys)),
         _told(problems, lambda: FeedbackStore(options.feedback)),
         _told(problems, lambda: sources([options.model, *options.more], options.runs_dir, options.cell)),
         _told(problems, lambda: bind(options.host, options.port)),
     ]
     problems.raise_any()
-    _, keys, feedback, found, listener = given
+    _, _, keys, feedback, found, listener = given
 
     from harness.system.resources import usable_cores
 
@@ -64,14 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     _log()
     models = load_all(found, options.device, options.cache_dir, options.engine)
+    rules = _rules(models, options.precision)
     from harness.serve.app import Service
     from harness.serve.server import run
 
-    service = Service(models, settings, keys, feedback)
+    service = Service(models, settings, keys, feedback, options.precision)
     host, port = listener.getsockname()[:2]
     for source in found:
         one = models[source.name]
         sys.stdout.write(f"{source.name}: {one.method} on {one.backbone} ({one.engine}), from {source.directory}\n")
+        if source.name in rules:
+            sys.stdout.write(f"  {rules[source.name].sentence()}\n")
     shown = f"[{host}]" if ":" in host else host
     sys.stdout.write(f"Serving on http://{shown}:{port} (stop: Ctrl-C or SIGTERM)\n")
     if not keys.digests and host not in (LOCAL, "::1"):
@@ -79,6 +83,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.flush()
     run(service, listener)
     return 0
+
+
+def _check_precision(precision: float | None) -> None:
+    if precision is not None and not 0 < precision < 1:
+        raise HarnessError(f"--precision must lie between 0 and 1, both excluded, such as 0.95, not {precision:g}.")
+
+
+def _rules(models: Mapping[str, Any], precision: float | None) -> dict[str, Any]:
+    """Return when models of classes abstain.
+
+    Raises:
+        HarnessError: some cannot keep the precision; all problems at once.
+    """
+    problems, rules = Problems(), dict[str, Any]()
+    for name, model in models.items():
+        if precision is not None and model.labels:
+            try:
+                rules[name] = model.rule(precision)
+            except HarnessError as error:
+                problems.add(f"--precision {precision:g}, {name}: {error}")
+    problems.raise_any()
+    return rules
 
 
 def _told(problems: Problems, step: Callable[[], Any]) -> Any:
@@ -98,8 +124,8 @@ def _log() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="harness serve",
-        description="Serve a study's recommended model, a saved model or an export: /predict, /feedback, /health, "
-        "/ready, /metrics, /openapi.json, and a page to try it at /.",
+        description="Serve a study's recommended model, a saved model or an export: /predict, /explain, /feedback, "
+        "/health, /ready, /metrics, /openapi.json, and a page to try it at /.",
     )
     parser.add_argument("model", metavar="MODEL", help="study, saved model, run or export; or NAME=PATH")
     parser.add_argument("more", nargs="*", metavar="NAME=PATH", help="further models, at /models/NAME/predict")
@@ -108,6 +134,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cell", metavar="CELL", help="of a study: the cell to serve (default: the recommended one)")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="what computes (default: the faster one)")
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda | mps")
+    parser.add_argument(
+        "--precision", type=float, metavar="P",
+        help="share of right answers that models of classes keep: rows that endanger it are not answered (default: all "
+        "are answered)",
+    )  # fmt: skip
     parser.add_argument(
         "--keys", type=Path, metavar="FILE", help="lines tenant:key; also the environment variable HARNESS_API_KEYS"
     )

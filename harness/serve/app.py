@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import harness
 from harness.errors import HarnessError
 from harness.serve.batching import Batcher
 from harness.serve.bodies import Bodies
+from harness.serve.explaining import MOST_SPANS, SIMILAR, explanation, occluded, told, weights
 from harness.serve.feedback import FeedbackStore
 from harness.serve.guard import Guard, read_body
 from harness.serve.keys import Keys
@@ -36,6 +37,11 @@ _SAID = {
     413: "the body is too large", 415: "the body is not declared as JSON", 422: "the body does not fit",
     429: "the queue is full: ask again after Retry-After seconds", 503: "stopping, or no answer in time",
 }  # fmt: skip
+_SUMMARIES = {
+    "predict": "Predict for one row or many", "feedback": "Tell the right answer",
+    "explain": "Tell which words decide an answer",
+}  # fmt: skip
+_Handler = Callable[[str, Request], Awaitable[Response]]
 
 
 class Service:
@@ -46,10 +52,20 @@ class Service:
         settings: limits.
         keys: who may ask.
         feedback: where feedback goes.
+        precision: share of right answers that models of classes keep by abstaining; None: they answer everything.
     """
 
-    def __init__(self, models: Mapping[str, Loaded], settings: Settings, keys: Keys, feedback: FeedbackStore) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Loaded],
+        settings: Settings,
+        keys: Keys,
+        feedback: FeedbackStore,
+        precision: float | None = None,
+    ) -> None:
         self.models, self.settings, self.keys, self.feedback = models, settings, keys, feedback
+        self.precision = precision
+        self.rule = lru_cache(256)(lambda name, wanted: models[name].rule(wanted))
         self.metrics = Metrics()
         self.ready = False
         self.bodies = {name: Bodies(each.kind, each.labels, each.writes, settings) for name, each in models.items()}
@@ -62,7 +78,7 @@ class Service:
         """Run the queues."""
         lane = ThreadPoolExecutor(1, thread_name_prefix="model")
         for name, each in self.models.items():
-            batcher = Batcher(each.predictions, lane, self.settings, self.metrics.batches(name))
+            batcher = Batcher(each.judged, lane, self.settings, self.metrics.batches(name))
             self.batchers[name] = batcher
             self.metrics.queue.labels(name).set_function(lambda batcher=batcher: batcher.waiting)  # type: ignore[misc] # mypy infers no type for a default
         tasks = [asyncio.create_task(batcher.run()) for batcher in self.batchers.values()]
@@ -96,12 +112,36 @@ class Service:
         """Answer a prediction request."""
         self.tenant(request)
         rows = self.bodies[name].rows(await read_body(request, self.settings))
-        predictions = await self.batchers[name].submit(rows.texts, rows.pairs)
-        answers = self.models[name].answers(predictions, rows.top)
+        wanted = rows.precision or (self.precision if self.models[name].labels else None)
+        rule = None if wanted is None else self.rule(name, wanted)
+        judged = await self.batchers[name].submit(rows.texts, rows.pairs)
+        answers = self.models[name].answers(judged.predictions, rows.top, rule, judged)
         if self.models[name].labels:
             for each in answers:
-                self.metrics.answers.labels(name, each["prediction"]).inc()
+                if each.get("abstained"):
+                    self.metrics.abstentions.labels(name, each["reason"].partition(":")[0]).inc()
+                else:
+                    self.metrics.answers.labels(name, each["prediction"]).inc()
         return _json({"model": name, "predictions": answers})
+
+    async def explain(self, name: str, request: Request) -> Response:
+        """Answer which words decide a prediction, and which training rows are similar."""
+        self.tenant(request)
+        model = self.models[name]
+        asked = self.bodies[name].question(await read_body(request, self.settings))
+        row = occluded(asked.text, asked.pair, min(MOST_SPANS, self.settings.max_rows - 1))
+        judged = await self.batchers[name].submit(row.texts, row.pairs)
+        probabilities = judged.predictions
+        predicted = int(probabilities[0].argmax())
+        label = predicted if asked.label is None else model.labels.index(asked.label)
+        answer: dict[str, Any] = {
+            "model": name, "prediction": model.labels[predicted], "label": model.labels[label],
+            "probability": round(float(probabilities[0, label]), 6),
+            "words": told(row, weights(probabilities, label), probabilities[1:, label]),
+        }  # fmt: skip
+        if model.examples is not None:
+            answer["similar"] = model.examples.nearest(judged.features[0], SIMILAR)
+        return _json(answer)
 
     async def take_feedback(self, name: str, request: Request) -> Response:
         """Store what a user says of an answer."""
@@ -117,7 +157,8 @@ class Service:
         return {
             "name": name, "task": model.task, "method": model.method, "backbone": model.backbone,
             "inputs": bodies.kind, "labels": list(model.labels), "writes": model.writes, "engine": model.engine,
-            "digest": model.digest, "example": bodies.example(),
+            "digest": model.digest, "example": bodies.example(), "explains": model.explains,
+            "similar": model.examples is not None, "abstains": model.known is not None,
         }  # fmt: skip
 
 
@@ -187,17 +228,20 @@ def _add_common(app: FastAPI, service: Service) -> None:
 
 def _add_model(app: FastAPI, service: Service, name: str, path: str) -> None:
     bodies = service.bodies[name]
-    predict, feedback = bodies.schemas()
-    example = service.models[name].example(bodies.example())
-    for end, handler, schema, shown, answer, status in (
-        ("predict", service.predict, predict, bodies.example(), {"model": name, "predictions": example}, 200),
-        ("feedback", service.take_feedback, feedback, bodies.feedback_example(), {"id": "0f3c..."}, 201),
-    ):
+    model, schemas = service.models[name], bodies.schemas()
+    example = {"model": name, "predictions": model.example(bodies.example())}
+    ends: list[tuple[str, _Handler, Any, Any, int]] = [
+        ("predict", service.predict, bodies.example(), example, 200),
+        ("feedback", service.take_feedback, bodies.feedback_example(), {"id": "0f3c..."}, 201),
+    ]
+    if model.explains:
+        ends.append(("explain", service.explain, bodies.explain_example(), explanation(name, model.labels), 200))
+    for end, handler, shown, answer, status in ends:
         app.add_api_route(
             f"{path}/{end}",
             _handler(handler, name),
             methods=["POST"],
-            summary="Predict for one row or many" if end == "predict" else "Tell the right answer",
+            summary=_SUMMARIES[end],
             operation_id=f"{end}{path.replace('/', '_')}",
             tags=[name],
             response_model=None,
@@ -205,15 +249,13 @@ def _add_model(app: FastAPI, service: Service, name: str, path: str) -> None:
             responses=_ok(answer, status) | _errors(400, 401, 408, 413, 415, 422, 429, 503),
             openapi_extra={
                 "requestBody": {
-                    "required": True, "content": {"application/json": {"schema": schema, "example": shown}},
+                    "required": True, "content": {"application/json": {"schema": schemas[end], "example": shown}},
                 }
             },
         )  # fmt: skip
 
 
-def _handler(
-    method: Callable[[str, Request], Awaitable[Response]], name: str
-) -> Callable[[Request], Awaitable[Response]]:
+def _handler(method: _Handler, name: str) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
         return await partial(method, name)(request)
 

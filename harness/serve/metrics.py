@@ -27,6 +27,7 @@ class Metrics:
             "harness_batch_seconds", "Seconds of a batch", ["model"], buckets=SECONDS, **every
         )
         self.answers = Counter("harness_predictions", "Rows by predicted class", ["model", "label"], **every)
+        self.abstentions = Counter("harness_abstentions", "Rows not answered", ["model", "reason"], **every)
         self.queue = Gauge("harness_queue_rows", "Rows that wait for a model", ["model"], **every)
         self.feedback = Counter("harness_feedback", "Feedback rows stored", ["model"], **every)
 

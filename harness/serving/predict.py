@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.data.examples import Examples
     from harness.serving.confidence.judging import Judged
     from harness.serving.confidence.stored import Confidence
+    from harness.serving.training_rows import TrainingRows
     from harness.tasks.runtime import TaskRuntime
 
 CACHE = "~/.cache/harness"
@@ -35,6 +36,7 @@ class Predictor:
         pairs: whether the model was trained on text pairs.
         network, tokenizer, max_length, device: inputs of the prediction.
         confidence: what a classifier knows of its reliability; None if nothing is known.
+        similar: training rows of an export that was made with them; None without.
     """
 
     task: TaskRuntime
@@ -44,6 +46,7 @@ class Predictor:
     max_length: int
     device: str
     confidence: Confidence | None = None
+    similar: TrainingRows | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -123,6 +126,7 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
     from harness.models.network import load_tokenizer
     from harness.serving.confidence.stored import read_confidence
     from harness.serving.exported import WHOLE, load_whole
+    from harness.serving.training_rows import read_training_rows
     from harness.system.machine import check_device
     from harness.tasks.runtime import saved_runtime
 
@@ -132,8 +136,10 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
     else:
         network = load_network(directory, facts, cache_dir).to(where)
     tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model"))
-    known = read_confidence(directory, facts)
-    return Predictor(saved_runtime(facts), facts["pairs"], network, tokenizer, facts["max_length"], where, known)
+    return Predictor(
+        saved_runtime(facts), facts["pairs"], network, tokenizer, facts["max_length"], where,
+        read_confidence(directory, facts), read_training_rows(directory),
+    )  # fmt: skip
 
 
 @command

@@ -115,7 +115,9 @@ def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
 
 
 def _slim(file: Path, metric: str) -> bytes:
-    """Return the predictions of the test rows, those of no class included: no scores of other metrics, probabilities only without scores, no texts.
+    """Return the predictions of the test rows: no scores of other metrics, probabilities only without scores, no texts.
+
+    Test rows of no class are among them, for the scores of detectors.
 
     Labels that are texts are replaced by digests, by which runs are known to have met the same rows, and groups, which
     may be names of people, by numbers.

@@ -69,8 +69,9 @@ def score(
 
     Args:
         name: of the detector.
-        confidence: (n,) calibrated probability of the most probable class (Hendrycks and Gimpel 2017, arXiv:1610.02136).
-        outputs: (n, C) logits; the energy is their logarithm of summed exponentials (Liu et al. 2020, arXiv:2010.03759).
+        confidence: (n,) calibrated probability of the best class (Hendrycks and Gimpel 2017, arXiv:1610.02136).
+        outputs: (n, C) logits; the energy is the logarithm of their summed exponentials (Liu et al. 2020,
+            arXiv:2010.03759).
         features: (n, d), L2-normalized; for detectors on features.
         statistics: of the training rows; likewise.
     """

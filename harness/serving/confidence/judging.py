@@ -39,12 +39,12 @@ class Judged:
         return len(self.predictions)
 
     def __getitem__(self, rows: slice) -> Judged:
-        parts = (self.predictions, self.confidence, self.score, self.features)
+        parts: tuple[Any, ...] = (self.predictions, self.confidence, self.score, self.features)
         return Judged(*(None if part is None else part[rows] for part in parts))
 
 
 def has_features(network: Any) -> bool:
-    """Return whether a network gives features besides outputs: not an ONNX file, nor an architecture with its own head."""
+    """Return whether a network gives features, too: not an ONNX file, nor an architecture with its own head."""
     return getattr(network, "head", None) is not None and hasattr(network, "apply_head")
 
 
@@ -53,16 +53,18 @@ def judge(predictor: Predictor, texts: Sequence[str], pairs: Sequence[str] | Non
     known, by_features = predictor.confidence, has_features(predictor.network)
     detector = None if known is None else known.detector(by_features)
     examples = predictor.examples(texts, pairs)
-    if known is None or detector is None:
+    similar = predictor.similar is not None and by_features
+    if detector is None and not similar:
         device = torch.device(predictor.device)
         predictions = predictor.task.predict(predictor.network, examples, 64, device, "fp32")
         return Judged(predictions, None if known is None else scaled(predictions, known.temperature).max(axis=1))
-    outputs, features = outputs_and_features(predictor, examples, detector in OF_FEATURES)
+    outputs, features = outputs_and_features(predictor, examples, similar or detector in OF_FEATURES)
     predictions = predictor.task.predictions(outputs)
+    if known is None:
+        return Judged(predictions, features=features)
     confidence = scaled(predictions, known.temperature).max(axis=1)
-    return Judged(
-        predictions, confidence, score(detector, confidence, outputs, features, known.statistics), features
-    )
+    scores = None if detector is None else score(detector, confidence, outputs, features, known.statistics)
+    return Judged(predictions, confidence, scores, features)
 
 
 def outputs_and_features(

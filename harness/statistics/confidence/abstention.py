@@ -77,10 +77,15 @@ def lower_bound(hits: int, rows: int, error: float) -> float:
 
 def highest_precision(confidences: Values, right: Right, level: float = 0.95) -> float:
     """Return the highest precision, in steps of one percent, for which `threshold` finds one; 0.0 if there is none."""
-    for percent in range(99, 0, -1):
-        if threshold(confidences, right, percent / 100, level) is not None:
-            return percent / 100
-    return 0.0
+    low, high = (
+        0,
+        99,
+    )  # where one is found for a precision, one is found for every lower one: the search meets it sooner
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = threshold(confidences, right, middle / 100, level)
+        low, high = (middle, high) if found is not None else (low, middle - 1)
+    return low / 100
 
 
 def risk_coverage(confidences: Values, right: Right) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

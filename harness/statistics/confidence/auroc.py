@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Scores = npt.NDArray[np.floating[Any]]
+Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Separation:
     area: float
     low: float
     high: float
-    inside: npt.NDArray[np.float64]
-    outside: npt.NDArray[np.float64]
-    by_seed: npt.NDArray[np.float64]
+    inside: Values
+    outside: Values
+    by_seed: Values
 
 
 def separation(inside: Scores, outside: Scores, level: float = 0.95) -> Separation:
@@ -64,7 +65,7 @@ def difference(one: Separation, other: Separation, level: float = 0.95) -> tuple
     return gap, gap - reach, gap + reach
 
 
-def _components(inside: Scores, outside: Scores) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _components(inside: Scores, outside: Scores) -> tuple[Values, Values]:
     """Return for each row inside the share of rows outside below it, and for each outside that of those above it."""
     lower, upper = np.sort(outside), np.sort(inside)
     below = np.searchsorted(lower, inside, "left") + np.searchsorted(lower, inside, "right")
@@ -72,12 +73,12 @@ def _components(inside: Scores, outside: Scores) -> tuple[npt.NDArray[np.float64
     return below / (2 * len(lower)), above / (2 * len(upper))
 
 
-def _variance(inside: npt.NDArray[np.float64], outside: npt.NDArray[np.float64], areas: npt.NDArray[np.float64]) -> float:
+def _variance(inside: Values, outside: Values, areas: Values) -> float:
     rows = _of_mean(inside) + _of_mean(outside)
     return rows + _of_mean(areas)
 
 
-def _of_mean(values: npt.NDArray[np.float64]) -> float:
+def _of_mean(values: Values) -> float:
     return float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
 
 

@@ -43,7 +43,8 @@ def separate(frames: Mapping[str, pd.DataFrame], given: Any, seed: int) -> tuple
     for each in given if isinstance(given, list | tuple) else [given]:
         found = match(each, known)
         if problems.check(
-            found is not None, f"task.oos_label={plain(each)} is no label of the rows. {alternatives(plain(each), known)}"
+            found is not None,
+            f"task.oos_label={plain(each)} is no label of the rows. {alternatives(plain(each), known)}",
         ):
             labels.append(str(found))
     problems.raise_any()
