@@ -16,8 +16,7 @@ CONFIDENCE, ENERGY, MAHALANOBIS, KNN = "confidence", "energy", "mahalanobis", "k
 # In the order of preference without rows to choose by: that of docs/decisions/when-not-to-answer.md.
 DETECTORS = (MAHALANOBIS, KNN, ENERGY, CONFIDENCE)
 OF_FEATURES = (MAHALANOBIS, KNN)
-NEIGHBOR = 5  # k: the similarity to the k-th nearest training row counts
-MOST_ROWS = 4096  # training rows that are compared with; more are thinned evenly, which changes the area little
+MOST_ROWS = 20_000  # training rows that are compared with; more are thinned evenly
 PART = 1024  # rows that are compared at once
 
 
@@ -28,37 +27,45 @@ class FeatureStatistics:
     Attributes:
         whitening: (d, d) W with W W' the inverse of the covariance within classes.
         means: (C, d) class means times W.
+        background: (d, d) V with V V' the inverse of the covariance of all rows.
+        middle: (1, d) their mean times V.
         bank: (n, d) L2-normalized features of training rows; None where it was left out.
     """
 
     whitening: Features
     means: Features
+    background: Features
+    middle: Features
     bank: Features | None
 
 
 def statistics_of(features: Features, targets: npt.NDArray[np.int64]) -> FeatureStatistics:
     """Compute the statistics of training rows.
 
-    The covariance is shared by the classes (Lee et al. 2018, arXiv:1807.03888) and shrunk (Ledoit and Wolf 2004), since
-    few-shot tasks have fewer rows than dimensions.
+    The covariance within classes is shared (Lee et al. 2018, arXiv:1807.03888). Both covariances are shrunk (Ledoit and
+    Wolf 2004), since few-shot tasks have fewer rows than dimensions.
 
     Args:
         features: (n, d), L2-normalized.
         targets: (n,) class indices.
     """
-    from sklearn.covariance import ledoit_wolf
-
     values = features.astype(np.float64)
     classes, of_row = np.unique(targets, return_inverse=True)
     means = np.stack([values[of_row == place].mean(axis=0) for place in range(len(classes))])
-    covariance, _ = ledoit_wolf(values - means[of_row], assume_centered=True)
-    sizes, vectors = np.linalg.eigh(covariance)
-    # With one row a class nothing scatters; the floor makes the distance a Euclidean one.
-    whitening = vectors / np.sqrt(np.maximum(sizes, max(float(sizes.max()), 1e-12) * 1e-6))
+    middle = values.mean(axis=0)
+    whitening, background = _whitening(values - means[of_row]), _whitening(values - middle)
     kept = np.unique(np.linspace(0, len(features) - 1, min(len(features), MOST_ROWS)).astype(np.int64))
-    return FeatureStatistics(
-        whitening.astype(np.float32), (means @ whitening).astype(np.float32), np.ascontiguousarray(features[kept])
-    )
+    found = (whitening, means @ whitening, background, (middle @ background)[None])
+    return FeatureStatistics(*(each.astype(np.float32) for each in found), np.ascontiguousarray(features[kept]))
+
+
+def _whitening(centered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    from sklearn.covariance import ledoit_wolf
+
+    covariance, _ = ledoit_wolf(centered, assume_centered=True)
+    sizes, vectors = np.linalg.eigh(covariance)
+    # With one row a class nothing scatters within classes; the floor makes the distance a Euclidean one.
+    return np.asarray(vectors / np.sqrt(np.maximum(sizes, max(float(sizes.max()), 1e-12) * 1e-6)))
 
 
 def score(
@@ -88,20 +95,28 @@ def score(
 
 
 def _mahalanobis(features: Features, statistics: FeatureStatistics) -> Scores:
-    """Return minus the squared Mahalanobis distance to the nearest class mean."""
-    placed = (features @ statistics.whitening).astype(np.float64)
-    means = statistics.means.astype(np.float64)
-    squares = (placed**2).sum(axis=1)[:, None] + (means**2).sum(axis=1)[None] - 2 * placed @ means.T
-    return np.asarray(-squares.min(axis=1))
+    """Return minus the relative Mahalanobis distance (Ren et al. 2021, arXiv:2106.09022).
+
+    It is the squared distance to the nearest class mean less that to the mean of all rows, which removes the directions
+    in which rows of any kind scatter.
+    """
+    near = _squares(features @ statistics.whitening, statistics.means).min(axis=1)
+    return np.asarray(_squares(features @ statistics.background, statistics.middle)[:, 0] - near)
+
+
+def _squares(placed: Features, means: Features) -> npt.NDArray[np.float64]:
+    """Return the squared distances (n, C) of points (n, d) to means (C, d)."""
+    one, other = placed.astype(np.float64), means.astype(np.float64)
+    return np.asarray((one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None] - 2 * one @ other.T)
 
 
 def _nearness(features: Features, statistics: FeatureStatistics) -> Scores:
-    """Return the cosine to the k-th nearest training row (Sun et al. 2022, arXiv:2204.06507)."""
-    bank = statistics.bank
-    assert bank is not None
-    similar = features @ bank.T
-    k = min(NEIGHBOR, similar.shape[1])
-    return np.asarray(np.partition(similar, -k, axis=1)[:, -k].astype(np.float64))
+    """Return the cosine to the nearest training row: Sun et al. 2022, arXiv:2204.06507, with k = 1.
+
+    Which k is right depends on the rows of a class; docs/decisions/when-not-to-answer.md has what was measured.
+    """
+    assert statistics.bank is not None
+    return np.asarray((features @ statistics.bank.T).max(axis=1).astype(np.float64))
 
 
 def least_score(scores: Mapping[str, Scores], name: str, rejected: float) -> float:

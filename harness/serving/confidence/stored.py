@@ -2,7 +2,7 @@
 
     confidence.safetensors   for each part (validation, test, and those of rows of no class): `<part>.confidence` (n,),
                              `<part>.right` (n,) and `<part>.score_<detector>` (n,); of detectors on features
-                             `whitening`, `means` and perhaps `bank`
+                             the fields of `FeatureStatistics`
     harness.json             `confidence`: the temperature and the names of the detectors
 These are numbers about rows in no order that tells which; there are no texts among them.
 """
@@ -10,7 +10,7 @@ These are numbers about rows in no order that tells which; there are no texts am
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,8 @@ def read_confidence(directory: Path, facts: Mapping[str, Any]) -> Confidence | N
         }
         statistics = None
         if "whitening" in tensors:
-            statistics = FeatureStatistics(tensors["whitening"], tensors["means"], tensors.get("bank"))
+            fixed = (tensors[each.name] for each in fields(FeatureStatistics) if each.name != "bank")
+            statistics = FeatureStatistics(*fixed, tensors.get("bank"))
         return Confidence(float(facts[KEY]["temperature"]), parts, names, statistics)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise HarnessError(f"{directory / FILE} cannot be read ({error}): save or export the model again.") from error
