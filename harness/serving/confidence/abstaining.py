@@ -100,8 +100,8 @@ def rule_for(known: Confidence, precision: float, by_features: bool) -> Rule:
         best = highest_precision(rows.confidence, rows.right, LEVEL)
         way = f"Ask for at most {best:g}, or train with more validation rows." if best else "Train a better one."
         raise HarnessError(
-            f"The {len(rows.right)} validation rows of this model show a precision of {precision:g} at no confidence, "
-            f"with a probability of error of {1 - LEVEL:.0%}. {way}"
+            f"The {len(rows.right)} validation rows of this model do not show a precision of {precision:g} at any "
+            f"confidence (with {LEVEL:.0%} certainty). {way}"
         )
     detector = known.detector(by_features)
     least = -np.inf if detector is None else least_score(rows.scores, detector, REJECTED)
