@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.command import command
 from harness.errors import HarnessError, Problems
-from harness.serve.loading import load_all, sources
+from harness.serve.loading import load_all, load_one, sources
 from harness.serve.settings import Settings, option_of
 
 LOCAL = "127.0.0.1"
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     problems = Problems()
     given = [
         _told(problems, settings.check),
-        _told(problems, lambda: _check_precision(options.precision)),
+        _told(problems, lambda: _check_options(options)),
         _told(problems, lambda: read_keys(options.keys)),
         _told(problems, lambda: FeedbackStore(options.feedback)),
         _told(problems, lambda: sources([options.model, *options.more], options.runs_dir, options.cell)),
@@ -66,10 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _log()
     models = load_all(found, options.device, options.cache_dir, options.engine)
     rules = _rules(models, options.precision)
+    from harness.export.winner import winner
     from harness.serve.app import Service
+    from harness.serve.engines import to_stdout
+    from harness.serve.live.reloading import Reloader
     from harness.serve.server import run
 
     service = Service(models, settings, keys, feedback, options.precision)
+    if options.reload:
+        reloader = Reloader(
+            service, found,
+            find=lambda named: winner(named, options.runs_dir, options.cell).model,
+            load=lambda folder: load_one(folder, options.device, options.cache_dir, options.engine),
+            say=to_stdout,
+        )  # fmt: skip
+        service.beside.append(lambda: reloader.run(options.reload))
     host, port = listener.getsockname()[:2]
     for source in found:
         one = models[source.name]
@@ -85,9 +96,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _check_precision(precision: float | None) -> None:
-    if precision is not None and not 0 < precision < 1:
-        raise HarnessError(f"--precision must lie between 0 and 1, both excluded, such as 0.95, not {precision:g}.")
+def _check_options(options: argparse.Namespace) -> None:
+    problems, precision, reload = Problems(), options.precision, options.reload
+    problems.check(
+        precision is None or 0 < precision < 1,
+        f"--precision must lie between 0 and 1, both excluded, such as 0.95, not {precision}.",
+    )
+    problems.check(0 <= reload < float("inf"), f"--reload must be 0 (never) or a number of seconds, not {reload:g}.")
+    problems.raise_any()
 
 
 def _rules(models: Mapping[str, Any], precision: float | None) -> dict[str, Any]:
@@ -138,6 +154,10 @@ def _parser() -> argparse.ArgumentParser:
         "--precision", type=float, metavar="P",
         help="share of right answers that models of classes keep: rows that endanger it are not answered (default: all "
         "are answered)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reload", type=float, default=0, metavar="SECONDS",
+        help="how often to look whether a study has another winner, which then replaces the model (default: never)",
     )  # fmt: skip
     parser.add_argument(
         "--keys", type=Path, metavar="FILE", help="lines tenant:key; also the environment variable HARNESS_API_KEYS"

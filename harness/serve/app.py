@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
@@ -25,6 +25,7 @@ from harness.serve.keys import Keys
 from harness.serve.loaded import Loaded
 from harness.serve.metrics import Metrics
 from harness.serve.settings import Refusal, Settings
+from harness.serving.confidence.judging import Judged
 
 PAGE = Path(__file__).with_name("playground.html")
 _ERROR = {
@@ -63,9 +64,10 @@ class Service:
         feedback: FeedbackStore,
         precision: float | None = None,
     ) -> None:
-        self.models, self.settings, self.keys, self.feedback = models, settings, keys, feedback
+        self.models, self.settings, self.keys, self.feedback = dict(models), settings, keys, feedback
         self.precision = precision
-        self.rule = lru_cache(256)(lambda name, wanted: models[name].rule(wanted))
+        self.rule = lru_cache(256)(lambda name, wanted: self.models[name].rule(wanted))
+        self.beside: list[Callable[[], Awaitable[None]]] = []  # what else runs while the service does
         self.metrics = Metrics()
         self.ready = False
         self.bodies = {name: Bodies(each.kind, each.labels, each.writes, settings) for name, each in models.items()}
@@ -77,11 +79,12 @@ class Service:
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
         """Run the queues."""
         lane = ThreadPoolExecutor(1, thread_name_prefix="model")
-        for name, each in self.models.items():
-            batcher = Batcher(each.judged, lane, self.settings, self.metrics.batches(name))
+        for name in self.models:
+            batcher = Batcher(partial(self._judged, name), lane, self.settings, self.metrics.batches(name))
             self.batchers[name] = batcher
             self.metrics.queue.labels(name).set_function(lambda batcher=batcher: batcher.waiting)  # type: ignore[misc] # mypy infers no type for a default
-        tasks = [asyncio.create_task(batcher.run()) for batcher in self.batchers.values()]
+        coroutines = [*(batcher.run() for batcher in self.batchers.values()), *(start() for start in self.beside)]
+        tasks = [asyncio.ensure_future(each) for each in coroutines]
         self.ready = True
         try:
             yield
@@ -91,6 +94,14 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             lane.shutdown(wait=False)
+
+    def _judged(self, name: str, texts: Sequence[Any], pairs: Sequence[str] | None) -> Judged:
+        return self.models[name].judged(texts, pairs)
+
+    def swap(self, name: str, model: Loaded) -> None:
+        """Replace a model by one of the same inputs and classes; batches under way end with the old one."""
+        self.models[name] = model
+        self.rule.cache_clear()
 
     def drain(self) -> None:
         """Tell clients to go elsewhere: /ready says no, and answers close their connections."""
@@ -115,8 +126,10 @@ class Service:
         wanted = rows.precision or (self.precision if self.models[name].labels else None)
         rule = None if wanted is None else self.rule(name, wanted)
         judged = await self.batchers[name].submit(rows.texts, rows.pairs)
-        answers = self.models[name].answers(judged.predictions, rows.top, rule, judged)
-        if self.models[name].labels:
+        if wanted is not None and judged.by is not self.models[name]:  # swapped meanwhile
+            rule = judged.by.rule(wanted)
+        answers = judged.by.answers(judged.predictions, rows.top, rule, judged)
+        if judged.by.labels:
             for each in answers:
                 if each.get("abstained"):
                     self.metrics.abstentions.labels(name, each["reason"].partition(":")[0]).inc()
@@ -127,11 +140,10 @@ class Service:
     async def explain(self, name: str, request: Request) -> Response:
         """Answer which words decide a prediction, and which training rows are similar."""
         self.tenant(request)
-        model = self.models[name]
         asked = self.bodies[name].question(await read_body(request, self.settings))
         row = occluded(asked.text, asked.pair, min(MOST_SPANS, self.settings.max_rows - 1))
         judged = await self.batchers[name].submit(row.texts, row.pairs)
-        probabilities = judged.predictions
+        probabilities, model = judged.predictions, judged.by
         predicted = int(probabilities[0].argmax())
         label = predicted if asked.label is None else model.labels.index(asked.label)
         answer: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,9 +109,10 @@ class Loaded:
         known, predictor = self.known, self.predictor
         if self.examples is not None or (known is not None and known.detectors):
             found: Judged = predictor.judged(list(texts), None if pairs is None else list(pairs))  # type: ignore[attr-defined] # of predictors of classes
-            return found
+            return replace(found, by=self)
         predictions = self.predictions(texts, pairs)
-        return Judged(predictions, None if known is None else scaled(predictions, known.temperature).max(axis=1))
+        confidence = None if known is None else scaled(predictions, known.temperature).max(axis=1)
+        return Judged(predictions, confidence, by=self)
 
     def rule(self, precision: float) -> Rule:
         """Return when it abstains for a wanted precision.

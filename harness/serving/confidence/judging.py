@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,40 @@ import torch
 
 from harness.models.inference import predict_all
 from harness.serving.confidence.detectors import OF_FEATURES, Scores, score
+from harness.serving.confidence.stored import Confidence
+from harness.serving.training_rows import TrainingRows
 from harness.statistics.confidence.temperature import scaled
+from harness.tasks.runtime import TaskRuntime
 
 if TYPE_CHECKING:
     from harness.data.examples import Examples
-    from harness.serving.predict import Predictor
+
+
+class Predictor(Protocol):
+    """What is asked of a `harness.serving.predict.Predictor`, whose attributes these are."""
+
+    @property
+    def task(self) -> TaskRuntime:
+        """See there, as for all."""
+
+    @property
+    def network(self) -> Any:
+        """Its network."""
+
+    @property
+    def device(self) -> str:
+        """Where that is."""
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """What is known of its reliability."""
+
+    @property
+    def similar(self) -> TrainingRows | None:
+        """Training rows beside it."""
+
+    def examples(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Examples:
+        """Tokenize rows."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +57,21 @@ class Judged:
         confidence: (n,) calibrated probability of the predicted class; None of a model that knows nothing.
         score: (n,) of the model's detector of rows of no class; None without one.
         features: (n, d), L2-normalized; None where they were not needed.
+        by: the model of a service that computed them.
     """
 
     predictions: Any
     confidence: npt.NDArray[np.float64] | None = None
     score: Scores | None = None
     features: npt.NDArray[np.float32] | None = None
+    by: Any = None
 
     def __len__(self) -> int:
         return len(self.predictions)
 
     def __getitem__(self, rows: slice) -> Judged:
         parts: tuple[Any, ...] = (self.predictions, self.confidence, self.score, self.features)
-        return Judged(*(None if part is None else part[rows] for part in parts))
+        return Judged(*(None if part is None else part[rows] for part in parts), by=self.by)
 
 
 def has_features(network: Any) -> bool:
