@@ -55,8 +55,12 @@ def statistics_of(features: Features, targets: npt.NDArray[np.int64]) -> Feature
     middle = values.mean(axis=0)
     whitening, background = _whitening(values - means[of_row]), _whitening(values - middle)
     kept = np.unique(np.linspace(0, len(features) - 1, min(len(features), MOST_ROWS)).astype(np.int64))
-    found = (whitening, means @ whitening, background, (middle @ background)[None])
-    return FeatureStatistics(*(each.astype(np.float32) for each in found), np.ascontiguousarray(features[kept]))
+    placed, center = means @ whitening, (middle @ background)[None]
+    single = np.float32  # what the features are
+    return FeatureStatistics(
+        whitening.astype(single), placed.astype(single), background.astype(single), center.astype(single),
+        np.ascontiguousarray(features[kept]),
+    )  # fmt: skip
 
 
 def _whitening(centered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

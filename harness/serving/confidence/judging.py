@@ -70,8 +70,9 @@ class Judged:
         return len(self.predictions)
 
     def __getitem__(self, rows: slice) -> Judged:
-        parts: tuple[Any, ...] = (self.predictions, self.confidence, self.score, self.features)
-        return Judged(*(None if part is None else part[rows] for part in parts), by=self.by)
+        known = (self.predictions, self.confidence, self.score, self.features)
+        parts: list[Any] = [None if part is None else part[rows] for part in known]
+        return Judged(parts[0], parts[1], parts[2], parts[3], self.by)
 
 
 def has_features(network: Any) -> bool:

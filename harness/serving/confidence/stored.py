@@ -10,7 +10,7 @@ These are numbers about rows in no order that tells which; there are no texts am
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +130,9 @@ def read_confidence(directory: Path, facts: Mapping[str, Any]) -> Confidence | N
         }
         statistics = None
         if "whitening" in tensors:
-            fixed = (tensors[each.name] for each in fields(FeatureStatistics) if each.name != "bank")
-            statistics = FeatureStatistics(*fixed, tensors.get("bank"))
+            statistics = FeatureStatistics(
+                tensors["whitening"], tensors["means"], tensors["background"], tensors["middle"], tensors.get("bank")
+            )
         return Confidence(float(facts[KEY]["temperature"]), parts, names, statistics)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise HarnessError(f"{directory / FILE} cannot be read ({error}): save or export the model again.") from error

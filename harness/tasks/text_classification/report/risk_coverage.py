@@ -81,6 +81,8 @@ def _seeds(found: Predictions) -> list[_Seed]:
     if (stored := found.metadata("labels")) is None:
         raise Unreadable("files of earlier versions do not name the classes of probabilities")
     index = {name: place for place, name in enumerate(json.loads(stored))}
+    if not {*found.labels} <= {*index}:
+        raise Unreadable("labels are hidden")  # as in archives of texts
     test, validation = (found.column("probabilities", split) for split in ("test", "validation"))
     outside = found.column("probabilities", TEST_OUTSIDE)
     targets = np.array([index[name] for name in found.labels])
