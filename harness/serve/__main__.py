@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from harness.serve.feedback import FeedbackStore
     from harness.serve.keys import read_keys
+    from harness.serve.live.trial import trial_of
     from harness.serve.server import bind
 
     problems = Problems()
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     problems.raise_any()
     _, _, keys, feedback, found, listener = given
+    trial = trial_of(options.share, options.shadow, {source.name: source for source in found})
 
     from harness.system.resources import usable_cores
 
@@ -72,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.serve.live.reloading import Reloader
     from harness.serve.server import run
 
-    service = Service(models, settings, keys, feedback, options.precision)
+    if trial is not None:
+        trial.resume(options.feedback, {name: model.digest for name, model in models.items()})
+    service = Service(models, settings, keys, feedback, options.precision, trial)
     if options.reload:
         reloader = Reloader(
             service, found,
@@ -155,6 +159,16 @@ def _parser() -> argparse.ArgumentParser:
         help="share of right answers that models of classes keep: rows that endanger it are not answered (default: all "
         "are answered)",
     )  # fmt: skip
+    parser.add_argument(
+        "--share", metavar="NAME=SHARE",
+        help="A/B test: the share of requests to /predict that another model answers, such as new=0.2; GET /trial says "
+        "what feedback shows",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shadow",
+        metavar="NAME",
+        help="a model that predicts what /predict is asked without answering; GET /trial says how often it agrees",
+    )
     parser.add_argument(
         "--reload", type=float, default=0, metavar="SECONDS",
         help="how often to look whether a study has another winner, which then replaces the model (default: never)",

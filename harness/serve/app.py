@@ -17,11 +17,12 @@ from starlette.exceptions import HTTPException
 import harness
 from harness.errors import HarnessError
 from harness.serve.batching import Batcher
-from harness.serve.bodies import Bodies
+from harness.serve.bodies import Bodies, Rows
 from harness.serve.explaining import MOST_SPANS, SIMILAR, explanation, occluded, told, weights
 from harness.serve.feedback import FeedbackStore
 from harness.serve.guard import Guard, read_body
 from harness.serve.keys import Keys
+from harness.serve.live.trial import Trial
 from harness.serve.loaded import Loaded
 from harness.serve.metrics import Metrics
 from harness.serve.settings import Refusal, Settings
@@ -38,6 +39,7 @@ _SAID = {
     413: "the body is too large", 415: "the body is not declared as JSON", 422: "the body does not fit",
     429: "the queue is full: ask again after Retry-After seconds", 503: "stopping, or no answer in time",
 }  # fmt: skip
+SHADOWS = 8  # requests that wait for a shadow; it skips what comes meanwhile, so that answers are not delayed by more
 _SUMMARIES = {
     "predict": "Predict for one row or many", "feedback": "Tell the right answer",
     "explain": "Tell which words decide an answer",
@@ -54,6 +56,7 @@ class Service:
         keys: who may ask.
         feedback: where feedback goes.
         precision: share of right answers that models of classes keep by abstaining; None: they answer everything.
+        trial: a second model that answers some requests to the default one, or sees them; None: none does.
     """
 
     def __init__(
@@ -63,10 +66,12 @@ class Service:
         keys: Keys,
         feedback: FeedbackStore,
         precision: float | None = None,
+        trial: Trial | None = None,
     ) -> None:
         self.models, self.settings, self.keys, self.feedback = dict(models), settings, keys, feedback
-        self.precision = precision
+        self.precision, self.trial = precision, trial
         self.rule = lru_cache(256)(lambda name, wanted: self.models[name].rule(wanted))
+        self._shadows: set[asyncio.Task[None]] = set()
         self.beside: list[Callable[[], Awaitable[None]]] = []  # what else runs while the service does
         self.metrics = Metrics()
         self.ready = False
@@ -119,13 +124,31 @@ class Service:
             401, "A key is needed: send the header Authorization: Bearer <key>.", headers={"WWW-Authenticate": "Bearer"}
         )
 
-    async def predict(self, name: str, request: Request) -> Response:
+    async def predict_default(self, name: str, request: Request) -> Response:
+        """Answer a prediction request that names no model, by the one on trial if it is its turn."""
+        return await self.predict(name if self.trial is None else self.trial.chosen(), request, True)
+
+    async def _compare(self, trial: Trial, rows: Rows, judged: Judged) -> None:
+        """Let the shadow predict what the default model has answered; what it fails at is only counted."""
+        try:
+            other = await self.batchers[trial.second].submit(rows.texts, rows.pairs)
+        except Exception as error:  # noqa: BLE001 # nobody waits for it
+            self.metrics.shadow_failures.labels(type(error).__name__).inc()
+            return
+        one, two = ([each["prediction"] for each in part.by.answers(part.predictions, 1)] for part in (judged, other))
+        trial.compared += len(rows.texts)
+        trial.same += sum(a == b for a, b in zip(one, two, strict=True))
+
+    async def predict(self, name: str, request: Request, default: bool = False) -> Response:
         """Answer a prediction request."""
         self.tenant(request)
         rows = self.bodies[name].rows(await read_body(request, self.settings))
         wanted = rows.precision or (self.precision if self.models[name].labels else None)
         rule = None if wanted is None else self.rule(name, wanted)
         judged = await self.batchers[name].submit(rows.texts, rows.pairs)
+        if default and self.trial is not None and not self.trial.share and len(self._shadows) < SHADOWS:
+            self._shadows.add(task := asyncio.create_task(self._compare(self.trial, rows, judged)))
+            task.add_done_callback(self._shadows.discard)
         if wanted is not None and judged.by is not self.models[name]:  # swapped meanwhile
             rule = judged.by.rule(wanted)
         answers = judged.by.answers(judged.predictions, rows.top, rule, judged)
@@ -161,6 +184,8 @@ class Service:
         row = self.bodies[name].row_of_feedback(await read_body(request, self.settings))
         stored = await asyncio.to_thread(self.feedback.add, name, tenant, {**row, "digest": self.models[name].digest})
         self.metrics.feedback.labels(name).inc()
+        if self.trial is not None:
+            self.trial.add(name, row)
         return _json({"id": stored}, 201)
 
     def description(self, name: str) -> dict[str, Any]:
@@ -232,6 +257,14 @@ def _add_common(app: FastAPI, service: Service) -> None:
         service.tenant(request)
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    if service.trial is not None:
+        trial = service.trial
+
+        @app.get("/trial", summary="What feedback says of the model on trial", responses=_errors(401))
+        async def verdict(request: Request) -> Response:
+            service.tenant(request)
+            return _json(trial.told())
+
     @app.get("/models", summary="The models and what they take", responses=_errors(401))
     async def models(request: Request) -> Response:
         service.tenant(request)
@@ -248,6 +281,8 @@ def _add_model(app: FastAPI, service: Service, name: str, path: str) -> None:
     ]
     if model.explains:
         ends.append(("explain", service.explain, bodies.explain_example(), explanation(name, model.labels), 200))
+    if service.trial is not None and not path:
+        ends[0] = ("predict", service.predict_default, *ends[0][2:])
     for end, handler, shown, answer, status in ends:
         app.add_api_route(
             f"{path}/{end}",

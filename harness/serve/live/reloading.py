@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.errors import HarnessError
 from harness.records.study_files import DESCRIPTION
-from harness.serve.app import Service
 from harness.serve.loaded import Loaded, share_weights
 from harness.serve.loading import Source
+
+
+class Service(Protocol):
+    """What is asked of a `harness.serve.app.Service`, whose attributes these are."""
+
+    @property
+    def models(self) -> Mapping[str, Loaded]:
+        """By name."""
+
+    @property
+    def precision(self) -> float | None:
+        """What they keep."""
+
+    def swap(self, name: str, model: Loaded) -> None:
+        """Replace a model."""
+
 
 _LOG = logging.getLogger(__name__)
 State = tuple[Path, int]  # a model's folder, and when its description was written
