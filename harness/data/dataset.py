@@ -22,7 +22,8 @@ class Split:
         name: `train`, `validation` or `test` (folds: `train0`, `validation0`, ...).
         texts: n texts.
         pairs: n second texts, or None for a task on single texts.
-        targets: (n,) what is to be predicted: int64 class indices or float64 numbers, as the task's family says.
+        targets: (n,) what is to be predicted: int64 class indices or float64 numbers, as the task's family says;
+            -1 for a row of no class.
         ids: (n,) int64 row numbers in the source, counted from 0; unique within a data set's source file.
         augmentation: digest of the augmented copies, which follow the rows and share their ids; "" without copies.
         groups: (n,) the group of each row, copies aside (`task.group`); None if the task names none.
@@ -64,6 +65,7 @@ class Dataset:
         validation: the split for model selection; None with `kfold`, which uses `folds`.
         test: the test split, used only by confirmation and single runs.
         folds: (train, validation) pairs within the training rows; empty unless `task.validation=kfold`.
+        outside: rows that belong to no class, the splits `validation_outside` and `test_outside`; none by default.
         fingerprint: hex digest of all of the above: rows, order, split membership, and what the family adds.
         facts: counts and other statistics, JSON-able; stored under `data` in every record.
         warnings: sentences for the user; also stored.
@@ -76,6 +78,7 @@ class Dataset:
     test: Split
     folds: tuple[tuple[Split, Split], ...]
     fingerprint: str
+    outside: tuple[Split, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

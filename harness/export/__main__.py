@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.export.publish import check_push, push
     from harness.export.winner import winner
 
-    request = Request(options.to, options.format, options.int8, options.texts, options.license)
+    request = Request(options.to, options.format, options.int8, options.texts, options.license, options.examples)
     request.check()
     if options.push:
         check_push(options.push)
@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--texts", type=Path, metavar="FILE",
         help="prove the export on these texts (column text, and pair for models of pairs) instead of test rows",
+    )  # fmt: skip
+    parser.add_argument(
+        "--examples", action="store_true",
+        help="put training texts and labels into the folder: the service shows those that are similar (default: none)",
     )  # fmt: skip
     parser.add_argument("--license", default="unknown", metavar="ID", help="for the model card, such as apache-2.0")
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to the Hugging Face hub (private)")

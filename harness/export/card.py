@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,19 @@ import numpy as np
 import yaml
 
 import harness
+from harness.errors import HarnessError
 from harness.export.formats import Format, Original
 from harness.export.proof import CONFIDENCE, LEVEL, Proof
 from harness.export.winner import Winner
 from harness.formatting.values import cost, cost_name, metric_name, score
 from harness.records.record import Record, metric_of
 from harness.records.study_files import SCORE
+from harness.serving.confidence.abstaining import rule_for
 from harness.statistics import interval, scale_of
 
 LIBRARIES = {"peft": "peft", "merged": "transformers", "onnx": "onnx", "sentence-transformers": "sentence-transformers"}
 _NAME_ONE = " Name it with --license when exporting; base model and data may restrict it."
+PRECISIONS = (0.99, 0.95, 0.9, 0.8)  # the highest that validation rows show is told
 COSTS = ("total_seconds", "dollars", "latency_p50_seconds", "saved_bytes", "trainable_parameters")
 
 
@@ -209,6 +213,23 @@ def _evaluation(winner: Winner, measured: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _detects(original: Original) -> bool:
+    known = original.predictor.confidence
+    return known is not None and bool(known.detectors)
+
+
+def _abstention(original: Original) -> str:
+    """Say how many rows go unanswered for a precision, as far as validation rows show it."""
+    always = "It always answers one of them."
+    if (known := original.predictor.confidence) is None:
+        return always
+    for precision in PRECISIONS:
+        with suppress(HarnessError):
+            found = rule_for(known, precision, False)
+            return f"{always[:-1]}, unless served with `--precision {precision:g}`. {found.sentence()}"
+    return always
+
+
 def _cost(winner: Winner, record: Record) -> str:
     costs = winner.cell.costs if winner.cell is not None else record.cost
     known = [
@@ -225,14 +246,14 @@ def _limits(original: Original, record: Record | None, licence: str) -> str:
         f"- Texts are cut after {facts['max_length']} tokens."
         if not original.writes
         else f"- Trained on sequences of up to {facts['max_length']} tokens.",
-        "- Trained and tested on one data set: scores on other texts may be lower, and nothing tells when a text is of "
-        "another kind.",
+        "- Trained and tested on one data set: scores on other texts may be lower"
+        + (", and nothing tells when a text is of another kind." if not _detects(original) else "."),
         f"- Backbone: {facts['model']['name']}, digest {facts['digest'][:16]}; its own limits and licence hold, too.",
         f"- Licence of this folder: {licence}.{_NAME_ONE if licence == 'unknown' else ''}",
         f"- Made by harness {harness.__version__}.",
     ]
     if original.predictor.labels:
-        lines.insert(1, f"- It knows {len(original.predictor.labels)} classes and always answers one of them.")
+        lines.insert(1, f"- It knows {len(original.predictor.labels)} classes. {_abstention(original)}")
     if record is not None and (fingerprint := record.data.get("fingerprint")):
         lines.insert(1, f"- Data: fingerprint {str(fingerprint)[:16]}.")
     return "\n".join(lines)

@@ -30,6 +30,7 @@ from harness.export.proof import (
     split_of_file,
     split_of_run,
 )
+from harness.export.training_rows import training_rows
 from harness.export.winner import Winner
 from harness.models.loading import brief
 
@@ -44,6 +45,7 @@ class Request:
         int8: whether an ONNX file is quantized.
         texts: file of texts for the proof; None: test rows of the run.
         licence: an SPDX identifier, or `unknown`.
+        examples: whether training rows go along, which the service shows as similar ones.
     """
 
     to: Path
@@ -51,6 +53,7 @@ class Request:
     int8: bool = False
     texts: Path | None = None
     licence: str = "unknown"
+    examples: bool = False
 
     def check(self) -> None:
         """Check what can be checked before a model is loaded.
@@ -60,6 +63,11 @@ class Request:
         """
         if self.int8 and self.form != "onnx":
             raise HarnessError(f"--int8 is for --format onnx, not {self.form}: leave it out, or set --format onnx.")
+        if self.examples and self.form == "onnx":
+            raise HarnessError(
+                "--examples is for formats with features to compare rows by, and an ONNX file has none: leave it out, "
+                "or set another --format."
+            )
         if self.to.exists() and (not self.to.is_dir() or any(self.to.iterdir())):
             raise HarnessError(f"--to {self.to} exists already: name a new folder, or remove it first.")
         parent = next(each for each in self.to.absolute().parents if each.exists())
@@ -77,6 +85,7 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
     request.check()
     original = _load(winner.model, cache_dir)
     form = _format(original, request)
+    training = training_rows(original, winner) if request.examples else None
     rows = QUANTIZED_ROWS if request.int8 else ROWS
     metric: str | None = None
     if request.texts is not None:
@@ -99,6 +108,10 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
         if not original.writes:
             tokenizer.model_max_length = original.predictor.max_length  # other tools cut where this program does
         tokenizer.save_pretrained(str(temporary))
+        if (known := original.predictor.confidence) is not None:
+            (known if request.examples else known.without_rows()).write(temporary)
+        if training is not None:
+            training.write(temporary)
         description(original, form.name, temporary)
         for outputs in (_by_its_tool(form, original, temporary), _reloaded(temporary, cache_dir)):
             proof = prove(original, split, before, outputs, metric, request.int8)

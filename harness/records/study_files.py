@@ -23,6 +23,8 @@ RUNS = "runs"  # in a study: its runs; in a project: its studies
 MODEL, DESCRIPTION = "model", "harness.json"  # a run's saved model; the file that marks a saved model
 GROUP = "group"  # column of predictions.parquet: the group of each row, in tasks that name groups
 SCORE = "score_"  # start of the columns of predictions.parquet that hold a score for each row, by metric
+SCOPE = "scope_"  # likewise, of the columns with the score of each detector of rows of no class (`task.oos_label`)
+TEST_OUTSIDE = "test_outside"  # value of the column `split`: test rows of no class
 LEASE = "lease.json"  # in the directory of a run on Slurm: which task may write there
 
 _RECORD = "record.json"

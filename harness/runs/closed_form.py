@@ -63,7 +63,10 @@ def fit_closed_form(run: PreparedRun, method: ClosedForm) -> Fitting:
     def predict(split: Split) -> Predictions:
         return _apply(run, head, inputs[split.name], split)
 
-    return FittedModel(costs.with_speed(), network, predict=predict if run.whole else None, validation=validation)
+    return FittedModel(
+        costs.with_speed(), network, predict=predict if run.whole else None, validation=validation,
+        features=lambda split: encoder.features(split).values,
+    )  # fmt: skip
 
 
 def head_module(head: Head) -> nn.Module:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.api.metric import Predictions, Values, score
 from harness.data.dataset import Split
@@ -44,6 +45,7 @@ class FittedModel:
         predict: returns the predictions for a split that the run evaluates.
         validation: mean metrics of the folds; {} without folds.
         warnings: for the record.
+        features: returns the features (n, d) of a split on which the head was fitted; None: those of the network.
         prepared: the run with what fitting added to its data, such as examples in prompts; None: nothing.
     """
 
@@ -53,6 +55,7 @@ class FittedModel:
     predict: Callable[[Split], Predictions] | None = None
     validation: Values = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    features: Callable[[Split], npt.NDArray[np.float32]] | None = None
     prepared: PreparedRun | None = None
 
 

@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.command import command
 from harness.errors import HarnessError, Problems
-from harness.serve.loading import load_all, sources
+from harness.serve.loading import load_all, load_one, sources
 from harness.serve.settings import HOST, PORT, Settings, option_of
 
 ENGINES = ("auto", "torch", "onnx")
@@ -44,18 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from harness.serve.feedback import FeedbackStore
     from harness.serve.keys import read_keys
+    from harness.serve.live.trial import trial_of
     from harness.serve.server import bind
 
     problems = Problems()
     given = [
         _told(problems, settings.check),
+        _told(problems, lambda: _check_options(options)),
         _told(problems, lambda: read_keys(options.keys)),
         _told(problems, lambda: FeedbackStore(options.feedback)),
         _told(problems, lambda: sources([options.model, *options.more], options.runs_dir, options.cell)),
         _told(problems, lambda: bind(options.host, options.port)),
     ]
     problems.raise_any()
-    _, keys, feedback, found, listener = given
+    _, _, keys, feedback, found, listener = given
+    trial = trial_of(options.share, options.shadow, {source.name: source for source in found})
 
     from harness.system.resources import usable_cores
 
@@ -63,14 +66,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     _log()
     models = load_all(found, options.device, options.cache_dir, options.engine)
+    rules = _rules(models, options.precision)
+    from harness.export.winner import winner
     from harness.serve.app import Service
+    from harness.serve.engines import to_stdout
+    from harness.serve.live.reloading import Reloader
     from harness.serve.server import run
 
-    service = Service(models, settings, keys, feedback)
+    if trial is not None:
+        trial.resume(options.feedback, {name: model.digest for name, model in models.items()})
+    service = Service(models, settings, keys, feedback, options.precision, trial)
+    if options.reload:
+        reloader = Reloader(
+            service, found,
+            find=lambda named: winner(named, options.runs_dir, options.cell).model,
+            load=lambda folder: load_one(folder, options.device, options.cache_dir, options.engine),
+            say=to_stdout,
+        )  # fmt: skip
+        service.beside.append(lambda: reloader.run(options.reload))
     host, port = listener.getsockname()[:2]
     for source in found:
         one = models[source.name]
         sys.stdout.write(f"{source.name}: {one.method} on {one.backbone} ({one.engine}), from {source.directory}\n")
+        if source.name in rules:
+            sys.stdout.write(f"  {rules[source.name].sentence()}\n")
     shown = f"[{host}]" if ":" in host else host
     sys.stdout.write(f"Serving on http://{shown}:{port} (stop: Ctrl-C or SIGTERM)\n")
     if not keys.digests and host not in (HOST, "::1"):
@@ -78,6 +97,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.flush()
     run(service, listener)
     return 0
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    problems, precision, reload = Problems(), options.precision, options.reload
+    problems.check(
+        precision is None or 0 < precision < 1,
+        f"--precision must lie between 0 and 1, both excluded, such as 0.95, not {precision}.",
+    )
+    problems.check(0 <= reload < float("inf"), f"--reload must be 0 (never) or a number of seconds, not {reload:g}.")
+    problems.raise_any()
+
+
+def _rules(models: Mapping[str, Any], precision: float | None) -> dict[str, Any]:
+    """Return when models of classes abstain.
+
+    Raises:
+        HarnessError: some cannot keep the precision; all problems at once.
+    """
+    problems, rules = Problems(), dict[str, Any]()
+    for name, model in models.items():
+        if precision is not None and model.labels:
+            try:
+                rules[name] = model.rule(precision)
+            except HarnessError as error:
+                problems.add(f"--precision {precision:g}, {name}: {error}")
+    problems.raise_any()
+    return rules
 
 
 def _told(problems: Problems, step: Callable[[], Any]) -> Any:
@@ -97,8 +143,8 @@ def _log() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="harness serve",
-        description="Serve a study's recommended model, a saved model or an export: /predict, /feedback, /health, "
-        "/ready, /metrics, /openapi.json, and a page to try it at /.",
+        description="Serve a study's recommended model, a saved model or an export: /predict, /explain, /feedback, "
+        "/health, /ready, /metrics, /openapi.json, and a page to try it at /.",
     )
     parser.add_argument("model", metavar="MODEL", help="study, saved model, run or export; or NAME=PATH")
     parser.add_argument("more", nargs="*", metavar="NAME=PATH", help="further models, at /models/NAME/predict")
@@ -107,6 +153,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cell", metavar="CELL", help="of a study: the cell to serve (default: the recommended one)")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="what computes (default: the faster one)")
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda | mps")
+    parser.add_argument(
+        "--precision", type=float, metavar="P",
+        help="share of right answers that models of classes keep: rows that endanger it are not answered (default: all "
+        "are answered)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--share", metavar="NAME=SHARE",
+        help="A/B test: the share of requests to /predict that another model answers, such as new=0.2; GET /trial says "
+        "what feedback shows",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shadow",
+        metavar="NAME",
+        help="a model that predicts what /predict is asked without answering; GET /trial says how often it agrees",
+    )
+    parser.add_argument(
+        "--reload", type=float, default=0, metavar="SECONDS",
+        help="how often to look whether a study has another winner, which then replaces the model (default: never)",
+    )  # fmt: skip
     parser.add_argument(
         "--keys", type=Path, metavar="FILE", help="lines tenant:key; also the environment variable HARNESS_API_KEYS"
     )

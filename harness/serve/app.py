@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from starlette.exceptions import HTTPException
 import harness
 from harness.errors import HarnessError
 from harness.serve.batching import Batcher
-from harness.serve.bodies import Bodies
+from harness.serve.bodies import Bodies, Rows
+from harness.serve.explaining import MOST_SPANS, SIMILAR, explanation, occluded, told, weights
 from harness.serve.feedback import FeedbackStore
 from harness.serve.guard import Guard, read_body
 from harness.serve.keys import Keys
+from harness.serve.live.trial import Trial
 from harness.serve.loaded import Loaded
 from harness.serve.metrics import Metrics
 from harness.serve.settings import Refusal, Settings
+from harness.serving.confidence.judging import Judged
 
 PAGE = Path(__file__).with_name("playground.html")
 _ERROR = {
@@ -36,6 +39,12 @@ _SAID = {
     413: "the body is too large", 415: "the body is not declared as JSON", 422: "the body does not fit",
     429: "the queue is full: ask again after Retry-After seconds", 503: "stopping, or no answer in time",
 }  # fmt: skip
+SHADOWS = 8  # requests that wait for a shadow; it skips what comes meanwhile, so that answers are not delayed by more
+_SUMMARIES = {
+    "predict": "Predict for one row or many", "feedback": "Tell the right answer",
+    "explain": "Tell which words decide an answer",
+}  # fmt: skip
+_Handler = Callable[[str, Request], Awaitable[Response]]
 
 
 class Service:
@@ -46,10 +55,24 @@ class Service:
         settings: limits.
         keys: who may ask.
         feedback: where feedback goes.
+        precision: share of right answers that models of classes keep by abstaining; None: they answer everything.
+        trial: a second model that answers some requests to the default one, or sees them; None: none does.
     """
 
-    def __init__(self, models: Mapping[str, Loaded], settings: Settings, keys: Keys, feedback: FeedbackStore) -> None:
-        self.models, self.settings, self.keys, self.feedback = models, settings, keys, feedback
+    def __init__(
+        self,
+        models: Mapping[str, Loaded],
+        settings: Settings,
+        keys: Keys,
+        feedback: FeedbackStore,
+        precision: float | None = None,
+        trial: Trial | None = None,
+    ) -> None:
+        self.models, self.settings, self.keys, self.feedback = dict(models), settings, keys, feedback
+        self.precision, self.trial = precision, trial
+        self.rule = lru_cache(256)(lambda name, wanted: self.models[name].rule(wanted))
+        self._shadows: set[asyncio.Task[None]] = set()
+        self.beside: list[Callable[[], Awaitable[None]]] = []  # what else runs while the service does
         self.metrics = Metrics()
         self.ready = False
         self.bodies = {name: Bodies(each.kind, each.labels, each.writes, settings) for name, each in models.items()}
@@ -61,11 +84,12 @@ class Service:
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
         """Run the queues."""
         lane = ThreadPoolExecutor(1, thread_name_prefix="model")
-        for name, each in self.models.items():
-            batcher = Batcher(each.predictions, lane, self.settings, self.metrics.batches(name))
+        for name in self.models:
+            batcher = Batcher(partial(self._judged, name), lane, self.settings, self.metrics.batches(name))
             self.batchers[name] = batcher
             self.metrics.queue.labels(name).set_function(lambda batcher=batcher: batcher.waiting)  # type: ignore[misc] # mypy infers no type for a default
-        tasks = [asyncio.create_task(batcher.run()) for batcher in self.batchers.values()]
+        coroutines = [*(batcher.run() for batcher in self.batchers.values()), *(start() for start in self.beside)]
+        tasks = [asyncio.ensure_future(each) for each in coroutines]
         self.ready = True
         try:
             yield
@@ -75,6 +99,14 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             lane.shutdown(wait=False)
+
+    def _judged(self, name: str, texts: Sequence[Any], pairs: Sequence[str] | None) -> Judged:
+        return self.models[name].judged(texts, pairs)
+
+    def swap(self, name: str, model: Loaded) -> None:
+        """Replace a model by one of the same inputs and classes; batches under way end with the old one."""
+        self.models[name] = model
+        self.rule.cache_clear()
 
     def drain(self) -> None:
         """Tell clients to go elsewhere: /ready says no, and answers close their connections."""
@@ -92,16 +124,59 @@ class Service:
             401, "A key is needed: send the header Authorization: Bearer <key>.", headers={"WWW-Authenticate": "Bearer"}
         )
 
-    async def predict(self, name: str, request: Request) -> Response:
+    async def predict_default(self, name: str, request: Request) -> Response:
+        """Answer a prediction request that names no model, by the one on trial if it is its turn."""
+        return await self.predict(name if self.trial is None else self.trial.chosen(), request, True)
+
+    async def _compare(self, trial: Trial, rows: Rows, judged: Judged) -> None:
+        """Let the shadow predict what the default model has answered; what it fails at is only counted."""
+        try:
+            other = await self.batchers[trial.second].submit(rows.texts, rows.pairs)
+        except Exception as error:  # noqa: BLE001 # nobody waits for it
+            self.metrics.shadow_failures.labels(type(error).__name__).inc()
+            return
+        one, two = ([each["prediction"] for each in part.by.answers(part.predictions, 1)] for part in (judged, other))
+        trial.compared += len(rows.texts)
+        trial.same += sum(a == b for a, b in zip(one, two, strict=True))
+
+    async def predict(self, name: str, request: Request, default: bool = False) -> Response:
         """Answer a prediction request."""
         self.tenant(request)
         rows = self.bodies[name].rows(await read_body(request, self.settings))
-        predictions = await self.batchers[name].submit(rows.texts, rows.pairs)
-        answers = self.models[name].answers(predictions, rows.top)
-        if self.models[name].labels:
+        wanted = rows.precision or (self.precision if self.models[name].labels else None)
+        rule = None if wanted is None else self.rule(name, wanted)
+        judged = await self.batchers[name].submit(rows.texts, rows.pairs)
+        if default and self.trial is not None and not self.trial.share and len(self._shadows) < SHADOWS:
+            self._shadows.add(task := asyncio.create_task(self._compare(self.trial, rows, judged)))
+            task.add_done_callback(self._shadows.discard)
+        if wanted is not None and judged.by is not self.models[name]:  # swapped meanwhile
+            rule = judged.by.rule(wanted)
+        answers = judged.by.answers(judged.predictions, rows.top, rule, judged)
+        if judged.by.labels:
             for each in answers:
-                self.metrics.answers.labels(name, each["prediction"]).inc()
+                if each.get("abstained"):
+                    self.metrics.abstentions.labels(name, each["reason"].partition(":")[0]).inc()
+                else:
+                    self.metrics.answers.labels(name, each["prediction"]).inc()
         return _json({"model": name, "predictions": answers})
+
+    async def explain(self, name: str, request: Request) -> Response:
+        """Answer which words decide a prediction, and which training rows are similar."""
+        self.tenant(request)
+        asked = self.bodies[name].question(await read_body(request, self.settings))
+        row = occluded(asked.text, asked.pair, min(MOST_SPANS, self.settings.max_rows - 1))
+        judged = await self.batchers[name].submit(row.texts, row.pairs)
+        probabilities, model = judged.predictions, judged.by
+        predicted = int(probabilities[0].argmax())
+        label = predicted if asked.label is None else model.labels.index(asked.label)
+        answer: dict[str, Any] = {
+            "model": name, "prediction": model.labels[predicted], "label": model.labels[label],
+            "probability": round(float(probabilities[0, label]), 6),
+            "words": told(row, weights(probabilities, label), probabilities[1:, label]),
+        }  # fmt: skip
+        if model.examples is not None:
+            answer["similar"] = model.examples.nearest(judged.features[0], SIMILAR)
+        return _json(answer)
 
     async def take_feedback(self, name: str, request: Request) -> Response:
         """Store what a user says of an answer."""
@@ -109,6 +184,8 @@ class Service:
         row = self.bodies[name].row_of_feedback(await read_body(request, self.settings))
         stored = await asyncio.to_thread(self.feedback.add, name, tenant, {**row, "digest": self.models[name].digest})
         self.metrics.feedback.labels(name).inc()
+        if self.trial is not None:
+            self.trial.add(name, row)
         return _json({"id": stored}, 201)
 
     def description(self, name: str) -> dict[str, Any]:
@@ -117,7 +194,8 @@ class Service:
         return {
             "name": name, "task": model.task, "method": model.method, "backbone": model.backbone,
             "inputs": bodies.kind, "labels": list(model.labels), "writes": model.writes, "engine": model.engine,
-            "digest": model.digest, "example": bodies.example(),
+            "digest": model.digest, "example": bodies.example(), "explains": model.explains,
+            "similar": model.examples is not None, "abstains": model.known is not None,
         }  # fmt: skip
 
 
@@ -179,6 +257,14 @@ def _add_common(app: FastAPI, service: Service) -> None:
         service.tenant(request)
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    if service.trial is not None:
+        trial = service.trial
+
+        @app.get("/trial", summary="What feedback says of the model on trial", responses=_errors(401))
+        async def verdict(request: Request) -> Response:
+            service.tenant(request)
+            return _json(trial.told())
+
     @app.get("/models", summary="The models and what they take", responses=_errors(401))
     async def models(request: Request) -> Response:
         service.tenant(request)
@@ -187,17 +273,22 @@ def _add_common(app: FastAPI, service: Service) -> None:
 
 def _add_model(app: FastAPI, service: Service, name: str, path: str) -> None:
     bodies = service.bodies[name]
-    predict, feedback = bodies.schemas()
-    example = service.models[name].example(bodies.example())
-    for end, handler, schema, shown, answer, status in (
-        ("predict", service.predict, predict, bodies.example(), {"model": name, "predictions": example}, 200),
-        ("feedback", service.take_feedback, feedback, bodies.feedback_example(), {"id": "0f3c..."}, 201),
-    ):
+    model, schemas = service.models[name], bodies.schemas()
+    example = {"model": name, "predictions": model.example(bodies.example())}
+    ends: list[tuple[str, _Handler, Any, Any, int]] = [
+        ("predict", service.predict, bodies.example(), example, 200),
+        ("feedback", service.take_feedback, bodies.feedback_example(), {"id": "0f3c..."}, 201),
+    ]
+    if model.explains:
+        ends.append(("explain", service.explain, bodies.explain_example(), explanation(name, model.labels), 200))
+    if service.trial is not None and not path:
+        ends[0] = ("predict", service.predict_default, *ends[0][2:])
+    for end, handler, shown, answer, status in ends:
         app.add_api_route(
             f"{path}/{end}",
             _handler(handler, name),
             methods=["POST"],
-            summary="Predict for one row or many" if end == "predict" else "Tell the right answer",
+            summary=_SUMMARIES[end],
             operation_id=f"{end}{path.replace('/', '_')}",
             tags=[name],
             response_model=None,
@@ -205,15 +296,13 @@ def _add_model(app: FastAPI, service: Service, name: str, path: str) -> None:
             responses=_ok(answer, status) | _errors(400, 401, 408, 413, 415, 422, 429, 503),
             openapi_extra={
                 "requestBody": {
-                    "required": True, "content": {"application/json": {"schema": schema, "example": shown}},
+                    "required": True, "content": {"application/json": {"schema": schemas[end], "example": shown}},
                 }
             },
         )  # fmt: skip
 
 
-def _handler(
-    method: Callable[[str, Request], Awaitable[Response]], name: str
-) -> Callable[[Request], Awaitable[Response]]:
+def _handler(method: _Handler, name: str) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
         return await partial(method, name)(request)
 

@@ -33,11 +33,28 @@ class Rows:
         texts: n texts, or conversations: tuples of {role, content}.
         pairs: n second texts; None for models of single texts.
         top: number of classes whose probabilities are wanted; None: all.
+        precision: wanted share of right answers, for which rows may go unanswered; None: the service's own.
     """
 
     texts: tuple[Any, ...]
     pairs: tuple[str, ...] | None
     top: int | None = None
+    precision: float | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A row whose answer is to be explained.
+
+    Attributes:
+        text: its text.
+        pair: its second text; None for models of single texts.
+        label: the class to explain; None: the predicted one.
+    """
+
+    text: str
+    pair: str | None
+    label: str | None
 
 
 class Body(BaseModel):
@@ -86,12 +103,19 @@ class Bodies:
                 Annotated[StrictInt, Field(ge=1)] | None,
                 Field(default=None, description="number of classes whose probabilities are returned; null: all"),
             )
+            predict["precision"] = (
+                Annotated[StrictFloat, Field(gt=0, lt=1)] | None,
+                Field(default=None, description="share of right answers: rows that endanger it are not answered"),
+            )
         answer: Any = Literal[self.labels] if self.labels else text if writes else _Number
         feedback: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
         feedback["label"] = (answer, Field(description="what the right answer is"))
         feedback["predicted"] = (answer | None, Field(default=None, description="what the model had answered"))
         self.predict: Any = create_model("PredictRequest", __base__=Body, **predict)
         self.feedback: Any = create_model("FeedbackRequest", __base__=Body, **feedback)
+        explain: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
+        explain["label"] = (answer | None, Field(default=None, description="class to explain; null: the predicted one"))
+        self.explain: Any = create_model("ExplainRequest", __base__=Body, **explain)
 
     def rows(self, body: bytes) -> Rows:
         """Read the body of a prediction request.
@@ -101,16 +125,28 @@ class Bodies:
         """
         found = _parsed(self.predict, body)
         many, top = getattr(found, self._many), getattr(found, "top", None)
+        precision = getattr(found, "precision", None)
         ways = [self._ways_of_one(), self._many]
         given = [many] if many is not None else []
         single = self._single(found)
         if (single is not None) + len(given) != 1:
             raise _wrong(f"Give either {' or '.join(ways)}.")
         if single is not None:
-            return Rows((single[0],), None if self.kind != PAIR else (single[1],), top)
+            return Rows((single[0],), None if self.kind != PAIR else (single[1],), top, precision)
         if self.kind == PAIR:
-            return Rows(tuple(first for first, _ in many), tuple(second for _, second in many), top)
-        return Rows(tuple(many), None, top)
+            return Rows(tuple(first for first, _ in many), tuple(second for _, second in many), top, precision)
+        return Rows(tuple(many), None, top, precision)
+
+    def question(self, body: bytes) -> Question:
+        """Read the body of an explanation request, of a model of classes.
+
+        Raises:
+            Refusal: 400 or 422; the problems are listed.
+        """
+        found = _parsed(self.explain, body)
+        if (single := self._single(found)) is None:
+            raise _wrong(f"Give {self._ways_of_one()}.")
+        return Question(single[0], single[1] if self.kind == PAIR else None, found.label)
 
     def row_of_feedback(self, body: bytes) -> dict[str, Any]:
         """Read the body of a feedback request: its row in the file.
@@ -163,9 +199,16 @@ class Bodies:
         }[self.kind]
         return {**texts, "label": self.labels[0] if self.labels else "The right answer." if self.writes else 4.5}
 
-    def schemas(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the JSON schemas of the bodies of prediction and feedback requests, without references."""
-        return _inlined(self.predict.model_json_schema()), _inlined(self.feedback.model_json_schema())
+    def explain_example(self) -> dict[str, Any]:
+        """Return an example of an explanation request's body."""
+        example = self.feedback_example()
+        del example["label"]
+        return example
+
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """Return the JSON schemas of the bodies of requests, by the end of their paths, without references."""
+        models = {"predict": self.predict, "feedback": self.feedback, "explain": self.explain}
+        return {end: _inlined(model.model_json_schema()) for end, model in models.items()}
 
 
 def _readable(text: str) -> str:

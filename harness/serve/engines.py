@@ -13,6 +13,8 @@ from typing import Any
 
 from harness.api.family import family_of
 from harness.errors import HarnessError
+from harness.serving.confidence.detectors import OF_FEATURES
+from harness.serving.confidence.judging import has_features
 from harness.serving.predict import Predictor
 
 REPEATS = 7  # of each measurement; medians are compared
@@ -42,6 +44,9 @@ def chosen(
     obstacle = _obstacle(predictor, facts)
     if engine == "torch" or (engine == "auto" and obstacle):
         return predictor, "torch"
+    if engine == "auto" and (reason := _features_needed(predictor)):
+        say(f"torch computes it: {reason}, and an ONNX file has none (--engine onnx goes without).")
+        return predictor, "torch"
     if obstacle:
         raise HarnessError(f"--engine onnx cannot compute this model: {obstacle}. Set --engine torch.")
     try:
@@ -65,6 +70,14 @@ def _obstacle(predictor: Predictor, facts: Mapping[str, Any]) -> str | None:
         return f"it is on {predictor.device}, and ONNX Runtime is used on CPUs only"
     lacks = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
     return f"{', '.join(lacks)} must be installed (pip install 'harness[export]')" if lacks else None
+
+
+def _features_needed(predictor: Predictor) -> str | None:
+    """Return what of the answers would change without features; None if nothing would."""
+    known = predictor.confidence
+    if known is not None and known.detector(has_features(predictor.network)) in OF_FEATURES:
+        return f"{known.detector(True)}, its detector of rows out of scope, needs features"
+    return "similar training rows are found by features" if predictor.similar is not None else None
 
 
 def _by_onnx(predictor: Predictor, file: Path, say: Callable[[str], None]) -> Predictor:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from harness.api.family import family_of
+from harness.errors import HarnessError
 from harness.serve.bodies import PAIR, PROMPT, SINGLE
+from harness.serving.confidence.abstaining import Rule, rule_for
+from harness.serving.confidence.judging import Judged, has_features
+from harness.statistics.confidence.temperature import scaled
 
 
 class Predicts(Protocol):
@@ -80,12 +84,77 @@ class Loaded:
         """What identifies its files, 16 hex digits."""
         return str(self.facts.get("files_digest", ""))[:16]
 
+    @property
+    def known(self) -> Any:
+        """What it knows of its reliability, a `Confidence`; None if nothing."""
+        return getattr(self.predictor, "confidence", None)
+
+    @property
+    def explains(self) -> bool:
+        """Whether it tells which words decide an answer: of classes of texts."""
+        return bool(self.labels) and not self.writes
+
+    @property
+    def examples(self) -> Any:
+        """The training rows that it shows as similar, `TrainingRows`; None without any, or without features."""
+        rows = getattr(self.predictor, "similar", None)
+        return rows if has_features(getattr(self.predictor, "network", None)) else None
+
     def predictions(self, texts: Sequence[Any], pairs: Sequence[str] | None) -> Any:
         """Return the predictions of n rows."""
         return self.predictor.predictions(list(texts), None if pairs is None else list(pairs))
 
-    def answers(self, predictions: Any, top: int | None = None) -> list[dict[str, Any]]:
-        """Return predictions as JSON: `prediction`, and `probabilities`, the highest first, where there are classes."""
+    def judged(self, texts: Sequence[Any], pairs: Sequence[str] | None) -> Judged:
+        """Return the predictions of n rows with what the model knows of their reliability."""
+        known, predictor = self.known, self.predictor
+        if self.examples is not None or (known is not None and known.detectors):
+            found: Judged = predictor.judged(list(texts), None if pairs is None else list(pairs))  # type: ignore[attr-defined] # of predictors of classes
+            return replace(found, by=self)
+        predictions = self.predictions(texts, pairs)
+        confidence = None if known is None else scaled(predictions, known.temperature).max(axis=1)
+        return Judged(predictions, confidence, by=self)
+
+    def rule(self, precision: float) -> Rule:
+        """Return when it abstains for a wanted precision.
+
+        Raises:
+            HarnessError: it cannot know, or its validation rows do not show such a precision.
+        """
+        if self.known is None:
+            reason = (
+                "was saved by an earlier version: train it again"
+                if self.labels
+                else "predicts no classes: ask without it"
+            )
+            raise HarnessError(f"No precision can be asked of this model, which {reason}.")
+        return rule_for(self.known, precision, has_features(getattr(self.predictor, "network", None)))
+
+    def answers(
+        self, predictions: Any, top: int | None = None, rule: Rule | None = None, judged: Judged | None = None
+    ) -> list[dict[str, Any]]:
+        """Return predictions as JSON: `prediction`, and `probabilities`, the highest first, where there are classes.
+
+        With a rule, also `confidence` and `abstained`; a row that is not answered has a `reason`, and its prediction is
+        null.
+
+        Args:
+            predictions: of n rows.
+            top: number of classes whose probabilities are told; None: all.
+            rule: when to abstain; None: never.
+            judged: the same rows with confidences; for a rule.
+        """
+        found = self._answers(predictions, top)
+        if rule is None or judged is None or judged.confidence is None:
+            return found
+        for place, answer in enumerate(found):
+            confidence = float(judged.confidence[place])
+            reason = rule.reason(confidence, None if judged.score is None else float(judged.score[place]))
+            answer |= {"confidence": round(confidence, 6), "abstained": reason is not None}
+            if reason is not None:
+                answer |= {"prediction": None, "reason": reason}
+        return found
+
+    def _answers(self, predictions: Any, top: int | None) -> list[dict[str, Any]]:
         plain = [_plain(each) for each in self.predictor.task.answers(predictions)]
         if not self.labels:
             return [{"prediction": answer} for answer in plain]

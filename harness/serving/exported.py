@@ -76,7 +76,7 @@ def load_whole(directory: Path, facts: Mapping[str, Any]) -> Any:
     if lacks := lacking(directory, facts.get("weights", ())):
         raise HarnessError(f"{directory} is incomplete: it lacks {', '.join(lacks)}. Copy it again.")
     if facts["export"] == "onnx":
-        return OnnxNetwork(directory / facts["weights"][0])
+        return OnnxNetwork(directory / next(name for name in facts["weights"] if name.endswith(".onnx")))
     if facts["export"] == "merged" and (directory / "modeling_pooled.py").is_file():
         return _pooled(directory, facts)
     from harness.models import ResolvedModel

@@ -18,6 +18,10 @@ from harness.records.locate import find_model
 
 if TYPE_CHECKING:
     from harness.api.metric import Predictions
+    from harness.data.examples import Examples
+    from harness.serving.confidence.judging import Judged
+    from harness.serving.confidence.stored import Confidence
+    from harness.serving.training_rows import TrainingRows
     from harness.tasks.runtime import TaskRuntime
 
 CACHE = "~/.cache/harness"
@@ -32,6 +36,8 @@ class Predictor:
         task: the family of its task.
         pairs: whether the model was trained on text pairs.
         network, tokenizer, max_length, device: inputs of the prediction.
+        confidence: what a classifier knows of its reliability; None if nothing is known.
+        similar: training rows of an export that was made with them; None without.
     """
 
     task: TaskRuntime
@@ -40,6 +46,8 @@ class Predictor:
     tokenizer: Any
     max_length: int
     device: str
+    confidence: Confidence | None = None
+    similar: TrainingRows | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -69,8 +77,29 @@ class Predictor:
         import numpy as np
         import torch
 
+        if not len(texts):
+            self._check_inputs(texts, pairs)
+            return self.task.predictions(np.zeros((0, self.task.outputs), dtype=np.float32))
+        examples = self.examples(texts, pairs)
+        return self.task.predict(self.network, examples, 64, torch.device(self.device), "fp32")
+
+    def judged(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Judged:
+        """Return the predictions of n > 0 rows with what the model knows of their reliability; see `predictions`."""
+        from harness.serving.confidence.judging import judge
+
+        return judge(self, texts, pairs)
+
+    def examples(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Examples:
+        """Tokenize n > 0 rows; see `predictions`."""
         from harness.models.input_limits import check_ids
 
+        self._check_inputs(texts, pairs)
+        split = self.task.asked(texts, pairs)
+        examples = self.task.inputs(split, self.tokenizer, self.network.backbone, self.max_length)
+        check_ids(examples.tokens.ids, self.network.backbone, self.tokenizer, "the model")
+        return examples
+
+    def _check_inputs(self, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
         if self.pairs != (pairs is not None) or (pairs is not None and len(pairs) != len(texts)):
             needs = "two texts a row: predict(texts, pairs)" if self.pairs else "one text a row: predict(texts)"
             raise HarnessError(f"This model takes {needs}.")
@@ -80,12 +109,6 @@ class Predictor:
             for row, value in enumerate([*texts, *(pairs or ())], 1):
                 if not isinstance(value, str):
                     raise HarnessError(f"predict takes texts, and number {row} is {type(value).__name__}.")
-        if not len(texts):
-            return self.task.predictions(np.zeros((0, self.task.outputs), dtype=np.float32))
-        split = self.task.asked(texts, pairs)
-        examples = self.task.inputs(split, self.tokenizer, self.network.backbone, self.max_length)
-        check_ids(examples.tokens.ids, self.network.backbone, self.tokenizer, "the model")
-        return self.task.predict(self.network, examples, 64, torch.device(self.device), "fp32")
 
 
 def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CACHE) -> Predictor:
@@ -111,7 +134,9 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
         raise HarnessError(f"The cache directory {cache_dir} is, or lies below, a file: name a directory.")
     from harness.models import ResolvedModel
     from harness.models.network import load_tokenizer
+    from harness.serving.confidence.stored import read_confidence
     from harness.serving.exported import WHOLE, load_whole
+    from harness.serving.training_rows import read_training_rows
     from harness.system.machine import check_device
     from harness.tasks.runtime import saved_runtime
 
@@ -121,7 +146,10 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
     else:
         network = load_network(directory, facts, cache_dir).to(where)
     tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model"))
-    return Predictor(saved_runtime(facts), facts["pairs"], network, tokenizer, facts["max_length"], where)
+    return Predictor(
+        saved_runtime(facts), facts["pairs"], network, tokenizer, facts["max_length"], where,
+        read_confidence(directory, facts), read_training_rows(directory),
+    )  # fmt: skip
 
 
 @command

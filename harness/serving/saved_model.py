@@ -5,6 +5,7 @@
                          backbone and its digest, the method, and the list of weight files; for methods that insert
                          layers or store training examples, also their number and position
     head.safetensors     the classification head
+      confidence.safetensors   of classifiers: see `harness.serving.confidence.stored`
       adapter/             in PEFT's format, for adapter methods
       backbone.safetensors the changed tensors, for methods that change the backbone itself
       start.safetensors    the tensors that an earlier training had changed (`train.init`), to be applied first
@@ -35,6 +36,7 @@ from harness.records.study_files import DESCRIPTION
 
 if TYPE_CHECKING:
     from harness.models.network import AdaptedModel
+    from harness.serving.confidence.stored import Confidence
     from harness.tasks.runtime import TaskRuntime
 
 FORMAT = 1  # of harness.json; increased when the meaning of a key changes
@@ -49,6 +51,7 @@ def save_model(
     tokenizer: Any,
     facts: dict[str, Any],
     start: Path | None = None,
+    confidence: Confidence | None = None,
 ) -> int:
     """Write an adapted model atomically.
 
@@ -59,6 +62,7 @@ def save_model(
         tokenizer: the backbone's tokenizer.
         facts: the other keys of harness.json, see `describe`.
         start: see `ResolvedModel`.
+        confidence: what a classifier knows of its reliability; None writes nothing of it.
 
     Returns:
         Size in bytes of what the method added: head, adapter, changed tensors; without the tokenizer.
@@ -81,6 +85,9 @@ def save_model(
         size = sum(file.stat().st_size for file in temporary.rglob("*.safetensors"))
         tokenizer.save_pretrained(str(temporary))
         built: dict[str, Any] = {"inserted": hooks.inserted()} if hooks.inserted() else {}
+        if confidence is not None:
+            confidence.write(temporary)
+            built |= confidence.facts()
         if isinstance(voters := network.head, KnnHead):
             built["neighbours"] = {"rows": len(voters.bank), "k": voters.k, "temperature": voters.temperature}
         built["weights"] = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*.safetensors"))

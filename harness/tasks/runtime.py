@@ -33,11 +33,13 @@ class TaskRuntime(ABC):
 
     Attributes:
         family: its name.
+        classifies: whether predictions are probabilities (n, C) of a row's classes.
         own_files: suffixes of the files that `write_file` writes.
         outputs: number m of values that the head returns for a row.
     """
 
     family: ClassVar[str]
+    classifies: ClassVar[bool] = False
     own_files: ClassVar[tuple[str, ...]] = ()
     outputs: int
 

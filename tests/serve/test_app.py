@@ -152,11 +152,13 @@ class Slow:
 
     inner: Any
     gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
     def predictions(self, texts: list[str], pairs: list[str] | None = None) -> Any:
+        self.entered.set()
         self.gate.wait(20)
         if any("boom" in text for text in texts):
             raise RuntimeError("secret text")
@@ -173,7 +175,7 @@ def test_full_queue_refuses_and_failures_stay_alone(
     settings = Settings(drain=0.0, max_queue=4, max_rows=4, max_batch=4)
     with serve({"m": replace(loaded, predictor=slow)}, settings) as running, ThreadPoolExecutor(8) as pool:
         first = pool.submit(running.post, "/predict", TEXT)
-        _until(lambda: not running.service.batchers["m"].waiting and running.service.metrics.open._value.get() == 1)
+        assert slow.entered.wait(20)  # a request counts as open before it is in the queue
         texts = ["a good one", "boom", "unfit", "another"]
         waiting = [pool.submit(running.post, "/predict", {"text": text}) for text in texts]
         _until(lambda: running.service.batchers["m"].waiting == 4)

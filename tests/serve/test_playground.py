@@ -50,6 +50,10 @@ def test_page_predicts_and_stores_feedback(serve: Serve, loaded: Loaded, browser
         page.keyboard.press("Control+Enter")
         page.locator("#prediction", has_text=expected["prediction"]).wait_for()
         assert page.locator("#shares tr").count() == 3
+        page.locator("#why").press("Enter")
+        page.locator("#words span.for, #words span.against").first.wait_for()
+        assert page.locator("#words").inner_text() == text
+        assert expected["prediction"] in page.locator("#legend").inner_text()
         page.select_option("#right-class", right)
         page.locator("#send").press("Enter")
         page.get_by_text("Stored, thank you.").wait_for()
@@ -75,6 +79,8 @@ def test_page_on_a_phone(serve: Serve, loaded: Loaded, browser: Browser, scheme:
         page.fill("#text", "Where_is_my_very_long_word_" * 12)
         page.locator("#go").click()
         page.locator("#shares tr").first.wait_for()
+        page.locator("#why").click()
+        page.locator("#reasons").wait_for(state="visible")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert not page.evaluate(CONTRAST)
         for button in page.locator("button:visible, select:visible").all():

@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.records.files import atomic, dump_yaml, load_yaml
 from harness.records.signature import digest, published
 from harness.records.states import Phase
-from harness.records.study_files import GROUP, PUBLISHED, RUNS, SCORE, RunPaths, StudyPaths
+from harness.records.study_files import GROUP, PUBLISHED, RUNS, SCORE, TEST_OUTSIDE, RunPaths, StudyPaths
 
 SUFFIX = ".zip"
 MACHINE = ("platform", "slurm")  # provenance left out: the system's build, names of nodes and partitions
@@ -129,6 +129,8 @@ def _run_files(paths: RunPaths) -> Iterator[tuple[str, bytes]]:
 def _slim(file: Path, metric: str) -> bytes:
     """Return the predictions of the test rows: no scores of other metrics, probabilities only without scores, no texts.
 
+    Test rows of no class are among them, for the scores of detectors.
+
     Labels that are texts are replaced by digests, by which runs are known to have met the same rows, and groups, which
     may be names of people, by numbers.
     """
@@ -144,7 +146,7 @@ def _slim(file: Path, metric: str) -> bytes:
         if name == own
         or not (name.startswith(SCORE) or (enough and name == "probabilities") or (name in texts and name != "label"))
     ]
-    table = parquet.read_table(file, columns=columns, filters=[("split", "==", "test")])
+    table = parquet.read_table(file, columns=columns, filters=[("split", "in", ["test", TEST_OUTSIDE])])
     if "label" in texts:
         hidden = pa.array([digest(label)[:16] for label in table["label"].to_pylist()])
         table = table.set_column(table.column_names.index("label"), "label", hidden)

@@ -14,6 +14,8 @@ from harness.api.family import FIRST, family_of, part
 from harness.api.metric import Undefined
 from harness.records.study_files import GROUP, SCORE
 
+TEST = "test"  # value of the column `split`
+
 
 class Unreadable(Exception):
     """A cell's predictions are missing, damaged, or cover different rows in its runs; the message says which."""
@@ -45,16 +47,31 @@ class Predictions:
         """Return whether both cover the same test rows with the same labels."""
         return np.array_equal(self.ids, other.ids) and np.array_equal(self.labels, other.labels)
 
-    def column(self, name: str) -> npt.NDArray[Any]:
-        """Read a column that the family stores: (S, n), in the order of `ids`.
+    def column(self, name: str, split: str = TEST) -> npt.NDArray[Any]:
+        """Read a column that the family stores: (S, n), or (S, n, m) of lists of m numbers, in the order of the ids.
+
+        Args:
+            name: of the column.
+            split: whose n rows are read; by default the test rows.
 
         Raises:
-            Unreadable: a file is gone, or has no such column.
+            Unreadable: a file is gone, or has no such column; or the runs have different rows of this split.
         """
-        found = [_read(file, ["id", name]) for file in self.files]
+        found = [_read(file, ["id", name], split=split) for file in self.files]
         if lacks := [file for file, table in zip(self.files, found, strict=True) if name not in table.column_names]:
             raise Unreadable(f"{_where(lacks[0])} has no column {name}")
+        if len({len(table) for table in found}) > 1:
+            raise Unreadable(f"its runs met different rows of the split {split}")
         return np.stack([_values(table, name)[_order(table)] for table in found])
+
+    def columns(self) -> list[str]:
+        """Return the names of the columns of the first file; [] if it cannot be read."""
+        return list(_schema(self.files[0]).names)
+
+    def metadata(self, key: str) -> str | None:
+        """Return what the metadata of the first file has for a key; None if it has nothing."""
+        value = (_schema(self.files[0]).metadata or {}).get(key.encode())
+        return None if value is None else str(value.decode())
 
 
 def read_files(files: Sequence[Path], seeds: Sequence[int], metric: str, minimize: bool) -> Predictions:
@@ -110,13 +127,14 @@ def _scored(path: Path, metric: str) -> _One:
     return _One(family, table["id"].to_numpy()[order], _values(table, "label")[order], scores, groups)
 
 
-def _read(path: Path, columns: list[str] | None, older: Sequence[str] = ()) -> Any:
-    """Read columns of the test rows (None: all) as an Arrow table.
+def _read(path: Path, columns: list[str] | None, older: Sequence[str] = (), split: str = TEST) -> Any:
+    """Read columns (None: all) of the rows of a split as an Arrow table.
 
     Args:
         path: predictions.parquet of a run.
         columns: their names.
         older: those of them that files of earlier versions lack.
+        split: its name.
     """
     import pyarrow as pa
     import pyarrow.compute
@@ -128,11 +146,21 @@ def _read(path: Path, columns: list[str] | None, older: Sequence[str] = ()) -> A
             known = file.schema_arrow.names
             wanted = None if columns is None else ["split", *(c for c in columns if c in known or c not in older)]
             table = file.read(wanted)
-        return table.filter(pa.compute.equal(table["split"], "test"))
+        return table.filter(pa.compute.equal(table["split"], split))
     except FileNotFoundError:
         raise Unreadable(f"{where} is missing") from None
     except (OSError, pa.ArrowException, KeyError) as error:
         raise Unreadable(f"{where} cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _schema(path: Path) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_schema(path)
+    except (OSError, pa.ArrowException):
+        return pa.schema([])
 
 
 def _where(path: Path) -> str:
@@ -144,10 +172,14 @@ def _order(table: Any) -> npt.NDArray[np.int64]:
 
 
 def _values(table: Any, name: str) -> npt.NDArray[Any]:
-    """Return a column of numbers, or of objects; a null number is not-a-number."""
+    """Return a column of numbers, of lists of equally many floats, or of objects; a null number is not-a-number."""
     import pyarrow as pa
 
     column = table[name]
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
         return np.asarray(column.to_numpy())
+    if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type) and len(column):
+        flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        if len(flat) % len(column) == 0:
+            return np.asarray(flat).reshape(len(column), -1)
     return np.asarray(column.to_pylist(), dtype=object)

@@ -18,6 +18,7 @@ from harness.data.readers.rows import notes_of
 from harness.data.text_values import match, plain, shown
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import MOST, alternatives, examples, short, some
+from harness.tasks.text_classification import out_of_scope
 from harness.tasks.text_classification.data import ClassificationData
 from harness.tasks.text_classification.metrics import METRICS
 from harness.tasks.text_classification.settings import ClassificationSettings
@@ -39,6 +40,11 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
     facts: dict[str, Any] = {}
     source_notes = notes_of(frames)
     frames, notes = one_spelling(frames)
+    outside: dict[str, pd.DataFrame] = {}
+    if task.oos_label is not None:
+        frames, outside, named = out_of_scope.separate(frames, task.oos_label, task.split_seed)
+        notes += out_of_scope.told(named, outside)
+        facts["out_of_scope"] = {"labels": named, **{split: len(frame) for split, frame in outside.items()}}
     notes += check_classes(frames["train"]["label"], task.name)
     groups.check({split: of for split, frame in frames.items() if (of := groups.of_frame(frame)) is not None})
     labels, descriptions = _labels(task, frames)
@@ -76,6 +82,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
             for n, (rest, held) in enumerate(folds)
         ),
     }
+    beyond = tuple(_split(out_of_scope.NAMES[split], frame, ()) for split, frame in outside.items())
     _check_metric(task, kind, given is not None, len(labels), validation, test, folds)
     of_rows = {name: groups.of_frame(frame) for name, frame in kept.items()}
     words = splits.normal_form(train).map(lambda form: len(form.split())).to_numpy()
@@ -103,7 +110,8 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         labels=labels,
         descriptions=descriptions,
         **made,  # type: ignore[arg-type]  # mypy does not infer the type of each key
-        fingerprint=_fingerprint(labels, descriptions, made),
+        fingerprint=_fingerprint(labels, descriptions, made, beyond),
+        outside=beyond,
         facts=facts,
         warnings=(
             *source_notes,
@@ -195,19 +203,23 @@ def _check_metric(
 
 
 def _split(name: str, frame: pd.DataFrame, labels: Sequence[str]) -> Split:
+    """Make a split; the target of a label that is no class is -1."""
     index = {label: number for number, label in enumerate(labels)}
     return Split(
         name=name,
         texts=frame["text"].tolist(),
         pairs=frame["pair"].tolist() if "pair" in frame else None,
-        targets=np.array([index[label] for label in frame["label"]], dtype=np.int64),
+        targets=np.array([index.get(label, -1) for label in frame["label"]], dtype=np.int64),
         ids=np.array(frame["id"], dtype=np.int64),
         groups=groups.of_frame(frame),
     )
 
 
-def _fingerprint(labels: Sequence[str], descriptions: Sequence[str], made: Mapping[str, Any]) -> str:
-    parts = [made["train"], made["validation"], made["test"], *(part for fold in made["folds"] for part in fold)]
+def _fingerprint(
+    labels: Sequence[str], descriptions: Sequence[str], made: Mapping[str, Any], outside: Sequence[Split]
+) -> str:
+    folds = (part for fold in made["folds"] for part in fold)
+    parts = [made["train"], made["validation"], made["test"], *folds, *outside]
     content = [
         [part.name, part.texts, part.pairs, part.targets.tolist(), *groups.content(part.groups)]
         for part in parts

@@ -21,6 +21,8 @@ from harness.tasks.runtime import Features, TaskRuntime
 from harness.tasks.text_classification.data import ClassificationData
 from harness.tasks.text_classification.linear_model import logistic_regression
 
+OUTSIDE = "(out of scope)"  # label of rows of no class in predictions.parquet
+
 
 @dataclass(frozen=True)
 class TextClassificationRuntime(TaskRuntime):
@@ -32,6 +34,7 @@ class TextClassificationRuntime(TaskRuntime):
     """
 
     family: ClassVar[str] = "text_classification"
+    classifies: ClassVar[bool] = True
 
     labels: tuple[str, ...]
     descriptions: tuple[str, ...] = ()
@@ -97,7 +100,7 @@ class TextClassificationRuntime(TaskRuntime):
 
         import pyarrow as pa
 
-        names = np.array(self.labels, dtype=object)
+        names = np.array([*self.labels, OUTSIDE], dtype=object)  # -1 is the target of a row of no class
         columns = {
             "label": names[split.targets].tolist(),
             "prediction": names[predictions.argmax(axis=1)].tolist(),

@@ -107,7 +107,18 @@ def eight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawing]:
 
 def test_every_figure_is_drawn_where_there_is_data(eight: dict[str, Drawing]) -> None:
     """One question: all figures but those across questions; each has a caption and both formats."""
-    kinds = {"scores", "cost", "pairs", "epochs", "seconds", "learning", "rate", "importance", "confusion"}
+    kinds = {
+        "scores",
+        "cost",
+        "pairs",
+        "epochs",
+        "seconds",
+        "learning",
+        "rate",
+        "importance",
+        "confusion",
+        "abstention",
+    }
     assert set(eight) == {f"{kind}-banking77" for kind in kinds}
     caption = eight["epochs-banking77"].caption  # trials were pruned, so their number does not say what they spent
     assert "A trial that failed counts as" in caption and "ended early counts with the best score" in caption

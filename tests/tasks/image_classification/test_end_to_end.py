@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from harness.serving.predict import load
 from harness.serving.predict import main as predict
@@ -27,22 +28,27 @@ def test_a_study_of_images(tmp_path: Path, main: Main, vit: Path) -> None:
     """Every part of a study takes images; the saved model predicts a folder, a table and a list of paths."""
     root = folders(tmp_path / "cells", count=30)
     (tmp_path / "cells" / "light" / "29.png").write_bytes((tmp_path / "cells" / "dark" / "29.png").read_bytes() + b" ")
+    (root / "noise").mkdir()
+    for number in range(8):  # of no class
+        Image.effect_noise((20, 20), 90).convert("RGB").save(root / "noise" / f"{number}.png")
     code, printed = main(
-        "-m", "study=cells", "task=images", f"task.path={root}", "task.name=cells", "model=own_image",
-        f"model.path={vit}", "model.name=tiny", "method=linear_probe,lora", "train.epochs=2", "tune.trials=2",
-        "tune.sampler=random", "confirm.seeds=2", "keep=all", "launch.kind=inline", "augment=[image_flip,mixup]",
-        "axes=[]",
+        "-m", "study=cells", "task=images", f"task.path={root}", "task.name=cells", "task.oos_label=noise",
+        "model=own_image", f"model.path={vit}", "model.name=tiny", "method=linear_probe,lora", "train.epochs=2",
+        "tune.trials=2", "tune.sampler=random", "confirm.seeds=2", "keep=all", "launch.kind=inline",
+        "augment=[image_flip,mixup]", "axes=[]",
     )  # fmt: skip
     assert code == 0, printed
     confirmed = sorted((tmp_path / "runs/cells").glob("runs/*lora/confirm-*/record.json"))
     assert len(confirmed) == 2
     record = json.loads(confirmed[0].read_text(encoding="utf-8"))
     assert record["data"]["family"] == "image_classification"
-    table = pd.read_parquet(confirmed[0].parent / "predictions.parquet").query("split == 'test'")
+    every = pd.read_parquet(confirmed[0].parent / "predictions.parquet")
+    assert (every["split"] == "test_outside").sum() == 4 and every["scope_mahalanobis"].notna().all()
+    table = every.query("split == 'test'")
     missed = table["label"] != table["prediction"]
     assert table["image"].str.contains("/").all() and (table["thumbnail"].notna() == missed).all()
     page = (tmp_path / "reports/cells/index.html").read_text(encoding="utf-8")
-    assert "Hardest test rows" in page and "confusion-" in page
+    assert "Hardest test rows" in page and "confusion-" in page and "4 test rows out of scope" in page
     assert "img-src data:" in page  # the page's own policy lets no other images in
     directory = confirmed[0].parent / "model"
     files = sorted(root.rglob("*.png"))[:5]

@@ -1,0 +1,1 @@
+"""Changes of a service while it runs."""
