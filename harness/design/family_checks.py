@@ -13,6 +13,7 @@ from harness.api.family import TaskFamily, families, family_of_kind
 from harness.config.kinds import KINDS, kind_of
 from harness.data.dataset import Dataset
 from harness.design.cells import Cell, StudyRequest
+from harness.design.model_checks import check_layer
 from harness.errors import Problems
 from harness.models import ResolvedModel
 from harness.models.pretrained import IMAGE_POOLINGS, POOLINGS
@@ -111,6 +112,8 @@ def check_modality(
         )
     elif wrong := [each for each in poolings if each not in fitting]:
         problems.add(f"model.pooling={wrong[0]} is not for {wanted}s: choose {', '.join(fitting)}.")
+    else:
+        check_layer(cell, base, model, problems)
 
 
 @cache

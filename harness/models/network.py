@@ -17,8 +17,9 @@ from harness.errors import HarnessError
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
 from harness.models.image_files.image_processor import load_processor
+from harness.models.image_pooling import FLATTEN, use_layer, width_of_vectors
 from harness.models.loading import brief, load_weights
-from harness.models.pooling import pool, widened, width
+from harness.models.pooling import POOLED_WIDTH, pool, widened, width
 from harness.models.pretrained import OWN_HEADS, ResolvedModel
 from harness.models.start.tensors import apply
 from harness.models.weights_check import check_finite
@@ -167,6 +168,8 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
     """
     options = _quantized(resolved.quantize) if resolved.quantize else {}
     backbone = load_weights(resolved, pooling, classes, **options).backbone
+    if resolved.reads_images:
+        _prepare_images(backbone, resolved, pooling)
     if resolved.start is not None:
         apply(backbone, resolved.start)
     check_finite(backbone.named_parameters(), f"The model at {resolved.path} ({resolved.source})")
@@ -180,6 +183,17 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
         # A decoder's own head finds the last token of a text by the padding token.
         settings.pad_token_id = load_tokenizer(resolved).pad_token_id
     return backbone.eval()
+
+
+def _prepare_images(backbone: Any, resolved: ResolvedModel, pooling: str) -> None:
+    """Apply `model.layer`, and note the size of vectors that it or pooling by `flatten` gives."""
+    if resolved.layer is None and pooling != FLATTEN:
+        return
+    processor = load_processor(resolved.path, resolved.source, resolved.architecture, resolved.image)
+    if resolved.layer is not None:
+        what = f"the model at {resolved.path} ({resolved.source})"
+        use_layer(backbone.eval(), resolved.layer, processor.shape, what)
+    setattr(backbone, POOLED_WIDTH, width_of_vectors(backbone.eval(), pooling, processor.shape))
 
 
 def _quantized(kind: str) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.data.examples import Batch
+from harness.models.image_pooling import reads_pixels
 from harness.models.language.token_network import TokenNetwork
 from harness.models.network import AdaptedModel
 from harness.models.pooling import widened
 from harness.models.pretrained import LANGUAGE, TOKENS
-from harness.models.vision.image_model import ImageModel, reads_pixels
+from harness.models.vision.image_model import ImageModel
 
 IGNORED = -100  # label of a token without a part in the loss, as in transformers
 OUTPUTS = 2  # values for a row: the sum of its tokens' losses, and their number
