@@ -16,11 +16,12 @@ from harness.data.examples import Batch
 from harness.errors import HarnessError
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
+from harness.models.histories import ItemIndex, NoBackbone
 from harness.models.image_files.image_processor import load_processor
 from harness.models.image_pooling import FLATTEN, use_layer, width_of_vectors
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import POOLED_WIDTH, pool, widened, width
-from harness.models.pretrained import OWN_HEADS, ResolvedModel
+from harness.models.pretrained import INTERACTIONS, OWN_HEADS, ResolvedModel
 from harness.models.start.tensors import apply
 from harness.models.weights_check import check_finite
 
@@ -166,6 +167,8 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
         HarnessError: transformers cannot load the files, they lack weights outside the head, or some values are not
             finite.
     """
+    if resolved.architecture == INTERACTIONS:
+        return NoBackbone().eval()
     options = _quantized(resolved.quantize) if resolved.quantize else {}
     backbone = load_weights(resolved, pooling, classes, **options).backbone
     if resolved.reads_images:
@@ -223,6 +226,8 @@ def load_tokenizer(resolved: ResolvedModel) -> Any:
     """
     from transformers import AutoTokenizer
 
+    if resolved.architecture == INTERACTIONS:
+        return ItemIndex()
     if resolved.reads_images:
         return load_processor(resolved.path, resolved.source, resolved.architecture, resolved.image)
     try:

@@ -28,9 +28,11 @@ QUANTISED = ("8bit", "4bit")
 INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA initializations that change the base weights
 POOLINGS = ("mean", "cls", "last", "model")  # of tokens
 IMAGE_POOLINGS = ("pooler", "mean", "flatten", "cls", "model")
+CONFIG, INTERACTIONS = "config.json", "interactions"  # the latter: model_type of what has no pretrained backbone
 LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
 TOKENS = "tokens"  # set by families that predict something for each word: no pooling, a head on token vectors
-OWN_HEADS = ("model", LANGUAGE)  # values of `pooling` that give no pooled vectors
+HISTORY = "history"  # set by families that recommend: a scorer of histories, without a backbone
+OWN_HEADS = ("model", LANGUAGE, HISTORY)  # values of `pooling` that give no pooled vectors
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class ResolvedModel:
     def reads_images(self) -> bool:
         """Whether it reads images, and not texts."""
         return reads_images(self.architecture, self.path)
+
+    @property
+    def reads(self) -> str:
+        """What its rows are, see `TaskFamily`."""
+        return "interaction" if self.architecture == INTERACTIONS else "image" if self.reads_images else "text"
 
     @property
     def blocks(self) -> int | None:
@@ -192,10 +199,19 @@ class PretrainedModel:
 
     def for_family(self, family: TaskFamily) -> PretrainedModel:
         """Return the model as a task family uses it: `pooling` counts only where a row has one vector."""
-        if not family.writes and not family.tokens:
+        own = (
+            HISTORY
+            if family.reads == "interaction"
+            else LANGUAGE
+            if family.writes
+            else TOKENS
+            if family.tokens
+            else None
+        )
+        if own is None:
             return self
         model = copy.copy(self)
-        model.pooling = LANGUAGE if family.writes else TOKENS
+        model.pooling = own
         return model
 
     def resolve(self, cache_dir: str | Path) -> ResolvedModel:

@@ -23,8 +23,9 @@ from harness.config.schema import Config, TrainConfig
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
-from harness.methods import ClosedForm, GradientTrained, Prompted
+from harness.methods import ClosedForm, GradientTrained, Prompted, Recommender
 from harness.models.language.language_model import network_on
+from harness.models.network import AdaptedModel
 from harness.models.pretrained import OWN_HEADS
 from harness.records.files import write_json
 from harness.records.run_spec import RunBatch, RunSpec
@@ -37,6 +38,7 @@ from harness.runs.measurements import serving, weight_bytes
 from harness.runs.outputs import save_fitted
 from harness.runs.prepare import PreparedRun
 from harness.runs.prompted import with_examples
+from harness.runs.recommended import fitted_network
 from harness.system.machine import PeakMemory, check_device, device_name
 from harness.training.loop import advance, gradients, predict
 from harness.training.session import TrainingSession
@@ -121,6 +123,8 @@ def measure(spec: RunSpec) -> Rates:
         found, fitted = _gradient(run, method)
     elif isinstance(method, Prompted) and run.encoder.model.pooling in OWN_HEADS:
         found, fitted = _prompted(run, method)
+    elif isinstance(method, Recommender):
+        found, fitted = _recommended(run, method)
     else:
         assert isinstance(method, ClosedForm)
         found, fitted = _closed_form(run, method)
@@ -192,6 +196,12 @@ def _prompted(run: PreparedRun, method: Prompted) -> Parts:
         run.task.evaluate(split.targets, found)
 
     return {"judge_row": _seconds(judge) / len(split)}, FittedModel(Costs(), network, prepared=prepared)
+
+
+def _recommended(run: PreparedRun, method: Recommender) -> Parts:
+    networks: list[AdaptedModel] = []
+    fit = _seconds(lambda: networks.append(fitted_network(run, method)))
+    return {"first": _seconds(_libraries), "fit_row": fit / len(run.data.train)}, FittedModel(Costs(), networks[0])
 
 
 def _gradient(run: PreparedRun, method: GradientTrained) -> Parts:
