@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,17 +178,17 @@ class RecommendationRuntime(TaskRuntime):
             "rank": np.array([float(each.min()) for each in found]),
             "history_length": np.array([len(each) for each in split.histories]),
             "target_users": np.array([int(self.counts[list(row)].min()) for row in split.targets]),
-            "history": [self._named(each[-LAST:].tolist()) for each in split.histories],
-            "target": [self._named(list(row)[:LAST]) for row in split.targets],
-            "top": [self._named(each) for each in predictions["top"].tolist()],
+            # As JSON: titles may contain any separator.
+            "history": [json.dumps(self._named(each[-LAST:].tolist())) for each in split.histories],
+            "target": [json.dumps(self._named(list(row)[:LAST])) for row in split.targets],
+            "top": [json.dumps(self._named(each)) for each in predictions["top"].tolist()],
         }
         return columns, {"top": str(TOP)}
 
-    def _named(self, places: Sequence[int]) -> str:
+    def _named(self, places: Sequence[int]) -> list[str]:
         """Return the titles of items, or their names."""
-        return SEPARATOR.join(
-            (self.titles[place] if self.titles else "") or self.items[place] for place in places if place != NONE
-        )
+        titles = self.titles or self.items
+        return [titles[place] or self.items[place] for place in places if place != NONE]
 
     def answers(self, predictions: Predictions) -> list[list[str]]:
         """Return the recommended items of each row, the best first."""
@@ -200,7 +201,8 @@ class RecommendationRuntime(TaskRuntime):
     def answer_values(self, predictions: Predictions) -> list[list[Any]]:
         """Return items, and titles, of each row as one text."""
         found: list[list[Any]] = [[SEPARATOR.join(row) for row in self.answers(predictions)]]
-        return [*found, [self._named(row) for row in predictions["top"].tolist()]] if self.titles else found
+        titles = [SEPARATOR.join(self._named(row)) for row in predictions["top"].tolist()]
+        return [*found, titles] if self.titles else found
 
     def read_file(self, file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tuple[Table, list[list[Any]]]:
         """Read a table with a column of users or of histories; see `TaskRuntime`."""

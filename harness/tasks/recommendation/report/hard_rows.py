@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from harness.report.family_report import HardCell, HardColumn, HardRows
 from harness.report.reading.predictions import Predictions
 
 ROWS = 20  # maximum number shown
+SHOWN = 3  # items of a list
 COLUMNS = (
     HardColumn("user"),
     HardColumn("rank", numeric=True, falling=True),
@@ -38,9 +40,9 @@ def hard_rows(known: Predictions, others: Sequence[Predictions]) -> HardRows:
             _number(np.mean([each[row] for each in beside])) if beside else HardCell("", ""),
             _number(counts[row]),
             _number(lengths[row]),
-            HardCell(str(targets[row])),
-            HardCell("; ".join(str(top[row]).split("; ")[:3])),
-            HardCell("; ".join(str(history[row]).split("; ")[-3:])),
+            HardCell("; ".join(json.loads(targets[row]))),
+            HardCell("; ".join(json.loads(top[row])[:SHOWN])),
+            HardCell("; ".join(json.loads(history[row])[-SHOWN:])),
         ]
         for row in order
     ]
