@@ -121,8 +121,7 @@ class PretrainedModel:
         quantize: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) stores the frozen
             weights in fewer bits, with bitsandbytes; None keeps them in 32.
         image_size: height and width in pixels to which images are resized; None: as the model's files say.
-        layer: of a model of images, the block after which vectors are taken, counted from 1; None: the last one. Early
-            blocks know strokes and textures, late ones the objects of the pretraining.
+        layer: of a model of images, the block after which vectors are taken, counted from 1; None: the last one.
         image_mean, image_std: of each channel, of values in [0, 1]; None: as the model's files say.
     """
 

@@ -210,7 +210,12 @@ def _histories(frame: pd.DataFrame, place: Mapping[str, int]) -> dict[str, npt.N
     ordered = frame.sort_values(["user", "time", "row"], kind="stable")
     items = ordered["item"].map(place).to_numpy(dtype=np.int64)
     users, starts = np.unique(ordered["user"].to_numpy(dtype=object), return_index=True)
-    return {str(user): part for user, part in zip(users, np.split(items, starts[1:]), strict=True)}
+    return dict(zip(map(str, users), _parts(items, starts), strict=True))
+
+
+def _parts(items: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    ends = [*starts[1:].tolist(), len(items)]
+    return [items[start:end] for start, end in zip(starts.tolist(), ends, strict=True)]
 
 
 def _evaluated(

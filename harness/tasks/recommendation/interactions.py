@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def read_interactions(path: Path, columns: ColumnNames, how: FileFormat, notes: 
     return checked(raw, wanted, path.name)
 
 
-def checked(raw: dict[str, Sequence[Any]], names: dict[str, Any], where: str) -> pd.DataFrame:
+def checked(raw: Mapping[str, Sequence[Any]], names: Mapping[str, Any], where: str) -> pd.DataFrame:
     """Check raw columns; see `read_interactions`.
 
     Args:
@@ -121,11 +121,11 @@ def _times(values: Sequence[Any], name: Any, where: str, problems: Problems) -> 
             )
             return found
         found = np.where(good, with_dates.astype("int64").to_numpy() / 1e9, found)
-    wrong = np.flatnonzero(~np.isfinite(found))
+    wrong = np.flatnonzero(~np.isfinite(found)).tolist()
     problems.check(
         not len(wrong),
         f"{where}: {len(wrong)} of {len(found)} times in column {name!r} are neither numbers nor dates: "
-        f"{examples([values[row] for row in wrong])} (rows {_some((wrong + 1).tolist())}). Write seconds, such as "
+        f"{examples([values[row] for row in wrong])} (rows {_some([row + 1 for row in wrong])}). Write seconds, such as "
         "964982703, or dates, such as 2024-05-31 18:00:00; without times set task.time=null, and the order of the rows "
         "counts.",
     )
@@ -134,11 +134,11 @@ def _times(values: Sequence[Any], name: Any, where: str, problems: Problems) -> 
 
 def _numbers(values: Sequence[Any], name: Any, where: str, problems: Problems) -> npt.NDArray[np.float64]:
     found = pd.to_numeric(pd.Series(list(values), dtype=object), errors="coerce").to_numpy(dtype=np.float64)
-    wrong = np.flatnonzero(~np.isfinite(found))
+    wrong = np.flatnonzero(~np.isfinite(found)).tolist()
     problems.check(
         not len(wrong),
         f"{where}: {len(wrong)} of {len(found)} ratings in column {name!r} are no numbers: "
-        f"{examples([values[row] for row in wrong])} (rows {_some((wrong + 1).tolist())}). Correct them, or leave "
+        f"{examples([values[row] for row in wrong])} (rows {_some([row + 1 for row in wrong])}). Correct them, or leave "
         "ratings out with task.rating=null.",
     )
     return found

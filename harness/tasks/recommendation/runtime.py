@@ -114,7 +114,9 @@ class RecommendationRuntime(TaskRuntime):
     def trained_on(self, examples: Examples, config: TrainConfig, max_length: int) -> Examples:
         """Return the ends of histories of two items or more: `task.max_length` positions with an item after each."""
         assert isinstance(examples, HistoryExamples)
-        rows = [examples.history(row)[-max_length - 1 :] for row in np.flatnonzero(examples.tokens.lengths > 1)]
+        rows = [
+            examples.history(row)[-max_length - 1 :] for row in np.flatnonzero(examples.tokens.lengths > 1).tolist()
+        ]
         return HistoryExamples(joined_tokens(rows), following(rows), 0)
 
     def packed(self, predictions: Predictions) -> Tensor:

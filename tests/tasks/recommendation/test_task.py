@@ -149,7 +149,9 @@ def test_test_interactions_of_ones_own(tmp_path: Path) -> None:
     )
     data = load(tmp_path / "train.csv", cold="miss", **own)
     assert data.facts["split"] == "given" and data.facts["cold_targets"]["test"] == 3
-    assert len(load(tmp_path / "train.csv", cold="leave_out", short_users="drop", **own).test) == len(data.test) - 3 == 13
+    assert (
+        len(load(tmp_path / "train.csv", cold="leave_out", short_users="drop", **own).test) == len(data.test) - 3 == 13
+    )
     test.assign(user="stranger").to_csv(tmp_path / "test.csv", index=False)
     assert "no user of the test interactions" in complaint(tmp_path / "train.csv", cold="miss", **own)
 
