@@ -29,7 +29,7 @@ from harness.models.network import AdaptedModel
 from harness.models.pretrained import OWN_HEADS
 from harness.records.files import write_json
 from harness.records.run_spec import RunBatch, RunSpec
-from harness.runs.closed_form import head_module
+from harness.runs.closed_form import fitted_network, head_module
 from harness.runs.costs import Costs
 from harness.runs.estimator import method_of
 from harness.runs.fitted import FittedModel
@@ -38,7 +38,6 @@ from harness.runs.measurements import serving, weight_bytes
 from harness.runs.outputs import save_fitted
 from harness.runs.prepare import PreparedRun
 from harness.runs.prompted import with_examples
-from harness.runs.recommended import fitted_network
 from harness.system.machine import PeakMemory, check_device, device_name
 from harness.training.loop import advance, gradients, predict
 from harness.training.session import TrainingSession

@@ -8,12 +8,11 @@ from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.methods import ClosedForm, GradientTrained, Prompted, Recommender
 from harness.models.pretrained import HISTORY, LANGUAGE
-from harness.runs.closed_form import fit_closed_form
+from harness.runs.closed_form import fit_closed_form, fit_recommender
 from harness.runs.fitted import Fitting
 from harness.runs.gradient import fit_gradient_trained
 from harness.runs.prepare import PreparedRun
 from harness.runs.prompted import fit_prompted
-from harness.runs.recommended import fit_recommender
 
 
 def method_of(config: dict[str, Any]) -> ClosedForm | GradientTrained | Prompted | Recommender:

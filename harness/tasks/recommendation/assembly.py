@@ -208,7 +208,7 @@ def _check_size(task: RecommendationSettings, train: pd.DataFrame, names: tuple[
 def _histories(frame: pd.DataFrame, place: Mapping[str, int]) -> dict[str, npt.NDArray[np.int64]]:
     """Return the items of each user, the earliest first."""
     ordered = frame.sort_values(["user", "time", "row"], kind="stable")
-    items = ordered["item"].map(place).to_numpy(dtype=np.int64)
+    items: Any = ordered["item"].map(place).to_numpy(dtype=np.int64)
     users, starts = np.unique(ordered["user"].to_numpy(dtype=object), return_index=True)
     return dict(zip(map(str, users), _parts(items, starts), strict=True))
 

@@ -109,10 +109,10 @@ def _times(values: Sequence[Any], name: Any, where: str, problems: Problems) -> 
     found = numbers.to_numpy(dtype=np.float64)
     unread = ~np.isfinite(found)
     if unread.any():
-        with_dates = pd.to_datetime(
-            pd.Series([None if isinstance(value, bool) else value for value in values], dtype=object),
-            errors="coerce", utc=True, format="mixed" if unread.all() else "ISO8601",
-        )  # fmt: skip
+        rest = [
+            value if left and not isinstance(value, bool) else None for value, left in zip(values, unread, strict=True)
+        ]
+        with_dates = pd.to_datetime(pd.Series(rest, dtype=object), errors="coerce", utc=True, format="mixed")
         good = with_dates.notna().to_numpy() & unread
         if good.any() and not unread.all():
             problems.add(
@@ -120,14 +120,14 @@ def _times(values: Sequence[Any], name: Any, where: str, problems: Problems) -> 
                 "order is unknown. Write all times in one way."
             )
             return found
-        found = np.where(good, with_dates.astype("int64").to_numpy() / 1e9, found)
+        found = np.where(good, with_dates.dt.as_unit("us").astype("int64").to_numpy() / 1e6, found)
     wrong = np.flatnonzero(~np.isfinite(found)).tolist()
     problems.check(
         not len(wrong),
         f"{where}: {len(wrong)} of {len(found)} times in column {name!r} are neither numbers nor dates: "
-        f"{examples([values[row] for row in wrong])} (rows {_some([row + 1 for row in wrong])}). Write seconds, such as "
-        "964982703, or dates, such as 2024-05-31 18:00:00; without times set task.time=null, and the order of the rows "
-        "counts.",
+        f"{examples([values[row] for row in wrong])} (rows {_some([row + 1 for row in wrong])}). Write "
+        "seconds, such as 964982703, or dates, such as 2024-05-31 18:00:00; without times set task.time=null, and the "
+        "order of the rows counts.",
     )
     return found
 
@@ -138,8 +138,8 @@ def _numbers(values: Sequence[Any], name: Any, where: str, problems: Problems) -
     problems.check(
         not len(wrong),
         f"{where}: {len(wrong)} of {len(found)} ratings in column {name!r} are no numbers: "
-        f"{examples([values[row] for row in wrong])} (rows {_some([row + 1 for row in wrong])}). Correct them, or leave "
-        "ratings out with task.rating=null.",
+        f"{examples([values[row] for row in wrong])} (rows {_some([row + 1 for row in wrong])}). Correct them, or "
+        "leave ratings out with task.rating=null.",
     )
     return found
 
