@@ -48,9 +48,10 @@ def assemble(
     made: dict[str, HistorySplit] = {
         "train": training_split(users, [histories[user] for user in users], np.arange(len(users)))
     }
-    new, cold = {}, {}
+    new, cold, targets = {}, {}, {}
     for split in HELD:
-        made[split], new[split], cold[split] = _evaluated(task, split, parts[split], histories, place, counts)
+        found = _evaluated(task, split, parts[split], histories, place, counts)
+        made[split], new[split], cold[split], targets[split] = found
         for user, after in _histories(parts[split], place).items():
             histories[user] = np.concatenate([histories[user], after]) if user in histories else after
     tied, minutes = ties(pd.concat(list(parts.values())))
@@ -61,6 +62,7 @@ def assemble(
         "items": len(names),
         "density": round(len(train) / (len(users) * len(names)), 6),
         "cold_items": int((counts == 0).sum()),
+        "targets": targets,
         "cold_targets": cold,
         "new_users": new,
         "tied_times": round(tied, 4),
@@ -225,16 +227,17 @@ def _evaluated(
     histories: Mapping[str, npt.NDArray[np.int64]],
     place: Mapping[str, int],
     counts: npt.NDArray[np.int64],
-) -> tuple[HistorySplit, int, int]:
-    """Return an evaluated split, the number of users without a history, and that of cold targets."""
+) -> tuple[HistorySplit, int, int, int]:
+    """Return an evaluated split, and the numbers of users without a history, of cold targets and of all targets."""
     users, before, targets = list[str](), list[Any](), list[Any]()
-    new = cold = 0
+    new = cold = total = 0
     for user, wanted in _histories(frame, place).items():
         if user not in histories:
             new += 1
             continue
         left = wanted[~np.isin(wanted, histories[user])]  # what was seen is not recommended again
         cold += int((counts[left] == 0).sum())
+        total += len(left)
         if task.cold == "leave_out":
             left = left[counts[left] > 0]
         if len(left):
@@ -258,7 +261,7 @@ def _evaluated(
             f"task.most_users={MOST_SCORES // len(counts)} or fewer."
         )
     found = history_split(split, users, before, targets, np.arange(len(users)))
-    return found.take(rows, split), new, cold
+    return found.take(rows, split), new, cold, total
 
 
 def _fingerprint(made: Mapping[str, HistorySplit], names: tuple[str, ...]) -> str:
@@ -284,11 +287,9 @@ def _warnings(task: RecommendationSettings, facts: Mapping[str, Any], frames: Ma
         )
     for name in HELD:
         if number := facts["cold_targets"][name]:
-            total = facts["interactions"][name]
+            total = facts["targets"][name]
             what = "left out" if task.cold == "leave_out" else "count as misses for most methods"
-            found.append(
-                f"{number} of {total} {name} interactions are with cold items, which no training user has: {what}."
-            )
+            found.append(f"{number} of {total} {name} targets are cold items, which no training user has: {what}.")
         if number := facts["new_users"][name]:
             found.append(
                 f"{number} {name} users have no interactions before, and are left out; {rows[name]} are ranked."

@@ -45,7 +45,7 @@ def hits_by_popularity(subject: Subject) -> Drawing | None:
             ranks = known.column("rank")
             shares = [100 * float(np.mean(ranks[:, rows] <= TOP)) for _, rows in shown]
             heights = -np.arange(len(shown)) - (place - (len(found) - 1) / 2) * 0.8 / len(found)
-            axes.barh(heights, shares, height=0.7 / len(found), color=subject.look(row).color, label=subject.label(row))
+            axes.barh(heights, shares, height=0.7 / len(found), color=subject.look(row)[0], label=subject.label(row))
         axes.set_yticks(-np.arange(len(shown)), [f"{name}\n({plural(len(rows), 'user')})" for name, rows in shown])
         axes.set_xlabel("% of users with a hit")
         axes.set_ylabel("training users of the next item")
