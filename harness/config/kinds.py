@@ -50,6 +50,11 @@ KINDS: dict[str, Kind] = {
         for name, kind in family.kinds.items()
     },
     "pretrained": _first("model", "harness.models.Model", "harness.models.PretrainedModel"),
+    "interactions": Kind("model", "harness.models.recommenders.interaction_model.InteractionModel"),
+    "popularity": Kind("method", "harness.methods.recommenders.popularity.Popularity"),
+    "item_knn": Kind("method", "harness.methods.recommenders.item_knn.ItemKnn"),
+    "ease": Kind("method", "harness.methods.recommenders.ease.Ease"),
+    "sasrec": Kind("method", "harness.methods.recommenders.sasrec.SasRec"),
     "full": _first("method", "harness.methods.full.Full"),
     "peft": _first("method", "harness.methods.peft_method.PeftMethod", "harness.methods.peft.peft_method.PeftMethod"),
     "adalora": _first("method", "harness.methods.adalora.AdaLora", "harness.methods.peft.adalora.AdaLora"),

@@ -13,11 +13,13 @@ from harness.api.family import TaskFamily, families, family_of_kind
 from harness.config.kinds import KINDS, kind_of
 from harness.data.dataset import Dataset
 from harness.design.cells import Cell, StudyRequest
+from harness.design.model_checks import check_layer
 from harness.errors import Problems
 from harness.models import ResolvedModel
-from harness.models.pretrained import IMAGE_POOLINGS, POOLINGS
+from harness.models.pretrained import HISTORY, IMAGE_POOLINGS, INTERACTIONS, POOLINGS
 from harness.records.files import load_yaml
 
+RECOMMENDERS = "popularity, item_knn, ease and sasrec"
 EVERY = "method=lora,full"  # a choice of methods that are for every family
 DEFAULT = "default"  # name of the sweep whose methods nobody chose
 
@@ -64,8 +66,8 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
     wanted = (base["method"].get("about") or {}).get("tasks") or (name,)
     problems.check(
         name in wanted,
-        f"method={cell.method} is for {', '.join(wanted)}, and task={cell.task} is {name}. Choose methods for every "
-        f"task, such as {EVERY}; docs/methods.md says which are not.",
+        f"method={cell.method} is for {', '.join(wanted)}, and task={cell.task} is {name}. "
+        f"{_methods_for(families()[name])}",
     )
     problems.check(
         not (
@@ -99,9 +101,9 @@ def check_modality(
         model: its model.
         problems: added to.
     """
-    reads = "image" if model.reads_images else "text"
+    reads = model.reads
     wanted = families()[data.family].reads
-    fitting = IMAGE_POOLINGS if wanted == "image" else POOLINGS
+    fitting = {"image": IMAGE_POOLINGS, "text": POOLINGS}.get(wanted, (base["model"].get("pooling", HISTORY),))
     tuned = cell.space.get("model.pooling")
     poolings = [base["model"].get("pooling", fitting[0])] if tuned is None else tuned.extremes
     if reads != wanted:
@@ -111,28 +113,32 @@ def check_modality(
         )
     elif wrong := [each for each in poolings if each not in fitting]:
         problems.add(f"model.pooling={wrong[0]} is not for {wanted}s: choose {', '.join(fitting)}.")
+    else:
+        check_layer(cell, base, model, problems)
 
 
 @cache
 def models_that_read(kind: str) -> tuple[str, ...]:
-    """Return the names in conf/model of the models for texts, or for images."""
+    """Return the names in conf/model of the models for texts, images or interactions."""
     found = []
     package = Path(harness.__file__).resolve().parent  # conf is in the package of a wheel, else beside it
     root = package if (package / "conf").is_dir() else package.parent
     for file in sorted((root / "conf" / "model").glob("*.yaml")):
-        images = "image_size" in load_yaml(file.read_text(encoding="utf-8"))
-        if images == (kind == "image"):
+        settings = load_yaml(file.read_text(encoding="utf-8"))
+        reads = "interaction" if settings["kind"] == INTERACTIONS else "image" if "image_size" in settings else "text"
+        if reads == kind:
             found.append(file.stem)
     return tuple(found)
 
 
 def _check_inputs(cell: Cell, base: Mapping[str, Any], family: TaskFamily, problems: Problems) -> None:
     """Add a problem for a method, or for augmentations, that need rows of another kind."""
-    needed = (base["method"].get("about") or {}).get("inputs") or (family.reads,)
+    usual = ("text", "image") if family.reads == "interaction" else (family.reads,)
+    needed = (base["method"].get("about") or {}).get("inputs") or usual
     problems.check(
         family.reads in needed,
         f"method={cell.method} is for {' and '.join(f'{each}s' for each in needed)}, and the rows of task={cell.task} "
-        f"are {family.reads}s. Choose methods for every task, such as {EVERY}; docs/methods.md says which are not.",
+        f"are {family.reads}s. {_methods_for(family)}",
     )
     if "augment" in (base["method"].get("ignores") or ()):
         return
@@ -146,6 +152,12 @@ def _check_inputs(cell: Cell, base: Mapping[str, Any], family: TaskFamily, probl
                 f"augment={name} changes {kind.reads}s, and the rows of task={cell.task} are {family.reads}s. For "
                 f"{family.reads}s: {', '.join(fitting)}."
             )
+
+
+def _methods_for(family: TaskFamily) -> str:
+    if family.reads == "interaction":
+        return f"Methods that are: {RECOMMENDERS}."
+    return f"Choose methods for every task, such as {EVERY}; docs/methods.md says which are not."
 
 
 def _inapplicable(cell: Cell, base: Mapping[str, Any], family: TaskFamily) -> Iterator[str]:

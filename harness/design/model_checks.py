@@ -12,6 +12,7 @@ from harness.errors import Problems, nearest, typed
 from harness.models import ResolvedModel
 from harness.models.architectures import PACKED, ROLES
 from harness.models.files.model_files import header, weights_files
+from harness.models.image_files.image_architectures import EFFICIENTNET_LITE
 
 NAMES = ("target_modules", "feedforward_modules", "exclude_modules")  # keys of PEFT that take names of layers
 _AS_LIST = "Names of layers are written as a list, [query,value]."
@@ -38,6 +39,35 @@ def check_blocks(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, prob
                 f"method.layers={value}: model={cell.model} has {model.blocks} blocks. Name fewer, or use method=full "
                 "to train everything.",
             )
+
+
+def check_layer(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, problems: Problems) -> None:
+    """Add a problem for each `model.layer` that the model lacks, or that leaves a method nothing to train.
+
+    Args:
+        cell: the cell.
+        base: its resolved configuration.
+        model: its model.
+        problems: added to.
+    """
+    values = [each for each in _values(cell, base["model"], "model", "layer") if isinstance(each, int)]
+    if not values:
+        return
+    problems.check(
+        model.reads_images, f"model.layer={values[0]} is for models of images, and model={cell.model} reads texts."
+    )
+    for value in values:
+        problems.check(
+            model.blocks is None or value <= model.blocks,
+            f"model.layer={value}: model={cell.model} has {model.blocks} blocks. Name one of them, or null for the "
+            "last.",
+        )
+    ends = model.architecture == EFFICIENTNET_LITE  # others compute all blocks, and their last ones have no effect
+    problems.check(
+        ends or kind_of(base["method"]) not in ("last_layers", "gradual_unfreezing"),
+        f"method={cell.method} trains the last blocks of model={cell.model}, and its vectors are those of block "
+        f"{values[0]} (model.layer). Leave model.layer null, or choose a method for all blocks, such as method=full.",
+    )
 
 
 def check_layers(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, problems: Problems) -> None:

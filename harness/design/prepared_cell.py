@@ -211,7 +211,7 @@ def _data_and_model(
     family = families()[FIRST if data is None else data.family]
     model = _once(
         resolved,
-        {"model": base["model"], "writes": family.writes, "tokens": family.tokens},
+        {"model": base["model"], "writes": family.writes, "tokens": family.tokens, "reads": family.reads},
         problems,
         lambda node: _find(build(node["model"], packages).for_family(family), cache),
     )

@@ -20,6 +20,7 @@ from harness.data.tokenization import Encoding, Tokens, tokenize
 from harness.features.worker_state import WORKER_STATE
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.frozen_prefix import FrozenPrefix
+from harness.models.image_pooling import FLATTEN
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
 from harness.models.language.language_model import network_on
@@ -67,8 +68,14 @@ class FrozenEncoder:
         """The pretrained backbone; shared, so it must not be changed."""
         own = self.model.pooling if self.model.pooling in OWN_HEADS else None
         outputs = self.data.outputs if own == "model" else 0
-        key = (self.resolved.digest, own, outputs)
+        key = (self.resolved.digest, own, outputs, self.model.layer, self.model.pooling == FLATTEN)
         return WORKER_STATE.backbones.get(key, lambda: load_backbone(self.resolved, self.model.pooling, outputs))
+
+    @property
+    def _vectors(self) -> str:
+        """Which vectors of the backbone are the features: the pooling, and the block if it is not the last."""
+        layer = self.model.layer
+        return self.model.pooling if layer is None else f"{self.model.pooling} of block {layer}"
 
     @property
     def length(self) -> int:
@@ -115,7 +122,7 @@ class FrozenEncoder:
     def features(self, split: Split) -> SharedArray:
         """Return the frozen features of a split, (n, d); of a family that predicts tokens, theirs, (total, d)."""
         examples = self.examples(split)
-        key = FeatureKey(examples.digest(), self.resolved.digest, self.model.pooling, self.precision)
+        key = FeatureKey(examples.digest(), self.resolved.digest, self._vectors, self.precision)
 
         def make() -> SharedArray:
             frozen = network_on(self.backbone, self.model.pooling, self.data.outputs).eval()
@@ -164,7 +171,7 @@ class FrozenEncoder:
 
     def probe(self, split: Split, inverse_strength: float) -> LinearHead:
         """Fit the task's linear model on a split's frozen features."""
-        key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self.model.pooling)
+        key = (self.data.fingerprint, split.name, split.augmentation, self.resolved.digest, self._vectors)
         return WORKER_STATE.probes.get(
             (*key, self.length, self.precision, inverse_strength),
             lambda: self.task.linear_head(self.features(split).values, split.targets, inverse_strength),

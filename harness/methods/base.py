@@ -16,7 +16,7 @@ from harness.api.metric import Targets
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from harness.data.examples import Batch
     from harness.models import PretrainedModel
@@ -91,6 +91,22 @@ class Prompted(Method):
     """
 
     shots: int = 0
+
+
+class Recommender(Method):
+    """A method that fits a scorer of items to histories by a formula."""
+
+    @abstractmethod
+    def fit(self, histories: Sequence[Labels], items: int) -> nn.Module:
+        """Fit a scorer, one of `harness.models.recommenders.scorers`.
+
+        Args:
+            histories: n arrays of item indices, the earliest first.
+            items: number of items I.
+
+        Raises:
+            HarnessError: there are too many items for the method.
+        """
 
 
 @dataclass(kw_only=True)

@@ -19,7 +19,7 @@ from typing import Any
 import harness
 from harness.errors import HarnessError, Problems
 from harness.models.files.model_files import weights_files
-from harness.models.pretrained import LANGUAGE, PretrainedModel, ResolvedModel
+from harness.models.pretrained import INTERACTIONS, LANGUAGE, PretrainedModel, ResolvedModel
 from harness.records.files import write_json
 from harness.records.signature import digest
 
@@ -41,6 +41,8 @@ def examined(model: PretrainedModel, resolved: ResolvedModel, cache_dir: str | P
     Raises:
         HarnessError: its weights, tokenizer or vocabulary do not fit its architecture, or `max_tokens` is too large.
     """
+    if resolved.architecture == INTERACTIONS:
+        return resolved
     # Even a pinned model may be an encoder, and be named for a task that writes texts.
     if model.digests and model.max_tokens is None and model.pooling != LANGUAGE:
         return resolved

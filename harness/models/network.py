@@ -17,10 +17,12 @@ from harness.models.files.model_files import TOKENIZERS
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
 from harness.models.image_files.image_processor import load_processor
+from harness.models.image_pooling import FLATTEN, use_layer, width_of_vectors
 from harness.models.loading import brief, load_weights
-from harness.models.pooling import pool, widened, width
-from harness.models.pretrained import OWN_HEADS, ResolvedModel
+from harness.models.pooling import POOLED_WIDTH, pool, widened, width
+from harness.models.pretrained import INTERACTIONS, OWN_HEADS, ResolvedModel
 from harness.models.quantization import quantized
+from harness.models.recommenders.histories import ItemIndex, NoBackbone
 from harness.models.start.tensors import apply
 from harness.models.weights_check import check_finite
 
@@ -163,8 +165,12 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
         HarnessError: transformers cannot load the files, they lack weights outside the head, or some values are not
             finite.
     """
+    if resolved.architecture == INTERACTIONS:
+        return NoBackbone().eval()
     options = quantized(resolved.quantize) if resolved.quantize else {}
     backbone = load_weights(resolved, pooling, classes, **options).backbone
+    if resolved.reads_images:
+        _prepare_images(backbone, resolved, pooling)
     if resolved.start is not None:
         apply(backbone, resolved.start)
     check_finite(backbone.named_parameters(), f"The model at {resolved.path} ({resolved.source})")
@@ -180,6 +186,17 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
     return backbone.eval()
 
 
+def _prepare_images(backbone: Any, resolved: ResolvedModel, pooling: str) -> None:
+    """Apply `model.layer`, and note the size of vectors that it or pooling by `flatten` gives."""
+    if resolved.layer is None and pooling != FLATTEN:
+        return
+    processor = load_processor(resolved.path, resolved.source, resolved.architecture, resolved.image)
+    if resolved.layer is not None:
+        what = f"the model at {resolved.path} ({resolved.source})"
+        use_layer(backbone.eval(), resolved.layer, processor.shape, what)
+    setattr(backbone, POOLED_WIDTH, width_of_vectors(backbone.eval(), pooling, processor.shape))
+
+
 def load_tokenizer(resolved: ResolvedModel) -> Any:
     """Load a model's tokenizer; one without a padding token, as of many decoders, pads with its end token.
 
@@ -190,6 +207,8 @@ def load_tokenizer(resolved: ResolvedModel) -> Any:
     """
     from transformers import AutoTokenizer
 
+    if resolved.architecture == INTERACTIONS:
+        return ItemIndex()
     if resolved.reads_images:
         return load_processor(resolved.path, resolved.source, resolved.architecture, resolved.image)
     if resolved.path.is_dir() and not any(any(resolved.path.glob(name)) for name in (*TOKENIZERS, "*.model", "*.spm")):

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 
+POOLED_WIDTH = "pooled_width"  # attribute of a backbone whose configuration does not state the size of its vectors
+
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     """Pool token vectors (n, length, d) under a mask (n, length) into (n, d)."""
@@ -29,6 +31,8 @@ def widened(tensor: Tensor) -> Tensor:
 
 def width(backbone: nn.Module) -> int:
     """Return the size d of a backbone's token vectors."""
+    if isinstance(size := getattr(backbone, POOLED_WIDTH, None), int):
+        return size
     config: Any = backbone.config
     for name in ("hidden_size", "dim", "d_model"):
         if isinstance(size := getattr(config, name, None), int):

@@ -27,10 +27,12 @@ from harness.records.signature import digest
 QUANTISED = ("8bit", "4bit")
 INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA initializations that change the base weights
 POOLINGS = ("mean", "cls", "last", "model")  # of tokens
-IMAGE_POOLINGS = ("pooler", "mean", "cls", "model")
+IMAGE_POOLINGS = ("pooler", "mean", "flatten", "cls", "model")
+CONFIG, INTERACTIONS = "config.json", "interactions"  # the latter: model_type of what has no pretrained backbone
 LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
 TOKENS = "tokens"  # set by families that predict something for each word: no pooling, a head on token vectors
-OWN_HEADS = ("model", LANGUAGE)  # values of `pooling` that give no pooled vectors
+HISTORY = "history"  # set by families that recommend: a scorer of histories, without a backbone
+OWN_HEADS = ("model", LANGUAGE, HISTORY)  # values of `pooling` that give no pooled vectors
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class ResolvedModel:
         start: file of the tensors that an earlier training changed (`train.init`); None: the pretrained weights.
         base: digest of the pretrained model alone, where there is such a start; None: `digest`.
         image: image_size, image_mean and image_std of `PretrainedModel`, where given; part of the digest.
+        layer: `PretrainedModel.layer`; no part of the digest, so that it can be tuned.
         layers: names of the layers with weights, as the loaded architecture has them; () if it was not examined.
     """
 
@@ -59,6 +62,7 @@ class ResolvedModel:
     start: Path | None = None
     base: str | None = None
     image: dict[str, Any] = field(default_factory=dict)
+    layer: int | None = None
     layers: tuple[str, ...] = ()
 
     @property
@@ -71,6 +75,11 @@ class ResolvedModel:
     def reads_images(self) -> bool:
         """Whether it reads images, and not texts."""
         return reads_images(self.architecture, self.path)
+
+    @property
+    def reads(self) -> str:
+        """What its rows are, see `TaskFamily`."""
+        return "interaction" if self.architecture == INTERACTIONS else "image" if self.reads_images else "text"
 
     @property
     def blocks(self) -> int | None:
@@ -103,7 +112,8 @@ class PretrainedModel:
         digests_of: the source of `digests` and `bundled`, owner/name@revision: a `hub` or `revision` that differs is
             refused, and so is a `path` with other files. None checks neither.
         pooling: mean | cls | last (token) | model (the architecture's own classification head); of images pooler (the
-            architecture's own pooled vector) | mean | cls | model.
+            architecture's own pooled vector) | mean | flatten (the vectors of all positions, so that it counts where
+            something is) | cls | model.
         max_tokens: longest input; None is the architecture's own limit.
         target_modules: layers that an adapter changes if its method names none; None: the architecture's.
         resources: minimum resources of a job, such as {mem_gb: 16}; combined with the method's and the cluster
@@ -111,6 +121,7 @@ class PretrainedModel:
         quantize: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) stores the frozen
             weights in fewer bits, with bitsandbytes; None keeps them in 32.
         image_size: height and width in pixels to which images are resized; None: as the model's files say.
+        layer: of a model of images, the block after which vectors are taken, counted from 1; None: the last one.
         image_mean, image_std: of each channel, of values in [0, 1]; None: as the model's files say.
     """
 
@@ -129,14 +140,16 @@ class PretrainedModel:
     image_size: int | None = None
     image_mean: list[float] | None = None
     image_std: list[float] | None = None
+    layer: int | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
         self.digests = self.digests or {}  # null in a configuration
         problems = Problems()
+        known = dict.fromkeys((*POOLINGS, *IMAGE_POOLINGS))
         problems.check(
-            self.pooling in (*POOLINGS, *IMAGE_POOLINGS),
-            f"model.pooling cannot be {self.pooling}. {nearest(self.pooling, (*POOLINGS, *IMAGE_POOLINGS[:1]))}",
+            self.pooling in known,
+            f"model.pooling cannot be {self.pooling}. {nearest(self.pooling, known)}",
         )
         self._check_images(problems)
         problems.check(
@@ -159,6 +172,15 @@ class PretrainedModel:
             size is None or (isinstance(size, int) and not isinstance(size, bool) and 8 <= size <= 4096),
             f"model.image_size is a number of pixels from 8 to 4096, not {size}; null takes the model's own.",
         )
+        problems.check(
+            self.layer is None or (isinstance(self.layer, int) and not isinstance(self.layer, bool) and self.layer > 0),
+            f"model.layer is the number of a block, 1 or more, not {self.layer}; null takes the last.",
+        )
+        problems.check(
+            self.layer is None or self.pooling not in ("pooler", "model"),
+            f"model.layer={self.layer} takes vectors before the end of the model, and model.pooling={self.pooling} is "
+            "of its end: set model.pooling to mean or flatten, or leave model.layer null.",
+        )
         for name in ("image_mean", "image_std"):
             value: Any = getattr(self, name)
             numbers = isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
@@ -176,10 +198,19 @@ class PretrainedModel:
 
     def for_family(self, family: TaskFamily) -> PretrainedModel:
         """Return the model as a task family uses it: `pooling` counts only where a row has one vector."""
-        if not family.writes and not family.tokens:
+        own = (
+            HISTORY
+            if family.reads == "interaction"
+            else LANGUAGE
+            if family.writes
+            else TOKENS
+            if family.tokens
+            else None
+        )
+        if own is None:
             return self
         model = copy.copy(self)
-        model.pooling = LANGUAGE if family.writes else TOKENS
+        model.pooling = own
         return model
 
     def resolve(self, cache_dir: str | Path) -> ResolvedModel:
@@ -196,6 +227,8 @@ class PretrainedModel:
         found = self._find(cache_dir)
         if self._image:
             found = replace(found, digest=digest([found.digest, self._image]), image=self._image)
+        if self.layer is not None:
+            found = replace(found, layer=self.layer)
         if self.pooling == LANGUAGE:
             check_generation(found.path, f"The model at {found.path} ({found.source})")
             found = replace(found, backbone=found.digest, digest=generation_digest(found.digest, found.path))

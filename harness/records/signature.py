@@ -37,7 +37,7 @@ OPERATIONAL = (
 # signatures, so earlier records stay valid. Keys of the schema are declared with `harness.config.schema.later`; keys
 # of a task, a model or a method are added here.
 DEFAULTS_OF_LATER_KEYS: dict[str, Any] = later_keys() | {
-    "method.alpha": 1.0, "task.slots": None, "task.judges": None, "task.oos_label": None,
+    "method.alpha": 1.0, "task.slots": None, "task.judges": None, "task.oos_label": None, "model.layer": None,
 }  # fmt: skip
 
 

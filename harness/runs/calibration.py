@@ -23,12 +23,13 @@ from harness.config.schema import Config, TrainConfig
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
-from harness.methods import ClosedForm, GradientTrained, Prompted
+from harness.methods import ClosedForm, GradientTrained, Prompted, Recommender
 from harness.models.language.language_model import network_on
+from harness.models.network import AdaptedModel
 from harness.models.pretrained import OWN_HEADS
 from harness.records.files import write_json
 from harness.records.run_spec import RunBatch, RunSpec
-from harness.runs.closed_form import head_module
+from harness.runs.closed_form import fitted_network, head_module
 from harness.runs.costs import Costs
 from harness.runs.estimator import method_of
 from harness.runs.fitted import FittedModel
@@ -121,6 +122,8 @@ def measure(spec: RunSpec) -> Rates:
         found, fitted = _gradient(run, method)
     elif isinstance(method, Prompted) and run.encoder.model.pooling in OWN_HEADS:
         found, fitted = _prompted(run, method)
+    elif isinstance(method, Recommender):
+        found, fitted = _recommended(run, method)
     else:
         assert isinstance(method, ClosedForm)
         found, fitted = _closed_form(run, method)
@@ -192,6 +195,12 @@ def _prompted(run: PreparedRun, method: Prompted) -> Parts:
         run.task.evaluate(split.targets, found)
 
     return {"judge_row": _seconds(judge) / len(split)}, FittedModel(Costs(), network, prepared=prepared)
+
+
+def _recommended(run: PreparedRun, method: Recommender) -> Parts:
+    networks: list[AdaptedModel] = []
+    fit = _seconds(lambda: networks.append(fitted_network(run, method)))
+    return {"first": _seconds(_libraries), "fit_row": fit / len(run.data.train)}, FittedModel(Costs(), networks[0])
 
 
 def _gradient(run: PreparedRun, method: GradientTrained) -> Parts:

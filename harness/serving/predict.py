@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.tasks.runtime import TaskRuntime
 
 CACHE = "~/.cache/harness"
+COLUMNS = {"text": "text", "image": "image", "interaction": "user"}  # default column by what the rows are
 OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")  # suffixes of output files
 
 
@@ -170,7 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--text",
         action="append",
         metavar="COLUMN",
-        help="column of the text (default: text), or of the paths of images (default: image); twice for text pairs",
+        help="column of the text (default: text), of the paths of images (default: image), or of users or histories "
+        "(default: user); twice for text pairs",
     )
     parser.add_argument(
         "--output",
@@ -227,7 +229,7 @@ def predict_file(
     Args:
         directory: the saved model.
         file: the texts, in any format that training reads.
-        columns: name of the text column, or names of two; [] for `text`, or `image` of a model that reads images.
+        columns: name of the text column, or names of two; [] for the default of `COLUMNS`.
         output: output file; its suffix determines the format.
         device: auto | cpu | cuda | mps.
         cache_dir: cache directory for the digests of large files.
@@ -245,7 +247,7 @@ def predict_file(
     facts = read_description(directory)
     from harness.tasks.runtime import saved_runtime  # imports torch: after what can be wrong without it
 
-    columns = columns or ["text" if family_of(facts.get("family")).reads == "text" else "image"]
+    columns = columns or [COLUMNS[family_of(facts.get("family")).reads]]
     expected = 2 if facts["pairs"] else 1
     if len(columns) != expected or len(set(columns)) != expected:
         given = f"twice {columns[0]!r}" if len(set(columns)) < len(columns) == expected else len(columns)

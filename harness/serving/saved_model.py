@@ -30,6 +30,7 @@ from harness.errors import HarnessError
 from harness.methods.base import Hooks
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.files.model_files import names
+from harness.models.recommenders.interaction_model import InteractionModel
 from harness.records.files import write_json
 from harness.records.locate import lacking
 from harness.records.study_files import DESCRIPTION
@@ -70,6 +71,7 @@ def save_model(
     from safetensors.torch import save_file
 
     from harness.models.heads import KnnHead
+    from harness.models.recommenders.history_network import HistoryNetwork
 
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -90,6 +92,8 @@ def save_model(
             built |= confidence.facts()
         if isinstance(voters := network.head, KnnHead):
             built["neighbours"] = {"rows": len(voters.bank), "k": voters.k, "temperature": voters.temperature}
+        if isinstance(network, HistoryNetwork) and network.head is not None:
+            built["scorer"] = network.head.settings
         built["weights"] = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*.safetensors"))
         write_json(
             temporary / DESCRIPTION,
@@ -208,6 +212,9 @@ def backbone_of(facts: Mapping[str, Any]) -> PretrainedModel:
     stored = {key: value for key, value in facts["model"].items() if key in known}
     if family.writes or family.tokens:
         del stored["pooling"]  # set by the family
+    if family.reads == "interaction":
+        del stored["pooling"]
+        return InteractionModel(**stored).for_family(family)
     return PretrainedModel(**stored).for_family(family)
 
 
@@ -233,6 +240,7 @@ def load_network(
     from harness.models.loading import brief
     from harness.models.network import load_backbone
     from harness.models.pooling import width
+    from harness.models.recommenders.scorers import scorer_of
     from harness.tasks.runtime import saved_runtime
 
     model = backbone_of(facts)
@@ -255,6 +263,8 @@ def load_network(
         insert(network.backbone, **inserted)
     if voters := facts.get("neighbours"):
         network.head = KnnHead(size=width(network.backbone), classes=outputs, **voters)
+    if scorer := facts.get("scorer"):
+        network.head = scorer_of(scorer)
     # A run keeps the adapter in a folder of its own; an export has it at the top, where PEFT and vLLM look.
     places = (directory / "adapter", directory)
     adapter = next((each for each in places if (each / "adapter_config.json").is_file()), None)

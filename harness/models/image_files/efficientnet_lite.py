@@ -91,17 +91,33 @@ class EfficientNetLiteModel(PreTrainedModel):  # type: ignore[no-untyped-call]  
                 blocks.append(InvertedResidual(inputs, outputs, kernel, stride if repeat == 0 else 1, expansion))
                 inputs = outputs
         self.blocks = nn.ModuleList(blocks)
-        self.conv_head = nn.Conv2d(inputs, config.hidden_size, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(config.hidden_size, eps=EPSILON)
+        self.conv_head: nn.Module | None = nn.Conv2d(inputs, config.hidden_size, 1, bias=False)
+        self.bn1: Any = nn.BatchNorm2d(config.hidden_size, eps=EPSILON)
         self.post_init()  # type: ignore[no-untyped-call]  # as above
 
-    def forward(self, pixel_values: Tensor, **others: Any) -> BaseModelOutputWithPoolingAndNoAttention:
-        """Return the last feature map (n, d, h, w) and its mean over positions (n, d), of images (n, 3, H, W)."""
+    def forward(
+        self, pixel_values: Tensor, output_hidden_states: bool = False, **others: Any
+    ) -> BaseModelOutputWithPoolingAndNoAttention:
+        """Return the last feature map (n, d, h, w) and its mean over positions (n, d), of images (n, 3, H, W).
+
+        With `output_hidden_states` also the map before the first block, and those after each block.
+        """
         hidden = functional.relu6(self.bn0(self.conv_stem(padded(pixel_values, 3, 2))))
+        states = [hidden]
         for block in self.blocks:
             hidden = block(hidden)
-        hidden = functional.relu6(self.bn1(self.conv_head(hidden)))
-        return BaseModelOutputWithPoolingAndNoAttention(last_hidden_state=hidden, pooler_output=hidden.mean((2, 3)))
+            states.append(hidden)
+        if self.conv_head is not None:
+            hidden = functional.relu6(self.bn1(self.conv_head(hidden)))
+        return BaseModelOutputWithPoolingAndNoAttention(
+            last_hidden_state=hidden, pooler_output=hidden.mean((2, 3)),
+            hidden_states=tuple(states) if output_hidden_states else None,
+        )  # fmt: skip
+
+    def end_after(self, block: int) -> None:
+        """Remove the layers after a block, counted from 1: neither computed, nor trained, nor counted."""
+        self.blocks = self.blocks[:block]
+        self.conv_head, self.bn1 = None, None
 
 
 def padded(images: Tensor, kernel: int, stride: int) -> Tensor:

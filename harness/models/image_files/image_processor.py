@@ -39,6 +39,11 @@ class ImageProcessor:
         return json.dumps(self._settings(), sort_keys=True, default=str)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an image for the model: (3, height, width)."""
+        return tuple(int(size) for size in self.pixels([_probe()]).shape[1:])
+
+    @property
     def mean(self) -> tuple[float, ...]:
         """Subtracted from each channel, of values in [0, 1]."""
         return self._statistics("image_mean", 0.0)

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.data.examples import Batch
+from harness.models.image_pooling import reads_pixels
 from harness.models.language.token_network import TokenNetwork
 from harness.models.network import AdaptedModel
 from harness.models.pooling import widened
-from harness.models.pretrained import LANGUAGE, TOKENS
-from harness.models.vision.image_model import ImageModel, reads_pixels
+from harness.models.pretrained import HISTORY, LANGUAGE, TOKENS
+from harness.models.recommenders.history_network import HistoryNetwork
+from harness.models.vision.image_model import ImageModel
 
 IGNORED = -100  # label of a token without a part in the loss, as in transformers
 OUTPUTS = 2  # values for a row: the sum of its tokens' losses, and their number
@@ -109,6 +111,8 @@ def network_on(backbone: nn.Module, pooling: str, outputs: int) -> AdaptedModel:
     """
     if pooling == LANGUAGE:
         return LanguageModel(backbone)
+    if pooling == HISTORY:
+        return HistoryNetwork(backbone, outputs)
     if pooling == TOKENS:
         return TokenNetwork(backbone, outputs)
     return (ImageModel if reads_pixels(backbone) else AdaptedModel)(backbone, pooling, outputs)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.data.examples import Batch, Examples, Rows
-from harness.models.vision.image_model import PIXELS, normalized
+from harness.models.image_pooling import PIXELS
+from harness.models.vision.image_model import normalized
 
 
 @dataclass(frozen=True)

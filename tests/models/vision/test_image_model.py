@@ -14,6 +14,9 @@ from torch.nn import functional
 from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.methods import GradientTrained
+from harness.models.language.language_model import network_on
+from harness.models.network import load_backbone
+from harness.models.pooling import width
 from tests.helpers.small_dataset import ROOT
 from tests.helpers.tiny_images import SIZE, TINY, batch, network, pretrained, write
 
@@ -58,8 +61,40 @@ def test_features_are_those_of_transformers(models: dict[str, Path], kind: str) 
 
 @pytest.mark.parametrize(("kind", "pooling"), [("convnext", "cls"), ("siglip_vision_model", "cls"), ("vit", "last")])
 def test_poolings_that_an_architecture_lacks(models: dict[str, Path], kind: str, pooling: str) -> None:
-    with pytest.raises(HarnessError, match=r"set model\.pooling to mean or pooler"):
+    with pytest.raises(HarnessError, match=r"set model\.pooling to mean, flatten or pooler"):
         network(kind, models[kind], pooling).features(batch())
+
+
+@pytest.mark.parametrize("kind", ["vit", "dinov3_vit", "convnext", "resnet", "efficientnet_lite"])
+def test_vectors_of_an_earlier_block_and_of_all_positions(models: dict[str, Path], kind: str) -> None:
+    """`model.layer` takes the hidden states after a block, and pooling by `flatten` keeps every position."""
+    plain = network(kind, models[kind], "mean")
+    with torch.no_grad():
+        states = plain.backbone(**batch(), output_hidden_states=True).hidden_states
+        last = plain.backbone(**batch()).last_hidden_state
+    before = {"vit": 1, "dinov3_vit": 3}.get(kind, 0)
+    for layer in (1, None):
+        expected = last if layer is None else states[layer]
+        for pooling in ("mean", "flatten"):
+            model = pretrained(kind, models[kind], pooling=pooling, layer=layer)
+            made = network_on(load_backbone(model.resolve(models[kind]), pooling, 3), pooling, 3).eval()
+            with torch.no_grad():
+                found = made.features(batch())
+            if expected.ndim == 4:
+                wanted = expected.flatten(1) if pooling == "flatten" else expected.mean((2, 3))
+            else:
+                patches = expected[:, before:]
+                wanted = patches.flatten(1) if pooling == "flatten" else patches.mean(1)
+            assert torch.allclose(found, functional.normalize(wanted, dim=-1), atol=1e-6)
+            assert made.head.in_features == width(made.backbone) == found.shape[1]  # type: ignore[union-attr]
+            if kind == "efficientnet_lite" and layer:  # what follows is neither computed nor counted
+                kept, whole = (sum(p.numel() for p in each.backbone.parameters()) for each in (made, plain))
+                assert kept < whole
+                method("full").adapt(made, model, 20)
+    with pytest.raises(HarnessError, match=r"model\.layer=9: .* blocks"):
+        load_backbone(pretrained(kind, models[kind], pooling="mean", layer=9).resolve(models[kind]), "mean", 3)
+    with pytest.raises(HarnessError, match=r"model\.layer=1 takes vectors before the end"):
+        pretrained(kind, models[kind], pooling="pooler", layer=1)
 
 
 def test_a_pooler_that_the_files_lack_is_not_drawn(models: dict[str, Path], tmp_path: Path) -> None:
@@ -139,7 +174,6 @@ def test_the_image_encoder_of_two_towers(tmp_path: Path, kind: str) -> None:
 
     from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 
-    from harness.models.network import load_backbone
     from harness.models.vision.image_model import ImageModel
     from tests.helpers.tiny_images import PROCESSOR
 

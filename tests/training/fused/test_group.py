@@ -33,7 +33,8 @@ def _one_thread() -> None:
 
 def trains(overlay: dict[str, Any]) -> bool:
     """Whether a method is trained by the loop."""
-    return isinstance(build(overlay["method"]), GradientTrained)
+    recommends = "interaction" in overlay["method"]["about"].get("inputs", ())  # such methods have no backbone
+    return isinstance(build(overlay["method"]), GradientTrained) and not recommends
 
 
 def finished(setting: Setting) -> TrainingSession:

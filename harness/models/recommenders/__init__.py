@@ -1,0 +1,1 @@
+"""Networks that score items for a history of items."""
