@@ -20,7 +20,7 @@ from harness.data.tokenization import Encoding, Tokens, tokenize
 from harness.features.worker_state import WORKER_STATE
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.frozen_prefix import FrozenPrefix
-from harness.models.image_pooling import FLATTEN
+from harness.models.image_files.image_pooling import FLATTEN
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
 from harness.models.language.language_model import network_on

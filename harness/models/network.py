@@ -16,13 +16,13 @@ from harness.errors import HarnessError
 from harness.models.files.model_files import TOKENIZERS
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
+from harness.models.histories import ItemIndex, NoBackbone
+from harness.models.image_files.image_pooling import FLATTEN, use_layer, width_of_vectors
 from harness.models.image_files.image_processor import load_processor
-from harness.models.image_pooling import FLATTEN, use_layer, width_of_vectors
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import POOLED_WIDTH, pool, widened, width
 from harness.models.pretrained import INTERACTIONS, OWN_HEADS, ResolvedModel
 from harness.models.quantization import quantized
-from harness.models.recommenders.histories import ItemIndex, NoBackbone
 from harness.models.start.tensors import apply
 from harness.models.weights_check import check_finite
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError, nearest
-from harness.formatting.examples import listed
 from harness.records.study_files import DESCRIPTION, MARKS, MODEL, RUNS
 
 ARCHIVE = ".zip"
@@ -87,7 +86,9 @@ def find_model(model: str | Path, runs_dir: Path) -> Path:
     for place in _places(text, runs_dir):
         if is_study(place):
             found = sorted(path.parent for path in (place / RUNS).glob(f"*/*/{MODEL}/{DESCRIPTION}"))
-            listing = f"Its saved models: {listed(found)}." if found else "It has no saved model."
+            more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+            listed = ", ".join(map(str, found[:LISTED])) + more
+            listing = f"Its saved models: {listed}." if found else "It has no saved model."
             raise HarnessError(f"{text} is a study, so say which of its models. {listing}")
     study, _, run = text.partition("/")
     if run and not Path(text).exists() and is_study(runs_dir / study):

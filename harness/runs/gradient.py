@@ -23,7 +23,7 @@ from harness.features.encoder import FrozenEncoder
 from harness.methods import GradientTrained
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import SCALE
-from harness.models.image_pooling import reads_pixels
+from harness.models.image_files.image_pooling import reads_pixels
 from harness.models.input_limits import longest_input
 from harness.models.network import AdaptedModel
 from harness.models.pretrained import LANGUAGE, OWN_HEADS

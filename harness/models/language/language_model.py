@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.data.examples import Batch
-from harness.models.image_pooling import reads_pixels
+from harness.models.image_files.image_pooling import reads_pixels
 from harness.models.language.token_network import TokenNetwork
 from harness.models.network import AdaptedModel
 from harness.models.pooling import widened

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.data.examples import Batch
-from harness.models.image_pooling import PIXELS, image_inputs, pooled_image
+from harness.models.image_files.image_pooling import PIXELS, image_inputs, pooled_image
 from harness.models.network import AdaptedModel
 from harness.models.pooling import widened
 

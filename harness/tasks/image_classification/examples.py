@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.data.examples import Batch, Examples, Rows
-from harness.models.image_pooling import PIXELS
+from harness.models.image_files.image_pooling import PIXELS
 from harness.models.vision.image_model import normalized
 
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 from harness.config.instantiate import build
 from harness.errors import HarnessError
 from harness.methods.recommenders.counts import MOST_ITEMS
+from harness.models.histories import NoBackbone
 from harness.models.pretrained import PretrainedModel
-from harness.models.recommenders.histories import NoBackbone
 from harness.models.recommenders.history_network import HistoryNetwork
 from harness.models.recommenders.scorers import SelfAttentiveScorer, scorer_of
 from tests.helpers.small_dataset import ROOT
