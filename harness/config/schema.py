@@ -22,6 +22,7 @@ RERANKED, FRESH_SEEDS = 3, 2  # tune.select=rerank: trials that are trained agai
 RERANK_SEED = 500  # the first of these, above that of the tuning; confirmations begin below
 TRIAL_SEEDS = ("shared", "own")
 VARIED = ("seed", "tuning", "draw")  # what replicates may differ in
+DROPOUT_MASKS = ("auto", "lanes", "native")
 PRECISIONS = ("fp32", "bf16")
 HEAD_INITS = ("probe", "random")
 LOSSES = ("r_drop", "mixout", "fgm", "neftune")  # keys of `train` that change how a batch's loss is computed
@@ -87,6 +88,9 @@ class TrainConfig:
     clip: float = 1.0  # largest gradient norm; 0 turns clipping off
     label_smoothing: float = 0.0  # share of the target spread over all classes, or over all tokens of the vocabulary
     dropout: float | None = None  # dropout of the backbone while it trains; null keeps the model's own
+    # how masks of dropout are drawn on a CPU: lanes (16 bits a value) | native (as PyTorch does) | auto: lanes, and native
+    # in a study that an earlier version began; such a run's configuration has auto, or nothing
+    dropout_masks: str = later("auto")
     patience: int = 0  # epochs without a better validation score before training stops; 0 never stops early
     # layer-wise learning-rate decay: rate of a block relative to the block above it; 1 is one rate for all
     layer_decay: float = later(1.0)
