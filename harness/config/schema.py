@@ -23,7 +23,7 @@ RERANK_SEED = 500  # the first of these, above that of the tuning; confirmations
 TRIAL_SEEDS = ("shared", "own")
 VARIED = ("seed", "tuning", "draw")  # what replicates may differ in
 DROPOUT_MASKS = ("auto", "lanes", "native")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16")
 HEAD_INITS = ("probe", "random")
 LOSSES = ("r_drop", "mixout", "fgm", "neftune")  # keys of `train` that change how a batch's loss is computed
 LATER = "later"  # metadata key of a field that signatures leave out at its default
@@ -103,7 +103,9 @@ class TrainConfig:
     # decoders: the rows of a batch are joined to sequences of task.max_length tokens, which saves padding; no row sees
     # another, so losses are the same
     packing: bool = later(False)
-    precision: str = "fp32"  # fp32 | bf16 (autocast)
+    # fp32 | bf16 (autocast; trained weights, optimizer and loss stay float32) | auto: bf16 if this machine has products of
+    # bfloat16 in hardware, settled once a study; fp32 on Slurm, whose nodes may differ
+    precision: str = "fp32"
     eval_batch_size: int = 64  # rows per batch in evaluation
     checkpoint_seconds: float = 60.0  # at most this much work is lost when a process is killed
 

@@ -24,6 +24,7 @@ from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import StudyRequest, compose
 from harness.design.family_checks import suited
+from harness.design.numerics import numerics
 from harness.design.prepared_cell import PreparedCell, prepare_cells
 from harness.design.replicates import Replicates, all_seeds, check_fresh, replicates
 from harness.errors import HarnessError, Problems
@@ -80,6 +81,8 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     prepared = prepare_cells(request.cells, request.config)
     name = config.study or study_file.default_name(config.sweep.name, prepared, config.tune)
     directory = Path(config.runs_dir) / name
+    found = numerics(directory, config)
+    prepared = [each.settled(found) for each in prepared]
     study_file.check_same(directory, prepared, config.tune)
     study_file.planned_looks(directory, plan_looks(config.confirm, len(request.seeds)))
     trackers.check(config.tracker, config.packages)

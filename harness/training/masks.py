@@ -131,7 +131,7 @@ class _Dropout(TorchFunctionMode):
         return own(self._stream, *args, **(kwargs or {}))
 
 
-def _dropout(stream: MaskStream, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:  # noqa: A002 -- PyTorch's name
+def _dropout(stream: MaskStream, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """`torch.nn.functional.dropout`."""
     if not training or not 0 < p <= 1 or input.device.type != "cpu":
         return functional.dropout(input, p, training, inplace)
