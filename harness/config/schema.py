@@ -88,8 +88,8 @@ class TrainConfig:
     clip: float = 1.0  # largest gradient norm; 0 turns clipping off
     label_smoothing: float = 0.0  # share of the target spread over all classes, or over all tokens of the vocabulary
     dropout: float | None = None  # dropout of the backbone while it trains; null keeps the model's own
-    # how masks of dropout are drawn on a CPU: lanes (16 bits a value) | native (as PyTorch does) | auto: lanes, and native
-    # in a study that an earlier version began; such a run's configuration has auto, or nothing
+    # how masks of dropout are drawn on a CPU: lanes (16 bits a value) | native (as PyTorch does) | auto: lanes, but native
+    # in a study that an earlier version began
     dropout_masks: str = later("auto")
     patience: int = 0  # epochs without a better validation score before training stops; 0 never stops early
     # layer-wise learning-rate decay: rate of a block relative to the block above it; 1 is one rate for all
@@ -103,8 +103,8 @@ class TrainConfig:
     # decoders: the rows of a batch are joined to sequences of task.max_length tokens, which saves padding; no row sees
     # another, so losses are the same
     packing: bool = later(False)
-    # fp32 | bf16 (autocast; trained weights, optimizer and loss stay float32) | auto: bf16 if this machine has products of
-    # bfloat16 in hardware, settled once a study; fp32 on Slurm, whose nodes may differ
+    # fp32 | bf16 (autocast; trained weights, optimizer and loss stay float32) | auto: bf16 if this machine has products
+    # of bfloat16 in hardware, settled once a study; fp32 on Slurm, whose nodes may differ
     precision: str = "fp32"
     eval_batch_size: int = 64  # rows per batch in evaluation
     checkpoint_seconds: float = 60.0  # at most this much work is lost when a process is killed

@@ -79,11 +79,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         os.environ.update({name: str(value) for name, value in request.config.slurm.environment.items()})
     config = _common(request)
     prepared = prepare_cells(request.cells, request.config)
-    name = config.study or study_file.default_name(config.sweep.name, prepared, config.tune)
-    directory = Path(config.runs_dir) / name
-    found = numerics(directory, config)
-    prepared = [each.settled(found) for each in prepared]
-    study_file.check_same(directory, prepared, config.tune)
+    name, directory, prepared = _named(config, prepared)
     study_file.planned_looks(directory, plan_looks(config.confirm, len(request.seeds)))
     trackers.check(config.tracker, config.packages)
     check_joint(request.cells, config.tune)
@@ -159,6 +155,16 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         )
         return 3
     return code
+
+
+def _named(config: Config, asked: Sequence[PreparedCell]) -> tuple[str, Path, list[PreparedCell]]:
+    """Return the study's name, its directory, and its cells with the numerics that it computes with."""
+    name = config.study or study_file.default_name(config.sweep.name, asked, config.tune)
+    directory = Path(config.runs_dir) / name
+    found = numerics(directory, config)
+    prepared = [each.settled(found) for each in asked]
+    study_file.check_same(directory, prepared, config.tune)
+    return name, directory, prepared
 
 
 def _tell_notes(console: Console, notes: Iterable[str]) -> None:
