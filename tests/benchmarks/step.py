@@ -11,13 +11,14 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from harness.models import inference
 from harness.models.cpu_kernels import use_fast_products
 from harness.records.files import write_json
 from harness.system.machine import device_name
@@ -30,6 +31,7 @@ SHAPES = ((32, 19), (64, 32))  # rows, tokens
 SETTINGS: dict[str, dict[str, Any]] = {
     "native": {"dropout_masks": "native"},
     "lanes": {"dropout_masks": "lanes"},
+    "autocast": {"dropout_masks": "lanes", "precision": "bf16"},  # frozen weights cast at each use
     "bf16": {"dropout_masks": "lanes", "precision": "bf16"},
 }
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::addmm_", "mkldnn::_linear_pointwise")
@@ -66,15 +68,16 @@ def measure(case: Case, names: Sequence[str], rounds: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds + 1):  # the first round is not counted
         for name in names:
-            start = time.process_time()
-            _step(*units[name])
-            seconds[name].append(time.process_time() - start)
+            with _casting(name):
+                start = time.process_time()
+                _step(*units[name])
+                seconds[name].append(time.process_time() - start)
     typical = {name: statistics.median(each[1:]) for name, each in seconds.items()}
     return {
         "name": case.name,
         "cpu_seconds": {name: round(each, 4) for name, each in typical.items()},
         "ratio": {name: round(typical[names[0]] / each, 3) for name, each in typical.items()},
-        "shares": {name: _shares(*units[name]) for name in names},
+        "shares": {name: _profiled(name, *units[name]) for name in names},
         "hardware": device_name("cpu"),
     }
 
@@ -94,6 +97,24 @@ def _units(case: Case, backbone: torch.nn.Module, settings: dict[str, Any]) -> U
 
 def _step(sessions: list[TrainingSession], units: list[FusedGroup | TrainingSession]) -> None:
     round_(sessions, units, CPU)
+
+
+@contextmanager
+def _casting(name: str) -> Iterator[None]:
+    """Cast frozen weights as the setting says."""
+    kept = inference.KeptCasts
+    inference.KeptCasts = nullcontext if name == "autocast" else kept  # type: ignore[misc,assignment]  # for a measurement
+    try:
+        yield
+    finally:
+        inference.KeptCasts = kept  # type: ignore[misc]  # as it was
+
+
+def _profiled(
+    name: str, sessions: list[TrainingSession], units: list[FusedGroup | TrainingSession]
+) -> dict[str, float]:
+    with _casting(name):
+        return _shares(sessions, units)
 
 
 def _shares(sessions: list[TrainingSession], units: list[FusedGroup | TrainingSession]) -> dict[str, float]:
