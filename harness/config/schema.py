@@ -88,7 +88,7 @@ class TrainConfig:
     clip: float = 1.0  # largest gradient norm; 0 turns clipping off
     label_smoothing: float = 0.0  # share of the target spread over all classes, or over all tokens of the vocabulary
     dropout: float | None = None  # dropout of the backbone while it trains; null keeps the model's own
-    # how masks of dropout are drawn on a CPU: lanes (16 bits a value) | native (as PyTorch does) | auto: lanes, but native
+    # how dropout masks are drawn on a CPU: lanes (16 bits a value) | native (as PyTorch does) | auto: lanes, but native
     # in a study that an earlier version began
     dropout_masks: str = later("auto")
     patience: int = 0  # epochs without a better validation score before training stops; 0 never stops early

@@ -42,7 +42,7 @@ def predict_all(
 
 @contextmanager
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
-    """Compute in bfloat16 where that is safe within the block, if the precision is bf16; frozen weights are cast once."""
+    """Compute in bfloat16 where that is safe within the block, if the precision is bf16."""
     reduced = precision == "bf16"
     casts = KeptCasts() if reduced and device.type == "cpu" else nullcontext()
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=reduced), casts:

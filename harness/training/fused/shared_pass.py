@@ -18,8 +18,8 @@ class SharedPass:
 
     Each session draws the same random numbers as it would alone: from its own stream, in the order of the layers, in
     the shape of its own padded batch; values that fall on padding are discarded. So its dropout does not depend on the
-    other sessions. With `train.dropout_masks=native` the draws on a CPU equal those of PyTorch's own dropout, number for
-    number; CUDA's dropout kernels draw others from the same stream.
+    other sessions. With `train.dropout_masks=native` the draws on a CPU equal those of PyTorch's own dropout, number
+    for number; CUDA's dropout kernels draw others from the same stream.
 
     Args:
         sessions: K sessions.
