@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from harness.training.row_order import stream_seed
 
 LEVELS = 2**16  # values of a lane
 BLOCK = 2**17  # lanes that are drawn at once, so that they stay in the cache; a multiple of 4
+_plain_dropout, _plain_attention = functional.dropout, functional.scaled_dot_product_attention
 Lanes = npt.NDArray[np.uint16]  # uniform over all values of the type
 Kept = npt.NDArray[np.bool_]  # a mask: True where a value is kept
 
@@ -49,12 +50,21 @@ class MaskStream:
     def drawing(self, step: int, part: int) -> Iterator[None]:
         """Draw the masks of all dropout within the block, of modules and of functions, from this stream.
 
+        The functions of `torch.nn.functional` are replaced in this process. A `TorchFunctionMode` would see every call
+        of torch, which takes 5 % of a small step.
+
         Args:
             step, part: see `begin`.
         """
         self.begin(step, part)
-        with _Dropout(self):
+        before = {name: getattr(functional, name) for name in _REPLACED}
+        try:
+            for name, own in _REPLACED.items():
+                setattr(functional, name, partial(own, self))
             yield
+        finally:
+            for name, plain in before.items():
+                setattr(functional, name, plain)
 
     def lanes(self, count: int) -> Lanes:
         """Draw lanes (count,)."""
@@ -116,25 +126,10 @@ def _product(stream: MaskStream, inputs: Tensor, probability: float) -> Tensor:
     return found
 
 
-class _Dropout(TorchFunctionMode):
-    """Replaces PyTorch's dropout of CPU tensors, whichever module or function calls it."""
-
-    def __init__(self, stream: MaskStream) -> None:
-        super().__init__()
-        self._stream = stream
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the replacement of a function, else the function."""
-        own = _REPLACED.get(func)
-        if own is None:
-            return func(*args, **(kwargs or {}))
-        return own(self._stream, *args, **(kwargs or {}))
-
-
 def _dropout(stream: MaskStream, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """`torch.nn.functional.dropout`."""
     if not training or not 0 < p <= 1 or input.device.type != "cpu":
-        return functional.dropout(input, p, training, inplace)
+        return _plain_dropout(input, p, training, inplace)
     found = _product(stream, input, p)
     return input.copy_(found) if inplace else found
 
@@ -156,7 +151,7 @@ def _attention(
     """
     if dropout_p == 0 or query.device.type != "cpu":
         options: dict[str, Any] = {"scale": scale, "enable_gqa": enable_gqa}
-        return functional.scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, **options)
+        return _plain_attention(query, key, value, attn_mask, dropout_p, is_causal, **options)
     if enable_gqa and (shared := query.shape[-3] // key.shape[-3]) > 1:
         key, value = (each.repeat_interleave(shared, dim=-3) for each in (key, value))
     if is_causal:
@@ -184,7 +179,4 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: fl
     return weights.softmax(dim=-1)
 
 
-_REPLACED: dict[Any, Callable[..., Tensor]] = {
-    functional.dropout: _dropout,
-    functional.scaled_dot_product_attention: _attention,
-}
+_REPLACED: dict[str, Callable[..., Tensor]] = {"dropout": _dropout, "scaled_dot_product_attention": _attention}
