@@ -22,7 +22,8 @@ RERANKED, FRESH_SEEDS = 3, 2  # tune.select=rerank: trials that are trained agai
 RERANK_SEED = 500  # the first of these, above that of the tuning; confirmations begin below
 TRIAL_SEEDS = ("shared", "own")
 VARIED = ("seed", "tuning", "draw")  # what replicates may differ in
-PRECISIONS = ("fp32", "bf16")
+DROPOUT_MASKS = ("auto", "lanes", "native")
+PRECISIONS = ("auto", "fp32", "bf16")
 HEAD_INITS = ("probe", "random")
 LOSSES = ("r_drop", "mixout", "fgm", "neftune")  # keys of `train` that change how a batch's loss is computed
 LATER = "later"  # metadata key of a field that signatures leave out at its default
@@ -87,6 +88,9 @@ class TrainConfig:
     clip: float = 1.0  # largest gradient norm; 0 turns clipping off
     label_smoothing: float = 0.0  # share of the target spread over all classes, or over all tokens of the vocabulary
     dropout: float | None = None  # dropout of the backbone while it trains; null keeps the model's own
+    # how dropout masks are drawn on a CPU: lanes (16 bits a value) | native (as PyTorch does) | auto: lanes, but native
+    # in a study that an earlier version began
+    dropout_masks: str = later("auto")
     patience: int = 0  # epochs without a better validation score before training stops; 0 never stops early
     # layer-wise learning-rate decay: rate of a block relative to the block above it; 1 is one rate for all
     layer_decay: float = later(1.0)
@@ -99,7 +103,9 @@ class TrainConfig:
     # decoders: the rows of a batch are joined to sequences of task.max_length tokens, which saves padding; no row sees
     # another, so losses are the same
     packing: bool = later(False)
-    precision: str = "fp32"  # fp32 | bf16 (autocast)
+    # fp32 | bf16 (autocast; trained weights, optimizer and loss stay float32) | auto: bf16 if this machine has products
+    # of bfloat16 in hardware, settled once a study; fp32 on Slurm, whose nodes may differ
+    precision: str = "fp32"
     eval_batch_size: int = 64  # rows per batch in evaluation
     checkpoint_seconds: float = 60.0  # at most this much work is lost when a process is killed
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from harness.api.schedules import SCHEDULES
 from harness.config.schema import (
+    DROPOUT_MASKS,
     HEAD_INITS,
     MODES,
     PRECISIONS,
@@ -132,6 +133,7 @@ def check(config: Config, problems: Problems) -> None:
     )
     for name, value, choices in (
         ("train.schedule", train.schedule, tuple(SCHEDULES)),
+        ("train.dropout_masks", train.dropout_masks, DROPOUT_MASKS),
         ("train.precision", train.precision, PRECISIONS),
         ("train.head_init", train.head_init, HEAD_INITS),
         ("tune.sampler", tune.sampler, SAMPLERS),

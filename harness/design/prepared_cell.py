@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,6 +50,7 @@ class PreparedCell:
         architecture: see `ResolvedModel`.
         replicate: label of the replicate (`confirm.vary`) to which its runs belong.
         init: directory of the saved model from which its runs start (`train.init`); None: the pretrained model.
+        numerics: what `auto` means in this study, by key (see `harness.design.numerics`).
     """
 
     cell: Cell
@@ -61,6 +62,11 @@ class PreparedCell:
     architecture: str | None = None
     replicate: int = 0
     init: str | None = None
+    numerics: Mapping[str, str] = field(default_factory=dict)
+
+    def settled(self, numerics: Mapping[str, str]) -> PreparedCell:
+        """Return the cell with these values in place of `auto`."""
+        return replace(self, base=_settled(self.base, numerics), numerics=numerics)
 
     def _config(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the resolved configuration with tuned values; if it cannot be composed, `UNCOMPOSED` says why."""
@@ -68,7 +74,7 @@ class PreparedCell:
         if not values:
             return base
         try:
-            return self.cell.resolve(values)
+            return _settled(self.cell.resolve(values), self.numerics)
         except OmegaConfBaseException as error:
             return base | {UNCOMPOSED: {"values": dict(values), "why": " ".join(explain(error, self.cell.config))}}
 
@@ -113,6 +119,15 @@ class PreparedCell:
             cell=self.cell.id, phase=phase, variant=self.cell.variant, trial=trial, hyperparameters=values,
             save_model=save_model, replicate=self.replicate, **more,
         )  # fmt: skip
+
+
+def _settled(config: Mapping[str, Any], numerics: Mapping[str, str]) -> dict[str, Any]:
+    found = dict(config)
+    for key, value in numerics.items():
+        section, _, name = key.partition(".")
+        if isinstance(found.get(section), Mapping) and found[section].get(name) == "auto":
+            found[section] = {**found[section], name: value}
+    return found
 
 
 def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCell]:

@@ -53,7 +53,7 @@ def replicates(ready: Sequence[PreparedCell], confirm: ConfirmConfig, config: Di
                 f"confirm.vary=[{','.join(confirm.vary)}]: task.draw changes nothing in {each.cell.id}: all its rows "
                 "are used. Leave draw out, or keep fewer rows (task.shots=<rows>).",
             )
-            found[each.cell.id] += (replace(drawn, replicate=label),)
+            found[each.cell.id] += (replace(drawn.settled(each.numerics), replicate=label),)
     problems.raise_any()
     return found
 

@@ -159,7 +159,7 @@ def write(
         report: how verdicts are computed.
         warm: the configurations of earlier studies that each cell begins with, by cell.
     """
-    asked = read(directory) or {}
+    asked, cells = read(directory) or {}, list(cells)
     entries = {cell["id"]: cell for cell in asked.get("cells", [])}
     for ready in cells:
         cell = ready.cell
@@ -192,6 +192,7 @@ def write(
         | ({"vary": list(confirm.vary), "replicates": len(confirm.labels)} if len(confirm.labels) > 1 else {}),
         "report": asdict(report),
         "hardware": dict(hardware) if hardware is not None else asked.get("hardware"),
+        "numerics": {key: value for cell in cells for key, value in cell.numerics.items()},
         "cells": list(entries.values()),
     }
     StudyPaths(directory).write_sweep(content)

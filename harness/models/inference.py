@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.data.examples import Batch, Examples, by_length
+from harness.models.cast_weights import KeptCasts
 
 
 def predict_all(
@@ -38,9 +40,13 @@ def predict_all(
     return result
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return a context that computes in bfloat16 where that is safe, if the precision is bf16."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute in bfloat16 where that is safe within the block, if the precision is bf16."""
+    reduced = precision == "bf16"
+    casts = KeptCasts() if reduced and device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=reduced), casts:
+        yield
 
 
 def softmax(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:

@@ -125,7 +125,8 @@ def _alike(config: Mapping[str, Any], ready: PreparedCell) -> str:
     """Return the digest of the configuration keys that must be equal for runs to be comparable."""
     schedule = ("train.epochs", "train.stop_epoch")
     task = config.get("task") or {}
-    ignored = (*OPERATIONAL, *ignored_keys(config), *ready.cell.space, *schedule, "task", "seed")
+    # Masks take little of a run's time, so earlier runs tell how long one takes.
+    ignored = (*OPERATIONAL, *ignored_keys(config), *ready.cell.space, *schedule, "task", "seed", "train.dropout_masks")
     return digest([without(signed(config), ignored), task.get("max_length")])
 
 

@@ -41,6 +41,11 @@ DEFAULTS_OF_LATER_KEYS: dict[str, Any] = later_keys() | {
 }  # fmt: skip
 
 
+# Other values of such keys that compute the same as the default. A run whose configuration has no value for
+# `train.dropout_masks`, or `auto`, is of a version that had no other masks.
+SAME_AS_DEFAULT = {"train.dropout_masks": ("native",)}
+
+
 SHARED = ("train.precision",)  # changes frozen features, so it matters for every method
 
 
@@ -85,7 +90,11 @@ def ignored_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
     """
     sections = (config.get("method") or {}).get("ignores") or ()
     keys = [f"{section}.{key}" for section in sections for key in config.get(section) or {}]
-    off = [key for key, value in DEFAULTS_OF_LATER_KEYS.items() if key in sections or _at(config, key) == value]
+    off = [
+        key
+        for key, value in DEFAULTS_OF_LATER_KEYS.items()
+        if key in sections or _at(config, key) in (value, *SAME_AS_DEFAULT.get(key, ()))
+    ]
     return (*(key for key in keys if key not in SHARED), *off)
 
 

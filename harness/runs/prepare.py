@@ -96,7 +96,12 @@ class PreparedRun:
         encoder = FrozenEncoder(model, resolved, data, limit, device, train.precision, train.eval_batch_size, cache)
         with costs.phase("model"):
             length = encoder.length  # loads backbone and tokenizer
-        provenance = {"model_digest": resolved.digest, "model_source": resolved.source}
+        provenance: dict[str, Any] = {"model_digest": resolved.digest, "model_source": resolved.source}
+        if "train" not in (config["method"].get("ignores") or ()):
+            lanes = train.dropout_masks == "lanes" and device.type == "cpu"
+            provenance["numerics"] = {
+                "dropout_masks": "lanes" if lanes else "native", "precision": train.precision,
+            }  # fmt: skip
         if start is not None:
             provenance["init_digest"] = start.digest
         run = cls(

@@ -14,13 +14,14 @@ from rich.markup import escape
 from harness.config.hydra_section import without_effect
 from harness.config.overrides import by_key, parse
 from harness.design.cells import NAMED, Cell
-from harness.design.prepared_cell import prepare_cells
+from harness.design.numerics import OLD, numerics
+from harness.design.prepared_cell import PreparedCell, prepare_cells
 from harness.design.tunable_keys import check_choices, check_pins, one_choice
 from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
 from harness.launch import use_threads
 from harness.records.record import CorruptRecord, Record, UnreadableRecord
-from harness.records.run_spec import RunBatch
+from harness.records.run_spec import RunBatch, RunSpec
 from harness.records.states import Phase, RunStatus
 from harness.records.study_files import RunPaths, StudyPaths
 from harness.serving.saved_model import example_call
@@ -50,9 +51,10 @@ def run_single(config: DictConfig) -> int:
     cell = Cell(".".join(names.values()), names["task"], names["model"], names["method"], variant={}, config=config)
     (ready,) = prepare_cells([cell], config)
     study = str(config.study or STUDY)
-    spec = ready.spec(
-        StudyPaths(Path(str(config.runs_dir)) / study).runs, study, Phase.SINGLE, int(config.seed), {}, save_model=True
-    )
+    spec = _spec(ready.settled(numerics(None, config)), study, config)
+    before = _spec(ready.settled({**numerics(None, config), **OLD}), study, config)
+    if before.paths.directory.is_dir():  # a run that an earlier version began goes on as it began
+        spec = before
     for warning in ready.warnings:
         console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
     if config.plan:
@@ -82,6 +84,11 @@ def run_single(config: DictConfig) -> int:
         soft_wrap=True,
     )
     return 0
+
+
+def _spec(ready: PreparedCell, study: str, config: DictConfig) -> RunSpec:
+    runs = StudyPaths(Path(str(config.runs_dir)) / study).runs
+    return ready.spec(runs, study, Phase.SINGLE, int(config.seed), {}, save_model=True)
 
 
 def _check_choices(config: DictConfig) -> None:

@@ -25,6 +25,7 @@ from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import StudyRequest, compose
 from harness.design.family_checks import suited
+from harness.design.numerics import numerics
 from harness.design.prepared_cell import PreparedCell, prepare_cells
 from harness.design.replicates import Replicates, all_seeds, check_fresh, replicates
 from harness.errors import HarnessError, Problems
@@ -79,9 +80,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         os.environ.update({name: str(value) for name, value in request.config.slurm.environment.items()})
     config = _common(request)
     prepared = prepare_cells(request.cells, request.config)
-    name = config.study or study_file.default_name(config.sweep.name, prepared, config.tune)
-    directory = Path(config.runs_dir) / name
-    study_file.check_same(directory, prepared, config.tune)
+    name, directory, prepared = _named(config, prepared)
     study_file.planned_looks(directory, plan_looks(config.confirm, len(request.seeds)))
     trackers.check(config.tracker, config.packages)
     check_joint(request.cells, config.tune)
@@ -158,6 +157,16 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         )
         return 3
     return code
+
+
+def _named(config: Config, asked: Sequence[PreparedCell]) -> tuple[str, Path, list[PreparedCell]]:
+    """Return the study's name, its directory, and its cells with the numerics that it computes with."""
+    name = config.study or study_file.default_name(config.sweep.name, asked, config.tune)
+    directory = Path(config.runs_dir) / name
+    found = numerics(directory, config)
+    prepared = [each.settled(found) for each in asked]
+    study_file.check_same(directory, prepared, config.tune)
+    return name, directory, prepared
 
 
 def _tell_notes(console: Console, notes: Iterable[str]) -> None:

@@ -43,6 +43,19 @@ def check_device(name: str) -> str:
     return name
 
 
+def multiplies_bfloat16(device: str) -> bool:
+    """Return whether a device (cpu | cuda | mps) has products of bfloat16 in hardware."""
+    if device == "cuda":
+        import torch
+
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device != "cpu":
+        return False
+    facts = Path("/proc/cpuinfo")
+    flags = facts.read_text(encoding="utf-8").split() if facts.is_file() else []
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
 class PeakMemory:
     """Peak memory since construction: of the GPU on cuda, else the resident memory of the process."""
 

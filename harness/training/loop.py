@@ -155,7 +155,7 @@ def _alone(sessions: Sequence[TrainingSession]) -> list[tuple[TrainingSession, f
     found = []
     for session in sessions:
         with failing(session), timed(session.progress, "train_seconds"):
-            with session.random_state.active():
+            with session.random():
                 loss = _loss(session, session.next_rows())
             value = float(loss.detach())
             total = _total(session, loss)

@@ -20,6 +20,7 @@ from harness.models.network import AdaptedModel
 from harness.records.states import SessionStatus, StopRequest
 from harness.tasks.runtime import TaskRuntime
 from harness.training.interpolation import Interpolation
+from harness.training.masks import MaskStream
 from harness.training.optimizer import make_optimizer
 from harness.training.regularization import Loss, WeightAverage
 from harness.training.row_order import epoch_order, steps_per_epoch, stream_seed
@@ -135,6 +136,8 @@ class TrainingSession:
         self.interpolation = None if self.alpha == 1 else Interpolation(self.network, self.hooks, self.alpha)
         self.total_steps = self.config.epochs * self.steps_per_epoch
         self.random_state = RandomState(stream_seed(self.seed, "dropout"), self.device)
+        lanes = self.config.dropout_masks == "lanes" and self.device.type == "cpu"
+        self.masks = MaskStream(self.seed) if lanes else None  # None: PyTorch's dropout draws from `random_state`
         self.best_weights: dict[str, Tensor] = {}
         self.best_predictions: Predictions | None = None  # of the validation rows, in the best epoch
         self.order: list[list[Rows]] = []  # of the current epoch
@@ -158,6 +161,13 @@ class TrainingSession:
             nullcontext() if self.average is None else self.average.in_place(),
             nullcontext() if self.interpolation is None else self.interpolation.in_place(),
         ):
+            yield
+
+    @contextmanager
+    def random(self) -> Iterator[None]:
+        """Draw the random numbers of the next batch within the block."""
+        masks = nullcontext() if self.masks is None else self.masks.drawing(self.progress.step, self.part)
+        with self.random_state.active(), masks:
             yield
 
     def reach(self) -> int | None:

@@ -173,8 +173,10 @@ def random_backbone(kind: str, settings: dict[str, Any], device: torch.device) -
     return backbone.eval()
 
 
-def make(case: Case, backbone: nn.Module, seed: int, device: torch.device) -> TrainingSession:
-    """A member of rank 8 on the backbone's own tensors."""
+def make(
+    case: Case, backbone: nn.Module, seed: int, device: torch.device, settings: dict[str, Any] | None = None
+) -> TrainingSession:
+    """A member of rank 8 on the backbone's own tensors; settings are keys of `train`."""
     method = build(
         {
             "kind": "peft",
@@ -192,7 +194,12 @@ def make(case: Case, backbone: nn.Module, seed: int, device: torch.device) -> Tr
     tokens = Tokens(ids, np.arange(0, len(ids) + 1, case.tokens, dtype=np.int64), None, 0)
     session = TrainingSession(
         task=TextClassificationRuntime(tuple(map(str, range(CLASSES)))), network=network.to(device), hooks=hooks,
-        config=TrainConfig(batch_size=case.batch, epochs=1000, precision="bf16" if device.type == "cuda" else "fp32"),
+        config=TrainConfig(
+            **{
+                "batch_size": case.batch, "epochs": 1000, "precision": "bf16" if device.type == "cuda" else "fp32",
+                "dropout_masks": "lanes", **(settings or {}),
+            }
+        ),
         train=Examples(tokens, draw.integers(0, CLASSES, rows), 0), validation=None, metric=METRICS["accuracy"],
         seed=seed, device=device, say=print,
     )  # fmt: skip

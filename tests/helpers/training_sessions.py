@@ -77,7 +77,7 @@ def make(
     node = yaml.safe_load((ROOT / "conf/method" / f"{setting.method}.yaml").read_text(encoding="utf-8"))["method"]
     node = node | ({"config": node["config"] | setting.adapter} if "config" in node else {})
     method = build(node)
-    config = replace(TrainConfig(epochs=10, batch_size=4, lr=1e-3), **setting.train)
+    config = replace(TrainConfig(epochs=10, batch_size=4, lr=1e-3, dropout_masks="lanes"), **setting.train)
     network = AdaptedModel(copy.deepcopy(backbone), "mean", classes).to(next(backbone.parameters()).dtype)
     if config.dropout is not None:
         network.set_dropout(config.dropout)

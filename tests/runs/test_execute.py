@@ -52,6 +52,7 @@ def test_single_run_leaves_everything(tmp_path: Path, cache: Path) -> None:
     assert {"torch", "peft", "transformers", "python", "harness", "numerics_version", "model_digest"} <= set(
         found.provenance
     )
+    assert found.provenance["numerics"] == {"dropout_masks": "native", "precision": "fp32"}  # as `auto` is in a run
     assert found.data["fingerprint"] and "truncated" in found.data
     assert yaml.safe_load(paths.config.read_text()) == planned.config
     assert [line["epoch"] for line in read_jsonl(paths.metrics)] == [1, 2]

@@ -58,6 +58,8 @@ def test_the_same_command_finds_every_run_done(old: Path, main: Main) -> None:
     assert code == 0, printed
     assert records(old) == before and len(before) == 6
     assert all(f"{cell.rpartition('.')[2]} " in printed for cell in CELLS)
+    # It goes on with the masks that it began with.
+    assert yaml.safe_load((old / "sweep.yaml").read_text())["numerics"] == {"train.dropout_masks": "native"}
 
 
 def test_another_question_is_refused_with_what_differs(old: Path, main: Main) -> None:

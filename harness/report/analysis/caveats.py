@@ -44,6 +44,7 @@ def notes(study: Study, rows: Sequence[CellSummary], evidence: Evidence, hidden:
         *(note for question in evidence.questions for note in _seeds(question)),
         *(note for question in evidence.questions if not _joint(study.sweep) for note in _budget(question)),
         *(note for question in evidence.questions for note in _selected(question)),
+        *(note for question in evidence.questions for note in _numerics(question)),
         *_data(rows),
         *(Note("Compared", text) for text in evidence.notes),
         *(Note("Files", text) for text in study.warnings),
@@ -129,6 +130,33 @@ def _seeds(question: ComparisonGroup) -> Iterator[Note]:
         yield Note(
             "Seeds", f"Fewer than {FEW} seeds, so the spread between seeds is hardly known: {formatting.listed(few)}."
         )
+
+
+def _numerics(question: ComparisonGroup) -> Iterator[Note]:
+    """Warn of cells in one comparison group whose runs were computed with other numerics."""
+    for key in ("dropout_masks", "precision"):
+        found: dict[str, list[str]] = {}
+        for row in question.rows:
+            if f"train.{key}" in row.cell.variant:
+                continue  # the cells are compared by it, and named by it
+            for value in {_numeric(record, key) for record in row.evaluated} - {None}:
+                found.setdefault(str(value), []).append(row_names.name(row, question.rows))
+        if len(found) > 1:
+            listed = "; ".join(f"{value}: {formatting.listed(cells)}" for value, cells in sorted(found.items()))
+            yield Note(
+                "Numerics",
+                f"Runs differ in train.{key}, so differences between cells may be differences of the computation: "
+                f"{listed}.",
+            )
+
+
+def _numeric(record: Record, key: str) -> str | None:
+    """Return how a run computed; None if the key does not apply to it, or is not known."""
+    known = record.provenance.get("numerics")
+    if isinstance(known, Mapping):
+        return None if known.get(key) is None else str(known[key])
+    # Versions that recorded nothing had PyTorch's masks; only methods of the training loop count steps.
+    return "native" if key == "dropout_masks" and record.cost.get("steps") else None
 
 
 def _budget(question: ComparisonGroup) -> Iterator[Note]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from harness.models.cpu_kernels import kernel
 from harness.training.fused.shared_pass import SharedPass
+from harness.training.masks import attention_weights
 
 NAME = "packed"
 
@@ -20,8 +21,7 @@ def attend(
 ) -> tuple[Tensor, None]:
     """Compute attention among the tokens of each row, causal if the layer's `is_causal` is set.
 
-    On a CPU, dropout is drawn as PyTorch's `scaled_dot_product_attention` draws it. That function itself is not used
-    for it: it takes no random generator.
+    With dropout, PyTorch's `scaled_dot_product_attention` is not used: it takes neither masks nor a random generator.
 
     Args:
         module: an attention layer prepared by `know`.
@@ -43,12 +43,7 @@ def attend(
         with kernel(queries):
             found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=visible, scale=scaling)
     else:
-        weights = torch.matmul(
-            queries * (query.shape[-1] ** -0.5 if scaling is None else scaling), keys.transpose(2, 3)
-        )
-        if visible is not None:
-            weights = weights.masked_fill(~visible, -torch.inf)
-        weights = weights.softmax(dim=-1)
+        weights = attention_weights(queries, keys, visible, scaling)
         found = torch.matmul(weights * step.attention_noise(chances, weights), values)
     return layout.tokens(found.transpose(1, 2))[None], None
 

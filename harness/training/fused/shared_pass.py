@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.training.fused.layout import Layout
+from harness.training.masks import fill, selected
 from harness.training.session import TrainingSession
 
 
@@ -17,8 +18,8 @@ class SharedPass:
 
     Each session draws the same random numbers as it would alone: from its own stream, in the order of the layers, in
     the shape of its own padded batch; values that fall on padding are discarded. So its dropout does not depend on the
-    other sessions. On a CPU the draws equal those of PyTorch's own dropout, number for number; CUDA's dropout kernels
-    draw others from the same stream.
+    other sessions. With `train.dropout_masks=native` the draws on a CPU equal those of PyTorch's own dropout, number
+    for number; CUDA's dropout kernels draw others from the same stream.
 
     Args:
         sessions: K sessions.
@@ -37,6 +38,8 @@ class SharedPass:
         self.layout = layout
         for session, generator in zip(self.sessions, self._streams, strict=True):
             generator.set_state(session.random_state.tensors[self._kind])
+            if session.masks is not None:
+                session.masks.begin(session.progress.step, session.part)
         yield
         for session, generator in zip(self.sessions, self._streams, strict=True):
             session.random_state.tensors = session.random_state.tensors | {self._kind: generator.get_state()}
@@ -58,9 +61,13 @@ class SharedPass:
             elif (kept := layout.kept[k]) is None:
                 self._draw(k, own, chance)
             else:
-                count = layout.rows[k].stop - layout.rows[k].start
-                drawn = torch.empty(count * layout.widths[k], width, dtype=like.dtype, device=like.device)
-                torch.index_select(self._draw(k, drawn, chance), 0, kept, out=own)
+                shape = ((layout.rows[k].stop - layout.rows[k].start) * layout.widths[k], width)
+                if (masks := self.sessions[k].masks) is not None:
+                    own_lanes = masks.lanes(shape[0] * width).reshape(shape)[kept.numpy()]
+                    fill(own, selected(own_lanes, chance), chance)
+                else:
+                    drawn = torch.empty(shape, dtype=like.dtype, device=like.device)
+                    torch.index_select(self._draw(k, drawn, chance), 0, kept, out=own)
         return noise
 
     def attention_noise(self, chances: Mapping[int, float], weights: Tensor) -> Tensor:
@@ -80,4 +87,6 @@ class SharedPass:
         return noise
 
     def _draw(self, k: int, into: Tensor, chance: float) -> Tensor:
+        if (masks := self.sessions[k].masks) is not None:
+            return masks.fill(into, chance)
         return into.bernoulli_(1 - chance, generator=self._streams[k]).div_(1 - chance)

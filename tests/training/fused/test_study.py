@@ -29,6 +29,8 @@ def test_a_fused_study_equals_one_run_after_another(tmp_path: Path, cache: Path)
     for packed, solo in zip(found["4"], found["off"], strict=True):
         assert packed["signature"] == solo["signature"]
         assert packed["status"] == solo["status"] == "ok"
+        if packed["method"] != "linear_probe":
+            assert packed["provenance"]["numerics"] == {"dropout_masks": "lanes", "precision": "fp32"}
         assert packed["hyperparameters"] == solo["hyperparameters"]
         for split, values in solo["metrics"].items():
             assert packed["metrics"][split] == pytest.approx(values, abs=1e-4)

@@ -1,0 +1,44 @@
+"""Keys whose value `auto` is settled once a study, so that all its runs compute one thing wherever they run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.design import study_file
+
+MASKS, PRECISION = "train.dropout_masks", "train.precision"
+NEW = {MASKS: "lanes"}  # of studies and runs that begin now
+OLD = {MASKS: "native"}  # of those that a version without these keys began
+
+
+def numerics(directory: Path | None, config: Any) -> dict[str, str]:
+    """Return what `auto` means, by key.
+
+    Args:
+        directory: of the study; None for a single run. A study goes on with what it began with.
+        config: of the study.
+    """
+    asked = None if directory is None else study_file.read(directory)
+    if asked is not None:
+        known = asked.get("numerics")
+        return OLD | (known if isinstance(known, dict) else {}) | _precision(config, known)
+    return NEW | _precision(config, None)
+
+
+def _precision(config: Any, known: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the precision of the study, if one is to be settled."""
+    if isinstance(known, Mapping) and PRECISION in known:
+        return {PRECISION: known[PRECISION]}
+    if config.train.precision != "auto":
+        return {}
+    # Nodes of a cluster are not those of the coordinator, and float32 is what all of them compute alike.
+    return {PRECISION: "fp32" if config.launch.kind == "slurm" else _fastest(str(config.device))}
+
+
+def _fastest(device: str) -> str:
+    """Return bf16 if the device multiplies it in hardware, else fp32."""
+    from harness.system.machine import check_device, multiplies_bfloat16
+
+    return "bf16" if multiplies_bfloat16(check_device(device)) else "fp32"
