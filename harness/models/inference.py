@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.data.examples import Batch, Examples, by_length
-from harness.models.cast_weights import KeptCasts
+from harness.models.precision.cast_weights import KeptCasts
 
 
 def predict_all(

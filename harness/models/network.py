@@ -21,8 +21,8 @@ from harness.models.image_files.image_pooling import FLATTEN, use_layer, width_o
 from harness.models.image_files.image_processor import load_processor
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import POOLED_WIDTH, pool, widened, width
+from harness.models.precision.quantization import quantized
 from harness.models.pretrained import INTERACTIONS, OWN_HEADS, ResolvedModel
-from harness.models.quantization import quantized
 from harness.models.start.tensors import apply
 from harness.models.weights_check import check_finite
 

@@ -306,7 +306,7 @@ def _put_adapter(network: AdaptedModel, directory: Path) -> None:
         HarnessError: it cannot be loaded, or lacks weights.
     """
     from harness.models.loading import FAILURES, brief
-    from harness.models.quantization import import_peft
+    from harness.models.precision.quantization import import_peft
 
     import_peft()
     from peft import PeftModel, get_peft_model_state_dict

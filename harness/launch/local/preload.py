@@ -23,7 +23,7 @@ import sklearn.linear_model  # noqa: E402, F401 -- used by the first linear prob
 import transformers.modeling_utils  # noqa: E402, F401
 
 import harness.runs.execute  # noqa: E402, F401
-from harness.models.quantization import import_peft  # noqa: E402
+from harness.models.precision.quantization import import_peft  # noqa: E402
 
 import_peft()
 

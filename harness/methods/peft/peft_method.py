@@ -13,8 +13,8 @@ from harness.errors import HarnessError, nearest
 from harness.methods.base import GradientTrained, Hooks
 from harness.methods.peft.ranges import out_of_range
 from harness.models.architectures import BESIDE_ATTENTION, ROLES, ends, layers_of, modules_of
+from harness.models.precision.quantization import import_peft
 from harness.models.pretrained import LANGUAGE
-from harness.models.quantization import import_peft
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import sys
-from harness.models.quantization import import_peft, quantized
+from harness.models.precision.quantization import import_peft, quantized
 
 import_peft()
 from peft import helpers, import_utils

@@ -1,0 +1,1 @@
+"""Weights in fewer bits: casts of frozen weights, quantized base weights."""
