@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.design import study_file
+
+if TYPE_CHECKING:  # it is only named here
+    from harness.design.prepared_cell import PreparedCell
 
 MASKS, PRECISION = "train.dropout_masks", "train.precision"
 NEW = {MASKS: "lanes"}  # of studies and runs that begin now
 OLD = {MASKS: "native"}  # of those that a version without these keys began
 
 
-def numerics(directory: Path | None, config: Any) -> dict[str, str]:
+def numerics(directory: Path | None, config: Any, cells: Iterable[PreparedCell] = ()) -> dict[str, str]:
     """Return what `auto` means, by key.
 
     Args:
         directory: of the study; None for a single run. A study goes on with what it began with.
         config: of the study.
+        cells: of the study; the precision may be an axis, or tuned.
     """
+    auto = config.train.precision == "auto" or any(map(_asks_auto, cells))
     asked = None if directory is None else study_file.read(directory)
     if asked is not None:
         known = asked.get("numerics")
-        return OLD | (known if isinstance(known, dict) else {}) | _precision(config, known)
-    return NEW | _precision(config, None)
+        return OLD | (known if isinstance(known, dict) else {}) | _precision(config, auto, known)
+    return NEW | _precision(config, auto, None)
 
 
-def _precision(config: Any, known: Mapping[str, str] | None) -> dict[str, str]:
+def _asks_auto(cell: PreparedCell) -> bool:
+    tuned = cell.cell.space.get(PRECISION)
+    return cell.base["train"].get("precision") == "auto" or (tuned is not None and "auto" in (tuned.values or ()))
+
+
+def _precision(config: Any, auto: bool, known: Mapping[str, str] | None) -> dict[str, str]:
     """Return the precision of the study, if one is to be settled."""
     if isinstance(known, Mapping) and PRECISION in known:
         return {PRECISION: known[PRECISION]}
-    if config.train.precision != "auto":
+    if not auto:
         return {}
     # Nodes of a cluster are not those of the coordinator, and float32 is what all of them compute alike.
     return {PRECISION: "fp32" if config.launch.kind == "slurm" else _fastest(str(config.device))}

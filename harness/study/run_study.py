@@ -163,7 +163,7 @@ def _named(config: Config, asked: Sequence[PreparedCell]) -> tuple[str, Path, li
     """Return the study's name, its directory, and its cells with the numerics that it computes with."""
     name = config.study or study_file.default_name(config.sweep.name, asked, config.tune)
     directory = Path(config.runs_dir) / name
-    found = numerics(directory, config)
+    found = numerics(directory, config, asked)
     prepared = [each.settled(found) for each in asked]
     study_file.check_same(directory, prepared, config.tune)
     return name, directory, prepared

@@ -38,6 +38,9 @@ def test_auto_is_what_the_machine_has(
     assert numerics(None, asked("auto")) == {KEYS[0]: "lanes", KEYS[1]: expected}
     assert numerics(tmp_path / "new", asked("auto", "slurm"))[KEYS[1]] == "fp32"
     assert numerics(None, asked("bf16")) == {KEYS[0]: "lanes"}
+    for base, space in (("auto", {}), ("fp32", {KEYS[1]: SimpleNamespace(values=("auto", "fp32"))})):  # an axis, tuned
+        cell: Any = SimpleNamespace(base={"train": {"precision": base}}, cell=SimpleNamespace(space=space))
+        assert numerics(None, asked(), [cell])[KEYS[1]] == expected
     assert not machine.multiplies_bfloat16("mps")
 
 
