@@ -150,7 +150,7 @@ def test_the_best_of_an_earlier_study_is_tried_after_the_default(tmp_path: Path)
     """Of another task too; what it did not tune has the value that it had there; sweep.yaml says whence it came."""
     _earlier(tmp_path / "old", (0.7, {"train.lr": 3e-3}), (0.9, {"train.lr": 5e-3}), (0.8, {"train.lr": 1e-2}))
     found, unused = warm_starts([_ready(), _ready("another")], _config(tmp_path, "old"), tmp_path / "new")
-    assert not unused
+    assert unused == ["demo.minilm.another begins with nothing of old: no trial of method=another there."]
     (start,) = found["demo.minilm.good"]
     assert list(found) == ["demo.minilm.good"]
     assert start.encoded == {"train.lr": 5e-3, "method.r": 8}
@@ -202,4 +202,4 @@ def test_an_earlier_study_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty/runs").mkdir()
     with pytest.raises(HarnessError, match=r"no study lost.*\n?.*empty holds no tuning run") as caught:
         warm_starts([_ready()], _config(tmp_path, "lost", "empty"), tmp_path / "new")
-    assert "runs_dir" in str(caught.value)
+    assert "Known: empty" in str(caught.value)

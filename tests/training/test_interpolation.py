@@ -29,7 +29,8 @@ from tests.helpers.training_sessions import CPU, Setting, make, pretrained
 from tests.methods.test_matrix import SETTINGS
 
 OVERLAYS = catalogue(ROOT / "conf/method")
-TAKING = [name for name, overlay in OVERLAYS.items() if "alpha" in overlay["method"]]
+# SASRec has the key of all trained methods, and no pretrained model to interpolate with.
+TAKING = [name for name, overlay in OVERLAYS.items() if "alpha" in overlay["method"] and name != "sasrec"]
 TRAINED = [name for name, overlay in OVERLAYS.items() if overlay["method"]["kind"] in ("peft", "adalora", "eva")]
 Main = Callable[..., tuple[int, str]]
 

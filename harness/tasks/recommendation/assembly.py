@@ -13,6 +13,7 @@ import pandas as pd
 
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import examples
+from harness.formatting.values import size
 from harness.tasks.recommendation.data import HistorySplit, RecommendationData, history_split, training_split
 from harness.tasks.recommendation.metrics import TOP
 from harness.tasks.recommendation.settings import LEAVE_ONE_OUT, RecommendationSettings
@@ -257,7 +258,7 @@ def _evaluated(
     if len(rows) * len(counts) > MOST_SCORES:
         raise HarnessError(
             f"Task {task.name}: the scores of {len(rows):,} {split} users for {len(counts):,} items take "
-            f"{4 * len(rows) * len(counts) / 1e9:.0f} GB. Evaluate a random part of the users: "
+            f"{size(4 * len(rows) * len(counts))}. Evaluate a random part of the users: "
             f"task.most_users={MOST_SCORES // len(counts)} or fewer."
         )
     found = history_split(split, users, before, targets, np.arange(len(users)))

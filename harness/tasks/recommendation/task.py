@@ -12,7 +12,7 @@ from harness.data.readers.delimited import separator_of
 from harness.data.readers.encodings import encoding_problem
 from harness.data.readers.file_formats import FORMATS, FileFormat, expanded
 from harness.data.readers.rows import SPLITS, data_folder
-from harness.data.text_values import as_text, check_mapping, check_text, plain, truth
+from harness.data.text_values import as_text, check_mapping, check_text, plain, shown, truth
 from harness.errors import HarnessError, Problems, nearest
 from harness.tasks.recommendation.assembly import assemble
 from harness.tasks.recommendation.data import RecommendationData
@@ -118,6 +118,14 @@ class Recommendation(RecommendationTask):
                 separator_of(self.separator, self.format or "csv")
             except HarnessError as error:
                 problems.extend(error)
+        listed = self.columns is None or (isinstance(self.columns, list | tuple) and len(self.columns) > 0)
+        problems.check(
+            listed and all(isinstance(name, str) and name for name in self.columns or ()),
+            f"task.columns lists the names of a file's columns, task.columns=[user,item], not {shown(self.columns)}.",
+        )
+        problems.check(
+            isinstance(self.quoting, bool), f"task.quoting must be true or false, not {shown(self.quoting)}."
+        )
 
     def read(self) -> tuple[dict[str, pd.DataFrame], dict[str, str], str]:
         """Read the given files."""

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from harness.models import cast_weights, inference
+from harness.models import inference
 from harness.models.inference import autocast
+from harness.models.precision import cast_weights
 from harness.training.loop import fit, predict
 from harness.training.session import TrainingSession
 from tests.helpers.training_sessions import CPU, Setting, distance, make, pretrained
@@ -64,6 +65,7 @@ def test_a_cast_is_made_once_and_follows_its_weight(monkeypatch: pytest.MonkeyPa
     layer.requires_grad_(False)
     other.requires_grad_(False)
     other.weight.data = layer.weight.data
+    gc.collect()  # casts of other tests go with their weights
     before = len(cast_weights._casts)
 
     def computed(module: nn.Module) -> torch.Tensor:
