@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.formatting.examples import listed
+from harness.formatting.examples import several
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 PIXELS = 100_000_000  # most pixels of an image: a small file can claim more than memory holds
@@ -174,7 +174,7 @@ def open_all(references: Sequence[str], known: Mapping[str, ImageSource]) -> lis
     found = [one(reference) for reference in references]
     if bad := [each for each in found if isinstance(each, str)]:
         raise HarnessError(
-            f"{len(bad)} of {len(found)} images cannot be read: {listed(bad)}. Mend or remove them, and start again."
+            f"{len(bad)} of {len(found)} images cannot be read: {several(bad)}. Mend or remove them, and start again."
         )
     return found
 

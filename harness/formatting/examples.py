@@ -22,7 +22,7 @@ def some(values: Sequence[object], separator: str = ", ") -> str:
     return separator.join(map(str, values[:MOST])) + (f"{separator}..." if len(values) > MOST else "")
 
 
-def listed(values: Sequence[object]) -> str:
+def several(values: Sequence[object]) -> str:
     """Join the first few values, unquoted, and count the rest."""
     return ", ".join(map(str, values[:MOST])) + (f" and {len(values) - MOST} more" if len(values) > MOST else "")
 

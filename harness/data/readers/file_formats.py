@@ -12,7 +12,7 @@ from harness.data.readers.delimited import other_separator, read_delimited, read
 from harness.data.readers.encodings import decode, encoding_note
 from harness.data.text_values import as_number, match, plain
 from harness.errors import HarnessError
-from harness.formatting.examples import MOST, alternatives, listed, some
+from harness.formatting.examples import MOST, alternatives, several, some
 
 Columns = dict[str, list[Any]]
 
@@ -268,5 +268,5 @@ def neighbours(path: Path) -> str:
     if not names:
         return f"The folder {folder} holds no files."
     close = difflib.get_close_matches(path.name, names, n=MOST, cutoff=0.5)
-    there = listed([*close, *(name for name in names if name not in close)])
+    there = several([*close, *(name for name in names if name not in close)])
     return f"{f'Did you mean {close[0]}? ' if close else ''}Files there: {there}."

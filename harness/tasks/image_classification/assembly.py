@@ -12,7 +12,7 @@ import pandas as pd
 from harness.data.images import ImageSource, check_images
 from harness.data.readers.rows import to_rows
 from harness.errors import HarnessError, Problems
-from harness.formatting.examples import listed
+from harness.formatting.examples import several
 from harness.records.study_files import GROUP
 from harness.tasks.image_classification.data import ImageData
 from harness.tasks.image_classification.sources import ImageTable
@@ -51,7 +51,7 @@ def assemble_images(
     for split, table in tables.items():
         checked = check_images(table.sources)
         if checked.bad:
-            shown = listed([f"{table.names[row]} ({why})" for row, why in checked.bad.items()])
+            shown = several([f"{table.names[row]} ({why})" for row, why in checked.bad.items()])
             told = f"{len(checked.bad)} of {len(table.sources)} {split} images cannot be read: {shown}."
             if skip:
                 notes.append(f"{told} They were left out.")

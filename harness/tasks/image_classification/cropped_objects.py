@@ -15,7 +15,7 @@ from harness.data.readers.file_formats import expanded
 from harness.data.readers.rows import SPLITS, data_folder
 from harness.data.text_values import check_text
 from harness.errors import HarnessError, Problems
-from harness.formatting.examples import listed
+from harness.formatting.examples import several
 from harness.tasks.image_classification.settings import ImageTask
 from harness.tasks.image_classification.sources import ImageTable
 
@@ -81,7 +81,7 @@ class CroppedObjects(ImageTask):
         if problems:
             raise HarnessError(
                 f"{len(problems)} of {len(names)} {split} annotations of task {self.name} cannot be used: "
-                f"{listed(problems)}. Mend them, or take them out of ImageSets/Main."
+                f"{several(problems)}. Mend them, or take them out of ImageSets/Main."
             )
         if small:
             table.notes.append(f"{small} {split} boxes of less than {self.smallest} pixels a side were left out.")

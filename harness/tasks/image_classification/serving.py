@@ -10,7 +10,7 @@ from harness.data.images import FileImage, check_images
 from harness.data.readers.file_formats import Table
 from harness.data.readers.whole_table import read_texts
 from harness.errors import HarnessError
-from harness.formatting.examples import listed
+from harness.formatting.examples import several
 from harness.tasks.image_classification.sources import files_below
 
 
@@ -39,7 +39,7 @@ def read_images(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> t
     if checked.bad:
         shown = [f"{found[row]} ({why})" for row, why in checked.bad.items()]
         raise HarnessError(
-            f"{file}: {len(shown)} of {len(found)} images cannot be read: {listed(shown)}. Mend or remove them."
+            f"{file}: {len(shown)} of {len(found)} images cannot be read: {several(shown)}. Mend or remove them."
         )
     return table, [[str(path) for path in found]]
 

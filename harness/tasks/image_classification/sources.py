@@ -15,7 +15,7 @@ import numpy.typing as npt
 from harness.data.images import SUFFIXES, ArrayImage, BytesImage, FileImage, ImageSource, as_bytes
 from harness.data.readers.rows import SPLITS
 from harness.errors import HarnessError, nearest
-from harness.formatting.examples import listed
+from harness.formatting.examples import several
 
 SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
 # Names of arrays in npz files, by split, as Keras and MedMNIST write them.
@@ -74,9 +74,8 @@ def _classes(folder: Path) -> ImageTable:
     if loose:
         table.notes.append(f"{folder.name}: {len(loose)} images beside the folders of the classes were left out.")
     if others:
-        table.notes.append(
-            f"{folder.name}: {len(others)} files that are no images were left out ({listed([p.name for p in others])})."
-        )
+        shown = several([path.name for path in others])
+        table.notes.append(f"{folder.name}: {len(others)} files that are no images were left out ({shown}).")
     for path in found:
         if path.parent != folder:
             table.sources.append(FileImage(path))
@@ -101,7 +100,7 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
         (images if path.suffix.lower() in SUFFIXES else others).append(path)
     if outside:
         raise HarnessError(
-            f"{len(outside)} links in {folder} lead out of it: {listed(outside)}. Copy the files, or name the folder "
+            f"{len(outside)} links in {folder} lead out of it: {several(outside)}. Copy the files, or name the folder "
             "that holds them."
         )
     return images, others
@@ -149,11 +148,11 @@ def read_paths(
     if odd:
         problems.append(
             f"{path.name}: {len(odd)} of {len(columns[image])} rows have no path or image in column {image!r}: "
-            f"{listed(odd)}. Fill or remove them."
+            f"{several(odd)}. Fill or remove them."
         )
     if outside:
         problems.append(
-            f"{path.name}: {len(outside)} images lie outside its folder {root}: {listed(outside)}. Write paths "
+            f"{path.name}: {len(outside)} images lie outside its folder {root}: {several(outside)}. Write paths "
             "relative to the table, and put it where the images are."
         )
     if problems:
@@ -285,7 +284,7 @@ def read_pixels(path: Path, shape: Sequence[int], label: str) -> ImageTable:
         )
     pixels = frame.drop(columns=frame.columns[place])
     if odd := [str(name) for name, kind in pixels.dtypes.items() if kind.kind not in "iuf"]:
-        raise HarnessError(f"{path.name}: pixels are numbers, and the columns {listed(odd)} hold something else.")
+        raise HarnessError(f"{path.name}: pixels are numbers, and the columns {several(odd)} hold something else.")
     images = pixels.to_numpy().reshape(len(frame), *shape)
     return of_arrays(images, frame.iloc[:, place].to_numpy(), path.name)
 
