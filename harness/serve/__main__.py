@@ -67,6 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _log()
     models = load_all(found, options.device, options.cache_dir, options.engine)
     rules = _rules(models, options.precision)
+    if trial is not None:
+        one, two = models[trial.first], models[trial.second]
+        if (one.kind, set(one.labels)) != (two.kind, set(two.labels)):
+            raise HarnessError(
+                f"{trial.second} takes other inputs than {trial.first}, or has other classes, so it cannot answer the "
+                "same requests: put a model of the same task on trial."
+            )
     from harness.export.winner import winner
     from harness.serve.app import Service
     from harness.serve.engines import to_stdout

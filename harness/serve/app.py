@@ -143,13 +143,14 @@ class Service:
         """Answer a prediction request."""
         self.tenant(request)
         rows = self.bodies[name].rows(await read_body(request, self.settings))
-        wanted = rows.precision or (self.precision if self.models[name].labels else None)
+        model = self.models[name]
+        wanted = rows.precision or (self.precision if model.labels else None)
         rule = None if wanted is None else self.rule(name, wanted)
         judged = await self.batchers[name].submit(rows.texts, rows.pairs)
         if default and self.trial is not None and not self.trial.share and len(self._shadows) < SHADOWS:
             self._shadows.add(task := asyncio.create_task(self._compare(self.trial, rows, judged)))
             task.add_done_callback(self._shadows.discard)
-        if wanted is not None and judged.by is not self.models[name]:  # swapped meanwhile
+        if wanted is not None and judged.by is not model:  # another model took its place while the request waited
             rule = judged.by.rule(wanted)
         answers = judged.by.answers(judged.predictions, rows.top, rule, judged)
         if judged.by.labels:
@@ -164,6 +165,8 @@ class Service:
         """Answer which words decide a prediction, and which training rows are similar."""
         self.tenant(request)
         asked = self.bodies[name].question(await read_body(request, self.settings))
+        if self.settings.max_rows < 3:  # the text whole, and without a word of each of two texts
+            raise Refusal(422, "This service explains nothing: it was started with --max-rows below 3.")
         row = occluded(asked.text, asked.pair, min(MOST_SPANS, self.settings.max_rows - 1))
         judged = await self.batchers[name].submit(row.texts, row.pairs)
         probabilities, model = judged.predictions, judged.by
