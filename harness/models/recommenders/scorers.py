@@ -47,7 +47,9 @@ class LinearScorer(nn.Module):
             items, mask = items[:, -self.window :], mask[:, -self.window :]
         held = self.weight.new_zeros(len(items), self.items)
         held.scatter_add_(1, items, mask.to(held.dtype))
-        return held @ self.weight + self.bias
+        held.clamp_(max=1.0)  # an item counts once, as it does in fitting
+        with torch.autocast(items.device.type, enabled=False):  # in bfloat16 many items would have equal scores
+            return held @ self.weight + self.bias
 
 
 class SelfAttentiveScorer(nn.Module):
@@ -87,7 +89,8 @@ class SelfAttentiveScorer(nn.Module):
             chosen = vectors[(before & after)[:, -length:]]
         else:
             chosen = self._vectors(items[:, -length:], mask[:, -length:])[:, -1]
-        return chosen @ self.embeddings.weight.T
+        with torch.autocast(items.device.type, enabled=False):  # in bfloat16 many items would have equal scores
+            return chosen.to(self.embeddings.weight.dtype) @ self.embeddings.weight.T
 
     def _vectors(self, items: Tensor, mask: Tensor) -> Tensor:
         places = torch.arange(items.shape[1] - 1, -1, -1, device=items.device)

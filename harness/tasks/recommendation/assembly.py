@@ -78,7 +78,7 @@ def assemble(
         outputs=len(names), train=made["train"], validation=made["validation"], test=made["test"], folds=(),
         fingerprint=_fingerprint(made, names), facts=facts, warnings=tuple(_warnings(task, facts, frames)),
         items=names, titles=tuple(titles.get(name, "") for name in names) if titles else (), counts=counts,
-        users=len(users), keep_users=task.keep_users,
+        users=len(users), keep_users=task.keep_users, known=histories,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -77,6 +77,7 @@ class RecommendationData(Dataset):
         counts: (I,) training users of each item; 0 for a cold one.
         users: number of training users.
         keep_users: whether saved models know the histories of users.
+        known: all items of each user, the earliest first.
     """
 
     family: ClassVar[str] = "recommendation"
@@ -86,3 +87,4 @@ class RecommendationData(Dataset):
     counts: npt.NDArray[np.int64]
     users: int
     keep_users: bool
+    known: Mapping[str, npt.NDArray[np.int64]]

@@ -57,13 +57,7 @@ class RecommendationRuntime(TaskRuntime):
     @classmethod
     def of_data(cls, data: RecommendationData) -> Self:
         """See `TaskRuntime`."""
-        histories: dict[str, Sequence[int]] = {}
-        if data.keep_users:
-            for split in (data.train, data.validation, data.test):
-                assert isinstance(split, HistorySplit)  # the data of this family
-                after = split.targets if split is data.test else [()] * len(split)
-                rows = zip(split.texts, split.histories, after, strict=True)
-                histories |= {user: [*each.tolist(), *items] for user, each, items in rows}
+        histories = {user: each.tolist() for user, each in data.known.items()} if data.keep_users else {}
         return cls(data.items, data.titles, data.counts, data.users, histories)
 
     @classmethod
