@@ -18,7 +18,7 @@ CONFIGS = sorted(path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rgl
 GROUPS = [
     path
     for path in CONFIGS
-    if path.parent.as_posix() not in (".", "hardware", "regularise", "augment", "tracker")
+    if path.parent.as_posix() not in (".", "hardware", "regularise", "augment", "tracker", "task/shared")
     and path.as_posix() not in ("model/own.yaml", "model/own_image.yaml")  # they need to be told which
 ]
 HARDWARE = sorted(path.stem for path in (ROOT / "conf" / "hardware").glob("*.yaml"))
