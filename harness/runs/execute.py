@@ -30,7 +30,7 @@ from harness.runs.measurements import Energy, occupied, serving
 from harness.runs.outputs import write_outputs
 from harness.runs.prepare import PreparedRun
 from harness.runs.retention import forgotten, kept_before
-from harness.runs.run_control import Log, Say, StopFile
+from harness.runs.run_control import Log, Say, StopFile, warnings_in_logs
 from harness.runs.run_queue import Running, RunQueue
 from harness.system.machine import PeakMemory, check_device, device_name, scheduler, versions
 from harness.training.loop import fit
@@ -65,6 +65,7 @@ def execute(
         HarnessError: a run's directory is not writable.
     """
     use_fast_products()
+    logs: list[Path] = []  # of the runs under way
 
     def start(spec: RunSpec) -> Running | None:
         if not holds(spec):
@@ -73,13 +74,16 @@ def execute(
         return None if _is_done(spec) else _reported(spec)
 
     def _reported(spec: RunSpec) -> Running:
+        logs.append(spec.paths.log)
         went = yield from _execute(spec, interrupted, say, holds, batch.co_located)
+        logs.remove(spec.paths.log)
         settled(spec)
         return went
 
     queue = RunQueue(batch, start, interrupted)
     sharing = None if batch.together == 1 else "probe" if batch.probe else "always"
-    fit(queue.first(), interrupted, sharing, queue.following, batch.co_located)
+    with warnings_in_logs(lambda: logs):
+        fit(queue.first(), interrupted, sharing, queue.following, batch.co_located)
 
 
 def _is_done(spec: RunSpec) -> bool:

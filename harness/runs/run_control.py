@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from harness.records.states import StopRequest
@@ -24,6 +26,30 @@ class Log:
             file.write(line.rstrip("\n") + "\n")
         if self.say is not None and not quiet:
             self.say(line)
+
+
+@contextlib.contextmanager
+def warnings_in_logs(logs: Callable[[], Iterable[Path]]) -> Iterator[None]:
+    """Within the block, warnings of libraries go to logs of runs, each once a run, and not to the terminal.
+
+    They address who calls the library. What a user has to know, the program says in words of its own.
+
+    Args:
+        logs: called at each warning, gives the log.txt of each run under way.
+    """
+    written: set[tuple[Path, str]] = set()
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+        line = f"{category.__name__}: {message} ({filename}:{lineno})"
+        for path in logs():
+            if (path, line) not in written:
+                written.add((path, line))
+                with contextlib.suppress(OSError):  # a warning is not worth the run
+                    Log(path, None)(line)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 class StopFile:
