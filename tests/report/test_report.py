@@ -134,10 +134,11 @@ def test_unreadable_record_is_a_warning_and_is_counted(study: Builder, tmp_path:
     assert (row.cell.unreadable, row.test_values, row.status) == (1, (0.7,), "partial")
 
 
-def test_damaged_sweep_file_is_a_warning_where_records_remain(study: Builder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["cells: [", "report:\n  margin: 0.01\n  cost: train_sec"])  # broken; cut short
+def test_damaged_sweep_file_is_a_warning_where_records_remain(study: Builder, tmp_path: Path, content: str) -> None:
     """The table is made from the records alone."""
     study.run("demo.minilm.lora", "c1", phase="confirm", seed=1, metrics={"val": {}, "test": {"accuracy": 0.7}})
-    (study.directory / "sweep.yaml").write_text("cells: [", encoding="utf-8")
+    (study.directory / "sweep.yaml").write_text(content, encoding="utf-8")
     report = write(study.directory, tmp_path / "out")
     assert [row.test_mean for row in report.rows] == [0.7]
     assert report.study.warnings[0].startswith("sweep.yaml cannot be read (")

@@ -151,8 +151,12 @@ def _studies_in(directory: Path) -> str:
 def _read_sweep(paths: StudyPaths, warnings: list[str]) -> dict[str, Any]:
     try:
         content = paths.read_sweep() or {}
+        # The cells are the last section, so a file without them was cut, and what stands before may be cut as well.
+        damage = "it lists no cells" if content and "cells" not in content else None
     except DamagedFile as error:
-        warnings.append(f"{paths.sweep.name} cannot be read ({error}), so cells without a run are missing here.")
+        damage = str(error)
+    if damage is not None:
+        warnings.append(f"{paths.sweep.name} cannot be read ({damage}), so cells without a run are missing here.")
         return {}
     paths.keep_sweep(content)
     return content
