@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from harness.config.schema import ConfirmConfig, ReportConfig
 from harness.errors import HarnessError
+from harness.formatting.examples import several
 from harness.formatting.values import plural
 from harness.records.run_spec import RunSpec
 from harness.records.states import RunStatus
@@ -167,7 +168,7 @@ class Replication:
             "cap": f"{unresolved} of {len(compared)} cells stay open: the plan gives no more seeds",
             "futile": f"{unresolved} of {len(compared)} cells stay open, and even {self._looks[-1]} seeds each would "
             "most probably not settle them on these test rows: replication ends here. More test rows would tell more",
-            "more": f"{unresolved} of {len(compared)} cells are open; more seeds: {', '.join(names) or 'none'}",
+            "more": f"{unresolved} of {len(compared)} cells are open; more seeds: {several(names) or 'none'}",
         }[replay.state]
         if taken:
             self._say(
