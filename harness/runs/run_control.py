@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from harness.records.states import StopRequest
 
@@ -39,13 +40,20 @@ def warnings_in_logs(logs: Callable[[], Iterable[Path]]) -> Iterator[None]:
     """
     written: set[tuple[Path, str]] = set()
 
-    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
-        line = f"{category.__name__}: {message} ({filename}:{lineno})"
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = f"{category.__name__}: {message} ({filename}:{lineno})"
         for path in logs():
-            if (path, line) not in written:
-                written.add((path, line))
+            if (path, text) not in written:
+                written.add((path, text))
                 with contextlib.suppress(OSError):  # a warning is not worth the run
-                    Log(path, None)(line)
+                    Log(path, None)(text)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
