@@ -27,11 +27,11 @@ BLOCK = 1 << 18  # frames that are decoded together when a sound is checked
 THREADS = 4  # decoding releases Python's lock
 INSTALL = "pip install 'harness[speech]'"
 
-_MIXED = "sounds of several channels were mixed to one"
+_MIXED = "sounds were mixed from several channels to one"
 # What libsndfile says of a file that ends too early.
 _SHORT = re.compile(r"data : (\d+) \(should be (\d+)\)")
 _STREAMED = 0xFFFFFF00  # programs that write to a pipe do not know the length and write about 2**32
-_NO_END = "without an End-Of-Stream"
+_PAGE, _LAST_PAGE = b"OggS", 4  # start of an Ogg page, and the bit of its flags that ends a stream
 _ESTIMATED = 0.95  # the length that an MP3 file gives is an estimate
 
 Samples = npt.NDArray[np.float32]
@@ -338,12 +338,22 @@ def _facts(data: bytes) -> Facts:
     said = str(file.extra_info)
     short = _SHORT.search(said)
     promised = file.frames * (_ESTIMATED if file.format == "MP3" else 1)
-    if count < promised or _NO_END in said or (short and int(short[2]) < int(short[1]) < _STREAMED):
+    if count < promised or _lacks_last_page(data) or (short and int(short[2]) < int(short[1]) < _STREAMED):
         raise BadSound("truncated")
     if not count:
         raise BadSound("no samples")
     changed = frozenset({_MIXED} if file.channels > 1 else ())
     return Facts(int(file.samplerate), count / file.samplerate, changed, silent=loudest == 0)
+
+
+def _lacks_last_page(data: bytes) -> bool:
+    """Return whether an Ogg file ends before its last page, or within it."""
+    if not data.startswith(_PAGE):
+        return False
+    last = data.rfind(_PAGE)
+    segments = data[last + 26] if len(data) > last + 26 else 0
+    size = 27 + segments + sum(data[last + 27 : last + 27 + segments])
+    return not data[last + 5 : last + 6] or not data[last + 5] & _LAST_PAGE or len(data) < last + size
 
 
 def _why(error: Exception) -> str:
