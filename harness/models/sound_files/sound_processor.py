@@ -59,6 +59,13 @@ class SoundProcessor:
         """Whether the model was trained with masks that say where sounds end."""
         return bool(self.kind == OTHERS and self._extractor.return_attention_mask)
 
+    @property
+    def longest(self) -> float:
+        """Seconds that the model reads at most; infinite without a limit."""
+        if self.kind == WHISPERS:
+            return float(self._extractor.chunk_length)
+        return self._extractor.max_length / FRAMES if self.kind == SPECTROGRAMS else float("inf")
+
     def window(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the number of samples to which sounds of these numbers of samples (n,) are padded."""
         step = round(STEP * self.sampling_rate)

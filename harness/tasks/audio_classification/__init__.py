@@ -12,7 +12,10 @@ FAMILY = TaskFamily(
     metrics="harness.tasks.text_classification.metrics.METRICS",
     runtime="harness.tasks.audio_classification.runtime.AudioClassificationRuntime",
     report="harness.tasks.audio_classification.report.REPORT",
-    inapplicable={"train.fgm": (0.0, "it perturbs the embeddings of tokens")},
+    inapplicable={
+        "train.fgm": (0.0, "it perturbs the embeddings of tokens"),
+        "train.neftune": (0.0, "it perturbs the embeddings of tokens"),
+    },
     texts=("audio", "clip"),
     reads="sound",
 )

@@ -21,7 +21,7 @@ from harness.tasks.audio_classification.serving import read_sounds
 from harness.tasks.text_classification.runtime import TextClassificationRuntime
 
 CLIPS = 20  # most stored clips of a run: of the test rows that it misses with the highest loss
-CLIP_SECONDS, CLIP_RATE = 4.0, 8_000  # of a stored clip: 64 kB at most
+CLIP_SECONDS, CLIP_RATE = 3.0, 8_000  # of a stored clip: 48 kB at most
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class AudioClassificationRuntime(TextClassificationRuntime):
         return
 
     def encoding(self, tokenizer: Any, backbone: nn.Module, max_length: int) -> Encoding:
-        """Decode sounds and resample them to the model's rate."""
-        rate = tokenizer.sampling_rate
-        return Encoding(f"sounds 1 {rate} {self.seconds:g}", lambda split: self._encode(split, rate))
+        """Decode sounds and resample them to the model's rate; what it does not read of a long one is left out."""
+        rate, seconds = tokenizer.sampling_rate, min(self.seconds, tokenizer.longest)
+        return Encoding(f"sounds 1 {rate} {seconds:g}", lambda split: self._encode(split, rate, seconds))
 
     def examples(self, tokens: Tokens, split: Split, tokenizer: Any, backbone: nn.Module) -> Examples:
         """Join a split's sounds and targets."""
@@ -86,8 +86,8 @@ class AudioClassificationRuntime(TextClassificationRuntime):
         """Read a folder of sounds, one sound, or a table with a column of paths; see `TaskRuntime`."""
         return read_sounds(file, columns, how)
 
-    def _encode(self, split: Split, rate: int) -> Tokens:
-        waveforms = open_all(split.texts, self.sounds, rate, self.seconds)
+    def _encode(self, split: Split, rate: int, seconds: float) -> Tokens:
+        waveforms = open_all(split.texts, self.sounds, rate, seconds)
         # The type of token ids is that of texts; here they are samples.
         samples: Any = np.concatenate(waveforms)
         offsets = np.cumsum([0, *map(len, waveforms)], dtype=np.int64)

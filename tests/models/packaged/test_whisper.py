@@ -49,7 +49,8 @@ def test_the_format(tmp_path: Path) -> None:
     assert read(file)["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
     for content, said in (
         (written(b"TransformerSpec\0"), "it is TransformerSpec in format 6"), (written(version=5), "in format 5"),
-        (written(cut=5), "cut short|buffer size|cannot reshape"), (b"", "cut short"), (b"PK\3\4 zip", "cut short|format"),
+        (written(cut=5), "cut short|buffer size|cannot reshape"), (b"", "cut short"),
+        (b"PK\3\4 zip", "cut short|format"),
     ):  # fmt: skip
         file.write_bytes(content)
         with pytest.raises(ValueError, match=said):

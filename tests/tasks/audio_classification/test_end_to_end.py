@@ -61,6 +61,8 @@ def test_a_study_of_sounds(tmp_path: Path, main: Main, whisper: Path) -> None:
     assert pd.read_csv(output)["prediction"].tolist() == found
     soundfile.write(tmp_path / "new.flac", np.random.default_rng(0).normal(0, 0.1, (9_000, 2)), 22_050)
     assert predict([str(directory), str(tmp_path / "new.flac"), "--output", str(output)]) == 0
+    soundfile.write(tmp_path / "long.wav", np.full(8_000 * 5, 0.1), 8_000)  # more than the model reads
+    assert predict([str(directory), str(tmp_path / "long.wav"), "--output", str(output)]) == 0
     assert predict([str(directory), str(root / "gone"), "--output", str(output)]) == 2
 
 
@@ -86,6 +88,7 @@ def test_what_does_not_fit_is_refused_before_compute(tmp_path: Path, main: Main,
         ((*sound, "augment=eda"), "augment=eda changes texts"),
         ((*sound, "augment=mixup"), "augment=mixup changes images"),
         ((*sound, "train.fgm=0.5"), "train.fgm=0.5 has no meaning"),
+        ((*sound, "train.neftune=5"), "train.neftune=5 has no meaning"),
         ((*sound, "model.pooling=cls"), "cls is not for sounds: choose mean, mean_std, quarters"),
         ((*sound, "model.layer=9"), "model.layer=9: model=tiny has 2 blocks"),
         ((*sound, "task.seconds=4"), "model=tiny reads 3 seconds, and there are sounds of"),

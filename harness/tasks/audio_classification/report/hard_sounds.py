@@ -11,7 +11,7 @@ from harness.report.family_report import HardCell, HardColumn, HardRows
 from harness.report.reading.predictions import Predictions, Unreadable
 from harness.tasks.text_classification.report.hard_rows import hard_rows
 
-PLAYERS = 6  # most players of a cell: a clip of four seconds is 64 kB, and a page should open at once
+PLAYERS = 5  # most players of a cell: a clip of three seconds is 48 kB, and a page should open at once
 
 
 def hard_sounds(known: Predictions, others: Sequence[Predictions]) -> HardRows:
