@@ -97,7 +97,11 @@ def batch(directory: Path, sounds: Sequence[npt.NDArray[np.float32]]) -> dict[st
     """Make the input of some sounds for a written model."""
     processor = load_tokenizer(pretrained(directory).resolve(directory))
     samples = np.array([len(each) for each in sounds])
-    arrays = {SOUND: processor.inputs(sounds), SAMPLES: samples, WINDOWS: processor.window(samples)}
+    arrays: dict[str, npt.NDArray[Any]] = {
+        SOUND: processor.inputs(sounds),
+        SAMPLES: samples,
+        WINDOWS: processor.window(samples),
+    }
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 

@@ -76,7 +76,7 @@ def convert(file: Path, target: Path) -> None:
     weights = {name: torch.from_numpy(np.array(value, np.float32)) for name, value in _renamed(held)}
     config = _config(held, json.loads((file.parent / "tokenizer.json").read_text(encoding="utf-8")))
     with torch.device("meta"):
-        network = WhisperForConditionalGeneration(config)
+        network: Any = WhisperForConditionalGeneration(config)
     network.load_state_dict(weights | {"proj_out.weight": weights["model.decoder.embed_tokens.weight"]}, assign=True)
     network.tie_weights()
     network.generation_config = _generation(config, json.loads((file.parent / "config.json").read_text("utf-8")))

@@ -43,7 +43,7 @@ class SoundProcessor:
         if kind not in (WHISPERS, SPECTROGRAMS, OTHERS):
             raise ValueError(f"feature_extractor_type {kind} is none of {WHISPERS}, {SPECTROGRAMS} and {OTHERS}")
         self.kind = kind
-        left = ("feature_extractor_type", "processor_class", "image_processor_type")
+        left = ("feature_extractor_type", "processor_class", "image_processor_type", "mel_filters")
         self._extractor: Any = getattr(transformers, kind)(**{k: v for k, v in settings.items() if k not in left})
         self.sampling_rate = int(self._extractor.sampling_rate)
         if kind == WHISPERS and self._extractor.hop_length * FRAMES != self.sampling_rate:
@@ -133,13 +133,13 @@ def load_sound_processor(path: Path, source: str, architecture: str | None, own:
             f"the model, or set model.sampling_rate={RATE}, as it was trained."
         )
     given, said = own.get("sampling_rate"), settings.get("sampling_rate")
-    if given and said and int(given) != said:
+    if given and said and given != said:
         raise HarnessError(
             f"model.sampling_rate={given}, and {PROCESSOR} of the model at {path} ({source}) says {said}: set it to "
             "null. Sounds of other rates are resampled to it."
         )
-    settings["sampling_rate"] = int(given or said or RATE)
     try:
+        settings["sampling_rate"] = int(given or said or RATE)
         processor = SoundProcessor(settings, architecture)
         processor.inputs([np.zeros(processor.sampling_rate // 2, np.float32)])
     except Exception as error:  # noqa: BLE001 -- extractors raise errors of several kinds for settings that do not fit

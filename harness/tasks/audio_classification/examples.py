@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from harness.data.examples import Batch, Examples, Rows
@@ -34,7 +35,7 @@ class SoundExamples(Examples):
         """Return the given rows as the model's input, with their lengths; see `SoundProcessor.inputs`."""
         offsets, samples = self.tokens.offsets, self.tokens.lengths[rows]
         waveforms = [np.array(self.tokens.ids[offsets[row] : offsets[row + 1]], np.float32) for row in rows]
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             SOUND: self.processor.inputs(waveforms), SAMPLES: samples, WINDOWS: self.processor.window(samples),
         }  # fmt: skip
         return {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in arrays.items()}
