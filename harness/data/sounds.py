@@ -328,7 +328,8 @@ def _facts(data: bytes) -> Facts:
     file = _opened(data)
     count, loudest = 0, 0.0
     try:
-        for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+        # `SoundFile.blocks` would fill the last block of a file that ends too early.
+        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
             if not np.isfinite(block).all():
                 raise BadSound("samples that are not finite")
             count += len(block)

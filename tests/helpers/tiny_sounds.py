@@ -1,4 +1,4 @@
-"""Tiny models that read sounds, with random weights, as save_pretrained writes them; and folders of short sounds."""
+"""Tiny models that read sounds, with random weights, as save_pretrained writes them."""
 
 from __future__ import annotations
 
@@ -103,18 +103,3 @@ def batch(directory: Path, sounds: Sequence[npt.NDArray[np.float32]]) -> dict[st
         WINDOWS: processor.window(samples),
     }
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
-def folders(root: Path, count: int = 12, classes: tuple[str, ...] = ("high", "low"), rate: int = 8_000) -> Path:
-    """Write a folder a class with tones of 0.1 to 0.3 seconds; how high one is tells its class."""
-    import soundfile
-
-    draw = np.random.default_rng(0)
-    for place, name in enumerate(classes):
-        (root / name).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            time = np.arange(round(draw.uniform(0.1, 0.3) * rate)) / rate
-            pitch = draw.uniform(900, 1500) / 2 ** (2 * place)
-            tone = 0.3 * np.sin(2 * np.pi * pitch * time) + 0.02 * draw.normal(size=len(time))
-            soundfile.write(root / name / f"{number:02d}.wav", tone, rate)
-    return root

@@ -15,7 +15,8 @@ from harness.serving.predict import load
 from harness.serving.predict import main as predict
 from tests.helpers import tiny_images
 from tests.helpers.small_dataset import shorten
-from tests.helpers.tiny_sounds import folders, write
+from tests.helpers.sound_folders import folders
+from tests.helpers.tiny_sounds import write
 
 Main = Callable[..., tuple[int, str]]
 

@@ -18,7 +18,7 @@ from harness.tasks.audio_classification.data import SoundData
 from harness.tasks.audio_classification.demo import CLASSES, DemoSounds
 from harness.tasks.audio_classification.spoken_digits import SpokenDigits
 from harness.tasks.audio_classification.task import AudioClassification
-from tests.helpers.tiny_sounds import folders
+from tests.helpers.sound_folders import folders
 
 
 def load(**settings: Any) -> SoundData:
