@@ -23,7 +23,7 @@ from harness.models.image_files.image_architectures import reads_images
 from harness.models.packaged import efficientnet, whisper
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory
-from harness.models.sound_files.sound_architectures import reads_sounds
+from harness.models.sound_files.sound_architectures import WHISPER, reads_sounds
 from harness.records.signature import digest
 
 QUANTISED = ("8bit", "4bit")
@@ -98,7 +98,9 @@ class ResolvedModel:
     def blocks(self) -> int | None:
         """The number of transformer blocks in its config.json; None if it is not known."""
         config = self._config()
-        found = [config[name] for name in ("num_hidden_layers", "n_layer", "n_layers", "num_layers") if name in config]
+        names_of = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+        names_of = ("encoder_layers",) if self.architecture == WHISPER else names_of  # of its encoder alone
+        found = [config[name] for name in names_of if name in config]
         if not found and isinstance(config.get("depths"), list):  # the stages of a convolutional network
             return len(config["depths"])
         return found[0] if found and isinstance(found[0], int) else None

@@ -76,4 +76,5 @@ class DemoSounds(SoundTask):
         if kind == "pulses":
             signal = signal * (np.modf(beats * time)[0] < 0.3)
         noisy = signal + self.noise * signal.std() * draw.normal(0, 1, count)
-        return (0.3 * draw.uniform(0.3, 1) * noisy / np.abs(noisy).max()).astype(np.float32)
+        made: Samples = (0.3 * draw.uniform(0.3, 1) * noisy / np.abs(noisy).max()).astype(np.float32)
+        return made
