@@ -21,7 +21,7 @@ KEYS = {r"^(model\.)?encoder\.": ""}
 DECODER = ("model.decoder.", "decoder.", "proj_out.")  # tensors of the files that the encoder does not use
 
 
-class WhisperSoundEncoder(WhisperEncoder):
+class WhisperSoundEncoder(WhisperEncoder):  # type: ignore[no-untyped-call]  # transformers gives no types
     """The encoder, whose forward pass takes any number of frames up to that of the position table."""
 
     def forward(self, input_features: Tensor, output_hidden_states: bool = False, **others: Any) -> BaseModelOutput:
@@ -48,4 +48,4 @@ class WhisperSoundEncoder(WhisperEncoder):
     def end_after(self, block: int) -> None:
         """Remove the layers after a block, counted from 1: neither computed, nor trained, nor counted."""
         self.layers = self.layers[:block]
-        self.layer_norm = nn.Identity()
+        self.layer_norm = nn.Identity()  # type: ignore[assignment]  # in its place
