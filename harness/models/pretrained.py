@@ -98,9 +98,9 @@ class ResolvedModel:
     def blocks(self) -> int | None:
         """The number of transformer blocks in its config.json; None if it is not known."""
         config = self._config()
-        names_of = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-        names_of = ("encoder_layers",) if self.architecture == WHISPER else names_of  # of its encoder alone
-        found = [config[name] for name in names_of if name in config]
+        usual = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+        keys = [*usual, *(["encoder_layers"] if self.architecture == WHISPER else [])]  # its encoder alone is loaded
+        found = [config[name] for name in keys if name in config]
         if not found and isinstance(config.get("depths"), list):  # the stages of a convolutional network
             return len(config["depths"])
         return found[0] if found and isinstance(found[0], int) else None
