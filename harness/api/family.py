@@ -47,7 +47,7 @@ class TaskFamily:
             vector.
         tokens: whether its models predict something for each word of a row, by a head on token vectors.
         texts: columns of its predictions that hold texts of the data, which an archive of a study leaves out.
-        reads: what its rows are: text | image. Models and augmentations are for one of them.
+        reads: what its rows are: text | image | sound | interaction. Models and augmentations are for one of them.
     """
 
     name: str

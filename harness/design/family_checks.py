@@ -16,11 +16,12 @@ from harness.design.cells import Cell, StudyRequest
 from harness.design.model_checks import check_layer
 from harness.errors import Problems
 from harness.models import ResolvedModel
-from harness.models.pretrained import HISTORY, IMAGE_POOLINGS, INTERACTIONS, POOLINGS
+from harness.models.pretrained import HISTORY, IMAGE_POOLINGS, INTERACTIONS, POOLINGS, SOUND_POOLINGS
 from harness.records.files import load_yaml
 
 RECOMMENDERS = "popularity, item_knn, ease and sasrec"
 EVERY = "method=lora,full"  # a choice of methods that are for every family
+_POOLINGS = {"image": IMAGE_POOLINGS, "sound": SOUND_POOLINGS, "text": POOLINGS}
 DEFAULT = "default"  # name of the sweep whose methods nobody chose
 
 
@@ -103,7 +104,7 @@ def check_modality(
     """
     reads = model.reads
     wanted = families()[data.family].reads
-    fitting = {"image": IMAGE_POOLINGS, "text": POOLINGS}.get(wanted, (base["model"].get("pooling", HISTORY),))
+    fitting = _POOLINGS.get(wanted, (base["model"].get("pooling", HISTORY),))
     tuned = cell.space.get("model.pooling")
     poolings = [base["model"].get("pooling", fitting[0])] if tuned is None else tuned.extremes
     if reads != wanted:
@@ -119,13 +120,15 @@ def check_modality(
 
 @cache
 def models_that_read(kind: str) -> tuple[str, ...]:
-    """Return the names in conf/model of the models for texts, images or interactions."""
+    """Return the names in conf/model of the models for texts, images, sounds or interactions."""
     found = []
     package = Path(harness.__file__).resolve().parent  # conf is in the package of a wheel, else beside it
     root = package if (package / "conf").is_dir() else package.parent
     for file in sorted((root / "conf" / "model").glob("*.yaml")):
         settings = load_yaml(file.read_text(encoding="utf-8"))
-        reads = "interaction" if settings["kind"] == INTERACTIONS else "image" if "image_size" in settings else "text"
+        marks = {"image_size": "image", "sampling_rate": "sound"}  # keys that only YAMLs of one modality have
+        reads = next((kind for key, kind in marks.items() if key in settings), "text")
+        reads = "interaction" if settings["kind"] == INTERACTIONS else reads
         if reads == kind:
             found.append(file.stem)
     return tuple(found)
@@ -133,7 +136,7 @@ def models_that_read(kind: str) -> tuple[str, ...]:
 
 def _check_inputs(cell: Cell, base: Mapping[str, Any], family: TaskFamily, problems: Problems) -> None:
     """Add a problem for a method, or for augmentations, that need rows of another kind."""
-    usual = ("text", "image") if family.reads == "interaction" else (family.reads,)
+    usual = ("text", "image", "sound") if family.reads == "interaction" else (family.reads,)
     needed = (base["method"].get("about") or {}).get("inputs") or usual
     problems.check(
         family.reads in needed,

@@ -10,9 +10,10 @@ from harness.config.kinds import kind_of
 from harness.design.cells import Cell
 from harness.errors import Problems, nearest, typed
 from harness.models import ResolvedModel
-from harness.models.architectures import PACKED, ROLES
+from harness.models.architectures import PACKED, ROLES, WEIGHTS_ALONE
 from harness.models.files.model_files import header, weights_files
 from harness.models.image_files.image_architectures import EFFICIENTNET_LITE
+from harness.models.sound_files.sound_architectures import WHISPER
 
 NAMES = ("target_modules", "feedforward_modules", "exclude_modules")  # keys of PEFT that take names of layers
 _AS_LIST = "Names of layers are written as a list, [query,value]."
@@ -54,7 +55,8 @@ def check_layer(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, probl
     if not values:
         return
     problems.check(
-        model.reads_images, f"model.layer={values[0]} is for models of images, and model={cell.model} reads texts."
+        model.reads in ("image", "sound"),
+        f"model.layer={values[0]} is for models of images and sounds, and model={cell.model} reads texts.",
     )
     for value in values:
         problems.check(
@@ -62,7 +64,10 @@ def check_layer(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, probl
             f"model.layer={value}: model={cell.model} has {model.blocks} blocks. Name one of them, or null for the "
             "last.",
         )
-    ends = model.architecture == EFFICIENTNET_LITE  # others compute all blocks, and their last ones have no effect
+    ends = model.architecture in (
+        EFFICIENTNET_LITE,
+        WHISPER,
+    )  # others compute all blocks, and their last ones have no effect
     problems.check(
         ends or kind_of(base["method"]) not in ("last_layers", "gradual_unfreezing"),
         f"method={cell.method} trains the last blocks of model={cell.model}, and its vectors are those of block "
@@ -90,6 +95,7 @@ def check_layers(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, prob
     for where, node, key in named:
         for value in _values(cell, node, where, key):
             _check_names(f"{where}.{key}", value, cell.model, model, problems)
+            _check_called(f"{where}.{key}", value, cell.model, model, problems)
             if isinstance(value, list | tuple) and key == "target_modules":
                 problems.check(
                     len(value) > 0 or bool(section.get("target_parameters")),
@@ -102,6 +108,18 @@ def check_layers(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, prob
                 f"method.config.layers_to_transform={_shown(value)}: model={cell.model} has {model.blocks} blocks, 0 "
                 f"to {(model.blocks or 0) - 1}, and none is {wrong[0]}."
             )
+
+
+def _check_called(key: str, value: Any, name: str, model: ResolvedModel, problems: Problems) -> None:
+    """Add a problem for layers beside which an adapter has no effect."""
+    alone = WEIGHTS_ALONE.get(str(model.architecture), ())
+    named = [str(each).rpartition(".")[2] for each in value] if isinstance(value, list | tuple) else [str(value)]
+    if wrong := [each for each in named if each in alone]:
+        problems.add(
+            f"{key}={_shown(value)}: model={name} ({model.architecture}) multiplies by the weights of {wrong[0]} "
+            f"without calling the layer, so an adapter there has no effect. Name others, such as {key}=feedforward, or "
+            "use method=full."
+        )
 
 
 def _check_names(key: str, value: Any, name: str, model: ResolvedModel, problems: Problems) -> None:

@@ -56,7 +56,7 @@ def refusal(key: str, several: str, axis: bool = False) -> str | None:
         ),
         (
             key == "task.unreadable",
-            "task.unreadable says what becomes of images that cannot be read. Where there are some, error ends the "
+            "task.unreadable says what becomes of files that cannot be read. Where there are some, error ends the "
             "study; where there are none, its cells would be the same. Give it one value.",
         ),
         (before and not axis, f"{key} is not tuned. For a cell each, add axes=[{key}]."),

@@ -20,13 +20,12 @@ from harness.data.tokenization import Encoding, Tokens, tokenize
 from harness.features.worker_state import WORKER_STATE
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.frozen_prefix import FrozenPrefix
-from harness.models.image_files.image_pooling import FLATTEN
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
 from harness.models.language.language_model import network_on
 from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.models.pooling import width
-from harness.models.pretrained import OWN_HEADS
+from harness.models.pretrained import OWN_HEADS, WIDENING
 from harness.tasks.runtime import TaskRuntime, runtime_of
 
 
@@ -68,7 +67,8 @@ class FrozenEncoder:
         """The pretrained backbone; shared, so it must not be changed."""
         own = self.model.pooling if self.model.pooling in OWN_HEADS else None
         outputs = self.data.outputs if own == "model" else 0
-        key = (self.resolved.digest, own, outputs, self.model.layer, self.model.pooling == FLATTEN)
+        wide = self.model.pooling if self.model.pooling in WIDENING else None  # its size is kept with the backbone
+        key = (self.resolved.digest, own, outputs, self.model.layer, wide)
         return WORKER_STATE.backbones.get(key, lambda: load_backbone(self.resolved, self.model.pooling, outputs))
 
     @property

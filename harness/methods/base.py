@@ -40,9 +40,9 @@ class Method(ABC):
         resources: minimum resources of a job, such as {mem_gb: 16}; combined with the model's and the cluster
             profile's.
         about: facts for docs/methods.md: title, paper, trains, limits, `parameters` (a formula), `tasks` (the task
-            families that it is for; all, if it does not say), `inputs` (text or image, likewise), `quantized` (whether
-            it neither reads nor changes the base weights, or PEFT has layers for 8 and 4 bits), and `fusable` (whether
-            its runs can share passes through the base, see harness/training/fused).
+            families that it is for; all, if it does not say), `inputs` (text, image or sound, likewise), `quantized`
+            (whether it neither reads nor changes the base weights, or PEFT has layers for 8 and 4 bits), and `fusable`
+            (whether its runs can share passes through the base, see harness/training/fused).
     """
 
     name: str

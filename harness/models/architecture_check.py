@@ -97,7 +97,7 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
         tokenizer = load_tokenizer(resolved)
         if pooling == LANGUAGE:
             _check_writes(tokenizer, what)
-        if not resolved.reads_images:
+        if resolved.reads == "text":
             check_vocabulary(loaded.backbone, tokenizer, what)
             facts["longest"] = longest_input(loaded.backbone, tokenizer)
     except HarnessError as error:

@@ -129,6 +129,17 @@ _TOWER = replace(
     blocks="encoder.layers",
     embedding="embeddings.patch_embedding",
 )
+_WAVEFORM = replace(
+    _TOWER,
+    query_value=("attention.q_proj", "attention.v_proj"),
+    key_value=("attention.k_proj", "attention.v_proj"),
+    value=("attention.v_proj",),
+    attention=("attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.out_proj"),
+    feedforward=("intermediate_dense", "output_dense"),
+    feedforward_output=("output_dense",),
+    norms=("layer_norm", "final_layer_norm"),
+    embedding="feature_projection.projection",
+)
 # Convolutional networks have no attention; what mixes channels takes the part of the feed-forward layers.
 _CONVOLUTIONS = Layers(
     query_value=(),
@@ -237,6 +248,17 @@ ARCHITECTURES: dict[str, Layers] = {
     ),
     "siglip_vision_model": _TOWER,
     "clip_vision_model": _TOWER,
+    "whisper": replace(  # its encoder alone
+        _TOWER, feedforward=("fc1", "fc2"), norms=("self_attn_layer_norm", "final_layer_norm"), blocks="layers",
+        embedding="conv1",
+    ),
+    "audio-spectrogram-transformer": _VIT,
+    "data2vec-audio": _WAVEFORM,
+    "hubert": _WAVEFORM,
+    "unispeech": _WAVEFORM,
+    "unispeech-sat": _WAVEFORM,
+    "wav2vec2": _WAVEFORM,
+    "wavlm": replace(_WAVEFORM, query_value=(), key_value=(), value=(), attention=()),  # see `WEIGHTS_ALONE`
     "convnext": _CONVOLUTIONS,
     "convnextv2": _CONVOLUTIONS,
     "resnet": replace(
@@ -308,6 +330,11 @@ def blocks_of(backbone: Any, model: str) -> list[nn.Module]:
     if hasattr(base, "decoder"):
         path = path.replace("encoder.", "decoder.")
     return list(base.get_submodule(path))
+
+
+# Layers whose weights an architecture multiplies by itself, without calling the layer: an adapter beside it has no
+# effect and gets no gradient.
+WEIGHTS_ALONE = {"wavlm": ("q_proj", "k_proj", "v_proj", "out_proj")}
 
 
 # Architectures for fused training: apart from attention, which they look up in transformers' registry, their blocks act

@@ -15,6 +15,7 @@ from torch import nn
 from harness.errors import HarnessError
 from harness.models.image_files.image_loading import check_pooler, image_kind
 from harness.models.pretrained import LANGUAGE, ResolvedModel
+from harness.models.sound_files.sound_loading import sound_kind, sound_options, without_decoder, without_masking
 from harness.models.weights_check import check_fit, notes
 
 ENCODER_DECODERS = ("t5", "mt5", "umt5")  # their encoder is a separate model
@@ -58,7 +59,9 @@ def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options:
     state = torch.get_rng_state()
     torch.manual_seed(0)
     try:
-        kind = (image_kind if resolved.reads_images else _kind)(resolved.path, pooling, what)
+        find = sound_kind if resolved.reads_sounds else image_kind if resolved.reads_images else _kind
+        kind = find(resolved.path, pooling, what)
+        options = options | (sound_options(kind) if resolved.reads_sounds else {})
         try:
             backbone, info = _from_pretrained(kind, resolved.path, options | _extras(pooling, classes))
         except TypeError:
@@ -73,7 +76,10 @@ def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options:
     finally:
         torch.set_rng_state(state)
     read = getattr(backbone, "main_input_name", "input_ids")
-    if resolved.reads_images:
+    if resolved.reads_sounds:
+        info = without_decoder(info)
+        without_masking(backbone)
+    elif resolved.reads_images:
         check_pooler(set(info["missing_keys"]), pooling, what)
     elif read != "input_ids":
         raise HarnessError(f"{what} is of an architecture that reads no texts ({resolved.architecture}: {read}).")

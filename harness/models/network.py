@@ -23,6 +23,8 @@ from harness.models.loading import brief, load_weights
 from harness.models.pooling import POOLED_WIDTH, pool, widened, width
 from harness.models.precision.quantization import quantized
 from harness.models.pretrained import INTERACTIONS, OWN_HEADS, ResolvedModel
+from harness.models.sound_files.sound_pooling import prepare_sounds
+from harness.models.sound_files.sound_processor import load_sound_processor
 from harness.models.start.tensors import apply
 from harness.models.weights_check import check_finite
 
@@ -171,6 +173,9 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
     backbone = load_weights(resolved, pooling, classes, **options).backbone
     if resolved.reads_images:
         _prepare_images(backbone, resolved, pooling)
+    elif resolved.reads_sounds:
+        what = f"the model at {resolved.path} ({resolved.source})"
+        prepare_sounds(backbone, load_tokenizer(resolved), pooling, resolved.layer, what)
     if resolved.start is not None:
         apply(backbone, resolved.start)
     check_finite(backbone.named_parameters(), f"The model at {resolved.path} ({resolved.source})")
@@ -200,7 +205,8 @@ def _prepare_images(backbone: Any, resolved: ResolvedModel, pooling: str) -> Non
 def load_tokenizer(resolved: ResolvedModel) -> Any:
     """Load a model's tokenizer; one without a padding token, as of many decoders, pads with its end token.
 
-    Of a model that reads images, load its `harness.models.image_files.image_processor.ImageProcessor` instead.
+    Of a model that reads images, load its `harness.models.image_files.image_processor.ImageProcessor` instead, and of
+    one that reads sounds its `harness.models.sound_files.sound_processor.SoundProcessor`.
 
     Raises:
         HarnessError: transformers cannot load a tokenizer, or the image processor does not work.
@@ -209,6 +215,8 @@ def load_tokenizer(resolved: ResolvedModel) -> Any:
 
     if resolved.architecture == INTERACTIONS:
         return ItemIndex()
+    if resolved.reads_sounds:
+        return load_sound_processor(resolved.path, resolved.source, resolved.architecture, resolved.sound)
     if resolved.reads_images:
         return load_processor(resolved.path, resolved.source, resolved.architecture, resolved.image)
     if resolved.path.is_dir() and not any(any(resolved.path.glob(name)) for name in (*TOKENIZERS, "*.model", "*.spm")):

@@ -17,17 +17,21 @@ from harness.api.family import TaskFamily
 from harness.errors import HarnessError, Problems, nearest, typed
 from harness.models.files.digests import generation_digest, sha256
 from harness.models.files.hub import from_cache, from_hub, not_fetched, remember_absent
+from harness.models.files.input_settings import check_inputs
 from harness.models.files.model_files import PATTERNS, check_directory, check_generation, names
 from harness.models.image_files.image_architectures import reads_images
-from harness.models.packaged import efficientnet
+from harness.models.packaged import efficientnet, whisper
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory
+from harness.models.sound_files.sound_architectures import WHISPER, reads_sounds
 from harness.records.signature import digest
 
 QUANTISED = ("8bit", "4bit")
 INITS_FROM_WEIGHTS = ("pissa", "olora")  # LoRA initializations that change the base weights
 POOLINGS = ("mean", "cls", "last", "model")  # of tokens
 IMAGE_POOLINGS = ("pooler", "mean", "flatten", "cls", "model")
+SOUND_POOLINGS = ("mean", "mean_std", "quarters")
+WIDENING = ("flatten", "mean_std", "quarters")  # poolings whose vectors are larger than those of tokens
 CONFIG, INTERACTIONS = "config.json", "interactions"  # the latter: model_type of what has no pretrained backbone
 LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
 TOKENS = "tokens"  # set by families that predict something for each word: no pooling, a head on token vectors
@@ -49,6 +53,7 @@ class ResolvedModel:
         start: file of the tensors that an earlier training changed (`train.init`); None: the pretrained weights.
         base: digest of the pretrained model alone, where there is such a start; None: `digest`.
         image: image_size, image_mean and image_std of `PretrainedModel`, where given; part of the digest.
+        sound: likewise sampling_rate.
         layer: `PretrainedModel.layer`; no part of the digest, so that it can be tuned.
         layers: names of the layers with weights, as the loaded architecture has them; () if it was not examined.
     """
@@ -62,6 +67,7 @@ class ResolvedModel:
     start: Path | None = None
     base: str | None = None
     image: dict[str, Any] = field(default_factory=dict)
+    sound: dict[str, Any] = field(default_factory=dict)
     layer: int | None = None
     layers: tuple[str, ...] = ()
 
@@ -74,18 +80,27 @@ class ResolvedModel:
     @property
     def reads_images(self) -> bool:
         """Whether it reads images, and not texts."""
-        return reads_images(self.architecture, self.path)
+        return not self.reads_sounds and reads_images(self.architecture, self.path)
+
+    @property
+    def reads_sounds(self) -> bool:
+        """Whether it reads sounds, and not texts."""
+        return reads_sounds(self.architecture, self.path)
 
     @property
     def reads(self) -> str:
         """What its rows are, see `TaskFamily`."""
-        return "interaction" if self.architecture == INTERACTIONS else "image" if self.reads_images else "text"
+        if self.architecture == INTERACTIONS:
+            return "interaction"
+        return "sound" if self.reads_sounds else "image" if self.reads_images else "text"
 
     @property
     def blocks(self) -> int | None:
         """The number of transformer blocks in its config.json; None if it is not known."""
         config = self._config()
-        found = [config[name] for name in ("num_hidden_layers", "n_layer", "n_layers", "num_layers") if name in config]
+        usual = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+        keys = [*usual, *(["encoder_layers"] if self.architecture == WHISPER else [])]  # its encoder alone is loaded
+        found = [config[name] for name in keys if name in config]
         if not found and isinstance(config.get("depths"), list):  # the stages of a convolutional network
             return len(config["depths"])
         return found[0] if found and isinstance(found[0], int) else None
@@ -113,7 +128,7 @@ class PretrainedModel:
             refused, and so is a `path` with other files. None checks neither.
         pooling: mean | cls | last (token) | model (the architecture's own classification head); of images pooler (the
             architecture's own pooled vector) | mean | flatten (the vectors of all positions, so that it counts where
-            something is) | cls | model.
+            something is) | cls | model; of sounds mean | mean_std | quarters, see `harness.models.sound_files`.
         max_tokens: longest input; None is the architecture's own limit.
         target_modules: layers that an adapter changes if its method names none; None: the architecture's.
         resources: minimum resources of a job, such as {mem_gb: 16}; combined with the method's and the cluster
@@ -121,8 +136,9 @@ class PretrainedModel:
         quantize: 8bit (LLM.int8, Dettmers et al. 2022) | 4bit (NF4 of QLoRA, Dettmers et al. 2023) stores the frozen
             weights in fewer bits, with bitsandbytes; None keeps them in 32.
         image_size: height and width in pixels to which images are resized; None: as the model's files say.
-        layer: of a model of images, the block after which vectors are taken, counted from 1; None: the last one.
+        layer: of a model of images or sounds, the block after which vectors are taken, counted from 1; None: the last.
         image_mean, image_std: of each channel, of values in [0, 1]; None: as the model's files say.
+        sampling_rate: samples a second that a model of sounds reads, in Hz, if its files do not say.
     """
 
     name: str
@@ -140,18 +156,19 @@ class PretrainedModel:
     image_size: int | None = None
     image_mean: list[float] | None = None
     image_std: list[float] | None = None
+    sampling_rate: int | None = None
     layer: int | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
         self.digests = self.digests or {}  # null in a configuration
         problems = Problems()
-        known = dict.fromkeys((*POOLINGS, *IMAGE_POOLINGS))
+        known = dict.fromkeys((*POOLINGS, *IMAGE_POOLINGS, *SOUND_POOLINGS))
         problems.check(
             self.pooling in known,
             f"model.pooling cannot be {self.pooling}. {nearest(self.pooling, known)}",
         )
-        self._check_images(problems)
+        check_inputs(self, problems)
         problems.check(
             self.quantize is None or self.quantize in QUANTISED,
             f"model.quantize cannot be {self.quantize}: null (32 bits), {' or '.join(QUANTISED)}.",
@@ -165,31 +182,6 @@ class PretrainedModel:
             f"model={self.name} names no source: set model.hub=<owner/name> or model.path=<directory>, and model.name.",
         )
         problems.raise_any()
-
-    def _check_images(self, problems: Problems) -> None:
-        size = self.image_size
-        problems.check(
-            size is None or (isinstance(size, int) and not isinstance(size, bool) and 8 <= size <= 4096),
-            f"model.image_size is a number of pixels from 8 to 4096, not {size}; null takes the model's own.",
-        )
-        problems.check(
-            self.layer is None or (isinstance(self.layer, int) and not isinstance(self.layer, bool) and self.layer > 0),
-            f"model.layer is the number of a block, 1 or more, not {self.layer}; null takes the last.",
-        )
-        problems.check(
-            self.layer is None or self.pooling not in ("pooler", "model"),
-            f"model.layer={self.layer} takes vectors before the end of the model, and model.pooling={self.pooling} is "
-            "of its end: set model.pooling to mean or flatten, or leave model.layer null.",
-        )
-        for name in ("image_mean", "image_std"):
-            value: Any = getattr(self, name)
-            numbers = isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
-            positive = name != "image_std" or not numbers or all(each > 0 for each in value)
-            problems.check(
-                value is None or (numbers and len(value) == 3 and positive),
-                f"model.{name} is three numbers, one a channel{', above 0' * (name == 'image_std')}, such as "
-                f"[0.5,0.5,0.5], not {value}; null takes the model's own.",
-            )
 
     @property
     def _image(self) -> dict[str, Any]:
@@ -227,6 +219,9 @@ class PretrainedModel:
         found = self._find(cache_dir)
         if self._image:
             found = replace(found, digest=digest([found.digest, self._image]), image=self._image)
+        if self.sampling_rate is not None:
+            own = {"sampling_rate": self.sampling_rate}
+            found = replace(found, digest=digest([found.digest, own]), sound=own)
         if self.layer is not None:
             found = replace(found, layer=self.layer)
         if self.pooling == LANGUAGE:
@@ -314,6 +309,9 @@ class PretrainedModel:
         if state := next((name for name in self.digests if name.endswith(".pth")), None):
             made = efficientnet.converted(directory / state, self.digests[state], cache_dir, self.name)
             return ResolvedModel(made, digest([found, "pth", efficientnet.FORMAT]), source)
+        if whisper.FILE in self.digests:
+            made = whisper.converted(directory / whisper.FILE, self.digests[whisper.FILE], cache_dir, self.name)
+            return ResolvedModel(made, digest([found, "ct2", whisper.FORMAT]), source)
         file = next((name for name in self.digests if name.endswith(".gguf")), None)
         if file is None:
             return ResolvedModel(directory, found, source)

@@ -15,7 +15,7 @@ from harness.models.files.model_files import names
 _HEADS = re.compile(
     r"(^|\.)(cls|lm_head|generator_lm_head|score|classifier|classification_head|qa_outputs|logits_proj|pooler|pooling"
     r"|predictions?|head|heads?|vocab_\w+|pred_layer|lm_predictions|mask_predictions|discriminator_predictions"
-    r"|generator_predictions|final_logits_bias|position_ids|inv_freq|masked_bias|attn\.bias|attention\.bias|embed_out)"
+    r"|generator_predictions|quantizer|project_hid|project_q|final_logits_bias|position_ids|inv_freq|masked_bias|attn\.bias|attention\.bias|embed_out)"
     r"(\.|$)"
 )
 _PREFIXES = {
@@ -105,7 +105,8 @@ def _is_head(name: str, backbone: Any, pooling: str) -> bool:
 
 
 def _counts(name: str, backbone: Any, pooling: str) -> bool:
-    if _is_head(name, backbone, pooling) or "pooler" in name.split("."):
+    # The vector of masked spans is used in pretraining alone, and fine-tuned models are saved without it.
+    if _is_head(name, backbone, pooling) or "pooler" in name.split(".") or name.endswith("masked_spec_embed"):
         return False
     # Counters and masks that the architecture computes itself.
     buffers: dict[str, torch.Tensor] = dict(backbone.named_buffers())

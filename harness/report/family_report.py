@@ -30,11 +30,13 @@ class HardCell(NamedTuple):
         text: its text.
         sort: what its column sorts by; None: the text.
         picture: a data URL of a small image that stands before the text; None without one.
+        sound: a data URL of a short sound that can be played beside the text; None without one.
     """
 
     text: str
     sort: float | str | None = None
     picture: str | None = None
+    sound: str | None = None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from harness.models.image_files.image_pooling import reads_pixels
 from harness.models.input_limits import longest_input
 from harness.models.network import AdaptedModel
 from harness.models.pretrained import LANGUAGE, OWN_HEADS
+from harness.models.sound_files.sound_pooling import reads_waveforms
 from harness.records.files import write_json
 from harness.records.states import SessionStatus
 from harness.runs.costs import Costs
@@ -211,9 +212,10 @@ def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None
     """Return the frozen prefix after which passes may begin; None if they begin at the tokens, as with FGM, NEFTune.
 
     Those of a model that writes texts do: its hidden states are of every token, and writing needs the tokens anyway.
-    So do those of images, whose hidden states take more room than their pixels.
+    So do those of images and sounds, whose hidden states take more room than what they are made of.
     """
-    from_tokens = config.fgm > 0 or config.neftune > 0 or network.pooling == LANGUAGE or reads_pixels(network.backbone)
+    whole = network.pooling == LANGUAGE or reads_pixels(network.backbone) or reads_waveforms(network.backbone)
+    from_tokens = config.fgm > 0 or config.neftune > 0 or whole
     return None if from_tokens else network.boundary
 
 

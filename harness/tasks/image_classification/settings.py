@@ -9,9 +9,8 @@ from harness.errors import HarnessError, Problems
 from harness.tasks.image_classification.assembly import assemble_images
 from harness.tasks.image_classification.data import ImageData
 from harness.tasks.image_classification.sources import ImageTable
+from harness.tasks.labeled_files import UNREADABLE
 from harness.tasks.text_classification.settings import ClassificationSettings
-
-UNREADABLE = ("error", "skip")
 
 
 @dataclass(kw_only=True)

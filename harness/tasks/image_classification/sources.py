@@ -1,23 +1,20 @@
-"""Sources of labeled images: folders a class, tables of paths or bytes, arrays (npz, IDX), and tables of pixels."""
+"""Sources of labeled images besides folders and tables of paths: arrays (npz, IDX), and tables of pixels."""
 
 from __future__ import annotations
 
 import gzip
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.images import SUFFIXES, ArrayImage, BytesImage, FileImage, ImageSource, as_bytes
-from harness.data.readers.rows import SPLITS
+from harness.data.images import SUFFIXES, ArrayImage, BytesImage, FileImage, as_bytes
 from harness.errors import HarnessError, nearest
 from harness.formatting.examples import several
+from harness.tasks.labeled_files import LabeledFiles, Medium
 
-SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
 # Names of arrays in npz files, by split, as Keras and MedMNIST write them.
 ARRAYS = {
     "train": (("x_train", "y_train"), ("train_images", "train_labels")),
@@ -27,139 +24,8 @@ ARRAYS = {
 IDX_IMAGES, IDX_LABELS = 2051, 2049  # magic numbers of unsigned bytes in three and one dimensions
 
 
-@dataclass
-class ImageTable:
-    """Labeled images of one split.
-
-    Attributes:
-        sources: n images.
-        names: what each is called.
-        labels: as they are written in the source.
-        groups: the group of each; empty without groups.
-        notes: sentences for the user.
-    """
-
-    sources: list[ImageSource]
-    names: list[str]
-    labels: list[Any]
-    groups: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def read_folder(folder: Path) -> dict[str, ImageTable]:
-    """Read a folder with a folder a class, or with folders train, validation and test of these.
-
-    Raises:
-        HarnessError: there are no classes, or a link leads out of the folder.
-    """
-    below = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    splits = {
-        split: each
-        for split, names in SPLIT_FOLDERS.items()
-        for each in below
-        if each.name.lower() in names and any(inner.is_dir() for inner in each.iterdir())
-    }
-    if "train" in splits:
-        return {split: _classes(splits[split]) for split in SPLITS if split in splits}
-    return {"train": _classes(folder)}
-
-
-def _classes(folder: Path) -> ImageTable:
-    table = ImageTable([], [], [])
-    found, others = files_below(folder)
-    loose = [path for path in found if path.parent == folder]
-    if len(loose) == len(found):
-        hint = f" It has {len(loose)} images but no folders: put them into a folder for each class." if loose else ""
-        raise HarnessError(f"{folder} needs a folder for each class, with its images.{hint}")
-    if loose:
-        table.notes.append(f"{folder.name}: {len(loose)} images beside the folders of the classes were left out.")
-    if others:
-        shown = several([path.name for path in others])
-        table.notes.append(f"{folder.name}: {len(others)} files that are no images were left out ({shown}).")
-    for path in found:
-        if path.parent != folder:
-            table.sources.append(FileImage(path))
-            table.names.append(str(path.relative_to(folder)))
-            table.labels.append(path.relative_to(folder).parts[0])
-    return table
-
-
-def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the image files of a folder and of all folders in it, and its other files, both sorted.
-
-    Raises:
-        HarnessError: a link leads out of the folder.
-    """
-    inside = folder.resolve()
-    images, others, outside = list[Path](), list[Path](), list[str]()
-    for path in sorted(folder.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts) or path.is_dir():
-            continue
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
-            outside.append(str(path.relative_to(folder)))
-        (images if path.suffix.lower() in SUFFIXES else others).append(path)
-    if outside:
-        raise HarnessError(
-            f"{len(outside)} links in {folder} lead out of it: {several(outside)}. Copy the files, or name the folder "
-            "that holds them."
-        )
-    return images, others
-
-
-def read_paths(
-    path: Path,
-    columns: Mapping[str, Sequence[Any]],
-    image: str,
-    label: str,
-    group: str | None,
-    inside: bool = True,
-) -> ImageTable:
-    """Make rows of a table of paths, or of bytes as Parquet and hub data sets hold them.
-
-    Args:
-        path: of the table; paths of images are relative to its folder.
-        inside: whether they must lie in that folder; those of a hub data set lie in the hub's cache.
-        columns: values by name.
-        image, label, group: names of the columns.
-
-    Raises:
-        HarnessError: a value is neither a path nor an image, or a path leads out of the folder.
-    """
-    root = path.parent.resolve()
-    table = ImageTable([], [], list(columns[label]))
-    odd, outside = [], []
-    for row, value in enumerate(columns[image], 1):
-        # A mapping of bytes and path, as `datasets` stores images; one of them may be missing.
-        held = value.get("bytes") if isinstance(value, Mapping) else value
-        name = value.get("path") if isinstance(value, Mapping) else value
-        if isinstance(held, bytes | bytearray):
-            table.sources.append(BytesImage(bytes(held)))
-            table.names.append(f"row {row}" if not isinstance(name, str) else name)
-        elif isinstance(name, str) and name.strip():
-            # Not resolved: a link is judged by where it leads, and named as it is written.
-            where = Path(os.path.normpath(root / name))
-            if inside and not where.resolve().is_relative_to(root):
-                outside.append(f"{name} (row {row})")
-            table.sources.append(FileImage(where))
-            table.names.append(name)
-        else:
-            odd.append(f"row {row} ({type(value).__name__})")
-    problems = []
-    if odd:
-        problems.append(
-            f"{path.name}: {len(odd)} of {len(columns[image])} rows have no path or image in column {image!r}: "
-            f"{several(odd)}. Fill or remove them."
-        )
-    if outside:
-        problems.append(
-            f"{path.name}: {len(outside)} images lie outside its folder {root}: {several(outside)}. Write paths "
-            "relative to the table, and put it where the images are."
-        )
-    if problems:
-        raise HarnessError(*problems)
-    if group is not None:
-        table.groups = [str(value) for value in columns[group]]
-    return table
+IMAGES = Medium("image", SUFFIXES, FileImage, BytesImage)
+ImageTable = LabeledFiles  # labeled images of one split
 
 
 def of_arrays(images: npt.NDArray[Any], labels: npt.NDArray[Any], where: str) -> ImageTable:

@@ -12,14 +12,8 @@ from harness.data.readers.rows import Hub, open_hub
 from harness.data.text_values import as_text, check_text, plain, shown
 from harness.errors import HarnessError, Problems, nearest
 from harness.tasks.image_classification.settings import ImageTask
-from harness.tasks.image_classification.sources import (
-    ImageTable,
-    read_folder,
-    read_idx,
-    read_npz,
-    read_paths,
-    read_pixels,
-)
+from harness.tasks.image_classification.sources import IMAGES, ImageTable, read_idx, read_npz, read_pixels
+from harness.tasks.labeled_files import read_folder, read_paths
 from harness.tasks.text_source import TextSource
 
 IMAGE_FORMATS = ("folder", "npz", "idx", "pixels")
@@ -114,7 +108,7 @@ class ImageClassification(ImageTask, TextSource):
             raise HarnessError(f"{path} is {'a folder' if path.is_dir() else 'no folder'}, and task.format={kind}.")
         if kind == "folder":
             self._refuse_group(kind)
-            return read_folder(path)
+            return read_folder(path, IMAGES)
         if kind == "npz":
             self._refuse_group(kind)
             return read_npz(path, self.image, self.label)
@@ -146,7 +140,7 @@ class ImageClassification(ImageTask, TextSource):
         # In the order in which they were wanted; the file may spell a name in another way.
         names = list(columns)
         group = None if self.group is None else names[1]
-        table = read_paths(path, columns, names[0], names[-1], group)
+        table = read_paths(path, columns, names[0], names[-1], group, IMAGES)
         table.notes = notes + table.notes
         return table
 
@@ -169,7 +163,7 @@ class ImageClassification(ImageTask, TextSource):
                 for value in data[label]
             ]
             columns = {image: list(data[image]), label: labels}
-            found[split] = read_paths(Path(where), columns, image, label, None, inside=False)
+            found[split] = read_paths(Path(where), columns, image, label, None, IMAGES, inside=False)
         return found
 
     def _refuse_group(self, kind: str) -> None:

@@ -1,0 +1,1 @@
+"""The network of task families that classify sounds."""

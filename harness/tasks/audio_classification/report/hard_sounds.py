@@ -1,0 +1,34 @@
+"""Hard rows of sounds: those of classification, with names and, for the first ones, players."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.formatting.escape import plain
+from harness.report.family_report import HardCell, HardColumn, HardRows
+from harness.report.reading.predictions import Predictions, Unreadable
+from harness.tasks.text_classification.report.hard_rows import hard_rows
+
+PLAYERS = 5  # most players of a cell: a clip of three seconds is 48 kB, and a page should open at once
+
+
+def hard_sounds(known: Predictions, others: Sequence[Predictions]) -> HardRows:
+    """Find the sounds that the runs of a cell miss most; see `FamilyReport`."""
+    found = hard_rows(known, others)
+    try:
+        names, clips = known.column("audio"), known.column("clip")  # (S, n)
+    except Unreadable:
+        return found
+    place = {str(id_): index for index, id_ in enumerate(known.ids)}
+    rows, players = [], 0
+    for row in found.rows:
+        index = place[row[0].text]
+        clip = next((bytes(each) for each in clips[:, index] if isinstance(each, bytes)), b"")
+        address = None
+        if clip and players < PLAYERS:
+            address, players = f"data:audio/wav;base64,{base64.b64encode(clip).decode()}", players + 1
+        rows.append([HardCell(plain(str(names[0, index]), 60), sound=address), *row])
+    columns = (HardColumn("sound"), *found.columns)
+    return replace(found, columns=columns, rows=rows, texts=True)
