@@ -109,7 +109,7 @@ def is_finite(predictions: Predictions) -> bool:
     """Return whether all numbers in predictions are finite."""
     if predictions.dtype.names is None:
         return bool(np.isfinite(predictions).all())
-    numbers = (name for name in predictions.dtype.names if predictions.dtype[name].kind == "f")
+    numbers = (name for name in predictions.dtype.names if predictions.dtype[name].base.kind == "f")  # or arrays of it
     return all(np.isfinite(predictions[name]).all() for name in numbers)
 
 

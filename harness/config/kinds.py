@@ -55,6 +55,7 @@ KINDS: dict[str, Kind] = {
     "item_knn": Kind("method", "harness.methods.recommenders.item_knn.ItemKnn"),
     "ease": Kind("method", "harness.methods.recommenders.ease.Ease"),
     "sasrec": Kind("method", "harness.methods.recommenders.sasrec.SasRec"),
+    "bm25": Kind("method", "harness.methods.bm25.Bm25"),
     "full": _first("method", "harness.methods.full.Full"),
     "peft": _first("method", "harness.methods.peft_method.PeftMethod", "harness.methods.peft.peft_method.PeftMethod"),
     "adalora": _first("method", "harness.methods.adalora.AdaLora", "harness.methods.peft.adalora.AdaLora"),

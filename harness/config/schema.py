@@ -100,6 +100,7 @@ class TrainConfig:
     neftune: float = later(0.0)  # noise on token embeddings, at most this / sqrt(length * width); 0 adds none
     # decay of the moving average of weights, which is evaluated and saved; 0 uses the weights themselves
     ema: float = later(0.0)
+    temperature: float = later(0.05)  # retrieval: similarities of queries and passages are divided by it in the loss
     # decoders: the rows of a batch are joined to sequences of task.max_length tokens, which saves padding; no row sees
     # another, so losses are the same
     packing: bool = later(False)

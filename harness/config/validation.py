@@ -120,6 +120,9 @@ def check(config: Config, problems: Problems) -> None:
     for name in ("lr", "head_lr", "head_probe_c", "batch_size", "accumulate", "epochs", "eval_batch_size"):
         value = getattr(train, name)
         problems.check(value > 0, f"train.{name} must be above 0, not {value}.")
+    problems.check(
+        0 < train.temperature < float("inf"), f"train.temperature must be a number above 0, not {train.temperature}."
+    )
     for name in ("weight_decay", "clip", "patience", "r_drop", "fgm", "neftune", "checkpoint_seconds"):
         value = getattr(train, name)
         problems.check(value >= 0, f"train.{name} must be 0 or more, not {value}.")

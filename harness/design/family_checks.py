@@ -11,6 +11,7 @@ from typing import Any
 import harness
 from harness.api.family import TaskFamily, families, family_of_kind
 from harness.config.kinds import KINDS, kind_of
+from harness.config.schema import Config
 from harness.data.dataset import Dataset
 from harness.design.cells import Cell, StudyRequest
 from harness.design.model_checks import check_layer
@@ -72,7 +73,7 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
     )
     problems.check(
         not (
-            (families()[name].writes or families()[name].tokens)
+            (families()[name].writes or families()[name].tokens or families()[name].retrieves)
             and base.get("augment")
             and "augment" not in (base["method"].get("ignores") or ())
         ),
@@ -105,6 +106,8 @@ def check_modality(
     reads = model.reads
     wanted = families()[data.family].reads
     fitting = _POOLINGS.get(wanted, (base["model"].get("pooling", HISTORY),))
+    if families()[data.family].retrieves:
+        fitting = tuple(each for each in fitting if each != "model")  # a head gives no vectors to compare
     tuned = cell.space.get("model.pooling")
     poolings = [base["model"].get("pooling", fitting[0])] if tuned is None else tuned.extremes
     if reads != wanted:
@@ -166,7 +169,13 @@ def _methods_for(family: TaskFamily) -> str:
 def _inapplicable(cell: Cell, base: Mapping[str, Any], family: TaskFamily) -> Iterator[str]:
     if "train" in (base["method"].get("ignores") or ()):
         return
-    for key, (off, why) in family.inapplicable.items():
+    elsewhere = {
+        key: (_default(key), f"it is for {other.name}")
+        for other in families().values()
+        for key in other.own
+        if key not in family.own
+    }
+    for key, (off, why) in {**family.inapplicable, **elsewhere}.items():
         section, _, leaf = key.partition(".")
         tuned = cell.space.get(key)
         values = [base[section][leaf]] if tuned is None else tuned.extremes
@@ -177,6 +186,10 @@ def _inapplicable(cell: Cell, base: Mapping[str, Any], family: TaskFamily) -> It
                 f"{key}={_shown(wrong[0])} has no meaning for task={cell.task}, which is {family.name}: {why}. Leave "
                 f"it at {_shown(off)}."
             )
+
+
+def _default(key: str) -> Any:
+    return getattr(Config().train, key.partition(".")[2])
 
 
 def _shown(value: Any) -> str:

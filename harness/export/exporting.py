@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.api.family import family_of
 from harness.errors import HarnessError, is_disk_full
 from harness.export.card import card
 from harness.export.container import write_container
@@ -171,6 +172,11 @@ def _load(directory: Path, cache_dir: str | Path) -> Original:
 
     facts: Mapping[str, Any] = read_description(directory)
     check_pooled_texts(directory, facts, "harness export")
+    if family_of(facts.get("family")).retrieves:
+        raise HarnessError(
+            f"{directory} is a model of retrieval, whose answers need its collection, and no format of harness export "
+            f"has one. Serve the model itself: harness serve {directory}."
+        )
     if facts.get("export") not in (None, "peft"):
         raise HarnessError(f"{directory} is an export itself: export the run's model instead.")
     predictor = load(directory, "cpu", cache_dir)

@@ -22,7 +22,6 @@ from harness.models import PretrainedModel, ResolvedModel
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
-from harness.models.language.language_model import network_on
 from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.models.pooling import width
 from harness.models.pretrained import OWN_HEADS, WIDENING
@@ -95,18 +94,15 @@ class FrozenEncoder:
         """Make a network on a copy of the backbone that a run may change."""
         # Both backbones are moved to the device, whether or not features were computed before: fused runs read the
         # frozen tensors of the shared one, and random numbers drawn on the device must not depend on what was cached.
-        return network_on(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling, self.data.outputs)
+        return self.task.network(copy.deepcopy(self.backbone.to(self.device)), self.model.pooling)
 
     def network_as_loaded(self) -> AdaptedModel:
         """Make a network on the shared backbone, in eval mode, which must not be changed."""
-        return (
-            network_on(self.backbone.to(self.device), self.model.pooling, self.data.outputs)
-            .requires_grad_(False)
-            .eval()
-        )
+        network = self.task.network(self.backbone.to(self.device), self.model.pooling)
+        return network.requires_grad_(False).eval()
 
     def examples(self, split: Split) -> Examples:
-        """Tokenise a split."""
+        """Tokenise a split, and what its rows are compared with."""
         own = self.task.encoding(self.tokenizer, self.backbone, self.length)
         key = (
             self.data.fingerprint,
@@ -117,7 +113,11 @@ class FrozenEncoder:
             own and own.key,
         )
         tokens: Tokens = WORKER_STATE.tokens.get(key, lambda: self._tokenize(split, own))
-        return self.task.examples(tokens, split, self.tokenizer, self.backbone)
+        found = self.task.examples(tokens, split, self.tokenizer, self.backbone)
+        collection = self.task.collection()
+        if collection is None or collection.name == split.name:
+            return found
+        return self.task.compared(found, self.examples(collection))
 
     def features(self, split: Split) -> SharedArray:
         """Return the frozen features of a split, (n, d); of a family that predicts tokens, theirs, (total, d)."""
@@ -125,7 +125,7 @@ class FrozenEncoder:
         key = FeatureKey(examples.digest(), self.resolved.digest, self._vectors, self.precision)
 
         def make() -> SharedArray:
-            frozen = network_on(self.backbone, self.model.pooling, self.data.outputs).eval()
+            frozen = self.task.network(self.backbone, self.model.pooling).eval()
 
             def compute(rows: Rows) -> Values:
                 frozen.to(self.device)

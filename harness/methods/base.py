@@ -109,6 +109,19 @@ class Recommender(Method):
         """
 
 
+class Retriever(Method):
+    """A method that indexes a collection of passages and trains nothing."""
+
+    @abstractmethod
+    def index(self, passages: Sequence[str], vectors: Callable[[], Features]) -> nn.Module:
+        """Make the index, one of `harness.models.retrieval.indexes`.
+
+        Args:
+            passages: P texts.
+            vectors: computes (P, d), L2-normalized, of the passages by the pretrained model.
+        """
+
+
 @dataclass(kw_only=True)
 class GradientTrained(Method):
     """A method that selects which parameters of a network the training loop trains.

@@ -23,17 +23,16 @@ from harness.config.schema import Config, TrainConfig
 from harness.errors import HarnessError
 from harness.features.encoder import FrozenEncoder
 from harness.features.worker_state import WORKER_STATE
-from harness.methods import ClosedForm, GradientTrained, Prompted, Recommender
-from harness.models.language.language_model import network_on
+from harness.methods import ClosedForm, GradientTrained, Prompted, Recommender, Retriever
 from harness.models.network import AdaptedModel
 from harness.models.pretrained import OWN_HEADS
 from harness.records.files import write_json
 from harness.records.run_spec import RunBatch, RunSpec
-from harness.runs.closed_form import fitted_network, head_module
+from harness.runs.closed_form import fitted_network, head_module, indexed_network
 from harness.runs.costs import Costs
 from harness.runs.estimator import method_of
 from harness.runs.fitted import FittedModel
-from harness.runs.gradient import make_session
+from harness.runs.gradient import has_head, make_session
 from harness.runs.measurements import serving, weight_bytes
 from harness.runs.outputs import save_fitted
 from harness.runs.prepare import PreparedRun
@@ -120,6 +119,8 @@ def measure(spec: RunSpec) -> Rates:
     method = method_of(spec.config)
     if isinstance(method, GradientTrained):
         found, fitted = _gradient(run, method)
+    elif isinstance(method, Retriever) and families()[run.task.family].retrieves:
+        found, fitted = _indexed(run, method)
     elif isinstance(method, Prompted) and run.encoder.model.pooling in OWN_HEADS:
         found, fitted = _prompted(run, method)
     elif isinstance(method, Recommender):
@@ -178,7 +179,7 @@ def _closed_form(run: PreparedRun, method: ClosedForm) -> Parts:
     fit = _seconds(
         lambda: heads.append(method.fit_task(encoder.task, features.values, data.train.targets, descriptions))
     )
-    network = network_on(encoder.backbone, encoder.model.pooling, data.outputs)
+    network = encoder.task.network(encoder.backbone, encoder.model.pooling)
     network.requires_grad_(False)
     network.head = head_module(heads[0])
     return found | {"fit_row": fit / len(data.train)}, FittedModel(Costs(), network)
@@ -203,10 +204,16 @@ def _recommended(run: PreparedRun, method: Recommender) -> Parts:
     return {"first": _seconds(_libraries), "fit_row": fit / len(run.data.train)}, FittedModel(Costs(), networks[0])
 
 
+def _indexed(run: PreparedRun, method: Retriever) -> Parts:
+    networks: list[AdaptedModel] = []
+    fit = _seconds(lambda: networks.append(indexed_network(run, method)[0]))
+    return {"first": _seconds(_libraries), "start": fit}, FittedModel(Costs(), networks[0])
+
+
 def _gradient(run: PreparedRun, method: GradientTrained) -> Parts:
     encoder, data, train = run.encoder, run.data, run.train
     found = {"first": _seconds(_libraries)}
-    if train.head_init == "probe" and encoder.model.pooling not in OWN_HEADS:
+    if train.head_init == "probe" and has_head(run):
         features, rows = encoder.features(data.train), len(data.train)
         found["feature_row"] = features.seconds / rows
         found["fit_row"] = _seconds(lambda: encoder.probe(data.train, train.head_probe_c)) / rows

@@ -1,6 +1,8 @@
-"""Fitting of methods that compute a head on frozen features, or a scorer of items, by a formula."""
+"""Fitting of methods that compute a head on frozen features, a scorer of items or an index of passages by a formula."""
 
 from __future__ import annotations
+
+import time
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +12,10 @@ from torch import nn
 from harness.api.metric import Predictions, score
 from harness.data.dataset import Split
 from harness.errors import HarnessError
-from harness.methods import ClosedForm, Head, NeighbourHead, Recommender
+from harness.methods import ClosedForm, Head, NeighbourHead, Recommender, Retriever
 from harness.models.heads import SCALE, KnnHead
-from harness.models.language.language_model import network_on
 from harness.models.network import AdaptedModel
+from harness.models.retrieval.retrieval_network import RetrievalNetwork
 from harness.runs.costs import Costs
 from harness.runs.fitted import FittedModel, Fitting, mean_values
 from harness.runs.prepare import PreparedRun
@@ -48,7 +50,7 @@ def fit_closed_form(run: PreparedRun, method: ClosedForm) -> Fitting:
     if run.whole:
         head, spent = _fit(run, method, data.train)
         costs = costs.merged(spent)
-        network = network_on(encoder.backbone, encoder.model.pooling, data.outputs)
+        network = run.task.network(encoder.backbone, encoder.model.pooling)
         network.requires_grad_(False)
         network.head = head_module(head)
         network = network.eval()
@@ -97,9 +99,57 @@ def fitted_network(run: PreparedRun, method: Recommender) -> AdaptedModel:
     """Return the network with a fitted scorer, on the run's device, in eval mode."""
     tokens = run.encoder.examples(run.data.train).tokens
     histories = np.split(np.asarray(tokens.ids, dtype=np.int64), tokens.offsets[1:-1])
-    network = network_on(run.encoder.backbone, run.encoder.model.pooling, run.data.outputs)
+    network = run.task.network(run.encoder.backbone, run.encoder.model.pooling)
     network.head = method.fit(histories, run.data.outputs)
     return network.requires_grad_(False).to(run.device).eval()
+
+
+def fit_retriever(run: PreparedRun, method: Retriever) -> Fitting:
+    """Index the collection; yields no session."""
+    yield from ()
+    costs, validation = Costs(), {}
+    with costs.phase("train"):
+        network, seconds = indexed_network(run, method)
+    costs.add("train_seconds", seconds)  # of vectors that are shared, as in `_fit`
+    whole = sum(p.numel() for p in network.parameters())
+    costs |= {"params_trainable": 0, "params_total": whole, "samples": 0, "tokens": 0}
+
+    def predict(split: Split) -> Predictions:
+        config = run.train
+        return run.task.predict(
+            network, run.encoder.examples(split), config.eval_batch_size, run.device, config.precision
+        )
+
+    if run.by_folds:
+        values = []
+        for _, held_out in run.data.folds:  # nothing is learned from the others
+            with costs.phase("evaluate"):
+                values.append(run.task.evaluate(held_out.targets, predict(held_out)))
+        validation = mean_values(values)
+        costs["folds"] = len(values)
+        run.say(f"Mean of {len(values)} folds: {score(run.metric, validation, 'dev')}")
+    return FittedModel(costs.with_speed(), network, predict=predict if run.whole else None, validation=validation)
+
+
+def indexed_network(run: PreparedRun, method: Retriever) -> tuple[RetrievalNetwork, float]:
+    """Return the network with an index, on the run's device, in eval mode.
+
+    Returns:
+        The network, and the seconds by which vectors took longer when they were computed than to find them cached.
+    """
+    network, collection = run.encoder.network_as_loaded(), run.task.collection()
+    assert isinstance(network, RetrievalNetwork) and collection is not None
+    saved = [0.0]
+
+    def vectors() -> Features:
+        started = time.perf_counter()
+        found = run.encoder.features(collection)
+        values = found.values
+        saved[0] += max(found.seconds - (time.perf_counter() - started), 0.0)
+        return values
+
+    network.put_index(method.index(collection.texts, vectors))
+    return network.to(run.device).eval(), saved[0]
 
 
 def head_module(head: Head) -> nn.Module:

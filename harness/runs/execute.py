@@ -16,6 +16,8 @@ from typing import Any
 import torch
 
 from harness.api.cost import COSTS, joined
+from harness.api.family import family_of_kind
+from harness.config.kinds import kind_of
 from harness.errors import HarnessError, is_disk_full
 from harness.models.cpu_kernels import use_fast_products
 from harness.records.files import now
@@ -304,6 +306,12 @@ def explain(error: Exception, config: dict[str, Any]) -> str:
     if _is_out_of_memory(error):
         train = config["train"]
         half = max(int(train["batch_size"]) // 2, 1)
+        family = family_of_kind(kind_of(config["task"]))
+        if family is not None and "train.accumulate" in family.inapplicable:
+            return (
+                f"Out of memory with train.batch_size={train['batch_size']}. Try train.batch_size={half}, or a smaller "
+                f"train.eval_batch_size (now {train['eval_batch_size']}) or task.max_length."
+            )
         return (
             f"Out of memory with train.batch_size={train['batch_size']} and train.accumulate={train['accumulate']}. "
             f"Try train.batch_size={half} train.accumulate={int(train['accumulate']) * 2}: the same rows a step in "

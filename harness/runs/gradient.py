@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.api.family import families
 from harness.api.heads import LinearHead
 from harness.api.metric import Predictions, score
 from harness.config.schema import TrainConfig
@@ -155,7 +156,7 @@ def make_session(
     examples = encoder.examples(split)
     head: LinearHead | None = None
     known = encoder.resolved.start is not None and _same_head(run)
-    if config.head_init == "probe" and encoder.model.pooling not in OWN_HEADS and not known:
+    if config.head_init == "probe" and has_head(run) and not known:
         with costs.phase("head"):
             head = encoder.probe(split, config.head_probe_c)
     with costs.phase("model"):
@@ -203,9 +204,15 @@ def _put_head(run: PreparedRun, network: AdaptedModel) -> bool:
     return put_head(network, encoder.resolved.start, run.task, encoder.model.pooling)
 
 
+def has_head(run: PreparedRun) -> bool:
+    """Return whether networks have a new head on pooled or token vectors, which may start from a probe."""
+    return run.encoder.model.pooling not in OWN_HEADS and not families()[run.task.family].retrieves
+
+
 def _same_head(run: PreparedRun) -> bool:
     """Return whether the head of `train.init` fits, or the model has none of its own to fit."""
-    return run.encoder.model.pooling == LANGUAGE or _put_head(run, run.encoder.network())
+    headless = run.encoder.model.pooling == LANGUAGE or families()[run.task.family].retrieves
+    return headless or _put_head(run, run.encoder.network())
 
 
 def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None:

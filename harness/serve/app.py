@@ -75,7 +75,9 @@ class Service:
         self.beside: list[Callable[[], Awaitable[None]]] = []  # what else runs while the service does
         self.metrics = Metrics()
         self.ready = False
-        self.bodies = {name: Bodies(each.kind, each.labels, each.writes, settings) for name, each in models.items()}
+        self.bodies = {
+            name: Bodies(each.kind, each.labels, each.writes, settings, each.retrieves) for name, each in models.items()
+        }
         self.batchers: dict[str, Batcher] = {}
         self.app = _application(self)
         self.guard = Guard(self.app, self.metrics)
@@ -196,7 +198,8 @@ class Service:
         model, bodies = self.models[name], self.bodies[name]
         return {
             "name": name, "task": model.task, "method": model.method, "backbone": model.backbone,
-            "inputs": bodies.kind, "labels": list(model.labels), "writes": model.writes, "engine": model.engine,
+            "inputs": bodies.kind, "labels": list(model.labels), "writes": model.writes, "retrieves": model.retrieves,
+            "engine": model.engine,
             "digest": model.digest, "example": bodies.example(), "explains": model.explains,
             "similar": model.examples is not None, "abstains": model.known is not None,
         }  # fmt: skip

@@ -76,12 +76,15 @@ class Bodies:
     Args:
         kind: text | pair | prompt.
         labels: its C class names; () if it predicts none.
-        writes: whether it writes texts; else, without classes, it predicts numbers.
+        writes: whether it writes texts.
         settings: limits.
+        retrieves: whether it finds passages; else, without classes and if it does not write, it predicts numbers.
     """
 
-    def __init__(self, kind: str, labels: Sequence[str], writes: bool, settings: Settings) -> None:
-        self.kind, self.labels, self.writes = kind, tuple(labels), writes
+    def __init__(
+        self, kind: str, labels: Sequence[str], writes: bool, settings: Settings, retrieves: bool = False
+    ) -> None:
+        self.kind, self.labels, self.writes = kind, tuple(labels), writes or retrieves  # whether answers are texts
         checked = AfterValidator(_readable)
         text: Any = Annotated[str, Field(min_length=1, max_length=settings.max_chars, pattern=r"\S"), checked]
         message: Any = create_model(
@@ -98,6 +101,11 @@ class Bodies:
         self._one = tuple(one)
         predict: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
         predict[self._many] = (rows | None, many)
+        if retrieves:
+            predict["top"] = (
+                Annotated[StrictInt, Field(ge=1)] | None,
+                Field(default=None, description="number of passages that are returned; null: ten"),
+            )
         if self.labels:
             predict["top"] = (
                 Annotated[StrictInt, Field(ge=1)] | None,
@@ -107,7 +115,7 @@ class Bodies:
                 Annotated[StrictFloat, Field(gt=0, lt=1)] | None,
                 Field(default=None, description="share of right answers: rows that endanger it are not answered"),
             )
-        answer: Any = Literal[self.labels] if self.labels else text if writes else _Number
+        answer: Any = Literal[self.labels] if self.labels else text if self.writes else _Number
         feedback: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
         feedback["label"] = (answer, Field(description="what the right answer is"))
         feedback["predicted"] = (answer | None, Field(default=None, description="what the model had answered"))

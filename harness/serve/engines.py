@@ -64,6 +64,8 @@ def chosen(
 def _obstacle(predictor: Predictor, facts: Mapping[str, Any]) -> str | None:
     if family_of(facts.get("family")).writes:
         return "it writes texts, token by token"
+    if family_of(facts.get("family")).retrieves:
+        return "it ranks passages, by vectors or by words"
     if facts["model"].get("quantize"):
         return "its base is quantized"
     if predictor.device != "cpu":

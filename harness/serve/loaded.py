@@ -60,6 +60,11 @@ class Loaded:
         return family_of(self.facts.get("family")).writes
 
     @property
+    def retrieves(self) -> bool:
+        """Whether it finds passages."""
+        return family_of(self.facts.get("family")).retrieves
+
+    @property
     def kind(self) -> str:
         """What its rows are: text | pair | prompt."""
         return PROMPT if self.writes else PAIR if self.predictor.pairs else SINGLE
@@ -134,6 +139,9 @@ class Loaded:
     ) -> list[dict[str, Any]]:
         """Return predictions as JSON: `prediction`, and `probabilities`, the highest first, where there are classes.
 
+        Of a model that finds passages, `prediction` is the first one, by its id if it has one, and `passages` are the
+        first ones with their scores.
+
         With a rule, also `confidence` and `abstained`; a row that is not answered has a `reason`, and its prediction is
         null.
 
@@ -156,6 +164,8 @@ class Loaded:
 
     def _answers(self, predictions: Any, top: int | None) -> list[dict[str, Any]]:
         plain = [_plain(each) for each in self.predictor.task.answers(predictions)]
+        if self.retrieves:
+            return [{"prediction": row[0].get("id", row[0]["passage"]), "passages": row[:top]} for row in plain]
         if not self.labels:
             return [{"prediction": answer} for answer in plain]
         orders = np.argsort(-predictions, axis=1, kind="stable")[:, :top]
@@ -172,6 +182,9 @@ class Loaded:
         if self.labels:
             share = round(1 / len(self.labels), 6)
             return [{"prediction": self.labels[0], "probabilities": dict.fromkeys(self.labels, share)}]
+        if self.retrieves:
+            passage = "Every order has a tracking number."
+            return [{"prediction": passage, "passages": [{"passage": passage, "score": 0.62}]}]
         return [{"prediction": "An answer." if self.writes else 4.5}]
 
 

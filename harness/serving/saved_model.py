@@ -8,6 +8,7 @@
       confidence.safetensors   of classifiers: see `harness.serving.confidence.stored`
       adapter/             in PEFT's format, for adapter methods
       backbone.safetensors the changed tensors, for methods that change the backbone itself
+      passages.safetensors of retrieval: the vectors of the collection, in the order of `passages` in harness.json
       start.safetensors    the tensors that an earlier training had changed (`train.init`), to be applied first
       tokenizer files
 The pretrained backbone itself is not stored: it is located by name or path, and its digest must match.
@@ -37,12 +38,14 @@ from harness.records.study_files import DESCRIPTION
 
 if TYPE_CHECKING:
     from harness.models.network import AdaptedModel
+    from harness.models.retrieval.retrieval_network import RetrievalNetwork
     from harness.serving.confidence.stored import Confidence
     from harness.tasks.runtime import TaskRuntime
 
 FORMAT = 1  # of harness.json; increased when the meaning of a key changes
 WITH_START = 2  # of models with changed tensors besides the method's, which versions that read format 1 do not apply
 START = "start.safetensors"
+PASSAGES = "passages.safetensors"
 
 
 def save_model(
@@ -72,6 +75,7 @@ def save_model(
 
     from harness.models.heads import KnnHead
     from harness.models.recommenders.history_network import HistoryNetwork
+    from harness.models.retrieval.retrieval_network import RetrievalNetwork
 
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -82,6 +86,8 @@ def save_model(
         changed = {name: p.detach().cpu().contiguous() for name, p in network.trainable().items() if name not in head}
         if changed and not hooks.save(network, temporary / "adapter"):
             save_file(changed, temporary / "backbone.safetensors")
+        if isinstance(network, RetrievalNetwork) and (vectors := network.index_tensors()):
+            save_file(vectors, temporary / PASSAGES)
         if start is not None:
             _copy_start(start, temporary / START)
         size = sum(file.stat().st_size for file in temporary.rglob("*.safetensors"))
@@ -94,6 +100,8 @@ def save_model(
             built["neighbours"] = {"rows": len(voters.bank), "k": voters.k, "temperature": voters.temperature}
         if isinstance(network, HistoryNetwork) and network.head is not None:
             built["scorer"] = network.head.settings
+        if isinstance(network, RetrievalNetwork):
+            built["index"] = network.head.settings
         built["weights"] = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*.safetensors"))
         write_json(
             temporary / DESCRIPTION,
@@ -236,11 +244,11 @@ def load_network(
     from safetensors.torch import load_file
 
     from harness.models.heads import KnnHead
-    from harness.models.language.language_model import network_on
     from harness.models.loading import brief
     from harness.models.network import load_backbone
     from harness.models.pooling import width
     from harness.models.recommenders.scorers import scorer_of
+    from harness.models.retrieval.retrieval_network import RetrievalNetwork
     from harness.tasks.runtime import saved_runtime
 
     model = backbone_of(facts)
@@ -253,10 +261,11 @@ def load_network(
         )
     if lacks := lacking(directory, facts.get("weights", ())):
         raise HarnessError(f"{directory} is incomplete: it lacks {', '.join(lacks)}. Copy it again.")
-    outputs = saved_runtime(facts).outputs
+    runtime = saved_runtime(facts)
+    outputs = runtime.outputs
     if (directory / START).is_file():
         resolved = replace(resolved, start=directory / START)
-    network = network_on(load_backbone(resolved, model.pooling, outputs), model.pooling, outputs)
+    network = runtime.network(load_backbone(resolved, model.pooling, outputs), model.pooling)
     if inserted := facts.get("inserted"):
         from harness.methods.bottleneck_adapters import insert
 
@@ -265,6 +274,8 @@ def load_network(
         network.head = KnnHead(size=width(network.backbone), classes=outputs, **voters)
     if scorer := facts.get("scorer"):
         network.head = scorer_of(scorer)
+    if isinstance(network, RetrievalNetwork):
+        _put_index(network, facts, directory)
     # A run keeps the adapter in a folder of its own; an export has it at the top, where PEFT and vLLM look.
     places = (directory / "adapter", directory)
     adapter = next((each for each in places if (each / "adapter_config.json").is_file()), None)
@@ -272,7 +283,7 @@ def load_network(
         _put_adapter(network, adapter)
     tensors: dict[str, Any] = {}
     try:
-        for name in ("head.safetensors", "backbone.safetensors"):
+        for name in ("head.safetensors", "backbone.safetensors", PASSAGES):
             if (directory / name).is_file():
                 tensors |= load_file(directory / name)
         unknown = network.load_state_dict(tensors, strict=False).unexpected_keys
@@ -288,6 +299,27 @@ def load_network(
         )
     _check_finite(tensors, directory)
     return network.eval()
+
+
+def _put_index(network: RetrievalNetwork, facts: Mapping[str, Any], directory: Path) -> None:
+    """Give a network the index of its collection, without the vectors.
+
+    Raises:
+        HarnessError: the description of the index is damaged.
+    """
+    from harness.models.retrieval.indexes import VectorIndex, index_of
+
+    try:
+        index = index_of(facts["index"], facts["passages"])
+        holds = not isinstance(index, VectorIndex) or len(index.vectors) == len(facts["passages"])
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        holds = False
+    if not holds:
+        raise HarnessError(
+            f"{directory / DESCRIPTION} does not describe an index of its passages: it is cut short, or was changed. "
+            "Copy the model again, or save it again."
+        )
+    network.put_index(index)
 
 
 def _check_finite(tensors: Mapping[str, Any], directory: Path) -> None:

@@ -23,6 +23,7 @@ from harness.data.readers.whole_table import read_texts
 from harness.data.tokenization import Encoding, Tokens, encode
 from harness.errors import HarnessError
 from harness.models.inference import predict_all
+from harness.models.language.language_model import network_on
 from harness.models.network import AdaptedModel
 
 Features = npt.NDArray[np.float32]
@@ -75,6 +76,23 @@ class TaskRuntime(ABC):
     def examples(self, tokens: Tokens, split: Split, tokenizer: Any, backbone: nn.Module) -> Examples:
         """Join a split's tokens and targets."""
         return Examples(tokens, split.targets, tokenizer.pad_token_id or 0)
+
+    def network(self, backbone: nn.Module, pooling: str) -> AdaptedModel:
+        """Make the family's network on a backbone.
+
+        Args:
+            backbone: see `harness.models.network.load_backbone`; not copied.
+            pooling: of the model.
+        """
+        return network_on(backbone, pooling, self.outputs)
+
+    def collection(self) -> Split | None:
+        """Return rows that the rows of every split are compared with, such as passages; None without any."""
+        return None
+
+    def compared(self, examples: Examples, collection: Examples) -> Examples:
+        """Join a split's examples with those of the `collection`."""
+        raise NotImplementedError
 
     def inputs(self, split: Split, tokenizer: Any, backbone: nn.Module, max_length: int) -> Examples:
         """Tokenize rows that are used once, of which only the answers are needed, as in serving."""

@@ -21,6 +21,7 @@ from harness.models.architectures import ARCHITECTURES, layers_of
 from harness.models.inference import autocast
 from harness.models.language.language_model import LanguageModel
 from harness.models.network import AdaptedModel
+from harness.models.retrieval.retrieval_network import RetrievalNetwork
 from harness.tasks.runtime import TaskRuntime
 
 # Modules below the blocks other than the embedding's own: GPT-2's positions, ELECTRA's and ALBERT's projections.
@@ -61,6 +62,8 @@ class Loss:
         self.noisy = _embeddings(network, "neftune") if config.neftune > 0 else []
         if isinstance(network, LanguageModel):
             network.label_smoothing = config.label_smoothing
+        if isinstance(network, RetrievalNetwork):
+            network.temperature = config.temperature
 
     def __call__(self, batch: Batch, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch; targets are those of its rows (see `TaskRuntime.targets`)."""

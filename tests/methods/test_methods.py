@@ -36,8 +36,9 @@ TRAINED = [name for name, node in METHODS.items() if isinstance(build(node), Gra
 CLOSED = [
     name
     for name in METHODS
-    if name not in (*TRAINED, *WITHOUT) and METHODS[name]["about"].get("tasks") != ["text_generation"]
-    # Those have no features.
+    if name not in (*TRAINED, *WITHOUT)
+    and METHODS[name]["about"].get("tasks") not in (["text_generation"], ["retrieval"])
+    # Those have no head on features.
 ]
 TEXTS = ["my card is lost", "where is my refund", "the parcel is late", "i forgot my password"]
 

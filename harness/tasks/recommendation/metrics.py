@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.api.metric import ClassSizes, Direction, Metric, Predictions, RowScores, Targets
+from harness.tasks.ranking import NONE, places
 
 TOP = 10  # items that are recommended, and counted by metrics at 10
-NONE = -1  # in place of an item where fewer than `TOP` are left
 SEEN = np.finfo(np.float32).min  # score of an item of the history, which is not recommended again
 
 
@@ -35,10 +35,7 @@ def ranks(targets: Targets, predictions: Predictions) -> list[npt.NDArray[np.flo
     """Return the rank of each target among the items outside the history, from 1, for each row."""
     found = []
     for wanted, scores in zip(targets, predictions["scores"], strict=True):
-        own = scores[np.asarray(wanted, dtype=np.int64)]
-        ordered = np.sort(scores)
-        above = len(scores) - np.searchsorted(ordered, own, side="right")
-        tied = len(scores) - above - np.searchsorted(ordered, own, side="left") - 1
+        above, tied = places(scores, wanted)
         # Other targets do not stand in each other's way: the best one of several is counted from its own place.
         found.append(1.0 + above + tied / 2)
     return found

@@ -23,9 +23,10 @@ from harness.data.readers.file_formats import Table
 from harness.data.tokenization import Encoding, Tokens
 from harness.models.inference import predict_all
 from harness.models.network import AdaptedModel
+from harness.tasks.ranking import NONE
 from harness.tasks.recommendation.data import HistorySplit, RecommendationData, following, history_split
 from harness.tasks.recommendation.examples import FORMAT, HistoryExamples, encode, joined_tokens
-from harness.tasks.recommendation.metrics import NONE, SEEN, TOP, ranks, record_type
+from harness.tasks.recommendation.metrics import SEEN, TOP, ranks, record_type
 from harness.tasks.recommendation.serving import SEPARATOR, histories_of, read_rows
 from harness.tasks.runtime import Features, TaskRuntime
 

@@ -17,6 +17,7 @@ from harness.models.architectures import FIRST_POSITION
 from harness.models.inference import autocast
 from harness.models.pooling import pool, widened
 from harness.models.pretrained import LANGUAGE, TOKENS
+from harness.models.retrieval.retrieval_network import RetrievalNetwork
 from harness.training.fused.attention import NAME, FusedDropout, know, register
 from harness.training.fused.layers import LOW_RANK, SHARED, FusedLayer, base, treatment
 from harness.training.fused.layout import Layout
@@ -136,6 +137,7 @@ def is_fusable(session: TrainingSession) -> bool:
         and type(hooks).loss is Hooks.loss
         and session.objective.plain
         and session.network.pooling != TOKENS  # a shared pass pools each row into one vector
+        and not isinstance(session.network, RetrievalNetwork)  # whose batches have passages besides
         and (session.network.head is not None or _writes_alike(session))
         and getattr(backbone.config, "model_type", None) in FIRST_POSITION
         and not any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters)

@@ -1,0 +1,1 @@
+"""Networks that score the passages of a collection for a query."""
