@@ -80,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.serve.live.reloading import Reloader
     from harness.serve.server import run
 
-    if trial is not None:
-        trial.resume(options.feedback, {name: model.digest for name, model in models.items()})
     service = Service(models, settings, keys, feedback, options.precision, trial)
+    if trial is not None:
+        trial.resume(options.feedback)
     if options.reload:
         reloader = Reloader(
             service, found,

@@ -111,6 +111,9 @@ class Bodies:
         feedback: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
         feedback["label"] = (answer, Field(description="what the right answer is"))
         feedback["predicted"] = (answer | None, Field(default=None, description="what the model had answered"))
+        named = "of the answer that this is about"
+        feedback["model"] = (str | None, Field(default=None, description=f"model {named}"))
+        feedback["digest"] = (_Digest | None, Field(default=None, description=f"digest {named}"))
         self.predict: Any = create_model("PredictRequest", __base__=Body, **predict)
         self.feedback: Any = create_model("FeedbackRequest", __base__=Body, **feedback)
         explain: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
@@ -149,7 +152,7 @@ class Bodies:
         return Question(single[0], single[1] if self.kind == PAIR else None, found.label)
 
     def row_of_feedback(self, body: bytes) -> dict[str, Any]:
-        """Read the body of a feedback request: its row in the file.
+        """Read the body of a feedback request: its row in the file, and perhaps `model`.
 
         Raises:
             Refusal: 400 or 422; the problems are listed.
@@ -227,6 +230,7 @@ def _finite(value: float) -> float:
     return value
 
 
+_Digest: Any = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]  # of a model's files, as answers have it
 _Number: Any = Annotated[StrictFloat | StrictInt, AfterValidator(_finite)]
 
 
