@@ -123,6 +123,11 @@ def _rules(models: Mapping[str, Any], precision: float | None) -> dict[str, Any]
         HarnessError: some cannot keep the precision; all problems at once.
     """
     problems, rules = Problems(), dict[str, Any]()
+    problems.check(
+        precision is None or any(model.labels for model in models.values()),
+        f"--precision is for models of classes, and {', '.join(models)} predict{'s' * (len(models) == 1)} none: leave "
+        "it out.",
+    )
     for name, model in models.items():
         if precision is not None and model.labels:
             try:
