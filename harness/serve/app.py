@@ -18,6 +18,8 @@ import harness
 from harness.errors import HarnessError
 from harness.serve.batching import Batcher
 from harness.serve.bodies import Bodies, Rows
+from harness.serve.chat.errors import error_of
+from harness.serve.chat.routes import Chat
 from harness.serve.explaining import MOST_SPANS, SIMILAR, explanation, occluded, told, weights
 from harness.serve.feedback import FeedbackStore
 from harness.serve.guard import Guard, read_body
@@ -80,6 +82,7 @@ class Service:
         self.ready = False
         self.bodies = {name: Bodies(each.kind, each.labels, each.writes, settings) for name, each in models.items()}
         self.batchers: dict[str, Batcher] = {}
+        self.chat = Chat(self)
         self.app = _application(self)
         self.guard = Guard(self.app, self.metrics)
 
@@ -91,7 +94,8 @@ class Service:
             batcher = Batcher(partial(self._judged, name), lane, self.settings, self.metrics.batches(name))
             self.batchers[name] = batcher
             self.metrics.queue.labels(name).set_function(lambda batcher=batcher: batcher.waiting)  # type: ignore[misc] # mypy infers no type for a default
-        coroutines = [*(batcher.run() for batcher in self.batchers.values()), *(start() for start in self.beside)]
+        queues = [*(batcher.run() for batcher in self.batchers.values()), *self.chat.start(lane)]
+        coroutines = [*queues, *(start() for start in self.beside)]
         tasks = [asyncio.ensure_future(each) for each in coroutines]
         self.ready = True
         try:
@@ -226,22 +230,24 @@ def _application(service: Service) -> FastAPI:
     )  # fmt: skip
 
     @app.exception_handler(Refusal)
-    async def refused(_: Request, refusal: Refusal) -> Response:
-        content: dict[str, Any] = {"error": refusal.message}
-        if refusal.problems:
-            content["problems"] = list(refusal.problems)
-        return _json(content, refusal.status, refusal.headers)
+    async def refused(request: Request, refusal: Refusal) -> Response:
+        code = getattr(refusal, "code", None)
+        status, content = error_of(request.url.path, refusal.status, refusal.message, refusal.problems, code)
+        return _json(content, status, refusal.headers)
 
     @app.exception_handler(HarnessError)
-    async def impossible(_: Request, error: HarnessError) -> Response:
-        return _json({"error": str(error), "problems": list(error.problems)}, 422)
+    async def impossible(request: Request, error: HarnessError) -> Response:
+        status, content = error_of(request.url.path, 422, str(error), error.problems)
+        return _json(content, status)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
         said = {404: "There is no such path; /openapi.json lists them.", 405: "This path has another method."}
-        return _json({"error": said.get(error.status_code, str(error.detail))}, error.status_code, error.headers)
+        message = said.get(error.status_code, str(error.detail))
+        return _json(error_of(request.url.path, error.status_code, message)[1], error.status_code, error.headers)
 
     _add_common(app, service)
+    service.chat.add_routes(app)
     for number, name in enumerate(service.models):
         paths = [f"/models/{name}", *([""] if number == 0 else [])]
         for path in paths:

@@ -82,7 +82,7 @@ class Bodies:
 
     def __init__(self, kind: str, labels: Sequence[str], writes: bool, settings: Settings) -> None:
         self.kind, self.labels, self.writes = kind, tuple(labels), writes
-        checked = AfterValidator(_readable)
+        checked = AfterValidator(readable)
         text: Any = Annotated[str, Field(min_length=1, max_length=settings.max_chars, pattern=r"\S"), checked]
         message: Any = create_model(
             "Message", __base__=Message, content=(Annotated[str, Field(max_length=settings.max_chars), checked], ...)
@@ -126,7 +126,7 @@ class Bodies:
         Raises:
             Refusal: 400 or 422; the problems are listed.
         """
-        found = _parsed(self.predict, body)
+        found = parsed(self.predict, body)
         many, top = getattr(found, self._many), getattr(found, "top", None)
         precision = getattr(found, "precision", None)
         ways = [self._ways_of_one(), self._many]
@@ -146,7 +146,7 @@ class Bodies:
         Raises:
             Refusal: 400 or 422; the problems are listed.
         """
-        found = _parsed(self.explain, body)
+        found = parsed(self.explain, body)
         if (single := self._single(found)) is None:
             raise _wrong(f"Give {self._ways_of_one()}.")
         return Question(single[0], single[1] if self.kind == PAIR else None, found.label)
@@ -157,7 +157,7 @@ class Bodies:
         Raises:
             Refusal: 400 or 422; the problems are listed.
         """
-        found = _parsed(self.feedback, body)
+        found = parsed(self.feedback, body)
         if self._single(found) is None:
             raise _wrong(f"Give {self._ways_of_one()}.")
         content: dict[str, Any] = found.model_dump(exclude_none=True)
@@ -211,10 +211,11 @@ class Bodies:
     def schemas(self) -> dict[str, dict[str, Any]]:
         """Return the JSON schemas of the bodies of requests, by the end of their paths, without references."""
         models = {"predict": self.predict, "feedback": self.feedback, "explain": self.explain}
-        return {end: _inlined(model.model_json_schema()) for end, model in models.items()}
+        return {end: inlined(model.model_json_schema()) for end, model in models.items()}
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
+    """Return a text that has characters, and no halves of them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -234,7 +235,16 @@ _Digest: Any = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]  # of a model's f
 _Number: Any = Annotated[StrictFloat | StrictInt, AfterValidator(_finite)]
 
 
-def _parsed(model: Any, body: bytes) -> Any:
+def parsed(model: Any, body: bytes) -> Any:
+    """Read a body of JSON.
+
+    Args:
+        model: what it must be, a class of pydantic.
+        body: its bytes.
+
+    Raises:
+        Refusal: 400 or 422; the problems are listed.
+    """
     if not body.strip():
         raise Refusal(400, "The request has no body: send JSON.")
     try:
@@ -270,7 +280,7 @@ def _wrong(message: str) -> Refusal:
     return Refusal(422, message, (message,))
 
 
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
     """Replace references into `$defs` by what they name, so that the schema stands alone in an OpenAPI document."""
     parts = schema.pop("$defs", {})
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from harness.serve.chat.errors import error_of
 from harness.serve.metrics import Metrics
 from harness.serve.settings import Refusal, Settings
 
@@ -67,7 +68,8 @@ class Guard:
                 )
                 LOG.error("request %s failed: %s in %s", number, type(error).__name__, places)  # noqa: TRY400
                 if not status:
-                    await reply(answer, 500, {"error": f"The service failed on this request; its log has {number}."})
+                    said = f"The service failed on this request; its log has {number}."
+                    await reply(answer, *error_of(scope["path"], 500, said))
             finally:
                 route = scope.get("route")  # of requests to known paths only: others would be endless labels
                 path = getattr(route, "path", "other")
