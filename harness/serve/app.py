@@ -18,11 +18,10 @@ import harness
 from harness.errors import HarnessError
 from harness.serve.batching import Batcher
 from harness.serve.bodies import Bodies, Rows
-from harness.serve.chat.errors import error_of
 from harness.serve.chat.routes import Chat
 from harness.serve.explaining import MOST_SPANS, SIMILAR, explanation, occluded, told, weights
 from harness.serve.feedback import FeedbackStore
-from harness.serve.guard import Guard, read_body
+from harness.serve.guard import Guard, error_of, read_body
 from harness.serve.keys import Keys
 from harness.serve.live.trial import Trial, answered_by
 from harness.serve.loaded import Loaded

@@ -19,8 +19,7 @@ from harness.errors import HarnessError
 from harness.serve.batching import Batcher
 from harness.serve.bodies import inlined
 from harness.serve.chat.bodies import EXAMPLE, Asked, ChatBodies, Shape, event
-from harness.serve.chat.errors import PREFIX, error_of
-from harness.serve.guard import read_body
+from harness.serve.guard import PREFIX, error_of, read_body
 from harness.serve.loaded import Loaded
 from harness.serve.metrics import Metrics
 from harness.serve.settings import Refusal, Settings
