@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +26,7 @@ def with_quantized_confidence(original: Original, quantized: Outputs, data: Data
     known, predictor = original.predictor.confidence, original.predictor
     if known is None:
         return original
-    facts: Mapping[str, Any] = {key: value for key, value in original.facts.items() if key != KEY}
+    facts = {key: value for key, value in original.facts.items() if key != KEY}
     if data is None:
         return replace(original, predictor=replace(predictor, confidence=None), facts=facts)
     splits = {split.name: split for split in (data.validation, data.test, *data.outside) if split is not None}
