@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "methods": "harness.methods.__main__",
     "export": "harness.export.__main__",
     "serve": "harness.serve.__main__",
+    "ui": "harness.ui.__main__",
 }
 RUN = "run"  # the main command by name; it may be left out
 

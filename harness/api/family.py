@@ -50,6 +50,8 @@ class TaskFamily:
         retrieves: whether its models rank a collection of passages by the vectors of two texts, without a head.
         texts: columns of its predictions that hold texts of the data, which an archive of a study leaves out.
         reads: what its rows are: text | image | sound | interaction. Models and augmentations are for one of them.
+        example: import path of a function that returns rows to predict for as an example, as they are typed in Python,
+            from the facts of a saved model; imports no torch.
     """
 
     name: str
@@ -65,6 +67,20 @@ class TaskFamily:
     retrieves: bool = False
     texts: tuple[str, ...] = ()
     reads: str = "text"
+    example: str = "harness.api.family.example_texts"
+
+    def example_call(self, facts: Mapping[str, Any]) -> str:
+        """Return how a saved model is called from Python, as an example for the user.
+
+        Args:
+            facts: its harness.json.
+        """
+        return f"predict({part(self.example)(facts)})"
+
+
+def example_texts(facts: Mapping[str, Any]) -> str:
+    """Return a text, or two for a model of pairs."""
+    return "['...'], ['...']" if facts.get("pairs") else "['...']"
 
 
 @cache

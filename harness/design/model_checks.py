@@ -42,6 +42,27 @@ def check_blocks(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, prob
             )
 
 
+def check_history(cell: Cell, base: Mapping[str, Any], problems: Problems) -> None:
+    """Add a problem for each length of a history with positions that training does not reach.
+
+    Args:
+        cell: the cell.
+        base: its resolved configuration.
+        problems: added to.
+    """
+    most = base["task"].get("max_length")
+    if kind_of(base["method"]) != "sasrec" or not isinstance(most, int):
+        return
+    for value in _values(cell, base["method"], "method", "length"):
+        if isinstance(value, int):
+            problems.check(
+                value <= most,
+                f"method.length={value}: training reads the last {most} items of a history (task.max_length), so "
+                f"{value - most} positions would stay random. Set method.length to {most} or less, or task.max_length "
+                f"to {value}.",
+            )
+
+
 def check_layer(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, problems: Problems) -> None:
     """Add a problem for each `model.layer` that the model lacks, or that leaves a method nothing to train.
 

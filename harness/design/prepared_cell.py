@@ -21,7 +21,7 @@ from harness.config.validation import check
 from harness.data.dataset import Dataset
 from harness.design.cells import Cell
 from harness.design.family_checks import check_family, check_modality
-from harness.design.model_checks import check_blocks, check_layers, check_packing
+from harness.design.model_checks import check_blocks, check_history, check_layers, check_packing
 from harness.design.search_space import check_sampler
 from harness.design.value_checks import Checks
 from harness.errors import HarnessError, Problems
@@ -292,6 +292,7 @@ def _check_method(cell: Cell, base: Mapping[str, Any], model: ResolvedModel, pro
         except HarnessError as error:
             problems.extend(error)
     check_blocks(cell, base, model, problems)
+    check_history(cell, base, problems)
     check_layers(cell, base, model, problems)
     check_packing(cell, base, model, problems)
 

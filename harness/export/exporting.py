@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.family import family_of
+from harness.data.dataset import Dataset
 from harness.errors import HarnessError, is_disk_full
 from harness.export.card import card
 from harness.export.container import write_container
@@ -26,11 +27,13 @@ from harness.export.onnx_format import OnnxFormat
 from harness.export.proof import (
     QUANTIZED_ROWS,
     ROWS,
+    data_of_run,
     original_predictions,
     prove,
+    rows_to_compare,
     split_of_file,
-    split_of_run,
 )
+from harness.export.quantized_confidence import with_quantized_confidence
 from harness.export.training_rows import training_rows
 from harness.export.winner import Winner
 from harness.models.loading import brief
@@ -85,14 +88,17 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
     """
     request.check()
     original = _load(winner.model, cache_dir)
+    had_confidence = original.predictor.confidence is not None
     form = _format(original, request)
     training = training_rows(original, winner) if request.examples else None
     rows = QUANTIZED_ROWS if request.int8 else ROWS
     metric: str | None = None
+    data: Dataset | None = None
     if request.texts is not None:
         split = split_of_file(request.texts, original, rows)
     elif winner.run is not None and (config := winner.run.read_config()):
-        split, metric = split_of_run(config, rows)
+        data, metric = data_of_run(config), str(config["task"]["metric"])
+        split = rows_to_compare(data, rows)
     else:
         raise HarnessError(
             f"{winner.model} lies in no run's directory, so there are no test rows to prove an export on: name a file "
@@ -105,6 +111,8 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
     temporary.mkdir()
     try:
         _write(form, original, temporary)
+        if request.int8:
+            original = with_quantized_confidence(original, _by_its_tool(form, original, temporary), data)
         tokenizer = original.predictor.tokenizer
         if not original.writes:
             tokenizer.model_max_length = original.predictor.max_length  # other tools cut where this program does
@@ -117,6 +125,11 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
         for outputs in (_by_its_tool(form, original, temporary), _reloaded(temporary, cache_dir)):
             proof = prove(original, split, before, outputs, metric, request.int8)
         told = proof.sentence(request.int8)
+        if request.int8 and had_confidence and original.predictor.confidence is None:
+            told += (
+                " It knows nothing of its reliability, so --precision cannot be asked of it: without --texts, on the "
+                "rows of its run, that is fitted to the 8-bit outputs."
+            )
         title = f"{original.facts['model']['name']}-{original.facts['method']}-{original.facts['task']}"
         text = card(original, winner, form, proof, told, request.licence, title)
         (temporary / "README.md").write_text(text, encoding="utf-8")

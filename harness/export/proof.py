@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from harness.config.schema import ReportConfig
-from harness.data.dataset import Split
+from harness.data.dataset import Dataset, Split
 from harness.errors import HarnessError
 from harness.export.formats import Original, Outputs
 from harness.models.inference import predict_all
@@ -63,8 +63,8 @@ class Proof:
         )
 
 
-def split_of_run(config: Mapping[str, Any], rows: int) -> tuple[Split, str]:
-    """Return evenly spread test rows of the task of a run, and its metric.
+def data_of_run(config: Mapping[str, Any]) -> Dataset:
+    """Load the data of a run.
 
     Raises:
         HarnessError: the data are no longer where the run found them.
@@ -72,15 +72,20 @@ def split_of_run(config: Mapping[str, Any], rows: int) -> tuple[Split, str]:
     from harness.config.instantiate import build
 
     try:
-        data = build(config["task"]).load()
+        data: Dataset = build(config["task"], config.get("packages", ())).load()
     except HarnessError as error:
         raise HarnessError(
             "An export is proven on test rows, and those of this run cannot be read: " + " ".join(error.problems)
             + " Restore them, or name a file of texts: --texts FILE."
         ) from error  # fmt: skip
+    return data
+
+
+def rows_to_compare(data: Dataset, rows: int) -> Split:
+    """Return evenly spread test rows."""
     test = data.test
     places = np.unique(np.linspace(0, len(test) - 1, min(len(test), rows)).astype(np.int64))
-    return test.take(places, "test"), str(config["task"]["metric"])
+    return test.take(places, "test")
 
 
 def split_of_file(file: Path, original: Original, rows: int) -> Split:
@@ -95,7 +100,7 @@ def split_of_file(file: Path, original: Original, rows: int) -> Split:
 
 def original_predictions(original: Original, split: Split) -> Any:
     """Return the outputs (n, m) of the model for the rows, computed before a format changes its network."""
-    return _outputs(original, split, original.predictor.network)
+    return network_outputs(original, split, original.predictor.network)
 
 
 def prove(
@@ -114,7 +119,7 @@ def prove(
     Raises:
         HarnessError: they differ by more than is allowed.
     """
-    after = _outputs(original, split, exported)
+    after = network_outputs(original, split, exported)
     task = original.predictor.task
     one, two = task.predictions(before), task.predictions(after)
     difference = _difference(original, one, two, before, after)
@@ -137,7 +142,8 @@ def prove(
     return proof
 
 
-def _outputs(original: Original, split: Split, function: Outputs) -> Any:
+def network_outputs(original: Original, split: Split, function: Outputs) -> Any:
+    """Return the outputs (n, m) of a function of batches for n rows, as the model tokenizes them."""
     predictor = original.predictor
     examples = predictor.task.inputs(split, predictor.tokenizer, predictor.network.backbone, predictor.max_length)
     return predict_all(function, examples, 16, torch.device("cpu"), "fp32")

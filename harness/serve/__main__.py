@@ -80,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.serve.live.reloading import Reloader
     from harness.serve.server import run
 
-    if trial is not None:
-        trial.resume(options.feedback, {name: model.digest for name, model in models.items()})
     service = Service(models, settings, keys, feedback, options.precision, trial)
+    if trial is not None:
+        trial.resume(options.feedback)
     if options.reload:
         reloader = Reloader(
             service, found,
@@ -123,6 +123,11 @@ def _rules(models: Mapping[str, Any], precision: float | None) -> dict[str, Any]
         HarnessError: some cannot keep the precision; all problems at once.
     """
     problems, rules = Problems(), dict[str, Any]()
+    problems.check(
+        precision is None or any(model.labels for model in models.values()),
+        f"--precision is for models of classes, and {', '.join(models)} predict{'s' * (len(models) == 1)} none: leave "
+        "it out.",
+    )
     for name, model in models.items():
         if precision is not None and model.labels:
             try:

@@ -18,11 +18,12 @@ import harness
 from harness.errors import HarnessError
 from harness.serve.batching import Batcher
 from harness.serve.bodies import Bodies, Rows
+from harness.serve.chat.routes import Chat
 from harness.serve.explaining import MOST_SPANS, SIMILAR, explanation, occluded, told, weights
 from harness.serve.feedback import FeedbackStore
-from harness.serve.guard import Guard, read_body
+from harness.serve.guard import Guard, error_of, read_body
 from harness.serve.keys import Keys
-from harness.serve.live.trial import Trial
+from harness.serve.live.trial import Trial, answered_by
 from harness.serve.loaded import Loaded
 from harness.serve.metrics import Metrics
 from harness.serve.settings import Refusal, Settings
@@ -70,6 +71,9 @@ class Service:
     ) -> None:
         self.models, self.settings, self.keys, self.feedback = dict(models), settings, keys, feedback
         self.precision, self.trial = precision, trial
+        if trial is not None:
+            for name, model in models.items():
+                trial.begin(name, model.digest)
         self.rule = lru_cache(256)(lambda name, wanted: self.models[name].rule(wanted))
         self._shadows: set[asyncio.Task[None]] = set()
         self.beside: list[Callable[[], Awaitable[None]]] = []  # what else runs while the service does
@@ -79,6 +83,7 @@ class Service:
             name: Bodies(each.kind, each.labels, each.writes, settings, each.retrieves) for name, each in models.items()
         }
         self.batchers: dict[str, Batcher] = {}
+        self.chat = Chat(self)
         self.app = _application(self)
         self.guard = Guard(self.app, self.metrics)
 
@@ -90,7 +95,8 @@ class Service:
             batcher = Batcher(partial(self._judged, name), lane, self.settings, self.metrics.batches(name))
             self.batchers[name] = batcher
             self.metrics.queue.labels(name).set_function(lambda batcher=batcher: batcher.waiting)  # type: ignore[misc] # mypy infers no type for a default
-        coroutines = [*(batcher.run() for batcher in self.batchers.values()), *(start() for start in self.beside)]
+        queues = [*(batcher.run() for batcher in self.batchers.values()), *self.chat.start(lane)]
+        coroutines = [*queues, *(start() for start in self.beside)]
         tasks = [asyncio.ensure_future(each) for each in coroutines]
         self.ready = True
         try:
@@ -109,6 +115,8 @@ class Service:
         """Replace a model by one of the same inputs and classes; batches under way end with the old one."""
         self.models[name] = model
         self.rule.cache_clear()
+        if self.trial is not None:
+            self.trial.begin(name, model.digest)
 
     def drain(self) -> None:
         """Tell clients to go elsewhere: /ready says no, and answers close their connections."""
@@ -137,9 +145,10 @@ class Service:
         except Exception as error:  # noqa: BLE001 # nobody waits for it
             self.metrics.shadow_failures.labels(type(error).__name__).inc()
             return
-        one, two = ([each["prediction"] for each in part.by.answers(part.predictions, 1)] for part in (judged, other))
-        trial.compared += len(rows.texts)
-        trial.same += sum(a == b for a, b in zip(one, two, strict=True))
+        parts = {trial.first: judged, trial.second: other}
+        answers = {name: part.by.answers(part.predictions, 1) for name, part in parts.items()}
+        digests = {name: part.by.digest for name, part in parts.items()}
+        trial.compare({name: (digests[name], [row["prediction"] for row in answers[name]]) for name in parts})
 
     async def predict(self, name: str, request: Request, default: bool = False) -> Response:
         """Answer a prediction request."""
@@ -161,7 +170,7 @@ class Service:
                     self.metrics.abstentions.labels(name, each["reason"].partition(":")[0]).inc()
                 else:
                     self.metrics.answers.labels(name, each["prediction"]).inc()
-        return _json({"model": name, "predictions": answers})
+        return _json({"model": name, "digest": judged.by.digest, "predictions": answers})
 
     async def explain(self, name: str, request: Request) -> Response:
         """Answer which words decide a prediction, and which training rows are similar."""
@@ -183,11 +192,22 @@ class Service:
             answer["similar"] = model.examples.nearest(judged.features[0], SIMILAR)
         return _json(answer)
 
-    async def take_feedback(self, name: str, request: Request) -> Response:
-        """Store what a user says of an answer."""
+    async def take_default_feedback(self, name: str, request: Request) -> Response:
+        """Store what a user says of an answer of a path without a name, which either model of a trial has given."""
+        return await self.take_feedback(name, request, True)
+
+    async def take_feedback(self, name: str, request: Request, default: bool = False) -> Response:
+        """Store what a user says of an answer, for the model that gave it."""
         tenant = self.tenant(request)
         row = self.bodies[name].row_of_feedback(await read_body(request, self.settings))
-        stored = await asyncio.to_thread(self.feedback.add, name, tenant, {**row, "digest": self.models[name].digest})
+        name = answered_by(row.pop("model", None), name, self.trial if default else None)
+        if self.trial is not None and "predicted" in row and "digest" not in row:
+            raise Refusal(
+                422,
+                "A model is on trial, and feedback counts for the one that answered: send digest of the answer, too, "
+                "or leave predicted out.",
+            )
+        stored = await asyncio.to_thread(self.feedback.add, name, tenant, row)
         self.metrics.feedback.labels(name).inc()
         if self.trial is not None:
             self.trial.add(name, row)
@@ -212,22 +232,24 @@ def _application(service: Service) -> FastAPI:
     )  # fmt: skip
 
     @app.exception_handler(Refusal)
-    async def refused(_: Request, refusal: Refusal) -> Response:
-        content: dict[str, Any] = {"error": refusal.message}
-        if refusal.problems:
-            content["problems"] = list(refusal.problems)
-        return _json(content, refusal.status, refusal.headers)
+    async def refused(request: Request, refusal: Refusal) -> Response:
+        code = getattr(refusal, "code", None)
+        status, content = error_of(request.url.path, refusal.status, refusal.message, refusal.problems, code)
+        return _json(content, status, refusal.headers)
 
     @app.exception_handler(HarnessError)
-    async def impossible(_: Request, error: HarnessError) -> Response:
-        return _json({"error": str(error), "problems": list(error.problems)}, 422)
+    async def impossible(request: Request, error: HarnessError) -> Response:
+        status, content = error_of(request.url.path, 422, str(error), error.problems)
+        return _json(content, status)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
         said = {404: "There is no such path; /openapi.json lists them.", 405: "This path has another method."}
-        return _json({"error": said.get(error.status_code, str(error.detail))}, error.status_code, error.headers)
+        message = said.get(error.status_code, str(error.detail))
+        return _json(error_of(request.url.path, error.status_code, message)[1], error.status_code, error.headers)
 
     _add_common(app, service)
+    service.chat.add_routes(app)
     for number, name in enumerate(service.models):
         paths = [f"/models/{name}", *([""] if number == 0 else [])]
         for path in paths:
@@ -280,7 +302,7 @@ def _add_common(app: FastAPI, service: Service) -> None:
 def _add_model(app: FastAPI, service: Service, name: str, path: str) -> None:
     bodies = service.bodies[name]
     model, schemas = service.models[name], bodies.schemas()
-    example = {"model": name, "predictions": model.example(bodies.example())}
+    example = {"model": name, "digest": model.digest, "predictions": model.example(bodies.example())}
     ends: list[tuple[str, _Handler, Any, Any, int]] = [
         ("predict", service.predict, bodies.example(), example, 200),
         ("feedback", service.take_feedback, bodies.feedback_example(), {"id": "0f3c..."}, 201),
@@ -289,6 +311,7 @@ def _add_model(app: FastAPI, service: Service, name: str, path: str) -> None:
         ends.append(("explain", service.explain, bodies.explain_example(), explanation(name, model.labels), 200))
     if service.trial is not None and not path:
         ends[0] = ("predict", service.predict_default, *ends[0][2:])
+        ends[1] = ("feedback", service.take_default_feedback, *ends[1][2:])
     for end, handler, shown, answer, status in ends:
         app.add_api_route(
             f"{path}/{end}",

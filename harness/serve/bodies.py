@@ -85,7 +85,7 @@ class Bodies:
         self, kind: str, labels: Sequence[str], writes: bool, settings: Settings, retrieves: bool = False
     ) -> None:
         self.kind, self.labels, self.writes = kind, tuple(labels), writes or retrieves  # whether answers are texts
-        checked = AfterValidator(_readable)
+        checked = AfterValidator(readable)
         text: Any = Annotated[str, Field(min_length=1, max_length=settings.max_chars, pattern=r"\S"), checked]
         message: Any = create_model(
             "Message", __base__=Message, content=(Annotated[str, Field(max_length=settings.max_chars), checked], ...)
@@ -119,6 +119,9 @@ class Bodies:
         feedback: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
         feedback["label"] = (answer, Field(description="what the right answer is"))
         feedback["predicted"] = (answer | None, Field(default=None, description="what the model had answered"))
+        named = "of the answer that this is about"
+        feedback["model"] = (str | None, Field(default=None, description=f"model {named}"))
+        feedback["digest"] = (_Digest | None, Field(default=None, description=f"digest {named}"))
         self.predict: Any = create_model("PredictRequest", __base__=Body, **predict)
         self.feedback: Any = create_model("FeedbackRequest", __base__=Body, **feedback)
         explain: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
@@ -131,7 +134,7 @@ class Bodies:
         Raises:
             Refusal: 400 or 422; the problems are listed.
         """
-        found = _parsed(self.predict, body)
+        found = parsed(self.predict, body)
         many, top = getattr(found, self._many), getattr(found, "top", None)
         precision = getattr(found, "precision", None)
         ways = [self._ways_of_one(), self._many]
@@ -151,18 +154,18 @@ class Bodies:
         Raises:
             Refusal: 400 or 422; the problems are listed.
         """
-        found = _parsed(self.explain, body)
+        found = parsed(self.explain, body)
         if (single := self._single(found)) is None:
             raise _wrong(f"Give {self._ways_of_one()}.")
         return Question(single[0], single[1] if self.kind == PAIR else None, found.label)
 
     def row_of_feedback(self, body: bytes) -> dict[str, Any]:
-        """Read the body of a feedback request: its row in the file.
+        """Read the body of a feedback request: its row in the file, and perhaps `model`.
 
         Raises:
             Refusal: 400 or 422; the problems are listed.
         """
-        found = _parsed(self.feedback, body)
+        found = parsed(self.feedback, body)
         if self._single(found) is None:
             raise _wrong(f"Give {self._ways_of_one()}.")
         content: dict[str, Any] = found.model_dump(exclude_none=True)
@@ -216,10 +219,11 @@ class Bodies:
     def schemas(self) -> dict[str, dict[str, Any]]:
         """Return the JSON schemas of the bodies of requests, by the end of their paths, without references."""
         models = {"predict": self.predict, "feedback": self.feedback, "explain": self.explain}
-        return {end: _inlined(model.model_json_schema()) for end, model in models.items()}
+        return {end: inlined(model.model_json_schema()) for end, model in models.items()}
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
+    """Return a text that has characters, and no halves of them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -235,10 +239,20 @@ def _finite(value: float) -> float:
     return value
 
 
+_Digest: Any = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]  # of a model's files, as answers have it
 _Number: Any = Annotated[StrictFloat | StrictInt, AfterValidator(_finite)]
 
 
-def _parsed(model: Any, body: bytes) -> Any:
+def parsed(model: Any, body: bytes) -> Any:
+    """Read a body of JSON.
+
+    Args:
+        model: what it must be, a class of pydantic.
+        body: its bytes.
+
+    Raises:
+        Refusal: 400 or 422; the problems are listed.
+    """
     if not body.strip():
         raise Refusal(400, "The request has no body: send JSON.")
     try:
@@ -274,7 +288,7 @@ def _wrong(message: str) -> Refusal:
     return Refusal(422, message, (message,))
 
 
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
     """Replace references into `$defs` by what they name, so that the schema stands alone in an OpenAPI document."""
     parts = schema.pop("$defs", {})
 

@@ -8,7 +8,7 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from harness.serve.metrics import Metrics
@@ -20,6 +20,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 LOG = logging.getLogger("harness.serve")
+PREFIX = "/v1/"  # of the paths of OpenAI's API
+_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -67,12 +69,33 @@ class Guard:
                 )
                 LOG.error("request %s failed: %s in %s", number, type(error).__name__, places)  # noqa: TRY400
                 if not status:
-                    await reply(answer, 500, {"error": f"The service failed on this request; its log has {number}."})
+                    said = f"The service failed on this request; its log has {number}."
+                    await reply(answer, *error_of(scope["path"], 500, said))
             finally:
                 route = scope.get("route")  # of requests to known paths only: others would be endless labels
                 path = getattr(route, "path", "other")
                 self.metrics.requests.labels(path, str(status or 500)).inc()
                 self.metrics.seconds.labels(path).observe(time.perf_counter() - began)
+
+
+def error_of(
+    path: str, status: int, message: str, problems: Sequence[str] = (), code: str | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Return the status and the content of an answer to a request that is not carried out.
+
+    Args:
+        path: of the request.
+        status: as other paths have it; in OpenAI's API a body that does not fit is 400.
+        message: a sentence.
+        problems: what is wrong, one sentence each.
+        code: what a program tells errors apart by, where the status does not.
+    """
+    if not path.startswith(PREFIX):
+        return status, {"error": message, **({"problems": list(problems)} if problems else {})}
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    said = " ".join(problems) if len(problems) > 1 else message
+    error = {"message": said, "type": kind, "param": None, "code": code or _CODES.get(status)}
+    return 400 if status == 422 else status, {"error": error}
 
 
 async def reply(send: Send, status: int, content: Any) -> None:

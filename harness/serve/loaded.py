@@ -127,7 +127,7 @@ class Loaded:
         """
         if self.known is None:
             reason = (
-                "was saved by an earlier version: train it again"
+                "was saved by an earlier version, or is an 8-bit export made with --texts: train or export it again"
                 if self.labels
                 else "predicts no classes: ask without it"
             )

@@ -29,6 +29,7 @@ class Metrics:
         self.answers = Counter("harness_predictions", "Rows by predicted class", ["model", "label"], **every)
         self.abstentions = Counter("harness_abstentions", "Rows not answered", ["model", "reason"], **every)
         self.shadow_failures = Counter("harness_shadow_failures", "Requests a shadow failed at", ["reason"], **every)
+        self.tokens = Counter("harness_tokens", "Tokens of conversations", ["model", "kind"], **every)
         self.queue = Gauge("harness_queue_rows", "Rows that wait for a model", ["model"], **every)
         self.feedback = Counter("harness_feedback", "Feedback rows stored", ["model"], **every)
 

@@ -111,10 +111,13 @@ class Predictor:
             raise HarnessError(f"This model takes {needs}.")
         if isinstance(texts, str):
             raise HarnessError("predict takes a list of texts, not one text: predict([text]).")
-        if family_of(self.task.family).reads == "text" and self.labels:
-            for row, value in enumerate([*texts, *(pairs or ())], 1):
-                if not isinstance(value, str):
-                    raise HarnessError(f"predict takes texts, and number {row} is {type(value).__name__}.")
+        family = family_of(self.task.family)
+        if family.tokens or family.reads == "interaction":
+            return  # rows may be lists, which the family checks
+        known = (str, list, tuple) if family.writes else (str,) if family.reads == "text" else (str, Path)
+        for row, value in enumerate([*texts, *(pairs or ())], 1):
+            if not isinstance(value, known):
+                raise HarnessError(f"predict takes {family.reads}s, and number {row} is {type(value).__name__}.")
 
 
 def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CACHE) -> Predictor:

@@ -190,7 +190,8 @@ _NEEDED: Mapping[str, Callable[[Any], bool]] = {  # keys of harness.json that mo
 
 def example_call(directory: Path) -> str:
     """Return how a saved model is called from Python, as an example for the user."""
-    return "predict(['...'], ['...'])" if read_description(directory).get("pairs") else "predict(['...'])"
+    facts = read_description(directory)
+    return family_of(facts.get("family")).example_call(facts)
 
 
 def check_pooled_texts(directory: Path, facts: Mapping[str, Any], doing: str) -> None:

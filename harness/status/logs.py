@@ -150,7 +150,7 @@ def _print_from(path: Path, start: int) -> int:
         return start
     # Incomplete lines and characters are printed by the next call.
     whole = content.rfind(b"\n") + 1
-    sys.stdout.write(_clean(content[:whole].decode("utf-8", errors="replace")))
+    sys.stdout.write(clean(content[:whole].decode("utf-8", errors="replace")))
     sys.stdout.flush()
     return start + whole
 
@@ -169,7 +169,7 @@ def _tail(path: Path) -> None:
         with path.open("rb") as file:
             size = path.stat().st_size
             file.seek(max(0, size - TAIL_BYTES))
-            lines = _clean(file.read().decode("utf-8", errors="replace")).rstrip().split("\n")
+            lines = clean(file.read().decode("utf-8", errors="replace")).rstrip().split("\n")
     except OSError:
         return
     if lines == [""]:
@@ -179,7 +179,7 @@ def _tail(path: Path) -> None:
     _say("\n".join(lines[-TAIL_LINES:]))
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Return the text as a terminal would finally show it: last state of progress bars, no control characters."""
     lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
     return "\n".join(_CONTROL.sub("", line) for line in lines)

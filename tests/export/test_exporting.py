@@ -20,11 +20,13 @@ from harness.export.__main__ import main
 from harness.export.exporting import Request, export
 from harness.export.onnx_format import export_onnx
 from harness.export.winner import winner
+from harness.models.inference import predict_all
 from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.execute import execute
 from harness.serve.engines import chosen
 from harness.serving.predict import load
 from harness.serving.saved_model import read_description
+from harness.statistics.confidence.temperature import scaled
 from tests.helpers.small_dataset import short_config as config
 from tests.helpers.small_dataset import spec, write_rows
 
@@ -127,6 +129,22 @@ def test_onnx_and_its_8_bits(home: Path, cache: Path, monkeypatch: pytest.Monkey
     sizes = [sum(file.stat().st_size for file in to.glob("*.onnx*")) for to in (whole, small)]
     assert sizes[1] < 0.4 * sizes[0]
     text = (small / "README.md").read_text()
+    # What it knows of its reliability is of its own outputs, not of the model's.
+    test = pd.read_csv(planned.paths.directory.parents[1] / "test.csv")["text"].tolist()
+    known, models = rounded.confidence, load(planned.paths.model, "cpu", cache).confidence
+    assert known is not None and models is not None and set(known.parts) == set(models.parts)
+    # In batches as the export fitted it: 8-bit activations have one scale a batch, so rows change one another a little.
+    outputs = predict_all(rounded.network, rounded.examples(test), 16, torch.device("cpu"), "fp32")
+    own = scaled(rounded.task.predictions(outputs), known.temperature).max(axis=1)
+    np.testing.assert_allclose(known.parts["test"].confidence, own, atol=1e-5)
+    assert np.abs(known.parts["test"].confidence - models.parts["test"].confidence).max() > 1e-4
+    pd.DataFrame({"text": test}).to_csv(home / "only.csv", index=False)
+    bare = home / "onnx-bare"
+    told = export(
+        winner(planned.paths.model, Path("runs")), Request(bare, "onnx", int8=True, texts=home / "only.csv"), cache
+    )
+    assert load(bare, "cpu", cache).confidence is None and "--precision cannot be asked of it" in told
+    assert not (bare / "confidence.safetensors").exists()
     # The service measures both engines on the same file, kept in its cache.
     facts, one, said = read_description(planned.paths.model), load(planned.paths.model, "cpu", cache), list[str]()
     _, name = chosen(one, facts, "auto", home / "once.onnx", said.append)

@@ -21,6 +21,7 @@ from harness.records.run_spec import RunSpec
 from harness.serve.keys import read_keys
 from harness.serve.loaded import Loaded
 from harness.serve.settings import Settings
+from harness.serving.confidence.stored import VALIDATION, Confidence, Part
 from harness.serving.predict import load
 from tests.serve.conftest import Serve
 
@@ -271,6 +272,54 @@ def test_wrong_keys_are_told_without_them(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HARNESS_API_KEYS", f"shop:{secret}, bank:{secret}2")
     assert read_keys(None).tenant({"x-api-key": f"{secret}2"}) == "bank"
     assert secret not in repr(read_keys(None))
+
+
+@dataclass(frozen=True)
+class Knowing:
+    """A predictor with another knowledge of its reliability, around a real one."""
+
+    inner: Any
+    confidence: Confidence
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def knowing(loaded: Loaded, least: float) -> Any:
+    """A model whose validation rows are right from a confidence on, and which is never sure of new rows."""
+    sure = np.linspace(0, 1, 400)
+    return Knowing(loaded.predictor, Confidence(100.0, {VALIDATION: Part(sure, sure >= least)}))
+
+
+def test_thresholds_are_those_of_the_model_that_answers(serve: Serve, loaded: Loaded) -> None:
+    """A request that waits while a model is swapped is judged by the rule of the new one, which computes it."""
+    slow, new = Slow(knowing(loaded, 0.9)), knowing(loaded, 0.0)
+    with serve({"m": replace(loaded, predictor=slow)}) as running, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(running.post, "/predict", TEXT)
+        assert slow.entered.wait(20)
+        waiting = pool.submit(running.post, "/predict", TEXT | {"precision": 0.4})
+        _until(lambda: running.service.batchers["m"].waiting == 1)
+        running.service.swap("m", replace(loaded, predictor=new))
+        slow.gate.set()
+        assert first.result().status_code == 200
+        (answer,) = waiting.result().json()["predictions"]
+        assert answer["abstained"] is False and answer["prediction"] is not None
+        unsure = knowing(loaded, 0.9)
+        running.service.swap("m", replace(loaded, predictor=unsure))
+        (answer,) = running.post("/predict", TEXT | {"precision": 0.4}).json()["predictions"]
+        assert answer["abstained"] is True and answer["reason"].startswith("unsure")
+
+
+def test_explanations_need_three_rows(serve: Serve, loaded: Loaded) -> None:
+    """The text, and it without a word; fewer are refused in a sentence, and as many are enough."""
+    for rows, status in ((1, 422), (2, 422), (3, 200)):
+        with serve({"m": loaded}, Settings(drain=0.0, max_rows=rows)) as running:
+            answer = running.post("/explain", TEXT)
+            assert answer.status_code == status
+            if status == 422:
+                assert "--max-rows below 3" in answer.json()["error"]
+            else:
+                assert 1 <= len(answer.json()["words"]) <= 2
 
 
 def _metric(text: str, name: str) -> float:

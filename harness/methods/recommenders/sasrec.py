@@ -24,7 +24,7 @@ class SasRec(GradientTrained):
     Attributes:
         width: size of the embeddings.
         layers, heads: of the transformer.
-        length: most items of a history that are read, the last ones; at least `task.max_length`.
+        length: most items of a history that are read, the last ones; at most `task.max_length`, which training reads.
         dropout: probability.
     """
 

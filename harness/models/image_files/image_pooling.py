@@ -118,8 +118,7 @@ def use_layer(backbone: Any, layer: int, shape: tuple[int, ...], what: str) -> N
     if hasattr(backbone, "end_after"):
         blocks = len(backbone.blocks)
     else:
-        parameter = next(backbone.parameters())
-        empty = torch.zeros(1, *shape, dtype=parameter.dtype)
+        empty = _empty(backbone, shape)
         with torch.no_grad():
             output = backbone(**image_inputs(backbone, empty), output_hidden_states=True)
         states = getattr(output, "hidden_states", None)
@@ -136,5 +135,10 @@ def use_layer(backbone: Any, layer: int, shape: tuple[int, ...], what: str) -> N
 def width_of_vectors(backbone: Any, pooling: str, shape: tuple[int, ...]) -> int:
     """Return the size of an image's vector: that of an empty image of a shape (3, height, width)."""
     with torch.no_grad():
-        empty = torch.zeros(1, *shape, dtype=next(backbone.parameters()).dtype)
-        return int(pooled_image(backbone, empty, pooling).shape[1])
+        return int(pooled_image(backbone, _empty(backbone, shape), pooling).shape[1])
+
+
+def _empty(backbone: Any, shape: tuple[int, ...]) -> Tensor:
+    """Return an image of zeros where and as the backbone computes: quantized weights are stored as integers."""
+    like = next((each for each in backbone.parameters() if each.is_floating_point()), torch.zeros(()))
+    return torch.zeros(1, *shape, dtype=like.dtype, device=like.device)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.serve.settings import Refusal
 from harness.statistics.confidence.two_shares import LOOKS, looks
 
 
@@ -22,13 +23,15 @@ class Trial:
         second: the one on trial.
         share: of the requests to the paths without a name that the second one answers; 0: it is a shadow, which
             predicts for all of them, and whose predictions are only compared.
-        right: by model, whether the answers that feedback was given on were right, in order.
+        digests: by name, of the files of the models that answer now; feedback on others does not count.
+        right: by name, whether the answers that feedback was given on were right, in order.
         compared, same: rows that a shadow has predicted, and those with the same answer.
     """
 
     first: str
     second: str
     share: float
+    digests: dict[str, str] = field(default_factory=dict)
     right: dict[str, list[bool]] = field(default_factory=dict)
     compared: int = 0
     same: int = 0
@@ -37,17 +40,34 @@ class Trial:
         """Return the model that answers the next request."""
         return self.second if random.random() < self.share else self.first
 
-    def add(self, model: str, row: Mapping[str, Any]) -> None:
-        """Count a row of feedback, if it says what the model had answered."""
-        if model in (self.first, self.second) and "predicted" in row:
-            self.right.setdefault(model, []).append(row["predicted"] == row["label"])
+    def begin(self, model: str, digest: str) -> None:
+        """Begin with a model, or anew with the one that took its place: nothing is known of its answers."""
+        if model in (self.first, self.second):
+            self.digests[model] = digest
+            self.right[model] = []
+            self.compared = self.same = 0
 
-    def resume(self, directory: Path, digests: Mapping[str, str]) -> None:
-        """Count the stored feedback on the same models.
+    def add(self, model: str, row: Mapping[str, Any]) -> None:
+        """Count a row of feedback, if it says what was answered, and by a model that answers now."""
+        if model in self.digests and "predicted" in row and row.get("digest") == self.digests[model]:
+            self.right[model].append(row["predicted"] == row["label"])
+
+    def compare(self, answers: Mapping[str, tuple[str, Sequence[Any]]]) -> None:
+        """Count the rows for which both models have the same answer, if both answer now.
+
+        Args:
+            answers: by name, the digest of the model that answered, and its n answers.
+        """
+        (one, first), (two, second) = answers[self.first], answers[self.second]
+        if (one, two) == (self.digests[self.first], self.digests[self.second]):
+            self.compared += len(first)
+            self.same += sum(a == b for a, b in zip(first, second, strict=True))
+
+    def resume(self, directory: Path) -> None:
+        """Count the stored feedback on the models that answer now.
 
         Args:
             directory: of the feedback.
-            digests: of the models, by name; feedback on other models of these names does not count.
         """
         for model in (self.first, self.second):
             rows = []
@@ -57,10 +77,9 @@ class Trial:
                         rows.append(json.loads(line))
                     except ValueError:  # the file may be edited by hand
                         continue
-            kept = [row for row in rows if isinstance(row, dict) and row.get("digest") == digests[model]]
+            kept = [row for row in rows if isinstance(row, dict) and "label" in row]
             for row in sorted(kept, key=lambda row: str(row.get("time"))):
-                if "label" in row:
-                    self.add(model, row)
+                self.add(model, row)
 
     def told(self) -> dict[str, Any]:
         """Return what is known, as JSON."""
@@ -84,6 +103,31 @@ class Trial:
         if answer["verdict"] == "unresolved" and following is not None:
             answer["next_look"] = following
         return answer
+
+
+def answered_by(given: str | None, name: str, trial: Trial | None) -> str:
+    """Return which model a row of feedback is for.
+
+    Args:
+        given: the model that it names; None: it names none.
+        name: the model of the path.
+        trial: of which either model may have answered, as on paths without a name; None: only `name` has.
+
+    Raises:
+        Refusal: 422; it names none of them, or must name one.
+    """
+    known = (name,) if trial is None or not trial.share else (trial.first, trial.second)
+    if given is None and len(known) > 1:
+        raise Refusal(
+            422,
+            f"{' and '.join(known)} answer here, and this does not say which one did: send model and digest of the "
+            "answer, too.",
+        )
+    if given is not None and given not in known:
+        raise Refusal(
+            422, f"model must be {' or '.join(known)} here: send feedback on another one to /models/NAME/feedback."
+        )
+    return given or name
 
 
 def trial_of(share: str | None, shadow: str | None, names: Mapping[str, Any]) -> Trial | None:

@@ -79,6 +79,9 @@ class Rule:
 def rule_for(known: Confidence, precision: float, by_features: bool) -> Rule:
     """Make the rule for a wanted precision from the validation rows.
 
+    The detector and its least score are chosen first, by scores alone, and the threshold on the rows that they keep, so
+    that the precision is shown of the answers that are given: rejected rows may be right more often than the others.
+
     Args:
         known: what the model knows.
         precision: the wanted share of right answers, in (0, 1).
@@ -95,16 +98,18 @@ def rule_for(known: Confidence, precision: float, by_features: bool) -> Rule:
             "This model was confirmed without validation rows (task.validation=kfold), so no precision can be shown: "
             "train it with task.validation=split."
         )
-    found = threshold(rows.confidence, rows.right, precision, LEVEL)
+    detector = known.detector(by_features)
+    least = -np.inf if detector is None else least_score(rows.scores, detector, REJECTED)
+    kept = np.ones(len(rows.right), dtype=bool) if detector is None else rows.scores[detector] >= least
+    sure, right = rows.confidence[kept], rows.right[kept]
+    found = threshold(sure, right, precision, LEVEL)
     if found is None:
-        best = highest_precision(rows.confidence, rows.right, LEVEL)
+        best = highest_precision(sure, right, LEVEL)
         way = f"Ask for at most {best:g}, or train with more validation rows." if best else "Train a better one."
         raise HarnessError(
             f"The {len(rows.right)} validation rows of this model do not show a precision of {precision:g} at any "
             f"confidence (with {LEVEL:.0%} certainty). {way}"
         )
-    detector = known.detector(by_features)
-    least = -np.inf if detector is None else least_score(rows.scores, detector, REJECTED)
 
     def done(name: str) -> Answered | None:
         part = known.parts.get(name)

@@ -18,4 +18,5 @@ FAMILY = TaskFamily(
     },
     texts=("audio", "clip"),
     reads="sound",
+    example="harness.tasks.audio_classification.serving.example_sound",
 )

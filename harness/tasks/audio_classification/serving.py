@@ -43,3 +43,8 @@ def read_sounds(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> t
             f"{file}: {len(shown)} of {len(found)} sounds cannot be read: {several(shown)}. Mend or remove them."
         )
     return table, [[str(path) for path in found]]
+
+
+def example_sound(facts: Mapping[str, Any]) -> str:
+    """Return the path of a sound; see `harness.api.family.TaskFamily.example`."""
+    return "['speech.wav']"

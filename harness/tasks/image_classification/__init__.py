@@ -16,4 +16,5 @@ FAMILY = TaskFamily(
     inapplicable={"train.fgm": (0.0, "it perturbs the embeddings of tokens")},
     texts=("image", "thumbnail"),
     reads="image",
+    example="harness.tasks.image_classification.serving.example_image",
 )

@@ -45,6 +45,11 @@ def read_images(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> t
     return table, [[str(path) for path in found]]
 
 
+def example_image(facts: Mapping[str, Any]) -> str:
+    """Return the path of an image; see `harness.api.family.TaskFamily.example`."""
+    return "['photo.jpg']"
+
+
 def _suffixes() -> tuple[str, ...]:
     from harness.data.images import SUFFIXES
 

@@ -20,4 +20,5 @@ FAMILY = TaskFamily(
     unused=("train.lr",),
     texts=("user", "history", "target", "top"),
     reads="interaction",
+    example="harness.tasks.recommendation.serving.example_history",
 )

@@ -74,6 +74,11 @@ def read_rows(
     return table, [list(texts[0])]
 
 
+def example_history(facts: Mapping[str, Any]) -> str:
+    """Return a history of one item that the model knows; see `harness.api.family.TaskFamily.example`."""
+    return repr([[facts["items"][0]]])
+
+
 def _items(row: Any) -> list[str]:
     if isinstance(row, str):
         text = row.strip()

@@ -19,6 +19,7 @@ from harness.tasks.text_generation.decoding import Decoding
 
 Tokens = Sequence[int]
 Progress = Callable[[int, int], None]  # (prompts done, prompts in all)
+Watch = Callable[["Output | None"], bool]
 
 DROPPED = 0.25  # share of finished rows at which a batch is made smaller: it copies the cache of the others
 # Settings of a generation_config that change which token is chosen, with their neutral values. Where one of them
@@ -57,6 +58,7 @@ def generate(
     batch_size: int = 32,
     ends: Iterable[int] = (),
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> list[list[Output]]:
     """Write outputs for n prompts.
 
@@ -73,11 +75,13 @@ def generate(
         batch_size: prompts in a batch.
         ends: ids of tokens that end an output besides those of the tokenizer and of the model's generation_config.
         progress: called after each batch.
+        watch: of a single prompt: called after each token with what is written so far, None with beams or several
+            samples, of which none is the output yet; returns whether to stop.
 
     Returns:
         For each prompt, in their order, `decoding.samples` outputs.
     """
-    writer = _Writer(model, tokenizer, decoding, frozenset(ends))
+    writer = _Writer(model, tokenizer, decoding, frozenset(ends), watch)
     found: list[list[Output]] = [[] for _ in prompts]
     done, training = 0, model.training
     model.eval()
@@ -135,8 +139,10 @@ def base_of(model: Any) -> Any:
 class _Writer:
     """Writes the tokens of a batch."""
 
-    def __init__(self, model: Any, tokenizer: Any, decoding: Decoding, ends: frozenset[int]) -> None:
-        self.model = model
+    def __init__(
+        self, model: Any, tokenizer: Any, decoding: Decoding, ends: frozenset[int], watch: Watch | None
+    ) -> None:
+        self.model, self.watch = model, watch
         self.tokenizer = tokenizer
         self.decoding = decoding
         self.device = next(model.parameters()).device
@@ -206,6 +212,8 @@ class _Writer:
                     written[row].append(token)
                     if token in self.ends or (self.decoding.stop and self._stop(self._text(written[row])) is not None):
                         open_rows.remove(row)
+            if self.watch is not None and self.watch(self.output(written[0])):
+                break
             if not open_rows or step + 1 == self.decoding.max_new_tokens:
                 break
             ids, positions = chosen[:, None], positions[:, -1:] + 1
@@ -229,13 +237,21 @@ class _Writer:
                 texts = map(writer._text, input_ids[:, start:].tolist())
                 return torch.tensor([writer._stop(text) is not None for text in texts], device=input_ids.device)
 
+        class Watching(StoppingCriteria):
+            def __call__(self, input_ids: Any, scores: Any, **options: Any) -> Any:
+                assert writer.watch is not None
+                first = input_ids[0, 1 if writer.encoder_decoder else start :].tolist()
+                over = writer.watch(writer.output(first) if len(input_ids) == 1 else None)
+                return torch.full((len(input_ids),), over, device=input_ids.device)
+
         way, sampled = self.decoding, self.decoding.temperature > 0
         drawn = {"temperature": way.temperature, "top_k": 0, "top_p": 1.0} if sampled else {}
         settings = GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=way.max_new_tokens, num_beams=way.num_beams, do_sample=sampled,
             num_return_sequences=way.samples, eos_token_id=sorted(self.ends) or None, pad_token_id=self.pad, **drawn,
         )  # fmt: skip
-        stops = StoppingCriteriaList([AtStopString()] if way.stop else [])
+        criteria = [*([AtStopString()] if way.stop else []), *([Watching()] if self.watch is not None else [])]
+        stops = StoppingCriteriaList(criteria)
         with warnings.catch_warnings():
             # PEFT's remark for each batch that virtual tokens take no position ids.
             warnings.filterwarnings("ignore", message="Position ids are not supported")

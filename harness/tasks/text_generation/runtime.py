@@ -109,7 +109,7 @@ class TextGenerationRuntime(TaskRuntime):
             tokens,
             split.targets,
             tokenizer.pad_token_id or 0,
-            encoder=self._encoder(tokenizer, backbone, longest_input(backbone, tokenizer)),
+            encoder=self.encoder(tokenizer, backbone),
             split=_rows(split),
             written=written,
         )
@@ -318,6 +318,21 @@ class TextGenerationRuntime(TaskRuntime):
     def answer_values(self, predictions: Predictions) -> list[list[Any]]:
         """Return the written texts."""
         return [self.answers(predictions)]
+
+    def encoder(self, tokenizer: Any, backbone: nn.Module) -> RowEncoder:
+        """Return what tokenizes rows as long as the model reads."""
+        return self._encoder(tokenizer, backbone, longest_input(backbone, tokenizer))
+
+    def conversation(self, messages: Sequence[Message]) -> Conversation:
+        """Make a row of messages; without a system message they get that of training, if there was one.
+
+        Raises:
+            HarnessError: the model was tuned on prompts.
+        """
+        row = self._asked(tuple(messages))
+        if self.writing.system and messages[0]["role"] != "system":
+            row = replace(row, prompt=({"role": "system", "content": self.writing.system}, *messages))
+        return row
 
     def _encoder(self, tokenizer: Any, backbone: nn.Module, max_length: int) -> RowEncoder:
         settings: Any = backbone.config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,9 +24,11 @@ def test_a_study_of_recommenders(tmp_path: Path, main: Main) -> None:
     code, printed = main(
         "-m", "study=books", "task=demo_ratings", "task.users=80", "task.visits=12", "model=interactions",
         "method=popularity,ease,sasrec", "train.epochs=2", "tune.trials=2", "tune.sampler=random", "confirm.seeds=2",
-        "keep=all", "launch.kind=inline", "task.max_length=8",
+        "keep=all", "launch.kind=inline", "task.max_length=8", "method.length=8",
     )  # fmt: skip
     assert code == 0, printed
+    load_it, call = re.search(r"model = (load\(.+\))\n +model\.(predict\(.+\))", printed).groups()  # type: ignore[union-attr]
+    assert len(eval(f"{load_it}.{call}", {"load": load})[0]) == 10
     study = tmp_path / "runs" / "books"
     data = DemoRatings(name="demo_ratings", users=80, visits=12, max_length=8).load()
     for method in ("popularity", "ease", "sasrec"):
@@ -64,6 +67,10 @@ def test_a_study_of_recommenders(tmp_path: Path, main: Main) -> None:
         (("method=ease", "model=minilm"), "Models that read interactions: interactions"),
         (("method=ease", "model=interactions", "task.split=random"), "Known: leave_one_out, temporal"),
         (("method=sasrec", "model=interactions", "train.fgm=0.1"), "embeddings of tokens"),
+        (
+            ("method=sasrec", "model=interactions", "task.max_length=50"),
+            "method.length=200: training reads the last 50 items of a history (task.max_length), so 150 positions",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments: tuple[str, ...], told: str, main: Main) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from sklearn.metrics import ndcg_score
 
+from harness.models.recommenders.scorers import LinearScorer
 from harness.tasks.recommendation.data import as_objects
 from harness.tasks.recommendation.metrics import METRICS, NONE, SEEN, TOP, ranks
 from harness.tasks.recommendation.runtime import RecommendationRuntime
@@ -42,6 +44,22 @@ def test_values_are_those_of_the_definitions() -> None:
     for name, metric in METRICS.items():
         assert metric.per_row(targets, predictions).mean() == pytest.approx(metric.value(targets, predictions)), name
     assert METRICS["coverage_at_10"].no_interval(np.array([40])) is not None
+
+
+def test_items_count_once() -> None:
+    """In coverage, however many rows an item is recommended to; in a history, however often it was met."""
+    scores = np.tile(np.arange(ITEMS, dtype=np.float32), (3, 1))
+    made = runtime().predictions(scores)
+    assert METRICS["coverage_at_10"].value(as_objects([(0,)] * 3), made) == pytest.approx(TOP / ITEMS)
+    scores[2] = scores[2, ::-1]
+    made = runtime().predictions(scores)
+    assert METRICS["coverage_at_10"].value(as_objects([(0,)] * 3), made) == pytest.approx(2 * TOP / ITEMS)
+    scorer = LinearScorer(4)
+    scorer.weight.data = torch.arange(16.0).reshape(4, 4)
+    once, twice = (
+        scorer(torch.tensor([row]), torch.ones(1, len(row), dtype=torch.bool)) for row in ([1, 2], [1, 2, 1])
+    )
+    assert torch.equal(once, twice)
 
 
 def test_ties_and_items_of_the_history() -> None:

@@ -14,6 +14,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.tasks.recommendation.data import HistorySplit, RecommendationData
 from harness.tasks.recommendation.demo import DemoRatings
+from harness.tasks.recommendation.runtime import RecommendationRuntime
 from harness.tasks.recommendation.task import Recommendation
 
 # Of the default demo. A change of this value is a change of the task: every result on it is another one then.
@@ -68,6 +69,14 @@ def test_the_last_of_each_user_is_held_out(tmp_path: Path) -> None:
         again = load(tmp_path / name)
         assert again.fingerprint == data.fingerprint
         assert again.facts["within_a_minute"] == data.facts["within_a_minute"]  # in seconds, not only in order
+    # A saved model knows all that its users have, those of no evaluated row included.
+    few = load(tmp_path / "rows.csv", most_users=10)
+    assert len(few.test) == 10
+    known = RecommendationRuntime.of_data(few).histories
+    assert {user: [few.items[item] for item in items] for user, items in known.items()} == {
+        str(user): part["item"].tolist() for user, part in whole.groupby("user")
+    }
+    assert not RecommendationRuntime.of_data(load(tmp_path / "rows.csv", keep_users=False)).histories
     small = data.sample(64, 64)
     assert len(small.test) == 12 and rows_of(small.test) == test
 

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.errors import HarnessError
+from harness.serve.__main__ import main as serve
 from harness.serving.predict import load
 from harness.serving.predict import main as predict
 from harness.tasks.text_regression.metrics import METRICS
@@ -35,7 +37,7 @@ def rows(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_study_of_numbers(rows: Path, tmp_path: Path, main: Main) -> None:
+def test_a_study_of_numbers(rows: Path, tmp_path: Path, main: Main, capfd: pytest.CaptureFixture[str]) -> None:
     """Each part of a study shows numbers: nothing asks for classes, and the saved model predicts them."""
     code, printed = main(
         "-m", "study=pairs", "task=text_regression", f"task.path={rows}", "task.text=[one,other]",
@@ -61,6 +63,10 @@ def test_a_study_of_numbers(rows: Path, tmp_path: Path, main: Main) -> None:
     sources = pd.read_csv(rows).loc[table["id"].to_numpy()]
     answers = load(model, device="cpu").predict(sources["one"].tolist(), sources["other"].tolist())
     np.testing.assert_allclose(answers, predictions, atol=1e-4)
+    with pytest.raises(HarnessError, match="number 4 is NoneType"):
+        load(model, device="cpu").predict(["a", "b"], ["c", None])  # type: ignore[list-item]  # what a data frame may hold
+    assert serve([str(model), "--precision", "0.9", "--port", "0", "--engine", "torch"]) == 2
+    assert "--precision is for models of classes" in capfd.readouterr().err
     assert predict([str(model), str(rows), "--text", "one", "--text", "other", "--output", "out.csv"]) == 0
     assert list(pd.read_csv("out.csv").columns) == ["one", "other", "distance", "prediction"]
 
