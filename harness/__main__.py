@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "methods": "harness.methods.__main__",
     "export": "harness.export.__main__",
     "serve": "harness.serve.__main__",
+    "watch": "harness.serve.watching.__main__",
 }
 RUN = "run"  # the main command by name; it may be left out
 
