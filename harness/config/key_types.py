@@ -16,6 +16,7 @@ NO_VALUE = ("none", "nil", "~", "")  # common spellings of null
 # Text keys of sections whose classes are not part of the schema.
 TEXT = (
     "task.name", "task.metric", "task.path", "task.validation_path", "task.test_path", "task.folder", "task.format",
+    "task.feedback",
     "model.name", "model.hub", "model.revision", "model.path", "model.bundled", "model.pooling", "model.quantize",
     "method.name",
 )  # fmt: skip

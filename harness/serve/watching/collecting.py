@@ -83,6 +83,7 @@ class StatisticsStore:
         self.directory, self._clock = directory, clock
         self._open: dict[str, _Open] = {}
         self._files: dict[str, Path] = {}
+        self._known: dict[str, tuple[Reference, str | None]] = {}  # by digest
         self._lock = threading.Lock()
         self._failing = False
         watched = {name: model for name, model in models.items() if model.labels}
@@ -143,12 +144,14 @@ class StatisticsStore:
 
     def _window(self, name: str, model: Model) -> _Open:
         found = self._open.get(name)
-        if found is not None and (found.digest != model.digest or found.detector != model.detector):
+        if found is not None and found.digest != model.digest:
             self._write(name)  # another model took its place
             self._open.pop(name, None)  # if it could not be written, it is lost
             found = None
         if found is None:
-            reference, detector = reference_of(model.known), model.detector
+            if model.digest not in self._known:
+                self._known[model.digest] = (reference_of(model.known), model.detector)
+            reference, detector = self._known[model.digest]
             bins = {which: len(edges.values) + 1 for which, edges in reference.scores.items()}
             found = self._open[name] = _Open(
                 name, model.digest, reference, detector, self._clock(), np.zeros(len(model.labels), dtype=np.int64),

@@ -110,7 +110,13 @@ def watch(
     reference = reference_of(known)
     bins = len(reference.confidence.values) + 1
     windows = [each for each in every if each.digest == digest and (since is None or each.end > since)]
-    usable = [each for each in windows if len(each.classes) == len(labels) and len(each.confidence) == bins]
+    usable = [
+        each
+        for each in windows
+        if len(each.classes) == len(labels)
+        and len(each.confidence) == bins
+        and (each.score is None or len(each.score) == bins)
+    ]
     if not usable:
         raise HarnessError(_nothing(directory, named, digest, every, windows, since))
     notes = []
