@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,12 @@ from harness.tasks.text_classification.metrics import METRICS
 from harness.tasks.text_classification.settings import ClassificationSettings
 
 Folds = list[tuple[pd.DataFrame, pd.DataFrame]]
+ReadFeedback = Callable[[bool, Sequence[str]], Feedback]
 IMBALANCE = 10  # ratio of largest to smallest class at which to warn that accuracy alone is misleading
 
 
 def assemble(
-    task: ClassificationSettings, frames: dict[str, pd.DataFrame], source: str, feedback: Feedback | None = None
+    task: ClassificationSettings, frames: dict[str, pd.DataFrame], source: str, read: ReadFeedback | None = None
 ) -> ClassificationData:
     """Split the rows of a source by the task's settings.
 
@@ -38,7 +39,8 @@ def assemble(
         task: the settings.
         frames: rows (see `harness.data.readers.rows.to_rows`) by given split, at least `train`.
         source: name of the source, for the facts.
-        feedback: rows for training besides.
+        read: returns rows for training besides, by whether rows are pairs and the labels of training rows; None: there
+            are none.
 
     Raises:
         HarnessError: the labels are inconsistent, or there are too few rows for the splits.
@@ -53,6 +55,7 @@ def assemble(
         facts["out_of_scope"] = {"labels": named, **{split: len(frame) for split, frame in outside.items()}}
     notes += check_classes(frames["train"]["label"], task.name)
     groups.check({split: of for split, frame in frames.items() if (of := groups.of_frame(frame)) is not None})
+    feedback = None if read is None else read("pair" in frames["train"], sorted(set(frames["train"]["label"])))
     labels, descriptions = _labels(task, frames, () if feedback is None else feedback.new)
     pool, given, test = frames["train"], frames.get("validation"), frames.get("test")
     dropped = conflicts = 0

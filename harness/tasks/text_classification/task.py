@@ -46,11 +46,12 @@ class TextTask(ClassificationSettings):
         self.check(problems)
         problems.raise_any()
         frames, source = self.read()
-        if self.feedback is None:
+        path = self.feedback
+        if path is None:
             return assemble(self, frames, source)
-        rows = frames["train"]
-        told = read_feedback(self.feedback, "pair" in rows, sorted(set(rows["label"])), self.feedback_classes)
-        return assemble(self, frames, source, told)
+        return assemble(
+            self, frames, source, lambda pairs, labels: read_feedback(path, pairs, labels, self.feedback_classes)
+        )
 
     def read(self) -> tuple[dict[str, pd.DataFrame], str]:
         """Return the rows (see `to_rows`) by given split, at least `train`, and the name of their source.
