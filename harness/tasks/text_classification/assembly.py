@@ -181,8 +181,8 @@ def _labels(
 
 def _check_vanished(before: pd.DataFrame, after: pd.DataFrame, labels: Sequence[str], unit: str) -> None:
     """Refuse classes all of whose rows repeat texts of other classes."""
-    kept = set(after["label"])
-    if gone := [label for label in labels if label not in kept]:
+    kept, there = set(after["label"]), set(before["label"])  # a new class by feedback is in neither
+    if gone := [label for label in labels if label in there - kept]:
         rows = int(before["label"].isin(gone).sum())
         raise HarnessError(
             f"{len(gone)} of {len(labels)} classes ({examples(gone)}) have no {unit} of their own: their {rows} rows "

@@ -24,7 +24,7 @@ def told(directory: Path, *rows: dict[str, Any], tenant: str = "shop") -> Path:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"shots": 3}, {"shots": 4, "validation": "kfold", "folds": 2}, {"shots": 3, "validation": "split"}],
+    [{}, {"shots": 3}, {"shots": 4, "validation": "kfold", "folds": 2}, {"shots": 8, "validation": "split"}],
 )
 def test_evaluated_rows_stay(write: Write, tmp_path: Path, fields: dict[str, Any]) -> None:
     """Rows of feedback are the last training rows, of every fold as well; nothing else changes."""
