@@ -146,5 +146,5 @@ def test_mistakes_about_teachers(teacher: RunSpec, tmp_path: Path, cache: Path) 
     context = around(tmp_path, [1, 0, 0])
     with pytest.raises(HarnessError, match="the rows of this task are pairs"):
         augmented(rows(TEXTS, TEXTS), {"distil": built}, 0, context)
-    with pytest.raises(HarnessError, match="predicts classes that the task has not: delivery"):
+    with pytest.raises(HarnessError, match="predicts classes that the task has not: 'delivery'"):
         augmented(rows(TEXTS), {"distil": built}, 0, replace(context, labels=("refund", "password")))

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.serve.watching.windows import Counts, Reference, Window
 from harness.statistics.alpha_spending import spend
-from harness.statistics.distribution_shift import Edges, beyond_p, mix_p, more_p, stability_index
+from harness.statistics.confidence.distribution_shift import Edges, beyond_p, mix_p, more_p, stability_index
 
 BLOCK = 250  # answers between two looks; also the fewest that are tested
 SPANS = (1, 2, 8)  # blocks before a look that are tested together: sudden changes, and slow ones

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.serving.confidence.stored import TEST, VALIDATION, Confidence, Part
-from harness.statistics.distribution_shift import Edges, edges_of
+from harness.statistics.confidence.distribution_shift import Edges, edges_of
 
 FORMAT = 1
 Counts = npt.NDArray[np.int64]

@@ -73,7 +73,7 @@ def test_rows_that_are_left_out_are_counted(write: Write, tmp_path: Path) -> Non
         "conflicting": 1,
     }  # fmt: skip
     assert {key: facts[key] for key in expected} == expected
-    found = dict(zip(after.train.texts, after.train.targets.tolist(), strict=True))
+    found = dict(zip((text.strip().lower() for text in after.train.texts), after.train.targets.tolist(), strict=True))
     assert found["new"] == "ab".index(label) and found[wrong] == "ab".index(flipped)
     assert len(after.train) == len(before.train) + 1
     said = " ".join(after.warnings)
@@ -88,7 +88,7 @@ def test_new_classes_only_when_asked(write: Write, tmp_path: Path) -> None:
     assert "1 label that no training row has" in message and "task.feedback_classes=new" in message
     data = own(path, feedback=str(folder), feedback_classes="new").load()
     assert data.labels == ("a", "b", "c") and data.facts["feedback"]["new_classes"] == ["c"]
-    assert any("New classes by feedback: c." in warning for warning in data.warnings)
+    assert any("New classes by feedback: 'c'." in warning for warning in data.warnings)
     numbers = own(write("n.csv", rows_csv([(text, "1" if label == "a" else "2") for text, label in ROWS])))
     store = FeedbackStore(tmp_path / "numbers")
     store.add("m", "shop", {"text": "fresh", "label": 1})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2_contingency, fisher_exact
 
-from harness.statistics.distribution_shift import beyond_p, edges_of, mix_p, more_p, stability_index
+from harness.statistics.confidence.distribution_shift import beyond_p, edges_of, mix_p, more_p, stability_index
 
 
 @pytest.mark.parametrize("values", ["continuous", "ties", "constant"])
