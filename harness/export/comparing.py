@@ -96,7 +96,8 @@ def compare(old: Winner, new: Winner, file: Path | None, columns: Sequence[str],
         try:
             frame = read_rows(file, list(columns[:-1]), columns[-1], FileFormat(), {})
         except HarnessError as error:
-            told = [as_options(each).replace("task.label", "--label") for each in error.problems]
+            chosen = "Choose with --text COLUMN"
+            told = [as_options(each).replace(chosen, f"{chosen} and --label COLUMN") for each in error.problems]
             raise HarnessError(*told) from error
         known = sorted({*predictors[0].labels, *predictors[1].labels})
         labels = [match(label, known) or str(label) for label in frame["label"]]
@@ -161,10 +162,11 @@ def _compared(rows: Rows, predictors: Sequence[Any]) -> Compared:
     b, c, total = learned + 0.5, forgotten + 0.5, n + 2
     middle = (b - c) / total
     half = NormalDist().inv_cdf(0.5 + LEVEL / 2) * math.sqrt(max(b + c - (b - c) ** 2 / total, 0.0)) / total
+    estimate = float(difference.mean())  # beyond the interval where all rows changed
     lost = {name: int((one & ~two & (labels == name)).sum()) for name in sorted(set(rows.labels))}
     worst = sorted((name for name in lost if lost[name]), key=lambda name: (-lost[name], name))[:SHOWN]
     return Compared(
-        rows.name, n, rows.left_out, float(one.mean()), float(two.mean()), max(middle - half, -1.0),
-        min(middle + half, 1.0), learned, forgotten,
+        rows.name, n, rows.left_out, float(one.mean()), float(two.mean()),
+        max(min(middle - half, estimate), -1.0), min(max(middle + half, estimate), 1.0), learned, forgotten,
         tuple((name, lost[name], int((labels == name).sum())) for name in worst),
     )  # fmt: skip
