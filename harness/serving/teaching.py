@@ -46,7 +46,8 @@ def teach(
         with FileLock(f"{file}.lock"):
             if (known := _read(file, len(texts))) is not None:
                 charge(known[1])
-                return known[0]
+                kept: npt.NDArray[np.float32] = known[0]
+                return kept
             from harness.serving.predict import load
 
             say(f"The teacher {directory} predicts {len(texts)} texts, once.")
