@@ -60,6 +60,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--cache-dir", default="~/.cache/harness")
     parser.add_argument("--replays", type=int, default=REPLAYS)
+    parser.add_argument("--soon", type=int, default=SOON, help="requests after a change in which it is to be told")
+    parser.add_argument("--changes-only", action="store_true", help="leave replays of unchanged traffic out")
     parser.add_argument("--methods", nargs="+", default=METHODS)
     asked = parser.parse_args()
     table = _rows()
@@ -67,7 +69,7 @@ def main() -> None:
     drawn = random.Random(0).sample(labels, LEFT_OUT + OUT_OF_SCOPE)
     new, outside = drawn[:LEFT_OUT], drawn[LEFT_OUT:]
     results: dict[str, Any] = {
-        "replays": asked.replays, "weeks": WEEKS, "requests_a_week": BLOCK, "soon": SOON, "new": new,
+        "replays": asked.replays, "weeks": WEEKS, "requests_a_week": BLOCK, "soon": asked.soon, "new": new,
         "outside": outside,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
@@ -143,13 +145,15 @@ def _replayed(model: Loaded, test: list[str], strange: list[str], asked: argpars
             draws = np.random.default_rng(10_000 + number)
             # A change begins anywhere between two looks.
             before = BEFORE * BLOCK + int(draws.integers(BLOCK))
-            told = replay(draws, [(before, unchanged), (SOON, change(draws))], before)
+            told = replay(draws, [(before, unchanged), (asked.soon, change(draws))], before)
             hits += bool(told)
             for kind in told:
                 seen[kind] += 1
         found[name] = _share(hits, asked.replays) | {"by_kind": seen}
         sys.stdout.write(f"{name}: {found[name]}\n")
         sys.stdout.flush()
+    if asked.changes_only:
+        return found
     hits, seen = 0, dict.fromkeys(KINDS, 0)
     for number in range(asked.replays):
         told = replay(np.random.default_rng(number), [(WEEKS * BLOCK, unchanged)], None)
