@@ -19,7 +19,9 @@ SUBCOMMANDS = {
     "track": "harness.track.__main__",
     "methods": "harness.methods.__main__",
     "export": "harness.export.__main__",
+    "compare-models": "harness.export.compare_models",
     "serve": "harness.serve.__main__",
+    "watch": "harness.serve.watching.__main__",
     "ui": "harness.ui.__main__",
 }
 RUN = "run"  # the main command by name; it may be left out

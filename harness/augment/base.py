@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from harness.errors import Problems
 from harness.records.signature import digest
 
 Generator = np.random.Generator
+TAUGHT = -1  # id of rows that are not of the task's source
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class AugmentationContext:
         say: called with lines for the user.
         charge: called with the original computing time, in seconds, of results read from a cache, so that no run looks
             cheaper because of the cache.
+        labels: the C class names of the task; () without classes.
+        held: texts that are evaluated, without letter case and repeated spaces.
+        teach: returns the class probabilities (n, C) of a saved model, by its directory and digest, for n texts.
     """
 
     embed: Callable[[list[str]], npt.NDArray[np.float32]]
@@ -36,6 +40,20 @@ class AugmentationContext:
     cache_dir: Path
     say: Callable[[str], None]
     charge: Callable[[float], None]
+    labels: tuple[str, ...] = ()
+    held: frozenset[str] = frozenset()
+    teach: Callable[[Path, str, list[str]], npt.NDArray[np.float32]] | None = None
+
+
+@runtime_checkable
+class Teaches(Protocol):
+    """An augmentation that adds rows with labels of its own, in place of copies."""
+
+    def taught(self, split: Split, seed: int, around: AugmentationContext) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """Return n texts and their class indices (n,)."""
+
+    def facts(self) -> dict[str, Any]:
+        """See `Augmentation`."""
 
 
 @dataclass(kw_only=True)
@@ -109,12 +127,20 @@ def augmented(
         around: see `AugmentationContext`.
 
     Returns:
-        The rows, then the copies, each with its row's target and id; and counts by augmentation.
+        The rows, then the copies, each with its row's target and id, then the rows of a teacher; and counts by
+        augmentation.
     """
     texts, pairs = list(split.texts), None if split.pairs is None else list(split.pairs)
     origins = list(range(len(split)))
     facts: dict[str, Any] = {}
+    taught_texts, taught_targets = list[str](), list[npt.NDArray[np.int64]]()
     for name, augmentation in augmentations.items():
+        if isinstance(augmentation, Teaches):
+            more, targets = augmentation.taught(split, seed, around)
+            taught_texts += more
+            taught_targets.append(targets)
+            facts[name] = {"copies": len(more), **augmentation.facts()}
+            continue
         make = augmentation.prepare([*split.texts, *(split.pairs or ())], around)
         before = len(texts)
         for row, text in enumerate(split.texts):
@@ -132,9 +158,13 @@ def augmented(
                     pairs.append(str(copy[1]))
                 origins.append(row)
         facts[name] = {"copies": len(texts) - before, **augmentation.facts()}
-    content = digest([texts[len(split) :], None if pairs is None else pairs[len(split) :]])
+    content = [texts[len(split) :], None if pairs is None else pairs[len(split) :]]
     rows = np.array(origins, dtype=np.int64)
-    made = replace(
-        split, texts=texts, pairs=pairs, targets=split.targets[rows], ids=split.ids[rows], augmentation=content
-    )
+    targets, ids = split.targets[rows], split.ids[rows]
+    if taught_texts:
+        drawn = np.concatenate(taught_targets)
+        texts, content = [*texts, *taught_texts], [*content, taught_texts, drawn.tolist()]
+        targets = np.concatenate([targets, drawn])
+        ids = np.concatenate([ids, np.full(len(drawn), TAUGHT, dtype=np.int64)])
+    made = replace(split, texts=texts, pairs=pairs, targets=targets, ids=ids, augmentation=digest(content))
     return made, facts

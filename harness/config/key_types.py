@@ -17,6 +17,7 @@ NO_VALUE = ("none", "nil", "~", "")  # common spellings of null
 TEXT = (
     "task.name", "task.metric", "task.path", "task.validation_path", "task.test_path", "task.folder", "task.format",
     "task.passages",
+    "task.feedback",
     "model.name", "model.hub", "model.revision", "model.path", "model.bundled", "model.pooling", "model.quantize",
     "method.name",
 )  # fmt: skip

@@ -80,6 +80,7 @@ KINDS: dict[str, Kind] = {
     "eda": _first("augment", "harness.augment.eda.Eda"),
     "noise": _first("augment", "harness.augment.noise.Noise"),
     "paraphrase": _first("augment", "harness.augment.paraphrase.Paraphrase"),
+    "distillation": Kind("augment", "harness.augment.distillation.Distillation"),
     **{
         name: Kind("augment", f"harness.augment.{target}", reads="image")
         for name, target in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,13 +16,17 @@ from harness.config.schema import Config
 from harness.data.dataset import Dataset
 from harness.design.cells import Cell, StudyRequest
 from harness.design.model_checks import check_layer
-from harness.errors import Problems
+from harness.errors import HarnessError, Problems
+from harness.formatting.examples import examples
 from harness.models import ResolvedModel
 from harness.models.pretrained import HISTORY, IMAGE_POOLINGS, INTERACTIONS, POOLINGS, SOUND_POOLINGS
-from harness.records.files import load_yaml
+from harness.models.start.find import best_saved
+from harness.records.files import load_yaml, read_json
+from harness.records.study_files import DESCRIPTION
 
 RECOMMENDERS = "popularity, item_knn, ease and sasrec"
 EVERY = "method=lora,full"  # a choice of methods that are for every family
+DISTILLATION = "distillation"  # kind of the augmentation with a teacher
 _POOLINGS = {"image": IMAGE_POOLINGS, "sound": SOUND_POOLINGS, "text": POOLINGS}
 DEFAULT = "default"  # name of the sweep whose methods nobody chose
 
@@ -81,6 +86,7 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
         "leave it out.",
     )
     _check_inputs(cell, base, families()[name], problems)
+    _check_teachers(cell, base, data, problems)
     for key in families()[name].unused:
         problems.check(
             key not in cell.variant,
@@ -158,6 +164,29 @@ def _check_inputs(cell: Cell, base: Mapping[str, Any], family: TaskFamily, probl
                 f"augment={name} changes {kind.reads}s, and the rows of task={cell.task} are {family.reads}s. For "
                 f"{family.reads}s: {', '.join(fitting)}."
             )
+
+
+def _check_teachers(cell: Cell, base: Mapping[str, Any], data: Dataset, problems: Problems) -> None:
+    """Add a problem for a teacher of rows or classes that the task has not; whether it is there, others check."""
+    if "augment" in (base["method"].get("ignores") or ()):
+        return
+    for name, node in (base.get("augment") or {}).items():
+        if kind_of(node) != DISTILLATION:
+            continue
+        if data.family != "text_classification" or data.pairs:
+            rows = "pairs of texts" if data.pairs else data.family
+            problems.add(
+                f"augment={name} teaches classes of single texts, and task={cell.task} is {rows}: leave it out."
+            )
+            continue
+        with suppress(HarnessError):
+            teacher = best_saved(str(node.get("teacher_path")), name)
+            classes = read_json(teacher / DESCRIPTION).get("labels") or ()
+            if unknown := sorted({str(each) for each in classes} - set(getattr(data, "labels", ()))):
+                problems.add(
+                    f"augment.{name}.teacher_path={node['teacher_path']} predicts classes that task={cell.task} has "
+                    f"not: {examples(unknown)}. Name a teacher of the same task."
+                )
 
 
 def _methods_for(family: TaskFamily) -> str:

@@ -22,7 +22,9 @@ OF_THE_STUDY = (
 SOURCES = ("path", "hub", "bundled", "digests", "digests_of")  # keys that identify a model
 # Keys resolved once per cell before its runs start: they may differ between cells, but not between trials of a cell.
 FOUND_BEFORE = ("model.revision", "model.quantize", "train.init", "train.dropout_masks")
-WEIGHTS = ("path", "hub", "revision", "back_path", "back_hub", "back_revision")  # of an augmentation's model
+WEIGHTS = (  # of an augmentation's model
+    "path", "hub", "revision", "back_path", "back_hub", "back_revision", "teacher_path", "unlabelled_path",
+)  # fmt: skip
 
 
 def of_the_study(key: str) -> bool:

@@ -26,8 +26,8 @@ OPERATIONAL = (
     # The data's fingerprint and the model's digest represent the sources they were read from.
     "task.path", "task.validation_path", "task.test_path", "task.folder", "task.files", "task.hub",
     "task.format", "task.encoding", "task.separator", "task.columns", "task.quoting", "task.text", "task.label",
-    "task.label_names", "task.group", "task.retain", "task.translation",  # the last only refuses models
-    "task.passages",
+    "task.label_names", "task.group", "task.feedback", "task.feedback_classes", "task.passages",
+    "task.retain", "task.translation",  # the last only refuses models
     "model.path", "model.hub", "model.revision", "model.bundled", "model.digests",
     "model.digests_of",
     "model.quantize", "model.quantise",  # the latter in runs of earlier versions

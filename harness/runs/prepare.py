@@ -15,6 +15,7 @@ import torch
 from harness.api.family import families
 from harness.api.metric import Metric
 from harness.augment import Augmentation, AugmentationContext, augmented
+from harness.augment.distillation import folded_texts
 from harness.augment.images import ImageTransform
 from harness.cache.disk_cache import Cache
 from harness.config.instantiate import build
@@ -29,6 +30,7 @@ from harness.records.signature import digest, models_digest, signature
 from harness.records.states import Phase, StopRequest
 from harness.runs.costs import Costs
 from harness.serving.start_weights import started
+from harness.serving.teaching import teach
 from harness.system.machine import check_device
 from harness.tasks.runtime import TaskRuntime
 
@@ -213,9 +215,22 @@ def _augment(augmentations: dict[str, Augmentation], run: PreparedRun) -> tuple[
         read.append(features.seconds - (time.perf_counter() - started))
         return features.values
 
-    around = AugmentationContext(embed, encoder.device.type, encoder.cache.directory, run.say, read.append)
+    def predicted(directory: Path, identity: str, texts: list[str]) -> npt.NDArray[np.float32]:
+        return teach(directory, identity, texts, encoder.cache.directory, encoder.device.type, run.say, read.append)
+
+    evaluated = [split for split in (data.validation, data.test) if split is not None]
+    around = AugmentationContext(
+        embed, encoder.device.type, encoder.cache.directory, run.say, read.append,
+        tuple(getattr(data, "labels", ())), folded_texts(evaluated), predicted,
+    )  # fmt: skip
     train, facts = augmented(data.train, augmentations, seed, around)
     run.say(f"Augmented: {len(data.train)} training rows and {len(train) - len(data.train)} copies.")
     used = data.folds if run.by_folds else ()
-    folds = tuple((augmented(rest, augmentations, seed, around)[0], held_out) for rest, held_out in used)
+    folds = tuple(
+        (
+            augmented(rest, augmentations, seed, replace(around, held=around.held | folded_texts([held_out])))[0],
+            held_out,
+        )
+        for rest, held_out in used
+    )
     return replace(data, train=train, folds=folds), facts, sum(read)

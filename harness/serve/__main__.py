@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.serve.keys import read_keys
     from harness.serve.live.trial import trial_of
     from harness.serve.server import bind
+    from harness.serve.watching.collecting import StatisticsStore, check_folder
 
     problems = Problems()
     given = [
@@ -53,11 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _told(problems, lambda: _check_options(options)),
         _told(problems, lambda: read_keys(options.keys)),
         _told(problems, lambda: FeedbackStore(options.feedback)),
+        _told(problems, lambda: check_folder(options.statistics)),
         _told(problems, lambda: sources([options.model, *options.more], options.runs_dir, options.cell)),
         _told(problems, lambda: bind(options.host, options.port)),
     ]
     problems.raise_any()
-    _, _, keys, feedback, found, listener = given
+    _, _, keys, feedback, _, found, listener = given
     trial = trial_of(options.share, options.shadow, {source.name: source for source in found})
 
     from harness.system.resources import usable_cores
@@ -80,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.serve.live.reloading import Reloader
     from harness.serve.server import run
 
-    service = Service(models, settings, keys, feedback, options.precision, trial)
+    statistics = None if options.statistics is None else StatisticsStore(options.statistics, models)
+    service = Service(models, settings, keys, feedback, options.precision, trial, statistics)
     if trial is not None:
         trial.resume(options.feedback)
     if options.reload:
@@ -190,6 +193,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--feedback", type=Path, default=Path("feedback"), metavar="DIR", help="where feedback goes (default: feedback)"
     )
+    parser.add_argument(
+        "--statistics", type=Path, metavar="DIR",
+        help="count answers there by class, confidence and feedback, without texts, for harness watch (default: no)",
+    )  # fmt: skip
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")
     parser.add_argument("--cache-dir", default="~/.cache/harness", help="default: ~/.cache/harness")
     limits = parser.add_argument_group("limits")

@@ -27,6 +27,7 @@ from harness.serve.live.trial import Trial, answered_by
 from harness.serve.loaded import Loaded
 from harness.serve.metrics import Metrics
 from harness.serve.settings import Refusal, Settings
+from harness.serve.watching.collecting import StatisticsStore
 from harness.serving.confidence.judging import Judged
 
 PAGE = Path(__file__).with_name("playground.html")
@@ -58,6 +59,7 @@ class Service:
         feedback: where feedback goes.
         precision: share of right answers that models of classes keep by abstaining; None: they answer everything.
         trial: a second model that answers some requests to the default one, or sees them; None: none does.
+        statistics: counts answers and feedback; None: nothing does.
     """
 
     def __init__(
@@ -68,15 +70,18 @@ class Service:
         feedback: FeedbackStore,
         precision: float | None = None,
         trial: Trial | None = None,
+        statistics: StatisticsStore | None = None,
     ) -> None:
         self.models, self.settings, self.keys, self.feedback = dict(models), settings, keys, feedback
-        self.precision, self.trial = precision, trial
+        self.precision, self.trial, self.statistics = precision, trial, statistics
         if trial is not None:
             for name, model in models.items():
                 trial.begin(name, model.digest)
         self.rule = lru_cache(256)(lambda name, wanted: self.models[name].rule(wanted))
         self._shadows: set[asyncio.Task[None]] = set()
         self.beside: list[Callable[[], Awaitable[None]]] = []  # what else runs while the service does
+        if statistics is not None:
+            self.beside.append(statistics.run)
         self.metrics = Metrics()
         self.ready = False
         self.bodies = {
@@ -170,6 +175,8 @@ class Service:
                     self.metrics.abstentions.labels(name, each["reason"].partition(":")[0]).inc()
                 else:
                     self.metrics.answers.labels(name, each["prediction"]).inc()
+        if self.statistics is not None:
+            self.statistics.add(name, judged, answers)
         return _json({"model": name, "digest": judged.by.digest, "predictions": answers})
 
     async def explain(self, name: str, request: Request) -> Response:
@@ -211,6 +218,10 @@ class Service:
         self.metrics.feedback.labels(name).inc()
         if self.trial is not None:
             self.trial.add(name, row)
+        model = self.models[name]
+        # Feedback that comes after a swap may be of the model before.
+        if self.statistics is not None and "predicted" in row and row.get("digest", model.digest) == model.digest:
+            self.statistics.feedback(name, model, row["predicted"] == row["label"])
         return _json({"id": stored}, 201)
 
     def description(self, name: str) -> dict[str, Any]:

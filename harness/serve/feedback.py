@@ -28,12 +28,7 @@ class FeedbackStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._lock = threading.Lock()
-        try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise HarnessError(_unusable(directory, error.strerror)) from None
-        if not os.access(directory, os.W_OK | os.X_OK):
-            raise HarnessError(_unusable(directory, "no permission to write"))
+        make_folder(directory, "--feedback")
 
     def add(self, model: str, tenant: str, row: Mapping[str, Any]) -> str:
         """Append a row; return its id.
@@ -49,7 +44,7 @@ class FeedbackStore:
                 path.parent.mkdir(exist_ok=True, mode=0o700)
                 descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
                 try:
-                    _write_whole(descriptor, line)
+                    write_whole(descriptor, line)
                 finally:
                     os.close(descriptor)
         except OSError:
@@ -57,7 +52,28 @@ class FeedbackStore:
         return str(entry["id"])
 
 
-def _write_whole(descriptor: int, line: bytes) -> None:
+def make_folder(directory: Path, option: str) -> None:
+    """Make a folder that only its owner reads, unless it exists.
+
+    Args:
+        directory: the folder.
+        option: of the command line, which named it.
+
+    Raises:
+        HarnessError: it cannot be made, or not be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        reason = None if os.access(directory, os.W_OK | os.X_OK) else "no permission to write"
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise HarnessError(
+            f"{option} {directory} cannot be used ({reason}): name a folder that can be written, or leave it out."
+        )
+
+
+def write_whole(descriptor: int, line: bytes) -> None:
     """Append a line or nothing: a line that the disk has no room for is taken back."""
     before = os.fstat(descriptor).st_size
     written = 0
@@ -68,7 +84,3 @@ def _write_whole(descriptor: int, line: bytes) -> None:
             os.ftruncate(descriptor, before)
     if written < len(line):
         raise OSError("short write")
-
-
-def _unusable(directory: Path, reason: str | None) -> str:
-    return f"--feedback {directory} cannot be used ({reason}): name a folder that can be written, or leave it out."

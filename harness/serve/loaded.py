@@ -95,6 +95,12 @@ class Loaded:
         return getattr(self.predictor, "confidence", None)
 
     @property
+    def detector(self) -> str | None:
+        """The detector of rows of no class that gives the scores of its judged rows; None without one."""
+        by_features = has_features(getattr(self.predictor, "network", None))
+        return None if self.known is None or not self.known.detectors else self.known.detector(by_features)
+
+    @property
     def explains(self) -> bool:
         """Whether it tells which words decide an answer: of classes of texts."""
         return bool(self.labels) and not self.writes

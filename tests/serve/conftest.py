@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pandas as pd
 import pytest
 import torch
 import uvicorn
@@ -25,7 +26,9 @@ from harness.serve.loading import load_one
 from harness.serve.server import Connection, Server, bind
 from harness.serve.settings import Settings
 from tests.helpers.small_dataset import short_config as config
-from tests.helpers.small_dataset import spec
+from tests.helpers.small_dataset import spec, write_rows
+
+OUTSIDE = ("the weather is sunny {}", "rain on day {}", "clouds over town {}", "snow fell in winter {}")
 
 
 @dataclass
@@ -47,6 +50,20 @@ def probe(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> RunSpec:
     torch.set_num_threads(1)
     home = tmp_path_factory.mktemp("serve")
     planned = spec(config(home, cache, "linear_probe"), home / "runs" / "linear_probe")
+    execute(RunBatch((planned,)))
+    return planned
+
+
+@pytest.fixture(scope="session")
+def judging(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> RunSpec:
+    """A finished run whose task has rows out of scope, and validation rows enough for a threshold."""
+    home = tmp_path_factory.mktemp("judging")
+    for number, (name, count) in enumerate((("train", 15), ("validation", 60), ("test", 30))):
+        path = write_rows(home / f"{name}.csv", count, number)
+        beyond = [OUTSIDE[row % 4].format(f"{name} {row}") for row in range(24)]
+        table = pd.concat([pd.read_csv(path), pd.DataFrame({"text": beyond, "topic": "weather"})])
+        table.to_csv(path, index=False)
+    planned = spec(config(home, cache, "linear_probe", task={"oos_label": "weather"}), home / "runs" / "judging")
     execute(RunBatch((planned,)))
     return planned
 

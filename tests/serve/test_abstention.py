@@ -13,31 +13,13 @@ from safetensors.numpy import load_file
 from harness.errors import HarnessError
 from harness.export.exporting import Request, export
 from harness.export.winner import winner
-from harness.records.run_spec import RunBatch, RunSpec
-from harness.runs.execute import execute
+from harness.records.run_spec import RunSpec
 from harness.serve.loaded import Loaded
 from harness.serve.loading import load_one
 from harness.serving.confidence.abstaining import rule_for
 from harness.serving.predict import load
-from tests.helpers.small_dataset import record, spec, write_rows
-from tests.helpers.small_dataset import short_config as config
+from tests.helpers.small_dataset import record
 from tests.serve.conftest import Serve
-
-OUTSIDE = ("the weather is sunny {}", "rain on day {}", "clouds over town {}", "snow fell in winter {}")
-
-
-@pytest.fixture(scope="module")
-def judging(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> RunSpec:
-    """A finished run whose task has rows out of scope, and validation rows enough for a threshold."""
-    home = tmp_path_factory.mktemp("judging")
-    for number, (name, count) in enumerate((("train", 15), ("validation", 60), ("test", 30))):
-        path = write_rows(home / f"{name}.csv", count, number)
-        beyond = [OUTSIDE[row % 4].format(f"{name} {row}") for row in range(24)]
-        table = pd.concat([pd.read_csv(path), pd.DataFrame({"text": beyond, "topic": "weather"})])
-        table.to_csv(path, index=False)
-    planned = spec(config(home, cache, "linear_probe", task={"oos_label": "weather"}), home / "runs" / "judging")
-    execute(RunBatch((planned,)))
-    return planned
 
 
 def test_run_keeps_what_it_knows(judging: RunSpec, cache: Path) -> None:

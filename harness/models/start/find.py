@@ -115,6 +115,31 @@ def _directory(init: str, runs_dir: Path, resolved: ResolvedModel) -> Path:
     return find_model(init, runs_dir).expanduser().resolve()
 
 
+def best_saved(named: str, key: str) -> Path:
+    """Return the directory of a saved model; of a study, of the one with the best validation score.
+
+    Args:
+        named: path of a study, a run or a saved model.
+        key: what named it, for messages.
+
+    Raises:
+        HarnessError: there is none, or the study is of several tasks.
+    """
+    place = Path(named).expanduser()
+    found = sorted(path.parent for path in (place / RUNS).glob(f"*/*/{MODEL}/{DESCRIPTION}")) if is_study(place) else []
+    if is_study(place) and not found:
+        raise HarnessError(f"{key} is a study that saved no model (keep=best saves them): name another one.")
+    if len({str(read_json(each / DESCRIPTION).get("task")) for each in found}) > 1:
+        raise HarnessError(f"{key} is a study of several tasks: name one of its saved models, such as {found[0]}.")
+    directory = max(found, key=_score) if found else find_model(named, Path())
+    if not read_json(directory / DESCRIPTION):
+        raise HarnessError(
+            f"{key} is no saved model and no study: name the folder `model` of a run "
+            "(runs/<study>/runs/<cell>/<run>/model), or a study (runs/<study>)."
+        )
+    return directory.resolve()
+
+
 def _digests(resolved: ResolvedModel) -> set[str]:
     """Return what saved models name a pretrained model by; those that write name what generation reads besides."""
     backbone = resolved.backbone or resolved.digest

@@ -71,5 +71,7 @@ def fit_confidence(
             found = passed(split)
             features = None if found.features is None else np.asarray(found.features)
             scores = {each: score(each, confidence, found.outputs, features, statistics) for each in names}
-        parts[name] = Part(confidence, probabilities.argmax(axis=1) == split.targets, scores)
+        predicted = probabilities.argmax(axis=1)
+        counts = np.bincount(predicted, minlength=probabilities.shape[1])
+        parts[name] = Part(confidence, predicted == split.targets, scores, counts)
     return Confidence(temperature, parts, tuple(name for name in DETECTORS if name in names), statistics)

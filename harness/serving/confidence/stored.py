@@ -1,8 +1,8 @@
 """What a saved classifier knows of its own reliability, in its folder.
 
     confidence.safetensors   for each part (validation, test, and those of rows of no class): `<part>.confidence` (n,),
-                             `<part>.right` (n,) and `<part>.score_<detector>` (n,); of detectors on features
-                             the fields of `FeatureStatistics`
+                             `<part>.right` (n,), `<part>.score_<detector>` (n,) and `<part>.classes` (C,); of
+                             detectors on features the fields of `FeatureStatistics`
     harness.json             `confidence`: the temperature and the names of the detectors
 These are numbers about rows in no order that tells which; there are no texts among them.
 """
@@ -35,11 +35,13 @@ class Part:
         confidence: (n,) calibrated probability of the predicted class.
         right: (n,) whether that is the row's class; false for rows of no class.
         scores: (n,) of each detector.
+        classes: (C,) rows that are predicted to be of each class; None in models of earlier versions.
     """
 
     confidence: npt.NDArray[np.float64]
     right: npt.NDArray[np.bool_]
     scores: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    classes: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Confidence:
             tensors[f"{name}.confidence"] = part.confidence.astype(np.float32)
             tensors[f"{name}.right"] = part.right.astype(np.uint8)
             tensors |= {f"{name}.score_{which}": each.astype(np.float32) for which, each in part.scores.items()}
+            if part.classes is not None:
+                tensors[f"{name}.classes"] = part.classes.astype(np.int64)
         if self.statistics is not None:
             known = vars(self.statistics).items()
             tensors |= {key: np.ascontiguousarray(value) for key, value in known if value is not None}
@@ -124,6 +128,7 @@ def read_confidence(directory: Path, facts: Mapping[str, Any]) -> Confidence | N
                 tensors[f"{name}.confidence"].astype(np.float64),
                 tensors[f"{name}.right"].astype(bool),
                 {which: tensors[f"{name}.score_{which}"].astype(np.float64) for which in names},
+                tensors.get(f"{name}.classes"),
             )
             for name in (VALIDATION, TEST, *OUTSIDE.values())
             if f"{name}.confidence" in tensors

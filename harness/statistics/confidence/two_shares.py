@@ -41,8 +41,8 @@ def difference_interval(hits: int, other: int, rows: int, level: float) -> tuple
         level: of the interval.
     """
     first, second = hits / rows, other / rows
-    low_one, high_one = _score(first, rows, level)
-    low_two, high_two = _score(second, rows, level)
+    low_one, high_one = share_interval(first, rows, level)
+    low_two, high_two = share_interval(second, rows, level)
     gap = second - first
     return (
         gap - math.hypot(second - low_two, high_one - first),
@@ -71,8 +71,8 @@ def looks(first: Sequence[bool], second: Sequence[bool], alpha: float = 0.05) ->
     return found
 
 
-def _score(share: float, rows: int, level: float) -> tuple[float, float]:
-    """Return the score interval of a share (Wilson 1927)."""
+def share_interval(share: float, rows: int, level: float) -> tuple[float, float]:
+    """Return the score interval of a share of right ones among rows (Wilson 1927), at a level."""
     from scipy.stats import norm
 
     ratio = float(norm.ppf((1 + level) / 2)) ** 2 / rows

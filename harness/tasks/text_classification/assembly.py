@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,27 @@ from harness.errors import HarnessError, Problems
 from harness.formatting.examples import MOST, alternatives, examples, short, some
 from harness.tasks.text_classification import out_of_scope
 from harness.tasks.text_classification.data import ClassificationData
+from harness.tasks.text_classification.feedback import Feedback, folded
+from harness.tasks.text_classification.feedback import notes as told_of_feedback
 from harness.tasks.text_classification.metrics import METRICS
 from harness.tasks.text_classification.settings import ClassificationSettings
 
+Folds = list[tuple[pd.DataFrame, pd.DataFrame]]
+ReadFeedback = Callable[[bool, Sequence[str]], Feedback]
 IMBALANCE = 10  # ratio of largest to smallest class at which to warn that accuracy alone is misleading
 
 
-def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], source: str) -> ClassificationData:
+def assemble(
+    task: ClassificationSettings, frames: dict[str, pd.DataFrame], source: str, read: ReadFeedback | None = None
+) -> ClassificationData:
     """Split the rows of a source by the task's settings.
 
     Args:
         task: the settings.
         frames: rows (see `harness.data.readers.rows.to_rows`) by given split, at least `train`.
         source: name of the source, for the facts.
+        read: returns rows for training besides, by whether rows are pairs and the labels of training rows; None: there
+            are none.
 
     Raises:
         HarnessError: the labels are inconsistent, or there are too few rows for the splits.
@@ -47,7 +55,8 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         facts["out_of_scope"] = {"labels": named, **{split: len(frame) for split, frame in outside.items()}}
     notes += check_classes(frames["train"]["label"], task.name)
     groups.check({split: of for split, frame in frames.items() if (of := groups.of_frame(frame)) is not None})
-    labels, descriptions = _labels(task, frames)
+    feedback = None if read is None else read("pair" in frames["train"], sorted(set(frames["train"]["label"])))
+    labels, descriptions = _labels(task, frames, () if feedback is None else feedback.new)
     pool, given, test = frames["train"], frames.get("validation"), frames.get("test")
     dropped = conflicts = 0
     wanted: dict[str, float] = {}  # rows of the splits that are held out
@@ -60,7 +69,7 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
 
     kind = task.validation or ("split" if task.shots is None or given is not None else "pool")
     validation: pd.DataFrame | None = None
-    folds: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+    folds: Folds = []
     if kind == "kfold":
         folds = splits.make_folds(train, task.folds, task.draw)
     elif kind == "pool":
@@ -71,6 +80,9 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
         wanted["validation"] = task.validation_fraction * len(train)
         train, validation = splits.hold_out(train, task.validation_fraction, task.split_seed, "validation")
 
+    if feedback is not None:
+        train, folds, facts["feedback"] = _with_feedback(feedback, frames, train, folds, validation, test)
+        notes += told_of_feedback(facts["feedback"])
     kept = {"train": train, "test": test} | ({} if validation is None else {"validation": validation})
     met = _split("test", test, labels)
     made = {
@@ -122,11 +134,21 @@ def assemble(task: ClassificationSettings, frames: dict[str, pd.DataFrame], sour
     )
 
 
+def _with_feedback(
+    feedback: Feedback, frames: Mapping[str, pd.DataFrame], train: pd.DataFrame, folds: Folds,
+    validation: pd.DataFrame | None, test: pd.DataFrame,
+) -> tuple[pd.DataFrame, Folds, dict[str, Any]]:  # fmt: skip
+    """Add feedback to the training rows, those of folds included; return its facts, too."""
+    first = 1 + max(int(frame["id"].max()) for frame in frames.values())
+    wide, facts = folded(train, feedback, test, validation, first)
+    return wide, [(folded(rest, feedback, test, held, first)[0], held) for rest, held in folds], facts
+
+
 def _labels(
-    task: ClassificationSettings, frames: Mapping[str, pd.DataFrame]
+    task: ClassificationSettings, frames: Mapping[str, pd.DataFrame], new: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     problems = Problems()
-    labels = sorted(set(frames["train"]["label"]))
+    labels = sorted({*frames["train"]["label"], *new})
     problems.check(
         len(labels) > 1,
         f"Classification needs at least two classes; all training rows of task {task.name} have the label "
@@ -159,8 +181,8 @@ def _labels(
 
 def _check_vanished(before: pd.DataFrame, after: pd.DataFrame, labels: Sequence[str], unit: str) -> None:
     """Refuse classes all of whose rows repeat texts of other classes."""
-    kept = set(after["label"])
-    if gone := [label for label in labels if label not in kept]:
+    kept, there = set(after["label"]), set(before["label"])  # a new class by feedback is in neither
+    if gone := [label for label in labels if label in there - kept]:
         rows = int(before["label"].isin(gone).sum())
         raise HarnessError(
             f"{len(gone)} of {len(labels)} classes ({examples(gone)}) have no {unit} of their own: their {rows} rows "
