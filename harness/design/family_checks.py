@@ -208,8 +208,9 @@ def _inapplicable(cell: Cell, base: Mapping[str, Any], family: TaskFamily) -> It
         section, _, leaf = key.partition(".")
         tuned = cell.space.get(key)
         values = [base[section][leaf]] if tuned is None else tuned.extremes
-        if isinstance(off, bool):  # what is neither true nor false is told elsewhere
-            values = [value for value in values if isinstance(value, bool)]
+        # A value of another type is told elsewhere.
+        kinds = bool if isinstance(off, bool) else int | float if isinstance(off, int | float) else object
+        values = [value for value in values if isinstance(value, kinds)]
         if wrong := [value for value in values if value != off]:
             yield (
                 f"{key}={_shown(wrong[0])} has no meaning for task={cell.task}, which is {family.name}: {why}. Leave "

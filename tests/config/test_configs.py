@@ -103,7 +103,8 @@ def test_every_regularizer_switches_on_one_key_of_training(name: str) -> None:
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_every_augmentation_is_named_after_its_file_and_instantiates(name: str) -> None:
     """Each stands under its own name, so that several follow one another."""
-    node = composed(f"augment={name}")["augment"]
+    needed = ["augment.distil.teacher_path=runs/teacher"] if name == "distil" else []
+    node = composed(f"augment={name}", *needed)["augment"]
     assert isinstance(node, dict)
     assert [*node] == ([] if name == "none" else [name])
     for part in node.values():

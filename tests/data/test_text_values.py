@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from harness.config.instantiate import build
 from harness.data.text_values import match
 from harness.errors import HarnessError, nearest
-from tests.helpers.text_tasks import CONF, Write, make, own, problems, rows_csv
+from tests.helpers.text_tasks import Write, make, own, problems, rows_csv, settings
 
 
 def labelled(*labels: str, header: str = "text,label", per_class: int = 10) -> str:
@@ -71,7 +70,7 @@ WRONG = [
 def test_what_is_no_text_is_one_sentence(key: str, value: Any, write: Write) -> None:
     """The key is named, whatever the value is; nothing is a traceback."""
     node = {
-        **yaml.safe_load((CONF / "task" / "csv.yaml").read_text(encoding="utf-8")),
+        **settings("csv"),
         "path": str(write("rows.csv", labelled("x", "y"))),
         key: value,
     }

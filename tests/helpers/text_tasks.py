@@ -22,11 +22,16 @@ Write = Callable[..., Path]
 
 def make(name: str, *overrides: str) -> TextTask:
     """The task that conf/task/<name>.yaml describes."""
+    task: TextTask = build(settings(name, *overrides))
+    return task
+
+
+def settings(name: str, *overrides: str) -> dict[str, Any]:
+    """The settings of such a task."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         node = compose(f"task/{name}", list(overrides)).task
     content: Any = OmegaConf.to_container(node, resolve=True)
-    task: TextTask = build(content)
-    return task
+    return content  # type: ignore[no-any-return] # OmegaConf's own type is wider
 
 
 def problems(task: TextTask) -> str:

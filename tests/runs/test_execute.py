@@ -142,10 +142,10 @@ def test_out_of_memory_names_batch_size_and_accumulation() -> None:
         torch.OutOfMemoryError("x"),
         RuntimeError("[enforce fail] can't allocate memory: 9 bytes"),
     ):
-        message = explain(error, {"train": train})
+        message = explain(error, {"train": train, "task": {"kind": "demo"}})
         assert "train.batch_size=64 and train.accumulate=1" in message
         assert "train.batch_size=32 train.accumulate=2" in message
-    assert "Out of memory" not in explain(RuntimeError("shape mismatch"), {"train": train})
+    assert "Out of memory" not in explain(RuntimeError("shape mismatch"), {"train": train, "task": {"kind": "demo"}})
 
 
 def test_device_that_is_not_there(tmp_path: Path, cache: Path) -> None:
