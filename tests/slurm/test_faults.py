@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.launch.slurm.commands import SlurmCommands
 from harness.launch.slurm.submissions import Jobs, belongs
 from harness.records.files import read_jsonl
 from tests.slurm.conftest import DevCluster
@@ -141,6 +142,14 @@ def test_a_controller_that_is_away(study: Make, cluster: DevCluster, reference: 
     printed = mine.ended()
     assert "Slurm answers again" in printed
     mine.is_as_undisturbed(reference)
+
+
+def test_a_controller_that_has_just_started_is_asked_again(cluster: DevCluster) -> None:
+    """For some seconds it refuses every job, as it does not know its nodes yet."""
+    script = "#!/bin/bash\n#SBATCH --partition=low\n#SBATCH --account=dev\n#SBATCH --mem=3G\n#SBATCH --time=10\ntrue\n"
+    cluster("down", "controller")
+    cluster("up", "controller")
+    SlurmCommands(3).test(script)
 
 
 def test_a_coordinator_killed_with_jobs_running_while_accounting_is_away(

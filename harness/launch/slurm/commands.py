@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from harness.errors import HarnessError
 from harness.formatting.examples import some
@@ -28,8 +29,17 @@ FULL = re.compile(
 )
 
 
+# What a controller says for some seconds after its start of every job, until its nodes have registered.
+UNREGISTERED = re.compile(r"requested node configuration is not available", re.IGNORECASE)
+STARTING_S, REGISTERED_S = 60.0, 30.0  # age up to which that may be so; how long a check waits for it to pass
+
+
 class NoAnswer(Exception):
     """Slurm did not answer. The command may or may not have been executed."""
+
+
+class Starting(NoAnswer):
+    """The controller has just started: what it refuses it may accept once it knows its nodes."""
 
 
 class Full(NoAnswer):
@@ -164,7 +174,16 @@ class SlurmCommands:
             NoAnswer: the controller does not answer.
             Refused: Slurm would refuse the job.
         """
-        self._sbatch(script, "--test-only")
+        end = time.monotonic() + REGISTERED_S
+        while True:
+            try:
+                self._sbatch(script, "--test-only")
+            except Starting as error:
+                if time.monotonic() > end:
+                    raise Refused(f"Slurm refuses: {error}") from error
+                time.sleep(1)
+            else:
+                return
 
     def cancel(self, job_ids: Iterable[str], pending_only: bool = False) -> None:
         """Cancel jobs or tasks; ones that have already ended are ignored.
@@ -226,7 +245,17 @@ class SlurmCommands:
             raise Full(said)
         if TRANSIENT.search(said):
             raise NoAnswer(said)
+        if UNREGISTERED.search(said) and self._starting():
+            raise Starting(said)
         raise Refused(f"Slurm refuses: {said}")
+
+    def _starting(self) -> bool:
+        """Return whether the controller was started within the last minute."""
+        found = re.search(r"BOOT_TIME\s*=\s*(\S+)", self._call("scontrol", "show", "config"))
+        try:
+            return found is not None and abs(time.time() - datetime.fromisoformat(found[1]).timestamp()) < STARTING_S
+        except ValueError:  # a site's own form of times
+            return False
 
 
 def defaults() -> dict[str, str]:
