@@ -83,14 +83,13 @@ class Service:
         if statistics is not None:
             self.beside.append(statistics.run)
         self.metrics = Metrics()
-        self.ready = False
+        self.ready = self.draining = False
         self.bodies = {
             name: Bodies(each.kind, each.labels, each.writes, settings, each.retrieves) for name, each in models.items()
         }
         self.batchers: dict[str, Batcher] = {}
         self.chat = Chat(self)
         self.app = _application(self)
-        self.guard = Guard(self.app, self.metrics)
 
     @asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
@@ -125,7 +124,7 @@ class Service:
 
     def drain(self) -> None:
         """Tell clients to go elsewhere: /ready says no, and answers close their connections."""
-        self.ready, self.guard.draining = False, True
+        self.ready, self.draining = False, True
 
     def tenant(self, request: Request) -> str:
         """Return who asks.
@@ -241,6 +240,7 @@ def _application(service: Service) -> FastAPI:
         title="harness serve", version=harness.__version__, docs_url=None, redoc_url=None, lifespan=service.running,
         description="Predictions of fine-tuned models. Errors are JSON: {error, problems}.",
     )  # fmt: skip
+    app.add_middleware(Guard, metrics=service.metrics, draining=lambda: service.draining)
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, refusal: Refusal) -> Response:

@@ -1,4 +1,4 @@
-"""The outermost layer of a service: no request gets past it unanswered, and no traceback leaves it."""
+"""A layer around all routes of a service: no request gets past it unanswered, and no traceback leaves it."""
 
 from __future__ import annotations
 
@@ -31,15 +31,18 @@ _HEADERS = [
 
 
 class Guard:
-    """Wraps an ASGI application: counts and times requests, and answers what the application fails to answer.
+    """Middleware that counts and times requests, and answers what the routes fail to answer.
 
-    Attributes:
-        draining: whether the service is about to stop: answers then close their connections.
+    Starlette puts it inside of its own handler of unexpected errors, which would answer without the request's number.
+
+    Args:
+        app: the ASGI application that it wraps.
+        metrics: of the service.
+        draining: tells whether the service is about to stop: answers then close their connections.
     """
 
-    def __init__(self, app: App, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
-        self.draining = False
+    def __init__(self, app: App, metrics: Metrics, draining: Callable[[], bool]) -> None:
+        self.app, self.metrics, self.draining = app, metrics, draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; see the ASGI specification."""
@@ -53,7 +56,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
-                if self.draining:
+                if self.draining():
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 

@@ -164,7 +164,7 @@ def run(service: Service, listener: socket.socket) -> None:
     settings: Settings = service.settings
     protocol = type("BoundConnection", (Connection,), {"header_timeout": settings.header_timeout})
     config = uvicorn.Config(
-        service.guard,
+        service.app,
         http=protocol,
         ws="none",
         lifespan="on",

@@ -88,7 +88,7 @@ def serve(tmp_path: Path) -> Serve:
         listener = bind("127.0.0.1", 0)
         protocol = type("Bound", (Connection,), {"header_timeout": limits.header_timeout})
         server = Server(
-            uvicorn.Config(service.guard, http=protocol, ws="none", lifespan="on", log_config=None, access_log=False),
+            uvicorn.Config(service.app, http=protocol, ws="none", lifespan="on", log_config=None, access_log=False),
             service,
         )
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)

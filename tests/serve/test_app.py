@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import stat
 import threading
@@ -187,6 +188,8 @@ def test_full_queue_refuses_and_failures_stay_alone(
         answers = [each.result() for each in waiting]
         assert [each.status_code for each in answers] == [200, 500, 422, 200]
         assert answers[2].json()["error"] == "These rows do not fit."
+        number = re.search(r"its log has ([0-9a-f]{12})", answers[1].json()["error"])
+        assert number and number[1] in caplog.text
         assert "secret" not in answers[1].text and "Traceback" not in answers[1].text
         assert "secret" not in caplog.text and "boom" not in caplog.text and "RuntimeError" in caplog.text
 
