@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.data.readers.file_formats import FORMATS, neighbours, read_file, require_columns
-from harness.data.readers.rows import Hub, open_hub
+from harness.data.readers.file_formats import FORMATS, neighbours
 from harness.data.text_values import as_text, check_text, plain
 from harness.errors import HarnessError, Problems, nearest
 from harness.tasks.audio_classification.settings import SoundTask
 from harness.tasks.audio_classification.sources import SOUNDS
-from harness.tasks.labeled_files import LabeledFiles, read_folder, read_paths
+from harness.tasks.file_rows import read_hub_files, read_splits, read_table
+from harness.tasks.labeled_files import LabeledFiles, read_folder
 from harness.tasks.text_source import TextSource
 
 FOLDER = "folder"
@@ -66,20 +66,9 @@ class AudioClassification(SoundTask, TextSource):
         if "train" not in paths:
             if self.hub is None:
                 raise HarnessError(self._no_source(self.name))
-            return self._of_hub(), self.hub_source()
-        found: dict[str, LabeledFiles] = {}
-        problems = Problems()
-        for split, path in paths.items():
-            try:
-                for name, table in self._of_file(path).items():
-                    # A folder of several splits gives all of them, unless a path of their own replaces one.
-                    target = split if name == "train" else name
-                    if target not in found or split == target:
-                        found[target] = table
-            except HarnessError as error:
-                problems.extend(error)
-        problems.raise_any()
-        return found, source
+            hub_files = read_hub_files(self.hub, self.audio, self.label, self.name, SOUNDS, "Audio")
+            return hub_files, self.hub_source()
+        return read_splits(paths, self._of_file), source
 
     def names_of_labels(self) -> dict[str, str]:
         """Return the names that the task or its hub data set gives to raw labels."""
@@ -108,40 +97,8 @@ class AudioClassification(SoundTask, TextSource):
                 f"{path} is one sound: task.path names a folder with a folder for each class, or a table of paths and "
                 f"labels ({', '.join(ALL_FORMATS[1:])})."
             )
-        notes: list[str] = []
-        wanted = [self.audio, *([] if self.group is None else [self.group]), self.label]
-        try:
-            columns = read_file(path, wanted, self.file_format(), notes)
-        except HarnessError as error:
-            raise HarnessError(*(each.replace("task.text", "task.audio") for each in error.problems)) from None
-        # In the order in which they were wanted; the file may spell a name in another way.
-        names = list(columns)
-        group = None if self.group is None else names[1]
-        table = read_paths(path, columns, names[0], names[-1], group, SOUNDS)
-        table.notes = notes + table.notes
-        return table
-
-    def _of_hub(self) -> dict[str, LabeledFiles]:
-        hub = Hub(**(self.hub or {}))
-        loaded, splits = open_hub(hub, self.name)
-        found = {}
-        for split, given in splits.items():
-            data, where = loaded[given], f"{hub.id} ({given})"
-            wanted = [hub.text or self.audio, hub.label if hub.label is not None else self.label]
-            places = require_columns(wanted, data.column_names, where, "task.hub")
-            audio, label = (data.column_names[place] for place in places)
-            feature = data.features[label]
-            if "Audio" in type(data.features[audio]).__name__:
-                import datasets
-
-                data = data.cast_column(audio, datasets.Audio(decode=False))
-            labels = [
-                feature.int2str(value) if hasattr(feature, "int2str") and value is not None else value
-                for value in data[label]
-            ]
-            columns = {audio: list(data[audio]), label: labels}
-            found[split] = read_paths(Path(where), columns, audio, label, None, SOUNDS, inside=False)
-        return found
+        keys = {"task.text": "task.audio"}
+        return read_table(path, self.audio, self.label, self.group, self.file_format(), SOUNDS, keys)
 
     def _no_source(self, name: str) -> str:
         if not self.folder:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.data.readers.file_formats import FORMATS, neighbours, read_file, require_columns
-from harness.data.readers.rows import Hub, open_hub
+from harness.data.readers.file_formats import FORMATS, neighbours
 from harness.data.text_values import as_text, check_text, plain, shown
 from harness.errors import HarnessError, Problems, nearest
+from harness.tasks.file_rows import read_hub_files, read_splits, read_table
 from harness.tasks.image_classification.settings import ImageTask
 from harness.tasks.image_classification.sources import IMAGES, ImageTable, read_idx, read_npz, read_pixels
-from harness.tasks.labeled_files import read_folder, read_paths
+from harness.tasks.labeled_files import read_folder
 from harness.tasks.text_source import TextSource
 
 IMAGE_FORMATS = ("folder", "npz", "idx", "pixels")
@@ -79,20 +79,9 @@ class ImageClassification(ImageTask, TextSource):
         if "train" not in paths:
             if self.hub is None:
                 raise HarnessError(self._no_source(self.name))
-            return self._of_hub(), self.hub_source()
-        found: dict[str, ImageTable] = {}
-        problems = Problems()
-        for split, path in paths.items():
-            try:
-                for name, table in self._of_file(path).items():
-                    # A file of several splits gives all of them, unless a path of their own replaces one.
-                    target = split if name == "train" else name
-                    if target not in found or split == target:
-                        found[target] = table
-            except HarnessError as error:
-                problems.extend(error)
-        problems.raise_any()
-        return found, source
+            hub_files = read_hub_files(self.hub, self.image, self.label, self.name, IMAGES, "Image")
+            return hub_files, self.hub_source()
+        return read_splits(paths, self._of_file), source
 
     def names_of_labels(self) -> dict[str, str]:
         """Return the names that the task or its hub data set gives to raw labels."""
@@ -131,40 +120,8 @@ class ImageClassification(ImageTask, TextSource):
         return "pixels" if self.image_shape is not None else "table"
 
     def _of_table(self, path: Path) -> ImageTable:
-        notes: list[str] = []
-        wanted = [self.image, *([] if self.group is None else [self.group]), self.label]
-        try:
-            columns = read_file(path, wanted, self.file_format(), notes)
-        except HarnessError as error:
-            raise HarnessError(*(each.replace("task.text", "task.image") for each in error.problems)) from None
-        # In the order in which they were wanted; the file may spell a name in another way.
-        names = list(columns)
-        group = None if self.group is None else names[1]
-        table = read_paths(path, columns, names[0], names[-1], group, IMAGES)
-        table.notes = notes + table.notes
-        return table
-
-    def _of_hub(self) -> dict[str, ImageTable]:
-        hub = Hub(**(self.hub or {}))
-        loaded, splits = open_hub(hub, self.name)
-        found = {}
-        for split, given in splits.items():
-            data, where = loaded[given], f"{hub.id} ({given})"
-            wanted = [hub.text or self.image, hub.label if hub.label is not None else self.label]
-            places = require_columns(wanted, data.column_names, where, "task.hub")
-            image, label = (data.column_names[place] for place in places)
-            feature = data.features[label]
-            if "Image" in type(data.features[image]).__name__:
-                import datasets
-
-                data = data.cast_column(image, datasets.Image(decode=False))
-            labels = [
-                feature.int2str(value) if hasattr(feature, "int2str") and value is not None else value
-                for value in data[label]
-            ]
-            columns = {image: list(data[image]), label: labels}
-            found[split] = read_paths(Path(where), columns, image, label, None, IMAGES, inside=False)
-        return found
+        keys = {"task.text": "task.image"}
+        return read_table(path, self.image, self.label, self.group, self.file_format(), IMAGES, keys)
 
     def _refuse_group(self, kind: str) -> None:
         if self.group is not None:
