@@ -95,7 +95,7 @@ def examine(resolved: ResolvedModel, pooling: str) -> dict[str, Any]:
                 held = (name for name in opened.keys() if name not in loaded.unused)  # noqa: SIM118 -- no mapping
                 check_finite(((name, opened.get_tensor(name)) for name in held), what)
         tokenizer = load_tokenizer(resolved)
-        if pooling == LANGUAGE:
+        if pooling == LANGUAGE and resolved.reads == "text":
             _check_writes(tokenizer, what)
         if resolved.reads == "text":
             check_vocabulary(loaded.backbone, tokenizer, what)

@@ -248,10 +248,7 @@ ARCHITECTURES: dict[str, Layers] = {
     ),
     "siglip_vision_model": _TOWER,
     "clip_vision_model": _TOWER,
-    "whisper": replace(  # its encoder alone
-        _TOWER, feedforward=("fc1", "fc2"), norms=("self_attn_layer_norm", "final_layer_norm"), blocks="layers",
-        embedding="conv1",
-    ),
+    "whisper": replace(_BART, blocks="layers", embedding="conv1"),  # its encoder alone, or with the decoder
     "audio-spectrogram-transformer": _VIT,
     "data2vec-audio": _WAVEFORM,
     "hubert": _WAVEFORM,
@@ -328,7 +325,7 @@ def blocks_of(backbone: Any, model: str) -> list[nn.Module]:
     base, path = backbone.base_model, layers.blocks
     # Of an encoder with a decoder, the last blocks are the decoder's.
     if hasattr(base, "decoder"):
-        path = path.replace("encoder.", "decoder.")
+        path = f"decoder.{path.removeprefix('decoder.').removeprefix('encoder.')}"
     return list(base.get_submodule(path))
 
 

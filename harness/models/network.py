@@ -206,19 +206,28 @@ def load_tokenizer(resolved: ResolvedModel) -> Any:
     """Load a model's tokenizer; one without a padding token, as of many decoders, pads with its end token.
 
     Of a model that reads images, load its `harness.models.image_files.image_processor.ImageProcessor` instead, and of
-    one that reads sounds its `harness.models.sound_files.sound_processor.SoundProcessor`.
+    one that reads sounds its `harness.models.sound_files.sound_processor.SoundProcessor`, which has the tokenizer of a
+    model that transcribes.
 
     Raises:
         HarnessError: transformers cannot load a tokenizer, or the image processor does not work.
     """
-    from transformers import AutoTokenizer
-
     if resolved.architecture == INTERACTIONS:
         return ItemIndex()
     if resolved.reads_sounds:
-        return load_sound_processor(resolved.path, resolved.source, resolved.architecture, resolved.sound)
+        processor = load_sound_processor(resolved.path, resolved.source, resolved.architecture, resolved.sound)
+        if resolved.transcribes:
+            processor.text = _load_text_tokenizer(resolved)
+            processor.model_max_length = processor.text.model_max_length
+        return processor
     if resolved.reads_images:
         return load_processor(resolved.path, resolved.source, resolved.architecture, resolved.image)
+    return _load_text_tokenizer(resolved)
+
+
+def _load_text_tokenizer(resolved: ResolvedModel) -> Any:
+    from transformers import AutoTokenizer
+
     if resolved.path.is_dir() and not any(any(resolved.path.glob(name)) for name in (*TOKENIZERS, "*.model", "*.spm")):
         # From its settings alone, transformers makes a tokenizer without a vocabulary, to which all texts are alike.
         raise HarnessError(

@@ -54,6 +54,7 @@ class ResolvedModel:
         base: digest of the pretrained model alone, where there is such a start; None: `digest`.
         image: image_size, image_mean and image_std of `PretrainedModel`, where given; part of the digest.
         sound: likewise sampling_rate.
+        transcribes: whether it writes what is said in sounds; part of the digest.
         layer: `PretrainedModel.layer`; no part of the digest, so that it can be tuned.
         layers: names of the layers with weights, as the loaded architecture has them; () if it was not examined.
     """
@@ -68,6 +69,7 @@ class ResolvedModel:
     base: str | None = None
     image: dict[str, Any] = field(default_factory=dict)
     sound: dict[str, Any] = field(default_factory=dict)
+    transcribes: bool = False
     layer: int | None = None
     layers: tuple[str, ...] = ()
 
@@ -99,7 +101,9 @@ class ResolvedModel:
         """The number of transformer blocks in its config.json; None if it is not known."""
         config = self._config()
         usual = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-        keys = [*usual, *(["encoder_layers"] if self.architecture == WHISPER else [])]  # its encoder alone is loaded
+        # Of Whisper the encoder alone is loaded, unless it transcribes: then the last blocks are the decoder's.
+        own = (["decoder_layers"] if self.transcribes else []) if self.architecture == WHISPER else []
+        keys = [*own, *usual, *(["encoder_layers"] if self.architecture == WHISPER else [])]
         found = [config[name] for name in keys if name in config]
         if not found and isinstance(config.get("depths"), list):  # the stages of a convolutional network
             return len(config["depths"])
@@ -227,6 +231,8 @@ class PretrainedModel:
         if self.pooling == LANGUAGE:
             check_generation(found.path, f"The model at {found.path} ({found.source})")
             found = replace(found, backbone=found.digest, digest=generation_digest(found.digest, found.path))
+            if found.reads_sounds:
+                found = replace(found, transcribes=True, digest=digest([found.digest, "transcribes"]))
         if self.quantize:
             return replace(found, digest=digest([found.digest, self.quantize]), quantize=self.quantize)
         return found

@@ -15,6 +15,7 @@ from harness.methods.peft.ranges import out_of_range
 from harness.models.architectures import BESIDE_ATTENTION, ROLES, ends, layers_of, modules_of
 from harness.models.precision.quantization import import_peft
 from harness.models.pretrained import LANGUAGE
+from harness.models.sound_files.sound_pooling import reads_waveforms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -155,7 +156,7 @@ def wrap(backbone: Any, config: Any, name: str, model: PretrainedModel) -> Any:
             f"method={name} gives the model embeddings instead of tokens, and a head of the architecture's own "
             "(model.pooling=model) may then not find the end of a text. Set model.pooling to mean, cls or last."
         )
-    if _writes(model):
+    if _writes(model) and not reads_waveforms(backbone):  # PEFT's wrappers of writers pass token ids
         config.task_type = "SEQ_2_SEQ_LM" if backbone.config.is_encoder_decoder else "CAUSAL_LM"
     _name_layers(backbone, config, model)
     _name_sizes(backbone, config)

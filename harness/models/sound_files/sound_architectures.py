@@ -12,6 +12,7 @@ WHISPER, SPECTROGRAM = "whisper", "audio-spectrogram-transformer"  # model types
 # By transformers' model_type: those that read the waveform itself, by convolutions before transformer blocks.
 WAVEFORM = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
 SOUND_ARCHITECTURES = frozenset((*WAVEFORM, WHISPER, SPECTROGRAM))
+TRANSCRIBES = "language"  # the pooling of models that write, as `harness.models.pretrained.LANGUAGE`
 FRAMES = 100  # log-mel frames a second, of Whisper and of the Audio Spectrogram Transformer
 STRIDE = 2  # of Whisper's convolutions: frames of its input for a vector of its output
 

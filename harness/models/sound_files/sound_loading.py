@@ -5,22 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.models.sound_files.sound_architectures import WHISPER
+from harness.errors import HarnessError
+from harness.models.sound_files.sound_architectures import TRANSCRIBES, WHISPER
 
 
 def sound_kind(path: Path, pooling: str, what: str) -> Any:
-    """Return the class that loads a model's encoder.
+    """Return the class that loads a model's encoder, or the whole model if it transcribes.
 
     Args:
         path: the model's directory.
-        pooling: see `PretrainedModel`; all of sounds use the same class.
+        pooling: `language` if it transcribes; all others, see `PretrainedModel`, use the same class.
         what: name of the model in messages.
+
+    Raises:
+        HarnessError: it is to transcribe, and its architecture does not.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import MODEL_FOR_CTC_MAPPING, AutoConfig, AutoModel, AutoModelForCTC
 
     from harness.models.sound_files.whisper_encoder import WhisperSoundEncoder
+    from harness.models.sound_files.whisper_recognizer import WhisperRecognizer
 
     config = AutoConfig.from_pretrained(str(path), trust_remote_code=False, local_files_only=True)
+    if pooling == TRANSCRIBES:
+        if config.model_type == WHISPER:
+            return WhisperRecognizer
+        if type(config) in MODEL_FOR_CTC_MAPPING:
+            return AutoModelForCTC
+        raise HarnessError(
+            f"{what} writes no texts: transformers has no recognizer of speech of {config.model_type}. Name Whisper, "
+            "or a model tuned by CTC such as facebook/wav2vec2-base-960h."
+        )
     return WhisperSoundEncoder if config.model_type == WHISPER else AutoModel
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from harness.data.examples import Batch
 from harness.errors import HarnessError
 from harness.models.pooling import POOLED_WIDTH, widened, width
-from harness.models.sound_files.sound_architectures import FRAMES, SPECTROGRAM, WHISPER
+from harness.models.sound_files.sound_architectures import FRAMES, SPECTROGRAM, TRANSCRIBES, WHISPER
 
 SOUND = "sound"  # key of a batch: the model's input, see `SoundProcessor.inputs`
 SAMPLES = "samples"  # key of a batch: (n,) int64, the length of each sound, and
@@ -44,14 +45,37 @@ def pooled_sounds(backbone: Any, batch: Batch, pooling: str) -> Tensor:
         pooling: mean | mean_std (means and standard deviations of the frames: Snyder et al. 2018, x-vectors) |
             quarters (the means of each quarter of the sound, so that it counts when something is heard).
     """
-    windows, vectors = batch[WINDOWS], list[Tensor]()
-    order = list[Tensor]()
-    for window in torch.unique(windows).tolist():
-        rows = torch.nonzero(windows == window).flatten()
-        states, heard = _states(backbone, batch[SOUND][rows], batch[SAMPLES][rows], int(window))
+    vectors, order = list[Tensor](), list[Tensor]()
+    for window, rows in by_window(batch):
+        states, heard = _states(backbone, batch[SOUND][rows], batch[SAMPLES][rows], window)
         vectors.append(_pooled(widened(states), heard, pooling))
         order.append(rows)
     return torch.cat(vectors)[torch.argsort(torch.cat(order))]
+
+
+def by_window(batch: Batch) -> Iterator[tuple[int, Tensor]]:
+    """Yield each window of a batch, in samples, with the indices of its rows."""
+    windows = batch[WINDOWS]
+    for window in torch.unique(windows).tolist():
+        yield int(window), torch.nonzero(windows == window).flatten()
+
+
+def sound_inputs(model: Any, sounds: Tensor, samples: Tensor, window: int) -> dict[str, Tensor]:
+    """Return what a transformers model takes of sounds of one window, as arguments by name.
+
+    Args:
+        model: without an adapter's wrapper, see `prepare_sounds`.
+        sounds: (n, ...) `SoundProcessor.inputs`, of the widest window of their batch.
+        samples: (n,) the length of each.
+        window: theirs, in samples.
+    """
+    kind = model.config.model_type
+    if kind == WHISPER:
+        return {"input_features": sounds[..., : window * FRAMES // int(getattr(model, SECOND))]}
+    if kind == SPECTROGRAM:
+        return {"input_values": sounds}
+    masked = {"attention_mask": _before(samples, window).long()} if getattr(model, MASKED, False) else {}
+    return {"input_values": sounds[:, :window]} | masked
 
 
 def _states(backbone: Any, sounds: Tensor, samples: Tensor, window: int) -> tuple[Tensor, Tensor]:
@@ -60,16 +84,8 @@ def _states(backbone: Any, sounds: Tensor, samples: Tensor, window: int) -> tupl
     rate = int(getattr(model, SECOND))
     kind = model.config.model_type
     layer = None if hasattr(model, "end_after") else getattr(model, SOUND_LAYER, None)
-    inputs: dict[str, Any] = {} if layer is None else {"output_hidden_states": True}
-    if kind == WHISPER:
-        inputs["input_features"] = sounds[..., : window * FRAMES // rate]
-    elif kind == SPECTROGRAM:
-        inputs["input_values"] = sounds
-    else:
-        inputs["input_values"] = sounds[:, :window]
-        if getattr(model, MASKED, False):
-            inputs["attention_mask"] = _before(samples, window).long()
-    output = backbone(**inputs)
+    states_too: dict[str, Any] = {} if layer is None else {"output_hidden_states": True}
+    output = backbone(**sound_inputs(model, sounds, samples, window), **states_too)
     states: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
     if kind == SPECTROGRAM:
         return states[:, 2:], _heard_patches(model.config, samples * FRAMES // rate)
@@ -131,6 +147,8 @@ def prepare_sounds(backbone: Any, processor: Any, pooling: str, layer: int | Non
     """
     setattr(backbone, SECOND, processor.sampling_rate)
     setattr(backbone, MASKED, processor.masked)
+    if pooling == TRANSCRIBES:
+        return
     if layer is not None:
         use_sound_layer(backbone, layer, what)
     if (factor := WIDTHS.get(pooling, 1)) > 1:

@@ -35,6 +35,7 @@ class SoundProcessor:
 
     pad_token_id: int | None = None
     model_max_length = 1  # one sound a row
+    text: Any = None  # tokenizer of what is said, of a model that writes it
 
     def __init__(self, settings: Mapping[str, Any], architecture: str | None) -> None:
         import transformers
@@ -101,9 +102,11 @@ class SoundProcessor:
         return values
 
     def save_pretrained(self, directory: str) -> None:
-        """Write preprocessor_config.json."""
+        """Write preprocessor_config.json, and the files of the tokenizer if there is one."""
         text = json.dumps(self._settings(), indent=2, sort_keys=True, default=str) + "\n"
         (Path(directory) / PROCESSOR).write_text(text, encoding="utf-8")
+        if self.text is not None:
+            self.text.save_pretrained(directory)
 
     def _settings(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._extractor.to_json_string())

@@ -20,9 +20,11 @@ class SoundExamples(Examples):
 
     Attributes:
         processor: the model's `SoundProcessor`.
+        window: seconds to which every sound is padded with silence; None: each to a window of its own.
     """
 
     processor: Any = None
+    window: float | None = None
 
     def digest(self) -> str:
         """Return the SHA-256 of the samples and of how the model reads them as hex digits."""
@@ -35,7 +37,11 @@ class SoundExamples(Examples):
         """Return the given rows as the model's input, with their lengths; see `SoundProcessor.inputs`."""
         offsets, samples = self.tokens.offsets, self.tokens.lengths[rows]
         waveforms = [np.array(self.tokens.ids[offsets[row] : offsets[row + 1]], np.float32) for row in rows]
+        padded = samples
+        if self.window is not None:
+            padded = np.maximum(samples, round(self.window * self.processor.sampling_rate))
+            waveforms = [np.pad(each, (0, size - len(each))) for each, size in zip(waveforms, padded, strict=True)]
         arrays: dict[str, npt.NDArray[Any]] = {
-            SOUND: self.processor.inputs(waveforms), SAMPLES: samples, WINDOWS: self.processor.window(samples),
+            SOUND: self.processor.inputs(waveforms), SAMPLES: samples, WINDOWS: self.processor.window(padded),
         }  # fmt: skip
         return {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in arrays.items()}

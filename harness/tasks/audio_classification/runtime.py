@@ -13,15 +13,13 @@ from torch import nn
 from harness.api.metric import Predictions
 from harness.data.dataset import Split
 from harness.data.examples import Examples
-from harness.data.sounds import SoundSource, open_all, wav
+from harness.data.sounds import SoundSource, open_all
 from harness.data.tokenization import Encoding, Tokens
+from harness.tasks.audio_classification.clips import clips
 from harness.tasks.audio_classification.data import SoundData
 from harness.tasks.audio_classification.examples import SoundExamples
 from harness.tasks.audio_classification.serving import read_sounds
 from harness.tasks.text_classification.runtime import TextClassificationRuntime
-
-CLIPS = 20  # most stored clips of a run: of the test rows that it misses with the highest loss
-CLIP_SECONDS, CLIP_RATE = 3.0, 8_000  # of a stored clip: 48 kB at most
 
 
 @dataclass(frozen=True)
@@ -68,18 +66,14 @@ class AudioClassificationRuntime(TextClassificationRuntime):
 
     def stored(self, split: Split, predictions: Predictions) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what is stored of texts, the names of the sounds, and clips of the worst test rows."""
-        import pyarrow as pa
-
         columns, metadata = super().stored(split, predictions)
         columns["audio"] = [self.names.get(each, each) for each in split.texts]
-        clips: list[bytes | None] = [None] * len(split)
+        worst: list[int] = []
         if split.name == "test":
             right = predictions[np.arange(len(split)), split.targets]
             missed = np.flatnonzero(predictions.argmax(axis=1) != split.targets)
-            for row in missed[np.argsort(right[missed], kind="stable")][:CLIPS].tolist():
-                found = open_all([split.texts[row]], self.sounds, CLIP_RATE, min(CLIP_SECONDS, self.seconds))
-                clips[row] = wav(found[0], CLIP_RATE)
-        columns["clip"] = pa.array(clips, pa.binary())
+            worst = missed[np.argsort(right[missed], kind="stable")].tolist()
+        columns["clip"] = clips(split.texts, worst, self.sounds, self.seconds)
         return columns, metadata
 
     def read_file(self, file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tuple[Any, list[list[str]]]:

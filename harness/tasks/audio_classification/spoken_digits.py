@@ -54,20 +54,8 @@ class SpokenDigits(SoundTask):
 
     def tables(self) -> tuple[dict[str, LabeledFiles], str]:
         """Return the training and test recordings."""
-        folder = expanded(self.path) if self.path else data_folder(self.folder)
-        if folder is None or not folder.is_dir():
-            where = f"{folder} is no folder" if folder else "The data of this task are not here"
-            raise HarnessError(
-                f"Task {self.name}: {where}. Set HARNESS_DATA to a folder that holds {self.folder or 'fsdd'}, or name "
-                "the folder of the recordings: task.path=FOLDER."
-            )
-        inside = folder / RECORDINGS if (folder / RECORDINGS).is_dir() else folder
-        known = {path: match for path in sorted(inside.iterdir()) if (match := NAME.fullmatch(path.name))}
-        if not known:
-            raise HarnessError(
-                f"{inside} has no recordings named like 7_jackson_32.wav (digit, speaker, index). Sounds of other "
-                "names, in a folder for each class: task=audio."
-            )
+        where = expanded(self.path) if self.path else data_folder(self.folder)
+        folder, known = recordings_in(where, self.name, self.folder)
         speakers = sorted({match["speaker"] for match in known.values()})
         if self.test_speaker is not None and self.test_speaker not in speakers:
             raise HarnessError(
@@ -89,3 +77,30 @@ class SpokenDigits(SoundTask):
     def _named(self, folder: Path) -> str:
         held_out = f", {self.test_speaker} held out" if self.test_speaker else ""
         return f"{folder.name}{held_out}"
+
+
+def recordings_in(folder: Path | None, task: str, known_as: str | None) -> tuple[Path, dict[Path, re.Match[str]]]:
+    """Find the recordings of a folder, or of its folder `recordings`, with the parts of their names.
+
+    Args:
+        folder: None if there is none.
+        task: name of the task, for messages.
+        known_as: the folder's name in $HARNESS_DATA.
+
+    Raises:
+        HarnessError: there is no such folder, or it has no recordings.
+    """
+    if folder is None or not folder.is_dir():
+        where = f"{folder} is no folder" if folder else "The data of this task are not here"
+        raise HarnessError(
+            f"Task {task}: {where}. Set HARNESS_DATA to a folder that holds {known_as or 'fsdd'}, or name "
+            "the folder of the recordings: task.path=FOLDER."
+        )
+    inside = folder / RECORDINGS if (folder / RECORDINGS).is_dir() else folder
+    known = {path: match for path in sorted(inside.iterdir()) if (match := NAME.fullmatch(path.name))}
+    if not known:
+        raise HarnessError(
+            f"{inside} has no recordings named like 7_jackson_32.wav (digit, speaker, index). Sounds of other "
+            "names, in a folder for each class: task=audio."
+        )
+    return folder, known

@@ -18,6 +18,7 @@ from harness.tasks.text_generation.metrics.judges import Judge
 from harness.tasks.text_generation.retention.retained import read_retained
 from harness.tasks.text_generation.rows import Raw, chosen, grouped, prompt_keys, ungrouped
 from harness.tasks.text_generation.settings import GenerationSettings
+from harness.tasks.text_settings import TextSettings
 
 LEAST_ROWS = 2  # of each split: one row has no spread
 
@@ -37,36 +38,8 @@ def assemble(task: GenerationSettings, raws: Mapping[str, Raw], source: str, wri
     Raises:
         HarnessError: there are too few rows for the splits.
     """
-    pool, test = raws["train"], raws.get("test")
-    groups.check({split: np.array(raw.groups, dtype=object) for split, raw in raws.items() if raw.groups})
-    if test is None:
-        pool, test = _hold_out(pool, task.test_fraction, task.split_seed, "test")
-    train = ungrouped(pool)
-    if task.shots is not None:
-        train = _drawn(train, task.shots, task.draw, "task.shots", "training")
-    given = raws.get("validation")
-    folds: list[tuple[Raw, Raw]] = []
-    validation: Raw | None = None
-    if task.validation == "kfold":
-        folds = _folds(train, task.folds, task.draw)
-    elif given is not None:
-        validation = given
-    else:
-        train, validation = _hold_out(train, task.validation_fraction, task.split_seed, "validation")
-    evaluated = {"validation": validation, "test": test}
-    limits = {"validation": task.validation_rows, "test": task.test_rows}
-    kept: dict[str, Raw | None] = {
-        name: None if raw is None else _at_most(grouped(raw), limits[name], task.split_seed)
-        for name, raw in evaluated.items()
-    }
-    made: dict[str, Any] = {
-        "train": _split("train", train),
-        **{name: None if raw is None else _split(name, raw) for name, raw in kept.items()},
-        "folds": tuple(
-            (_split(f"train{n}", rest), _split(f"validation{n}", grouped(held))) for n, (rest, held) in enumerate(folds)
-        ),
-    }
-    facts = _facts(task, made, source)
+    made = split_rows(task, raws, {"validation": task.validation_rows, "test": task.test_rows})
+    facts = facts_of(task, made, source)
     retained = None if task.retain is None else read_retained(task.retain)
     if retained is not None:
         facts["costs"] = list(retained.costs)
@@ -75,13 +48,14 @@ def assemble(task: GenerationSettings, raws: Mapping[str, Raw], source: str, wri
     # What is kept and the judges' code are files, too; without them, fingerprints are those of earlier versions.
     others = [] if retained is None else [retained.digest]
     others += [each.digest for each in judges.values()]
-    fingerprint = _fingerprint(made, writing)
+    # The template is a file, which may change; all other settings are part of the configuration.
+    fingerprint = digest(["text_generation", content_of(made), writing.chat_template])
     return GenerationData(
         outputs=2,
         **made,
         fingerprint=digest([fingerprint, *others]) if others else fingerprint,
         facts=facts,
-        warnings=(*groups.notes(_groups(made), {}), *_warnings(facts)),
+        warnings=(*groups.notes(_groups(made), {}), *warnings_of(facts)),
         writing=writing,
         metric=task.metric,
         retained=retained,
@@ -89,11 +63,55 @@ def assemble(task: GenerationSettings, raws: Mapping[str, Raw], source: str, wri
     )
 
 
+def split_rows(
+    task: TextSettings, raws: Mapping[str, Raw], limits: Mapping[str, int | None], noun: str = "prompt"
+) -> dict[str, Any]:
+    """Make the splits of a data set: its fields train, validation, test and folds.
+
+    Args:
+        task: the settings.
+        raws: rows by given split, at least `train`.
+        limits: most rows of validation and test; None: all.
+        noun: what rows of one split have in common, for messages.
+
+    Raises:
+        HarnessError: there are too few rows for the splits.
+    """
+    pool, test = raws["train"], raws.get("test")
+    groups.check({split: np.array(raw.groups, dtype=object) for split, raw in raws.items() if raw.groups})
+    if test is None:
+        pool, test = _hold_out(pool, task.test_fraction, task.split_seed, "test", noun)
+    train = ungrouped(pool)
+    if task.shots is not None:
+        train = _drawn(train, task.shots, task.draw, "task.shots", "training")
+    given = raws.get("validation")
+    folds: list[tuple[Raw, Raw]] = []
+    validation: Raw | None = None
+    if task.validation == "kfold":
+        folds = _folds(train, task.folds, task.draw, noun)
+    elif given is not None:
+        validation = given
+    else:
+        train, validation = _hold_out(train, task.validation_fraction, task.split_seed, "validation", noun)
+    evaluated = {"validation": validation, "test": test}
+    kept: dict[str, Raw | None] = {
+        name: None if raw is None else _at_most(grouped(raw), limits[name], task.split_seed)
+        for name, raw in evaluated.items()
+    }
+    return {
+        "train": _split("train", train),
+        **{name: None if raw is None else _split(name, raw) for name, raw in kept.items()},
+        "folds": tuple(
+            (_split(f"train{n}", rest), _split(f"validation{n}", grouped(held))) for n, (rest, held) in enumerate(folds)
+        ),
+    }
+
+
 def _split(name: str, raw: Raw) -> GenerationSplit:
     return split_of(name, raw.rows, raw.references, raw.ids, raw.groups)
 
 
-def _hold_out(raw: Raw, fraction: float, seed: int, purpose: str) -> tuple[Raw, Raw]:
+def _hold_out(raw: Raw, fraction: float, seed: int, purpose: str, noun: str) -> tuple[Raw, Raw]:
     """Return the remaining rows, and those of a random fraction of the prompts."""
     if raw.groups:
         drawn_rows = groups.hold_out(np.array(raw.groups, dtype=object), None, fraction, seed, purpose)
@@ -103,7 +121,7 @@ def _hold_out(raw: Raw, fraction: float, seed: int, purpose: str) -> tuple[Raw, 
     held = -int(-len(kinds) * fraction // 1)  # rounded up
     if min(held, len(kinds) - held) < LEAST_ROWS:
         raise HarnessError(
-            f"task.{purpose}_fraction={fraction} of {len(kinds)} different prompts leaves {held} for {purpose} and "
+            f"task.{purpose}_fraction={fraction} of {len(kinds)} different {noun}s leaves {held} for {purpose} and "
             f"{len(kinds) - held} for training, and each needs at least {LEAST_ROWS}. Change the fraction, add rows, "
             f"or give a {purpose} split of your own (task.{purpose}_path)."
         )
@@ -125,7 +143,7 @@ def _at_most(raw: Raw, count: int | None, seed: int) -> Raw:
     return chosen(raw, lambda index: index in kept)
 
 
-def _folds(raw: Raw, folds: int, seed: int) -> list[tuple[Raw, Raw]]:
+def _folds(raw: Raw, folds: int, seed: int, noun: str) -> list[tuple[Raw, Raw]]:
     if raw.groups:
         made = groups.folds(np.array(raw.groups, dtype=object), None, folds, seed)
         return [(chosen(raw, set(rest).__contains__), chosen(raw, set(held).__contains__)) for rest, held in made]
@@ -133,7 +151,7 @@ def _folds(raw: Raw, folds: int, seed: int) -> list[tuple[Raw, Raw]]:
     kinds = sorted(set(prompts))
     if len(kinds) < LEAST_ROWS * folds:
         raise HarnessError(
-            f"task.folds={folds} needs {LEAST_ROWS * folds} different training prompts, and there are {len(kinds)}. "
+            f"task.folds={folds} needs {LEAST_ROWS * folds} different training {noun}s, and there are {len(kinds)}. "
             f"Set task.folds to at most {max(len(kinds) // LEAST_ROWS, 2)}, or choose task.validation=split."
         )
     order = np.random.default_rng(seed).permutation(len(kinds))
@@ -147,9 +165,10 @@ def _folds(raw: Raw, folds: int, seed: int) -> list[tuple[Raw, Raw]]:
     ]
 
 
-def _fingerprint(made: Mapping[str, Any], writing: Writing) -> str:
+def content_of(made: Mapping[str, Any]) -> list[Any]:
+    """Return the JSON-able content of the splits, for fingerprints."""
     parts = [made["train"], made["validation"], made["test"], *(part for fold in made["folds"] for part in fold)]
-    content = [
+    return [
         [
             part.name,
             [row.content for row in part.rows],
@@ -159,11 +178,10 @@ def _fingerprint(made: Mapping[str, Any], writing: Writing) -> str:
         for part in parts
         if part is not None
     ]
-    # The template is a file, which may change; all other settings are part of the configuration.
-    return digest(["text_generation", content, writing.chat_template])
 
 
-def _facts(task: GenerationSettings, made: Mapping[str, Any], source: str) -> dict[str, Any]:
+def facts_of(task: TextSettings, made: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return counts and other statistics of the splits."""
     train, validation, test = made["train"], made["validation"], made["test"]
     words = np.array([len(row.completion.split()) for row in train.rows])
     train_prompts = {row.shown for row in train.rows if row.prompt}
@@ -196,12 +214,13 @@ def _shared(split: Split, prompts: set[str]) -> int:
     return sum(text in prompts for text in split.texts if text)
 
 
-def _warnings(facts: Mapping[str, Any]) -> list[str]:
+def warnings_of(facts: Mapping[str, Any], noun: str = "prompt") -> list[str]:
+    """Return sentences about rows that are in two splits."""
     found = []
     if count := facts["overlap_train_test"]:
-        found.append(f"{count} test prompts are training prompts, too.")
+        found.append(f"{count} test {noun}s are training {noun}s, too.")
     if count := facts["overlap_train_validation"]:
-        found.append(f"{count} validation prompts are training prompts, too.")
+        found.append(f"{count} validation {noun}s are training {noun}s, too.")
     for key, split, other in NEAR:
         found += told(facts[key], facts["rows"][split], split, other, "groups" in facts)
     return found

@@ -1,0 +1,70 @@
+"""Folders of sounds with a transcript beside each: `a.wav` and `a.txt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.data.readers.rows import SPLITS
+from harness.errors import HarnessError
+from harness.formatting.examples import several
+from harness.formatting.values import plural
+from harness.tasks.audio_classification.sources import SOUNDS
+from harness.tasks.labeled_files import SPLIT_FOLDERS, LabeledFiles, files_below
+
+TRANSCRIPT = ".txt"
+
+
+def read_speech(folder: Path) -> dict[str, LabeledFiles]:
+    """Read a folder, or its folders train, validation and test, by split.
+
+    Raises:
+        HarnessError: there are no sounds, some lack their transcript, or a link leads out of the folder.
+    """
+    below = {each.name.lower(): each for each in sorted(folder.iterdir()) if each.is_dir()}
+    splits = {
+        split: next((below[name] for name in names if name in below), None) for split, names in SPLIT_FOLDERS.items()
+    }
+    if splits["train"] is None:
+        return {"train": _read(folder)}
+    return {split: _read(found) for split in SPLITS if (found := splits[split]) is not None}
+
+
+def _read(folder: Path) -> LabeledFiles:
+    found, others = files_below(folder, SOUNDS)
+    if not found:
+        raise HarnessError(
+            f"{folder} has no sounds in it or in its folders ({', '.join(SOUNDS.suffixes)}): put a.wav there, and its "
+            f"transcript beside it as a{TRANSCRIPT}."
+        )
+    table, lacking, broken = LabeledFiles([], [], []), [], []
+    for path in found:
+        name, beside = str(path.relative_to(folder)), path.with_suffix(TRANSCRIPT)
+        if not beside.is_file():
+            lacking.append(name)
+            continue
+        try:
+            text = beside.read_text(encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
+            broken.append(f"{beside.relative_to(folder)} ({error})")
+            continue
+        table.sources.append(SOUNDS.of_path(path))
+        table.names.append(name)
+        table.labels.append(text.strip())
+    problems = []
+    if lacking:
+        problems.append(
+            f"{folder}: {plural(len(lacking), 'sound')} without a transcript beside it ({TRANSCRIPT}): "
+            f"{several(lacking)}. Write what is said, remove the sound, or name a table of paths and transcripts."
+        )
+    if broken:
+        problems.append(
+            f"{folder}: {plural(len(broken), 'transcript')} that cannot be read as UTF-8 text: {several(broken)}."
+        )
+    if problems:
+        raise HarnessError(*problems)
+    stems = {path.with_suffix(TRANSCRIPT) for path in found}
+    if extra := [str(path.relative_to(folder)) for path in others if path not in stems]:
+        table.notes.append(
+            f"{folder.name}: {plural(len(extra), 'file')} without a part in this were left out ({several(extra)})."
+        )
+    return table
