@@ -201,7 +201,7 @@ def _inapplicable(cell: Cell, base: Mapping[str, Any], family: TaskFamily) -> It
     elsewhere = {
         key: (_default(key), f"it is for {other.name}")
         for other in families().values()
-        for key in other.own
+        for key in other.train_keys
         if key not in family.own
     }
     for key, (off, why) in {**family.inapplicable, **elsewhere}.items():
