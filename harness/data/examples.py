@@ -78,8 +78,14 @@ class Examples:
             content.update(self.tokens.types.tobytes())
         return content.hexdigest()
 
-    def batch(self, rows: Rows, device: torch.device) -> Batch:
-        """Return the given rows as a batch, padded on the right to the longest of them."""
+    def batch(self, rows: Rows, device: torch.device, version: int = 0) -> Batch:
+        """Return the given rows as a batch, padded on the right to the longest of them.
+
+        Args:
+            rows: (b,) indices.
+            device: of the tensors.
+            version: of images, see `harness.augment.images.versions_of`; texts have one.
+        """
         lengths = self.tokens.lengths[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]
         taken = np.concatenate([np.arange(self.tokens.offsets[row], self.tokens.offsets[row + 1]) for row in rows])

@@ -14,7 +14,7 @@ from torch import nn
 
 from harness.errors import HarnessError
 from harness.models.image_files.image_loading import check_pooler, image_kind
-from harness.models.pretrained import LANGUAGE, ResolvedModel
+from harness.models.pretrained import BOXES, LANGUAGE, ResolvedModel
 from harness.models.sound_files.sound_loading import sound_kind, sound_options, without_decoder, without_masking
 from harness.models.weights_check import check_fit, notes
 
@@ -195,6 +195,8 @@ def _writer(config: Any, what: str) -> Any:
 def _extras(pooling: str, classes: int, pooler: bool = True) -> dict[str, Any]:
     if pooling == "model":
         return {"num_labels": classes}
+    if pooling == BOXES:  # a detector counts its classes, and has no option for a pooling layer
+        return {"num_labels": classes} | ({"add_pooling_layer": False} if pooler else {})
     return {"add_pooling_layer": False} if pooler and pooling not in (LANGUAGE, "pooler") else {}
 
 

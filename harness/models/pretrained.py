@@ -36,7 +36,8 @@ CONFIG, INTERACTIONS = "config.json", "interactions"  # the latter: model_type o
 LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
 TOKENS = "tokens"  # set by families that predict something for each word: no pooling, a head on token vectors
 HISTORY = "history"  # set by families that recommend: a scorer of histories, without a backbone
-OWN_HEADS = ("model", LANGUAGE, HISTORY)  # values of `pooling` that give no pooled vectors
+BOXES = "boxes"  # set by families that find objects: boxes by an architecture's own head, or a head on feature maps
+OWN_HEADS = ("model", LANGUAGE, HISTORY, BOXES)  # values of `pooling` that give no pooled vectors
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,8 @@ class PretrainedModel:
             if family.writes
             else TOKENS
             if family.tokens
+            else BOXES
+            if family.locates
             else None
         )
         if own is None:
