@@ -126,8 +126,8 @@ def check_modality(
         )
     elif model.architecture in DETECTORS and not families()[data.family].locates:
         problems.add(
-            f"model={cell.model} ({model.architecture}) finds objects, and task={cell.task} is {data.family}. Models for "
-            f"it: {', '.join(_models_for(families()[data.family]))}."
+            f"model={cell.model} ({model.architecture}) finds objects, and task={cell.task} is {data.family}. Models "
+            f"for it: {', '.join(_models_for(families()[data.family]))}."
         )
     elif wrong := [each for each in poolings if each not in fitting]:
         problems.add(f"model.pooling={wrong[0]} is not for {wanted}s: choose {', '.join(fitting)}.")

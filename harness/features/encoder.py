@@ -28,7 +28,6 @@ from harness.models.pooling import width
 from harness.models.pretrained import BOXES, OWN_HEADS, WIDENING
 from harness.tasks.runtime import TaskRuntime, runtime_of
 
-
 MAPPED = 32  # images whose maps of all blocks are held at once
 
 

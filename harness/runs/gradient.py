@@ -184,9 +184,7 @@ def make_session(
     if run.transforms:
         examples = examples.transformed(run.transforms)
     evaluated, read = (
-        (None, Costs())
-        if validation is None
-        else _inputs(run, validation, network, boundary, "evaluate_seconds")
+        (None, Costs()) if validation is None else _inputs(run, validation, network, boundary, "evaluate_seconds")
     )
     costs |= {
         "params_trainable": sum(p.numel() for p in network.trainable().values()),

@@ -1,7 +1,7 @@
 """Boxes by centre points: a small head on the feature maps of a backbone that was trained to classify images.
 
-Each object is the peak of a heat map of its class, and the cells around it say how far the sides of its box are (Zhou et
-al. 2019, Objects as points, arXiv:1904.07850; the distances of all cells near the centre, and not of the centre alone,
+Each object is the peak of a heat map of its class, and the cells around it say how far the sides of its box are (Zhou
+et al. 2019, Objects as points, arXiv:1904.07850; the distances of all cells near the centre, and not only of its own,
 as in Liu et al. 2019, TTFNet, arXiv:1909.00700). Maps of several strides are joined from the coarsest to the finest
 (Lin et al. 2017, arXiv:1612.03144).
 """
@@ -128,6 +128,7 @@ class CentrePointModel(ImageModel):
         """Draw the head from torch's generator."""
         assert isinstance(self.head, CentrePointHead)
         self.head.reset()
+
 
 def feature_maps(backbone: Any, pixels: Tensor) -> list[Tensor]:
     """Return the last feature map of each stride from `FINEST` to `COARSEST`, the finest first: (n, c, h, w) each.

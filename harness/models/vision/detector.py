@@ -15,7 +15,9 @@ from harness.models.pooling import widened
 from harness.models.pretrained import BOXES
 from harness.models.vision.image_model import ImageModel
 
-OBJECTS = "objects"  # key of a batch: (n, k, 5) class, left, top, right and bottom as shares of the image; class -1: none
+OBJECTS = (
+    "objects"  # key of a batch: (n, k, 5) class, left, top, right and bottom as shares of the image; class -1: none
+)
 RARE = 0.01  # see `harness.models.vision.centre_points`
 
 
@@ -49,7 +51,7 @@ class DetectorModel(ImageModel):
         return torch.cat([shares, widened(output.pred_boxes)], dim=-1)
 
     def losses(self, batch: Batch) -> Tensor:
-        """Return the architecture's loss of each image in eval mode, (n,): one pass an image, as it gives only means."""
+        """Return the architecture's loss of each image in eval mode, (n,): a pass for each, as it gives means."""
         backbone: Any = self.backbone
         found = [
             backbone(batch[PIXELS][row : row + 1], labels=labels_of(batch[OBJECTS][row : row + 1])).loss

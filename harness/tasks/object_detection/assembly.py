@@ -79,9 +79,7 @@ def assemble(
     elif given is not None:
         validation = given
     else:
-        train, validation = random_splits.hold_out(
-            train, task.validation_fraction, task.split_seed, "validation", NOUN
-        )
+        train, validation = random_splits.hold_out(train, task.validation_fraction, task.split_seed, "validation", NOUN)
     labels = _labels(task.name, sources, {"training": train, "validation": validation, "test": test})
     made = {
         "train": _split("train", train, labels),
@@ -169,9 +167,7 @@ def _frame(
     return pd.DataFrame(frame)
 
 
-def _labels(
-    task: str, sources: Mapping[str, Rows], frames: Mapping[str, pd.DataFrame | None]
-) -> tuple[str, ...]:
+def _labels(task: str, sources: Mapping[str, Rows], frames: Mapping[str, pd.DataFrame | None]) -> tuple[str, ...]:
     """Return the classes: those that the sources list, else those of training and validation images, by name.
 
     Raises:
@@ -245,7 +241,7 @@ def _warnings(
         if facts[key]:
             rows = len(test if one == "test" or validation is None else validation)
             found.append(
-                f"{facts[key]} {one} images ({facts[key] / rows:.1%}) are among the {other} images as well: {one} scores "
+                f"{facts[key]} {one} images ({facts[key] / rows:.1%}) are also among the {other} images: {one} scores "
                 "flatter by up to that much."
             )
     if facts["duplicates_dropped"]:
@@ -255,5 +251,3 @@ def _warnings(
     if missing := [label for label in labels if label not in facts["objects"]]:
         found.append(f"No training image has an object of {examples(missing)}: it cannot be found.")
     return found
-
-

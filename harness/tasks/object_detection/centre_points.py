@@ -101,7 +101,9 @@ def corners(sides: Tensor) -> Tensor:
 
 def _giou(ones: Tensor, others: Tensor) -> Tensor:
     """Return the generalized intersection over union of boxes (..., 4)."""
-    common = (torch.minimum(ones[..., 2:], others[..., 2:]) - torch.maximum(ones[..., :2], others[..., :2])).clamp(min=0)
+    common = (torch.minimum(ones[..., 2:], others[..., 2:]) - torch.maximum(ones[..., :2], others[..., :2])).clamp(
+        min=0
+    )
     hull = torch.maximum(ones[..., 2:], others[..., 2:]) - torch.minimum(ones[..., :2], others[..., :2])
     first, second = ((each[..., 2:] - each[..., :2]).prod(-1) for each in (ones, others))
     shared, whole = common.prod(-1), hull.prod(-1).clamp(min=1e-6)

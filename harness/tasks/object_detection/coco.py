@@ -1,4 +1,4 @@
-"""Annotations of COCO's form: one JSON file with images, annotations and categories (Lin et al. 2014, arXiv:1405.0312)."""
+"""Annotations of COCO's form: a JSON file of images, annotations and categories (Lin et al. 2014, arXiv:1405.0312)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from harness.formatting.examples import examples, several
 from harness.tasks.object_detection.rows import Annotated, Corners, Rows, numbers
 
 PARTS = ("images", "annotations", "categories")
-FIELDS = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id", "bbox"), "categories": ("id", "name")}
+FIELDS = {
+    "images": ("id", "file_name"),
+    "annotations": ("image_id", "category_id", "bbox"),
+    "categories": ("id", "name"),
+}
 
 
 def read_coco(file: Path, folder: Path | None) -> Rows:

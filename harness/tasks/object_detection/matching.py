@@ -101,9 +101,7 @@ def match(targets: Sequence[Objects], found: Sequence[Found], label: int, thresh
     )  # fmt: skip
 
 
-def _chosen(
-    shared: Numbers, free: npt.NDArray[np.bool_], ignored: npt.NDArray[np.bool_], limit: float
-) -> int | None:
+def _chosen(shared: Numbers, free: npt.NDArray[np.bool_], ignored: npt.NDArray[np.bool_], limit: float) -> int | None:
     """Return the object that a box takes; None without one that it overlaps enough."""
     enough = free & (shared >= min(limit, 1 - 1e-10))
     for group in (enough & ~ignored, enough & ignored):

@@ -61,9 +61,7 @@ def write_coco(file: Path, answers: Sequence[Sequence[Mapping[str, Any]]], label
         for each in answer:
             left, top, right, bottom = each["box"]
             box = [left, top, round(right - left, 2), round(bottom - top, 2)]
-            results.append(
-                {"image_id": row, "category_id": places[each["label"]], "bbox": box, "score": each["score"]}
-            )
+            results.append({"image_id": row, "category_id": places[each["label"]], "bbox": box, "score": each["score"]})
     try:
         with atomic(file) as temporary:
             temporary.write_text(json.dumps(results), encoding="utf-8")

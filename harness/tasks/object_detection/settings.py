@@ -28,7 +28,9 @@ class DetectionTask(TextSettings):
     input_size: Sequence[int] | None = None  # height and width to which images are resized; null: the model's
     least_score: float = 0.3  # answers with a lower score are not given; metrics count all
     unreadable: str = "error"  # error | skip: what is done with images that cannot be read
-    faulty: str = "error"  # error | mend: cut boxes at the edge of their image, leave out those without a size or outside
+    faulty: str = (
+        "error"  # error | mend: cut boxes at the edge of their image, leave out those without a size or outside
+    )
 
     def check(self, problems: Problems) -> None:
         """Report every invalid field."""
@@ -46,7 +48,7 @@ class DetectionTask(TextSettings):
         whole = isinstance(sides, list | tuple) and len(sides) == 2 and all(type(side) is int for side in sides)
         problems.check(
             sides is None or (whole and all(SIDES[0] <= side <= SIDES[1] for side in sides)),
-            f"task.input_size is [height,width] from {SIDES[0]} to {SIDES[1]}, such as [240,320], or null, not {sides}.",
+            f"task.input_size is [height,width] from {SIDES[0]} to {SIDES[1]}, such as [240,320], not {sides}.",
         )
         score = self.least_score
         problems.check(

@@ -13,7 +13,7 @@ from harness.data.text_values import check_text
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import several
 from harness.tasks.object_detection.coco import read_coco
-from harness.tasks.object_detection.rows import Annotated, Rows
+from harness.tasks.object_detection.rows import Annotated, Corners, Rows
 from harness.tasks.object_detection.settings import DetectionTask
 
 PATHS = ("path", "validation_path", "test_path", "images", "folder")
@@ -71,9 +71,15 @@ class ObjectDetection(DetectionTask):
         if not self.folder:
             return f"Task {self.name} needs annotated images: {own}."
         return (
-            f"The data of task {self.name} are not here. Set HARNESS_DATA to a folder that holds {self.folder}, or name "
-            f"your own: {own}."
+            f"The data of task {self.name} are not here. Set HARNESS_DATA to a folder that holds {self.folder}, or "
+            f"name your own: {own}."
         )
+
+
+def _from_zero(box: Corners) -> Corners:
+    """Return a box without the line before the image that it has if its annotation counts pixels from 0, as many do."""
+    left, top, right, bottom = box
+    return 0.0 if left == -1 else left, 0.0 if top == -1 else top, right, bottom
 
 
 def _voc(folder: Path, task: str) -> dict[str, Rows]:
@@ -95,7 +101,7 @@ def _voc(folder: Path, task: str) -> dict[str, Rows]:
             except HarnessError as error:
                 bad.extend(error.problems)
                 continue
-            objects = [(each.label, each.box, each.difficult) for each in image.objects]
+            objects = [(each.label, _from_zero(each.box), each.difficult) for each in image.objects]
             images.append(Annotated(FileImage(image.path), image.path.name, image.size, objects, row))
         problems.check(
             not bad,

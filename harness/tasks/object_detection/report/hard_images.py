@@ -64,8 +64,8 @@ def hard_images(known: Predictions, others: Sequence[Predictions]) -> HardRows |
         )
     objects = sum(float((~each.ignored).sum()) for each in true)
     sentence = (
-        f"Images with missed objects and wrong boxes, means of its {plural(len(known.seeds), 'run')}; those that can be "
-        f"shown come first, with the boxes of the first run. Boxes count from a score of {LEAST:g}, and are right from "
+        f"Images with missed objects and wrong boxes, means of its {plural(len(known.seeds), 'run')}; those that can "
+        f"be shown come first, with the boxes of the first. Boxes count from a score of {LEAST:g}, and are right from "
         f"an overlap of {OVERLAP:g}. Of all objects {missed.sum() / max(objects, 1):.0%} are missed, and there are "
         f"{wrong.sum() / max(objects, 1):.2f} wrong boxes an object."
     )
