@@ -132,6 +132,11 @@ def check_modality(
     elif wrong := [each for each in poolings if each not in fitting]:
         problems.add(f"model.pooling={wrong[0]} is not for {wanted}s: choose {', '.join(fitting)}.")
     else:
+        given = base["model"].get("layer") is not None or "model.layer" in cell.space
+        problems.check(
+            not (families()[data.family].locates and given),
+            f"model.layer has no meaning for task={cell.task}: objects are found in maps of several blocks. Leave it null.",
+        )
         check_layer(cell, base, model, problems)
 
 

@@ -22,7 +22,7 @@ from harness.models.image_files.image_processor import load_processor
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import POOLED_WIDTH, pool, widened, width
 from harness.models.precision.quantization import quantized
-from harness.models.pretrained import INTERACTIONS, OWN_HEADS, ResolvedModel
+from harness.models.pretrained import BOXES, INTERACTIONS, OWN_HEADS, ResolvedModel
 from harness.models.sound_files.sound_pooling import prepare_sounds
 from harness.models.sound_files.sound_processor import load_sound_processor
 from harness.models.start.tensors import apply
@@ -193,6 +193,10 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
 
 def _prepare_images(backbone: Any, resolved: ResolvedModel, pooling: str) -> None:
     """Apply `model.layer`, and note the size of vectors that it or pooling by `flatten` gives."""
+    if pooling == BOXES:
+        if hasattr(backbone, "end_after"):  # what follows the blocks makes the one vector of an image
+            backbone.end_after(len(backbone.blocks))
+        return
     if resolved.layer is None and pooling != FLATTEN:
         return
     processor = load_processor(resolved.path, resolved.source, resolved.architecture, resolved.image)
