@@ -135,7 +135,7 @@ def check_modality(
         given = base["model"].get("layer") is not None or "model.layer" in cell.space
         problems.check(
             not (families()[data.family].locates and given),
-            f"model.layer has no meaning for task={cell.task}: objects are found in maps of several blocks. Leave it null.",
+            f"model.layer has no meaning for task={cell.task}, which reads maps of several blocks: leave it null.",
         )
         check_layer(cell, base, model, problems)
 
