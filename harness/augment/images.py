@@ -28,10 +28,12 @@ class ImageTransform(ABC):
     Attributes:
         name: the file's name in conf/augment.
         last: whether it comes after the others, whatever their order, because it mixes images.
+        axis: of the images (b, 3, h, w) that it reverses, as its `drawn` says; None: it does something else.
         boxes: whether images with boxes can have it: it leaves objects where they are, or mirrors their boxes as well.
     """
 
     last: ClassVar[bool] = False
+    axis: ClassVar[int | None] = None
     boxes: ClassVar[bool] = False
 
     name: str
@@ -79,12 +81,11 @@ class Flip(ImageTransform):
     """Mirror images left to right.
 
     Attributes:
-        axis: of the images (b, 3, h, w) that is reversed.
         probability: of an image.
     """
 
-    axis: ClassVar[int] = -1
-    boxes: ClassVar[bool] = True
+    axis = -1
+    boxes = True
 
     probability: float = 0.5
 
@@ -95,7 +96,7 @@ class Flip(ImageTransform):
     def apply(self, images: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """See `ImageTransform`."""
         chosen = self.drawn(len(images)).to(images.device).view(-1, 1, 1, 1)
-        return torch.where(chosen, images.flip(self.axis), images), targets
+        return torch.where(chosen, images.flip(int(self.axis or 0)), images), targets
 
     def drawn(self, count: int) -> Tensor:
         """Draw which images are mirrored: (count,) bool."""
@@ -106,7 +107,7 @@ class Flip(ImageTransform):
 class VerticalFlip(Flip):
     """Mirror images top to bottom, where up and down mean nothing, as under a microscope."""
 
-    axis: ClassVar[int] = -2
+    axis = -2
 
 
 @dataclass(kw_only=True)
@@ -148,7 +149,7 @@ class Color(ImageTransform):
         brightness, contrast, saturation: largest distance of the factor from 1.
     """
 
-    boxes: ClassVar[bool] = True
+    boxes = True
 
     brightness: float = 0.3
     contrast: float = 0.3
@@ -203,9 +204,9 @@ def versions_of(transforms: Sequence[ImageTransform]) -> int | None:
 
     Bit 0 of a version's number says whether it is mirrored left to right, bit 1 whether top to bottom.
     """
-    if not all(isinstance(each, Flip) for each in transforms):
+    axes = {each.axis for each in transforms}
+    if None in axes:
         return None
-    axes = {each.axis for each in transforms if isinstance(each, Flip)}
     return 4 if -2 in axes else 2 if -1 in axes else 1
 
 

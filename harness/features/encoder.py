@@ -21,11 +21,12 @@ from harness.data.tokenization import Encoding, Tokens, tokenize
 from harness.features.worker_state import WORKER_STATE
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.frozen_prefix import FrozenPrefix
+from harness.models.image_files.image_architectures import BOXES
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
 from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.models.pooling import width
-from harness.models.pretrained import BOXES, OWN_HEADS, WIDENING
+from harness.models.pretrained import OWN_HEADS, WIDENING
 from harness.tasks.runtime import TaskRuntime, runtime_of
 
 MAPPED = 32  # images whose maps of all blocks are held at once

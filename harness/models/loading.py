@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from torch import nn
 
 from harness.errors import HarnessError
+from harness.models.image_files.image_architectures import BOXES
 from harness.models.image_files.image_loading import check_pooler, image_kind
-from harness.models.pretrained import BOXES, LANGUAGE, ResolvedModel
+from harness.models.pretrained import LANGUAGE, ResolvedModel
 from harness.models.sound_files.sound_loading import sound_kind, sound_options, without_decoder, without_masking
 from harness.models.weights_check import check_fit, notes
 

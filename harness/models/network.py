@@ -17,12 +17,13 @@ from harness.models.files.model_files import TOKENIZERS
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
 from harness.models.histories import ItemIndex, NoBackbone
+from harness.models.image_files.image_architectures import BOXES
 from harness.models.image_files.image_pooling import FLATTEN, use_layer, width_of_vectors
 from harness.models.image_files.image_processor import load_processor
 from harness.models.loading import brief, load_weights
 from harness.models.pooling import POOLED_WIDTH, pool, widened, width
 from harness.models.precision.quantization import quantized
-from harness.models.pretrained import BOXES, INTERACTIONS, OWN_HEADS, ResolvedModel
+from harness.models.pretrained import INTERACTIONS, OWN_HEADS, ResolvedModel
 from harness.models.sound_files.sound_pooling import prepare_sounds
 from harness.models.sound_files.sound_processor import load_sound_processor
 from harness.models.start.tensors import apply

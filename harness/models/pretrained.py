@@ -19,7 +19,7 @@ from harness.models.files.digests import generation_digest, sha256
 from harness.models.files.hub import from_cache, from_hub, not_fetched, remember_absent
 from harness.models.files.input_settings import check_inputs
 from harness.models.files.model_files import PATTERNS, check_directory, check_generation, names
-from harness.models.image_files.image_architectures import reads_images
+from harness.models.image_files.image_architectures import BOXES, reads_images
 from harness.models.packaged import efficientnet, whisper
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory
@@ -36,7 +36,6 @@ CONFIG, INTERACTIONS = "config.json", "interactions"  # the latter: model_type o
 LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
 TOKENS = "tokens"  # set by families that predict something for each word: no pooling, a head on token vectors
 HISTORY = "history"  # set by families that recommend: a scorer of histories, without a backbone
-BOXES = "boxes"  # set by families that find objects: boxes by an architecture's own head, or a head on feature maps
 OWN_HEADS = ("model", LANGUAGE, HISTORY, BOXES)  # values of `pooling` that give no pooled vectors
 
 

@@ -11,7 +11,7 @@ import torch
 from harness.errors import HarnessError
 from harness.models.files.model_files import names
 from harness.models.heads import CLASS_HEADS
-from harness.models.pretrained import BOXES
+from harness.models.image_files.image_architectures import BOXES
 
 # Tensors that training creates (heads, some poolers), and tensors saved by older versions that are no weights.
 _HEADS = re.compile(

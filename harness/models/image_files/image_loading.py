@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.models.image_files.image_architectures import DETECTORS
-from harness.models.pretrained import BOXES
+from harness.models.image_files.image_architectures import BOXES, DETECTORS
 
 POOLERS = "pooler"
 

@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from harness.data.examples import STATES, Batch
 from harness.errors import HarnessError
+from harness.models.image_files.image_architectures import BOXES
 from harness.models.image_files.image_pooling import PIXELS, before_patches, image_inputs
 from harness.models.pooling import widened
-from harness.models.pretrained import BOXES
 from harness.models.vision.image_model import ImageModel
 
 FINEST, COARSEST = 8, 32  # strides of the maps that are used, if the backbone has them

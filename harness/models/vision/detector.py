@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from harness.data.examples import Batch
 from harness.models.heads import BOX_HEADS, CLASS_HEADS
+from harness.models.image_files.image_architectures import BOXES
 from harness.models.image_files.image_pooling import PIXELS
 from harness.models.pooling import widened
-from harness.models.pretrained import BOXES
 from harness.models.vision.image_model import ImageModel
 
 OBJECTS = (

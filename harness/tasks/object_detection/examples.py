@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.augment.images import Flip, ImageTransform, in_order
 from harness.data.examples import STATES, Batch, Examples, Rows
 from harness.models.image_files.image_pooling import PIXELS
 from harness.models.vision.centre_points import SIZE
@@ -31,13 +30,13 @@ class DetectionExamples(Examples):
     Attributes:
         sizes: (n, 2) width and height of the images as they are stored.
         mean, std: of each channel, of values in [0, 1].
-        transforms: of training batches, in order.
+        transforms: of training batches, in order (`harness.augment.images.ImageTransform`).
     """
 
     sizes: Sizes = None  # type: ignore[assignment]  # the runtime gives it
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    transforms: tuple[ImageTransform, ...] = ()
+    transforms: tuple[Any, ...] = ()
 
     def digest(self) -> str:
         """Return the SHA-256 of the images and their normalization as hex digits."""
@@ -62,7 +61,7 @@ class DetectionExamples(Examples):
         versions = np.zeros(len(rows), dtype=np.int64)
         images = None if self.states is not None else self._fractions(rows, device)
         for transform in self.transforms:
-            if isinstance(transform, Flip):
+            if transform.axis is not None:
                 chosen = transform.drawn(len(rows))
                 made[OBJECTS] = mirrored(made[OBJECTS], chosen.to(device), transform.axis)
                 versions ^= chosen.numpy() * (1 if transform.axis == -1 else 2)
@@ -78,7 +77,7 @@ class DetectionExamples(Examples):
 
     def transformed(self, transforms: Sequence[Any]) -> DetectionExamples:
         """Return the rows with random transforms of training batches."""
-        return replace(self, transforms=tuple(in_order(transforms)))
+        return replace(self, transforms=tuple(transforms))
 
     def _common(self, rows: Rows, device: torch.device) -> Batch:
         height, width = self.tokens.ids.shape[2:]

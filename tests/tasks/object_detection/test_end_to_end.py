@@ -74,7 +74,7 @@ def test_a_detector_is_trained_with_its_own_loss(tmp_path: Path, main: Main, yol
     file = coco(tmp_path / "squares", count=12)
     code, printed = main(
         "task=detection", f"task.path={file}", "task.name=squares", "model=own_image", f"model.path={yolos}",
-        "model.name=tiny", "method=lora", "method.config.target_modules=[q_proj,v_proj]", "train.epochs=2",
+        "model.name=tiny", "method=lora", "method.config.target_modules=[query,value]", "train.epochs=2",
         "train.batch_size=4", "augment=image_flip",
     )  # fmt: skip
     assert code == 0, printed
