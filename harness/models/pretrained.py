@@ -190,17 +190,8 @@ class PretrainedModel:
 
     def for_family(self, family: TaskFamily) -> PretrainedModel:
         """Return the model as a task family uses it: `pooling` counts only where a row has one vector."""
-        own = (
-            HISTORY
-            if family.reads == "interaction"
-            else LANGUAGE
-            if family.writes
-            else TOKENS
-            if family.tokens
-            else BOXES
-            if family.locates
-            else None
-        )
+        owns = ((family.reads == "interaction", HISTORY), (family.writes, LANGUAGE), (family.tokens, TOKENS))
+        own = next((pooling for holds, pooling in (*owns, (family.locates, BOXES)) if holds), None)
         if own is None:
             return self
         model = copy.copy(self)

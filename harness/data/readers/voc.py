@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -77,11 +76,12 @@ def read_annotation(folder: Path, name: str) -> VocImage:
         if not file.resolve().is_relative_to(folder.resolve()):
             raise HarnessError(f"{name} (leads out of the folder)")
         root = _parsed(file.read_bytes())
-        image = next(path for path in _images(folder, name) if path.is_file())
+        below = folder / IMAGES if (folder / IMAGES).is_dir() else folder
+        image = next(path for path in (below / f"{name}{suffix}" for suffix in SUFFIXES) if path.is_file())
         width, height = (int(float(root.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
         objects = tuple(_object(each) for each in root.iter("object"))
     except StopIteration:
-        raise HarnessError(f"{name} (no image {' or '.join(SUFFIXES[:3])} of this name)") from None
+        raise HarnessError(f"{name} (no image in {below.name})") from None
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise HarnessError(f"{name} ({getattr(error, 'strerror', None) or error})") from None
     if not image.resolve().is_relative_to(folder.resolve()):
@@ -106,9 +106,3 @@ def _object(node: ElementTree.Element) -> VocObject:
     left, top, right, bottom = (float(text or "") for text in texts)
     # VOC counts pixels from 1, and the last one belongs to the box.
     return VocObject(label, (left - 1, top - 1, right, bottom), (node.findtext("difficult") or "0").strip() == "1")
-
-
-def _images(folder: Path, name: str) -> Iterator[Path]:
-    below = folder / IMAGES if (folder / IMAGES).is_dir() else folder
-    for suffix in SUFFIXES:
-        yield below / f"{name}{suffix}"
