@@ -78,14 +78,12 @@ class Examples:
             content.update(self.tokens.types.tobytes())
         return content.hexdigest()
 
-    def batch(self, rows: Rows, device: torch.device, version: int = 0) -> Batch:
-        """Return the given rows as a batch, padded on the right to the longest of them.
+    def version(self, rows: Rows, device: torch.device, number: int) -> Batch:
+        """Return the given rows in one of their versions (`harness.augment.images.versions_of`); texts have one."""
+        return self.batch(rows, device)
 
-        Args:
-            rows: (b,) indices.
-            device: of the tensors.
-            version: of images, see `harness.augment.images.versions_of`; texts have one.
-        """
+    def batch(self, rows: Rows, device: torch.device) -> Batch:
+        """Return the given rows as a batch, padded on the right to the longest of them."""
         lengths = self.tokens.lengths[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]
         taken = np.concatenate([np.arange(self.tokens.offsets[row], self.tokens.offsets[row + 1]) for row in rows])

@@ -191,7 +191,7 @@ class FrozenEncoder:
             def values(rows: Rows) -> torch.Tensor:
                 with torch.no_grad(), autocast(self.device, self.precision):
                     made = [
-                        frozen.features(examples.batch(rows, self.device, version)).float()
+                        frozen.features(examples.version(rows, self.device, version)).float()
                         for version in range(versions)
                     ]
                 return torch.stack(made, dim=1)  # (rows, versions, d)

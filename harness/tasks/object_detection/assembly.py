@@ -90,10 +90,10 @@ def assemble(
             for n, (rest, held) in enumerate(folds)
         ),
     }
-    rows = {"train": len(train), "validation": 0 if validation is None else len(validation), "test": len(test)}
+    numbers = {"train": len(train), "validation": 0 if validation is None else len(validation), "test": len(test)}
     facts = {
         "source": source,
-        "rows": rows,
+        "rows": numbers,
         "classes": len(labels),
         "objects": _counts(train),
         "objects_mean": round(float(np.mean([len(row.objects) for row in train["row"]])), 1),

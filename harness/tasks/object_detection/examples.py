@@ -45,14 +45,18 @@ class DetectionExamples(Examples):
             content.update(np.ascontiguousarray(self.tokens.ids[start : start + 64]).tobytes())
         return content.hexdigest()
 
-    def batch(self, rows: Rows, device: torch.device, version: int = 0) -> Batch:
+    def batch(self, rows: Rows, device: torch.device) -> Batch:
         """Return the given rows: pixels (b, 3, h, w) or maps, objects (b, k, 5), and the size of the images."""
+        return self.version(rows, device, 0)
+
+    def version(self, rows: Rows, device: torch.device, number: int) -> Batch:
+        """Return the given rows with their images in one of their versions; objects are those of version 0."""
         made = self._common(rows, device)
         if self.states is not None:
-            return made | {STATES: self._states(rows, np.full(len(rows), version), device)}
+            return made | {STATES: self._states(rows, np.full(len(rows), number), device)}
         images = self._fractions(rows, device)
         for axis, bit in ((-1, 1), (-2, 2)):
-            images = images.flip(axis) if version & bit else images
+            images = images.flip(axis) if number & bit else images
         return made | {PIXELS: normalized(images, self.mean, self.std)}
 
     def training_batch(self, rows: Rows, device: torch.device, targets: Tensor) -> tuple[Batch, Tensor]:

@@ -69,7 +69,8 @@ def match(targets: Sequence[Objects], found: Sequence[Found], label: int, thresh
     threshold; ignored objects only if no other one will do, and any number of times.
     """
     limits = np.array(thresholds)
-    rights, counted, images, scores = list[Numbers](), list[Numbers](), list[Numbers](), list[Numbers]()
+    rights, counted = list[npt.NDArray[np.bool_]](), list[npt.NDArray[np.bool_]]()
+    images, scores = list[Numbers](), list[Numbers]()
     true = np.zeros(len(targets))
     for row, (objects, seen) in enumerate(zip(targets, found, strict=True)):
         own = objects.classes == label

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.api.metric import Direction, Metric, Predictions, RowScores, Targets, Undefined
+from harness.tasks.object_detection.data import Objects
 from harness.tasks.object_detection.matching import MOST, Found, average_precision, match
 
 # A prediction: the loss of the image, and the boxes that were found (`Found`).
@@ -22,7 +23,7 @@ DETECTED = np.dtype([("loss", "f8"), ("found", "O")])
 OVERLAPS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # COCO's thresholds of intersection over union
 
 
-def by_class(targets: Targets, found: Sequence[Found], thresholds: Sequence[float]) -> dict[int, float]:
+def by_class(targets: Sequence[Objects], found: Sequence[Found], thresholds: Sequence[float]) -> dict[int, float]:
     """Return COCO's average precision of each class that has objects, mean over thresholds.
 
     Raises:
@@ -61,7 +62,9 @@ def _annotation(row: int, label: int, box: list[float]) -> dict[str, Any]:
     return {"image_id": row, "category_id": label, "bbox": [left, top, width, height], "area": width * height}
 
 
-def influences(targets: Targets, found: Sequence[Found], thresholds: Sequence[float]) -> npt.NDArray[np.float64]:
+def influences(
+    targets: Sequence[Objects], found: Sequence[Found], thresholds: Sequence[float]
+) -> npt.NDArray[np.float64]:
     """Return n x the derivatives (n,) of the mean average precision by the weights of images; they sum to 0."""
     known = np.unique(np.concatenate([objects.classes[~objects.ignored] for objects in targets]))
     slopes = np.zeros(len(targets))
@@ -70,15 +73,18 @@ def influences(targets: Targets, found: Sequence[Found], thresholds: Sequence[fl
         for place in range(len(thresholds)):
             slopes += average_precision(matched, place)[1]
     values: npt.NDArray[np.float64] = slopes * len(targets) / (len(known) * len(thresholds))
-    return values - values.mean()
+    centered: npt.NDArray[np.float64] = values - values.mean()
+    return centered
 
 
 def _precision(name: str, short: str, thresholds: Sequence[float]) -> Metric:
     def value(targets: Targets, predictions: Predictions) -> float:
-        return float(np.mean(list(by_class(targets, list(predictions["found"]), thresholds).values())))
+        return float(np.mean(list(by_class(list(targets), list(predictions["found"]), thresholds).values())))
 
     def per_row(targets: Targets, predictions: Predictions) -> RowScores:
-        scores: RowScores = value(targets, predictions) + influences(targets, list(predictions["found"]), thresholds)
+        scores: RowScores = value(targets, predictions) + influences(
+            list(targets), list(predictions["found"]), thresholds
+        )
         return scores
 
     return Metric(name, short, value, per_row, Direction.MAXIMIZE, "{:.2%}", 0.0, 1.0)

@@ -43,7 +43,11 @@ def hard_images(known: Predictions, others: Sequence[Predictions]) -> HardRows |
     classes = classes_of(known)
     true = objects_of(known.labels, classes)
     missed, wrong, first = _errors(known, classes, true)
-    beside = [sum(_errors(each, classes_of(each), objects_of(each.labels, classes_of(each)))[:2]) for each in others]
+    beside = list[npt.NDArray[np.float64]]()
+    for each in others:
+        known_there = classes_of(each)
+        less, more, _ = _errors(each, known_there, objects_of(each.labels, known_there))
+        beside.append(less + more)
     shown = np.array([isinstance(each, bytes) for each in small])
     order = np.lexsort((known.ids, -(missed + wrong), ~shown))[:ROWS]
     rows = []
