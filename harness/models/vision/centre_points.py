@@ -121,7 +121,7 @@ class CentrePointModel(ImageModel):
     def unflattened(self, values: Tensor, size: tuple[int, int]) -> list[Tensor]:
         """Return the maps that `features` put side by side."""
         shapes = self.shapes(size)
-        parts = values.split([math.prod(shape) for shape in shapes], dim=1)
+        parts = torch.split(values, [math.prod(shape) for shape in shapes], dim=1)
         return [part.reshape(len(values), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def reset_head(self) -> None:
@@ -154,7 +154,7 @@ def feature_maps(backbone: Any, pixels: Tensor) -> list[Tensor]:
     if last.ndim == 4:
         return [last]
     patch = getattr(backbone.config, "patch_size", None)
-    sides = list(patch) if isinstance(patch, list | tuple) else [patch, patch]
+    sides: list[Any] = list(patch) if isinstance(patch, list | tuple) else [patch, patch]
     if last.ndim == 3 and isinstance(sides[0], int):
         height, width = pixels.shape[-2] // sides[0], pixels.shape[-1] // sides[1]
         tokens = last[:, before_patches(backbone) :]
