@@ -50,6 +50,7 @@ class TaskFamily:
         retrieves: whether its models rank a collection of passages by the vectors of two texts, without a head.
         texts: columns of its predictions that hold texts of the data, which an archive of a study leaves out.
         reads: what its rows are: text | image | sound | interaction. Models and augmentations are for one of them.
+        locates: whether its models find objects: boxes in images.
         example: import path of a function that returns rows to predict for as an example, as they are typed in Python,
             from the facts of a saved model; imports no torch.
     """
@@ -67,6 +68,7 @@ class TaskFamily:
     retrieves: bool = False
     texts: tuple[str, ...] = ()
     reads: str = "text"
+    locates: bool = False
     example: str = "harness.api.family.example_texts"
 
     def example_call(self, facts: Mapping[str, Any]) -> str:

@@ -219,7 +219,7 @@ def backbone_of(facts: Mapping[str, Any]) -> PretrainedModel:
     known = {field.name for field in fields(PretrainedModel)}
     family = family_of(facts.get("family"))
     stored = {key: value for key, value in facts["model"].items() if key in known}
-    if family.writes or family.tokens:
+    if family.writes or family.tokens or family.locates:
         del stored["pooling"]  # set by the family
     if family.reads == "interaction":
         del stored["pooling"]
