@@ -87,6 +87,7 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
     )
     _check_inputs(cell, base, families()[name], problems)
     _check_teachers(cell, base, data, problems)
+    _check_batches(cell, base, data, problems)
     for key in families()[name].unused:
         problems.check(
             key not in cell.variant,
@@ -122,7 +123,8 @@ def check_modality(
             f"{wanted}s. Models that read {wanted}s: {', '.join(models_that_read(wanted))}."
         )
     elif wrong := [each for each in poolings if each not in fitting]:
-        problems.add(f"model.pooling={wrong[0]} is not for {wanted}s: choose {', '.join(fitting)}.")
+        what = data.family if families()[data.family].retrieves else f"{wanted}s"
+        problems.add(f"model.pooling={wrong[0]} is not for {what}: choose {', '.join(fitting)}.")
     else:
         check_layer(cell, base, model, problems)
 
@@ -187,6 +189,19 @@ def _check_teachers(cell: Cell, base: Mapping[str, Any], data: Dataset, problems
                     f"augment.{name}.teacher_path={node['teacher_path']} predicts classes that task={cell.task} has "
                     f"not: {examples(unknown)}. Name a teacher of the same task."
                 )
+
+
+def _check_batches(cell: Cell, base: Mapping[str, Any], data: Dataset, problems: Problems) -> None:
+    """Add a problem for batches of one row where rows are told from the others of their batch alone."""
+    if not families()[data.family].retrieves or "train" in (base["method"].get("ignores") or ()):
+        return
+    tuned = cell.space.get("train.batch_size")
+    sizes = [base["train"].get("batch_size")] if tuned is None else tuned.extremes
+    problems.check(
+        1 not in sizes or (base["task"].get("hard_negatives", 0) > 0 and data.facts.get("with_negatives", 0) > 0),
+        "train.batch_size=1 leaves a query without other passages to be told from: set train.batch_size=16 or more, or "
+        "name passages that are not relevant (task.negatives).",
+    )
 
 
 def _methods_for(family: TaskFamily) -> str:

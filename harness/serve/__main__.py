@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{trial.second} takes other inputs than {trial.first}, or has other classes, so it cannot answer the "
                 "same requests: put a model of the same task on trial."
             )
-    from harness.export.winner import winner
+    from harness.export.winner import cells_of, winner
     from harness.serve.app import Service
     from harness.serve.engines import to_stdout
     from harness.serve.live.reloading import Reloader
@@ -87,9 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if trial is not None:
         trial.resume(options.feedback)
     if options.reload:
+        given = [source.given for source in found]
+        cells = dict(zip(given, cells_of(given, options.runs_dir, options.cell), strict=True))
         reloader = Reloader(
             service, found,
-            find=lambda named: winner(named, options.runs_dir, options.cell).model,
+            find=lambda named: winner(named, options.runs_dir, cells[named]).model,
             load=lambda folder: load_one(folder, options.device, options.cache_dir, options.engine),
             say=to_stdout,
         )  # fmt: skip
