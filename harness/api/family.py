@@ -46,7 +46,7 @@ class TaskFamily:
         writes: whether its models write texts with their own language-modelling head, instead of a head on a pooled
             vector.
         tokens: whether its models predict something for each word of a row, by a head on token vectors.
-        own: keys of `train` that only it reads.
+        train_keys: keys of `train` that only it reads.
         retrieves: whether its models rank a collection of passages by the vectors of two texts, without a head.
         texts: columns of its predictions that hold texts of the data, which an archive of a study leaves out.
         reads: what its rows are: text | image | sound | interaction. Models and augmentations are for one of them.
@@ -63,7 +63,7 @@ class TaskFamily:
     unused: tuple[str, ...] = ()
     writes: bool = False
     tokens: bool = False
-    own: tuple[str, ...] = ()
+    train_keys: tuple[str, ...] = ()
     retrieves: bool = False
     texts: tuple[str, ...] = ()
     reads: str = "text"

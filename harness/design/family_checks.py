@@ -216,8 +216,8 @@ def _inapplicable(cell: Cell, base: Mapping[str, Any], family: TaskFamily) -> It
     elsewhere = {
         key: (_default(key), f"it is for {other.name}")
         for other in families().values()
-        for key in other.own
-        if key not in family.own
+        for key in other.train_keys
+        if key not in family.train_keys
     }
     for key, (off, why) in {**family.inapplicable, **elsewhere}.items():
         section, _, leaf = key.partition(".")
