@@ -163,8 +163,12 @@ def _check_inputs(cell: Cell, base: Mapping[str, Any], family: TaskFamily, probl
                 each for each, other in KINDS.items() if other.section == "augment" and other.reads == family.reads
             ]
             problems.add(
-                f"augment={name} changes {kind.reads}s, and the rows of task={cell.task} are {family.reads}s. For "
-                f"{family.reads}s: {', '.join(fitting)}."
+                f"augment={name} changes {kind.reads}s, and the rows of task={cell.task} are {family.reads}s. "
+                + (
+                    f"For {family.reads}s: {', '.join(fitting)}."
+                    if fitting
+                    else "Leave it out: there is none for these."
+                )
             )
 
 

@@ -59,3 +59,9 @@ def test_queries_have_passages_to_be_told_from(main: Main, place: Path, batch: s
     assert "train.batch_size=1 leaves a query without other passages" in told
     told = assert_told(main, place, "-m", "task=demo_retrieval", "method=zero_shot", "model.pooling=model", *PLAN)
     assert "model.pooling=model is not for retrieval: choose mean, cls, last" in told
+
+
+def test_what_no_augmentation_is_for(main: Main, place: Path) -> None:
+    """There is none for sounds."""
+    told = assert_told(main, place, "-m", "task=demo_sounds", "model=whisper-tiny-en", "augment=noise", *PLAN)
+    assert "are sounds. Leave it out: there is none for these." in told and "For sounds: ." not in told

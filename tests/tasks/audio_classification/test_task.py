@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from harness.config.instantiate import build
 from harness.errors import HarnessError, Problems
 from harness.tasks.audio_classification.data import SoundData
 from harness.tasks.audio_classification.demo import CLASSES, DemoSounds
@@ -132,6 +133,12 @@ def test_names_and_paths_from_elsewhere(tmp_path: Path) -> None:
     assert "half a character" in told(lambda path: f"{path}\ud800")
     assert "rows have no group in column 'speaker'" in told(str, group="speaker")
     assert "Choose with task.group." in told(str, group="person")
+
+
+def test_tokens_are_no_setting_of_sounds(tmp_path: Path) -> None:
+    """A key that nobody reads is refused, with a + as well."""
+    with pytest.raises(HarnessError, match="takes no max_length"):
+        build({"kind": "audio_classification", "path": str(tmp_path), "max_length": 64})
 
 
 def _loose(root: Path) -> dict[str, Any]:
