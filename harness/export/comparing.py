@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.api.family import family_of
 from harness.config.instantiate import build
 from harness.data.readers.advice import without_settings
 from harness.data.readers.file_formats import FileFormat
@@ -83,13 +84,12 @@ def compare(old: Winner, new: Winner, file: Path | None, columns: Sequence[str],
         HarnessError: one of them predicts no classes, they take other inputs, or there are no rows.
     """
     from harness.serving.predict import load
+    from harness.serving.saved_model import read_description
 
+    for each in (old, new):
+        if (family := family_of(read_description(each.model).get("family")).name) != TEXTS:
+            raise HarnessError(f"{each.model} is a model of {family}; compare-models takes models of classes of texts.")
     predictors = [load(each.model, "cpu", cache_dir) for each in (old, new)]
-    for each, predictor in zip((old, new), predictors, strict=True):
-        if predictor.task.family != TEXTS:
-            raise HarnessError(
-                f"{each.model} is a model of {predictor.task.family}; compare-models takes models of classes of texts."
-            )
     if predictors[0].pairs != predictors[1].pairs:
         raise HarnessError(f"{old.model} and {new.model} take other inputs, one pairs of texts: name two of one task.")
     if not {*predictors[0].labels} & {*predictors[1].labels}:

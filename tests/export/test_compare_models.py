@@ -85,7 +85,7 @@ def test_mistakes(
     (other / "harness.json").write_text(json.dumps(facts | {"labels": [f"not {each}" for each in facts["labels"]]}))
     assert main([str(old.paths.model), str(other), "--cache-dir", str(cache)]) == 2
     assert "have no class in common" in capsys.readouterr().err
-    (other / "harness.json").write_text(json.dumps(facts | {"family": "audio_classification"}))
+    (other / "harness.json").write_text(json.dumps(facts | {"family": "audio_classification", "max_seconds": 10.0}))
     assert main([str(other), str(other), "--cache-dir", str(cache)]) == 2
     assert "models of classes of texts" in capsys.readouterr().err
     assert "none.csv" in said("--rows", str(tmp_path / "none.csv"))
