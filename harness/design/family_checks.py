@@ -90,6 +90,7 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
     )
     _check_inputs(cell, base, families()[name], problems)
     _check_teachers(cell, base, data, problems)
+    _check_batches(cell, base, data, problems)
     for key in families()[name].unused:
         problems.check(
             key not in cell.variant,
@@ -130,7 +131,8 @@ def check_modality(
             f"for it: {', '.join(_models_for(families()[data.family]))}."
         )
     elif wrong := [each for each in poolings if each not in fitting]:
-        problems.add(f"model.pooling={wrong[0]} is not for {wanted}s: choose {', '.join(fitting)}.")
+        what = data.family if families()[data.family].retrieves else f"{wanted}s"
+        problems.add(f"model.pooling={wrong[0]} is not for {what}: choose {', '.join(fitting)}.")
     else:
         given = base["model"].get("layer") is not None or "model.layer" in cell.space
         problems.check(
@@ -186,8 +188,12 @@ def _check_inputs(cell: Cell, base: Mapping[str, Any], family: TaskFamily, probl
                 each for each, other in KINDS.items() if other.section == "augment" and other.reads == family.reads
             ]
             problems.add(
-                f"augment={name} changes {kind.reads}s, and the rows of task={cell.task} are {family.reads}s. For "
-                f"{family.reads}s: {', '.join(fitting)}."
+                f"augment={name} changes {kind.reads}s, and the rows of task={cell.task} are {family.reads}s. "
+                + (
+                    f"For {family.reads}s: {', '.join(fitting)}."
+                    if fitting
+                    else "Leave it out: there is none for these."
+                )
             )
 
 
@@ -212,6 +218,19 @@ def _check_teachers(cell: Cell, base: Mapping[str, Any], data: Dataset, problems
                     f"augment.{name}.teacher_path={node['teacher_path']} predicts classes that task={cell.task} has "
                     f"not: {examples(unknown)}. Name a teacher of the same task."
                 )
+
+
+def _check_batches(cell: Cell, base: Mapping[str, Any], data: Dataset, problems: Problems) -> None:
+    """Add a problem for batches of one row where rows are told from the others of their batch alone."""
+    if not families()[data.family].retrieves or "train" in (base["method"].get("ignores") or ()):
+        return
+    tuned = cell.space.get("train.batch_size")
+    sizes = [base["train"].get("batch_size")] if tuned is None else tuned.extremes
+    problems.check(
+        1 not in sizes or (base["task"].get("hard_negatives", 0) > 0 and data.facts.get("with_negatives", 0) > 0),
+        "train.batch_size=1 leaves a query without other passages to be told from: set train.batch_size=16 or more, or "
+        "name passages that are not relevant (task.negatives).",
+    )
 
 
 def _methods_for(family: TaskFamily) -> str:

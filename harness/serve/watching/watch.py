@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.formatting.examples import some
+from harness.formatting.values import plural
 from harness.serve.watching.judging import DISTANCE, WEEK, Look, looks
 from harness.serve.watching.windows import Window, read_windows, reference_of
 from harness.serving.confidence.stored import TEST
@@ -104,15 +105,17 @@ def watch(named: str, directory: Path, runs_dir: Path, cell: str | None, since: 
     from harness.export.winner import winner
     from harness.serve.loading import files_digest
     from harness.serving.confidence.stored import read_confidence
-    from harness.serving.saved_model import read_description
+    from harness.serving.saved_model import check_pooled_texts, read_description
 
     folder = winner(named, runs_dir, cell).model
     facts = read_description(folder)
-    known = read_confidence(folder, facts)
-    if known is None or not (labels := facts.get("labels")):
+    check_pooled_texts(folder, facts, "harness serve")
+    if not (labels := facts.get("labels")):
+        raise HarnessError(f"{folder} is no model of classes, and only answers of these are counted and watched.")
+    if (known := read_confidence(folder, facts)) is None:
         raise HarnessError(
-            f"{folder} is no model of classes that keeps how it judges its validation rows; models of earlier versions "
-            "do not: train it again."
+            f"{folder} does not keep how it judges its validation rows, since an earlier version saved it: train it "
+            "again."
         )
     digest = files_digest(folder)[:16]
     every, damaged = read_windows(directory)
@@ -127,7 +130,8 @@ def watch(named: str, directory: Path, runs_dir: Path, cell: str | None, since: 
         and (each.score is None or len(each.score) == bins)
     ]
     if not usable:
-        raise HarnessError(_nothing(directory, named, digest, every, windows, since))
+        told = f" {plural(damaged, 'line')} in it {'is' if damaged == 1 else 'are'} damaged." if damaged else ""
+        raise HarnessError(_nothing(directory, named, digest, every, windows, since) + told)
     notes = []
     if damaged:
         notes.append(f"{damaged} lines of {directory} are damaged and do not count.")

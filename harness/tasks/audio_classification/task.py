@@ -8,12 +8,12 @@ from pathlib import Path
 
 from harness.data.readers.file_formats import FORMATS, neighbours, read_file, require_columns
 from harness.data.readers.rows import Hub, open_hub
-from harness.data.text_values import as_text, check_text, plain
+from harness.data.text_values import check_text, plain
 from harness.errors import HarnessError, Problems, nearest
 from harness.tasks.audio_classification.settings import SoundTask
 from harness.tasks.audio_classification.sources import SOUNDS
 from harness.tasks.labeled_files import LabeledFiles, read_folder, read_paths
-from harness.tasks.text_source import TextSource
+from harness.tasks.text_source import TextSource, one_name
 
 FOLDER = "folder"
 ALL_FORMATS = (FOLDER, *(name for name in FORMATS if name not in ("lines", "arff")))
@@ -33,8 +33,7 @@ class AudioClassification(SoundTask, TextSource):
     def __post_init__(self) -> None:
         """Convert values that YAML reads as other types."""
         super().__post_init__()
-        self.audio = as_text(self.audio)
-        self.group = as_text(self.group)
+        self.audio = one_name(self.audio)
         self.text = self.audio
         self.normalize_source()
 
@@ -110,10 +109,8 @@ class AudioClassification(SoundTask, TextSource):
             )
         notes: list[str] = []
         wanted = [self.audio, *([] if self.group is None else [self.group]), self.label]
-        try:
-            columns = read_file(path, wanted, self.file_format(), notes)
-        except HarnessError as error:
-            raise HarnessError(*(each.replace("task.text", "task.audio") for each in error.problems)) from None
+        keys = {self.label: "task.label", self.audio: "task.audio", self.group: "task.group"}
+        columns = read_file(path, wanted, self.file_format(), notes, keys)
         # In the order in which they were wanted; the file may spell a name in another way.
         names = list(columns)
         group = None if self.group is None else names[1]
