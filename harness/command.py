@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
+from io import TextIOWrapper
 from typing import ParamSpec
 
 from harness.errors import HarnessError, is_disk_full
@@ -56,7 +57,12 @@ def keep_exit_code() -> None:
 
 @contextmanager
 def quiet_when_closed() -> Iterator[None]:
-    """Leave with 0 when the reader of standard output has closed it, also if that shows only when it is flushed."""
+    """Leave with 0 when the reader of standard output has closed it, also if that shows only when it is flushed.
+
+    Characters that the output's encoding lacks, as under `PYTHONIOENCODING=ascii`, become question marks.
+    """
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
     try:
         try:
             yield

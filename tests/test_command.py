@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,21 @@ def raising(error: BaseException) -> Callable[[], int]:
         raise error
 
     return command(main)
+
+
+def test_what_the_output_cannot_encode_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As names of studies under PYTHONIOENCODING=ascii."""
+    content = BytesIO()
+    with TextIOWrapper(content, encoding="ascii") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+
+        def main() -> int:
+            sys.stdout.write("study é\n")
+            return 0
+
+        assert command(main)() == 0
+        monkeypatch.undo()
+        assert content.getvalue() == b"study ?\n"
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,11 @@ class TaskFamily:
         writes: whether its models write texts with their own language-modelling head, instead of a head on a pooled
             vector.
         tokens: whether its models predict something for each word of a row, by a head on token vectors.
-        own: keys of `train` that only it reads.
+        train_keys: keys of `train` that only it reads.
         retrieves: whether its models rank a collection of passages by the vectors of two texts, without a head.
         texts: columns of its predictions that hold texts of the data, which an archive of a study leaves out.
         reads: what its rows are: text | image | sound | interaction. Models and augmentations are for one of them.
+        locates: whether its models find objects: boxes in images.
         example: import path of a function that returns rows to predict for as an example, as they are typed in Python,
             from the facts of a saved model; imports no torch.
     """
@@ -63,10 +64,11 @@ class TaskFamily:
     unused: tuple[str, ...] = ()
     writes: bool = False
     tokens: bool = False
-    own: tuple[str, ...] = ()
+    train_keys: tuple[str, ...] = ()
     retrieves: bool = False
     texts: tuple[str, ...] = ()
     reads: str = "text"
+    locates: bool = False
     example: str = "harness.api.family.example_texts"
 
     def example_call(self, facts: Mapping[str, Any]) -> str:

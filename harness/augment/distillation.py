@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from harness.augment.base import Augmentation, AugmentationContext, Generator
 from harness.data.dataset import Split
+from harness.data.readers.advice import without_settings
 from harness.data.readers.whole_table import read_texts
 from harness.data.text_values import check_text, truth
 from harness.errors import HarnessError, Problems
@@ -117,7 +119,9 @@ class Distillation(Augmentation):
         if not texts:
             raise HarnessError(f"{at}: {self.unlabelled_path} has no text that is no row of the task already.")
         probabilities = around.teach(directory, identity, texts)
-        softened = probabilities.astype(np.float64) ** (1 / self.temperature)
+        # Relative to the largest one, which stays 1 at any temperature: all could vanish otherwise.
+        shares = probabilities.astype(np.float64) / probabilities.max(axis=1, keepdims=True)
+        softened = shares ** min(1 / self.temperature, sys.float_info.max)
         cumulated = np.cumsum(softened / softened.sum(axis=1, keepdims=True), axis=1)
         generator = np.random.default_rng(int(digest([seed, "augment", self.name, split.name])[:15], 16))
         draws = generator.random((self.copies, len(texts)))
@@ -151,11 +155,11 @@ class Distillation(Augmentation):
         file = Path(str(self.unlabelled_path)).expanduser()
         if not file.is_file():
             raise HarnessError(f"augment.{self.name}.unlabelled_path={file} is no file: name a file of texts.")
+        at = f"augment.{self.name}"
         try:
-            return read_texts(file, [self.text], {})[1][0]
+            return read_texts(file, [self.text], {}, lambda told: without_settings(told, f"{at}.text", "a text"))[1][0]
         except HarnessError as error:
-            told = " ".join(error.problems).replace("--text COLUMN", f"augment.{self.name}.text=COLUMN")
-            raise HarnessError(f"augment.{self.name}.unlabelled_path: {told}") from error
+            raise HarnessError(*(f"{at}.unlabelled_path: {each}" for each in error.problems)) from error
 
 
 def folded_texts(splits: Iterable[Split]) -> frozenset[str]:

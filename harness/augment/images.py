@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,9 +28,13 @@ class ImageTransform(ABC):
     Attributes:
         name: the file's name in conf/augment.
         last: whether it comes after the others, whatever their order, because it mixes images.
+        axis: of the images (b, 3, h, w) that it reverses, as its `drawn` says; None: it does something else.
+        boxes: whether images with boxes can have it: it leaves objects where they are, or mirrors their boxes as well.
     """
 
     last: ClassVar[bool] = False
+    axis: ClassVar[int | None] = None
+    boxes: ClassVar[bool] = False
 
     name: str
 
@@ -79,6 +84,9 @@ class Flip(ImageTransform):
         probability: of an image.
     """
 
+    axis = -1
+    boxes = True
+
     probability: float = 0.5
 
     def check(self, problems: Problems) -> None:
@@ -87,8 +95,19 @@ class Flip(ImageTransform):
 
     def apply(self, images: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """See `ImageTransform`."""
-        chosen = torch.rand(len(images)) < self.probability
-        return torch.where(chosen.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images), targets
+        chosen = self.drawn(len(images)).to(images.device).view(-1, 1, 1, 1)
+        return torch.where(chosen, images.flip(int(self.axis or 0)), images), targets
+
+    def drawn(self, count: int) -> Tensor:
+        """Draw which images are mirrored: (count,) bool."""
+        return torch.rand(count) < self.probability
+
+
+@dataclass(kw_only=True)
+class VerticalFlip(Flip):
+    """Mirror images top to bottom, where up and down mean nothing, as under a microscope."""
+
+    axis = -2
 
 
 @dataclass(kw_only=True)
@@ -129,6 +148,8 @@ class Color(ImageTransform):
     Attributes:
         brightness, contrast, saturation: largest distance of the factor from 1.
     """
+
+    boxes = True
 
     brightness: float = 0.3
     contrast: float = 0.3
@@ -176,6 +197,17 @@ class Mixup(ImageTransform):
         shares = functional.one_hot(targets, classes).to(images.dtype) if targets.ndim == 1 else targets
         mixed = share * images + (1 - share) * images[others.to(images.device)]
         return mixed, share * shares + (1 - share) * shares[others.to(shares.device)]
+
+
+def versions_of(transforms: Sequence[ImageTransform]) -> int | None:
+    """Return how many versions of an image transforms make: 1, 2 or 4 by mirroring; None for any number.
+
+    Bit 0 of a version's number says whether it is mirrored left to right, bit 1 whether top to bottom.
+    """
+    axes = {each.axis for each in transforms}
+    if None in axes:
+        return None
+    return 4 if -2 in axes else 2 if -1 in axes else 1
 
 
 def in_order(transforms: Any) -> list[ImageTransform]:

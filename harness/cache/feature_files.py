@@ -59,7 +59,7 @@ class StatesKey:
         return cache.folder("states") / f"{digest(parts)[:32]}.npy"
 
 
-def cached_states(key: StatesKey, cache: Cache, work: ArrayJob) -> SharedArray | None:
+def cached_states(key: StatesKey | FeatureKey, cache: Cache, work: ArrayJob) -> SharedArray | None:
     """Map hidden states from the cache, or compute and cache them; None if they exceed the size limit.
 
     Args:

@@ -62,6 +62,7 @@ KINDS: dict[str, Kind] = {
     "eva": _first("method", "harness.methods.eva.Eva", "harness.methods.peft.eva.Eva"),
     "adapters": _first("method", "harness.methods.adapters.Adapters", "harness.methods.bottleneck_adapters.Adapters"),
     "bitfit": _first("method", "harness.methods.bitfit.BitFit"),
+    "head_only": Kind("method", "harness.methods.head_only.HeadOnly"),
     "last_layers": _first("method", "harness.methods.last_layers.LastLayers"),
     "gradual_unfreezing": _first("method", "harness.methods.gradual_unfreezing.GradualUnfreezing"),
     "setfit": _first("method", "harness.methods.setfit.SetFit"),
@@ -85,6 +86,7 @@ KINDS: dict[str, Kind] = {
         name: Kind("augment", f"harness.augment.{target}", reads="image")
         for name, target in (
             ("image_flip", "images.Flip"),
+            ("image_flip_vertical", "images.VerticalFlip"),
             ("image_crop", "images.RandomResizedCrop"),
             ("image_color", "images.Color"),
             ("randaugment", "randaugment.RandAugment"),

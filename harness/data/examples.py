@@ -78,6 +78,10 @@ class Examples:
             content.update(self.tokens.types.tobytes())
         return content.hexdigest()
 
+    def version(self, rows: Rows, device: torch.device, number: int) -> Batch:
+        """Return the given rows in one of their versions (`harness.augment.images.versions_of`); texts have one."""
+        return self.batch(rows, device)
+
     def batch(self, rows: Rows, device: torch.device) -> Batch:
         """Return the given rows as a batch, padded on the right to the longest of them."""
         lengths = self.tokens.lengths[rows]

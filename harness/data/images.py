@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -234,6 +235,8 @@ def _state(path: Path) -> tuple[int, int]:
         found = path.stat()
     except (OSError, ValueError) as error:
         raise BadImage(((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()) from None
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # reading a pipe waits for whoever writes
+        raise BadImage("a pipe or a device")
     return found.st_size, found.st_mtime_ns
 
 

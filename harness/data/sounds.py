@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import io
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -270,6 +271,8 @@ def _state(path: Path) -> tuple[int, int]:
         found = path.stat()
     except (OSError, ValueError) as error:
         raise BadSound(((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()) from None
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # reading a pipe waits for whoever writes
+        raise BadSound("a pipe or a device")
     return found.st_size, found.st_mtime_ns
 
 

@@ -6,11 +6,11 @@ if it names something in the data, the spelling there is used; otherwise it must
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from harness.errors import Problems
-from harness.formatting.examples import short
+from harness.formatting.examples import short, some
 
 WORDS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}  # booleans of YAML 1.1
 DIGITS = {True: "1", False: "0"}
@@ -54,6 +54,34 @@ def match(value: Any, options: Collection[str]) -> str | None:
     else:
         found = [each for each in options if value is None and each.strip().casefold() in ("null", "none")]
     return found[0] if len(found) == 1 else None
+
+
+def half_characters(values: Sequence[Any], column: str, where: str) -> str | None:
+    """Return a message about texts with half a character, which JSON can spell and no file can hold; None without any.
+
+    Args:
+        values: of the column; texts, or lists and mappings that hold some.
+        column, where: names of the column and of its source.
+    """
+    broken = [row for row, value in enumerate(values, 1) if not _is_unicode(value)]
+    if not broken:
+        return None
+    return (
+        f"{where}: {len(broken)} of {len(values)} rows hold half a character (a lone surrogate) in column {column!r}: "
+        f"row{'s' if len(broken) > 1 else ''} {some(broken)} (counted from 1, without a header). Correct or remove "
+        "them."
+    )
+
+
+def _is_unicode(value: Any) -> bool:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+    if isinstance(value, Mapping):
+        return all(_is_unicode(each) for pair in value.items() for each in pair)
+    return not isinstance(value, list | tuple) or all(map(_is_unicode, value))
 
 
 def as_number(text: str) -> float | str | None:

@@ -19,12 +19,15 @@ from harness.design.model_checks import check_layer
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import examples
 from harness.models import ResolvedModel
+from harness.models.image_files.image_architectures import DETECTORS
 from harness.models.pretrained import HISTORY, IMAGE_POOLINGS, INTERACTIONS, POOLINGS, SOUND_POOLINGS
 from harness.models.start.find import best_saved
 from harness.records.files import load_yaml, read_json
 from harness.records.study_files import DESCRIPTION
 
 RECOMMENDERS = "popularity, item_knn, ease and sasrec"
+DETECTOR_MODELS = ("rt-detr-r18", "yolos-tiny")  # in conf/model
+BOX_AUGMENTATIONS = ("image_flip", "image_flip_vertical", "image_color")
 EVERY = "method=lora,full"  # a choice of methods that are for every family
 DISTILLATION = "distillation"  # kind of the augmentation with a teacher
 _POOLINGS = {"image": IMAGE_POOLINGS, "sound": SOUND_POOLINGS, "text": POOLINGS}
@@ -87,6 +90,7 @@ def check_family(cell: Cell, base: Mapping[str, Any], data: Dataset | None, prob
     )
     _check_inputs(cell, base, families()[name], problems)
     _check_teachers(cell, base, data, problems)
+    _check_batches(cell, base, data, problems)
     for key in families()[name].unused:
         problems.check(
             key not in cell.variant,
@@ -119,11 +123,22 @@ def check_modality(
     if reads != wanted:
         problems.add(
             f"model={cell.model} ({model.architecture}) reads {reads}s, and the rows of task={cell.task} are "
-            f"{wanted}s. Models that read {wanted}s: {', '.join(models_that_read(wanted))}."
+            f"{wanted}s. Models that read {wanted}s: {', '.join(_models_for(families()[data.family]))}."
+        )
+    elif model.architecture in DETECTORS and not families()[data.family].locates:
+        problems.add(
+            f"model={cell.model} ({model.architecture}) finds objects, and task={cell.task} is {data.family}. Models "
+            f"for it: {', '.join(_models_for(families()[data.family]))}."
         )
     elif wrong := [each for each in poolings if each not in fitting]:
-        problems.add(f"model.pooling={wrong[0]} is not for {wanted}s: choose {', '.join(fitting)}.")
+        what = data.family if families()[data.family].retrieves else f"{wanted}s"
+        problems.add(f"model.pooling={wrong[0]} is not for {what}: choose {', '.join(fitting)}.")
     else:
+        given = base["model"].get("layer") is not None or "model.layer" in cell.space
+        problems.check(
+            not ((families()[data.family].locates or families()[data.family].writes) and given),
+            f"model.layer has no meaning for task={cell.task}, whose models need all their blocks: leave it null.",
+        )
         check_layer(cell, base, model, problems)
 
 
@@ -143,6 +158,11 @@ def models_that_read(kind: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _models_for(family: TaskFamily) -> list[str]:
+    """Return the names in conf/model of the models for a family."""
+    return [each for each in models_that_read(family.reads) if family.locates or each not in DETECTOR_MODELS]
+
+
 def _check_inputs(cell: Cell, base: Mapping[str, Any], family: TaskFamily, problems: Problems) -> None:
     """Add a problem for a method, or for augmentations, that need rows of another kind."""
     usual = ("text", "image", "sound") if family.reads == "interaction" else (family.reads,)
@@ -156,13 +176,24 @@ def _check_inputs(cell: Cell, base: Mapping[str, Any], family: TaskFamily, probl
         return
     for name, node in (base.get("augment") or {}).items():
         kind = KINDS.get(kind_of(node) or "")
+        if family.locates and kind is not None and kind.reads == "image":
+            with_boxes = [each for each in KINDS if each in BOX_AUGMENTATIONS]
+            problems.check(
+                kind_of(node) in BOX_AUGMENTATIONS,
+                f"augment={name} would move objects away from their boxes in task={cell.task}. For images with boxes: "
+                f"{', '.join(with_boxes)}.",
+            )
         if kind is not None and kind.reads != family.reads:
             fitting = [
                 each for each, other in KINDS.items() if other.section == "augment" and other.reads == family.reads
             ]
             problems.add(
-                f"augment={name} changes {kind.reads}s, and the rows of task={cell.task} are {family.reads}s. For "
-                f"{family.reads}s: {', '.join(fitting)}."
+                f"augment={name} changes {kind.reads}s, and the rows of task={cell.task} are {family.reads}s. "
+                + (
+                    f"For {family.reads}s: {', '.join(fitting)}."
+                    if fitting
+                    else "Leave it out: there is none for these."
+                )
             )
 
 
@@ -189,6 +220,19 @@ def _check_teachers(cell: Cell, base: Mapping[str, Any], data: Dataset, problems
                 )
 
 
+def _check_batches(cell: Cell, base: Mapping[str, Any], data: Dataset, problems: Problems) -> None:
+    """Add a problem for batches of one row where rows are told from the others of their batch alone."""
+    if not families()[data.family].retrieves or "train" in (base["method"].get("ignores") or ()):
+        return
+    tuned = cell.space.get("train.batch_size")
+    sizes = [base["train"].get("batch_size")] if tuned is None else tuned.extremes
+    problems.check(
+        1 not in sizes or (base["task"].get("hard_negatives", 0) > 0 and data.facts.get("with_negatives", 0) > 0),
+        "train.batch_size=1 leaves a query without other passages to be told from: set train.batch_size=16 or more, or "
+        "name passages that are not relevant (task.negatives).",
+    )
+
+
 def _methods_for(family: TaskFamily) -> str:
     if family.reads == "interaction":
         return f"Methods that are: {RECOMMENDERS}."
@@ -201,8 +245,8 @@ def _inapplicable(cell: Cell, base: Mapping[str, Any], family: TaskFamily) -> It
     elsewhere = {
         key: (_default(key), f"it is for {other.name}")
         for other in families().values()
-        for key in other.own
-        if key not in family.own
+        for key in other.train_keys
+        if key not in family.train_keys
     }
     for key, (off, why) in {**family.inapplicable, **elsewhere}.items():
         section, _, leaf = key.partition(".")

@@ -24,7 +24,7 @@ def numerics(directory: Path | None, config: Any, cells: Iterable[PreparedCell] 
         config: of the study.
         cells: of the study; the precision may be an axis, or tuned.
     """
-    auto = config.train.precision == "auto" or any(map(_asks_auto, cells))
+    auto = config.train.precision == "auto" or any(_has(cell, "auto") for cell in cells)
     asked = None if directory is None else study_file.read(directory)
     if asked is not None:
         known = asked.get("numerics")
@@ -32,9 +32,30 @@ def numerics(directory: Path | None, config: Any, cells: Iterable[PreparedCell] 
     return NEW | _precision(config, auto, None)
 
 
-def _asks_auto(cell: PreparedCell) -> bool:
+def slow_precision(config: Any, cells: Iterable[PreparedCell]) -> list[str]:
+    """Return a sentence if cells, whose numerics are settled, compute in bf16 on a device that has it in software only.
+
+    Nothing is said of Slurm, whose nodes are not this machine.
+    """
+    from harness.system.machine import check_device, multiplies_bfloat16
+
+    asked = any(_has(cell, "bf16") for cell in cells)
+    if not asked or config.launch.kind == "slurm":
+        return []
+    device = check_device(str(config.device))
+    if device == "mps" or multiplies_bfloat16(device):
+        return []
+    return [
+        "This machine computes train.precision=bf16 in software, several times as slowly as fp32. A study that began "
+        "with bf16 stays with it, so that its runs compute one thing: go on where bf16 is in hardware (a GPU, or a CPU "
+        "with avx512_bf16 or amx_bf16), or begin a new study with train.precision=auto, which is fp32 here."
+    ]
+
+
+def _has(cell: PreparedCell, precision: str) -> bool:
+    """Return whether a cell is given a precision, or may draw it."""
     tuned = cell.cell.space.get(PRECISION)
-    return cell.base["train"].get("precision") == "auto" or (tuned is not None and "auto" in (tuned.values or ()))
+    return cell.base["train"].get("precision") == precision or (tuned is not None and precision in (tuned.values or ()))
 
 
 def _precision(config: Any, auto: bool, known: Mapping[str, str] | None) -> dict[str, str]:

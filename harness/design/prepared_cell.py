@@ -226,7 +226,7 @@ def _data_and_model(
     family = families()[FIRST if data is None else data.family]
     model = _once(
         resolved,
-        {"model": base["model"], "writes": family.writes, "tokens": family.tokens, "reads": family.reads},
+        {"model": base["model"], "family": [family.writes, family.tokens, family.reads, family.locates]},
         problems,
         lambda node: _find(build(node["model"], packages).for_family(family), cache),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = export(found, request, options.cache_dir)
     size = sum(file.stat().st_size for file in options.to.rglob("*") if file.is_file())
     sys.stdout.write(f"{options.to} ({options.format}, {size / 2**20:.1f} MiB). {told}\n")
-    sys.stdout.write(f"To serve it: harness serve {options.to}\n")
+    place = f"./{options.to}" if "=" in str(options.to) else str(options.to)  # NAME=PATH would be read otherwise
+    sys.stdout.write(f"To serve it: harness serve {shlex.quote(place)}\n")
     if options.push:
         sys.stdout.write(f"Pushed to {push(options.to, options.push, options.public)}\n")
     return 0

@@ -10,15 +10,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.command import command
+from harness.errors import HarnessError
 from harness.export.comparing import Compared, compare
-from harness.export.winner import winner
+from harness.export.winner import cells_of, winner
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the comparison; return 0, or 2 if there is none."""
     options = _parser().parse_args(arguments)
-    old, new = (winner(named, options.runs_dir) for named in (options.old, options.new))
+    named = (options.old, options.new)
+    cells = cells_of(named, options.runs_dir, options.cell)
+    old, new = (winner(each, options.runs_dir, cell) for each, cell in zip(named, cells, strict=True))
+    if len(options.text) > 2:
+        raise HarnessError(f"--text names one column, or two of pairs, not {len(options.text)}.")
     found = compare(old, new, options.rows, [*options.text, options.label], options.cache_dir)
     if options.json:
         sys.stdout.write(json.dumps([asdict(each) for each in found], ensure_ascii=False, indent=1) + "\n")
@@ -52,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("old", metavar="OLD", help="study, run, saved model or export")
     parser.add_argument("new", metavar="NEW", help="likewise")
+    parser.add_argument("--cell", metavar="CELL", help="of studies: the cell to take (default: the recommended one)")
     parser.add_argument("--rows", type=Path, metavar="FILE", help="labeled rows: CSV, JSONL, Parquet, ...")
     parser.add_argument(
         "--text", nargs="+", default=["text"], metavar="COLUMN", help="column of texts, or two of pairs"

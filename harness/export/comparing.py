@@ -12,16 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.api.family import family_of
 from harness.config.instantiate import build
+from harness.data.readers.advice import without_settings
 from harness.data.readers.file_formats import FileFormat
 from harness.data.readers.rows import read_rows
-from harness.data.readers.whole_table import as_options
 from harness.data.text_values import match
 from harness.errors import HarnessError
 from harness.export.winner import Winner
 from harness.formatting.examples import examples
+from harness.formatting.values import plural
 
 LEVEL = 0.95  # of the intervals
+TEXTS = "text_classification"  # family of the models
 SHOWN = 5  # classes that are listed
 Right = npt.NDArray[np.bool_]
 
@@ -81,13 +84,20 @@ def compare(old: Winner, new: Winner, file: Path | None, columns: Sequence[str],
         HarnessError: one of them predicts no classes, they take other inputs, or there are no rows.
     """
     from harness.serving.predict import load
+    from harness.serving.saved_model import read_description
 
+    for each in (old, new):
+        if (family := family_of(read_description(each.model).get("family")).name) != TEXTS:
+            raise HarnessError(f"{each.model} is a model of {family}; compare-models takes models of classes of texts.")
     predictors = [load(each.model, "cpu", cache_dir) for each in (old, new)]
-    for each, predictor in zip((old, new), predictors, strict=True):
-        if not predictor.labels:
-            raise HarnessError(f"{each.model} predicts no classes; compare-models takes models of classes of texts.")
     if predictors[0].pairs != predictors[1].pairs:
         raise HarnessError(f"{old.model} and {new.model} take other inputs, one pairs of texts: name two of one task.")
+    if not {*predictors[0].labels} & {*predictors[1].labels}:
+        raise HarnessError(f"{old.model} and {new.model} have no class in common: name two of one task.")
+    needed = 2 if predictors[0].pairs else 1
+    if file is not None and len(columns) - 1 != needed:
+        how = "pairs of texts: --text FIRST SECOND" if needed == 2 else "single texts: --text COLUMN"
+        raise HarnessError(f"These models take {how}, and --text names {plural(len(columns) - 1, 'column')}.")
     trained = _trained_on(new)
     rows = []
     if old.run is not None:
@@ -96,9 +106,8 @@ def compare(old: Winner, new: Winner, file: Path | None, columns: Sequence[str],
         try:
             frame = read_rows(file, list(columns[:-1]), columns[-1], FileFormat(), {})
         except HarnessError as error:
-            chosen = "Choose with --text COLUMN"
-            told = [as_options(each).replace(chosen, f"{chosen} and --label COLUMN") for each in error.problems]
-            raise HarnessError(*told) from error
+            columns = "--text COLUMN and --label COLUMN"
+            raise HarnessError(*(without_settings(each, columns) for each in error.problems)) from error
         known = sorted({*predictors[0].labels, *predictors[1].labels})
         labels = [match(label, known) or str(label) for label in frame["label"]]
         if unknown := sorted(set(labels) - set(known)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -188,7 +189,7 @@ def _load(directory: Path, cache_dir: str | Path) -> Original:
     if family_of(facts.get("family")).retrieves:
         raise HarnessError(
             f"{directory} is a model of retrieval, whose answers need its collection, and no format of harness export "
-            f"has one. Serve the model itself: harness serve {directory}."
+            f"has one. Serve the model itself: harness serve {shlex.quote(str(directory))}."
         )
     if facts.get("export") not in (None, "peft"):
         raise HarnessError(f"{directory} is an export itself: export the run's model instead.")

@@ -90,10 +90,11 @@ def rows_to_compare(data: Dataset, rows: int) -> Split:
 
 def split_of_file(file: Path, original: Original, rows: int) -> Split:
     """Return the rows of a file with the column `text` (and `pair` for models of pairs), without targets."""
+    from harness.data.readers.advice import without_settings
     from harness.data.readers.whole_table import read_texts
 
     columns = ["text", "pair"] if original.predictor.pairs else ["text"]
-    _, texts = read_texts(file, columns, {})
+    _, texts = read_texts(file, columns, {}, without_settings)
     pairs = texts[1][:rows] if original.predictor.pairs else None
     return original.predictor.task.asked(texts[0][:rows], pairs)
 

@@ -62,6 +62,15 @@ def winner(named: str | Path, runs_dir: Path, cell: str | None = None) -> Winner
     return Winner(model, run if Record.read(run.record) is not None else None)
 
 
+def cells_of(named: Sequence[str], runs_dir: Path, cell: str | None) -> list[str | None]:
+    """Return the cell to take of each of several models: the one of `--cell` of studies, None of others.
+
+    While none is a study it is returned for all, so that `winner` says so.
+    """
+    studies = [bool(_studies(each, runs_dir)) for each in named]
+    return [cell if study or not any(studies) else None for study in studies]
+
+
 def _studies(named: str, runs_dir: Path) -> list[Path]:
     path = Path(named)
     plain = named and not (path.is_absolute() or named.startswith("."))

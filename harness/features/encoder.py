@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,12 +21,15 @@ from harness.data.tokenization import Encoding, Tokens, tokenize
 from harness.features.worker_state import WORKER_STATE
 from harness.models import PretrainedModel, ResolvedModel
 from harness.models.frozen_prefix import FrozenPrefix
+from harness.models.image_files.image_architectures import BOXES
 from harness.models.inference import autocast
 from harness.models.input_limits import check_ids, longest_input
 from harness.models.network import AdaptedModel, load_backbone, load_tokenizer
 from harness.models.pooling import width
 from harness.models.pretrained import OWN_HEADS, WIDENING
 from harness.tasks.runtime import TaskRuntime, runtime_of
+
+MAPPED = 32  # images whose maps of all blocks are held at once
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class FrozenEncoder:
     def backbone(self) -> nn.Module:
         """The pretrained backbone; shared, so it must not be changed."""
         own = self.model.pooling if self.model.pooling in OWN_HEADS else None
-        outputs = self.data.outputs if own == "model" else 0
+        outputs = self.data.outputs if own in ("model", BOXES) else 0
         wide = self.model.pooling if self.model.pooling in WIDENING else None  # its size is kept with the backbone
         key = (self.resolved.digest, own, outputs, self.model.layer, wide)
         return WORKER_STATE.backbones.get(key, lambda: load_backbone(self.resolved, self.model.pooling, outputs))
@@ -168,6 +172,41 @@ class FrozenEncoder:
         key = StatesKey(examples.digest(), self.resolved.digest, self.precision, boundary.frozen)
         work = ArrayJob(tokens.offsets, width(self.backbone), parts, compute)
         return WORKER_STATE.states.get(key, lambda: cached_states(key, self.cache, work))
+
+    def maps(self, split: Split, versions: int) -> tuple[Examples, float]:
+        """Return a split's examples with what the frozen backbone makes of each image, and the seconds that took.
+
+        Without room in the cache they come without, and every pass goes through the backbone.
+
+        Args:
+            split: the rows.
+            versions: number of versions of an image, such as mirrored ones (`Examples.version`).
+        """
+        examples = self.examples(split)
+        key = FeatureKey(examples.digest(), self.resolved.digest, f"maps of {versions} versions", self.precision)
+
+        def make() -> SharedArray | None:
+            frozen = self.task.network(self.backbone.to(self.device), self.model.pooling).eval()
+
+            def values(rows: Rows) -> torch.Tensor:
+                with torch.no_grad(), autocast(self.device, self.precision):
+                    made = [
+                        frozen.features(examples.version(rows, self.device, version)).float()
+                        for version in range(versions)
+                    ]
+                return torch.stack(made, dim=1)  # (rows, versions, d)
+
+            def compute(rows: Rows) -> Values:
+                found: Values = values(rows).flatten(0, 1).cpu().numpy()
+                return found
+
+            parts = by_length(examples.tokens.lengths, min(self.batch_size, MAPPED))
+            offsets = np.arange(len(examples) + 1) * versions
+            work = ArrayJob(offsets, values(np.arange(1)).shape[-1], parts, compute)
+            return cached_states(key, self.cache, work)
+
+        found = WORKER_STATE.states.get(key, make)
+        return (examples, 0.0) if found is None else (replace(examples, states=found.values), found.seconds)
 
     def probe(self, split: Split, inverse_strength: float) -> LinearHead:
         """Fit the task's linear model on a split's frozen features."""

@@ -9,6 +9,9 @@ SCALE = 20.0  # factor of the normalized vector, so that a linear head with weig
 
 
 HEADS = ("classifier", "score", "classification_head")  # names of the architectures' own heads
+# Layers of detectors whose shapes follow from the classes, and those that give boxes.
+CLASS_HEADS = ("class_labels_classifier", "class_embed", "enc_score_head", "denoising_class_embed")
+BOX_HEADS = ("bbox_predictor", "bbox_embed", "enc_bbox_head")
 
 
 class KnnHead(nn.Module):

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from harness.errors import HarnessError
+from harness.models.image_files.image_architectures import BOXES
 from harness.models.image_files.image_loading import check_pooler, image_kind
 from harness.models.pretrained import LANGUAGE, ResolvedModel
 from harness.models.sound_files.sound_loading import sound_kind, sound_options, without_decoder, without_masking
@@ -195,6 +196,8 @@ def _writer(config: Any, what: str) -> Any:
 def _extras(pooling: str, classes: int, pooler: bool = True) -> dict[str, Any]:
     if pooling == "model":
         return {"num_labels": classes}
+    if pooling == BOXES:  # a detector counts its classes, and has no option for a pooling layer
+        return {"num_labels": classes} | ({"add_pooling_layer": False} if pooler else {})
     return {"add_pooling_layer": False} if pooler and pooling not in (LANGUAGE, "pooler") else {}
 
 

@@ -17,6 +17,7 @@ from harness.models.files.model_files import TOKENIZERS
 from harness.models.frozen_prefix import FrozenPrefix
 from harness.models.heads import HEADS, SCALE
 from harness.models.histories import ItemIndex, NoBackbone
+from harness.models.image_files.image_architectures import BOXES
 from harness.models.image_files.image_pooling import FLATTEN, use_layer, width_of_vectors
 from harness.models.image_files.image_processor import load_processor
 from harness.models.loading import brief, load_weights
@@ -193,6 +194,10 @@ def load_backbone(resolved: ResolvedModel, pooling: str, classes: int) -> nn.Mod
 
 def _prepare_images(backbone: Any, resolved: ResolvedModel, pooling: str) -> None:
     """Apply `model.layer`, and note the size of vectors that it or pooling by `flatten` gives."""
+    if pooling == BOXES:
+        if hasattr(backbone, "end_after"):  # what follows the blocks makes the one vector of an image
+            backbone.end_after(len(backbone.blocks))
+        return
     if resolved.layer is None and pooling != FLATTEN:
         return
     processor = load_processor(resolved.path, resolved.source, resolved.architecture, resolved.image)

@@ -19,7 +19,7 @@ from harness.models.files.digests import generation_digest, sha256
 from harness.models.files.hub import from_cache, from_hub, not_fetched, remember_absent
 from harness.models.files.input_settings import check_inputs
 from harness.models.files.model_files import PATTERNS, check_directory, check_generation, names
-from harness.models.image_files.image_architectures import reads_images
+from harness.models.image_files.image_architectures import BOXES, reads_images
 from harness.models.packaged import efficientnet, whisper
 from harness.models.packaged.gguf import FORMAT, converted
 from harness.models.packaged.packages import install_command, package_directory
@@ -36,7 +36,7 @@ CONFIG, INTERACTIONS = "config.json", "interactions"  # the latter: model_type o
 LANGUAGE = "language"  # set by families that write texts, not by users: the architecture's own language-modelling head
 TOKENS = "tokens"  # set by families that predict something for each word: no pooling, a head on token vectors
 HISTORY = "history"  # set by families that recommend: a scorer of histories, without a backbone
-OWN_HEADS = ("model", LANGUAGE, HISTORY)  # values of `pooling` that give no pooled vectors
+OWN_HEADS = ("model", LANGUAGE, HISTORY, BOXES)  # values of `pooling` that give no pooled vectors
 
 
 @dataclass(frozen=True)
@@ -194,15 +194,8 @@ class PretrainedModel:
 
     def for_family(self, family: TaskFamily) -> PretrainedModel:
         """Return the model as a task family uses it: `pooling` counts only where a row has one vector."""
-        own = (
-            HISTORY
-            if family.reads == "interaction"
-            else LANGUAGE
-            if family.writes
-            else TOKENS
-            if family.tokens
-            else None
-        )
+        owns = ((family.reads == "interaction", HISTORY), (family.writes, LANGUAGE), (family.tokens, TOKENS))
+        own = next((pooling for holds, pooling in (*owns, (family.locates, BOXES)) if holds), None)
         if own is None:
             return self
         model = copy.copy(self)

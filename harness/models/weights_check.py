@@ -10,6 +10,8 @@ import torch
 
 from harness.errors import HarnessError
 from harness.models.files.model_files import names
+from harness.models.heads import CLASS_HEADS
+from harness.models.image_files.image_architectures import BOXES
 
 # Tensors that training creates (heads, some poolers), and tensors saved by older versions that are no weights.
 _HEADS = re.compile(
@@ -100,6 +102,8 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _is_head(name: str, backbone: Any, pooling: str) -> bool:
     """Return whether a parameter belongs to the architecture's own head, which each run initializes."""
+    if pooling == BOXES:
+        return any(part in CLASS_HEADS for part in name.split("."))
     base = backbone.base_model
     return pooling == "model" and base is not backbone and not name.startswith(f"{backbone.base_model_prefix}.")
 

@@ -31,12 +31,14 @@ class HardCell(NamedTuple):
         sort: what its column sorts by; None: the text.
         picture: a data URL of a small image that stands before the text; None without one.
         sound: a data URL of a short sound that can be played beside the text; None without one.
+        large: whether the picture is shown in its own size, and not as a thumbnail.
     """
 
     text: str
     sort: float | str | None = None
     picture: str | None = None
     sound: str | None = None
+    large: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 from harness.api.family import families
 from harness.api.heads import LinearHead
 from harness.api.metric import Predictions, score
+from harness.augment.images import versions_of
 from harness.config.schema import TrainConfig
 from harness.data.dataset import Split
 from harness.data.examples import Batch, Examples
@@ -29,6 +30,7 @@ from harness.models.input_limits import longest_input
 from harness.models.network import AdaptedModel
 from harness.models.pretrained import LANGUAGE, OWN_HEADS
 from harness.models.sound_files.sound_pooling import reads_waveforms
+from harness.models.vision.centre_points import CentrePointModel
 from harness.records.files import write_json
 from harness.records.states import SessionStatus
 from harness.runs.costs import Costs
@@ -92,7 +94,7 @@ def _evaluated(run: PreparedRun, session: TrainingSession, config: TrainConfig) 
         if split is run.data.validation and session.validation is not None:
             inputs[split.name] = session.validation  # already charged when the session was made
         else:
-            inputs[split.name], spent = _inputs(run, split, boundary, "evaluate_seconds")
+            inputs[split.name], spent = _inputs(run, split, session.network, boundary, "evaluate_seconds")
             costs = costs.merged(spent)
     return inputs, costs
 
@@ -177,11 +179,13 @@ def make_session(
         network.to(run.device)
         method.initialize(network, _in_order(examples, config.batch_size, run.device))
     boundary = _boundary(network, config)
-    examples, spent = _inputs(run, split, boundary, "train_seconds")
+    examples, spent = _inputs(run, split, network, boundary, "train_seconds")
     examples = run.task.trained_on(examples, config, encoder.length)
     if run.transforms:
         examples = examples.transformed(run.transforms)
-    evaluated, read = (None, Costs()) if validation is None else _inputs(run, validation, boundary, "evaluate_seconds")
+    evaluated, read = (
+        (None, Costs()) if validation is None else _inputs(run, validation, network, boundary, "evaluate_seconds")
+    )
     costs |= {
         "params_trainable": sum(p.numel() for p in network.trainable().values()),
         "params_total": sum(p.numel() for p in network.parameters()),
@@ -226,9 +230,19 @@ def _boundary(network: AdaptedModel, config: TrainConfig) -> FrozenPrefix | None
     return None if from_tokens else network.boundary
 
 
-def _inputs(run: PreparedRun, split: Split, boundary: FrozenPrefix | None, cost: str) -> tuple[Examples, Costs]:
+def _inputs(
+    run: PreparedRun, split: Split, network: AdaptedModel, boundary: FrozenPrefix | None, cost: str
+) -> tuple[Examples, Costs]:
     """Return a split's examples. Hidden states are shared, but each run is charged the time to compute them."""
     costs = Costs()
+    if isinstance(network, CentrePointModel) and not any(p.requires_grad for p in network.trunk_parameters()):
+        versions = versions_of(run.transforms) if split.name.startswith("train") else 1
+        if versions is None:  # transforms that change more than sides: no two epochs see the same images
+            return run.encoder.examples(split), costs
+        with costs.phase("features"):
+            examples, seconds = run.encoder.maps(split, versions)
+        costs.add(cost, seconds)
+        return examples, costs
     if boundary is None:
         return run.encoder.examples(split), costs
     with costs.phase("features"):

@@ -42,24 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if lacks := [name for name in PACKAGES if find_spec(name) is None]:
         raise HarnessError(f"harness serve needs {', '.join(lacks)}: pip install 'harness[serve]'.")
 
-    from harness.serve.feedback import FeedbackStore
+    from harness.serve.feedback import FeedbackStore, check_folder
     from harness.serve.keys import read_keys
     from harness.serve.live.trial import trial_of
     from harness.serve.server import bind
-    from harness.serve.watching.collecting import StatisticsStore, check_folder
+    from harness.serve.watching.collecting import StatisticsStore
 
     problems = Problems()
     given = [
         _told(problems, settings.check),
         _told(problems, lambda: _check_options(options)),
         _told(problems, lambda: read_keys(options.keys)),
-        _told(problems, lambda: FeedbackStore(options.feedback)),
-        _told(problems, lambda: check_folder(options.statistics)),
+        _told(problems, lambda: check_folder(options.feedback, "--feedback")),
+        _told(problems, lambda: check_folder(options.statistics, "--statistics")),
         _told(problems, lambda: sources([options.model, *options.more], options.runs_dir, options.cell)),
         _told(problems, lambda: bind(options.host, options.port)),
     ]
     problems.raise_any()
-    _, _, keys, feedback, _, found, listener = given
+    _, _, keys, _, _, found, listener = given
     trial = trial_of(options.share, options.shadow, {source.name: source for source in found})
 
     from harness.system.resources import usable_cores
@@ -76,20 +76,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{trial.second} takes other inputs than {trial.first}, or has other classes, so it cannot answer the "
                 "same requests: put a model of the same task on trial."
             )
-    from harness.export.winner import winner
+    from harness.export.winner import cells_of, winner
     from harness.serve.app import Service
     from harness.serve.engines import to_stdout
     from harness.serve.live.reloading import Reloader
     from harness.serve.server import run
 
     statistics = None if options.statistics is None else StatisticsStore(options.statistics, models)
+    feedback = FeedbackStore(options.feedback)
     service = Service(models, settings, keys, feedback, options.precision, trial, statistics)
     if trial is not None:
         trial.resume(options.feedback)
     if options.reload:
+        given = [source.given for source in found]
+        cells = dict(zip(given, cells_of(given, options.runs_dir, options.cell), strict=True))
         reloader = Reloader(
             service, found,
-            find=lambda named: winner(named, options.runs_dir, options.cell).model,
+            find=lambda named: winner(named, options.runs_dir, cells[named]).model,
             load=lambda folder: load_one(folder, options.device, options.cache_dir, options.engine),
             say=to_stdout,
         )  # fmt: skip
@@ -151,8 +154,10 @@ def _told(problems: Problems, step: Callable[[], Any]) -> Any:
 
 
 def _log() -> None:
-    """Log to standard error; uvicorn's own messages only from warnings on."""
+    """Log to standard error, from warnings on; also what loggers with a level of their own say, such as bm25s's."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.WARNING)
 
 
 def _parser() -> argparse.ArgumentParser:

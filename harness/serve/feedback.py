@@ -52,6 +52,28 @@ class FeedbackStore:
         return str(entry["id"])
 
 
+def check_folder(directory: Path | None, option: str) -> None:
+    """Check that a folder can be written, or made where it is missing; nothing is made.
+
+    Args:
+        directory: the folder; None: there is to be none.
+        option: of the command line, which named it.
+
+    Raises:
+        HarnessError: it cannot.
+    """
+    if directory is None:
+        return
+    try:
+        there = next(each for each in (directory, *directory.absolute().parents) if each.exists())
+        reason = None if there.is_dir() else f"{there} is a file"
+        if reason is None and not os.access(there, os.W_OK | os.X_OK):
+            reason = "no permission to write"
+    except OSError as error:
+        reason = error.strerror
+    _refuse(directory, option, reason)
+
+
 def make_folder(directory: Path, option: str) -> None:
     """Make a folder that only its owner reads, unless it exists.
 
@@ -67,6 +89,10 @@ def make_folder(directory: Path, option: str) -> None:
         reason = None if os.access(directory, os.W_OK | os.X_OK) else "no permission to write"
     except OSError as error:
         reason = error.strerror
+    _refuse(directory, option, reason)
+
+
+def _refuse(directory: Path, option: str, reason: str | None) -> None:
     if reason is not None:
         raise HarnessError(
             f"{option} {directory} cannot be used ({reason}): name a folder that can be written, or leave it out."

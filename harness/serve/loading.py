@@ -34,11 +34,12 @@ def sources(named: Sequence[str], runs_dir: Path, cell: str | None) -> list[Sour
     Raises:
         HarnessError: some are not found, or names repeat; all problems at once.
     """
-    from harness.export.winner import winner
+    from harness.export.winner import cells_of, winner
     from harness.serving.saved_model import check_pooled_texts, read_description
 
     problems, found = Problems(), list[Source]()
-    for each in named:
+    cells = cells_of([_parted(each)[1] for each in named], runs_dir, cell)
+    for each, of in zip(named, cells, strict=True):
         name, path = _parted(each)
         problems.check(
             bool(_NAME.fullmatch(name)),
@@ -47,7 +48,7 @@ def sources(named: Sequence[str], runs_dir: Path, cell: str | None) -> list[Sour
         if any(name == other.name for other in found):
             problems.add(f"Two models are named {name}: write NAME=PATH for one of them.")
         try:
-            model = winner(path, runs_dir, cell).model
+            model = winner(path, runs_dir, of).model
             check_pooled_texts(model, read_description(model), "harness serve")
             found.append(Source(name, path, model))
         except HarnessError as error:

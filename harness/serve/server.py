@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import os
 import signal
 import socket
+import struct
+import sys
 from types import FrameType
 from typing import Any
 
@@ -18,6 +21,18 @@ from harness.serve.app import Service
 from harness.serve.settings import HOST, PORT, Settings
 
 GRACE = 0.5  # seconds in which a request that was sent before the service stopped listening must have arrived
+FIRST = 3.0  # the same for the first request of a connection
+HANDSHAKES = 0.25  # seconds in which a client that has begun to connect must have done so
+SO_ATTACH_FILTER = 26  # of Linux, asm-generic/socket.h; Python does not name it
+# A classic BPF program for a listening TCP socket, (code, jump if true, jump if false, value) each: drop packets that
+# have SYN without ACK in byte 13 of the TCP header, which begin a connection, and let all others pass.
+NO_NEW_CONNECTIONS = (
+    (0x30, 0, 0, 13),
+    (0x54, 0, 0, 0x12),
+    (0x15, 0, 1, 0x02),
+    (0x06, 0, 0, 0),
+    (0x06, 0, 0, 0xFFFFFFFF),
+)
 
 
 class Connection(H11Protocol):
@@ -61,7 +76,7 @@ class Connection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             super().shutdown()
         else:
-            self.loop.call_later(GRACE, self._close_if_idle)
+            self.loop.call_later(FIRST if self.cycle is None else GRACE, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
         if not self.transport.is_closing():
@@ -111,11 +126,29 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept the connections that the kernel has already completed, then no more, and answer the rest."""
+        """Let no new connection begin, accept those that have begun, and answer the rest.
+
+        Closing a listening socket resets connections that the kernel has completed and nobody has accepted, so first
+        there must be none.
+        """
         for listener in sockets or ():
-            listener.listen(0)  # no room for further ones
-        await asyncio.sleep(0.05)
+            _refuse_handshakes(listener)
+        await asyncio.sleep(HANDSHAKES)
         await super().shutdown(sockets)
+
+
+def _refuse_handshakes(listener: socket.socket) -> None:
+    """Let no new connection begin; elsewhere than on Linux, let few wait."""
+    if not sys.platform.startswith("linux"):
+        listener.listen(0)
+        return
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in NO_NEW_CONNECTIONS))
+    try:
+        listener.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(NO_NEW_CONNECTIONS), ctypes.addressof(program))
+        )
+    except OSError:  # a kernel without filters
+        listener.listen(0)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -210,7 +211,7 @@ def check_pooled_texts(directory: Path, facts: Mapping[str, Any], doing: str) ->
     if family.name not in taken:
         raise HarnessError(
             f"{directory} is a model of {family.name}, and {doing} takes models of whole texts ({', '.join(taken)}). "
-            f"Predict for a file: python -m harness.predict {directory} FILE."
+            f"Predict for a file: python -m harness.predict {shlex.quote(str(directory))} FILE."
         )
 
 
@@ -219,7 +220,7 @@ def backbone_of(facts: Mapping[str, Any]) -> PretrainedModel:
     known = {field.name for field in fields(PretrainedModel)}
     family = family_of(facts.get("family"))
     stored = {key: value for key, value in facts["model"].items() if key in known}
-    if family.writes or family.tokens:
+    if family.writes or family.tokens or family.locates:
         del stored["pooling"]  # set by the family
     if family.reads == "interaction":
         del stored["pooling"]

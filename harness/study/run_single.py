@@ -14,7 +14,7 @@ from rich.markup import escape
 from harness.config.hydra_section import without_effect
 from harness.config.overrides import by_key, parse
 from harness.design.cells import NAMED, Cell
-from harness.design.numerics import OLD, numerics
+from harness.design.numerics import OLD, numerics, slow_precision
 from harness.design.prepared_cell import PreparedCell, prepare_cells
 from harness.design.tunable_keys import check_choices, check_pins, one_choice
 from harness.errors import HarnessError, Problems
@@ -51,11 +51,12 @@ def run_single(config: DictConfig) -> int:
     cell = Cell(".".join(names.values()), names["task"], names["model"], names["method"], variant={}, config=config)
     (ready,) = prepare_cells([cell], config)
     study = str(config.study or STUDY)
-    spec = _spec(ready.settled(numerics(None, config)), study, config)
-    before = _spec(ready.settled({**numerics(None, config), **OLD}), study, config)
+    now = numerics(None, config)
+    spec = _spec(ready.settled(now), study, config)
+    before = _spec(ready.settled({**now, **OLD}), study, config)
     if before.paths.directory.is_dir():  # a run that an earlier version began goes on as it began
         spec = before
-    for warning in ready.warnings:
+    for warning in (*ready.warnings, *slow_precision(config, [ready.settled(now)])):
         console.print(f"[yellow]Note:[/yellow] {escape(warning)}", soft_wrap=True)
     if config.plan:
         console.print(f"Plan: one run of {cell.id} in {spec.directory}; nothing was started.", soft_wrap=True)

@@ -25,7 +25,7 @@ from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import StudyRequest, compose
 from harness.design.family_checks import suited
-from harness.design.numerics import numerics
+from harness.design.numerics import numerics, slow_precision
 from harness.design.prepared_cell import PreparedCell, prepare_cells
 from harness.design.replicates import Replicates, all_seeds, check_fresh, replicates
 from harness.errors import HarnessError, Problems
@@ -111,6 +111,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         [
             *request.notes,
             *without_a_cluster(arguments, config.launch.kind),
+            *slow_precision(config, prepared),
             *check_fresh(request.seeds, config, request.cells),
             *((*_warnings(prepared), *_begun(warm), *unused) if config.plan else ()),
         ],

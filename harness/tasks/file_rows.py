@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data.readers.file_formats import FileFormat, Table, read_file, require_columns
+from harness.data.readers.file_formats import FileFormat, Keys, Table, read_file, require_columns
 from harness.data.readers.rows import Hub, open_hub
 from harness.data.readers.whole_table import read_texts
 from harness.errors import HarnessError, Problems
@@ -41,7 +41,7 @@ def read_splits(
 
 
 def read_table(
-    path: Path, column: str, label: str, group: str | None, how: FileFormat, medium: Medium, keys: Mapping[str, str]
+    path: Path, column: str, label: str, group: str | None, how: FileFormat, medium: Medium, keys: Keys
 ) -> LabeledFiles:
     """Read a table of paths, or of bytes, and labels.
 
@@ -50,32 +50,19 @@ def read_table(
         column, label, group: names of its columns; no group: None.
         how: of the file.
         medium: what the files are.
-        keys: {`task.text` or `task.label`: the key of the task that names the column in its place}, for messages.
+        keys: the key of the task that names a column, by column, for messages.
 
     Raises:
         HarnessError: the table cannot be read, or see `read_paths`.
     """
     notes: list[str] = []
     wanted = [column, *([] if group is None else [group]), label]
-    try:
-        columns = read_file(path, wanted, how, notes)
-    except HarnessError as error:
-        raise HarnessError(*(_renamed(each, keys) for each in error.problems)) from None
+    columns = read_file(path, wanted, how, notes, keys)
     # In the order in which they were wanted; the file may spell a name in another way.
     names = list(columns)
     table = read_paths(path, columns, names[0], names[-1], None if group is None else names[1], medium)
     table.notes = notes + table.notes
     return table
-
-
-def _renamed(message: str, keys: Mapping[str, str]) -> str:
-    """Put the task's own keys into a message, all at once: one may be the name of another."""
-    marks = {key: f"\0{place}\0" for place, key in enumerate(keys)}
-    for key, mark in marks.items():
-        message = message.replace(key, mark)
-    for key, mark in marks.items():
-        message = message.replace(mark, keys[key])
-    return message
 
 
 def read_hub_files(

@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from harness.data.readers.rows import SPLITS, to_rows
+from harness.data.readers.rows import SPLITS, group_names, to_rows
+from harness.data.text_values import half_characters
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import several
 from harness.records.study_files import GROUP
 
+LONGEST = 100  # characters of a path in a message
 UNREADABLE = ("error", "skip")  # what `task.unreadable` takes
 SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val", "valid", "dev"), "test": ("test",)}
 
@@ -99,13 +101,20 @@ def files_below(folder: Path, medium: Medium) -> tuple[list[Path], list[Path]]:
         HarnessError: a link leads out of the folder.
     """
     inside = folder.resolve()
-    found, others, outside = list[Path](), list[Path](), list[str]()
+    found, others, outside, odd = list[Path](), list[Path](), list[str](), list[str]()
     for path in sorted(folder.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts) or path.is_dir():
+        name = path.relative_to(folder)
+        if any(part.startswith(".") for part in name.parts) or path.is_dir():
             continue
+        if half_characters([str(name)], "", ""):  # as Python reads bytes of a name that are no UTF-8
+            odd.append(ascii(str(name)))
         if path.is_symlink() and not path.resolve().is_relative_to(inside):
             outside.append(str(path.relative_to(folder)))
         (found if path.suffix.lower() in medium.suffixes else others).append(path)
+    if odd:
+        raise HarnessError(
+            f"{len(odd)} names in {folder} are not UTF-8: {several(odd)}. Rename the files, or their folders."
+        )
     if outside:
         raise HarnessError(
             f"{len(outside)} links in {folder} lead out of it: {several(outside)}. Copy the files, or name the folder "
@@ -145,7 +154,7 @@ def read_paths(
         if isinstance(held, bytes | bytearray):
             table.sources.append(medium.of_bytes(bytes(held)))
             table.names.append(f"row {row}" if not isinstance(name, str) else name)
-        elif isinstance(name, str) and name.strip():
+        elif isinstance(name, str) and name.strip() and "\0" not in name:
             # Not resolved: a link is judged by where it leads, and named as it is written.
             where = Path(os.path.normpath(root / name))
             if inside and not where.resolve().is_relative_to(root):
@@ -168,6 +177,7 @@ def read_paths(
     if problems:
         raise HarnessError(*problems)
     if group is not None:
+        group_names(columns[group], group, path.name)  # complains where there is none
         table.groups = [str(value) for value in columns[group]]
     return table
 
@@ -233,12 +243,12 @@ def checked_files(
     for split, table in tables.items():
         checked = check(table.sources)
         if checked.bad:
-            shown = several([f"{table.names[row]} ({why})" for row, why in checked.bad.items()])
+            shown = several([f"{_cut(table.names[row])} ({why})" for row, why in checked.bad.items()])
             told = f"{len(checked.bad)} of {len(table.sources)} {split} {noun}s cannot be read: {shown}."
             if skip:
                 found.notes.append(f"{told} They were left out.")
             else:
-                problems.add(f"{task}: {told} Mend or remove them, or leave them out: task.unreadable=skip.")
+                problems.add(f"{task}: {told} {_way(checked.bad, table)}")
                 continue
         for what, number in sorted(checked.changes.items()):
             found.notes.append(f"{number} {split} {_agree(what, number, noun)}.")
@@ -260,6 +270,22 @@ def checked_files(
             found.names.setdefault(digest, table.names[row])
     problems.raise_any()
     return found
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST else f"...{name[3 - LONGEST :]}"
+
+
+def _way(bad: Mapping[int, str], table: LabeledFiles) -> str:
+    """Say what to do about files that cannot be read."""
+    names = [table.names[row] for row in bad]
+    if any("://" in name for name in names):
+        return "Paths name files of this machine: download them first."
+    if any("\\" in name for name in names):
+        return "Paths are written with / between folders, not \\: replace them in the table."
+    if len(bad) == len(table.sources):
+        return "Mend them, or the column that names them; paths are relative to the folder of the table."
+    return "Mend or remove them, or leave them out: task.unreadable=skip."
 
 
 def _agree(what: str, number: int, noun: str) -> str:

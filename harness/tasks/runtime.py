@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from harness.api.family import families, part
 from harness.api.heads import LinearHead
@@ -279,3 +280,11 @@ def saved_runtime(facts: Mapping[str, Any]) -> TaskRuntime:
             "model again, or save it again."
         ) from error
     return runtime
+
+
+def symmetric_divergence(one: Tensor, two: Tensor) -> Tensor:
+    """Return the mean over rows of the symmetric Kullback-Leibler divergence of logits (b, C); Liang et al. 2021."""
+    one, two = one.log_softmax(dim=-1), two.log_softmax(dim=-1)
+    there = functional.kl_div(two, one, reduction="batchmean", log_target=True)
+    back = functional.kl_div(one, two, reduction="batchmean", log_target=True)
+    return (there + back) / 2

@@ -62,7 +62,8 @@ class TextSettings:
             value = getattr(self, name)
             if value is not None or name != "shots":
                 holds = isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**32
-                problems.check(holds, f"task.{name} must be a whole number, {least} or more, not {value!r}.")
+                bound = "below 2**32" if isinstance(value, int) and value >= 2**32 else f"{least} or more"
+                problems.check(holds, f"task.{name} must be a whole number, {bound}, not {value!r}.")
         for name in ("validation_fraction", "test_fraction"):
             value = getattr(self, name)
             holds = isinstance(value, int | float) and 0 < value < 1

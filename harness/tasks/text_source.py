@@ -47,8 +47,8 @@ class TextSource:
         """Convert numbers to text, `[name]` to the name, and `quoting` from YAML's spellings to a boolean."""
         if isinstance(self.columns, list | tuple):
             self.columns = [plain(name) for name in self.columns]
-        self.label = _one(self.label)
-        self.group = None if self.group is None else _one(self.group)
+        self.label = one_name(self.label)
+        self.group = None if self.group is None else one_name(self.group)
         self.format = self.format.lower() if isinstance(self.format, str) else self.format
         self.quoting = truth(self.quoting)
         for name in ("files", "hub"):
@@ -220,8 +220,8 @@ def _listed(names: Any) -> list[Any]:
     return [as_text(name) for name in names] if isinstance(names, list | tuple) else [as_text(names)]
 
 
-def _one(value: Any) -> Any:
-    """Return the only element of a list of one name; other values unchanged."""
+def one_name(value: Any) -> Any:
+    """Return the only element of a list of one name, a number as text; other values unchanged."""
     return as_text(value[0] if isinstance(value, list | tuple) and len(value) == 1 else value)
 
 

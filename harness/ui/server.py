@@ -144,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
             while not self.server.over and self.command != "HEAD":
                 content = json.dumps(first, ensure_ascii=False)
                 if content != sent:
-                    self.wfile.write(f"data: {content}\n\n".encode())
+                    self.wfile.write(f"data: {content}\n\n".encode(errors="replace"))
                     sent, said = content, time.monotonic()
                 elif time.monotonic() - said > BEAT_SECONDS:
                     self.wfile.write(b": waiting\n\n")  # fails if the client has left
@@ -166,7 +166,9 @@ class Handler(BaseHTTPRequestHandler):
         return host == "localhost" or _is_local(host)
 
     def _say(self, status: int, content: Any) -> None:
-        self._send(status, json.dumps(content, ensure_ascii=False).encode(), "application/json", None)
+        # A folder's name may have bytes that are no UTF-8.
+        body = json.dumps(content, ensure_ascii=False).encode(errors="replace")
+        self._send(status, body, "application/json", None)
 
     def _send(self, status: int, body: bytes, kind: str, policy: str | None) -> None:
         self.send_response(status)

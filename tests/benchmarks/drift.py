@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,14 @@ from harness.augment.noise import typo
 from harness.records.files import write_json
 from harness.serve.loaded import Loaded
 from harness.serve.loading import load_one
-from harness.serve.watching.judging import BLOCK, CLASSES, CONFIDENCE, DISTANCE, looks
+from harness.serve.watching.judging import BLOCK, CLASSES, CONFIDENCE, DISTANCE, WEEK, Look, looks
 from harness.serve.watching.windows import Reference, Window, reference_of
 from harness.statistics.confidence.two_shares import share_interval
 
 METHODS = ("linear_probe", "knn")
 LEFT_OUT, OUT_OF_SCOPE = 10, 10  # intents
 REPLAYS = 200
-WEEKS = 100  # of a replay of unchanged traffic, with `BLOCK` requests each
+WEEKS = 100  # of a replay of unchanged traffic
 GARBLED = 1000  # test rows of which there are versions with typing errors
 BEFORE = 10  # weeks before a change
 KINDS = (CLASSES, CONFIDENCE, DISTANCE)
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--cache-dir", default="~/.cache/harness")
     parser.add_argument("--replays", type=int, default=REPLAYS)
     parser.add_argument("--soon", type=int, default=SOON, help="requests after a change in which it is to be told")
+    parser.add_argument("--weekly", type=int, default=1, help=f"blocks of {BLOCK} requests in a week")
     parser.add_argument("--changes-only", action="store_true", help="leave replays of unchanged traffic out")
     parser.add_argument("--methods", nargs="+", default=METHODS)
     asked = parser.parse_args()
@@ -69,8 +71,8 @@ def main() -> None:
     drawn = random.Random(0).sample(labels, LEFT_OUT + OUT_OF_SCOPE)
     new, outside = drawn[:LEFT_OUT], drawn[LEFT_OUT:]
     results: dict[str, Any] = {
-        "replays": asked.replays, "weeks": WEEKS, "requests_a_week": BLOCK, "soon": asked.soon, "new": new,
-        "outside": outside,
+        "replays": asked.replays, "weeks": WEEKS, "requests_a_week": BLOCK * asked.weekly, "soon": asked.soon,
+        "new": new, "outside": outside,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         for method in asked.methods:
@@ -129,7 +131,7 @@ def _replayed(model: Loaded, test: list[str], strange: list[str], asked: argpars
         "detector": model.detector, "reference_rows": len(reference.part.right), "test_rows": len(test),
         "accuracy": float(model.known.parts["test"].right.mean()),
     }  # fmt: skip
-    replay = partial(_replay, model, reference, judged)
+    replay = partial(_replay, model, reference, judged, asked.weekly)
     unchanged = partial(_mixed, usual, usual, 0.0)
     changes: dict[str, Callable[[np.random.Generator], Draw]] = {
         "ten intents three times as often": lambda draws: partial(
@@ -147,20 +149,22 @@ def _replayed(model: Loaded, test: list[str], strange: list[str], asked: argpars
             before = BEFORE * BLOCK + int(draws.integers(BLOCK))
             told = replay(draws, [(before, unchanged), (asked.soon, change(draws))], before)
             hits += bool(told)
-            for kind in told:
+            for kind in _kinds(told):
                 seen[kind] += 1
         found[name] = _share(hits, asked.replays) | {"by_kind": seen}
         sys.stdout.write(f"{name}: {found[name]}\n")
         sys.stdout.flush()
     if asked.changes_only:
         return found
-    hits, seen = 0, dict.fromkeys(KINDS, 0)
+    weeks = []  # of each replay, those with an alarm
     for number in range(asked.replays):
-        told = replay(np.random.default_rng(number), [(WEEKS * BLOCK, unchanged)], None)
-        hits += bool(told)
-        for kind in told:
-            seen[kind] += 1
-    found["unchanged"] = _share(hits, asked.replays) | {"by_kind": seen}
+        told = replay(np.random.default_rng(number), [(WEEKS * asked.weekly * BLOCK, unchanged)], None)
+        weeks.append(len({(look.number - 1) // asked.weekly for look in told}))
+    found["unchanged"] = {
+        "weeks_with_an_alarm": sum(weeks) / (WEEKS * asked.replays),
+        "replays_with_over_5_of_100": sum(each > 0.05 * WEEKS for each in weeks) / asked.replays,
+        "replays_without_an_alarm": weeks.count(0) / asked.replays,
+    }
     return found
 
 
@@ -178,10 +182,10 @@ def _judged(model: Loaded, reference: Reference, texts: list[str]) -> Judgements
 
 
 def _replay(
-    model: Loaded, reference: Reference, judged: Judgements, draws: np.random.Generator,
+    model: Loaded, reference: Reference, judged: Judgements, weekly: int, draws: np.random.Generator,
     phases: Sequence[tuple[int, Draw]], changed: int | None,
-) -> set[str]:  # fmt: skip
-    """Return the kinds of drift that are told, of a change only at looks at some of its requests."""
+) -> list[Look]:  # fmt: skip
+    """Return the looks that tell drift, of a change only those at some of its requests; a week has `weekly` blocks."""
     rows = np.concatenate([draw(draws, count) for count, draw in phases])
     classes, confidence, score = judged.classes[rows], judged.confidence[rows], judged.score[rows]
     bins = len(reference.confidence.values) + 1
@@ -190,21 +194,26 @@ def _replay(
         part = slice(start, start + BLOCK)
         windows.append(
             Window(
-                "m", "", "", "", BLOCK, np.bincount(classes[part], minlength=len(model.labels)),
+                "m", "", *_times(start // BLOCK, weekly), BLOCK,
+                np.bincount(classes[part], minlength=len(model.labels)),
                 np.bincount(confidence[part], minlength=bins), model.detector,
                 np.bincount(score[part], minlength=bins), 0, 0, 0, 0,
             )
         )  # fmt: skip
     # Before a change the looks of the last weeks suffice: those that the change takes part in reach no further back.
     skipped = 0 if changed is None else changed // BLOCK - 8
-    found = looks(windows[skipped:], reference, (0, 0), model.labels, plan=WEEKS)
-    return {
-        each.kind
-        for look in found
-        if changed is None or look.rows + skipped * BLOCK > changed
-        for each in look.findings
-        if each.drift
-    }
+    found = looks(windows[skipped:], reference, (0, 0), model.labels)
+    return [look for look in found if look.drift and (changed is None or look.rows + skipped * BLOCK > changed)]
+
+
+def _kinds(told: Sequence[Look]) -> set[str]:
+    return {each.kind for look in told for each in look.findings if each.drift}
+
+
+def _times(block: int, weekly: int) -> tuple[str, str]:
+    """Return begin and end of a block."""
+    begin = datetime(2026, 1, 5, tzinfo=UTC)
+    return (begin + block * WEEK / weekly).isoformat(), (begin + (block + 1) * WEEK / weekly).isoformat()
 
 
 def _weighted(weights: npt.NDArray[np.float64], draws: np.random.Generator, count: int) -> Rows:

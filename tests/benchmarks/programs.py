@@ -22,7 +22,7 @@ def run_stock(program: str, options: Sequence[Mapping[str, Any]], split: Split) 
 
     Args:
         program: the name of its file.
-        options: without their dashes; a tuple gives an option several values.
+        options: without their dashes; a tuple gives an option several values, True is an option without one.
         split: of the machine.
 
     Returns:
@@ -35,7 +35,8 @@ def run_stock(program: str, options: Sequence[Mapping[str, Any]], split: Split) 
             output.parent.mkdir()
             command = [sys.executable, str(STOCK / program)]
             for key, value in {"model": minilm().path, "output": output, **each}.items():
-                command += [f"--{key}", *map(str, value if isinstance(value, tuple) else (value,))]
+                values = () if value is True else value if isinstance(value, tuple) else (value,)
+                command += [f"--{key}", *map(str, values)]
             commands.append(command)
         seconds = run_all(commands, split)
         return seconds, [json.loads(output.read_text(encoding="utf-8")) for output in outputs]

@@ -1,5 +1,6 @@
 """How much faster than ordinary practice: `python -m tests.benchmarks.speed [--only NAME] [--pairs N] [--json FILE]`.
 
+The peer is a process a trial, or with `_warm` as many warm processes as suit the machine, on one Optuna journal.
 Every benchmark first shows that both sides give the same answer, then measures them in turn (see
 `tests.benchmarks.harness_vs_stock`). With --json, each result is written as soon as it is there, in place of an
 earlier one of
@@ -10,7 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from tests.benchmarks.frozen import LAST_LAYERS_SWEEP, LINEAR_PROBE_SWEEP
 from tests.benchmarks.harness_vs_stock import PAIRS, Benchmark, hold
 from tests.benchmarks.lm_trials import LM_TRIALS, LM_TRIALS_WARM
 from tests.benchmarks.overhead import Overhead
-from tests.benchmarks.trials import MEDIUM_TRIALS, SHORT_TRIALS
+from tests.benchmarks.trials import MEDIUM_TRIALS, MEDIUM_TRIALS_WARM, SHORT_TRIALS, SHORT_TRIALS_WARM
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Overhead(),
@@ -30,6 +34,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     LAST_LAYERS_SWEEP,
     SHORT_TRIALS,
     MEDIUM_TRIALS,
+    SHORT_TRIALS_WARM,
+    MEDIUM_TRIALS_WARM,
     LM_TRIALS,
     LM_TRIALS_WARM,
 )  # fmt: skip
@@ -42,15 +48,38 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=sorted(by_name), default=list(by_name), metavar="NAME")
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--busy", type=int, default=0, metavar="N",
+        help="processes that compute beside both sides, as on a shared node; the result has a name of its own",
+    )  # fmt: skip
     asked = parser.parse_args()
     met = True
     for name in asked.only:
-        result = hold(by_name[name], asked.pairs, lambda line: print(line, file=sys.stderr, flush=True))
+        with busy(asked.busy):
+            result = hold(by_name[name], asked.pairs, lambda line: print(line, file=sys.stderr, flush=True))
+        if asked.busy:
+            result |= {"name": f"{name}_busy", "busy": asked.busy}
         print(row(result), flush=True)
         met &= result["met"]
         if asked.json:
             write_json(asked.json, merged(asked.json, result))
     return 0 if met else 1
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """Run so many processes beside, each of which multiplies matrices on one thread without end."""
+    command = [
+        sys.executable, "-c",
+        "import torch; torch.set_num_threads(1); a = torch.rand(512, 512)\nwhile True: a = (a @ a).clamp(0, 1)",
+    ]  # fmt: skip
+    beside = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for each in beside:
+            each.kill()
+            each.wait()
 
 
 def merged(path: Path, result: dict[str, Any]) -> list[dict[str, Any]]:

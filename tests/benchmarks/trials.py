@@ -1,17 +1,21 @@
-"""Trials of LoRA in packs that share passes, against a process a trial."""
+"""Trials of LoRA in fused passes, against a process a trial and against warm processes that share an Optuna journal."""
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas as pd
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from harness.records.record import Record
+from harness.system.machine import multiplies_bfloat16
 from tests.benchmarks.harness_vs_stock import Benchmark, Measurement, Split, splits
 from tests.benchmarks.programs import run_stock, run_study
 from tests.benchmarks.workload import HEAD_LR, MEDIUM, SHORT, Configuration, Work, configurations
@@ -24,17 +28,18 @@ STANDARD_ERRORS, LARGEST_DIFFERENCE = 3.0, 0.05
 
 
 class Trials(Benchmark):
-    """Thirty-two trials of 100 steps.
+    """Trials of 100 steps.
 
     Args:
         name: of the benchmark.
         goal: see `Benchmark`.
         work: rows, batch and steps.
-        pack: runs that share passes.
+        batch: runs that share passes.
+        trials: their number.
     """
 
-    def __init__(self, name: str, goal: float, work: Work, batch: int) -> None:
-        self.name, self.goal, self._work, self._batch = name, goal, work, batch
+    def __init__(self, name: str, goal: float, work: Work, batch: int, trials: int = 32) -> None:
+        self.name, self.goal, self._work, self._batch, self._trials = name, goal, work, batch, trials
 
     def parity(self) -> dict[str, Any]:
         """Packed runs against the same runs one after another; and those against stock ones of the same configurations.
@@ -69,12 +74,12 @@ class Trials(Benchmark):
         }  # fmt: skip
 
     def stock(self) -> Measurement:
-        """A process a trial."""
-        return self._stock(configurations(32), self._split())
+        """What the class says."""
+        return self._stock(configurations(self._trials), self._split())
 
     def ours(self) -> Measurement:
         """A study: as many trials from the same space, a confirmation of the best, and the report."""
-        seconds, records, _ = self._study(32, self._batch, confirmations=1)
+        seconds, records, _ = self._study(self._trials, self._batch, confirmations=1)
         tuned = [each for each in records if each.phase == "tune"]
         return Measurement(
             seconds,
@@ -97,7 +102,7 @@ class Trials(Benchmark):
                 "method=lora", "method.config.r=choice(4,8,16,32)", "train.lr=tag(log,interval(1e-4,3e-3))",
                 f"train.head_lr={HEAD_LR}", "train.head_init=random", f"train.batch_size={work.batch}",
                 f"train.epochs={work.epochs}", "tune.sampler=random", f"tune.trials={trials}",
-                f"confirm.seeds={confirmations}", f"launch.fuse={batch}",
+                f"confirm.seeds={confirmations}", f"launch.fuse={batch}", f"train.precision={precision()}",
             )  # fmt: skip
             seconds, records = run_study(directory, overrides)
             files = sorted(directory.glob("runs_dir/*/runs/*/*/predictions.parquet"))
@@ -113,12 +118,12 @@ class Trials(Benchmark):
             train, validation = work.write_rows(Path(name))
             common = {
                 "train": train, "validation": validation, "tokens": work.tokens, "batch": work.batch,
-                "epochs": work.epochs, "head-lr": HEAD_LR,
+                "epochs": work.epochs, "head-lr": HEAD_LR, **({"bf16": True} if precision() == "bf16" else {}),
             }  # fmt: skip
             options = [common | {"rank": each.rank, "lr": each.lr, "seed": each.seed} for each in tried]
             seconds, found = run_stock("trainer.py", options, split)
         assert all(each["steps"] == work.steps for each in found), found
-        return Measurement(seconds, {"split": str(split), "accuracy": [each["accuracy"] for each in found]})
+        return _measured(seconds, split, found)
 
     @cache  # noqa: B019 -- there is one of each benchmark
     def _split(self) -> Split:
@@ -128,5 +133,46 @@ class Trials(Benchmark):
         return min(ways, key=lambda way: self._stock(tried, way).value)
 
 
+class WarmTrials(Trials):
+    """The same against as many warm processes as suit the machine."""
+
+    def _stock(self, tried: Sequence[Configuration], split: Split) -> Measurement:
+        """Trials that wait in a journal: wall seconds; the split, and each one's accuracy on the validation rows."""
+        work = self._work
+        with tempfile.TemporaryDirectory() as name:
+            train, validation = work.write_rows(Path(name))
+            journal = Path(name) / "journal.log"
+            _enqueue(journal, tried)
+            options = {
+                "journal": journal, "train": train, "validation": validation, "tokens": work.tokens,
+                "batch": work.batch, "epochs": work.epochs, "head-lr": HEAD_LR,
+                **({"bf16": True} if precision() == "bf16" else {}),
+            }  # fmt: skip
+            seconds, found = run_stock("warm_trainer.py", [options] * split.processes, split)
+        by_seed = {each["seed"]: each for part in found for each in part}
+        results = [by_seed[each.seed] for each in tried]
+        assert all(each["steps"] == work.steps for each in results), results
+        return _measured(seconds, split, results)
+
+
+def _enqueue(journal: Path, tried: Sequence[Configuration]) -> None:
+    """Put trials into a new journal, as `stock/warm_trainer.py` takes them."""
+    study = optuna.create_study(storage=JournalStorage(JournalFileBackend(str(journal))), study_name="trials")
+    for each in tried:
+        study.enqueue_trial({"rank": each.rank, "lr": each.lr}, user_attrs={"seed": each.seed})
+
+
+def precision() -> str:
+    """Return the faster precision of this machine's CPU, which both sides compute in: bf16 or fp32."""
+    return "bf16" if multiplies_bfloat16("cpu") else "fp32"
+
+
+def _measured(seconds: float, split: Split, found: Sequence[Mapping[str, Any]]) -> Measurement:
+    accuracy = [each["accuracy"] for each in found]
+    return Measurement(seconds, {"split": str(split), "precision": precision(), "accuracy": accuracy})
+
+
 SHORT_TRIALS = Trials("short_trials", 3.0, SHORT, batch=16)
 MEDIUM_TRIALS = Trials("medium_trials", 1.3, MEDIUM, batch=8)
+SHORT_TRIALS_WARM = WarmTrials("short_trials_warm", 3.0, SHORT, batch=16)
+MEDIUM_TRIALS_WARM = WarmTrials("medium_trials_warm", 2.0, MEDIUM, batch=8, trials=24)

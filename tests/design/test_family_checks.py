@@ -50,3 +50,18 @@ def test_keys_of_a_head_are_no_axes_where_there_is_none(key: str) -> None:
         check_family(replace(own, variant=variant), own.resolve({}), data, problems)
         found.append([line for line in problems.messages if "has no effect" in line])
     assert found[0][0].startswith(f"axes=[{key}]: {key} has no effect on task=") and found[1:] == [[], []]
+
+
+@pytest.mark.parametrize("batch", ["train.batch_size=1", "train.batch_size=1,32"])
+def test_queries_have_passages_to_be_told_from(main: Main, place: Path, batch: str) -> None:
+    """A batch of one query has a loss of nothing: told before a run, also where it is one of several values."""
+    told = assert_told(main, place, "-m", "task=demo_retrieval", "method=lora", batch, *PLAN)
+    assert "train.batch_size=1 leaves a query without other passages" in told
+    told = assert_told(main, place, "-m", "task=demo_retrieval", "method=zero_shot", "model.pooling=model", *PLAN)
+    assert "model.pooling=model is not for retrieval: choose mean, cls, last" in told
+
+
+def test_what_no_augmentation_is_for(main: Main, place: Path) -> None:
+    """There is none for sounds."""
+    told = assert_told(main, place, "-m", "task=demo_sounds", "model=whisper-tiny-en", "augment=noise", *PLAN)
+    assert "are sounds. Leave it out: there is none for these." in told and "For sounds: ." not in told

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.design.numerics import numerics
+from harness.design.numerics import numerics, slow_precision
 from harness.records.signature import ignored_keys
 from harness.system import machine
 
@@ -42,6 +42,10 @@ def test_auto_is_what_the_machine_has(
         cell: Any = SimpleNamespace(base={"train": {"precision": base}}, cell=SimpleNamespace(space=space))
         assert numerics(None, asked(), [cell])[KEYS[1]] == expected
     assert not machine.multiplies_bfloat16("mps")
+    for precision, kind in (("bf16", "local"), ("fp32", "local"), ("bf16", "slurm")):
+        cell = SimpleNamespace(base={"train": {"precision": precision}}, cell=SimpleNamespace(space={}))
+        told = (precision, kind, expected) == ("bf16", "local", "fp32")
+        assert bool(slow_precision(asked(kind=kind), [cell])) == told
 
 
 def test_a_study_goes_on_with_what_it_began_with(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_right_values_of_all_keys_pass(main: Main, place: Path) -> None:
     code, printed = main("-m", "method=nearest_mean", *fixed, *PLAN)
     assert code == 0, printed
     choices = [f"{key}=choice({default(key)})" for key in TUNABLE if key not in NUMBERS and default(key) != "null"]
-    elsewhere = {key for family in families().values() for key in family.own}  # of other families than the demo's
+    elsewhere = {key for family in families().values() for key in family.train_keys}  # other families'
     numbers = [key for key in NUMBERS if key not in elsewhere]
     ends = [f"{key}=interval({'0.25,0.5' if float in options(leaves()[key]) else '1,2'})" for key in numbers]
     code, printed = main("-m", "method=lora", *choices, *ends, *PLAN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -70,5 +71,22 @@ def test_mistakes(
     (tmp_path / "odd.csv").write_text("text,label\nhello,weather\n")
     assert "labels that neither model knows: 'weather'" in said("--rows", str(tmp_path / "odd.csv"))
     assert "--label" in said("--rows", str(tmp_path / "odd.csv"), "--label", "topic")
+    (tmp_path / "odd.csv").write_text("text;label\nhello;refund\n")
+    told = said("--rows", str(tmp_path / "odd.csv"))
+    assert "begin the file with a line sep=;" in told and "--separator" not in told  # which is no option here
+    (tmp_path / "odd.csv").write_text("sep=;\ntext;label\nhello;refund\n")
+    assert main([str(old.paths.model)] * 2 + ["--rows", str(tmp_path / "odd.csv"), "--cache-dir", str(cache)]) == 0
+    capsys.readouterr()
+    assert "single texts: --text COLUMN" in said("--rows", str(tmp_path / "odd.csv"), "--text", "text", "pair")
+    assert "--text names one column" in said("--rows", str(tmp_path / "odd.csv"), "--text", "a", "b", "c")
+    assert "--cell x chooses a cell of a study" in said("--cell", "x")
+    other = shutil.copytree(new.paths.model, tmp_path / "other")
+    facts = json.loads((other / "harness.json").read_text())
+    (other / "harness.json").write_text(json.dumps(facts | {"labels": [f"not {each}" for each in facts["labels"]]}))
+    assert main([str(old.paths.model), str(other), "--cache-dir", str(cache)]) == 2
+    assert "have no class in common" in capsys.readouterr().err
+    (other / "harness.json").write_text(json.dumps(facts | {"family": "audio_classification", "max_seconds": 10.0}))
+    assert main([str(other), str(other), "--cache-dir", str(cache)]) == 2
+    assert "models of classes of texts" in capsys.readouterr().err
     assert "none.csv" in said("--rows", str(tmp_path / "none.csv"))
     assert main([str(tmp_path), str(new.paths.model), "--cache-dir", str(cache)]) == 2

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.export.exporting import Request, export
-from harness.export.winner import winner
+from harness.export.winner import cells_of, winner
 from harness.serve.loading import load_one
 from tests.helpers import tiny_writers
 from tests.helpers.tiny_writers import TEMPLATE, WORDS
@@ -63,3 +63,13 @@ def test_from_study_to_service(tmp_path: Path, cache: Path, main: Main, serve: S
     shutil.rmtree(found.model)
     with pytest.raises(HarnessError, match="has no saved model"):
         winner("texts", tmp_path / "runs", found.cell.cell.id)
+
+
+def test_a_cell_is_one_of_studies(tmp_path: Path) -> None:
+    """Of several models that are named together; while none is a study, `winner` says so of each."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sweep.yaml").write_text("")
+    assert cells_of(["one", "exported", "two"], tmp_path, "x") == ["x", None, "x"]
+    assert cells_of(["exported", "other"], tmp_path, "x") == ["x", "x"]
+    assert cells_of(["one", "exported"], tmp_path, None) == [None, None]

@@ -30,7 +30,7 @@ TRAINED = [
     name
     for name, each in OVERLAYS.items()
     if isinstance(build(each["method"]), GradientTrained)
-    and "interaction" not in each["method"]["about"].get("inputs", ())  # recommenders have no backbone
+    and "text" in each["method"]["about"].get("inputs", ("text",))  # recommenders have no backbone
 ]
 TEXTS = [
     "my card is lost", "i lost the card", "where is my refund", "please pay me back",

@@ -108,6 +108,7 @@ def test_what_keeps_it_from_starting_is_told(
     for part in ("in use", "tenant:key", "--feedback", "nowhere", "cannot be a model's name", "--max-queue 900"):
         assert part in said, part
     assert "no colon here" not in said
+    assert {path.name for path in tmp_path.iterdir()} == {"keys", "file"}  # no folder for a service that never began
     tagger = tmp_path / "tagger"
     tagger.mkdir()
     (tagger / DESCRIPTION).write_text(json.dumps(read_description(probe.paths.model) | {"family": "token_tagging"}))
@@ -119,11 +120,13 @@ def test_what_keeps_it_from_starting_is_told(
         ([model, "--host", "no.such.host.invalid"], "no address of this machine"),
         ([model, "--cell", "x"], "leave --cell out"),
         ([str(tmp_path), "--port", "0"], "is not a saved model"),
-        ([str(tagger), "--port", "0"], "harness serve takes models of whole texts"),
+        ([str(tagger), "--port", "0", "--statistics", "st"], "harness serve takes models of whole texts"),
+        ([model, "--port", "0", "--statistics", "file"], "--statistics file cannot be used (file is a file)"),
     ]
     for arguments, message in cases:
         assert main([*arguments, "--cache-dir", str(cache)]) == 2
         assert message in capsys.readouterr().err, arguments
+    assert not {path.name for path in tmp_path.iterdir()} & {"st", "feedback"}
     cut = tmp_path / "cut" / "model"
     shutil.copytree(probe.paths.model, cut)
     (cut / "head.safetensors").write_bytes((cut / "head.safetensors").read_bytes()[:100])

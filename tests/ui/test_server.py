@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def test_reports_are_written_anew(client: httpx.Client, runs_dir: Path) -> None:
     Builder(runs_dir / "empty").sweep([])
     told = client.get("/report", params={"study": "empty"}, follow_redirects=True)
     assert told.status_code in (200, 422) and "Traceback" not in told.text
+
+
+def test_a_folder_with_an_odd_name_hides_no_study(client: httpx.Client, runs_dir: Path) -> None:
+    """Bytes that are no UTF-8, as of another program's archive: the list shows the others all the same."""
+    Builder(runs_dir / os.fsdecode(b"stu\xe9")).sweep([])
+    listed = {each["name"] for each in client.get("/api/studies").json()["studies"]}
+    assert listed == {"first", "second <b>", "stu?"}
 
 
 def test_nothing_else_is_shown(client: httpx.Client, server: Server, tmp_path: Path) -> None:

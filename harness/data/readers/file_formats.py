@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness.data.readers.containers import is_text, refuse_foreign, tables, unpack
@@ -15,6 +16,8 @@ from harness.errors import HarnessError
 from harness.formatting.examples import MOST, alternatives, several, some
 
 Columns = dict[str, list[Any]]
+Keys = Mapping[Any, str]
+NO_KEYS: Keys = MappingProxyType({})
 
 FORMATS = ("csv", "tsv", "lines", "jsonl", "json", "parquet", "arrow", "arff")
 SUFFIXES = {f".{name}": name for name in FORMATS if name != "lines"} | {
@@ -65,7 +68,7 @@ class Table:
 
 
 def read_file(
-    path: Path, wanted: Sequence[Any], how: FileFormat, notes: list[str] | None = None, group: Any = None
+    path: Path, wanted: Sequence[Any], how: FileFormat, notes: list[str] | None = None, keys: Keys = NO_KEYS
 ) -> Columns:
     """Read columns of a file.
 
@@ -74,7 +77,7 @@ def read_file(
         wanted: names of the columns, the label's last, as configured (see `harness.data.text_values`).
         how: the file's format.
         notes: collects sentences about the file, for the user.
-        group: the one of `wanted` that names groups, for messages.
+        keys: see `require_columns`.
 
     Returns:
         The wanted columns by name: lists of equal length of str, int, float, bool or None.
@@ -82,17 +85,22 @@ def read_file(
     Raises:
         HarnessError: the file is missing, empty, of unknown format, in another encoding, damaged, or lacks a column.
     """
-    table = read_table(path, how, wanted, wanted[-1])
+    table = read_table(path, how, wanted, wanted[-1], keys=keys)
     if not table.rows:
         raise HarnessError(f"{path.name} holds no rows: at least one row with a text and a label is needed.")
-    found = require_columns(wanted, table.names, path.name, group=group)
+    found = require_columns(wanted, table.names, path.name, keys=keys)
     if notes is not None:
         notes += table.notes
     return {str(plain(name)): table.columns[place] for name, place in zip(wanted, found, strict=True)}
 
 
 def read_table(
-    path: Path, how: FileFormat, wanted: Sequence[Any] = (), label: Any = None, every: bool = False
+    path: Path,
+    how: FileFormat,
+    wanted: Sequence[Any] = (),
+    label: Any = None,
+    every: bool = False,
+    keys: Keys = NO_KEYS,
 ) -> Table:
     """Read a file.
 
@@ -102,6 +110,7 @@ def read_table(
         wanted: names of the needed columns; they decide whether keys of JSON objects name columns or rows.
         label: name of the label column, needed to split `lines`; None if there is none.
         every: whether unneeded columns are read from Parquet, too.
+        keys: see `require_columns`.
 
     Raises:
         HarnessError: see `read_file`. A file without rows is no error.
@@ -113,7 +122,7 @@ def read_table(
             raise HarnessError(f"{path.name} is empty: rows with a text and a label are needed.")
         kind = _kind(content, name, path.name, how)
         if kind in ("parquet", "arrow"):
-            return _read_arrow(content, kind, () if every else wanted, path.name)
+            return _read_arrow(content, kind, () if every else wanted, path.name, keys)
         table = _read_text(content, kind, wanted, label, how, path.name)
         note = encoding_note(content, how.encoding, path.name)
         return replace(table, notes=(note,)) if note else table
@@ -159,7 +168,7 @@ def _kind(content: bytes, name: str, where: str, how: FileFormat) -> str:
 
 
 def require_columns(
-    wanted: Sequence[Any], available: Sequence[str], where: str, section: str = "task", group: Any = None
+    wanted: Sequence[Any], available: Sequence[str], where: str, section: str = "task", keys: Keys = NO_KEYS
 ) -> list[int]:
     """Find columns by name.
 
@@ -167,8 +176,8 @@ def require_columns(
         wanted: names of columns, as configured (see `harness.data.text_values`).
         available: the available names.
         where: name of the source.
-        section: configuration section that selects the columns.
-        group: the one of `wanted` that `task.group` names.
+        section: configuration section that selects the columns of texts and labels.
+        keys: the key that names a column, by column, for messages; of others `text` or `label` of the section does.
 
     Returns:
         The index of each wanted column.
@@ -183,10 +192,10 @@ def require_columns(
     for name in dict.fromkeys(wanted):
         column = match(name, available)
         if column is None:
-            keys = "task.group" if group is not None and name == group else f"{section}.text and {section}.label"
+            key = keys.get(name, f"{section}.text and {section}.label")
             problems.append(
                 f"{where} has no column {plain(name)!r}. {alternatives(plain(name), available)} Choose with "
-                f"{keys}.{hint}"
+                f"{key}.{hint}"
             )
         elif available.count(column) > 1:
             twice = [number for number, each in enumerate(available, 1) if each == column]
@@ -224,7 +233,7 @@ def _read_text(content: bytes, kind: str, wanted: Sequence[Any], label: Any, how
     return Table(names, [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names])
 
 
-def _read_arrow(content: bytes, kind: str, wanted: Sequence[Any], where: str) -> Table:
+def _read_arrow(content: bytes, kind: str, wanted: Sequence[Any], where: str, keys: Keys) -> Table:
     import pyarrow as pa
     import pyarrow.feather
     import pyarrow.parquet as pq
@@ -235,7 +244,7 @@ def _read_arrow(content: bytes, kind: str, wanted: Sequence[Any], where: str) ->
             file = pq.ParquetFile(source)
             names = file.schema_arrow.names
             if wanted:
-                names = [names[place] for place in require_columns(wanted, names, where)]
+                names = [names[place] for place in require_columns(wanted, names, where, keys=keys)]
             table = file.read(columns=names if wanted else None)
         elif content.startswith(b"FEA1"):
             table = pyarrow.feather.read_table(source)

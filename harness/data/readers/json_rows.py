@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.data.readers.encodings import split_lines
-from harness.data.text_values import match
+from harness.data.text_values import half_characters, match
 from harness.errors import HarnessError
 from harness.formatting.examples import examples, short, some
 
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of one half of a character
 Rows = list[Any]  # objects, or lists of values if the names come from elsewhere
 SHAPES = (
     "A JSON object a line, one list of objects, columns as lists ({\"text\": [...], \"label\": [...]}), or what "
@@ -34,7 +36,7 @@ def read_json(
         Names and columns of equal length; a key that an object lacks gives None.
 
     Raises:
-        HarnessError: the text is not JSON, nested too deeply, or without rows.
+        HarnessError: the text is not JSON, nested too deeply, or without rows, or a needed value has half a character.
     """
     try:
         rows = _rows(text, kind, columns, wanted, where)
@@ -51,7 +53,15 @@ def read_json(
         for name in twice:
             if any(match(each, [name]) for each in wanted):
                 raise HarnessError(f"{where}: rows name {name!r} twice, which is ambiguous. Rename one of them.")
-    return names, [[row.get(name) for row in rows] for name in names]
+    read = [[row.get(name) for row in rows] for name in names]
+    if HALF.search(text):
+        needed = [
+            place for place, name in enumerate(names) if not wanted or any(match(each, [name]) for each in wanted)
+        ]
+        told = filter(None, (half_characters(read[place], names[place], where) for place in needed))
+        if problems := list(told):
+            raise HarnessError(*problems)
+    return names, read
 
 
 class _Object(dict[str, Any]):

@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 
 from harness.data.readers.file_formats import Columns, FileFormat, read_file, require_columns
-from harness.data.text_values import match, plain
+from harness.data.text_values import half_characters, match, plain
 from harness.errors import HarnessError, Problems, nearest
 from harness.formatting.examples import examples, short, some
 
 SPLITS = ("train", "validation", "test")
+GROUP_KEY = "task.group"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def read_rows(
     """Read and check the rows of one file; see `to_rows` for the result, whose `attrs["notes"]` are for the user."""
     notes: list[str] = []
     named = [] if group is None else [group]
-    columns = read_file(path, [*text, *named, label], how, notes, group)
+    columns = read_file(path, [*text, *named, label], how, notes, dict.fromkeys(named, GROUP_KEY))
     names = [str(plain(name)) for name in text]
     frame = to_rows(columns, names, str(plain(label)), label_names, path.name)
     if group is not None:
@@ -123,7 +124,9 @@ def read_hub(hub: Hub, text: Sequence[Any], label: Any, name: str, group: Any = 
         data, where = loaded[given], f"{hub.id} ({given})"
         try:
             named = [] if group is None else [group]
-            places = require_columns([*text, label, *named], data.column_names, where, "task.hub", group)
+            places = require_columns(
+                [*text, label, *named], data.column_names, where, "task.hub", dict.fromkeys(named, GROUP_KEY)
+            )
             names = [data.column_names[place] for place in places[: len(text) + 1]]
             columns: Columns = {column: list(data[column]) for column in names}
             feature = data.features[names[-1]]
@@ -236,12 +239,8 @@ def check_texts(values: Sequence[Any], column: str, where: str, problems: Proble
             f"{where}: {len(other)} of {len(values)} rows hold no text in column {column!r} but, for instance, "
             f"{type(example).__name__} {short(example)}: {_rows(other)}. Choose a text column with task.text."
         )
-    broken = [row for row, value in enumerate(values, 1) if isinstance(value, str) and not _is_unicode(value)]
-    problems.check(
-        not broken,
-        f"{where}: {len(broken)} of {len(values)} rows hold half a character (a lone surrogate) in column {column!r}: "
-        f"{_rows(broken)}. Correct or remove them.",
-    )
+    if told := half_characters(values, column, where):
+        problems.add(told)
 
 
 def _name_labels(
@@ -291,14 +290,6 @@ def _is_missing(value: Any) -> bool:
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _rows(numbers: Sequence[int]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.data.readers.advice import as_options
 from harness.data.readers.delimited import separator_of
 from harness.data.readers.encodings import encoding_problem
 from harness.data.readers.file_formats import FileFormat, Table, read_table, require_columns
@@ -20,13 +21,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell starting with these is a fo
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)([eE][+-]?\d+)?\s*%?")
 
 
-def read_texts(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tuple[Table, list[list[str]]]:
+def read_texts(
+    file: Path, columns: Sequence[str], how: Mapping[str, Any], say: Callable[[str], str] = as_options
+) -> tuple[Table, list[list[str]]]:
     """Read a file of texts.
 
     Args:
         file: its path.
         columns: names of the one or two text columns.
         how: fields of `FileFormat`.
+        say: rewrites what is wrong with the file, as what its user can set (see `harness.data.readers.advice`).
 
     Returns:
         All of its columns, and the texts, one list per text column; a missing text is "".
@@ -37,7 +41,7 @@ def read_texts(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tu
     try:
         return _read(file, columns, how)
     except HarnessError as error:
-        raise HarnessError(*map(as_options, error.problems)) from error
+        raise HarnessError(*map(say, error.problems)) from error
 
 
 def _read(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tuple[Table, list[list[str]]]:
@@ -55,16 +59,6 @@ def _read(file: Path, columns: Sequence[str], how: Mapping[str, Any]) -> tuple[T
     problems.raise_any()
     texts = [[value if isinstance(value, str) else "" for value in table.columns[place]] for place in places]
     return table, texts
-
-
-def as_options(message: str) -> str:
-    """Rewrite a message about a task's settings in terms of the command-line options."""
-    message = message.replace("Choose with task.text and task.label.", "Choose with --text COLUMN.")
-    message = re.sub(r"'task\.separator=\"(.)\"'", r"--separator '\1'", message)
-    message = re.sub(r"task\.columns=\[([^\]]*)\]", r"--columns \1", message)
-    message = message.replace("task.quoting=false", "--no-quoting")
-    message = re.sub(r"task\.(format|encoding|separator)=", r"--\1 ", message)
-    return re.sub(r"task\.(format|encoding|separator|columns|text)\b", r"--\1", message)
 
 
 def write_table(file: Path, names: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:

@@ -18,7 +18,13 @@ _OTHERS = (
     "mobilenet_v1", "mobilenet_v2", "mobilevit", "mobilevitv2", "poolformer", "pvt_v2", "regnet", "resnet",
     "siglip", "siglip_vision_model", "swiftformer", "swin", "swinv2", EFFICIENTNET_LITE,
 )  # fmt: skip
-IMAGE_ARCHITECTURES = frozenset((*CLASS_TOKEN, *_OTHERS))
+BOXES = "boxes"  # set as `pooling` by families that find objects: by an own head, or a head on feature maps
+# Those that find objects by themselves: transformers has a model of each with a head and a loss for boxes.
+DETECTORS = (
+    "conditional_detr", "d_fine", "dab-detr", "deformable_detr", "detr", "rt_detr", "rt_detr_v2", "table-transformer",
+    "yolos",
+)  # fmt: skip
+IMAGE_ARCHITECTURES = frozenset((*CLASS_TOKEN, *_OTHERS, *DETECTORS))
 
 
 def reads_images(architecture: str | None, path: Path) -> bool:

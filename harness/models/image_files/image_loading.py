@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.models.image_files.image_architectures import BOXES, DETECTORS
 
 POOLERS = "pooler"
 
@@ -17,11 +18,20 @@ def image_kind(path: Path, pooling: str, what: str) -> Any:
         HarnessError: transformers has none for the architecture.
     """
     import transformers
-    from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_MAPPING, AutoConfig
+    from transformers import (
+        MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+        MODEL_FOR_OBJECT_DETECTION_MAPPING,
+        MODEL_MAPPING,
+        AutoConfig,
+    )
 
     import harness.models.image_files.efficientnet_lite  # noqa: F401 -- registers the architecture with transformers
 
     config = AutoConfig.from_pretrained(str(path), trust_remote_code=False, local_files_only=True)
+    if pooling == BOXES and config.model_type in DETECTORS:
+        if type(config) not in MODEL_FOR_OBJECT_DETECTION_MAPPING:
+            raise HarnessError(f"{what} finds no objects: transformers has no detector of {config.model_type}.")
+        return transformers.AutoModelForObjectDetection
     towers = {"clip": transformers.CLIPVisionModel, "siglip": transformers.SiglipVisionModel}
     if pooling == "model":
         if type(config) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:

@@ -51,7 +51,7 @@ def pooled_image(backbone: Any, pixels: Tensor, pooling: str) -> Tensor:
                 "set model.pooling to mean, flatten or pooler."
             )
         return hidden.mean(dim=(2, 3))
-    before = _before_patches(backbone)
+    before = before_patches(backbone)
     if pooling == "mean":
         return hidden[:, before:].mean(dim=1)
     if pooling == FLATTEN:
@@ -92,7 +92,7 @@ def image_inputs(backbone: Any, pixels: Tensor) -> dict[str, Any]:
     return inputs
 
 
-def _before_patches(backbone: Any) -> int:
+def before_patches(backbone: Any) -> int:
     """Return the number of tokens before those of the patches: class token, distillation token, registers."""
     config: Any = backbone.config
     if config.model_type not in CLASS_TOKEN:

@@ -44,6 +44,14 @@ class ImageProcessor:
         return tuple(int(size) for size in self.pixels([_probe()]).shape[1:])
 
     @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of what it makes of a square image."""
+        from PIL import Image
+
+        made = self.pixels([Image.new("RGB", (64, 64))])
+        return int(made.shape[2]), int(made.shape[3])
+
+    @property
     def mean(self) -> tuple[float, ...]:
         """Subtracted from each channel, of values in [0, 1]."""
         return self._statistics("image_mean", 0.0)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictF
 from harness.serve.bodies import Body, parsed, readable
 from harness.serve.settings import Refusal, Settings
 from harness.tasks.text_generation.data import Message
-from harness.tasks.text_generation.decoding import Decoding
+from harness.tasks.text_generation.decoding import LEAST, Decoding
 from harness.tasks.text_generation.replies import Reply
 
 MOST_MESSAGES, MOST_STOPS = 200, 4
@@ -84,7 +84,7 @@ class ChatBodies:
             "messages": (Annotated[list[message], Field(min_length=1, max_length=MOST_MESSAGES)], ...),
             "max_tokens": (count, None),
             "max_completion_tokens": (count, None),
-            "temperature": (Annotated[number, Field(ge=0, le=2)] | None, None),
+            "temperature": (Annotated[number, Field(ge=0, le=2), AfterValidator(_hot_enough)] | None, None),
             "stop": (stops | None, None),
             "seed": (Annotated[StrictInt, Field(ge=0, lt=2**31)] | None, None),
             "stream": (StrictBool | None, None),
@@ -190,6 +190,12 @@ def _joined(content: Any) -> Any:
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _hot_enough(value: float) -> float:
+    if 0 < value < LEAST:
+        raise ValueError(f"it must be 0 (the likeliest token), or {LEAST:g} or more")
+    return value
 
 
 def _only(wanted: int) -> AfterValidator:

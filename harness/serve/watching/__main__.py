@@ -11,7 +11,6 @@ from pathlib import Path
 
 from harness.command import command
 from harness.errors import Problems
-from harness.serve.watching.judging import LOOKS
 from harness.serve.watching.told import as_json, as_text
 from harness.serve.watching.watch import watch
 
@@ -26,7 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     problems.check(
         0 < options.error < 1, f"--error must lie between 0 and 1, both excluded, such as 0.05, not {options.error:g}."
     )
-    problems.check(options.looks >= 1, f"--looks must be 1 or more, not {options.looks}.")
     since = None
     if options.since is not None:
         try:
@@ -34,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError:
             problems.add(f"--since {options.since} is no time: write it as 2026-11-29 or 2026-11-29T20:15.")
     problems.raise_any()
-    found = watch(
-        options.model, options.statistics, options.runs_dir, options.cell, since, options.error, options.looks
-    )
+    found = watch(options.model, options.statistics, options.runs_dir, options.cell, since, options.error)
     if options.json:
         sys.stdout.write(json.dumps(as_json(found), ensure_ascii=False, indent=1) + "\n")
     else:
@@ -66,11 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--since", metavar="TIME", help="leave earlier statistics out, such as 2026-11-29T20:15 (UTC)")
     parser.add_argument(
         "--error", type=float, default=0.05, metavar="P",
-        help="how probably a plan of looks tells drift where there is none, at most (default: 0.05)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--looks", type=int, default=LOOKS, metavar="N",
-        help=f"looks of a plan, one every 250 answers or more (default: {LOOKS})",
+        help="how probably a week tells drift where there is none, at most (default: 0.05)",
     )  # fmt: skip
     parser.add_argument("--cell", metavar="CELL", help="of a study: the cell that is served (default: the recommended)")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="directory of studies (default: runs)")

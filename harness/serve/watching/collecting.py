@@ -96,7 +96,7 @@ class StatisticsStore:
                     "version: train it again."
                 )
             reference_of(model.known)
-        check_folder(directory)
+        make_folder(directory, "--statistics")
 
     def add(self, name: str, judged: Judged, answers: Sequence[Mapping[str, Any]]) -> None:
         """Count the answers to the rows of a request.
@@ -198,17 +198,6 @@ class StatisticsStore:
             write_whole(descriptor, line)
         finally:
             os.close(descriptor)
-
-
-def check_folder(directory: Path | None) -> Path | None:
-    """Make the folder of `--statistics`, if there is to be one; return it.
-
-    Raises:
-        HarnessError: it cannot be used.
-    """
-    if directory is not None:
-        make_folder(directory, "--statistics")
-    return directory
 
 
 def _remove_oldest(folder: Path) -> None:

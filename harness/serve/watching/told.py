@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from harness.formatting.values import plural
 from harness.serve.watching.judging import BLOCK, FEEDBACK, Finding, Look
 from harness.serve.watching.watch import Score, Watched
 
@@ -37,7 +38,7 @@ def as_json(found: Watched) -> dict[str, Any]:
         "model": str(found.model), "digest": found.digest, "drift": found.drift,
         "first": None if first is None else _look(first),
         "last": _look(found.looks[-1]) if found.looks else None,
-        "looks": len(found.looks), "plan": found.plan, "error": found.error,
+        "looks": len(found.looks), "earlier": len(found.earlier), "error": found.error,
         "answers": found.rows, "from": found.start, "to": found.end,
         "reference": {"rows": found.reference_rows, "of": found.reference},
         "withheld": {"unsure": found.unsure, "out_of_scope": found.out_of_scope},
@@ -50,15 +51,23 @@ def _verdict(found: Watched) -> list[str]:
     if not found.looks:
         return [f"No drift is told yet: the first look is after {BLOCK} answers."]
     promise = (
-        f"{len(found.looks)} looks; without drift, at most {found.error:.0%} of plans of {found.plan} looks tell any."
+        f"{plural(len(found.recent), 'look')} in the last week; without drift, at most {found.error:.0%} of weeks "
+        "tell any."
     )
+    earlier = found.earlier
+    before = (
+        [f"Before that, {len(earlier)} of {len(found.looks) - len(found.recent)} looks told drift, the last at "
+         f"{earlier[-1].time[:16]}."]
+        if earlier
+        else []
+    )  # fmt: skip
     first = found.first
     if first is None:
-        return [f"No drift. {promise}"]
+        return [f"No drift. {promise}", *before]
     what = ", ".join(each.kind for each in first.findings if each.drift)
     now = "still" if found.looks[-1].drift else "no longer"
     place = f"look {first.number} ({first.time[:16]}), after {first.rows:,} answers"
-    return [f"Drift of {what}: first told at {place}; {now} at the last look. {promise}"]
+    return [f"Drift of {what}: first told at {place}; {now} at the last look. {promise}", *before]
 
 
 def _finding(found: Finding) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.formatting.examples import some
-from harness.serve.watching.judging import DISTANCE, Look, looks
+from harness.formatting.values import plural
+from harness.serve.watching.judging import DISTANCE, WEEK, Look, looks
 from harness.serve.watching.windows import Window, read_windows, reference_of
 from harness.serving.confidence.stored import TEST
 from harness.statistics.confidence.two_shares import share_interval
@@ -42,7 +44,7 @@ class Watched:
         rows: answers.
         start, end: times of the first and of the last.
         looks: all, in order.
-        plan, error: looks of a plan, and its error rate.
+        error: error rate of a week.
         unsure, out_of_scope: answers withheld.
         live: share of right answers by feedback; None without any.
         expected: the same of the study's test rows; of validation rows where there are none.
@@ -57,7 +59,6 @@ class Watched:
     start: str
     end: str
     looks: tuple[Look, ...]
-    plan: int
     error: float
     unsure: int
     out_of_scope: int
@@ -66,19 +67,28 @@ class Watched:
     notes: tuple[str, ...]
 
     @property
+    def recent(self) -> tuple[Look, ...]:
+        """The looks of the last week, which the verdict is about."""
+        last = datetime.fromisoformat(self.end)
+        return tuple(look for look in self.looks if last - datetime.fromisoformat(look.time) < WEEK)
+
+    @property
     def first(self) -> Look | None:
-        """The first look that tells drift."""
-        return next((look for look in self.looks if look.drift), None)
+        """The first look of the last week that tells drift."""
+        return next((look for look in self.recent if look.drift), None)
 
     @property
     def drift(self) -> bool:
-        """Whether any look tells drift."""
+        """Whether a look of the last week tells drift."""
         return self.first is not None
 
+    @property
+    def earlier(self) -> tuple[Look, ...]:
+        """The looks before the last week that told drift."""
+        return tuple(look for look in self.looks[: len(self.looks) - len(self.recent)] if look.drift)
 
-def watch(
-    named: str, directory: Path, runs_dir: Path, cell: str | None, since: str | None, error: float, plan: int
-) -> Watched:
+
+def watch(named: str, directory: Path, runs_dir: Path, cell: str | None, since: str | None, error: float) -> Watched:
     """Judge the statistics of a model.
 
     Args:
@@ -87,7 +97,7 @@ def watch(
         runs_dir: directory of studies.
         cell: of a study; None: the recommended one.
         since: time before which windows do not count, as these have it; None: all count.
-        error, plan: see `looks`.
+        error: of a week; see `looks`.
 
     Raises:
         HarnessError: there is no such model, it knows nothing of its rows, or it has no statistics there.
@@ -95,15 +105,17 @@ def watch(
     from harness.export.winner import winner
     from harness.serve.loading import files_digest
     from harness.serving.confidence.stored import read_confidence
-    from harness.serving.saved_model import read_description
+    from harness.serving.saved_model import check_pooled_texts, read_description
 
     folder = winner(named, runs_dir, cell).model
     facts = read_description(folder)
-    known = read_confidence(folder, facts)
-    if known is None or not (labels := facts.get("labels")):
+    check_pooled_texts(folder, facts, "harness serve")
+    if not (labels := facts.get("labels")):
+        raise HarnessError(f"{folder} is no model of classes, and only answers of these are counted and watched.")
+    if (known := read_confidence(folder, facts)) is None:
         raise HarnessError(
-            f"{folder} is no model of classes that keeps how it judges its validation rows; models of earlier versions "
-            "do not: train it again."
+            f"{folder} does not keep how it judges its validation rows, since an earlier version saved it: train it "
+            "again."
         )
     digest = files_digest(folder)[:16]
     every, damaged = read_windows(directory)
@@ -118,7 +130,8 @@ def watch(
         and (each.score is None or len(each.score) == bins)
     ]
     if not usable:
-        raise HarnessError(_nothing(directory, named, digest, every, windows, since))
+        told = f" {plural(damaged, 'line')} in it {'is' if damaged == 1 else 'are'} damaged." if damaged else ""
+        raise HarnessError(_nothing(directory, named, digest, every, windows, since) + told)
     notes = []
     if damaged:
         notes.append(f"{damaged} lines of {directory} are damaged and do not count.")
@@ -132,7 +145,7 @@ def watch(
     return Watched(
         folder, digest, reference.name, len(reference.part.confidence), sum(each.rows for each in usable),
         min(each.start for each in usable), usable[-1].end,
-        tuple(looks(usable, reference, right, labels, error, plan)), plan, error,
+        tuple(looks(usable, reference, right, labels, error)), error,
         sum(each.unsure for each in usable), sum(each.out_of_scope for each in usable),
         _score(hits, hits + misses) if hits + misses else None, _score(*right), tuple(notes),
     )  # fmt: skip

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,8 @@ def _window(line: Any) -> Window:
     detector = line["detector"]
     if not all(isinstance(each, str) for each in (*texts, "" if detector is None else detector)):
         raise TypeError("a text is none")
+    if any(datetime.fromisoformat(line[key]).tzinfo is None for key in ("from", "to")):
+        raise ValueError("a time has no zone")
     if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in numbers):
         raise TypeError("a count is none")
     classes, confidence = counts["classes"], counts["confidence"]

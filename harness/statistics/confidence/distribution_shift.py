@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
 
-LOWER = (0.01, 0.05, 0.1, 0.25, 0.5)  # shares of the reference rows below an edge: new rows may be more of them
-UPPER = (0.75, 0.95)  # likewise; more new rows may be above
+LOWER = (0.02, 0.1, 0.3)  # shares of the reference rows below an edge: new rows may be more of them
+UPPER = (0.9,)  # likewise; more new rows may be above
 NUMERIC = 1e-3  # of the reference's spread: by how much equal values may differ numerically, as of two engines
 UNLIKELY = 1e-3  # approximate p value above which the bound of `mix_p` is not computed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from harness.errors import HarnessError, Problems
@@ -11,6 +11,7 @@ from harness.tasks.audio_classification.assembly import assemble_sounds
 from harness.tasks.audio_classification.data import SoundData
 from harness.tasks.labeled_files import UNREADABLE, LabeledFiles
 from harness.tasks.text_classification.settings import ClassificationSettings
+from harness.tasks.text_settings import TextSettings
 
 MOST_SECONDS = 600.0  # of a sound that is classified as a whole
 
@@ -21,6 +22,7 @@ class SoundTask(ClassificationSettings):
 
     unit: ClassVar[str] = "sound"
 
+    max_length: int = field(default=TextSettings.max_length, init=False)  # of texts; `max_seconds` in its place
     max_seconds: float = 10.0  # of longer sounds, what follows is left out
     unreadable: str = "error"  # error | skip: what is done with sounds that cannot be read
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.data.readers.file_formats import FORMATS, neighbours
-from harness.data.text_values import as_text, check_text, plain
+from harness.data.text_values import check_text, plain
 from harness.errors import HarnessError, Problems, nearest
 from harness.tasks.audio_classification.settings import SoundTask
 from harness.tasks.audio_classification.sources import SOUNDS
 from harness.tasks.file_rows import read_hub_files, read_splits, read_table
 from harness.tasks.labeled_files import LabeledFiles, read_folder
-from harness.tasks.text_source import TextSource
+from harness.tasks.text_source import TextSource, one_name
 
 FOLDER = "folder"
 ALL_FORMATS = (FOLDER, *(name for name in FORMATS if name not in ("lines", "arff")))
@@ -33,8 +33,7 @@ class AudioClassification(SoundTask, TextSource):
     def __post_init__(self) -> None:
         """Convert values that YAML reads as other types."""
         super().__post_init__()
-        self.audio = as_text(self.audio)
-        self.group = as_text(self.group)
+        self.audio = one_name(self.audio)
         self.text = self.audio
         self.normalize_source()
 
@@ -97,7 +96,7 @@ class AudioClassification(SoundTask, TextSource):
                 f"{path} is one sound: task.path names a folder with a folder for each class, or a table of paths and "
                 f"labels ({', '.join(ALL_FORMATS[1:])})."
             )
-        keys = {"task.text": "task.audio"}
+        keys = {self.label: "task.label", self.audio: "task.audio", self.group: "task.group"}
         return read_table(path, self.audio, self.label, self.group, self.file_format(), SOUNDS, keys)
 
     def _no_source(self, name: str) -> str:

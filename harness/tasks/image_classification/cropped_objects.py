@@ -5,22 +5,18 @@ Objects of one photograph stay in one split: they share light, stain and focus, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 from harness.data.images import FileImage
 from harness.data.readers.file_formats import expanded
-from harness.data.readers.rows import SPLITS, data_folder
+from harness.data.readers.rows import data_folder
+from harness.data.readers.voc import read_annotation, split_lists
 from harness.data.text_values import check_text
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import several
 from harness.tasks.image_classification.settings import ImageTask
 from harness.tasks.image_classification.sources import ImageTable
-
-LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
-Box = tuple[int, int, int, int]
 
 
 @dataclass(kw_only=True)
@@ -54,29 +50,28 @@ class CroppedObjects(ImageTask):
             )
         if not (folder / "Annotations").is_dir() or not (folder / "JPEGImages").is_dir():
             raise HarnessError(f"{folder} needs the folders Annotations (VOC XML) and JPEGImages.")
-        lists = {split: folder / "ImageSets" / "Main" / name for split, name in LISTS.items()}
-        if lists["train"].is_file():
-            names = {split: lists[split].read_text("utf-8").split() for split in SPLITS if lists[split].is_file()}
-        else:
-            names = {"train": sorted(file.stem for file in (folder / "Annotations").glob("*.xml"))}
+        names = split_lists(folder)
         return {split: self._split(folder, split, listed_) for split, listed_ in names.items()}, folder.name
 
     def _split(self, folder: Path, split: str, names: list[str]) -> ImageTable:
         table, small, cut, problems = ImageTable([], [], []), 0, 0, list[str]()
         for name in names:
             try:
-                image, found = _boxes(folder, name)
+                annotated = read_annotation(folder, name)
             except HarnessError as error:
                 problems.extend(error.problems)
                 continue
-            for number, (label, box, whole) in enumerate(found):
+            for number, each in enumerate(annotated.objects):
+                left, top, right, bottom = (round(side) for side in each.box)
+                width, height = annotated.size or (right, bottom)
+                box = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
                 if min(box[2] - box[0], box[3] - box[1]) < self.smallest:
                     small += 1
                     continue
-                cut += not whole
-                table.sources.append(FileImage(image, box))
-                table.names.append(f"{image.name} ({number + 1})")
-                table.labels.append(label)
+                cut += box != (left, top, right, bottom)
+                table.sources.append(FileImage(annotated.path, box))
+                table.names.append(f"{annotated.path.name} ({number + 1})")
+                table.labels.append(each.label)
                 table.groups.append(name)
         if problems:
             raise HarnessError(
@@ -88,33 +83,3 @@ class CroppedObjects(ImageTask):
         if cut:
             table.notes.append(f"{cut} {split} boxes that reach beyond their image were cut at its edge.")
         return table
-
-
-def _boxes(folder: Path, name: str) -> tuple[Path, list[tuple[str, Box, bool]]]:
-    """Return the image of an annotation, and its boxes: class, (left, top, right, bottom), whether all was inside."""
-    file = folder / "Annotations" / f"{name}.xml"
-    try:
-        if not file.resolve().is_relative_to(folder.resolve()):
-            raise HarnessError(f"{name} (leads out of the folder)")
-        root = ElementTree.fromstring(file.read_bytes())
-        image = next(path for path in _images(folder, name) if path.is_file())
-        width, height = (int(root.findtext(f"size/{side}", "0")) for side in ("width", "height"))
-        found = []
-        for each in root.iter("object"):
-            corners = [round(float(each.findtext(f"bndbox/{key}", ""))) for key in ("xmin", "ymin", "xmax", "ymax")]
-            # VOC counts pixels from 1, and the last one belongs to the box.
-            left, top, right, bottom = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
-            box = (max(left, 0), max(top, 0), min(right, width or right), min(bottom, height or bottom))
-            found.append(
-                (str(each.findtext("name", "")).strip(), box, box == (max(left, -1), max(top, -1), right, bottom))
-            )
-    except StopIteration:
-        raise HarnessError(f"{name} (no image in JPEGImages)") from None
-    except (OSError, ValueError, ElementTree.ParseError) as error:
-        raise HarnessError(f"{name} ({getattr(error, 'strerror', None) or error})") from None
-    return image, found
-
-
-def _images(folder: Path, name: str) -> Iterator[Path]:
-    for suffix in (".jpg", ".jpeg", ".png", ".JPG"):
-        yield folder / "JPEGImages" / f"{name}{suffix}"

@@ -120,7 +120,7 @@ class ImageClassification(ImageTask, TextSource):
         return "pixels" if self.image_shape is not None else "table"
 
     def _of_table(self, path: Path) -> ImageTable:
-        keys = {"task.text": "task.image"}
+        keys = {self.label: "task.label", self.image: "task.image", self.group: "task.group"}
         return read_table(path, self.image, self.label, self.group, self.file_format(), IMAGES, keys)
 
     def _refuse_group(self, kind: str) -> None:

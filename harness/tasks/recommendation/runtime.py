@@ -28,7 +28,7 @@ from harness.tasks.recommendation.data import HistorySplit, RecommendationData, 
 from harness.tasks.recommendation.examples import FORMAT, HistoryExamples, encode, joined_tokens
 from harness.tasks.recommendation.metrics import SEEN, TOP, ranks, record_type
 from harness.tasks.recommendation.serving import SEPARATOR, histories_of, read_rows
-from harness.tasks.runtime import Features, TaskRuntime
+from harness.tasks.runtime import Features, TaskRuntime, symmetric_divergence
 
 LAST = 10  # items of a history that predictions.parquet holds
 
@@ -152,10 +152,7 @@ class RecommendationRuntime(TaskRuntime):
 
     def divergence(self, one: Tensor, two: Tensor) -> Tensor:
         """Return the symmetric Kullback-Leibler divergence of the distributions over items."""
-        first, second = one.log_softmax(-1), two.log_softmax(-1)
-        forward = functional.kl_div(first, second, log_target=True, reduction="batchmean")
-        backward = functional.kl_div(second, first, log_target=True, reduction="batchmean")
-        return (forward + backward) / 2
+        return symmetric_divergence(one, two)
 
     def linear_head(self, features: Features, targets: Targets, inverse_strength: float) -> LinearHead:
         """Raise: histories have no frozen features.

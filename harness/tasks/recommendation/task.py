@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.data.readers.advice import without_settings
 from harness.data.readers.delimited import separator_of
 from harness.data.readers.encodings import encoding_problem
 from harness.data.readers.file_formats import FORMATS, FileFormat, expanded
@@ -180,4 +181,4 @@ def _of_interactions(message: str) -> str:
 
 
 def _of_items(message: str) -> str:
-    return message.replace("task.text and task.label", "task.item_id and task.item_text")
+    return without_settings(message, "task.item_id and task.item_text", "an item and a text")

@@ -22,7 +22,7 @@ FAMILY = TaskFamily(
         "train.packing": (False, "a score is of the pooled vectors of two texts"),
     },
     unused=("train.head_lr", "train.head_init", "train.head_probe_c"),
-    own=("train.temperature",),
+    train_keys=("train.temperature",),
     texts=("query", "relevant", "first", "label"),
     retrieves=True,
 )

@@ -13,8 +13,8 @@ from harness.data import groups, random_splits, splits
 from harness.data.labels import describe
 from harness.data.near_copies import told
 from harness.data.readers.rows import notes_of
-from harness.errors import Problems, nearest
-from harness.formatting.examples import examples, short, some
+from harness.errors import Problems
+from harness.formatting.examples import alternatives, examples, short, some
 from harness.records.signature import digest
 from harness.records.study_files import GROUP
 from harness.tasks.retrieval.data import QuerySplit, RetrievalData, query_split
@@ -152,7 +152,7 @@ def _merged(
         if unknown := sorted({each for each in named if each not in collection.places}):
             problems.add(
                 f"{len(unknown)} ids of {split} passages are not in task.passages: {examples(unknown)}. "
-                f"{nearest(unknown[0], list(collection.places))} Correct them, or the column that task.passage_id "
+                f"{alternatives(unknown[0], collection.places)} Correct them, or the column that task.passage_id "
                 "names."
             )
             continue

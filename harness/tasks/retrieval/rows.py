@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.data.readers.advice import without_settings
 from harness.data.readers.file_formats import FileFormat, read_file
 from harness.data.readers.rows import check_texts, group_names, label_text
 from harness.data.text_values import plain
@@ -35,6 +36,12 @@ class ColumnNames:
     group: Any = None
 
     @property
+    def keys(self) -> dict[Any, str]:
+        """The key that names a column, where it is neither `task.text` nor `task.label`."""
+        others = {self.gain: "task.gain", self.group: "task.group"}
+        return {**dict.fromkeys(self.negatives, "task.negatives"), **others}
+
+    @property
     def wanted(self) -> list[Any]:
         """All columns, that of the passages last."""
         others = [name for name in (self.gain, self.group) if name is not None]
@@ -44,7 +51,7 @@ class ColumnNames:
 def read_queries(path: Path, names: ColumnNames, how: FileFormat) -> pd.DataFrame:
     """Read a file of queries; see `of_columns`. Its `attrs["notes"]` are sentences about the file."""
     notes: list[str] = []
-    columns = read_file(path, names.wanted, how, notes, names.group)
+    columns = read_file(path, names.wanted, how, notes, names.keys)
     frame = of_columns(columns, names, path.name)
     frame.attrs["notes"] = notes
     return frame
@@ -97,8 +104,8 @@ def read_collection(path: Path, id_: Any, text: Any, notes: list[str]) -> dict[s
     try:
         found = read_file(path, [id_, text], FileFormat(), notes)
     except HarnessError as error:
-        of_keys = ("task.text and task.label", "task.passage_id and task.passage_text")
-        raise HarnessError(*(message.replace(*of_keys) for message in error.problems)) from error
+        columns = "task.passage_id and task.passage_text"
+        raise HarnessError(*(without_settings(each, columns, "an id and a text") for each in error.problems)) from error
     texts, names = found[str(plain(text))], [label_text(value) for value in found[str(plain(id_))]]
     check_texts(texts, str(plain(text)), path.name, problems)
     problems.messages[:] = [each.replace("task.text", "task.passage_text") for each in problems.messages]

@@ -28,7 +28,7 @@ from harness.tasks.ranking import NONE, first, places
 from harness.tasks.retrieval.data import QuerySplit, RetrievalData, collection_of, query_split
 from harness.tasks.retrieval.examples import RetrievalExamples
 from harness.tasks.retrieval.metrics import TOP, first_ranks, record_type
-from harness.tasks.runtime import Features, TaskRuntime
+from harness.tasks.runtime import Features, TaskRuntime, symmetric_divergence
 
 PART = 64  # queries whose scores of all passages are held at once
 
@@ -191,10 +191,7 @@ class RetrievalRuntime(TaskRuntime):
 
     def divergence(self, one: Tensor, two: Tensor) -> Tensor:
         """Return the symmetric Kullback-Leibler divergence of the distributions over the passages of a batch."""
-        first_, second = one.log_softmax(-1), two.log_softmax(-1)
-        forward = functional.kl_div(first_, second, log_target=True, reduction="batchmean")
-        backward = functional.kl_div(second, first_, log_target=True, reduction="batchmean")
-        return (forward + backward) / 2
+        return symmetric_divergence(one, two)
 
     def linear_head(self, features: Features, targets: Targets, inverse_strength: float) -> LinearHead:
         """Raise: a bi-encoder has no head.

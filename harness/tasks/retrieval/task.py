@@ -16,7 +16,7 @@ from harness.tasks.retrieval.assembly import assemble
 from harness.tasks.retrieval.data import RetrievalData
 from harness.tasks.retrieval.rows import ColumnNames, of_columns, read_collection, read_queries
 from harness.tasks.retrieval.settings import RetrievalSettings
-from harness.tasks.text_source import TextSource
+from harness.tasks.text_source import TextSource, one_name
 
 Found = tuple[dict[str, pd.DataFrame], dict[str, str] | None, str]
 
@@ -69,7 +69,7 @@ class Retrieval(RetrievalTask, TextSource):
         super().__post_init__()
         self.normalize_source()
         for key in ("text", "gain", "passage_id", "passage_text"):
-            setattr(self, key, as_text(getattr(self, key)))
+            setattr(self, key, one_name(getattr(self, key)))
         self.passages = plain(self.passages)
 
     def check(self, problems: Problems) -> None:

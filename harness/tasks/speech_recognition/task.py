@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.data.readers.file_formats import FORMATS, neighbours
-from harness.data.text_values import as_text, check_text, plain
+from harness.data.text_values import check_text, plain
 from harness.errors import HarnessError, Problems
 from harness.tasks.audio_classification.sources import SOUNDS
 from harness.tasks.file_rows import read_hub_files, read_splits, read_table
 from harness.tasks.labeled_files import LabeledFiles
 from harness.tasks.speech_recognition.folders import TRANSCRIPT, read_speech
 from harness.tasks.speech_recognition.settings import SpeechSettings
-from harness.tasks.text_source import TextSource
+from harness.tasks.text_source import TextSource, one_name
 
 TABLES = tuple(name for name in FORMATS if name not in ("lines", "arff"))
 
@@ -33,9 +33,7 @@ class SpeechRecognition(SpeechSettings, TextSource):
     def __post_init__(self) -> None:
         """Convert values that YAML reads as other types."""
         super().__post_init__()
-        self.audio = as_text(self.audio)
-        self.text = as_text(self.text)
-        self.group = as_text(self.group)
+        self.audio, self.text = one_name(self.audio), one_name(self.text)
         self.label = self.text
         self.normalize_source()
 
@@ -75,7 +73,7 @@ class SpeechRecognition(SpeechSettings, TextSource):
                 f"{path} is one sound: task.path names a folder with a text beside each sound (a.wav, a{TRANSCRIPT}), "
                 f"or a table of paths and transcripts ({', '.join(TABLES)})."
             )
-        keys = {"task.text": "task.audio", "task.label": "task.text"}
+        keys = {self.text: "task.text", self.audio: "task.audio", self.group: "task.group"}
         return {"train": read_table(path, self.audio, self.text, self.group, self.file_format(), SOUNDS, keys)}
 
     def _no_source(self, name: str) -> str:

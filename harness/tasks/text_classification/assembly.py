@@ -26,7 +26,7 @@ from harness.tasks.text_classification.metrics import METRICS
 from harness.tasks.text_classification.settings import ClassificationSettings
 
 Folds = list[tuple[pd.DataFrame, pd.DataFrame]]
-ReadFeedback = Callable[[bool, Sequence[str]], Feedback]
+ReadFeedback = Callable[[bool, Sequence[str], Sequence[str]], Feedback]
 IMBALANCE = 10  # ratio of largest to smallest class at which to warn that accuracy alone is misleading
 
 
@@ -39,8 +39,8 @@ def assemble(
         task: the settings.
         frames: rows (see `harness.data.readers.rows.to_rows`) by given split, at least `train`.
         source: name of the source, for the facts.
-        read: returns rows for training besides, by whether rows are pairs and the labels of training rows; None: there
-            are none.
+        read: returns rows for training besides, by whether rows are pairs, the labels of training rows and those of
+            rows of no class; None: there are none.
 
     Raises:
         HarnessError: the labels are inconsistent, or there are too few rows for the splits.
@@ -49,13 +49,14 @@ def assemble(
     source_notes = notes_of(frames)
     frames, notes = one_spelling(frames)
     outside: dict[str, pd.DataFrame] = {}
+    named: list[str] = []
     if task.oos_label is not None:
         frames, outside, named = out_of_scope.separate(frames, task.oos_label, task.split_seed)
         notes += out_of_scope.told(named, outside)
         facts["out_of_scope"] = {"labels": named, **{split: len(frame) for split, frame in outside.items()}}
     notes += check_classes(frames["train"]["label"], task.name)
     groups.check({split: of for split, frame in frames.items() if (of := groups.of_frame(frame)) is not None})
-    feedback = None if read is None else read("pair" in frames["train"], sorted(set(frames["train"]["label"])))
+    feedback = None if read is None else read("pair" in frames["train"], sorted(set(frames["train"]["label"])), named)
     labels, descriptions = _labels(task, frames, () if feedback is None else feedback.new)
     pool, given, test = frames["train"], frames.get("validation"), frames.get("test")
     dropped = conflicts = 0
@@ -81,7 +82,8 @@ def assemble(
         train, validation = splits.hold_out(train, task.validation_fraction, task.split_seed, "validation")
 
     if feedback is not None:
-        train, folds, facts["feedback"] = _with_feedback(feedback, frames, train, folds, validation, test)
+        evaluated = _with_outside(test, outside.get("test")), _with_outside(validation, outside.get("validation"))
+        train, folds, facts["feedback"] = _with_feedback(feedback, frames, train, folds, *evaluated)
         notes += told_of_feedback(facts["feedback"])
     kept = {"train": train, "test": test} | ({} if validation is None else {"validation": validation})
     met = _split("test", test, labels)
@@ -134,9 +136,15 @@ def assemble(
     )
 
 
+def _with_outside(frame: pd.DataFrame | None, outside: pd.DataFrame | None) -> Any:
+    """Return the rows of a split with those of no class, which are evaluated, too."""
+    found = [each for each in (frame, outside) if each is not None]
+    return pd.concat(found, ignore_index=True) if found else None
+
+
 def _with_feedback(
     feedback: Feedback, frames: Mapping[str, pd.DataFrame], train: pd.DataFrame, folds: Folds,
-    validation: pd.DataFrame | None, test: pd.DataFrame,
+    test: pd.DataFrame, validation: pd.DataFrame | None,
 ) -> tuple[pd.DataFrame, Folds, dict[str, Any]]:  # fmt: skip
     """Add feedback to the training rows, those of folds included; return its facts, too."""
     first = 1 + max(int(frame["id"].max()) for frame in frames.values())

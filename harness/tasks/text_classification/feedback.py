@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.data.readers.file_formats import expanded
 from harness.data.splits import normal_form
-from harness.data.text_values import match, plain
+from harness.data.text_values import half_characters, match, plain
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import MOST, alternatives, examples, short
 from harness.formatting.values import plural
@@ -28,7 +28,8 @@ class Feedback:
 
     Attributes:
         frame: `text`, `pair` (only of tasks of pairs) and `label`, in the order of time.
-        facts: `rows` read, `repeated` texts, and of these `conflicting` ones, told with several labels.
+        facts: `rows` read, `repeated` texts, and of these `conflicting` ones, told with several labels; if there are
+            some, those `out_of_scope`, which are left out.
         new: labels that training rows lack.
     """
 
@@ -37,7 +38,7 @@ class Feedback:
     new: tuple[str, ...]
 
 
-def read_feedback(path: str, pairs: bool, labels: Sequence[str], classes: str) -> Feedback:
+def read_feedback(path: str, pairs: bool, labels: Sequence[str], classes: str, outside: Sequence[str] = ()) -> Feedback:
     """Read what `harness serve` stored: a file, or the folder of a model with a file a tenant.
 
     Of several rows with one text (letter case and spaces aside), the last one by time counts.
@@ -47,6 +48,7 @@ def read_feedback(path: str, pairs: bool, labels: Sequence[str], classes: str) -
         pairs: whether the task's rows are pairs of texts.
         labels: of the training rows.
         classes: one of `CLASSES`.
+        outside: labels of rows of no class (`task.oos_label`), which train nothing.
 
     Raises:
         HarnessError: there is no such file, a line is no feedback on this task, or labels are unknown; all problems at
@@ -67,8 +69,9 @@ def read_feedback(path: str, pairs: bool, labels: Sequence[str], classes: str) -
     rows.sort(key=lambda row: row["time"])
     columns = ["text", *(["pair"] if pairs else []), "label"]
     frame = pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in columns})
-    frame["label"] = [match(label, labels) or label for label in frame["label"]]
-    new = tuple(sorted(set(frame["label"]) - set(labels)))
+    known = [*labels, *outside]
+    frame["label"] = [match(label, known) or label for label in frame["label"]]
+    new = tuple(sorted(set(frame["label"]) - set(known)))
     if new and classes != NEW:
         hint = alternatives(new[0], labels) if len(new) == 1 else f"Classes: {examples(labels)}."
         raise HarnessError(
@@ -80,16 +83,21 @@ def read_feedback(path: str, pairs: bool, labels: Sequence[str], classes: str) -
     conflicting = int((frame["label"].groupby(form).nunique() > 1).sum())
     kept = frame[~form.duplicated(keep="last")]
     facts = {"rows": len(frame), "repeated": int(several.sum() - form[several].nunique()), "conflicting": conflicting}
-    return Feedback(kept, facts, new)
+    apart = kept["label"].isin(outside)
+    if apart.any():
+        facts["out_of_scope"] = int(apart.sum())
+    return Feedback(kept[~apart], facts, new)
 
 
 def _rows(file: Path, pairs: bool, problems: Problems) -> list[dict[str, str]]:
     """Return the rows of a file; report lines that are none."""
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
+        lines = file.read_text(encoding="utf-8-sig").split("\n")  # editors may have put a byte order mark first
     except (OSError, UnicodeDecodeError) as error:
-        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
-        problems.add(f"task.feedback: {file} cannot be read ({reason}).")
+        decoded = isinstance(error, OSError)
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        way = "" if decoded else " Unpack it if it is compressed, and save it as UTF-8."
+        problems.add(f"task.feedback: {file} cannot be read ({reason}).{way}")
         return []
     found, wrong = list[dict[str, str]](), list[str]()
     needed = ("text", "pair") if pairs else ("text",)
@@ -122,6 +130,8 @@ def _wrong(row: Any, needed: Sequence[str], pairs: bool) -> str | None:
         return "is no JSON object"
     if missing := [name for name in needed if not isinstance(row.get(name), str) or not row[name].strip()]:
         return f"has no {missing[0]}"
+    if any(half_characters([row.get(name)], name, "") for name in (*needed, "label")):
+        return "holds half a character (a lone surrogate)"
     if not pairs and "pair" in row:
         return "has a second text, and this task has single ones"
     label = row.get("label")
@@ -174,6 +184,7 @@ def notes(facts: Mapping[str, Any]) -> list[str]:
         (facts["in_validation"], "is a validation row", "are validation rows"),
         (facts["known"], "is a training row already", "are training rows already"),
         (facts["repeated"], "repeats an earlier text", "repeat earlier texts"),
+        (facts.get("out_of_scope", 0), "is out of scope (task.oos_label)", "are out of scope (task.oos_label)"),
     ]
     parts = [f"{count} {one if count == 1 else many}" for count, one, many in left if count]
     told = [

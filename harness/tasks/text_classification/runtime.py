@@ -17,7 +17,7 @@ from harness.api.metric import Predictions, Targets
 from harness.data.dataset import Split
 from harness.errors import HarnessError
 from harness.models.inference import softmax
-from harness.tasks.runtime import Features, TaskRuntime
+from harness.tasks.runtime import Features, TaskRuntime, symmetric_divergence
 from harness.tasks.text_classification.data import ClassificationData
 from harness.tasks.text_classification.linear_model import logistic_regression
 
@@ -67,11 +67,8 @@ class TextClassificationRuntime(TaskRuntime):
         return functional.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
 
     def divergence(self, one: Tensor, two: Tensor) -> Tensor:
-        """Return the symmetric Kullback-Leibler divergence of logits (b, C): R-Drop, Liang et al. 2021."""
-        one, two = functional.log_softmax(one, dim=-1), functional.log_softmax(two, dim=-1)
-        forth = functional.kl_div(two, one, reduction="batchmean", log_target=True)
-        back = functional.kl_div(one, two, reduction="batchmean", log_target=True)
-        return (forth + back) / 2
+        """Return the symmetric Kullback-Leibler divergence of logits (b, C)."""
+        return symmetric_divergence(one, two)
 
     def predictions(self, outputs: npt.NDArray[np.floating[Any]]) -> Predictions:
         """Return class probabilities (n, C)."""

@@ -46,11 +46,11 @@ class TextTask(ClassificationSettings):
         self.check(problems)
         problems.raise_any()
         frames, source = self.read()
-        path = self.feedback
+        path, classes = self.feedback, self.feedback_classes
         if path is None:
             return assemble(self, frames, source)
         return assemble(
-            self, frames, source, lambda pairs, labels: read_feedback(path, pairs, labels, self.feedback_classes)
+            self, frames, source, lambda pairs, labels, outside: read_feedback(path, pairs, labels, classes, outside)
         )
 
     def read(self) -> tuple[dict[str, pd.DataFrame], str]:

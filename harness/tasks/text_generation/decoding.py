@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from harness.errors import Problems
+
+LEAST = 1e-4  # temperature above 0: scores divided by a smaller one may overflow
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,15 @@ class Decoding:
         """Report values that cannot be used; `section` is the name of the keys' section in messages."""
         for key in ("max_new_tokens", "num_beams", "samples"):
             problems.whole(f"{section}.{key}", getattr(self, key))
-        problems.check(self.temperature >= 0, f"{section}.temperature must be 0 or more, not {self.temperature}.")
+        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        problems.check(
+            whole and 0 <= self.seed < 2**32,
+            f"{section}.seed must be a whole number from 0 to 2**32 - 1, not {self.seed}.",
+        )
+        problems.check(
+            self.temperature == 0 or LEAST <= self.temperature < math.inf,
+            f"{section}.temperature must be 0 (the likeliest token), or {LEAST:g} or more, not {self.temperature}.",
+        )
         problems.check(
             self.samples <= self.num_beams or self.temperature > 0,
             f"{section}.samples={self.samples} outputs for each prompt would be the same: set {section}.temperature "

@@ -24,7 +24,7 @@ from harness.data.tokenization import Encoding, Tokens
 from harness.errors import HarnessError
 from harness.models.inference import autocast, softmax
 from harness.models.network import AdaptedModel
-from harness.tasks.runtime import Features, TaskRuntime
+from harness.tasks.runtime import Features, TaskRuntime, symmetric_divergence
 from harness.tasks.text_classification.linear_model import logistic_regression
 from harness.tasks.token_tagging.data import OUTSIDE, Sentence, TaggingData, TagSplit, split_of
 from harness.tasks.token_tagging.encoding import WordEncoder, reads_forward
@@ -150,10 +150,7 @@ class TokenTaggingRuntime(TaskRuntime):
 
     def divergence(self, one: Tensor, two: Tensor) -> Tensor:
         """Return the mean over words of the symmetric Kullback-Leibler divergence."""
-        first, second = one.log_softmax(dim=-1), two.log_softmax(dim=-1)
-        there = functional.kl_div(first, second, reduction="batchmean", log_target=True)
-        back = functional.kl_div(second, first, reduction="batchmean", log_target=True)
-        return (there + back) / 2
+        return symmetric_divergence(one, two)
 
     def predictions(self, outputs: npt.NDArray[np.floating[Any]]) -> Predictions:
         """Return the records of no rows; `joined` makes those of some.

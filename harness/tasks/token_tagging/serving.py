@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.data.readers.advice import as_options
 from harness.data.readers.encodings import encoding_problem
 from harness.data.readers.file_formats import FileFormat, Table, read_table, require_columns
-from harness.data.readers.whole_table import as_options
 from harness.errors import HarnessError
 from harness.formatting.examples import some
 from harness.records.files import atomic

@@ -26,6 +26,7 @@ def main() -> None:
     for name in ("--lr", "--head-lr"):
         parser.add_argument(name, type=float, default=1e-3)
     asked = parser.parse_args()
+    asked.bf16 = False
 
     set_seed(asked.seed)
     tokenizer = AutoTokenizer.from_pretrained(asked.model)

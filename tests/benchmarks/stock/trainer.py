@@ -103,6 +103,7 @@ def train(model: MeanPooled, tokenizer: Any, files: dict[str, Any], asked: argpa
             report_to="none",
             disable_tqdm=True,
             dataloader_pin_memory=torch.cuda.is_available(),
+            bf16=asked.bf16,
         ),
         train_dataset=files["train"],
         eval_dataset=files["validation"],
@@ -135,6 +136,7 @@ def main() -> None:
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--head-lr", type=float, help="default: --lr")
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     asked = parser.parse_args()
 
     set_seed(asked.seed)

@@ -98,6 +98,7 @@ WRONG: dict[str, tuple[dict[str, Any], int, str]] = {
     "nucleus": ({"top_p": 0.5}, 400, "top_p"),
     "tools": ({"tools": []}, 400, "there is no such field"),
     "too hot": ({"temperature": 3}, 400, "temperature"),
+    "too cold to divide by": ({"temperature": 1e-30}, 400, "or 0.0001 or more"),
     "no tokens": ({"max_tokens": 0}, 400, "max_tokens"),
     "twice": ({"max_tokens": 4, "max_completion_tokens": 4}, 400, "give one of them"),
     "no room": ({"max_tokens": 10_000}, 400, "lower max_tokens"),

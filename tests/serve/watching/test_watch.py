@@ -193,8 +193,12 @@ def test_mistakes_are_told(judging: RunSpec, model: Loaded, tmp_path: Path, caps
 
     assert "is no folder" in said(str(tmp_path / "none"))
     assert "has no statistics yet" in said(str(tmp_path))
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "x.jsonl").write_text('{"format": 1}\n')
+    assert "1 line in it is damaged" in said(str(damaged))
     for option, value, message in (
-        ("--error", "1", "between 0 and 1"), ("--error", "nan", "between 0 and 1"), ("--looks", "0", "1 or more"),
+        ("--error", "1", "between 0 and 1"), ("--error", "nan", "between 0 and 1"),
         ("--since", "now", "is no time"),
     ):  # fmt: skip
         assert message in said(str(tmp_path), option, value)

@@ -31,11 +31,11 @@ def test_beyond_holds_its_level(values: str) -> None:
 
 def test_beyond_is_the_probability_of_ranks() -> None:
     """The exact share of all orders of new and reference values with as many new ones below, by enumeration."""
-    reference = np.array([1.0, 2.0, 3.0])
+    reference = np.arange(1.0, 8.0)
     edges = edges_of(reference)
     counts = edges.counts(np.array([0.0, 0.5, 1.5]))
     p = dict(zip(edges.orders[~edges.upper].tolist(), beyond_p(edges, counts)[~edges.upper].tolist(), strict=True))
-    orders = [order for order in product((0, 1), repeat=6) if sum(order) == 3]  # 1: of the reference
+    orders = [order for order in product((0, 1), repeat=10) if sum(order) == 7]  # 1: of the reference
 
     def below(order: tuple[int, ...], rank: int) -> int:
         places = [place for place, of_reference in enumerate(order) if of_reference]

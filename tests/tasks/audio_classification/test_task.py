@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from harness.config.instantiate import build
 from harness.errors import HarnessError, Problems
 from harness.tasks.audio_classification.data import SoundData
 from harness.tasks.audio_classification.demo import CLASSES, DemoSounds
@@ -104,6 +106,39 @@ def test_paths_stay_inside(tmp_path: Path) -> None:
     assert "1 sounds lie outside its folder" in refusal(path=str(root / "t.csv"))
     (root / "low" / "link.wav").symlink_to(outside)
     assert "1 links in" in refusal(path=str(root))
+
+
+def test_names_and_paths_from_elsewhere(tmp_path: Path) -> None:
+    """Names that are no UTF-8, pipes, paths of Windows, addresses, NULs, rows without a group: one sentence each."""
+    root = folders(tmp_path / "tones")
+    os.mkfifo(root / "low" / "pipe.wav")
+    assert "low/pipe.wav (a pipe or a device)" in refusal(path=str(root))
+    (root / "low" / "pipe.wav").unlink()
+    odd = os.fsencode(root / "low") + b"/\xe9.wav"
+    shutil.copy(root / "low" / "00.wav", odd)
+    assert "1 names in" in (said := refusal(path=str(root))) and "are not UTF-8: 'low/\\udce9.wav'" in said
+    Path(os.fsdecode(odd)).unlink()
+    paths = sorted(str(each.relative_to(root)) for each in root.rglob("*.wav"))
+    table = root / "t.jsonl"
+
+    def told(change: Callable[[str], str], **fields: Any) -> str:
+        rows = [{"audio": change(each), "label": each.split("/")[0], "speaker": None} for each in paths]
+        table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return refusal(path=str(table), **fields)
+
+    assert "written with / between folders" in told(lambda path: path.replace("/", "\\"))
+    assert "download them first" in told(lambda path: f"https://example.org/{path}")
+    assert "paths are relative to the folder" in (said := told(lambda path: f"{300 * 'x'}{path}")) and len(said) < 900
+    assert "have no path or sound" in told(lambda path: f"{path}\0")
+    assert "half a character" in told(lambda path: f"{path}\ud800")
+    assert "rows have no group in column 'speaker'" in told(str, group="speaker")
+    assert "Choose with task.group." in told(str, group="person")
+
+
+def test_tokens_are_no_setting_of_sounds(tmp_path: Path) -> None:
+    """A key that nobody reads is refused, with a + as well."""
+    with pytest.raises(HarnessError, match="takes no max_length"):
+        build({"kind": "audio_classification", "path": str(tmp_path), "max_length": 64})
 
 
 def _loose(root: Path) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.errors import HarnessError
@@ -189,6 +191,45 @@ def test_collections_that_are_refused(tmp_path: Path) -> None:
     assert len(load(few, metric="recall_at_1").passages) == 9
     one = jsonl(tmp_path / "one.jsonl", many(40, passages=1))
     assert "needs a collection of 2" in complaint(one, metric="recall_at_1")
+
+
+def test_keys_that_name_a_column_are_named(tmp_path: Path) -> None:
+    """Each its own; a passage with half a character, which no file can hold, is told with its row."""
+    rows = jsonl(tmp_path / "rows.jsonl", many())
+    assert "no column 'gian'. Known: passage, query. Choose with task.gain." in complaint(rows, gain="gian")
+    assert "Choose with task.negatives." in complaint(rows, negatives=["no"])
+    assert "Choose with task.group." in complaint(rows, group="customer")
+    frame = pd.DataFrame(many())
+    frame.to_parquet(tmp_path / "rows.parquet")
+    assert "Choose with task.gain." in complaint(tmp_path / "rows.parquet", gain="gian")
+    assert load(rows, text=["query"], label=["passage"]).facts["rows"]["test"] == 8
+    broken = jsonl(tmp_path / "broken.jsonl", [*many(), {"query": "q", "passage": ["fine", "half \ud800"]}])
+    assert "half a character (a lone surrogate) in column 'passage': row 41" in complaint(broken)
+    known = tmp_path / "known.csv"
+    known.write_text("id,text\n" + "".join(f"{'a long name ' * 9}{n},text {n}\n" for n in range(12)))
+    assert len(complaint(rows, passages=str(known))) < 500  # three short examples, whatever the ids are
+
+
+FILES = {
+    "separator": ("id;text\n", "{};text {}\n", "utf-8", "begin the file with a line sep=;", "sep=;\n"),
+    "encoding": ("id,text\n", "{},téxt {}\n", "cp1252", "save it as UTF-8", ""),
+    "header": ("", "{},a text of words {}\n", "utf-8", "write the names of the columns into a first line", "id,text\n"),
+}
+
+
+@pytest.mark.parametrize(("head", "row", "encoding", "advice", "first"), FILES.values(), ids=list(FILES))
+def test_advice_on_the_file_of_passages_works(
+    tmp_path: Path, head: str, row: str, encoding: str, advice: str, first: str
+) -> None:
+    """No key says how it is read, so what is advised is a change of the file."""
+    rows = jsonl(tmp_path / "rows.jsonl", [{"query": f"q {row}", "passage": f"p{row % 12}"} for row in range(40)])
+    content = head + "".join(row.format(f"p{n}", n) for n in range(12))
+    passages = tmp_path / "passages.csv"
+    passages.write_bytes(content.encode(encoding))
+    said = complaint(rows, passages=str(passages))
+    assert advice in said and not re.search(r"task\.(encoding|separator|columns)", said), said
+    passages.write_text(first + content, encoding="utf-8")
+    assert len(load(rows, passages=str(passages)).passages) == 12
 
 
 def test_the_demo_is_always_the_same() -> None:

@@ -135,3 +135,30 @@ def test_named_tasks_take_feedback(tmp_path: Path) -> None:
     folder = told(tmp_path, {"text": "where on earth is it", "label": data.labels[1]})
     after = make("demo", f"task.feedback={folder}").load()
     assert len(after.train) == len(data.train) + 1 and after.test.texts == data.test.texts
+
+
+def test_feedback_of_an_editor(write: Write, tmp_path: Path) -> None:
+    """A byte order mark is none of the first line's; half a character is told before anything is made of it."""
+    path = write("rows.csv", rows_csv(ROWS))
+    folder = tmp_path / "feedback"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text(json.dumps({"text": "a new one", "label": "b"}) + "\r\n", encoding="utf-8-sig")
+    assert own(path, feedback=str(folder)).load().facts["feedback"]["added"] == 1
+    for row in ({"text": "half \ud800", "label": "b"}, {"text": "whole", "label": "half \ud800"}):
+        (folder / "a.jsonl").write_text(json.dumps(row) + "\n")
+        assert "line 1 holds half a character" in problems(own(path, feedback=str(folder)))
+    (folder / "a.jsonl").write_bytes(json.dumps({"text": "é", "label": "b"}, ensure_ascii=False).encode("cp1252"))
+    assert "save it as UTF-8" in problems(own(path, feedback=str(folder)))
+
+
+@pytest.mark.parametrize("classes", ["known", "new"])
+def test_feedback_out_of_scope_trains_nothing(write: Write, tmp_path: Path, classes: str) -> None:
+    """Neither rows of task.oos_label, which are no class, nor texts that measure how well such rows are found."""
+    out = [(f"weather {number}", "oos") for number in range(8)]
+    path = write("rows.csv", rows_csv([*ROWS, *out]))
+    rows = [{"text": "rain", "label": "oos"}, {"text": "Weather 3", "label": "a"}, {"text": "fine", "label": "a"}]
+    made = own(path, oos_label="oos", feedback=str(told(tmp_path, *rows)), feedback_classes=classes).load()
+    assert made.labels == ("a", "b") and made.train.texts[-1] == "fine" and "Weather 3" not in made.train.texts
+    facts = made.facts["feedback"]
+    assert (facts["added"], facts["out_of_scope"], facts["in_test"] + facts["in_validation"]) == (1, 1, 1)
+    assert any("1 is out of scope (task.oos_label)" in each for each in made.warnings)

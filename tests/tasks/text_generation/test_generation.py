@@ -142,3 +142,11 @@ def test_what_cannot_be_decoded() -> None:
     text = "\n".join(problems.messages)
     for part in ("max_new_tokens must be", "temperature must be", "samples=2 outputs", "stop is a list"):
         assert part in text
+    problems = Problems()
+    for temperature in (1e-30, float("inf")):
+        Decoding(temperature=temperature).check(problems)
+    for seed in (-1, 2**32):
+        Decoding(seed=seed).check(problems)
+    assert len(problems.messages) == 4 and "0.0001 or more, not 1e-30" in problems.messages[0]
+    Decoding(temperature=1e-4, seed=2**32 - 1).check(problems)
+    assert len(problems.messages) == 4

@@ -12,6 +12,7 @@ from harness.api.family import families
 from harness.config.instantiate import build
 from harness.config.kinds import KIND, KINDS
 from harness.data.dataset import Dataset, Split
+from harness.data.readers.advice import without_settings
 from harness.data.readers.encodings import decode
 from harness.data.readers.file_formats import SUFFIXES, FileFormat, expanded, read_table
 from harness.errors import HarnessError, nearest
@@ -69,7 +70,7 @@ def _of_file(node: Mapping[str, Any]) -> Retained:
             raise HarnessError(
                 f"task.retain={node['path']} cannot be read ({error.strerror or error}). It is {FORMS}."
             ) from error
-        whole = "\n".join(line.strip() for line in decode(content, "utf-8", path.name).strip().splitlines())
+        whole = "\n".join(line.strip() for line in _decoded(content, path.name).strip().splitlines())
         parts = whole.split("\n\n" if "\n\n" in whole else "\n")
         texts = tuple(" ".join(part.split()) for part in parts if len(part.split()) > 1)
         if not texts:
@@ -94,8 +95,15 @@ def _of_file(node: Mapping[str, Any]) -> Retained:
         table = read_table(path, FileFormat(), every=True)
         rows = form.read(dict(zip(table.names, table.columns, strict=True)), path.name).rows
     except HarnessError as error:
-        raise HarnessError(*(f"task.retain: {each}" for each in error.problems)) from error
+        raise HarnessError(*(f"task.retain: {without_settings(each)}" for each in error.problems)) from error
     return Retained((), tuple(rows)) if "choices" in columns else Retained(tuple(row.completion for row in rows))
+
+
+def _decoded(content: bytes, name: str) -> str:
+    try:
+        return decode(content, "utf-8", name)
+    except HarnessError as error:
+        raise HarnessError(*(f"task.retain: {without_settings(each)}" for each in error.problems)) from error
 
 
 def _of_task(node: dict[str, Any], most: int) -> Retained:

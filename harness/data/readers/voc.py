@@ -1,0 +1,108 @@
+"""Annotations of Pascal VOC's form: an XML file an image, and lists of the images of each split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from harness.errors import HarnessError
+
+ANNOTATIONS, IMAGES, LISTS = "Annotations", "JPEGImages", Path("ImageSets", "Main")
+SPLIT_FILES = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True)
+class VocObject:
+    """An object of an annotation.
+
+    Attributes:
+        label: its class.
+        box: left, top, right, bottom in pixels, the first two counted from 0, the last two not within the box.
+        difficult: whether it is marked as hard to recognize, and not counted by VOC.
+    """
+
+    label: str
+    box: tuple[float, float, float, float]
+    difficult: bool = False
+
+
+@dataclass(frozen=True)
+class VocImage:
+    """An annotated image.
+
+    Attributes:
+        path: of the image.
+        size: width and height that the annotation states; None if it states none.
+        objects: of the image.
+    """
+
+    path: Path
+    size: tuple[int, int] | None
+    objects: tuple[VocObject, ...]
+
+
+def split_lists(folder: Path) -> dict[str, list[str]]:
+    """Return the names of the images of each split; without lists, all annotated images as training images.
+
+    Args:
+        folder: with Annotations and JPEGImages, and perhaps ImageSets/Main; or with XML files beside images.
+    """
+    lists = {split: folder / LISTS / name for split, name in SPLIT_FILES.items()}
+    if lists["train"].is_file():
+        return {split: file.read_text("utf-8").split() for split, file in lists.items() if file.is_file()}
+    return {"train": sorted(file.stem for file in annotations_folder(folder).glob("*.xml"))}
+
+
+def annotations_folder(folder: Path) -> Path:
+    """Return the folder of the XML files."""
+    return folder / ANNOTATIONS if (folder / ANNOTATIONS).is_dir() else folder
+
+
+def read_annotation(folder: Path, name: str) -> VocImage:
+    """Read the annotation of an image.
+
+    Args:
+        folder: see `split_lists`.
+        name: of the image, without a suffix.
+
+    Raises:
+        HarnessError: it cannot be read, has no image, or leads out of the folder; names the image, and why.
+    """
+    file = annotations_folder(folder) / f"{name}.xml"
+    try:
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise HarnessError(f"{name} (leads out of the folder)")
+        root = _parsed(file.read_bytes())
+        below = folder / IMAGES if (folder / IMAGES).is_dir() else folder
+        image = next(path for path in (below / f"{name}{suffix}" for suffix in SUFFIXES) if path.is_file())
+        width, height = (int(float(root.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
+        objects = tuple(_object(each) for each in root.iter("object"))
+    except StopIteration:
+        raise HarnessError(f"{name} (no image in {below.name})") from None
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        raise HarnessError(f"{name} ({getattr(error, 'strerror', None) or error})") from None
+    if not image.resolve().is_relative_to(folder.resolve()):
+        raise HarnessError(f"{name} (its image leads out of the folder)")
+    return VocImage(image, (width, height) if width and height else None, objects)
+
+
+def _parsed(content: bytes) -> ElementTree.Element:
+    """Parse XML that declares nothing: a few lines of declarations can expand to gigabytes, or name other files."""
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content or b"\x00" in content:
+        raise ValueError("declares a document type or entities, which annotations have no use for")
+    return ElementTree.fromstring(content)
+
+
+def _object(node: ElementTree.Element) -> VocObject:
+    label = (node.findtext("name") or "").strip()
+    texts = [node.findtext(f"bndbox/{key}") for key in CORNERS]
+    if not label:
+        raise ValueError("an object without a name")
+    if None in texts:
+        raise ValueError(f"an object without {', '.join(CORNERS)}: {label}")
+    left, top, right, bottom = (float(text or "") for text in texts)
+    # VOC counts pixels from 1, and the last one belongs to the box.
+    return VocObject(label, (left - 1, top - 1, right, bottom), (node.findtext("difficult") or "0").strip() == "1")

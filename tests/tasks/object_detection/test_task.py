@@ -1,0 +1,128 @@
+"""What is read of COCO JSON and VOC XML, and what is refused, all at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.errors import HarnessError
+from harness.tasks.object_detection.demo import DemoDetection
+from harness.tasks.object_detection.task import ObjectDetection
+from tests.helpers.tiny_detection import CLASSES, coco, voc
+
+
+def test_coco_and_voc_give_the_same_boxes(tmp_path: Path) -> None:
+    """VOC counts pixels from 1, COCO gives width and height; an image stays whole in one split."""
+    one = ObjectDetection(name="a", path=str(coco(tmp_path / "coco"))).load()
+    other = ObjectDetection(name="b", path=str(voc(tmp_path / "voc", lists=False))).load()
+    listed = ObjectDetection(name="c", path=str(voc(tmp_path / "lists"))).load()
+    assert one.labels == other.labels == listed.labels == CLASSES
+    for found in (one, other):
+        assert found.facts["rows"] == {"train": 10, "validation": 2, "test": 4}
+    assert listed.facts["rows"] == {"train": 8, "validation": 4, "test": 4}
+    assert one.test.ids.tolist() == other.test.ids.tolist()
+    for first, second in zip(one.test.targets, other.test.targets, strict=True):
+        assert np.array_equal(first.boxes, second.boxes) and first.classes.tolist() == second.classes.tolist()
+    again = ObjectDetection(name="a", path=str(tmp_path / "coco/boxes-0.json")).load()
+    assert again.fingerprint == one.fingerprint == other.fingerprint, "what counts is what the files say"
+    demo = DemoDetection(name="d", train_images=6, validation_images=4, test_images=4)
+    assert demo.load().fingerprint == demo.load().fingerprint and demo.load().labels == ("disc", "star", "triangle")
+
+
+def _changed(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
+    file = coco(tmp_path)
+
+    def ids(content: dict[str, Any]) -> None:
+        content["images"][1]["id"] = content["images"][0]["id"]
+        content["annotations"][0]["category_id"] = 99
+        content["annotations"][1]["bbox"] = [1, 2, "x", 4]
+        content["images"][2]["file_name"] = "../../outside.png"
+
+    _changed(file, ids)
+    with pytest.raises(HarnessError) as told:
+        ObjectDetection(name="mine", path=str(file)).load()
+    said = str(told.value)
+    for part in (
+        "1 values of id occur several times in images: 1", "annotation 1 (99)", "no bbox of four finite numbers",
+        "1 images lie outside the folder",
+    ):  # fmt: skip
+        assert part in said, said
+    file = coco(tmp_path / "boxes")
+    pictures = tmp_path / "boxes/pictures"
+
+    def sides(content: dict[str, Any]) -> None:
+        content["annotations"][0]["bbox"] = [5, 5, 0, 4]
+        content["annotations"][1]["bbox"] = [30, 5, 20, 4]
+        content["annotations"][2]["bbox"] = [90, 5, 9, 4]
+
+    _changed(file, sides)
+    (pictures / "0-9.png").write_bytes((pictures / "0-9.png").read_bytes()[:60])
+    (pictures / "0-10.png").unlink()
+    with pytest.raises(HarnessError) as told:
+        ObjectDetection(name="mine", path=str(file)).load()
+    said = str(told.value)
+    for part in (
+        "2 of 16 train images cannot be read", "no such file", "boxes have no size", "boxes lie outside their image",
+        "boxes reach beyond their image", "task.faulty=mend", "task.unreadable=skip",
+    ):  # fmt: skip
+        assert part in said, said
+    mended = ObjectDetection(name="mine", path=str(file), faulty="mend", unreadable="skip").load()
+    assert sum("were cut" in each or "were left out" in each for each in mended.warnings) >= 3, mended.warnings
+    Image.new("RGB", (9, 9)).save(pictures / "0-3.png")
+    with pytest.raises(HarnessError, match=r"of images of another size: .*0-3.png .40 x 32, and it is 9 x 9"):
+        ObjectDetection(name="mine", path=str(file), faulty="mend", unreadable="skip").load()
+
+
+def test_what_is_no_annotation_is_told(tmp_path: Path) -> None:
+    folder = voc(tmp_path / "voc")
+    bomb = '<!DOCTYPE a [<!ENTITY b "cc">]><annotation>&b;</annotation>'
+    (folder / "Annotations/image00.xml").write_text(bomb)
+    (folder / "JPEGImages/image01.png").unlink()
+    main = folder / "ImageSets/Main/val.txt"
+    main.write_text(main.read_text() + "image03\n../../etc\n")
+    with pytest.raises(HarnessError) as told:
+        ObjectDetection(name="mine", path=str(folder)).load()
+    said = str(told.value)
+    for part in (
+        "image00 (declares a document type or entities", "image01 (no image in JPEGImages)",
+        "../../etc (leads out of the folder)", "listed several times in ImageSets/Main: image03",
+    ):  # fmt: skip
+        assert part in said, said
+    for path, part in (
+        (tmp_path / "none", "does not exist"), (tmp_path, "has no XML files"), (__file__, "cannot be read as JSON"),
+    ):  # fmt: skip
+        with pytest.raises(HarnessError, match=part):
+            ObjectDetection(name="mine", path=str(path)).load()
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(HarnessError, match="not of COCO's form"):
+        ObjectDetection(name="mine", path=str(tmp_path / "list.json")).load()
+    with pytest.raises(HarnessError) as told:
+        ObjectDetection(name="mine", metric="map", input_size=[9], least_score=2, faulty="no", unreadable="no").load()
+    for part in (
+        "task.metric map",
+        "task.input_size is",
+        "task.least_score must",
+        "task.faulty must",
+        "unreadable must",
+    ):
+        assert part in str(told.value)
+
+
+def test_a_class_that_only_test_images_have_is_refused(tmp_path: Path) -> None:
+    folder = voc(tmp_path)
+    file = folder / "Annotations/image15.xml"
+    file.write_text(file.read_text().replace("dark", "drak").replace("light", "ligth"))
+    with pytest.raises(HarnessError, match=r"classes that no training or validation image has: '(drak|ligth)'"):
+        ObjectDetection(name="mine", path=str(folder)).load()
