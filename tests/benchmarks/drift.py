@@ -1,6 +1,6 @@
 """How often `harness watch` tells drift: in replays of unchanged traffic, and within 500 requests of a change.
 
-    HARNESS_DATA=... python -m tests.benchmarks.drift --output tests/benchmarks/results/drift.json
+    HARNESS_DATA=... python -m tests.benchmarks.drift --replays 100 --output tests/benchmarks/results/drift.json
 
 All rows of BANKING77 are pooled, so that validation rows and traffic are of one distribution (its own test file has
 another class mix than its training file). Ten intents are left out, to come as new ones; ten others are named as out of
@@ -41,7 +41,8 @@ WEEKS = 100  # of a replay of unchanged traffic
 GARBLED = 1000  # test rows of which there are versions with typing errors
 BEFORE = 10  # weeks before a change
 KINDS = (CLASSES, CONFIDENCE, DISTANCE)
-SOON = 500  # requests after a change in which it is to be told
+SOON = (500, 2000)  # requests after a change in which it is to be told
+WEEKLY = (1, 10)  # blocks of requests in a week
 Rows = npt.NDArray[np.int64]
 Draw = Callable[[np.random.Generator, int], Rows]  # rows of `Judgements`
 
@@ -61,19 +62,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--cache-dir", default="~/.cache/harness")
     parser.add_argument("--replays", type=int, default=REPLAYS)
-    parser.add_argument("--soon", type=int, default=SOON, help="requests after a change in which it is to be told")
-    parser.add_argument("--weekly", type=int, default=1, help=f"blocks of {BLOCK} requests in a week")
-    parser.add_argument("--changes-only", action="store_true", help="leave replays of unchanged traffic out")
+    parser.add_argument(
+        "--soon", type=int, nargs="+", default=SOON, help="requests after a change in which it is to be told"
+    )
+    parser.add_argument("--weekly", type=int, nargs="+", default=WEEKLY, help=f"blocks of {BLOCK} requests in a week")
     parser.add_argument("--methods", nargs="+", default=METHODS)
     asked = parser.parse_args()
     table = _rows()
     labels = sorted({label for _, label in table})
     drawn = random.Random(0).sample(labels, LEFT_OUT + OUT_OF_SCOPE)
     new, outside = drawn[:LEFT_OUT], drawn[LEFT_OUT:]
-    results: dict[str, Any] = {
-        "replays": asked.replays, "weeks": WEEKS, "requests_a_week": BLOCK * asked.weekly, "soon": asked.soon,
-        "new": new, "outside": outside,
-    }  # fmt: skip
+    results: dict[str, Any] = {"weeks": WEEKS, "new": new, "outside": outside}
     with tempfile.TemporaryDirectory() as name:
         for method in asked.methods:
             model, test = _trained(Path(name), method, table, new, outside, asked.cache_dir)
@@ -129,9 +128,8 @@ def _replayed(model: Loaded, test: list[str], strange: list[str], asked: argpars
     intents = np.unique(judged.classes[usual])
     found: dict[str, Any] = {
         "detector": model.detector, "reference_rows": len(reference.part.right), "test_rows": len(test),
-        "accuracy": float(model.known.parts["test"].right.mean()),
+        "accuracy": float(model.known.parts["test"].right.mean()), "runs": [],
     }  # fmt: skip
-    replay = partial(_replay, model, reference, judged, asked.weekly)
     unchanged = partial(_mixed, usual, usual, 0.0)
     changes: dict[str, Callable[[np.random.Generator], Draw]] = {
         "ten intents three times as often": lambda draws: partial(
@@ -141,31 +139,47 @@ def _replayed(model: Loaded, test: list[str], strange: list[str], asked: argpars
         "typos in 10 % of the words of 20 % of the texts": lambda _: partial(_mixed, usual, one, 0.2),
         "typos in 30 % of the words of 20 % of the texts": lambda _: partial(_mixed, usual, many, 0.2),
     }
-    for name, change in changes.items():
-        hits, seen = 0, dict.fromkeys(KINDS, 0)
-        for number in range(asked.replays):
-            draws = np.random.default_rng(10_000 + number)
-            # A change begins anywhere between two looks.
-            before = BEFORE * BLOCK + int(draws.integers(BLOCK))
-            told = replay(draws, [(before, unchanged), (asked.soon, change(draws))], before)
-            hits += bool(told)
-            for kind in _kinds(told):
-                seen[kind] += 1
-        found[name] = _share(hits, asked.replays) | {"by_kind": seen}
-        sys.stdout.write(f"{name}: {found[name]}\n")
-        sys.stdout.flush()
-    if asked.changes_only:
-        return found
-    weeks = []  # of each replay, those with an alarm
-    for number in range(asked.replays):
-        told = replay(np.random.default_rng(number), [(WEEKS * asked.weekly * BLOCK, unchanged)], None)
-        weeks.append(len({(look.number - 1) // asked.weekly for look in told}))
-    found["unchanged"] = {
-        "weeks_with_an_alarm": sum(weeks) / (WEEKS * asked.replays),
-        "replays_with_over_5_of_100": sum(each > 0.05 * WEEKS for each in weeks) / asked.replays,
-        "replays_without_an_alarm": weeks.count(0) / asked.replays,
-    }
+    for weekly in asked.weekly:
+        replay = partial(_replay, model, reference, judged, weekly)
+        for soon in asked.soon:
+            run = {"requests_a_week": BLOCK * weekly, "soon": soon, "replays": asked.replays}
+            for name, change in changes.items():
+                run[name] = _told(replay, unchanged, change, soon, asked.replays)
+            found["runs"].append(run)
+            sys.stdout.write(f"{run}\n")
+            sys.stdout.flush()
+        found["runs"][-1]["unchanged"] = _alarms(replay, unchanged, weekly, asked.replays)
     return found
+
+
+def _told(
+    replay: Callable[..., list[Look]], unchanged: Draw, change: Callable[[np.random.Generator], Draw], soon: int,
+    replays: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Return in what share of replays a change is told, and by what."""
+    hits, seen = 0, dict.fromkeys(KINDS, 0)
+    for number in range(replays):
+        draws = np.random.default_rng(10_000 + number)
+        # A change begins anywhere between two looks.
+        before = BEFORE * BLOCK + int(draws.integers(BLOCK))
+        told = replay(draws, [(before, unchanged), (soon, change(draws))], before)
+        hits += bool(told)
+        for kind in {each.kind for look in told for each in look.findings if each.drift}:
+            seen[kind] += 1
+    return _share(hits, replays) | {"by_kind": seen}
+
+
+def _alarms(replay: Callable[..., list[Look]], unchanged: Draw, weekly: int, replays: int) -> dict[str, Any]:
+    """Return how many weeks of unchanged traffic have an alarm."""
+    weeks = []  # of each replay, those with an alarm
+    for number in range(replays):
+        told = replay(np.random.default_rng(number), [(WEEKS * weekly * BLOCK, unchanged)], None)
+        weeks.append(len({(look.number - 1) // weekly for look in told}))
+    return {
+        "replays": replays, "weeks_with_an_alarm": sum(weeks) / (WEEKS * replays),
+        "replays_with_over_5_of_100": sum(each > 0.05 * WEEKS for each in weeks) / replays,
+        "replays_without_an_alarm": weeks.count(0) / replays,
+    }  # fmt: skip
 
 
 def _judged(model: Loaded, reference: Reference, texts: list[str]) -> Judgements:
@@ -204,10 +218,6 @@ def _replay(
     skipped = 0 if changed is None else changed // BLOCK - 8
     found = looks(windows[skipped:], reference, (0, 0), model.labels)
     return [look for look in found if look.drift and (changed is None or look.rows + skipped * BLOCK > changed)]
-
-
-def _kinds(told: Sequence[Look]) -> set[str]:
-    return {each.kind for look in told for each in look.findings if each.drift}
 
 
 def _times(block: int, weekly: int) -> tuple[str, str]:
