@@ -154,7 +154,9 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
         network = load_whole(directory, facts).to(where)
     else:
         network = load_network(directory, facts, cache_dir).to(where)
-    tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model"))
+    family = family_of(facts.get("family"))
+    transcribes = family.writes and family.reads == "sound"
+    tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model", transcribes=transcribes))
     return Predictor(
         saved_runtime(facts), facts["pairs"], network, tokenizer, facts["max_length"], where,
         read_confidence(directory, facts), read_training_rows(directory),
