@@ -114,7 +114,7 @@ class Predictor:
         family = family_of(self.task.family)
         if family.tokens or family.reads == "interaction":
             return  # rows may be lists, which the family checks
-        known = (str, list, tuple) if family.writes else (str,) if family.reads == "text" else (str, Path)
+        known = (str, Path) if family.reads != "text" else (str, list, tuple) if family.writes else (str,)
         for row, value in enumerate([*texts, *(pairs or ())], 1):
             if not isinstance(value, known):
                 raise HarnessError(f"predict takes {family.reads}s, and number {row} is {type(value).__name__}.")
