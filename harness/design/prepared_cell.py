@@ -12,7 +12,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.api.family import FIRST, families
+from harness.api.family import FIRST, TaskFamily, families
 from harness.config.error_messages import explain
 from harness.config.instantiate import build
 from harness.config.kinds import check_kinds
@@ -228,7 +228,7 @@ def _data_and_model(
         resolved,
         {"model": base["model"], "family": [family.writes, family.tokens, family.reads, family.locates]},
         problems,
-        lambda node: _find(build(node["model"], packages).for_family(family), cache),
+        lambda node: _find(build(node["model"], packages).for_family(family), cache, family),
     )
     if data is not None and model is not None:
         before = len(problems.messages)
@@ -309,9 +309,10 @@ def _start(base: Mapping[str, Any], model: ResolvedModel, cache: Path, problems:
         return None
 
 
-def _find(model: Any, cache: Path) -> ResolvedModel:
-    """Find a model's files and examine them."""
-    return examined(model, model.resolve(cache), cache)
+def _find(model: Any, cache: Path, family: TaskFamily) -> ResolvedModel:
+    """Find a model's files and examine them, unless it reads something else than the family's rows."""
+    found: ResolvedModel = model.resolve(cache)
+    return found if found.reads != family.reads else examined(model, found, cache)
 
 
 def _check_devices(device: str, problems: Problems) -> None:

@@ -114,7 +114,7 @@ class Predictor:
         family = family_of(self.task.family)
         if family.tokens or family.reads == "interaction":
             return  # rows may be lists, which the family checks
-        known = (str, list, tuple) if family.writes else (str,) if family.reads == "text" else (str, Path)
+        known = (str, Path) if family.reads != "text" else (str, list, tuple) if family.writes else (str,)
         for row, value in enumerate([*texts, *(pairs or ())], 1):
             if not isinstance(value, known):
                 raise HarnessError(f"predict takes {family.reads}s, and number {row} is {type(value).__name__}.")
@@ -154,7 +154,9 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
         network = load_whole(directory, facts).to(where)
     else:
         network = load_network(directory, facts, cache_dir).to(where)
-    tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model"))
+    family = family_of(facts.get("family"))
+    transcribes = family.writes and family.reads == "sound"
+    tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model", transcribes=transcribes))
     return Predictor(
         saved_runtime(facts), facts["pairs"], network, tokenizer, facts["max_length"], where,
         read_confidence(directory, facts), read_training_rows(directory),

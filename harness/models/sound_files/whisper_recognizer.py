@@ -19,4 +19,4 @@ class WhisperRecognizer(WhisperForConditionalGeneration):  # type: ignore[no-unt
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.model.encoder = WhisperSoundEncoder(config)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # as above

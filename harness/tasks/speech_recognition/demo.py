@@ -70,7 +70,8 @@ class DemoSpeech(SpeechSettings):
             place = KEYS.index(str(digit))
             time = np.arange(round(draw.uniform(0.15, 0.25) * RATE)) / RATE
             tones = (ROWS[place // 3], COLUMNS[place % 3])
-            parts.append(sum(np.sin(2 * np.pi * (tone * time + draw.uniform())) for tone in tones))
+            waves = [np.sin(2 * np.pi * (tone * time + draw.uniform())) for tone in tones]
+            parts.append(np.sum(waves, axis=0))
             parts.append(np.zeros(round(draw.uniform(0.08, 0.15) * RATE)))
         signal = np.concatenate(parts)
         noisy = signal + self.noise * draw.normal(0, 1, len(signal))

@@ -10,7 +10,7 @@ import torch
 
 from harness.data.examples import Batch, Rows
 from harness.models.language.language_model import IGNORED
-from harness.models.sounds.speech_model import DECODER_INPUTS, LABELS
+from harness.models.speech.speech_model import DECODER_INPUTS, LABELS
 from harness.tasks.audio_classification.examples import SoundExamples
 from harness.tasks.speech_recognition.transcripts import TranscriptEncoder
 from harness.tasks.text_generation.examples import padded

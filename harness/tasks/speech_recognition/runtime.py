@@ -22,8 +22,8 @@ from harness.formatting.examples import several
 from harness.formatting.values import plural
 from harness.models.inference import autocast, predict_all
 from harness.models.network import AdaptedModel
-from harness.models.sounds.speech_model import SpeechModel
-from harness.models.sounds.transcription import transcribe
+from harness.models.speech.speech_model import SpeechModel
+from harness.models.speech.transcription import transcribe
 from harness.tasks.audio_classification.clips import clips
 from harness.tasks.audio_classification.serving import read_sounds
 from harness.tasks.runtime import TaskRuntime

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from harness.api.metric import Metric
 from harness.data.text_values import as_text, check_text
@@ -38,7 +38,8 @@ class SpeechSettings(TextSettings):
     def __post_init__(self) -> None:
         """Convert values that YAML reads as other types, such as the language `no`."""
         super().__post_init__()
-        self.language = "no" if self.language is False else as_text(self.language)
+        given: Any = self.language
+        self.language = "no" if given is False else as_text(given)
         self.normalize = "none" if self.normalize is None else self.normalize
 
     def check(self, problems: Problems) -> None:

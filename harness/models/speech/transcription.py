@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.data.examples import Batch
 from harness.models.sound_files.sound_pooling import SAMPLES
-from harness.models.sounds.speech_model import SpeechModel
+from harness.models.speech.speech_model import SpeechModel
 
 
 class Transcribed(NamedTuple):

@@ -1,0 +1,1 @@
+"""Networks of speech recognition, and how they write."""
