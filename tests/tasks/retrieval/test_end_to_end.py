@@ -117,7 +117,7 @@ def test_training_lifts_recall_and_resumes_alike(tmp_path: Path, main: Main) -> 
         (("method=lora", "train.fgm=0.1"), "one text a row"),
         (("method=lora", "train.temperature=0"), "train.temperature must be a number above 0"),
         (("method=lora", "train.temperature=nan"), "train.temperature"),
-        (("method=lora", "model.pooling=model"), "model.pooling=model is not for texts: choose mean, cls, last"),
+        (("method=lora", "model.pooling=model"), "model.pooling=model is not for retrieval: choose mean, cls, last"),
         (("method=lora", "model=interactions"), "Models that read texts"),
         (("method=popularity",), "is for recommendation"),
         (("method=bm25", "method.b=1.5"), "method.b must lie in [0, 1]"),

@@ -140,9 +140,11 @@ def test_missing_texts_and_labels_name_their_rows(write: Write, tmp_path: Path) 
 def test_texts_that_are_none(write: Write) -> None:
     """Numbers in the text column are not taken for texts, nor lists for labels, nor half characters for characters."""
     lines = [{"text": 3.5, "label": ["x"]}, {"text": "half \ud83d", "label": "y"}]
-    message = problems(own(write("rows.jsonl", "\n".join(map(json.dumps, lines)))))
-    assert "1 of 2 rows hold no text in column 'text' but, for instance, float 3.5: row 1" in message
+    written = [json.dumps(line) for line in lines]
+    message = problems(own(write("rows.jsonl", "\n".join(written))))
     assert "1 of 2 rows hold half a character (a lone surrogate) in column 'text': row 2" in message
+    message = problems(own(write("whole.jsonl", written[0])))
+    assert "1 of 1 rows hold no text in column 'text' but, for instance, float 3.5: row 1" in message
     assert "labels must be texts or numbers; in column 'label' row 1" in message
 
 

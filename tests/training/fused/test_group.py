@@ -33,8 +33,8 @@ def _one_thread() -> None:
 
 def trains(overlay: dict[str, Any]) -> bool:
     """Whether a method is trained by the loop."""
-    recommends = "interaction" in overlay["method"]["about"].get("inputs", ())  # such methods have no backbone
-    return isinstance(build(overlay["method"]), GradientTrained) and not recommends
+    texts = "text" in overlay["method"]["about"].get("inputs", ("text",))  # the sessions here are of texts
+    return texts and isinstance(build(overlay["method"]), GradientTrained)
 
 
 def finished(setting: Setting) -> TrainingSession:
