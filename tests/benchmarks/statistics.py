@@ -21,7 +21,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from harness.statistics import (
     sequential,
 )
 from harness.tasks.text_classification.metrics import METRICS
+from tests.benchmarks import statistics_speech as utterances
 from tests.benchmarks import statistics_tagging as tags
 from tests.benchmarks.population import Design, Method, draw
 from tests.benchmarks.statistics_metrics import TASKS, scores, truth
@@ -192,10 +193,19 @@ def metrics(studies: int) -> Iterator[Row]:
 
 def tagging(studies: int) -> Iterator[Row]:
     """Coverage of entity metrics, whose rows are sentences with any number of entities."""
-    for task, n, metric in product(tags.TASKS, (50, 150, 500, 1500), tags.RATIOS):
-        true, covered = tags.truth(task, metric), []
-        for runs in tags.studies(task, n, 3, studies):
-            scores = np.stack([rows for _, rows in tags.scores(metric, runs)])
+    return _ratios(tags, tags.RATIOS, studies)
+
+
+def speech(studies: int) -> Iterator[Row]:
+    """Coverage of error rates, whose rows are utterances of any length."""
+    return _ratios(utterances, ("wer",), studies)
+
+
+def _ratios(family: Any, metrics_: Iterable[str], studies: int) -> Iterator[Row]:
+    for task, n, metric in product(family.TASKS, (50, 150, 500, 1500), metrics_):
+        true, covered = family.truth(task, metric), []
+        for runs in family.studies(task, n, 3, studies):
+            scores = np.stack([rows for _, rows in family.scores(metric, runs)])
             found = interval(scores, 0.95, scale_of(metric), n)
             covered.append(found.low <= true <= found.high)
         share = float(np.mean(covered))
@@ -237,6 +247,7 @@ PARTS: dict[str, Callable[[int], Iterator[Row]]] = {
     "power": power,
     "metrics": metrics,
     "tagging": tagging,
+    "speech": speech,
     "answers": answers,
 }
 
