@@ -106,8 +106,8 @@ def compare(old: Winner, new: Winner, file: Path | None, columns: Sequence[str],
         try:
             frame = read_rows(file, list(columns[:-1]), columns[-1], FileFormat(), {})
         except HarnessError as error:
-            columns = "--text COLUMN and --label COLUMN"
-            raise HarnessError(*(without_settings(each, columns) for each in error.problems)) from error
+            advice = "--text COLUMN and --label COLUMN"
+            raise HarnessError(*(without_settings(each, advice) for each in error.problems)) from error
         known = sorted({*predictors[0].labels, *predictors[1].labels})
         labels = [match(label, known) or str(label) for label in frame["label"]]
         if unknown := sorted(set(labels) - set(known)):

@@ -1,4 +1,4 @@
-"""How often `harness watch` tells drift: in replays of unchanged traffic, and within 500 requests of a change.
+"""How often `harness watch` tells drift: in replays of unchanged traffic, and soon after a change.
 
     HARNESS_DATA=... python -m tests.benchmarks.drift --replays 100 --output tests/benchmarks/results/drift.json
 

@@ -149,8 +149,8 @@ class WarmTrials(Trials):
                 **({"bf16": True} if precision() == "bf16" else {}),
             }  # fmt: skip
             seconds, found = run_stock("warm_trainer.py", [options] * split.processes, split)
-        by_seed = {each["seed"]: each for part in found for each in part}
-        results = [by_seed[each.seed] for each in tried]
+        by_number = {each["number"]: each for part in found for each in part}
+        results = [by_number[number] for number in range(len(tried))]
         assert all(each["steps"] == work.steps for each in results), results
         return _measured(seconds, split, results)
 
@@ -158,8 +158,8 @@ class WarmTrials(Trials):
 def _enqueue(journal: Path, tried: Sequence[Configuration]) -> None:
     """Put trials into a new journal, as `stock/warm_trainer.py` takes them."""
     study = optuna.create_study(storage=JournalStorage(JournalFileBackend(str(journal))), study_name="trials")
-    for each in tried:
-        study.enqueue_trial({"rank": each.rank, "lr": each.lr}, user_attrs={"seed": each.seed})
+    for number, each in enumerate(tried):
+        study.enqueue_trial({"rank": each.rank, "lr": each.lr}, user_attrs={"seed": each.seed, "number": number})
 
 
 def precision() -> str:

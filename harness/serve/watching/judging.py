@@ -76,8 +76,8 @@ def looks(
 
     Looks are at planned numbers of answers, not when somebody asks, so that asking more often changes nothing. A look
     has as much of a week's error rate as its block has of a week, at most all of it, which is divided over the kinds
-    that are tested and the spans (Bonferroni): without drift, at most a share alpha of weeks tells any. So a service
-    of few answers, which a look a week tests, is as well watched as one of many, whose looks have more to count.
+    that are tested and the spans (Bonferroni): without drift, at most a share alpha of weeks tells any, on average. So
+    a service of few answers, with a look a week, is as well watched as one of many, whose looks have more to count.
 
     Args:
         windows: in the order of time, at least one, all of one model.

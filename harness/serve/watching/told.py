@@ -51,8 +51,8 @@ def _verdict(found: Watched) -> list[str]:
     if not found.looks:
         return [f"No drift is told yet: the first look is after {BLOCK} answers."]
     promise = (
-        f"{plural(len(found.recent), 'look')} in the last week; without drift, at most {found.error:.0%} of weeks "
-        "tell any."
+        f"{plural(len(found.recent), 'look')} in the last week of statistics; without drift, on average "
+        f"at most {found.error:.0%} of weeks tell any."
     )
     earlier = found.earlier
     before = (

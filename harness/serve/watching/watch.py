@@ -68,7 +68,7 @@ class Watched:
 
     @property
     def recent(self) -> tuple[Look, ...]:
-        """The looks of the last week, which the verdict is about."""
+        """The looks of the last week that has statistics, which the verdict is about."""
         last = datetime.fromisoformat(self.end)
         return tuple(look for look in self.looks if last - datetime.fromisoformat(look.time) < WEEK)
 
@@ -133,6 +133,8 @@ def watch(named: str, directory: Path, runs_dir: Path, cell: str | None, since: 
         told = f" {plural(damaged, 'line')} in it {'is' if damaged == 1 else 'are'} damaged." if damaged else ""
         raise HarnessError(_nothing(directory, named, digest, every, windows, since) + told)
     notes = []
+    if lost := len(windows) - len(usable):
+        notes.append(f"{plural(lost, 'window')} of this model were counted by another version, and do not count.")
     if damaged:
         notes.append(f"{damaged} lines of {directory} are damaged and do not count.")
     if reference.part.classes is None:

@@ -13,7 +13,7 @@ Counts = npt.NDArray[np.int64]
 LOWER = (0.02, 0.1, 0.3)  # shares of the reference rows below an edge: new rows may be more of them
 UPPER = (0.9,)  # likewise; more new rows may be above
 NUMERIC = 1e-3  # of the reference's spread: by how much equal values may differ numerically, as of two engines
-UNLIKELY = 1e-3  # approximate p value above which the bound of `mix_p` is not computed
+UNLIKELY = 1e-3  # approximate p value of `mix_p`, below which a bound takes its place
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,9 @@ def beyond_p(edges: Edges, counts: Counts) -> npt.NDArray[np.float64]:
 def mix_p(reference: Counts, counts: Counts) -> float:
     """Return a p value of equal shares of C classes, by Pearson's statistic with all totals given.
 
-    Rare classes make the usual approximation too small in the far tail. Where it is small, the value is Chernoff's
-    bound of the exact conditional distribution, which is never too small; it is about ten times too large.
+    Rare classes make the usual approximation too small in the far tail. Below `UNLIKELY` the value is Chernoff's bound
+    of the exact conditional distribution, which is never too small and about ten times too large, but at most
+    `UNLIKELY`: so it never rises with the statistic.
 
     Args:
         reference: (C,) rows of each class in the reference.
@@ -121,7 +122,7 @@ def mix_p(reference: Counts, counts: Counts) -> float:
         _log_moment(totals, expected, factor, new, best * part) - none - best * part * statistic
         for part in (0.3, 0.5, 0.7, 0.85, 1.0)
     ]
-    return float(np.exp(min(0.0, *bounds)))
+    return min(UNLIKELY, float(np.exp(min(0.0, *bounds))))
 
 
 def _log_moment(totals: Counts, expected: Any, factor: Any, new: int, tilt: float) -> float:

@@ -104,6 +104,7 @@ def train(model: MeanPooled, tokenizer: Any, files: dict[str, Any], asked: argpa
             disable_tqdm=True,
             dataloader_pin_memory=torch.cuda.is_available(),
             bf16=asked.bf16,
+            use_cpu=not torch.cuda.is_available(),  # else bf16 is refused there
         ),
         train_dataset=files["train"],
         eval_dataset=files["validation"],

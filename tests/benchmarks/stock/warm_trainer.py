@@ -2,7 +2,7 @@
 
 Libraries, rows and weights are loaded once a process; each trial adapts a copy by transformers' Trainer and PEFT, with
 dynamic padding. A process takes trials that wait in the journal until none does, so a slow one holds no other up.
-A waiting trial has rank and lr, and its seed as an attribute. Nothing of the harness is used.
+A waiting trial has rank and lr, and its seed and number as attributes. Nothing of the harness is used.
 
     python tests/benchmarks/stock/warm_trainer.py --journal FILE --model DIR --train CSV --validation CSV --output JSON
 """
@@ -53,7 +53,7 @@ def main() -> None:
         model = MeanPooled(get_peft_model(copy.deepcopy(backbone), adapter), len(classes))
         trainer = train(model, tokenizer, files, asked)
         score = by_epoch(trainer)[-1]
-        found.append({"seed": asked.seed, "accuracy": score, "steps": trainer.state.global_step})
+        found.append({"number": trial.user_attrs["number"], "accuracy": score, "steps": trainer.state.global_step})
         return score
 
     study.optimize(objective)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -105,3 +105,16 @@ def test_stability_index_has_its_mean_by_chance() -> None:
     pairs = [stability_index(source.multinomial(1000, share), source.multinomial(500, share)) for _ in range(300)]
     assert np.mean([index for index, _ in pairs]) == pytest.approx(pairs[0][1], rel=0.1)
     assert stability_index(np.array([50, 50]), np.array([5, 95]))[0] > 0.25
+
+
+@pytest.mark.parametrize("classes", [3, 57])
+def test_p_of_the_mix_never_rises_with_the_shift(classes: int) -> None:
+    """One class comes more often, the others less: also where a bound takes the place of the approximation."""
+    reference = np.full(classes, 20)
+    values = []
+    for more in range(0, 161, 2):
+        counts = np.full(classes, 10)
+        counts[0] += more
+        values.append(mix_p(reference, counts))
+    assert values[0] == pytest.approx(1.0) and values[-1] < 1e-4
+    assert all(after <= before for before, after in pairwise(values))
