@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     from harness.export.exporting import Request, export
     from harness.export.publish import check_push, push
-    from harness.export.winner import winner
+    from harness.export.winner import serve_argument, winner
 
     request = Request(options.to, options.format, options.int8, options.texts, options.license, options.examples)
     request.check()
@@ -38,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = export(found, request, options.cache_dir)
     size = sum(file.stat().st_size for file in options.to.rglob("*") if file.is_file())
     sys.stdout.write(f"{options.to} ({options.format}, {size / 2**20:.1f} MiB). {told}\n")
-    place = f"./{options.to}" if "=" in str(options.to) else str(options.to)  # NAME=PATH would be read otherwise
-    sys.stdout.write(f"To serve it: harness serve {shlex.quote(place)}\n")
+    sys.stdout.write(f"To serve it: harness serve {serve_argument(options.to)}\n")
     if options.push:
         sys.stdout.write(f"Pushed to {push(options.to, options.push, options.public)}\n")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from harness.export.proof import (
 )
 from harness.export.quantized_confidence import with_quantized_confidence
 from harness.export.training_rows import training_rows
-from harness.export.winner import Winner
+from harness.export.winner import Winner, serve_argument
 from harness.models.loading import brief
 
 
@@ -189,7 +188,7 @@ def _load(directory: Path, cache_dir: str | Path) -> Original:
     if family_of(facts.get("family")).retrieves:
         raise HarnessError(
             f"{directory} is a model of retrieval, whose answers need its collection, and no format of harness export "
-            f"has one. Serve the model itself: harness serve {shlex.quote(str(directory))}."
+            f"has one. Serve the model itself: harness serve {serve_argument(directory)}."
         )
     if facts.get("export") not in (None, "peft"):
         raise HarnessError(f"{directory} is an export itself: export the run's model instead.")

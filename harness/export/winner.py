@@ -20,6 +20,12 @@ from harness.report.reading.study import Study, load
 from harness.report.tables.definition import Definition, judged_by
 
 
+def serve_argument(directory: Path) -> str:
+    """Return a path as `harness serve` takes it, quoted for a shell: NAME=PATH names a model."""
+    text = str(directory)
+    return shlex.quote(f"./{text}" if "=" in text.partition("/")[0] else text)
+
+
 @dataclass(frozen=True)
 class Winner:
     """A saved model, and what its study says of it.
