@@ -4,40 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.data.readers.file_formats import FileFormat, Keys, Table, read_file, require_columns
-from harness.data.readers.rows import Hub, open_hub
+from harness.data.readers.rows import SPLITS, Hub, open_hub
 from harness.data.readers.whole_table import read_texts
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import several
 from harness.tasks.labeled_files import Check, LabeledFiles, Medium, files_below, read_paths
 
+Rows = TypeVar("Rows")
 
-def read_splits(
-    paths: Mapping[str, Path], of_file: Callable[[Path], Mapping[str, LabeledFiles]]
-) -> dict[str, LabeledFiles]:
-    """Read the paths of splits; a folder of several splits gives all of them, unless a path of their own replaces one.
+
+def read_splits(paths: Mapping[str, Path], of_file: Callable[[Path], Mapping[str, Rows]]) -> dict[str, Rows]:
+    """Read the paths of splits.
+
+    The path of the training rows may be a folder of several splits, and gives those that have no path of their own. Of
+    another path, the part of its split is read, and all of it if it has no parts.
 
     Args:
-        paths: by split.
+        paths: by split, `train` among them.
         of_file: reads one, by split; what is of no split is called train.
 
     Raises:
         HarnessError: some cannot be read.
     """
-    found: dict[str, LabeledFiles] = {}
+    found: dict[str, Rows] = {}
     problems = Problems()
     for split, path in paths.items():
         try:
-            for name, table in of_file(path).items():
-                target = split if name == "train" else name
-                if target not in found or split == target:
-                    found[target] = table
+            parts = of_file(path)
         except HarnessError as error:
             problems.extend(error)
+            continue
+        if split == "train":
+            found |= {name: rows for name, rows in parts.items() if name == split or name not in paths}
+        else:
+            found[split] = parts[split] if split in parts else parts["train"]
     problems.raise_any()
-    return found
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def read_table(

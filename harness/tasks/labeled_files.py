@@ -62,16 +62,22 @@ def read_folder(folder: Path, medium: Medium) -> dict[str, LabeledFiles]:
     Raises:
         HarnessError: there are no classes, or a link leads out of the folder.
     """
-    below = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    splits = {
-        split: each
-        for split, names in SPLIT_FOLDERS.items()
-        for each in below
-        if each.name.lower() in names and any(inner.is_dir() for inner in each.iterdir())
-    }
-    if "train" in splits:
-        return {split: _classes(splits[split], medium) for split in SPLITS if split in splits}
-    return {"train": _classes(folder, medium)}
+    splits = split_folders(folder, lambda each: any(inner.is_dir() for inner in each.iterdir()))
+    return {split: _classes(each, medium) for split, each in splits.items()}
+
+
+def split_folders(folder: Path, holds: Callable[[Path], bool] = lambda _: True) -> dict[str, Path]:
+    """Return the folders train, validation and test within a folder, by split; without `train`, the folder as train.
+
+    Args:
+        folder: may name them in other ways (`SPLIT_FOLDERS`), of which the first counts.
+        holds: whether a folder has what a split's has.
+    """
+    below = {each.name.lower(): each for each in sorted(folder.iterdir()) if each.is_dir() and holds(each)}
+    found = {split: next((below[name] for name in SPLIT_FOLDERS[split] if name in below), None) for split in SPLITS}
+    if found["train"] is None:
+        return {"train": folder}
+    return {split: each for split, each in found.items() if each is not None}
 
 
 def _classes(folder: Path, medium: Medium) -> LabeledFiles:

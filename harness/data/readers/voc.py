@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,6 +11,7 @@ from harness.errors import HarnessError
 
 ANNOTATIONS, IMAGES, LISTS = "Annotations", "JPEGImages", Path("ImageSets", "Main")
 SPLIT_FILES = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
+BOTH = "trainval.txt"  # training and validation images
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -49,11 +51,32 @@ def split_lists(folder: Path) -> dict[str, list[str]]:
 
     Args:
         folder: with Annotations and JPEGImages, and perhaps ImageSets/Main; or with XML files beside images.
+
+    Raises:
+        HarnessError: a list cannot be read, or there are lists and none of training images.
     """
-    lists = {split: folder / LISTS / name for split, name in SPLIT_FILES.items()}
-    if lists["train"].is_file():
-        return {split: file.read_text("utf-8").split() for split, file in lists.items() if file.is_file()}
-    return {"train": sorted(file.stem for file in annotations_folder(folder).glob("*.xml"))}
+    files = {split: folder / LISTS / name for split, name in SPLIT_FILES.items()}
+    found = {split: file for split, file in files.items() if file.is_file()}
+    if not found:
+        return {"train": sorted(file.stem for file in annotations_folder(folder).glob("*.xml"))}
+    if "train" not in found:
+        both = folder / LISTS / BOTH
+        if "validation" in found or not both.is_file():
+            raise HarnessError(
+                f"{folder / LISTS} lists images of {' and '.join(found)} and none to train on: add "
+                f"{SPLIT_FILES['train']}, or {BOTH} in place of it and of {SPLIT_FILES['validation']}."
+            )
+        found["train"] = both
+    return {split: _names(file) for split, file in found.items()}
+
+
+def _names(file: Path) -> list[str]:
+    """Return the names of a list, one a line; a name may have spaces."""
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{file} cannot be read as UTF-8 text: {error}. Save it as UTF-8.") from None
+    return [name for name in map(str.strip, lines) if name]
 
 
 def annotations_folder(folder: Path) -> Path:
@@ -82,7 +105,7 @@ def read_annotation(folder: Path, name: str) -> VocImage:
         objects = tuple(_object(each) for each in root.iter("object"))
     except StopIteration:
         raise HarnessError(f"{name} (no image in {below.name})") from None
-    except (OSError, ValueError, ElementTree.ParseError) as error:
+    except (OSError, ValueError, OverflowError, ElementTree.ParseError) as error:
         raise HarnessError(f"{name} ({getattr(error, 'strerror', None) or error})") from None
     if not image.resolve().is_relative_to(folder.resolve()):
         raise HarnessError(f"{name} (its image leads out of the folder)")
@@ -91,7 +114,9 @@ def read_annotation(folder: Path, name: str) -> VocImage:
 
 def _parsed(content: bytes) -> ElementTree.Element:
     """Parse XML that declares nothing: a few lines of declarations can expand to gigabytes, or name other files."""
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content or b"\x00" in content:
+    if b"\x00" in content:
+        raise ValueError("is no UTF-8 text: save it as UTF-8")
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise ValueError("declares a document type or entities, which annotations have no use for")
     return ElementTree.fromstring(content)
 
@@ -104,5 +129,7 @@ def _object(node: ElementTree.Element) -> VocObject:
     if None in texts:
         raise ValueError(f"an object without {', '.join(CORNERS)}: {label}")
     left, top, right, bottom = (float(text or "") for text in texts)
+    if not all(map(math.isfinite, (left, top, right, bottom))):
+        raise ValueError(f"an object with a corner that is no number: {label}")
     # VOC counts pixels from 1, and the last one belongs to the box.
     return VocObject(label, (left - 1, top - 1, right, bottom), (node.findtext("difficult") or "0").strip() == "1")

@@ -196,16 +196,16 @@ def _labels(task: str, sources: Mapping[str, Rows], frames: Mapping[str, pd.Data
 def _split(name: str, frame: pd.DataFrame, labels: Sequence[str]) -> ObjectSplit:
     places = {label: place for place, label in enumerate(labels)}
     rows: list[Annotated] = frame["row"].tolist()
-    objects = [
-        Objects(
-            np.array([box for _, box, _ in row.objects], dtype=np.float64),
-            np.array([places[label] for label, _, _ in row.objects], dtype=np.int64),
-            np.array([ignored for *_, ignored in row.objects], dtype=np.bool_),
+    objects = []
+    for row in rows:
+        # Ignored objects may be of a class that no other object has: nothing finds it, so there is nothing to ignore.
+        known = [each for each in row.objects if each[0] in places]
+        made = Objects(
+            np.array([box for _, box, _ in known], dtype=np.float64),
+            np.array([places[label] for label, _, _ in known], dtype=np.int64),
+            np.array([ignored for *_, ignored in known], dtype=np.bool_),
         )
-        if row.objects
-        else NOTHING
-        for row in rows
-    ]
+        objects.append(made if known else NOTHING)
     sizes = np.array([row.size for row in rows], dtype=np.int64).reshape(-1, 2)
     return object_split(name, frame["text"].tolist(), objects, frame["id"].to_numpy(np.int64), sizes)
 

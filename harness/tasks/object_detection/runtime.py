@@ -213,7 +213,7 @@ class ObjectDetectionRuntime(TaskRuntime):
             "size": pa.array(split.sizes.tolist(), pa.list_(pa.int64())),
             "thumbnail": pa.array(small, pa.binary()),
         }
-        return columns, {"classes": json.dumps(self.labels), "least_score": str(self.least_score)}
+        return columns, {"least_score": str(self.least_score)}
 
     def answers(self, predictions: Predictions) -> list[list[dict[str, Any]]]:
         """Return the objects of each image, the highest score first: label, score and box in pixels."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from harness.data.images import FileImage
 from harness.data.readers.file_formats import expanded, neighbours
-from harness.data.readers.rows import SPLITS, data_folder
+from harness.data.readers.rows import data_folder
 from harness.data.readers.voc import ANNOTATIONS, read_annotation, split_lists
 from harness.data.text_values import check_text
 from harness.errors import HarnessError, Problems
 from harness.formatting.examples import several
+from harness.tasks.file_rows import read_splits
 from harness.tasks.object_detection.coco import read_coco
 from harness.tasks.object_detection.rows import Annotated, Corners, Rows
 from harness.tasks.object_detection.settings import DetectionTask
@@ -46,18 +47,7 @@ class ObjectDetection(DetectionTask):
             for split, path in (("validation", self.validation_path), ("test", self.test_path))
             if path
         }
-        problems, found = Problems(), dict[str, Rows]()
-        for split, path in given.items():
-            try:
-                for name, rows in self._of(path).items():
-                    # A folder may give all splits, unless a path of their own replaces one.
-                    target = split if name == "train" else name
-                    if target not in given or target == split:
-                        found[target] = rows
-            except HarnessError as error:
-                problems.extend(error)
-        problems.raise_any()
-        return {split: found[split] for split in SPLITS if split in found}, train.name
+        return read_splits(given, self._of), train.name
 
     def _of(self, path: Path) -> dict[str, Rows]:
         if not path.exists():

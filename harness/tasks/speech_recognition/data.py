@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 
 from harness.data.dataset import Dataset
 from harness.data.sounds import SoundSource
-from harness.errors import Problems
+from harness.errors import Problems, nearest
 from harness.formatting.examples import several
 from harness.models.sound_files.sound_architectures import WAVEFORM, WHISPER, longest_sound
 from harness.tasks.speech_recognition.normalizers import NORMALIZERS
@@ -70,7 +71,7 @@ class SpeechData(Dataset):
                 f"model={name} reads {most or 0:g} seconds, and there are sounds of {self.longest:.1f}. Cut them with "
                 "their transcripts, or choose a model of CTC such as model=wav2vec2-base.",
             )
-            self._check_language(name, config, problems)
+            self._check_language(name, directory, config, problems)
         elif problems.check(
             kind in WAVEFORM,
             f"model={name} ({kind}) writes no texts: name Whisper (model=whisper-tiny-en), or a model tuned by CTC "
@@ -78,13 +79,18 @@ class SpeechData(Dataset):
         ):
             self._check_characters(name, directory, problems)
 
-    def _check_language(self, name: str, config: Mapping[str, Any], problems: Problems) -> None:
+    def _check_language(self, name: str, directory: Path, config: Mapping[str, Any], problems: Problems) -> None:
         language = self.speech.language
         if int(config.get("vocab_size", 0)) >= MULTILINGUAL:
-            problems.check(
+            if problems.check(
                 language is not None,
                 f"model={name} is multilingual, and has to be told the language: task.language=en, for example.",
-            )
+            ):
+                known = _languages(directory)
+                problems.check(
+                    not known or language in known,
+                    f"model={name} does not know task.language={language}. {nearest(str(language), known)}",
+                )
         else:
             problems.check(
                 language in (None, "en"),
@@ -119,6 +125,13 @@ class SpeechData(Dataset):
             every += len(text)
             found.update(each for each in text if each not in vocabulary)
         return found, every
+
+
+def _languages(directory: Path) -> list[str]:
+    """Return the codes of the languages that the tokenizer of a Whisper has tokens for; [] if its files do not say."""
+    added = _json(directory / "tokenizer.json").get("added_tokens") or []
+    tokens = [*(str(each.get("content")) for each in added), *_json(directory / "added_tokens.json")]
+    return sorted({match[1] for token in tokens if (match := re.fullmatch(r"<\|([a-z]{2,3})\|>", token))})
 
 
 def _json(path: Path) -> dict[str, Any]:

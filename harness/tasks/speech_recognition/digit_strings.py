@@ -14,9 +14,11 @@ import numpy as np
 
 from harness.data.readers.file_formats import expanded
 from harness.data.readers.rows import SPLITS, data_folder
-from harness.data.sounds import ArraySound, FileSound, Samples, resampled
+from harness.data.sounds import ArraySound, FileSound, Samples, check_sounds, resampled
 from harness.data.text_values import check_text
 from harness.errors import HarnessError, Problems
+from harness.formatting.examples import several
+from harness.formatting.values import plural
 from harness.tasks.audio_classification.spoken_digits import recordings_in
 from harness.tasks.labeled_files import LabeledFiles
 from harness.tasks.speech_recognition.normalizers import DIGITS
@@ -24,6 +26,7 @@ from harness.tasks.speech_recognition.settings import SpeechSettings
 
 INDICES = {"test": range(5), "validation": range(5, 10), "train": range(10, 10_000)}
 LONGEST_CLIP = 10.0  # seconds
+FILE = "{1}_{0}_{2}.wav"  # of a recording: speaker, digit, index
 
 
 @dataclass(kw_only=True)
@@ -56,13 +59,23 @@ class DigitStrings(SpeechSettings):
         """Join the strings of the three splits."""
         where = expanded(self.path) if self.path else data_folder(self.folder)
         folder, known = recordings_in(where, self.name, self.folder)
+        recordings = {
+            (match["speaker"], int(match["digit"]), int(match["index"])): FileSound(path)
+            for path, match in known.items()
+        }
+        bad = check_sounds(list(recordings.values())).bad
+        clips_of = list(recordings)
+        broken = [f"{FILE.format(*clips_of[row])} ({why})" for row, why in bad.items()]
+        if broken and self.unreadable != "skip":
+            raise HarnessError(
+                f"{self.name}: {plural(len(broken), 'recording')} of {folder} cannot be read: {several(broken)}. Mend "
+                "or remove them, or leave them out: task.unreadable=skip."
+            )
+        for row in bad:
+            del recordings[clips_of[row]]
         tables = {}
         for split in SPLITS:
-            clips = {
-                (match["speaker"], int(match["digit"]), int(match["index"])): path
-                for path, match in known.items()
-                if int(match["index"]) in INDICES[split]
-            }
+            clips = {clip: sound for clip, sound in recordings.items() if clip[2] in INDICES[split]}
             speakers: dict[str, list[tuple[str, int, int]]] = {}
             for clip in sorted(clips):
                 speakers.setdefault(clip[0], []).append(clip)
@@ -72,7 +85,11 @@ class DigitStrings(SpeechSettings):
                     f"needs as many of index {INDICES[split].start} "
                     f"{'on' if split == 'train' else f'to {INDICES[split].stop - 1}'}, named like 7_jackson_32.wav."
                 )
-            tables[split] = self._strings(split, speakers, {clip: FileSound(path) for clip, path in clips.items()})
+            tables[split] = self._strings(split, speakers, clips)
+        if broken:
+            tables["train"].notes.append(
+                f"{plural(len(broken), 'recording')} cannot be read and were left out: {several(broken)}."
+            )
         return tables, folder.name
 
     def _strings(
@@ -89,7 +106,8 @@ class DigitStrings(SpeechSettings):
             table.sources.append(self._joined([sounds[clip].decoded(LONGEST_CLIP) for clip in string]))
             table.names.append(f"{speaker} {''.join(str(digit) for _, digit, _ in string)} ({split} {turn})")
             table.labels.append(" ".join(DIGITS[digit] for _, digit, _ in string))
-        once = sum(len(clips) // self.digits for clips in speakers.values())
+        # Speakers take turns, so the one with the fewest recordings begins again first.
+        once = min(len(clips) // self.digits for clips in speakers.values()) * len(speakers)
         if count > once:
             table.notes.append(
                 f"{count} {split} strings are more than the {once} in which each recording occurs once: some "

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.data.readers.rows import SPLITS
 from harness.errors import HarnessError
 from harness.formatting.examples import several
 from harness.formatting.values import plural
 from harness.tasks.audio_classification.sources import SOUNDS
-from harness.tasks.labeled_files import SPLIT_FOLDERS, LabeledFiles, files_below
+from harness.tasks.labeled_files import LabeledFiles, files_below, split_folders
 
 TRANSCRIPT = ".txt"
 
@@ -20,13 +19,15 @@ def read_speech(folder: Path) -> dict[str, LabeledFiles]:
     Raises:
         HarnessError: there are no sounds, some lack their transcript, or a link leads out of the folder.
     """
-    below = {each.name.lower(): each for each in sorted(folder.iterdir()) if each.is_dir()}
-    splits = {
-        split: next((below[name] for name in names if name in below), None) for split, names in SPLIT_FOLDERS.items()
-    }
-    if splits["train"] is None:
-        return {"train": _read(folder)}
-    return {split: _read(found) for split in SPLITS if (found := splits[split]) is not None}
+    splits = split_folders(folder)
+    tables = {split: _read(each) for split, each in splits.items()}
+    loose = [each.name for each in sorted(folder.iterdir()) if each.suffix.lower() in SOUNDS.suffixes]
+    if loose and splits["train"] != folder:
+        tables["train"].notes.append(
+            f"{folder.name}: {plural(len(loose), 'sound')} beside the folders of the splits were left out "
+            f"({several(loose)})."
+        )
+    return tables
 
 
 def _read(folder: Path) -> LabeledFiles:

@@ -39,10 +39,11 @@ class TranscriptEncoder:
         """The tokens that a decoder begins with: its start, language and task if it has several, no timestamps."""
         if not self.decodes:
             return []
-        several = self.config.vocab_size >= MULTILINGUAL and self.speech.language is not None
-        wanted = [*([f"<|{self.speech.language}|>", "<|transcribe|>"] if several else []), "<|notimestamps|>"]
         known = self.tokenizer.get_vocab()
-        return [int(self.config.decoder_start_token_id), *(known[each] for each in wanted if each in known)]
+        begin = [int(self.config.decoder_start_token_id)]
+        if self.config.vocab_size >= MULTILINGUAL and self.speech.language is not None:
+            begin += [known[f"<|{self.speech.language}|>"], known["<|transcribe|>"]]
+        return begin + [known[each] for each in ("<|notimestamps|>",) if each in known]
 
     @property
     def most(self) -> int:

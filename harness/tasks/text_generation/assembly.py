@@ -197,6 +197,7 @@ def facts_of(task: TextSettings, made: Mapping[str, Any], source: str) -> dict[s
         "words_p95": round(float(np.percentile(words, 95)), 1),
         "overlap_train_test": _shared(test, train_prompts),
         "overlap_train_validation": 0 if validation is None else _shared(validation, train_prompts),
+        "overlap_validation_test": 0 if validation is None else _shared(test, set(validation.texts)),
         "validation": task.validation or "split",
         "selected_with": (
             f"selected in {task.folds} folds of the training rows"
@@ -221,6 +222,8 @@ def warnings_of(facts: Mapping[str, Any], noun: str = "prompt") -> list[str]:
         found.append(f"{count} test {noun}s are training {noun}s, too.")
     if count := facts["overlap_train_validation"]:
         found.append(f"{count} validation {noun}s are training {noun}s, too.")
+    if count := facts["overlap_validation_test"]:
+        found.append(f"{count} test {noun}s are validation {noun}s, too.")
     for key, split, other in NEAR:
         found += told(facts[key], facts["rows"][split], split, other, "groups" in facts)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,52 @@ def test_a_class_that_only_test_images_have_is_refused(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("dark", "drak").replace("light", "ligth"))
     with pytest.raises(HarnessError, match=r"classes that no training or validation image has: '(drak|ligth)'"):
         ObjectDetection(name="mine", path=str(folder)).load()
+
+
+def test_lists_of_voc_are_taken_as_they_are_or_refused(tmp_path: Path) -> None:
+    """trainval.txt in place of train.txt and val.txt; never test images to train on; names may have spaces."""
+    folder = voc(tmp_path)
+    main = folder / "ImageSets/Main"
+    test = len((main / "test.txt").read_text().split())
+    train, validation = ((main / f"{name}.txt").read_text() for name in ("train", "val"))
+    (main / "train.txt").unlink()
+    with pytest.raises(HarnessError, match=r"lists images of validation and test and none to train on: add train.txt"):
+        ObjectDetection(name="mine", path=str(folder)).load()
+    (main / "val.txt").unlink()
+    (main / "trainval.txt").write_text(train + validation)
+    found = ObjectDetection(name="mine", path=str(folder)).load()
+    assert found.facts["rows"]["test"] == test
+    assert sum(found.facts["rows"].values()) == len((train + validation).split()) + test
+    for part in ("Annotations/image00.xml", "JPEGImages/image00.png"):
+        (folder / part).rename((folder / part).with_stem("my image"))
+    (main / "trainval.txt").write_text((train + validation).replace("image00", "my image"))
+    assert ObjectDetection(name="mine", path=str(folder)).load().facts["rows"] == found.facts["rows"]
+    (main / "trainval.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(HarnessError, match=r"trainval.txt cannot be read as UTF-8"):
+        ObjectDetection(name="mine", path=str(folder)).load()
+
+
+def test_corners_that_are_no_numbers_are_told(tmp_path: Path) -> None:
+    folder = voc(tmp_path)
+    for name, value in (("image00", "nan"), ("image01", "inf")):
+        file = folder / f"Annotations/{name}.xml"
+        text = file.read_text()
+        file.write_text(
+            text.replace("<xmin>", f"<xmin>{value}</xmin><was>", 1).replace("</xmin><ymin>", "</was><ymin>", 1)
+        )
+    file = folder / "Annotations/image02.xml"
+    file.write_text(re.sub(r"<width>[^<]*", "<width>inf", file.read_text()))
+    with pytest.raises(HarnessError) as told:
+        ObjectDetection(name="mine", path=str(folder)).load()
+    for name in ("image00 (an object with a corner", "image01 (an object with a corner", "image02 ("):
+        assert name in str(told.value)
+
+
+def test_a_class_of_ignored_objects_alone_is_none(tmp_path: Path) -> None:
+    """Such objects are left out: nothing is found of their class, so nothing need be ignored."""
+    folder = voc(tmp_path)
+    file = folder / "Annotations/image00.xml"
+    box = "<xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax>"
+    hard = f"<object><name>hard</name><difficult>1</difficult><bndbox>{box}</bndbox></object>"
+    file.write_text(file.read_text().replace("</annotation>", f"{hard}</annotation>"))
+    assert ObjectDetection(name="mine", path=str(folder)).load().labels == CLASSES

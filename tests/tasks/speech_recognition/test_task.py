@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,39 @@ def test_the_demo_is_the_same_everywhere() -> None:
     assert one.fingerprint == two.fingerprint != DemoSpeech(**small, data_seed=1).load().fingerprint
     with pytest.raises(HarnessError, match=r"task\.most_digits=1 must lie between"):
         DemoSpeech(**small, most_digits=1).load()
+
+
+def test_recordings_of_digits_that_cannot_be_read(tmp_path: Path) -> None:
+    """They are named before any string is joined, and left out when asked."""
+    sound = np.sin(np.arange(2_000) / 9).astype(np.float32)
+    for index in (*range(2), *range(5, 7), *range(10, 14)):
+        for digit in range(3):
+            soundfile.write(tmp_path / f"{digit}_ann_{index}.wav", sound[: 1_500 + 20 * index + digit], 8_000)
+    (tmp_path / "2_ann_13.wav").write_bytes(b"RIFF")
+    settings = {"name": "strings", "digits": 2, "path": str(tmp_path)}
+    settings |= dict.fromkeys(("train_strings", "validation_strings", "test_strings"), 3)
+    with pytest.raises(HarnessError, match=r"1 recording of .* cannot be read: 2_ann_13.wav .*task.unreadable=skip"):
+        DigitStrings(**settings).load()
+    data = DigitStrings(**settings, unreadable="skip").load()
+    assert any("1 recording cannot be read" in each for each in data.warnings) and rows(data) == 9
+
+
+def test_languages_that_a_model_does_not_know(tmp_path: Path) -> None:
+    """By the tokens of its tokenizer, before it is loaded."""
+    data = load(path=str(spoken(tmp_path / "said")), language="eng")
+    tokens = [{"content": f"<|{each}|>"} for each in ("en", "de", "notimestamps")]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": tokens}), encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper", "vocab_size": 51_865}), encoding="utf-8")
+    problems = Problems()
+    data.check_model("mine", tmp_path, problems)
+    assert problems.messages == ["model=mine does not know task.language=eng. Did you mean en? Known: de, en."]
+
+
+def test_test_sounds_among_validation_sounds_are_told(tmp_path: Path) -> None:
+    root = spoken(tmp_path / "said")
+    for name in ("validation", "test"):
+        (tmp_path / name).mkdir()
+        for part in ("00.wav", "00.txt", "01.wav", "01.txt"):
+            (tmp_path / name / part).write_bytes((root / part).read_bytes())
+    data = load(path=str(root), validation_path=str(tmp_path / "validation"), test_path=str(tmp_path / "test"))
+    assert "2 test sounds are validation sounds, too." in data.warnings

@@ -40,6 +40,7 @@ def precision_by_class(subject: Subject) -> Drawing | None:
     which = "the recommended cell" if row is subject.recommended else "the best cell"
     caption = f"{subject.where}: average precision of each class in {subject.label(row)}, {which}"
     caption += f", over {plural(len(runs), 'seed')}: bars are means, dots are seeds." if len(runs) > 1 else "."
+    caption += " Boxes with a score below 0.01 are not stored, so these may be a little below the tables' values."
     if len(numbers) > len(shown):
         caption += f" The {MOST} most frequent classes are shown."
 

@@ -20,7 +20,7 @@ from harness.tasks.object_detection.report.stored import classes_of, found_of, o
 
 ROWS = 12  # most rows shown
 OVERLAP = 0.5  # from which on a box is right
-LEAST = 0.3  # score of the boxes that are counted and drawn, the default of `task.least_score`
+LEAST = 0.3  # score of the boxes that are counted and drawn where predictions do not say `task.least_score`
 TRUE, RIGHT, WRONG = "#ffffff", "#1b9e77", "#d95f02"
 COLUMNS = (
     HardColumn("image: objects white, boxes green where right, else orange"),
@@ -42,6 +42,7 @@ def hard_images(known: Predictions, others: Sequence[Predictions]) -> HardRows |
         return None
     classes = classes_of(known)
     true = objects_of(known.labels, classes)
+    least = float(known.metadata("least_score") or LEAST)
     missed, wrong, first = _errors(known, classes, true)
     beside = list[npt.NDArray[np.float64]]()
     for each in others:
@@ -69,7 +70,7 @@ def hard_images(known: Predictions, others: Sequence[Predictions]) -> HardRows |
     objects = sum(float((~each.ignored).sum()) for each in true)
     sentence = (
         f"Images with missed objects and wrong boxes, means of its {plural(len(known.seeds), 'run')}; those that can "
-        f"be shown come first, with the boxes of the first. Boxes count from a score of {LEAST:g}, and are right from "
+        f"be shown come first, with the boxes of the first. Boxes count from a score of {least:g}, and are right from "
         f"an overlap of {OVERLAP:g}. Of all objects {missed.sum() / max(objects, 1):.0%} are missed, and there are "
         f"{wrong.sum() / max(objects, 1):.2f} wrong boxes an object."
     )
@@ -83,12 +84,12 @@ def _errors(
     known: Predictions, classes: Sequence[str], true: Sequence[Objects]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[tuple[Found, Flags]]]:
     """Return missed objects and wrong boxes of each image, means of runs, and the boxes of the first, and if right."""
-    runs = known.column("prediction")
+    runs, least = known.column("prediction"), float(known.metadata("least_score") or LEAST)
     missed, wrong = np.zeros((2, len(true)))
     first = list[tuple[Found, Flags]]()
     for run in runs:
         for row, seen in enumerate(found_of(run, classes)):
-            kept = seen.scores >= LEAST
+            kept = seen.scores >= least
             own = Found(seen.boxes[kept], seen.classes[kept], seen.scores[kept])
             right = np.zeros(len(own.scores), dtype=np.bool_)
             hits = 0
