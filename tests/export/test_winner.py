@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.export.exporting import Request, export
-from harness.export.winner import cells_of, winner
+from harness.export.winner import cells_of, serve_argument, winner
 from harness.serve.loading import load_one
 from tests.helpers import tiny_writers
 from tests.helpers.tiny_writers import TEMPLATE, WORDS
@@ -73,3 +73,12 @@ def test_a_cell_is_one_of_studies(tmp_path: Path) -> None:
     assert cells_of(["one", "exported", "two"], tmp_path, "x") == ["x", None, "x"]
     assert cells_of(["exported", "other"], tmp_path, "x") == ["x", "x"]
     assert cells_of(["one", "exported"], tmp_path, None) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("out", "out"), ("lr=0.1", "./lr=0.1"), ("/data/lr=0.1/x", "/data/lr=0.1/x"), ("a b/c", "'a b/c'")],
+)
+def test_paths_as_serve_takes_them(path: str, expected: str) -> None:
+    """A = before the first / would name a model."""
+    assert serve_argument(Path(path)) == expected
