@@ -29,12 +29,10 @@ class ImageTransform(ABC):
         name: the file's name in conf/augment.
         last: whether it comes after the others, whatever their order, because it mixes images.
         axis: of the images (b, 3, h, w) that it reverses, as its `drawn` says; None: it does something else.
-        boxes: whether images with boxes can have it: it leaves objects where they are, or mirrors their boxes as well.
     """
 
     last: ClassVar[bool] = False
     axis: ClassVar[int | None] = None
-    boxes: ClassVar[bool] = False
 
     name: str
 
@@ -85,7 +83,6 @@ class Flip(ImageTransform):
     """
 
     axis = -1
-    boxes = True
 
     probability: float = 0.5
 
@@ -149,7 +146,6 @@ class Color(ImageTransform):
         brightness, contrast, saturation: largest distance of the factor from 1.
     """
 
-    boxes = True
 
     brightness: float = 0.3
     contrast: float = 0.3
