@@ -146,7 +146,6 @@ class Color(ImageTransform):
         brightness, contrast, saturation: largest distance of the factor from 1.
     """
 
-
     brightness: float = 0.3
     contrast: float = 0.3
     saturation: float = 0.3
