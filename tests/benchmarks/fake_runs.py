@@ -95,7 +95,9 @@ def run(facts: Path, local: bool = True) -> None:
             sampling += time.process_time() - started
 
     def launcher(*arguments: Any) -> Any:
-        return LocalLauncher(WORKERS, 1, None, module="tests.benchmarks.fake_runs") if local else make_launcher(*arguments)
+        if not local:
+            return make_launcher(*arguments)
+        return LocalLauncher(WORKERS, 1, None, module="tests.benchmarks.fake_runs")
 
     try:
         with (
