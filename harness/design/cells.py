@@ -7,11 +7,10 @@ confirmation seeds; every other sweep is tuned, if its key changes what is compu
 from __future__ import annotations
 
 import itertools
-import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import ChoiceSweep, Override
@@ -22,12 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.api.family import direction_of, unused_keys
 from harness.config.error_messages import explain, keys
 from harness.config.hydra_section import without_effect
-from harness.config.kinds import named
 from harness.config.overrides import by_key, meant, normal, parse
 from harness.config.typed_text import as_typed
 from harness.design import partial_keys
 from harness.design.method_space import bind, has_key, held, method_space
 from harness.design.search_space import Parameter, parameter
+from harness.design.trial_config import TrialConfigs
 from harness.design.tunable_keys import (
     check_axes,
     check_choices,
@@ -72,19 +71,11 @@ class Cell:
 
     def resolve(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the resolved configuration with these tuned values, as a plain dict."""
-        config = self.config
-        if values:
-            config = cast(DictConfig, pickle.loads(self._pickled))
-            for key, value in values.items():
-                OmegaConf.update(config, key, value, merge=False)
-        resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-        resolved.pop("slurm", None)  # its environment may hold secrets, and the result is written to disk
-        return named(resolved)
+        return self._configs.resolve(values)
 
     @cached_property
-    def _pickled(self) -> bytes:
-        """The pickled configuration: every trial needs a copy, and unpickling takes a fifth of the time of copying."""
-        return pickle.dumps(self.config)
+    def _configs(self) -> TrialConfigs:
+        return TrialConfigs(self.config)
 
     def defaults(self) -> dict[str, Any] | None:
         """Return the documented defaults of the tuned keys in sampled form; None if the space excludes one of them."""

@@ -78,6 +78,11 @@ class PreparedCell:
         except OmegaConfBaseException as error:
             return base | {UNCOMPOSED: {"values": dict(values), "why": " ".join(explain(error, self.cell.config))}}
 
+    def trial_directory(self, directory: Path, trial: int) -> Path:
+        """Return the directory of the run of a trial, in the study's directory of runs."""
+        tuning = f"replicate{self.replicate}-" if self.replicate else ""
+        return directory / self.cell.id / f"{tuning}trial{trial:04d}"
+
     def spec(
         self,
         directory: Path,
@@ -108,14 +113,14 @@ class PreparedCell:
         if stop_epoch is not None:
             config["train"]["stop_epoch"] = stop_epoch
         sign = signature(config, phase, self.fingerprint, self.model_digest)
-        tuning = f"replicate{self.replicate}-" if self.replicate else ""
+        tried = self.trial_directory(directory, trial or 0)
         name = {
-            Phase.TUNE: f"{tuning}trial{trial or 0:04d}",
-            Phase.RERANK: f"{tuning}trial{trial or 0:04d}-seed{seed}",
+            Phase.TUNE: tried.name,
+            Phase.RERANK: f"{tried.name}-seed{seed}",
             Phase.CONFIRM: f"confirm-{sign[:8]}-seed{seed}",
         }.get(phase, sign)
         return RunSpec(
-            directory=str(directory / self.cell.id / name), config=config, signature=sign, study=study,
+            directory=str(tried.with_name(name)), config=config, signature=sign, study=study,
             cell=self.cell.id, phase=phase, variant=self.cell.variant, trial=trial, hyperparameters=values,
             save_model=save_model, replicate=self.replicate, **more,
         )  # fmt: skip

@@ -79,6 +79,11 @@ class RunRecords:
             return own
         return self._ok.get(spec.signature)
 
+    def has_ended(self, directory: Path) -> bool:
+        """Return whether a run has a finished record of its own."""
+        own = self._by_directory.get(str(directory))
+        return own is not None and own.status in FINISHED
+
     def seconds(self, directory: str) -> float:
         """Return the seconds that a run took; 0 if unknown."""
         record = self._by_directory.get(directory)

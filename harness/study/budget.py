@@ -60,15 +60,20 @@ class Budget:
         """Set the cells that share the budget."""
         self._schedulers = schedulers
 
-    def exhausted(self, under_way: Mapping[str, Hashable] | None = None) -> bool:
+    def exhausted(self, under_way: Mapping[str, Hashable] | None = None, next_job: Sequence[str] = ()) -> bool:
         """Return whether the budget is spent.
 
         Args:
             under_way: the job of each run under way, by the run's directory; None if the caller does not know them.
+            next_job: directories of runs that begin next, in one job.
         """
+        limited = self._limits.seconds is not None or self._limits.dollars is not None
         if under_way is not None:
-            self._follow(under_way)
-            self._spending.under_way = self._jobs
+            if limited and next_job:
+                under_way = {**under_way, **dict.fromkeys(next_job, "next")}
+            self._spending.under_way = under_way
+            if limited:  # else nobody asks how long the jobs will take
+                self._follow(under_way)
         self._spending.tick()
         return self.room() <= 0
 

@@ -7,11 +7,11 @@ only process that opens the Optuna storage, and takes results only from records 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.config.schema import LaunchConfig
-from harness.launch import Job, Launcher, Outcome
+from harness.launch import Launcher, Outcome
 from harness.records.record import Record
 from harness.records.run_records import RunRecords, close_unfinished
 from harness.records.run_spec import RunSpec
@@ -22,6 +22,7 @@ from harness.study.cell_scheduler import CellScheduler
 from harness.study.coordination.batch_composer import BatchComposer
 from harness.study.coordination.losses import Losses
 from harness.study.coordination.run_messages import run_message
+from harness.study.coordination.runs_under_way import RunsUnderWay
 from harness.study.live_view import LiveView
 from harness.study.replication import Replication
 from harness.study.running_trial_pruner import RunningTrialPruner
@@ -61,7 +62,7 @@ class Coordinator:
         self._budget, self._replication = budget, replication
         self._composer = BatchComposer(schedulers, launcher, launch, budget, self._report_given_up)
         self._losses = Losses(launcher, launch, self._composer.limit, view.say)
-        self._under_way: dict[str, tuple[CellScheduler, Job]] = {}  # by the run's directory
+        self._under_way = RunsUnderWay()
         self._durations: list[float] = []  # seconds of the runs that ended
         self._stopping = False
 
@@ -85,7 +86,7 @@ class Coordinator:
             for outcome in self._launcher.wait(POLL_SECONDS):
                 self._settle(outcome)
             if self._pruner is not None and not self._stopping:
-                self._pruner.prune(self._under_way)
+                self._pruner.prune(self._under_way.by_directory)
             self._show()
         if self._stopping or self._must_stop():  # an inline launcher executes runs within `submit`, so it may end here
             self._replicate()
@@ -103,7 +104,7 @@ class Coordinator:
         return granted
 
     def _must_stop(self) -> bool:
-        return self._stop_requests() or self._budget.exhausted(self._jobs)
+        return self._stop_requests() or self._budget.exhausted(self._under_way.jobs)
 
     def _recover(self) -> None:
         """Take over the jobs that an earlier coordinator left under way."""
@@ -113,7 +114,7 @@ class Coordinator:
             for spec in job.runs:
                 for scheduler in self._schedulers:
                     if scheduler.id == spec.cell and scheduler.take_over(spec):
-                        self._under_way[spec.directory] = scheduler, job
+                        self._under_way.add(spec, scheduler, job)
                         wanted += 1
                         break
             taken_over += wanted
@@ -124,33 +125,28 @@ class Coordinator:
 
     def _fill(self) -> None:
         """Submit runs until the launcher is full."""
-        while len(set(self._jobs.values())) < self._launcher.capacity and not self._must_stop():
-            if not (batch := self._composer.next(self._jobs)):
+        while self._under_way.number_of_jobs < self._launcher.capacity and not self._must_stop():
+            if not (batch := self._composer.next(self._under_way.jobs)):
                 return
             for _, spec in batch:
                 spec.paths.stop.unlink(missing_ok=True)
             job = self._launcher.submit(self._composer.batch([spec for _, spec in batch]))
             for scheduler, spec in batch:
-                self._under_way[spec.directory] = scheduler, job
+                self._under_way.add(spec, scheduler, job)
             self._show()
             if self._launcher.immediate:  # the result is there already; the next suggestion should use it
                 for outcome in self._launcher.wait(0):
                     self._settle(outcome)
-
-    @property
-    def _jobs(self) -> dict[str, Hashable]:
-        """The identity of the job of each run under way, by the run's directory."""
-        return {directory: id(job) for directory, (_, job) in self._under_way.items()}
 
     def _settle(self, outcome: Outcome) -> None:
         """Process the runs that ended with a job: their results, pauses and losses."""
         runs = outcome.job.batch.runs if outcome.runs is None else outcome.runs
         unfinished = []
         for spec in runs:
-            scheduler, job = self._under_way.get(spec.directory, (None, None))
+            scheduler, job = self._under_way.by_directory.get(spec.directory, (None, None))
             if scheduler is None or job is not outcome.job:
                 continue  # an unwanted run of a job that was taken over; another job may execute it
-            del self._under_way[spec.directory]
+            self._under_way.remove(spec.directory)
             record = self._records.refresh(spec.paths)
             if record is None or record.signature != spec.signature:
                 unfinished.append((scheduler, spec, record))
@@ -188,7 +184,7 @@ class Coordinator:
             self._view.say(
                 f"{why}: {len(self._under_way)} runs under way write a checkpoint. Ctrl-C again ends them now."
             )
-        for directory in self._under_way:
+        for directory in self._under_way.by_directory:
             RunPaths(Path(directory)).ask(StopRequest.CHECKPOINT)
         self._launcher.withdraw()
 

@@ -18,10 +18,12 @@ from unittest.mock import patch
 import yaml
 
 from harness.cli.main import main
+from harness.launch import make_launcher
 from harness.launch.local.pool import LocalLauncher
 from harness.records.files import append_jsonl, atomic, now, write_json
 from harness.records.record import Record
 from harness.records.run_spec import RunBatch, RunSpec
+from harness.records.states import Phase
 from harness.search.storage import MirroredStudy
 from harness.study import run_study
 from harness.study.cell_scheduler import CellScheduler
@@ -47,6 +49,8 @@ def leave(spec: RunSpec) -> None:
     metrics |= {"loss": 1.0, "ece": 0.1}
     record = spec.new_record("ok")
     record.metrics["val"] = metrics
+    if spec.phase == Phase.CONFIRM:
+        record.metrics["test"] = metrics
     record.cost = {f"{name}_seconds": 0.1 for name in ("data", "model", "head", "evaluate", "save")} | {
         "train_seconds": SECONDS - 0.5, "total_seconds": SECONDS, "core_seconds": SECONDS, "accelerator_seconds": None,
         "params_trainable": 177101, "params_total": 22713216, "samples": 1200, "tokens": 20000, "steps": 100,
@@ -63,10 +67,14 @@ def leave(spec: RunSpec) -> None:
     record.write(spec.paths.record)
 
 
-def run(facts: Path) -> None:
+def run(facts: Path, local: bool = True) -> None:
     """Run the command line's study, and note what its coordinator's process has used when runs settle.
 
     `settled` has a line a run: CPU seconds, wall seconds and resident MiB. `sampling`: CPU seconds in the sampler.
+
+    Args:
+        facts: the JSON file that is written.
+        local: whether workers of this machine execute the runs; False: what the configuration says.
     """
     settled: list[tuple[float, float, float]] = []
     sampling = 0.0
@@ -86,7 +94,9 @@ def run(facts: Path) -> None:
         finally:
             sampling += time.process_time() - started
 
-    def launcher(*_: Any) -> LocalLauncher:
+    def launcher(*arguments: Any) -> Any:
+        if not local:
+            return make_launcher(*arguments)
         return LocalLauncher(WORKERS, 1, None, module="tests.benchmarks.fake_runs")
 
     try:

@@ -108,7 +108,7 @@ def schedulers(
 
 def unlimited() -> Budget:
     """A budget that pays for everything."""
-    made = SimpleNamespace(watch=lambda c: None, exhausted=lambda u=None: False, before=lambda c: True, blind=False)
+    made = SimpleNamespace(watch=lambda c: None, exhausted=lambda *_: False, before=lambda c: True, blind=False)
     return cast(Budget, made)
 
 

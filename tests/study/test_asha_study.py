@@ -19,7 +19,7 @@ from harness.records.files import read_jsonl
 from harness.records.run_spec import RunBatch
 from harness.status.study_status import survey
 from tests.helpers.small_dataset import write_rows
-from tests.study.test_survival import Study, wait_for
+from tests.study.test_survival import Study, short_model, wait_for
 
 Main = Callable[..., tuple[int, str]]
 
@@ -57,7 +57,7 @@ def test_a_study_killed_before_and_after_every_run_takes_the_same_decisions(
 ) -> None:
     """Which trials are promoted, how they end and what is confirmed; and every run trains each epoch once."""
     write_rows(tmp_path / "mine.csv", per_class=12, seed=0)
-    asked = (*ASKED, "method=lora", "tune.trials=5", "study=same")  # its name decides what is sampled
+    asked = (*ASKED, *short_model(), "method=lora", "tune.trials=5", "study=same")  # its name decides what is sampled
     code, printed = main(*asked, "runs_dir=straight")
     assert code == 0, printed
     assert "trial 1: paused at 1 epochs, val accuracy" in printed
@@ -100,7 +100,7 @@ def test_a_study_killed_before_and_after_every_run_takes_the_same_decisions(
 def test_the_winner_scores_what_it_does_without_a_pruner(main: Main, tmp_path: Path) -> None:
     """Of the trials that came to their end, each has the record that it has where nobody is pruned."""
     write_rows(tmp_path / "mine.csv", per_class=12, seed=0)
-    asked = (*ASKED, "method=lora", "tune.trials=4", "launch.fuse=off")  # packs equal solo runs up to rounding only
+    asked = (*ASKED, *short_model(), "method=lora", "tune.trials=4", "launch.fuse=off")  # fused: up to rounding only
     for name, more in (("asha", ()), ("none", ("tune.pruner=none",))):
         code, printed = main(*asked, *more, "study=same", f"runs_dir={name}")
         assert code == 0, printed
@@ -116,8 +116,9 @@ def test_methods_of_a_joint_study_share_the_rungs(main: Main, tmp_path: Path) ->
     """Closed-form ones run whole; the others wait until all methods together have nobody left to promote."""
     write_rows(tmp_path / "mine.csv", per_class=12, seed=0)
     code, printed = main(
-        *ASKED, "method=nearest_mean,lora,bitfit", "tune.mode=joint", "tune.trials=6", "tune.finalists=1", "study=joint"
-    )
+        *ASKED, *short_model(), "method=nearest_mean,lora,bitfit", "tune.mode=joint", "tune.trials=6",
+        "tune.finalists=1", "study=joint",
+    )  # fmt: skip
     assert code == 0, printed
     found = records(tmp_path / "runs/joint")
     assert {record["status"] for record in found} == {"ok", "pruned"}

@@ -149,7 +149,7 @@ def test_a_configuration_drawn_for_a_cell_that_was_asked_before_is_started(tmp_p
             one.trials.unclaimed = 3
 
     two.next = draw  # type: ignore[method-assign]  # a stub
-    budget = SimpleNamespace(blind=True, before=lambda scheduler: True, exhausted=lambda jobs: False)
+    budget = SimpleNamespace(blind=True, before=lambda scheduler: True, exhausted=lambda *_: False)
     launcher = SimpleNamespace(fuses=False, runs_per_job=None, capacity=1)
     composer = BatchComposer(
         cast(list[CellScheduler], [one, two]), cast(Launcher, launcher), LaunchConfig(), cast(Budget, budget),

@@ -115,7 +115,7 @@ def short_model() -> tuple[str, ...]:
     return "model=own", "model.name=minilm", f"model.path={shorten()}"
 
 
-TRAINED = ("method=nearest_mean,linear_probe,lora", "tune.trials=3", "train.epochs=2", "train.checkpoint_seconds=0.2")
+TRAINED = ("method=nearest_mean,linear_probe,lora", "tune.trials=2", "train.epochs=2", "train.checkpoint_seconds=0.2")
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_a_coordinator_killed_at_ten_random_moments_ends_with_the_table_of_an_un
     moments = random.Random(0)
     for _ in range(10):
         process = killed.begin()
-        wait(process, whole * moments.uniform(0.02, 0.4))
+        wait(process, whole * moments.uniform(0.02, 0.3))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -132,6 +132,10 @@ class CellTuning:
         """Return the runs of earlier coordinators that did not end; tell the results of those that did."""
         unfinished = []
         for trial in self.trials.all():
+            if trial.state.is_finished() and self._records.has_ended(
+                self._prepared.trial_directory(self._directory, trial.number)
+            ):
+                continue  # without its configuration: a large study has very many
             suggestion = self.trials.suggestion(trial.number)
             if suggestion.duplicate_of is not None:
                 if not trial.state.is_finished():

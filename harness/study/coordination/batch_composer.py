@@ -65,7 +65,7 @@ class BatchComposer:
         key = self._key(first[1])
         most_runs = 1 if self._budget.blind else self._launcher.runs_per_job or self._fused_runs(key, len(jobs))
         while len(batch) < min(self._limits.get(spec.directory, most_runs) for _, spec in batch):
-            if self._budget.exhausted({**jobs, **{spec.directory: "next" for _, spec in batch}}):
+            if self._budget.exhausted(jobs, [spec.directory for _, spec in batch]):
                 break  # chosen runs count as begun: the budget must pay for them before further ones
             following = self._draw(self._joinable(key, first[1].cell))
             if following is None:
