@@ -188,6 +188,14 @@ def test_a_yaml_of_a_sweep_that_cannot_be_read_gets_a_sentence(main: Main, write
     assert "train.lr=1e-3,1e-4" in printed
 
 
+def test_a_time_in_a_profile_is_read_as_written(main: Main, write: Callable[..., Path]) -> None:
+    """YAML 1.1 has numbers of base 60: 4:00:00 would be 14400 minutes."""
+    (write("mine.csv", ROWS).parent / "cd/slurm").mkdir(parents=True)
+    write("cd/slurm/q.yaml", PACKAGE + "launch: {kind: slurm}\nslurm:\n  timeout_min: 4:00:00\n")
+    code, printed = main("-m", "--config-dir", "cd", "slurm=q", *PLAN)
+    assert code == 2 and "Write slurm.timeout_min=240 (minutes)" in printed, printed
+
+
 def test_the_directory_of_own_yamls_is_told(main: Main, tmp_path: Path) -> None:
     """Where there is none, and where a group's own directory is named; a group without a name likewise."""
     assert main("-m", "--config-dir", "nowhere") == (2, "Error: --config-dir nowhere: there is no such directory.\n")
