@@ -226,7 +226,9 @@ def _collection(text: str, parser: OverridesParser) -> str | None:
         return None
     if text[0] == "[":
         entries = None if "${" in inner else _entries(inner)
-        return entries and f"[{','.join(_element(entry.strip(), parser) for entry in entries)}]"
+        if entries is None:
+            return None
+        return f"[{','.join(_element(entry.strip(), parser) for entry in entries)}]"
     if re.search(r"[\[\]{}\"']", inner):
         return None
     pairs = [part.partition(":") for part in inner.split(",")]
@@ -253,7 +255,8 @@ def _entries(text: str) -> list[str] | None:
 
 def _element(text: str, parser: OverridesParser) -> str:
     try:  # within a list: the rule of an element alone would take a beginning of the text for all of it
-        whole = len(parser.parse_override(f"key=[{text}]").value()) == 1
+        found = parser.parse_override(f"key=[{text}]").value()
+        whole = isinstance(found, list) and len(found) == 1
     except HydraException:
         whole = False
     if not whole and text:
