@@ -84,8 +84,8 @@ def _no_yaml(error: yaml.YAMLError) -> str:
 
 
 def _as_written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float | str:
-    """Read a number, but leave 4:00:00 a text: YAML 1.1 takes it for 14400, which is no time limit in minutes."""
-    if ":" in node.value:
+    """Read a number, but leave 4:00:00 and 010 texts, as the command line does: YAML 1.1 takes them for 14400 and 8."""
+    if ":" in node.value or re.match(r"[-+]?0[0-9_]", node.value):
         return str(node.value)
     kind = node.tag.rpartition(":")[2]
     number: int | float = getattr(loader, f"construct_yaml_{kind}")(node)

@@ -49,6 +49,16 @@ def check_slurm(slurm: SlurmConfig, problems: Problems) -> None:
             "out.",
         )
     for name, value in slurm.environment.items():
+        problems.check(
+            re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None and "\0" not in str(value),
+            f"slurm.environment: {name!r} is no name of a variable, made of letters, digits and _, or its value holds "
+            "a NUL. Correct it.",
+        )
+        problems.check(
+            name != "OMP_NUM_THREADS",
+            f"slurm.environment.{name}={value}: each job sets this itself. Set launch.threads={value} instead, or "
+            "slurm.cpus_per_task, which it follows.",
+        )
         for variable in _unexpanded(name, str(value)):
             problems.add(
                 f"slurm.environment.{name}={value}: nothing expands ${variable} here. For its value on this machine "

@@ -127,7 +127,8 @@ def test_errors_have_the_shape_of_the_api(serve: Serve, writer: Loaded, loaded: 
             assert message in error["message"] and error["type"] == "invalid_request_error", (name, error)
             assert set(error) == {"message", "type", "param", "code"}
         marked = b"\xef\xbb\xbf" + json.dumps(ASKED | {"model": "classes"}).encode()
-        assert "No model 'classes'" in running.client.post(PATH, content=marked).text  # the mark is no fault
+        told = running.client.post(PATH, content=marked, headers={"content-type": "application/json"}).text
+        assert "No model 'classes'" in told  # the mark is no fault
         listed = running.client.get("/v1/models").json()
         assert listed["object"] == "list" and [each["id"] for each in listed["data"]] == ["w"]
         assert running.client.get("/v1/models/w").json()["object"] == "model"
