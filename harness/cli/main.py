@@ -83,7 +83,18 @@ def _no_yaml(error: yaml.YAMLError) -> str:
     return f"{where}: this is not valid YAML: {what}.{hint}"
 
 
+def _as_written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float | str:
+    """Read a number, but leave 4:00:00 and 010 texts, as the command line does: YAML 1.1 takes them for 14400 and 8."""
+    if ":" in node.value or re.match(r"[-+]?0[0-9_]", node.value):
+        return str(node.value)
+    kind = node.tag.rpartition(":")[2]
+    number: int | float = getattr(loader, f"construct_yaml_{kind}")(node)
+    return number
+
+
 def _register() -> None:
+    for kind in ("int", "float"):
+        yaml.SafeLoader.add_constructor(f"tag:yaml.org,2002:{kind}", _as_written)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config, provider="harness")
     OmegaConf.register_new_resolver("harness.root", lambda: config_root().as_posix(), replace=True)

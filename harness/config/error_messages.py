@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from harness.config.key_types import without_value
 from harness.config.kinds import class_path
 from harness.config.overrides import GROUPS, meant
+from harness.config.slurm_values import in_unit
 from harness.config.synonyms import NOT_IN_A_SECTION, hydra_answer
 from harness.config.type_errors import mistyped
 from harness.errors import nearest, typed
@@ -73,7 +74,7 @@ def _type(match: re.Match[str], config: DictConfig | None) -> str:
         hint = f"; to try one after the other, in a study (-m), leave out the brackets: {choices}"
     return (
         f"{where[1] if where else 'A value'}={match[1]}: this key takes {'an' if kind[0] in 'aeiou' else 'a'} {kind}, "
-        f"not {match[1]!r}{hint}."
+        f"not {match[1]!r}{hint}. {in_unit(where[1], match[1]) if where else ''}".strip()
     )
 
 
@@ -194,8 +195,8 @@ def _takes(config: DictConfig, parent: str, leaf: str) -> str | None:
     if target is None:
         return None
     with suppress(Exception):  # a target that cannot be imported is reported where it is built
-        names = inspect.signature(get_object(target)).parameters
-        if leaf in names:
+        found = get_object(target)
+        if leaf in inspect.signature(found).parameters and leaf not in getattr(found, "refused", ()):
             return f"the configuration leaves this to the default of {target.rpartition('.')[2]}."
     return None
 

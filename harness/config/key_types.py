@@ -53,8 +53,8 @@ def nullable(key: str) -> bool:
 
 
 def is_text(key: str) -> bool:
-    """Return whether a key takes text."""
-    return key in TEXT or str in options(leaves().get(key))
+    """Return whether a key takes text, as a variable of `slurm.environment` does."""
+    return key in TEXT or key.startswith("slurm.environment.") or str in options(leaves().get(key))
 
 
 def is_list(key: str) -> bool:

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from harness.config.key_types import sections
+from harness.config.key_types import is_list_of_text, sections
 from harness.config.schema import Config
 from harness.config.synonyms import HABITS, SPACES, hydra_answer
 from harness.errors import HarnessError, close, quoted, typed
@@ -42,7 +42,10 @@ def parse(line: str, loader: ConfigLoader | None = None) -> Override:
     try:
         override = parser.parse_override(_spelled_out(line))
     except HydraException as error:
-        override = parser.parse_override(_as_text(line, error, parser))
+        try:
+            override = parser.parse_override(_as_text(line, error, parser))
+        except HydraException:
+            raise HarnessError(_no_override(line)) from None
     override.config_loader = loader
     return override
 
@@ -199,10 +202,16 @@ def _as_text(line: str, error: HydraException, parser: OverridesParser) -> str:
     paired = value.count("[") == value.count("]") and value.count("{") == value.count("}") and "," not in value
     if value.startswith(("'", '"')) or "${" in value or (value.startswith(("[", "{")) and not paired):
         raise HarnessError(
-            f"{line}: brackets, quotes or ${{}} in it do not match. As one text: {typed(start[:-1], value)}"
+            f"{line}: brackets, quotes or ${{}} in it do not match. "
+            + (
+                f"As a list of one text: {typed(start[:-1], [value.removeprefix('[').removesuffix(']')])}"
+                if is_list_of_text(key)
+                else f"As one text: {typed(start[:-1], value)}"
+            )
         )
-    if "," in value.strip(", "):
-        choices = ",".join(_element(part, parser) for part in value.split(","))
+    parts = _entries(value.strip(", ")) or value.strip(", ").split(",")
+    if len(parts) > 1:
+        choices = ",".join(_element(part, parser) for part in parts)
         raise HarnessError(
             f"{line}: is this one text, or several choices? One text: {typed(start[:-1], value)} Several choices, "
             f"of a study (-m): {shlex.quote(start + choices)}"
@@ -211,25 +220,49 @@ def _as_text(line: str, error: HydraException, parser: OverridesParser) -> str:
 
 
 def _collection(text: str, parser: OverridesParser) -> str | None:
-    """Return a flat list or mapping with each text in it quoted; None if the text is neither."""
+    """Return a list, or a flat mapping, with each text in it quoted; None if the text is neither."""
     inner = text[1:-1]
-    if text[-1] != {"[": "]", "{": "}"}[text[0]] or re.search(r"[\[\]{}\"']", inner):
+    if text[-1] != {"[": "]", "{": "}"}[text[0]]:
         return None
-    parts = inner.split(",")
     if text[0] == "[":
-        return f"[{','.join(_element(part.strip(), parser) for part in parts)}]"
-    pairs = [part.partition(":") for part in parts]
+        entries = None if "${" in inner else _entries(inner)
+        if entries is None:
+            return None
+        return f"[{','.join(_element(entry.strip(), parser) for entry in entries)}]"
+    if re.search(r"[\[\]{}\"']", inner):
+        return None
+    pairs = [part.partition(":") for part in inner.split(",")]
     if not all(re.fullmatch(r"\s*[A-Za-z_][\w.-]*\s*", key) and colon for key, colon, _ in pairs):
         return None
     return "{" + ",".join(f"{key.strip()}:{_element(value.strip(), parser)}" for key, _, value in pairs) + "}"
 
 
+def _entries(text: str) -> list[str] | None:
+    """Split at commas outside of quotes, brackets and parentheses; None if one of them is not closed."""
+    closing = {"[": "]", "{": "}", "(": ")"}
+    entries, open_ = [""], ""
+    for sign in text:
+        if sign == "," and not open_:
+            entries.append("")
+            continue
+        entries[-1] += sign
+        if open_ and sign == open_[-1]:
+            open_ = open_[:-1]
+        elif not open_.endswith(("'", '"')):
+            open_ += sign if sign in "'\"" else closing.get(sign, "")
+    return None if open_ else entries
+
+
 def _element(text: str, parser: OverridesParser) -> str:
-    try:
-        parser.parse_rule(text, "element")
+    try:  # within a list: the rule of an element alone would take a beginning of the text for all of it
+        found = parser.parse_override(f"key=[{text}]").value()
+        whole = isinstance(found, list) and len(found) == 1
     except HydraException:
+        whole = False
+    if not whole and text:
         return quoted(text)
-    return quoted(text) if "=" in text else text or '""'  # a = is read in a value, and not in a list of values
+    # A = is read in a value, and not in a list of values.
+    return quoted(text) if "=" in text and text[0] not in "'\"" else text or '""'
 
 
 def _no_override(line: str) -> str:

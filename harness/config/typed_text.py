@@ -27,7 +27,9 @@ def as_typed(arguments: Iterable[str]) -> list[str]:
 
 def _quoted(argument: str) -> str:
     match, listed = _PLAIN.fullmatch(argument), _LISTED.fullmatch(argument)
-    if match is not None and is_text(match[1]):
+    # Options of sbatch take numbers and switches, too, of which 3.10 would become 3.1.
+    option = match is not None and match[1].startswith("slurm.additional_parameters.")
+    if match is not None and (option or is_text(match[1])):
         end = ""
     elif listed is not None and is_list_of_text(listed[1]):
         match, end = listed, "]"
@@ -42,8 +44,8 @@ def _quoted(argument: str) -> str:
         parts = value.list
     elif isinstance(value, list):
         parts = value
-    texts = match[2].split(",")
-    if not any(isinstance(part, int | float) for part in parts) or len(parts) != len(texts):
+    texts, changed = match[2].split(","), float if option else int | float
+    if not any(isinstance(part, changed) for part in parts) or len(parts) != len(texts):
         return argument
-    quoted = [f"'{text}'" if isinstance(part, int | float) else text for part, text in zip(parts, texts, strict=True)]
+    quoted = [f"'{text}'" if isinstance(part, changed) else text for part, text in zip(parts, texts, strict=True)]
     return argument[: match.start(2)] + ",".join(quoted) + end

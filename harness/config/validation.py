@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable
 
 from harness.api.schedules import SCHEDULES
 from harness.config.schema import (
@@ -25,23 +24,8 @@ from harness.config.schema import (
     TuneConfig,
     _numbers,
 )
+from harness.config.slurm_values import check_slurm
 from harness.errors import Problems
-
-# Keys that a coordinator's job may have of its own (`slurm.coordinator`).
-COORDINATOR = (
-    "partition", "account", "qos", "constraint", "exclude", "nodelist", "timeout_min", "gpus_per_node", "cpus_per_task",
-    "mem_gb", "gres",
-)  # fmt: skip
-
-
-def check_coordinator(own: Iterable[str], problems: Problems) -> None:
-    """Add a problem for each key of `slurm.coordinator` that a coordinator's job does not have."""
-    for name in own:
-        problems.check(
-            name in COORDINATOR,
-            f"slurm.coordinator.{name}: no such key. A coordinator's job has its own {', '.join(COORDINATOR)}; all "
-            "else is the profile's.",
-        )
 
 
 def check_search(tune: TuneConfig, problems: Problems) -> None:
@@ -179,9 +163,6 @@ def check(config: Config, problems: Problems) -> None:
         ("launch.threads", launch.threads),
         ("launch.timeout_min", launch.timeout_min),
         ("launch.runs_per_job", launch.runs_per_job),
-        ("slurm.timeout_min", slurm.timeout_min),
-        ("slurm.cpus_per_task", slurm.cpus_per_task),
-        ("slurm.mem_gb", slurm.mem_gb),
         ("slurm.signal_delay_s", slurm.signal_delay_s),
         ("slurm.array_parallelism", slurm.array_parallelism),
         ("slurm.max_queued", slurm.max_queued),
@@ -194,7 +175,7 @@ def check(config: Config, problems: Problems) -> None:
         ("hardware.memory_gb", hardware.memory_gb),
     ):
         problems.check(count is None or count > 0, f"{name} must be above 0, not {count}.")
-    check_coordinator(slurm.coordinator, problems)
+    check_slurm(slurm, problems)
     problems.check(
         tune.trials is not None or tune.seconds is not None,
         "A budget is needed: set tune.trials or tune.seconds (or both).",
@@ -236,7 +217,6 @@ def check(config: Config, problems: Problems) -> None:
         f"slurm.signal_delay_s={slurm.signal_delay_s} would warn a job of its time limit before it starts: give it "
         f"fewer seconds than slurm.timeout_min={slurm.timeout_min} minutes.",
     )
-    problems.check(slurm.gpus_per_node >= 0, f"slurm.gpus_per_node must be 0 or more, not {slurm.gpus_per_node}.")
     problems.check(slurm.max_requeues >= 0, f"slurm.max_requeues must be 0 or more, not {slurm.max_requeues}.")
     problems.check(
         not launch.detach or launch.kind == "slurm",

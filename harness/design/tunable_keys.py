@@ -25,6 +25,11 @@ FOUND_BEFORE = ("model.revision", "model.quantize", "train.init", "train.dropout
 WEIGHTS = (  # of an augmentation's model
     "path", "hub", "revision", "back_path", "back_hub", "back_revision", "teacher_path", "unlabelled_path",
 )  # fmt: skip
+# Keys with a value `error`, and what they are about.
+FAULTS = {
+    "task.unreadable": "files that cannot be read", "task.faulty": "faulty boxes",
+    "task.short_users": "users with too few interactions",
+}  # fmt: skip
 
 
 def of_the_study(key: str) -> bool:
@@ -57,9 +62,14 @@ def refusal(key: str, several: str, axis: bool = False) -> str | None:
             "of its own, in a directory model/ (--config-dir), and choose: model=a,b.",
         ),
         (
-            key == "task.unreadable",
-            "task.unreadable says what becomes of files that cannot be read. Where there are some, error ends the "
-            "study; where there are none, its cells would be the same. Give it one value.",
+            key in FAULTS,
+            f"{key} says what becomes of {FAULTS.get(key)}. Where there are some, error ends the study; where there "
+            "are none, its cells would be the same. Give it one value.",
+        ),
+        (
+            key == "task.least_score",
+            "task.least_score changes which answers a saved model gives, and no metric: its cells would be the same. "
+            "Give it one value.",
         ),
         (before and not axis, f"{key} is not tuned. For a cell each, add axes=[{key}]."),
         (

@@ -7,7 +7,9 @@ itself.
 
 from __future__ import annotations
 
+import math
 import pickle
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, cast
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from optuna.distributions import FloatDistribution
 
 from harness.config.annotations import type_errors_of
 from harness.config.error_messages import explain
@@ -24,6 +27,7 @@ from harness.config.kinds import class_path, with_target
 from harness.config.schema import Config
 from harness.config.validation import check
 from harness.design.cells import Cell
+from harness.design.search_space import Parameter
 from harness.errors import HarnessError, Problems
 from harness.records.signature import digest
 
@@ -57,7 +61,9 @@ class Checks:
             for value in entry.extremes:
                 for message in self.of_values(cell, conditions | {key: value}, key):
                     if message not in before:
-                        problems.add(f"{message.removesuffix('.')} (of {entry.written}).")
+                        problems.add(
+                            f"{message.removesuffix('.')} (of {entry.written}).{whole_numbers(entry, message)}"
+                        )
 
     def of_values(self, cell: Cell, values: Mapping[str, Any], key: str | None = None) -> tuple[str, ...]:
         """Return what is wrong with a configuration of a cell, in sentences.
@@ -105,6 +111,15 @@ class Checks:
                 message for where, part in parts.items() for message in _of_node(part, where, packages)
             )
         return self._known[key]
+
+
+def whole_numbers(entry: Parameter, message: str) -> str:
+    """Return how whole numbers are tuned, if an interval of others is refused for not being such; else ""."""
+    between = entry.distribution
+    if not isinstance(between, FloatDistribution) or re.search("whole number|an integer", message) is None:
+        return ""
+    low, high = math.ceil(between.low), math.floor(between.high)
+    return f" For whole numbers: '{entry.key}=range({low},{high + 1})'."
 
 
 def changed(cell: Cell, values: Mapping[str, Any]) -> DictConfig:

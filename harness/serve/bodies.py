@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -253,6 +254,7 @@ def parsed(model: Any, body: bytes) -> Any:
     Raises:
         Refusal: 400 or 422; the problems are listed.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)  # which PowerShell's files begin with
     if not body.strip():
         raise Refusal(400, "The request has no body: send JSON.")
     try:
@@ -276,12 +278,27 @@ def _sentence(error: Any, model: Any) -> str:
     where = ".".join(str(part) for part in error["loc"] if part not in ("float", "int"))
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        message = f"there is no such field; known: {', '.join(model.model_fields)}"
+        message = f"there is no such field; known: {', '.join(_fields_at(model, error['loc']))}"
     elif error["type"] == "literal_error" and len(message) > 200:
         message = "it is none of the model's classes, which GET /models lists"
     elif error["type"] == "string_pattern_mismatch":
         message = "it is blank"
     return f"{where}: {message}." if where else f"{message}."
+
+
+def _fields_at(model: Any, place: Sequence[str | int]) -> Iterable[str]:
+    """Return the fields of the object that a field is in, such as those of a message of a list."""
+    for part in place[:-1]:
+        found = model.model_fields.get(part) if isinstance(part, str) else None
+        model = next(_models_in(found.annotation), model) if found is not None else model
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
 
 
 def _wrong(message: str) -> Refusal:

@@ -83,8 +83,8 @@ class Predictor:
         import numpy as np
         import torch
 
+        self._check_inputs(texts, pairs)
         if not len(texts):
-            self._check_inputs(texts, pairs)
             return self.task.predictions(np.zeros((0, self.task.outputs), dtype=np.float32))
         examples = self.examples(texts, pairs)
         return self.task.predict(self.network, examples, 64, torch.device(self.device), "fp32")
@@ -106,11 +106,14 @@ class Predictor:
         return examples
 
     def _check_inputs(self, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
+        if isinstance(texts, str):
+            raise HarnessError("predict takes a list of texts, not one text: predict([text]).")
+        for each in (texts, *([] if pairs is None else [pairs])):
+            if isinstance(each, bytes | Mapping) or not hasattr(each, "__len__"):
+                raise HarnessError(f"predict takes lists of rows, not {type(each).__name__}: predict([row]).")
         if self.pairs != (pairs is not None) or (pairs is not None and len(pairs) != len(texts)):
             needs = "two texts a row: predict(texts, pairs)" if self.pairs else "one text a row: predict(texts)"
             raise HarnessError(f"This model takes {needs}.")
-        if isinstance(texts, str):
-            raise HarnessError("predict takes a list of texts, not one text: predict([text]).")
         family = family_of(self.task.family)
         if family.tokens or family.reads == "interaction":
             return  # rows may be lists, which the family checks

@@ -101,10 +101,10 @@ def _groups(controller: str, root: Path, process: Path) -> Iterator[tuple[Path, 
     In a container the listed path may be the host's; then only the root exists, which is the container's own group.
     """
     try:
-        lines = process.read_text(encoding="utf-8").splitlines()
+        lines = process.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError:
         return
-    for line in lines:
+    for line in filter(None, lines):  # a name may have any byte but a line feed, which the kernel escapes
         _, kinds, path = line.split(":", 2)
         version_1 = controller in kinds.split(",")
         if kinds and not version_1:

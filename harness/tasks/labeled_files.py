@@ -114,7 +114,7 @@ def files_below(folder: Path, medium: Medium) -> tuple[list[Path], list[Path]]:
             continue
         if half_characters([str(name)], "", ""):  # as Python reads bytes of a name that are no UTF-8
             odd.append(ascii(str(name)))
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+        if path.is_symlink() and not lies_within(path, inside):
             outside.append(str(path.relative_to(folder)))
         (found if path.suffix.lower() in medium.suffixes else others).append(path)
     if odd:
@@ -127,6 +127,17 @@ def files_below(folder: Path, medium: Medium) -> tuple[list[Path], list[Path]]:
             "that holds them."
         )
     return found, others
+
+
+def lies_within(path: Path, folder: Path) -> bool:
+    """Return whether a path leads into a folder once its links are followed; those that cannot be followed do.
+
+    A link that leads to itself, or a name that no file can have, is told where the file is read.
+    """
+    try:
+        return path.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop, before Python 3.13
+        return True
 
 
 def read_paths(
@@ -163,7 +174,7 @@ def read_paths(
         elif isinstance(name, str) and name.strip() and "\0" not in name:
             # Not resolved: a link is judged by where it leads, and named as it is written.
             where = Path(os.path.normpath(root / name))
-            if inside and not where.resolve().is_relative_to(root):
+            if inside and not lies_within(where, root):
                 outside.append(f"{name} (row {row})")
             table.sources.append(medium.of_path(where))
             table.names.append(name)

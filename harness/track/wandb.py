@@ -100,6 +100,15 @@ class WeightsAndBiases(Tracker):
             "/" not in str(entity or ""),
             f"{where}={entity}: a user or team is named without /; the project is tracker.wandb.project.",
         )
+        for name, value in sorted(os.environ.items()):
+            odd = name.startswith(PREFIX) and not value.isascii() and value.encode("utf-8", "replace").decode() != value
+            problems.check(not odd, f"{name} is not UTF-8, which W&B needs: set it in UTF-8.")
+        own = os.environ.get("WANDB_DIR", "").strip()
+        problems.check(
+            not own or _can_hold(Path(own).expanduser()),
+            f"WANDB_DIR={own} is no directory that can be written to, and W&B would write to a temporary one: name "
+            "another, or unset it for the study's own.",
+        )
         key = os.environ.get("WANDB_API_KEY", "")
         problems.check(key == key.strip(), "WANDB_API_KEY begins or ends with white space: set it without.")
         problems.raise_any()
@@ -291,6 +300,12 @@ def _end_service() -> None:
 def cut(name: str, characters: int) -> str:
     """Shorten a name to a maximum length; a hash keeps names apart that differ only in what is cut off."""
     return name if len(name) <= characters else f"{name[: characters - 9]}-{digest(name)[:8]}"
+
+
+def _can_hold(directory: Path) -> bool:
+    """Return whether a directory can be written to, or made."""
+    there = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _has_account(url: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 Main = Callable[..., tuple[int, str]]
 ROWS = "".join(f"message {i} about {topic},{topic}\n" for i in range(12) for topic in ("cards", "cash"))
@@ -186,6 +187,16 @@ def test_a_yaml_of_a_sweep_that_cannot_be_read_gets_a_sentence(main: Main, write
     code, printed = main("-m", "--config-dir", "cd", "sweeps=q", *PLAN)
     assert code == 0, printed
     assert "train.lr=1e-3,1e-4" in printed
+
+
+def test_a_time_in_a_profile_is_read_as_written(main: Main, write: Callable[..., Path]) -> None:
+    """YAML 1.1 has numbers of base 60: 4:00:00 would be 14400 minutes."""
+    (write("mine.csv", ROWS).parent / "cd/slurm").mkdir(parents=True)
+    write("cd/slurm/q.yaml", PACKAGE + "launch: {kind: slurm}\nslurm:\n  timeout_min: 4:00:00\n")
+    code, printed = main("-m", "--config-dir", "cd", "slurm=q", *PLAN)
+    assert code == 2 and "Write slurm.timeout_min=240 (minutes)" in printed, printed
+    numbers = OmegaConf.create("{a: 010, b: 12:30:45.5, c: 0x10, d: 1e3, e: 10, f: 0.5, g: 0, 01: h}")
+    assert numbers == {"a": "010", "b": "12:30:45.5", "c": 16, "d": 1000.0, "e": 10, "f": 0.5, "g": 0, "01": "h"}
 
 
 def test_the_directory_of_own_yamls_is_told(main: Main, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,7 +23,7 @@ TEXTS = (
 )  # fmt: skip
 
 
-def value_of(line: str) -> object:
+def value_of(line: str) -> Any:
     config = OmegaConf.create({"k": None})
     OmegaConf.update(config, "k", parse(line).value())
     return config.k
@@ -64,6 +65,7 @@ def test_a_typed_override_passes_a_shell(text: str) -> None:
         ('task.path="ok (1).csv', '"ok (1).csv'),
         ("task.path=[a (1),b", "[a (1),b"),
         ("task.path=${HOME", "${HOME"),
+        ("task.path=a[1,2],b", "a[1,2],b"),
         ("task.text=choice(a b", "choice(a b"),
     ],
 )
@@ -82,6 +84,27 @@ def test_texts_in_lists_and_mappings_need_no_quotes_of_their_own() -> None:
     assert parse("slurm.setup=[module load x,source ~/.bashrc]").value() == ["module load x", "source ~/.bashrc"]
     assert parse("slurm.environment={A: x;y, B: 2}").value() == {"A": "x;y", "B": 2}
     assert value_of("task.separator=\t") == "\t"
+    quotes = 'slurm.setup=[export A="b, c",eval "$(conda shell.bash hook)",if [ -f x ]; then y; fi,"a=b, c",d=e]'
+    assert parse(quotes).value() == [
+        'export A="b, c"', 'eval "$(conda shell.bash hook)"', "if [ -f x ]; then y; fi", "a=b, c", "d=e",
+    ]  # fmt: skip
+    assert parse("tune.warm_start=[a b,c/d (1)]").value() == ["a b", "c/d (1)"]
+    assert value_of("slurm.nodelist=node[1,2]") == "node[1,2]"
+
+
+@pytest.mark.parametrize("line", ["slurm.setup=[echo don't,b]", "slurm.setup=[export A=${HOME}]"])
+def test_the_advice_for_a_list_is_a_list(line: str) -> None:
+    """One text would be refused for such a key."""
+    with pytest.raises(HarnessError, match="As a list of one text: ") as caught:
+        parse(line)
+    (advised,) = shell(str(caught.value).partition("one text: ")[2])
+    assert f"slurm.setup=[{value_of(advised)[0]}]" == line
+
+
+def test_a_key_that_begins_with_a_digit_gets_a_sentence() -> None:
+    """Not one of Hydra's parser."""
+    with pytest.raises(HarnessError, match="is not a key"):
+        parse("+slurm.environment.1A=x")
 
 
 def test_a_home_directory_is_found_behind_an_equals_sign(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,8 @@ def test_keys_that_compute_nothing_say_what_is_meant(main: Main, place: Path) ->
         "train.eval_batch_size=8,16": "train.eval_batch_size=<value>",
         "train={lr: 1},{lr: 2}": "train.<key>",
         "task.unreadable=skip,error": "its cells would be the same",
+        "task.faulty=error,mend": "faulty boxes. Where there are some, error ends the study",
+        "task.least_score=0.1,0.5": "no metric: its cells would be the same",
         "axes=[tune.sampler,train.clip]": "axes=[tune.sampler]: tune.sampler does not change",
     }
     printed = refused(main, place, "-m", *asked)
@@ -206,6 +208,12 @@ def test_text_is_the_text_typed() -> None:
     typed = ["study='2024_01_02'", "study='1e3'", "runs_dir=007", "model.name='1.50'", "task.name='true'",
              "task.path='1e3','2e3'"]  # fmt: skip
     assert as_typed(asked) == typed
+    asked = ["+slurm.environment.V=3.10", "+slurm.environment.D=true", "+slurm.additional_parameters.comment=3.10"]
+    assert as_typed(asked) == [
+        "+slurm.environment.V='3.10'", "+slurm.environment.D='true'", "+slurm.additional_parameters.comment='3.10'",
+    ]  # fmt: skip
+    asked = ["+slurm.additional_parameters.nice=5", "+slurm.additional_parameters.exclusive=true"]
+    assert as_typed(asked) == asked
     kept = ["study=null", "seed=1_000", "train.lr=1e3", "study='1e3'", "method=lora,full", "-m", "train.epochs=1,2"]
     assert as_typed(kept) == kept
 

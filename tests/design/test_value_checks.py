@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from optuna.distributions import FloatDistribution
 
 from harness.api.family import families
 from harness.cli import main as app
@@ -24,8 +25,9 @@ from harness.config.error_messages import explain
 from harness.config.key_types import leaves, options
 from harness.config.schema import Config
 from harness.design.cells import Cell
+from harness.design.search_space import Parameter
 from harness.design.tunable_keys import refusal
-from harness.design.value_checks import Checks, changed
+from harness.design.value_checks import Checks, changed, whole_numbers
 from tests.helpers.small_dataset import ROOT
 
 Main = Callable[..., tuple[int, str]]
@@ -322,3 +324,12 @@ def test_the_layers_of_every_method_of_the_catalogue_are_there(main: Main, place
     others = ("few_shot", "popularity", "item_knn", "ease", "sasrec", "bm25", "head_only")  # for other families
     code, printed = main("-m", f"method={','.join(name for name in methods if name not in others)}", *PLAN)
     assert code == 0, printed
+
+
+def test_an_interval_of_whole_numbers_is_a_range() -> None:
+    """As for a key that is null by default, whose type an interval does not tell."""
+    entry = Parameter("model.layer", "interval(1,9)", FloatDistribution(1, 9))
+    assert whole_numbers(entry, "model.layer=1.0: this key takes a whole number") == (
+        " For whole numbers: 'model.layer=range(1,10)'."
+    )
+    assert whole_numbers(entry, "train.lr must be above 0") == ""

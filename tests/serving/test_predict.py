@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from harness.errors import HarnessError
 from harness.records.run_spec import RunBatch, RunSpec
 from harness.runs.execute import execute
-from harness.serving.predict import load, main
+from harness.serving.predict import Predictor, load, main
 from tests.helpers.small_dataset import ROOT, record, spec
 from tests.helpers.small_dataset import short_config as config
 
@@ -276,3 +277,11 @@ def test_predictor_checks_its_arguments(probe: RunSpec, cache: Path) -> None:
     with pytest.raises(HarnessError, match="one text a row"):
         predictor.predict(["a"], ["b"])
     assert predictor.predict([]) == [] and predictor.probabilities([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("texts", [None, 3, b"text", {"text": "a"}, iter(["a"])])
+def test_rows_are_a_list(texts: Any) -> None:
+    """Told before the model is asked anything, for every family."""
+    predictor = Predictor.__new__(Predictor)
+    with pytest.raises(HarnessError, match="predict takes lists of rows, not"):
+        predictor.predictions(texts)

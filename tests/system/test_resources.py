@@ -65,6 +65,15 @@ def test_cores_are_those_of_the_tightest_quota(files: dict[str, str], listed: st
 
 
 @pytest.mark.usefixtures("many_cores")
+def test_a_group_s_name_may_have_any_bytes(tmp_path: Path) -> None:
+    """Linux takes all but a line feed, which it escapes."""
+    name = os.fsdecode(b"caf\xe9\x85 :x")
+    root, process = grouped(tmp_path, {f"cpu/{name}/cpu.cfs_{key}_us": "100000" for key in ("quota", "period")}, "")
+    process.write_bytes(b"9:name=systemd:/\n1:cpu:/" + os.fsencode(name) + b"\n0::/\n")
+    assert usable_cores(root, process) == 1
+
+
+@pytest.mark.usefixtures("many_cores")
 def test_a_slurm_allocation_counts_where_nothing_binds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On this node; outside of a job such variables say nothing."""
     nowhere = (tmp_path, tmp_path / "none")

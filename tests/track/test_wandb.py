@@ -128,6 +128,18 @@ def test_settings_files_of_wandb_are_checked_before_a_study() -> None:
         Following.check({"wandb": {"kind": "wandb"}}, ())
 
 
+def test_variables_that_would_end_or_misplace_a_tracker_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that are no UTF-8 end W&B; a file as its directory makes it write to a temporary one."""
+    monkeypatch.setenv("WANDB_NOTES", "caf\udce9")
+    monkeypatch.setenv("WANDB_API_KEY", "secr\udce9t")
+    monkeypatch.setenv("WANDB_DIR", f"{__file__}/x")
+    with pytest.raises(HarnessError) as raised:
+        WeightsAndBiases(mode="offline")
+    begins = ("WANDB_API_KEY is not UTF-8", "WANDB_NOTES is not UTF-8", "WANDB_DIR=")
+    assert len(raised.value.problems) == 3 and "secr" not in str(raised.value)
+    assert all(told.startswith(begin) for told, begin in zip(raised.value.problems, begins, strict=True))
+
+
 def test_blank_variables_are_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     """W&B itself refuses an empty boolean."""
     monkeypatch.setenv("WANDB_SILENT", "")

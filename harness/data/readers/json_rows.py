@@ -161,7 +161,7 @@ def _lists(whole: dict[str, Any], named: bool, where: str) -> Rows:
     if len(lists) > 1 and not named:
         raise HarnessError(
             f"{where} holds {len(lists)} lists of rows ({examples(lists)}), and one is needed. Write each into a file "
-            "of its own: task.path, task.validation_path, task.test_path."
+            "of its own, and name that."
         )
     if lists and not named:
         rows: Rows = whole[lists[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from harness.errors import HarnessError
 ANNOTATIONS, IMAGES, LISTS = "Annotations", "JPEGImages", Path("ImageSets", "Main")
 SPLIT_FILES = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
 BOTH = "trainval.txt"  # training and validation images
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # in small letters or in capitals
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -58,7 +59,9 @@ def split_lists(folder: Path) -> dict[str, list[str]]:
     files = {split: folder / LISTS / name for split, name in SPLIT_FILES.items()}
     found = {split: file for split, file in files.items() if file.is_file()}
     if not found:
-        return {"train": sorted(file.stem for file in annotations_folder(folder).glob("*.xml"))}
+        # Copies by a Mac have a hidden ._a.xml beside each a.xml, which is no XML.
+        xml = annotations_folder(folder).glob("[!.]*.xml")
+        return {"train": sorted(file.stem for file in xml)}
     if "train" not in found:
         both = folder / LISTS / BOTH
         if "validation" in found or not both.is_file():
@@ -100,16 +103,35 @@ def read_annotation(folder: Path, name: str) -> VocImage:
             raise HarnessError(f"{name} (leads out of the folder)")
         root = _parsed(file.read_bytes())
         below = folder / IMAGES if (folder / IMAGES).is_dir() else folder
-        image = next(path for path in (below / f"{name}{suffix}" for suffix in SUFFIXES) if path.is_file())
+        image = _image(below, name)
         width, height = (int(float(root.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
         objects = tuple(_object(each) for each in root.iter("object"))
-    except StopIteration:
-        raise HarnessError(f"{name} (no image in {below.name})") from None
-    except (OSError, ValueError, OverflowError, ElementTree.ParseError) as error:
+    except FileNotFoundError:
+        raise HarnessError(f"{name} (no {file.name}; lists name images without folders, suffixes and flags)") from None
+    except (OSError, ValueError, OverflowError, LookupError, RuntimeError, ElementTree.ParseError) as error:
+        # LookupError: an encoding that is not known; RuntimeError: a link that leads to itself.
         raise HarnessError(f"{name} ({getattr(error, 'strerror', None) or error})") from None
     if not image.resolve().is_relative_to(folder.resolve()):
         raise HarnessError(f"{name} (its image leads out of the folder)")
     return VocImage(image, (width, height) if width and height else None, objects)
+
+
+def _image(folder: Path, name: str) -> Path:
+    """Return the image of an annotation.
+
+    Raises:
+        ValueError: there is none, or there are several.
+    """
+    suffixes = (*SUFFIXES, *map(str.upper, SUFFIXES))
+    found = [path for path in (folder / f"{name}{suffix}" for suffix in suffixes) if path.is_file()]
+    if not found:  # with a suffix in another spelling, such as .Png
+        found = [path for path in folder.glob(f"{glob.escape(name)}.*") if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise ValueError(f"no image in {folder.name}, with one of {', '.join(SUFFIXES)}")
+    several = {(path.stat().st_dev, path.stat().st_ino): path.name for path in found}  # some disks ignore the case
+    if len(several) > 1:
+        raise ValueError(f"several images: {', '.join(several.values())}")
+    return found[0]
 
 
 def _parsed(content: bytes) -> ElementTree.Element:
@@ -118,7 +140,10 @@ def _parsed(content: bytes) -> ElementTree.Element:
         raise ValueError("is no UTF-8 text: save it as UTF-8")
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise ValueError("declares a document type or entities, which annotations have no use for")
-    return ElementTree.fromstring(content)
+    root = ElementTree.fromstring(content)
+    if root.tag != "annotation" or any(each.tag.lower() == "object" != each.tag for each in root.iter()):
+        raise ValueError(f"is no annotation of VOC's form, <annotation> with <object>: its root is <{root.tag}>")
+    return root
 
 
 def _object(node: ElementTree.Element) -> VocObject:
@@ -132,4 +157,9 @@ def _object(node: ElementTree.Element) -> VocObject:
     if not all(map(math.isfinite, (left, top, right, bottom))):
         raise ValueError(f"an object with a corner that is no number: {label}")
     # VOC counts pixels from 1, and the last one belongs to the box.
-    return VocObject(label, (left - 1, top - 1, right, bottom), (node.findtext("difficult") or "0").strip() == "1")
+    return VocObject(label, (left - 1, top - 1, right, bottom), _is_true(node.findtext("difficult")))
+
+
+def _is_true(text: str | None) -> bool:
+    """Return what a flag says; VOC writes 0 and 1, other programs false and true."""
+    return (text or "0").strip().lower() in ("1", "true", "yes")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.config.schema import SlurmConfig
-from harness.config.validation import check_coordinator
+from harness.config.slurm_values import check_coordinator, check_resources
 from harness.errors import Problems
 
 # Passed to submitit's script, nearly all under these names (`harness.launch.slurm.batch_scripts`).
@@ -79,25 +79,30 @@ def merge(slurm: SlurmConfig, config: Mapping[str, Any], problems: Problems | No
     gpus = 0.0  # declared by the cell, unless its own `gres` names them
     for section in ("model", "method"):
         for name, value in (config[section].get("resources") or {}).items():
-            if name in RAISED and isinstance(value, int | float) and not isinstance(value, bool):
+            valid = Problems()
+            check_resources(f"{section}.resources", {name: value}, valid)
+            if name not in (*RAISED, *NAMED):
+                valid.add(
+                    f"{section}.resources.{name}={value}: a cell may raise {', '.join(RAISED)} (numbers) and name "
+                    f"{', '.join(NAMED)}."
+                )
+            if valid.messages or value is None:
+                if problems is not None:
+                    problems.messages += valid.messages
+            elif name in RAISED:
                 if merged[name] is not None:  # null leaves it to the cluster
                     merged[name] = max(merged[name], value)
                 if name == "gpus_per_node":
                     gpus = max(gpus, value)
-            elif name in NAMED:
+            else:
                 merged[name] = value
                 gpus = 0.0 if name == "gres" else gpus
-            elif problems is not None:
-                problems.add(
-                    f"{section}.resources.{name}={value}: a cell may raise {', '.join(RAISED)} (numbers) and name "
-                    f"{', '.join(NAMED)}."
-                )
     if merged["gres"] and gpus:
         merged["gres"] = _with_gpus(str(merged["gres"]), int(gpus))
     if not merged["gpus_per_node"] or asks_for_gpus(merged["gres"]):
         merged["gpus_per_node"] = None
     if problems is not None:
-        _check_additional(merged, problems)
+        _check_additional(merged, slurm, problems)
     return {name: list(value) if name in ("setup", "srun_args") else value for name, value in merged.items()}
 
 
@@ -150,7 +155,7 @@ def _with_gpus(gres: str, count: int) -> str:
     return ",".join(entries)
 
 
-def _check_additional(merged: Mapping[str, Any], problems: Problems) -> None:
+def _check_additional(merged: Mapping[str, Any], slurm: SlurmConfig, problems: Problems) -> None:
     """Report options that exclude each other, that the profile sets already, or that the launcher must set."""
     named = {option: key for key, options in KEYS.items() for option in options}
     options = {given: _option(given) for given in merged["additional_parameters"]}
@@ -170,7 +175,15 @@ def _check_additional(merged: Mapping[str, Any], problems: Problems) -> None:
         elif (option not in TRES or asks_for_gpus(str(value))) and (
             set_ := [f"slurm.{key}={merged[key]}" for key in keys if merged[key] is not None]
         ):
-            problems.add(f"{where} and {' and '.join(set_)} exclude each other. Keep one; to unset the other: {unset}.")
+            theirs = [key for key in keys if merged[key] not in (None, getattr(slurm, key))]
+            problems.add(
+                f"{where} and {' and '.join(set_)} exclude each other. "
+                + (
+                    f"{', '.join(theirs)} is raised by `resources` of the model or the method: leave out {where}."
+                    if theirs
+                    else f"Keep one; to unset the other: {unset}."
+                )
+            )
     _check_pairs(options, merged["additional_parameters"], problems)
     excluded = {*_names(merged["exclude"])}
     problems.check(
@@ -197,9 +210,16 @@ def _check_pairs(options: Mapping[str, str], values: Mapping[str, Any], problems
 
 
 def _option(given: str) -> str:
-    """Return an option's long name as sbatch writes it: `mem-per-cpu` for `--mem_per_cpu`."""
+    """Return an option's long name as sbatch writes it: `mem-per-cpu` for `--mem_per_cpu`, `partition` for `parti`.
+
+    Of long options sbatch takes any beginning that no other one has.
+    """
     option = given.lstrip("-").replace("_", "-")
-    return SHORT.get(option, option)
+    option = SHORT.get(option, option)
+    known = {*(each for options in KEYS.values() for each in options), *FIXED, *INSTEAD, *NEVER, *TRES}
+    if option in known or len(option) < 3:
+        return option
+    return next((each for each in sorted(known) if each.startswith(option)), option)
 
 
 def _kinds(tres: Any) -> set[str]:

@@ -53,7 +53,10 @@ def numbers(values: Any, count: int) -> tuple[float, ...] | None:
         return None
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
         return None
-    found = tuple(float(value) for value in values)
+    try:
+        found = tuple(float(value) for value in values)
+    except OverflowError:  # JSON's whole numbers have no limit
+        return None
     return found if all(map(math.isfinite, found)) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,10 @@ class ObjectDetection(DetectionTask):
         if not path.exists():
             raise HarnessError(f"{path} does not exist (current directory: {Path.cwd()}). {neighbours(path)}")
         if path.is_dir():
+            if self.images is not None:
+                raise HarnessError(
+                    f"task.images={self.images} is of a JSON file, and {path} is a folder: leave it out."
+                )
             return _voc(path, self.name)
         return {"train": read_coco(path, None if self.images is None else expanded(self.images))}
 
@@ -80,7 +85,10 @@ def _voc(folder: Path, task: str) -> dict[str, Rows]:
     """
     lists = split_lists(folder)
     if not lists["train"]:
-        raise HarnessError(f"{folder} has no XML files, neither in {ANNOTATIONS} nor beside the images.")
+        raise HarnessError(
+            f"{folder} has no .xml files, neither in {ANNOTATIONS} nor beside the images, or lists no training image "
+            "in ImageSets/Main."
+        )
     problems, found = Problems(), dict[str, Rows]()
     owner: dict[str, str] = {}
     for split, names in lists.items():
@@ -98,7 +106,8 @@ def _voc(folder: Path, task: str) -> dict[str, Rows]:
             f"{len(bad)} of {len(names)} {split} annotations of task {task} cannot be used: {several(bad)}. Mend them, "
             "or take them out of ImageSets/Main.",
         )
-        twice = [name for name in names if owner.setdefault(name, split) != split or names.count(name) > 1]
+        counts = Counter(names)
+        twice = [name for name in names if owner.setdefault(name, split) != split or counts[name] > 1]
         problems.check(
             not twice,
             f"{len(set(twice))} images are listed several times in ImageSets/Main: {several(sorted(set(twice)))}. An "

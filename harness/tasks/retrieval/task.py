@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -55,6 +55,8 @@ class Retrieval(RetrievalTask, TextSource):
     `text` and `label` name the columns of queries and of passages, or of the ids of passages if there is a file of
     these (`passages`).
     """
+
+    refused: ClassVar[tuple[str, ...]] = ("label_names",)  # inherited fields without a meaning, which are not advised
 
     text: str = "query"
     label: str = "passage"

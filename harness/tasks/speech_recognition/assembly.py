@@ -50,7 +50,7 @@ def assemble_speech(
     """
     problems = Problems()
     for split, table in tables.items():
-        _check_transcripts(task.name, split, table, speech, problems)
+        _check_transcripts(task, split, table, speech, problems)
     places = {
         split: LabeledFiles(
             table.sources, table.names, [*map(str, range(len(table.labels)))], table.groups, table.notes
@@ -99,16 +99,16 @@ def assemble_speech(
     )  # fmt: skip
 
 
-def _check_transcripts(task: str, split: str, table: LabeledFiles, speech: Speech, problems: Problems) -> None:
+def _check_transcripts(task: TextSettings, split: str, table: LabeledFiles, speech: Speech, problems: Problems) -> None:
     before = len(problems.messages)
-    check_texts(table.labels, "transcript", f"{task} ({split})", problems)
+    check_texts(table.labels, str(getattr(task, "text", "transcript")), f"{task.name} ({split})", problems)
     if len(problems.messages) > before:
         return
     change = NORMALIZERS[speech.normalize]
     empty = [name for name, text in zip(table.names, table.labels, strict=True) if not change(text)]
     problems.check(
         not empty,
-        f"{task}: {plural(len(empty), f'{split} transcript')} without a word once normalized "
+        f"{task.name}: {plural(len(empty), f'{split} transcript')} without a word once normalized "
         f"(task.normalize={speech.normalize}): {several(empty)}. Write what is said, or remove these rows: a rate of "
         "errors counts words that are said.",
     )

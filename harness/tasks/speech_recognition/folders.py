@@ -13,14 +13,18 @@ from harness.tasks.labeled_files import LabeledFiles, files_below, split_folders
 TRANSCRIPT = ".txt"
 
 
-def read_speech(folder: Path) -> dict[str, LabeledFiles]:
+def read_speech(folder: Path, encoding: str) -> dict[str, LabeledFiles]:
     """Read a folder, or its folders train, validation and test, by split.
+
+    Args:
+        folder: with sounds and transcripts.
+        encoding: of the transcripts.
 
     Raises:
         HarnessError: there are no sounds, some lack their transcript, or a link leads out of the folder.
     """
     splits = split_folders(folder)
-    tables = {split: _read(each) for split, each in splits.items()}
+    tables = {split: _read(each, encoding) for split, each in splits.items()}
     loose = [each.name for each in sorted(folder.iterdir()) if each.suffix.lower() in SOUNDS.suffixes]
     if loose and splits["train"] != folder:
         tables["train"].notes.append(
@@ -30,7 +34,7 @@ def read_speech(folder: Path) -> dict[str, LabeledFiles]:
     return tables
 
 
-def _read(folder: Path) -> LabeledFiles:
+def _read(folder: Path, encoding: str) -> LabeledFiles:
     found, others = files_below(folder, SOUNDS)
     if not found:
         raise HarnessError(
@@ -44,7 +48,7 @@ def _read(folder: Path) -> LabeledFiles:
             lacking.append(name)
             continue
         try:
-            text = beside.read_text(encoding="utf-8-sig")
+            text = _transcript(beside, encoding)
         except (OSError, ValueError) as error:
             broken.append(f"{beside.relative_to(folder)} ({error})")
             continue
@@ -59,7 +63,8 @@ def _read(folder: Path) -> LabeledFiles:
         )
     if broken:
         problems.append(
-            f"{folder}: {plural(len(broken), 'transcript')} that cannot be read as UTF-8 text: {several(broken)}."
+            f"{folder}: {plural(len(broken), 'transcript')} that cannot be read as {encoding}: {several(broken)}. Set "
+            "task.encoding to theirs, such as cp1252 or utf-16, or save them as UTF-8."
         )
     if problems:
         raise HarnessError(*problems)
@@ -69,3 +74,15 @@ def _read(folder: Path) -> LabeledFiles:
             f"{folder.name}: {plural(len(extra), 'file')} without a part in this were left out ({several(extra)})."
         )
     return table
+
+
+def _transcript(path: Path, encoding: str) -> str:
+    """Return the text of a file, without a byte order mark.
+
+    Raises:
+        ValueError: it has another encoding; UTF-16 without a mark is valid UTF-8, with a NUL in every character.
+    """
+    text = path.read_text(encoding=encoding).removeprefix("\ufeff")
+    if "\0" in text:
+        raise ValueError("has NULs, as UTF-16 has")
+    return text

@@ -67,7 +67,7 @@ class SpeechRecognition(SpeechSettings, TextSource):
                     f"task.group={self.group} is a column of a table, and {path} is a folder: name a table of paths "
                     "and transcripts, or set task.group=null."
                 )
-            return read_speech(path)
+            return read_speech(path, self.encoding)
         if path.suffix.lower() in SOUNDS.suffixes:
             raise HarnessError(
                 f"{path} is one sound: task.path names a folder with a text beside each sound (a.wav, a{TRANSCRIPT}), "

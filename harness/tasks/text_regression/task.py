@@ -50,6 +50,8 @@ class RegressionTask(TextSettings):
 class TextRegression(RegressionTask, TextSource):
     """Texts or pairs with a number each, from files or a hub data set; see `TextSource`."""
 
+    refused: ClassVar[tuple[str, ...]] = ("label_names",)  # inherited fields without a meaning, which are not advised
+
     def __post_init__(self) -> None:
         """Convert values that YAML reads as other types."""
         super().__post_init__()

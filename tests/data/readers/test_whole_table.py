@@ -72,6 +72,7 @@ def test_messages_speak_of_options(write: Write) -> None:
         (write("e.csv", 'text\n"a" b\n'), "--no-quoting"),
         (write("f.csv", "message\na\n"), "Choose with --text COLUMN"),
         (write("g.csv", "text\n"), "has no rows"),
+        (write("i.json", '{"images": [{"a": 1}], "annotations": [{"b": 2}]}'), "Write each into a file of its own"),
     ):
         message = complaint(path)
         assert told in message and "task." not in message, message

@@ -71,6 +71,8 @@ def test_gres_stands_for_its_gpus_alone(jobs: Jobs) -> None:
         ("gpus", "slurm.gpus_per_node=0"),
         ("job-name", "Leave it out"),
         ("no-requeue", "Leave it out"),
+        ("parti", "slurm.partition"),  # sbatch takes a beginning of an option's name
+        ("--job-n", "Leave it out"),
         ("output", "Leave it out"),
     ],
 )
@@ -208,6 +210,30 @@ def test_several_nodes_are_those_that_a_job_may_use(monkeypatch: pytest.MonkeyPa
     assert cluster.only(None, None) == (None, None)
     with pytest.raises(Refused, match="no node x"):
         cluster.only("n1,x", None)
+
+
+@pytest.mark.parametrize(
+    ("resources", "says"),
+    [
+        ({"partition": ["a"]}, "takes text"), ({"mem_gb": "12"}, "a number of gigabytes"),
+        ({"cpus_per_task": 3.5}, "a whole number"), ({"gpus_per_node": -1}, "0 or more"), ({"mem": 12}, "may raise"),
+    ],
+)  # fmt: skip
+def test_resources_of_a_model_are_checked_as_a_profile_is(resources: dict[str, Any], says: str) -> None:
+    """They end in the same script."""
+    problems = Problems()
+    merge(SlurmConfig(), {"model": {"resources": resources}, "method": {}}, problems)
+    (message,) = problems.messages
+    assert message.startswith(f"model.resources.{next(iter(resources))}") and says in message
+
+
+def test_an_option_beside_what_a_model_asks_for_is_left_out() -> None:
+    """The profile's key is unset already."""
+    problems = Problems()
+    slurm = SlurmConfig(additional_parameters={"gpus": 1})
+    merge(slurm, {"model": {"resources": {"gpus_per_node": 1}}, "method": {}}, problems)
+    (message,) = problems.messages
+    assert "leave out slurm.additional_parameters.gpus" in message and "slurm.gpus_per_node=0" not in message
 
 
 @pytest.mark.parametrize("gres", ["gpu", "GPU:a100:1", "gpu=2", "gres/gpu:2", "nvme:1, gpu:1", "shard:2", "mps:50"])

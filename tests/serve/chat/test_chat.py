@@ -96,7 +96,8 @@ WRONG: dict[str, tuple[dict[str, Any], int, str]] = {
     "blank": ({"messages": [{"role": "user", "content": " "}]}, 400, "blank"),
     "two answers": ({"n": 2}, 400, "this service knows 1 only"),
     "nucleus": ({"top_p": 0.5}, 400, "top_p"),
-    "tools": ({"tools": []}, 400, "there is no such field"),
+    "tools": ({"tools": []}, 400, "there is no such field; known: model, messages"),
+    "a name": ({"messages": [{"role": "user", "content": "a", "name": "b"}]}, 400, "known: role, content"),
     "too hot": ({"temperature": 3}, 400, "temperature"),
     "too cold to divide by": ({"temperature": 1e-30}, 400, "or 0.0001 or more"),
     "no tokens": ({"max_tokens": 0}, 400, "max_tokens"),
@@ -125,6 +126,9 @@ def test_errors_have_the_shape_of_the_api(serve: Serve, writer: Loaded, loaded: 
             error = answer.json()["error"]
             assert message in error["message"] and error["type"] == "invalid_request_error", (name, error)
             assert set(error) == {"message", "type", "param", "code"}
+        marked = b"\xef\xbb\xbf" + json.dumps(ASKED | {"model": "classes"}).encode()
+        told = running.client.post(PATH, content=marked, headers={"content-type": "application/json"}).text
+        assert "No model 'classes'" in told  # the mark is no fault
         listed = running.client.get("/v1/models").json()
         assert listed["object"] == "list" and [each["id"] for each in listed["data"]] == ["w"]
         assert running.client.get("/v1/models/w").json()["object"] == "model"

@@ -270,7 +270,7 @@ def test_objects_are_cut_out_and_stay_with_their_photograph(tmp_path: Path) -> N
     assert sizes == {(20, 20), (31, 31)}
     (tmp_path / "Annotations" / "p3.xml").write_text("<annotation>", encoding="utf-8")
     (tmp_path / "JPEGImages" / "p4.jpg").unlink()
-    with pytest.raises(HarnessError, match=r"2 of 10 train annotations .* p3 \(.*p4 \(no image in JPEGImages\)"):
+    with pytest.raises(HarnessError, match=r"2 of 10 train annotations .* p3 \(.*p4 \(no image in JPEGImages,"):
         CroppedObjects(name="cells", path=str(tmp_path)).load()
 
 

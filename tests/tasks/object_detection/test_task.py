@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -97,12 +98,12 @@ def test_what_is_no_annotation_is_told(tmp_path: Path) -> None:
         ObjectDetection(name="mine", path=str(folder)).load()
     said = str(told.value)
     for part in (
-        "image00 (declares a document type or entities", "image01 (no image in JPEGImages)",
+        "image00 (declares a document type or entities", "image01 (no image in JPEGImages,",
         "../../etc (leads out of the folder)", "listed several times in ImageSets/Main: image03",
     ):  # fmt: skip
         assert part in said, said
     for path, part in (
-        (tmp_path / "none", "does not exist"), (tmp_path, "has no XML files"), (__file__, "cannot be read as JSON"),
+        (tmp_path / "none", "does not exist"), (tmp_path, r"has no .xml files"), (__file__, "cannot be read as JSON"),
     ):  # fmt: skip
         with pytest.raises(HarnessError, match=part):
             ObjectDetection(name="mine", path=str(path)).load()
@@ -119,6 +120,83 @@ def test_what_is_no_annotation_is_told(tmp_path: Path) -> None:
         "unreadable must",
     ):
         assert part in str(told.value)
+
+
+COCO_FAULTS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda content: content["images"][0].update(file_name="a\0.png"), "images have an empty file_name or one with"),
+    (lambda content: content["images"][0].update(file_name="\ud800.png"), "half a character"),
+    (lambda content: content["categories"][0].update(name="\ud800"), "half a character"),
+    (lambda content: content["categories"][0].update(name=" "), "categories have an empty name"),
+    (lambda content: content["categories"][0].update(name="light"), "several categories have the same name: light"),
+    (lambda content: content["annotations"][0].update(bbox=[10**400, 1, 2, 3]), "no bbox of four finite numbers"),
+    (lambda content: content["annotations"][0].update(iscrowd="0"), "annotation 1 ('0')"),  # text is true for Python
+    (lambda content: content["annotations"][0].update(iscrowd="false"), "an iscrowd other than 0 and 1"),
+    (lambda content: content["annotations"][0].update(iscrowd=2), "an iscrowd other than 0 and 1"),
+    (lambda content: content["annotations"][0].update(image_id="1"), "annotation 1 ('1')"),
+    (lambda content: content["annotations"][0].update(category_id="7"), "where '1' is not 1"),
+]
+
+
+def test_values_that_a_json_file_may_hold_and_no_annotation_can_have_are_told(tmp_path: Path) -> None:
+    whole = coco(tmp_path).read_text()
+    file = tmp_path / "boxes-0.json"
+    for change, part in COCO_FAULTS:
+        file.write_text(whole)
+        _changed(file, change)
+        with pytest.raises(HarnessError, match=re.escape(part)):
+            ObjectDetection(name="mine", path=str(file)).load()
+    for raw, part in (
+        (whole.replace("dark", "d\xe9rk").encode("latin-1"), "Save it as UTF-8"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"), (b"<?xml version='1.0'?>", "an XML document"),
+        (b"0 .5 .5 .1 .1", "or a folder with VOC XML"),
+    ):  # fmt: skip
+        file.write_bytes(raw)
+        with pytest.raises(HarnessError, match=part):
+            ObjectDetection(name="mine", path=str(file)).load()
+    file.write_bytes(gzip.compress(whole.encode()))
+    assert ObjectDetection(name="mine", path=str(file)).load().labels == CLASSES
+    picture = tmp_path / "pictures/0-1.png"
+    picture.unlink()
+    picture.symlink_to(picture)
+    with pytest.raises(HarnessError, match=r"1 of 16 train images cannot be read: pictures/0-1\.png"):
+        ObjectDetection(name="mine", path=str(file)).load()
+
+
+def test_what_is_no_annotation_of_voc_is_no_image_without_objects(tmp_path: Path) -> None:
+    folder = voc(tmp_path / "voc")
+    file, listed = folder / "Annotations/image00.xml", folder / "ImageSets/Main/train.txt"
+    whole, names = file.read_text(), listed.read_text()
+    for text, part in (
+        ("<a/>", "its root is <a>"), (whole.replace("<annotation>", '<annotation xmlns="http://x">'), "no annotation"),
+        (whole.replace("object>", "Object>"), "with <object>"),
+        (f'<?xml version="1.0" encoding="nope"?>{whole}', "unknown encoding"),
+    ):  # fmt: skip
+        file.write_text(text)
+        with pytest.raises(HarnessError, match=part):
+            ObjectDetection(name="mine", path=str(folder)).load()
+    file.write_text(whole)
+    for text, part in (
+        (names.replace("\n", ".png\n"), "lists name images without folders, suffixes and flags"),
+        (names.replace("\n", " -1\n"), "without folders, suffixes and flags"), ("", "lists no training image"),
+    ):  # fmt: skip
+        listed.write_text(text)
+        with pytest.raises(HarnessError, match=part):
+            ObjectDetection(name="mine", path=str(folder)).load()
+    listed.write_text(names)
+    picture = folder / "JPEGImages/image00.png"
+    Image.open(picture).convert("L").save(picture.with_suffix(".jpg"))
+    with pytest.raises(HarnessError, match=r"several images: image00\.jpg, image00\.png"):
+        ObjectDetection(name="mine", path=str(folder)).load()
+    picture.with_suffix(".jpg").unlink()
+    picture.rename(picture.with_suffix(".Png"))
+    file.write_text(whole.replace("</object>", "<difficult>true</difficult></object>"))
+    data = ObjectDetection(name="mine", path=str(folder)).load()
+    assert data.train.targets[0].ignored.all() and data.facts["rows"]["train"] == 8
+    with pytest.raises(HarnessError, match=r"task\.images=x is of a JSON file"):
+        ObjectDetection(name="mine", path=str(folder), images="x").load()
+    flat = voc(tmp_path / "flat", lists=False)
+    (flat / "._image00.xml").write_bytes(b"\0\5\x16\7")
+    assert sum(ObjectDetection(name="mine", path=str(flat)).load().facts["rows"].values()) == 16
 
 
 def test_a_class_that_only_test_images_have_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
+from harness.config.error_messages import unknown_key
 from harness.errors import HarnessError
 from harness.tasks.retrieval.data import QuerySplit, RetrievalData
 from harness.tasks.retrieval.demo import DemoRetrieval
@@ -240,3 +242,11 @@ def test_the_demo_is_always_the_same() -> None:
     assert data.facts["unseen"] == 0 and not any("equal" in each for each in data.warnings)
     sample = data.sample(50, 20)
     assert len(sample.train) == 50 and isinstance(sample.train, QuerySplit)
+
+
+@pytest.mark.parametrize("kind", ["retrieval", "text_regression"])
+def test_a_key_that_would_be_refused_is_not_advised(kind: str) -> None:
+    """Classes have names; passages and numbers have none."""
+    config = OmegaConf.create({"task": {"kind": kind, "name": "x"}})
+    assert "Write +" not in unknown_key("task.label_names", config)
+    assert "Write +task.quoting=<value>" in unknown_key("task.quoting", config)

@@ -92,6 +92,24 @@ def test_what_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert "given several times, with other transcripts" in refusal(path=str(root), unreadable="skip")
 
 
+def test_transcripts_in_other_encodings_and_links_that_lead_nowhere(tmp_path: Path) -> None:
+    root = spoken(tmp_path / "said")
+    for content in ("fünf".encode("cp1252"), "five".encode("utf-16"), "five".encode("utf-16-le")):
+        (root / "03.txt").write_bytes(content)
+        said = refusal(path=str(root))
+        assert "1 transcript that cannot be read as utf-8: 03.txt" in said and "Set task.encoding" in said
+    for path in root.glob("*.txt"):
+        path.write_text(f"fünf {path.stem}", encoding="cp1252")
+    data = load(path=str(root), encoding="cp1252")
+    assert all(target[0].startswith("fünf") for target in data.train.targets)
+    for name, part in (("03.wav", "1 of 12 train sounds cannot be read: 03.wav"), ("04.txt", "without a transcript")):
+        (root / name).unlink()
+        (root / name).symlink_to(root / name)
+        assert part in refusal(path=str(root), encoding="cp1252")
+    (root / "t.csv").write_text("audio,text\n03.wav,one\n00.wav,two\n", encoding="utf-8")
+    assert "cannot be read: 03.wav" in refusal(path=str(root / "t.csv"))
+
+
 def test_sources_that_do_not_fit(tmp_path: Path) -> None:
     root = spoken(tmp_path / "said")
     (root / "t.csv").write_text("audio,text\n../out.wav,one\n00.wav,two\n", encoding="utf-8")
