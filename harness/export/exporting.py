@@ -181,10 +181,10 @@ def _leave(temporary: Path, to: Path) -> None:
 def _load(directory: Path, cache_dir: str | Path) -> Original:
     from harness.models import PretrainedModel
     from harness.serving.predict import load
-    from harness.serving.saved_model import backbone_of, check_pooled_texts, read_description
+    from harness.serving.saved_model import backbone_of, read_description
 
     facts: Mapping[str, Any] = read_description(directory)
-    check_pooled_texts(directory, facts, "harness export")
+    _check_texts(directory, facts)
     if family_of(facts.get("family")).retrieves:
         raise HarnessError(
             f"{directory} is a model of retrieval, whose answers need its collection, and no format of harness export "
@@ -195,6 +195,15 @@ def _load(directory: Path, cache_dir: str | Path) -> Original:
     predictor = load(directory, "cpu", cache_dir)
     model: PretrainedModel = backbone_of(facts)
     return Original(directory, facts, predictor, model.resolve(cache_dir).path)
+
+
+def _check_texts(directory: Path, facts: Mapping[str, Any]) -> None:
+    family = family_of(facts.get("family"))
+    if family.reads != "text" or family.tokens:
+        raise HarnessError(
+            f"{directory} is a model of {family.name}, and harness export takes models of whole texts. Serve the model "
+            f"itself: harness serve {serve_argument(directory)}."
+        )
 
 
 def _format(original: Original, request: Request) -> Format:
