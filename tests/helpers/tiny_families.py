@@ -43,7 +43,8 @@ def _speech(home: Path, kind: str) -> tuple[str, ...]:
 
 
 def _tags(home: Path) -> tuple[str, ...]:
-    return ("task=demo_tags", "model=own", f"model.path={shorten()}")
+    few = ("task.train_sentences=80", "task.validation_sentences=20", "task.test_sentences=30")
+    return ("task=demo_tags", *few, "model=own", f"model.path={shorten()}")
 
 
 # By family, or family and what is special: the arguments of a run, but its method; files are made below a folder.
