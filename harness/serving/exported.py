@@ -113,7 +113,7 @@ def _with_code(directory: Path, facts: Mapping[str, Any]) -> Any:
         settings = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         stored = settings["backbone"]
         config = AutoConfig.for_model(stored["model_type"], **{k: v for k, v in stored.items() if k != "model_type"})
-        kind = AutoModelForTextEncoding if config.model_type in ENCODER_DECODERS else AutoModel
+        kind: Any = AutoModelForTextEncoding if config.model_type in ENCODER_DECODERS else AutoModel
         options = settings.get("options")
         backbone = _without_pooler(kind, config) if options is None else kind.from_config(config, **options)
         if (layer := facts["model"].get("layer")) is not None:

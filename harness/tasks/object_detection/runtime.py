@@ -245,7 +245,7 @@ class ObjectDetectionRuntime(TaskRuntime):
         height, width = size
         made = np.zeros((len(split), 3, height, width), dtype=np.uint8)
         for start in range(0, len(split), PART):
-            part: list[Any] = split.texts[start : start + PART]  # type: ignore[assignment]  # images, or what names them
+            part: list[Any] = split.texts[start : start + PART]  # images, or what names them
             ready = [each.pixels for each in part if isinstance(each, ReadyImage)]
             for row, each in enumerate(ready or open_all(part, self.images), start):
                 made[row] = each if ready else _stretched(each, size)
