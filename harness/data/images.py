@@ -22,6 +22,7 @@ from harness.formatting.examples import several
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 PIXELS = 100_000_000  # most pixels of an image: a small file can claim more than memory holds
 THREADS = 4  # decoding releases Python's lock
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # of files that clients send, as PIL names them
 
 _GRAY = "gray images were repeated in three channels"
 _ALPHA = "transparent images were laid on white"
@@ -106,6 +107,19 @@ class ArrayImage:
 
 
 @dataclass(frozen=True)
+class ReadyImage:
+    """An image as a model reads it, decoded and resized beforehand.
+
+    Attributes:
+        pixels: (3, height, width) uint8.
+        size: width and height of the image before.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Checked:
     """What a check of images found.
 
@@ -178,6 +192,27 @@ def open_all(references: Sequence[str], known: Mapping[str, ImageSource]) -> lis
             f"{len(bad)} of {len(found)} images cannot be read: {several(bad)}. Mend or remove them, and start again."
         )
     return found
+
+
+def received_image(data: bytes, most: int) -> Any:
+    """Decode an image file that a client sent, to an RGB image of PIL.
+
+    Only common formats are read: some of those that PIL knows start other programs.
+
+    Args:
+        data: the file.
+        most: pixels that it may have.
+
+    Raises:
+        HarnessError: it cannot be decoded, or has more pixels.
+    """
+    try:
+        return _decode(data, most, FORMATS)[0]
+    except BadImage as error:
+        raise HarnessError(
+            f"An image cannot be used ({error}): send a whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file of at "
+            f"most {most:,} pixels."
+        ) from None
 
 
 def as_bytes(array: npt.NDArray[Any], where: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
@@ -261,7 +296,7 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _decode(data: bytes) -> tuple[Any, frozenset[str]]:
+def _decode(data: bytes, most: int = PIXELS, formats: tuple[str, ...] | None = None) -> tuple[Any, frozenset[str]]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not data:
@@ -271,9 +306,10 @@ def _decode(data: bytes) -> tuple[Any, frozenset[str]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's own limit is below; broken metadata does no harm
-            image: Any = Image.open(io.BytesIO(data))
-            _check_size(image)
-            changed = {_FIRST} if getattr(image, "n_frames", 1) > 1 else set()
+            image: Any = Image.open(io.BytesIO(data), formats=formats)
+            _check_size(image, most)
+            # To count the frames of a file that a client made may take long.
+            changed = {_FIRST} if formats is None and getattr(image, "n_frames", 1) > 1 else set()
             image.load()
             turned = ImageOps.exif_transpose(image)
     except BadImage:
@@ -281,16 +317,16 @@ def _decode(data: bytes) -> tuple[Any, frozenset[str]]:
     except UnidentifiedImageError:
         raise BadImage("no image file") from None
     except Image.DecompressionBombError:  # PIL's own limit, which is higher
-        raise BadImage(f"more than {PIXELS:,} pixels") from None
+        raise BadImage(f"more than {most:,} pixels") from None
     except Exception as error:  # noqa: BLE001 -- decoders raise errors of many kinds for damaged files
         raise BadImage(_why(error)) from None
     changed |= {_TURNED} if image.getexif().get(274, 1) not in (0, 1) else set()
     return _rgb(turned, changed), frozenset(changed)
 
 
-def _check_size(image: Any) -> None:
-    if image.width * image.height > PIXELS:
-        raise BadImage(f"{image.width:,} x {image.height:,} pixels, more than {PIXELS:,}")
+def _check_size(image: Any, most: int) -> None:
+    if image.width * image.height > most:
+        raise BadImage(f"{image.width:,} x {image.height:,} pixels, more than {most:,}")
     if not image.width or not image.height:
         raise BadImage(f"{image.width} x {image.height} pixels")
 

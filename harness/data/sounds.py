@@ -190,11 +190,13 @@ def check_sounds(sources: Sequence[SoundSource]) -> Checked:
     )
 
 
-def open_all(references: Sequence[str], known: Mapping[str, SoundSource], rate: int, seconds: float) -> list[Samples]:
+def open_all(
+    references: Sequence[str | ArraySound], known: Mapping[str, SoundSource], rate: int, seconds: float
+) -> list[Samples]:
     """Decode and resample sounds.
 
     Args:
-        references: n digests of known sounds, or paths of files.
+        references: n digests of known sounds, paths of files, or sounds.
         known: sources by digest.
         rate: samples a second of what is returned, in Hz.
         seconds: what follows after these is left out.
@@ -206,9 +208,10 @@ def open_all(references: Sequence[str], known: Mapping[str, SoundSource], rate: 
         HarnessError: a sound cannot be decoded; names the first ones.
     """
 
-    def one(reference: str) -> Any:
+    def one(reference: Any) -> Any:
+        ready = reference if isinstance(reference, ArraySound) else known.get(reference)
         try:
-            samples, own = (known.get(reference) or FileSound(Path(reference))).decoded(seconds)
+            samples, own = (ready or FileSound(Path(reference))).decoded(seconds)
         except BadSound as error:
             return f"{reference} ({error})"
         return resampled(samples, own, rate)[: _frames(seconds, rate)]
@@ -219,6 +222,29 @@ def open_all(references: Sequence[str], known: Mapping[str, SoundSource], rate: 
             f"{len(bad)} of {len(found)} sounds cannot be read: {several(bad)}. Mend or remove them, and start again."
         )
     return found
+
+
+def received_sound(data: bytes, rate: int, seconds: float, most: float) -> ArraySound:
+    """Decode and resample a sound file that a client sent.
+
+    Args:
+        data: the file.
+        rate: samples a second of what is returned, in Hz.
+        seconds: what follows after these is left out.
+        most: seconds that it may have.
+
+    Raises:
+        HarnessError: it cannot be decoded, or is longer, or soundfile is not installed.
+    """
+    need_soundfile()
+    try:
+        _facts(data, most)
+        samples, own = _first(data, seconds)
+    except BadSound as error:
+        raise HarnessError(
+            f"A sound cannot be used ({error}): send a whole WAV, FLAC, OGG or MP3 file of at most {most:g} seconds."
+        ) from None
+    return ArraySound(resampled(samples, own, rate)[: _frames(seconds, rate)], rate)
 
 
 def resampled(samples: Samples, rate: int, wanted: int) -> Samples:
@@ -316,16 +342,20 @@ def _first(data: bytes, seconds: float) -> tuple[Samples, int]:
     import soundfile
 
     file = _opened(data)
+    left, parts = _frames(seconds, file.samplerate), list[Samples]()
     try:
-        samples: Samples = file.read(_frames(seconds, file.samplerate), dtype="float32", always_2d=True).mean(axis=1)
+        # In parts: a sound may have many channels.
+        while left > 0 and len(block := file.read(min(left, BLOCK), dtype="float32", always_2d=True)):
+            parts.append(block.mean(axis=1))
+            left -= len(block)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise BadSound(_why(error)) from None
-    if not len(samples):
+    if not parts:
         raise BadSound("no samples")
-    return samples, int(file.samplerate)
+    return np.concatenate(parts), int(file.samplerate)
 
 
-def _facts(data: bytes) -> Facts:
+def _facts(data: bytes, most: float = float("inf")) -> Facts:
     import soundfile
 
     file = _opened(data)
@@ -336,6 +366,8 @@ def _facts(data: bytes) -> Facts:
             if not np.isfinite(block).all():
                 raise BadSound("samples that are not finite")
             count += len(block)
+            if count > most * file.samplerate:
+                raise BadSound(f"longer than {most:g} seconds")
             loudest = max(loudest, float(np.abs(block).max(initial=0.0)))
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise BadSound(_why(error)) from None

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     request = Request(options.to, options.format, options.int8, options.texts, options.license, options.examples)
     request.check()
     if options.push:
-        check_push(options.push)
+        check_push(options.push, options.public)
     found = winner(options.model, options.runs_dir, options.cell)
     if found.cell is not None:
         sys.stdout.write(f"{found.cell.cell.id}: {found.why}\n")

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 import harness
+from harness.api.family import FIRST
 from harness.errors import HarnessError
 from harness.export.formats import Format, Original
 from harness.export.proof import CONFIDENCE, LEVEL, Proof
@@ -22,6 +23,8 @@ from harness.serving.confidence.abstaining import rule_for
 from harness.statistics import interval, scale_of
 
 LIBRARIES = {"peft": "peft", "merged": "transformers", "onnx": "onnx", "sentence-transformers": "sentence-transformers"}
+# As model hubs call a task, where that is not the name of the family.
+PIPELINES = {"token_tagging": "token-classification", "speech_recognition": "automatic-speech-recognition"}
 _NAME_ONE = " Name it with --license when exporting; base model and data may restrict it."
 PRECISIONS = (0.99, 0.95, 0.9, 0.8)  # the highest that validation rows show is told
 COSTS = ("total_seconds", "dollars", "latency_p50_seconds", "saved_bytes", "trainable_parameters")
@@ -99,7 +102,7 @@ def _rows_interval(predictions: Path, metric: str) -> dict[str, Any]:
 def _metadata(
     facts: Mapping[str, Any], form: Format, measured: Mapping[str, Any], licence: str, title: str
 ) -> dict[str, Any]:
-    kind = str(facts.get("family", "text_classification")).replace("_", "-")
+    kind = PIPELINES.get(str(facts.get("family", FIRST)), str(facts.get("family", FIRST)).replace("_", "-"))
     stored = facts["model"]
     content: dict[str, Any] = {
         "license": licence,
@@ -134,11 +137,13 @@ def _metadata(
 
 
 def _usage(original: Original, form: Format) -> str:
-    asked = "['...'], ['...']" if original.predictor.pairs else "['...']"
+    call = original.family.example_call(original.facts)
     code = {
         "peft": _peft_usage(original),
         "merged": _merged_usage(original),
-        "onnx": "import onnxruntime\nfrom transformers import AutoTokenizer\n\n"
+        "onnx": _ONNX_IMAGES.format(name=_onnx_name(form))
+        if original.family.reads == "image"
+        else "import onnxruntime\nfrom transformers import AutoTokenizer\n\n"
         "inputs = AutoTokenizer.from_pretrained('.')(['...'], return_tensors='np', truncation=True)\n"
         f"session = onnxruntime.InferenceSession('{_onnx_name(form)}')\n"
         "names = [each.name for each in session.get_inputs()]\n"
@@ -148,9 +153,18 @@ def _usage(original: Original, form: Format) -> str:
     }[form.name]
     return (
         f"As a service, with a page to try it: `harness serve .`, or `docker compose up --build`. From Python:\n\n"
-        f"```python\nfrom harness.predict import load\n\nload('.').predict({asked})\n```\n\n"
+        f"```python\nfrom harness.predict import load\n\nload('.').{call}\n```\n\n"
         f"Without this program:\n\n```python\n{code}\n```"
     )
+
+
+_ONNX_IMAGES = """\
+import onnxruntime
+from PIL import Image
+from transformers import AutoImageProcessor
+
+pixels = AutoImageProcessor.from_pretrained('.')(Image.open('photo.jpg'), return_tensors='np')['pixel_values']
+outputs = onnxruntime.InferenceSession('{name}').run(None, {{'pixel_values': pixels}})[0]  # labels: harness.json"""
 
 
 def _onnx_name(form: Format) -> str:
@@ -158,6 +172,12 @@ def _onnx_name(form: Format) -> str:
 
 
 def _peft_usage(original: Original) -> str:
+    if original.family.reads == "sound" or original.finds:
+        return (
+            "from peft import PeftModel\n\n"
+            f"# On {original.facts['model'].get('hub') or original.facts['model']['name']}, loaded by transformers:\n"
+            "adapted = PeftModel.from_pretrained(base, '.')  # a head, if there is one: head.safetensors"
+        )
     if original.writes:
         return (
             "from peft import AutoPeftModelForCausalLM\n\nmodel = AutoPeftModelForCausalLM.from_pretrained('.')\n"
@@ -172,9 +192,14 @@ def _peft_usage(original: Original) -> str:
 
 
 def _merged_usage(original: Original) -> str:
+    family, trust = original.family, "" if original.own_head else ", trust_remote_code=True"
+    if family.reads != "text" or family.tokens:
+        task = PIPELINES.get(family.name, family.name.replace("_", "-"))
+        row = {"image": "'photo.jpg'", "sound": "'speech.wav'"}.get(family.reads, "'...'")
+        more = ", aggregation_strategy='first'" if family.tokens else ""
+        return f"from transformers import pipeline\n\npipeline('{task}', '.'{trust}{more})({row})"
     if original.writes:
         return "from transformers import pipeline\n\npipeline('text-generation', '.')('...')"
-    trust = "" if original.own_head else ", trust_remote_code=True"
     asked = "{'text': '...', 'text_pair': '...'}" if original.predictor.pairs else "'...'"
     plain = "" if original.predictor.labels else ", function_to_apply='none'"
     call = f"pipeline('text-classification', '.'{trust})({asked}, truncation=True{plain})"
@@ -242,12 +267,12 @@ def _cost(winner: Winner, record: Record) -> str:
 
 def _limits(original: Original, record: Record | None, licence: str) -> str:
     facts = original.facts
+    read = original.family.reads == "text"
+    cut = "Texts are cut after {} tokens." if not original.writes else "Trained on sequences of up to {} tokens."
     lines = [
-        f"- Texts are cut after {facts['max_length']} tokens."
-        if not original.writes
-        else f"- Trained on sequences of up to {facts['max_length']} tokens.",
-        "- Trained and tested on one data set: scores on other texts may be lower"
-        + (", and nothing tells when a text is of another kind." if not _detects(original) else "."),
+        *([f"- {cut.format(facts['max_length'])}"] if read else []),
+        "- Trained and tested on one data set: scores on other data may be lower"
+        + (", and nothing tells when a row is of another kind." if not _detects(original) else "."),
         f"- Backbone: {facts['model']['name']}, digest {facts['digest'][:16]}; its own limits and licence hold, too.",
         f"- Licence of this folder: {licence}.{_NAME_ONE if licence == 'unknown' else ''}",
         f"- Made by harness {harness.__version__}.",

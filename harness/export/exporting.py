@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.api.family import family_of
-from harness.data.dataset import Dataset
+from harness.data.dataset import Dataset, Split
 from harness.errors import HarnessError, is_disk_full
 from harness.export.card import card
 from harness.export.container import write_container
@@ -22,6 +22,7 @@ from harness.export.formats import (
     PeftFormat,
     SentenceTransformersFormat,
     description,
+    stretch,
 )
 from harness.export.onnx_format import OnnxFormat
 from harness.export.proof import (
@@ -37,6 +38,7 @@ from harness.export.quantized_confidence import with_quantized_confidence
 from harness.export.training_rows import training_rows
 from harness.export.winner import Winner, serve_argument
 from harness.models.loading import brief
+from harness.tasks.runtime import runtime_of
 
 
 @dataclass(frozen=True)
@@ -91,19 +93,7 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
     had_confidence = original.predictor.confidence is not None
     form = _format(original, request)
     training = training_rows(original, winner) if request.examples else None
-    rows = QUANTIZED_ROWS if request.int8 else ROWS
-    metric: str | None = None
-    data: Dataset | None = None
-    if request.texts is not None:
-        split = split_of_file(request.texts, original, rows)
-    elif winner.run is not None and (config := winner.run.read_config()):
-        data, metric = data_of_run(config), str(config["task"]["metric"])
-        split = rows_to_compare(data, rows)
-    else:
-        raise HarnessError(
-            f"{winner.model} lies in no run's directory, so there are no test rows to prove an export on: name a file "
-            "with a column text: --texts FILE."
-        )
+    original, split, data, metric = _rows_of_proof(original, winner, request)
     before = original_predictions(original, split)
     request.to.absolute().parent.mkdir(parents=True, exist_ok=True)
     temporary = request.to.absolute().with_name(f".{request.to.name}.{os.getpid()}.tmp")
@@ -114,9 +104,11 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
         if request.int8:
             original = with_quantized_confidence(original, _by_its_tool(form, original, temporary), data)
         tokenizer = original.predictor.tokenizer
-        if not original.writes:
+        if not original.writes and original.family.reads == "text":
             tokenizer.model_max_length = original.predictor.max_length  # other tools cut where this program does
         tokenizer.save_pretrained(str(temporary))
+        if original.family.locates:
+            stretch(temporary, original)
         if (known := original.predictor.confidence) is not None:
             (known if request.examples else known.without_rows()).write(temporary)
         if training is not None:
@@ -133,11 +125,42 @@ def export(winner: Winner, request: Request, cache_dir: str | Path) -> str:
         title = f"{original.facts['model']['name']}-{original.facts['method']}-{original.facts['task']}"
         text = card(original, winner, form, proof, told, request.licence, title)
         (temporary / "README.md").write_text(text, encoding="utf-8")
-        write_container(temporary, form.name == "onnx")
+        extras = [
+            *(["export"] if form.name == "onnx" else []),
+            *(["speech"] if original.family.reads == "sound" else []),
+        ]
+        write_container(temporary, ["serve", *extras], form.name != "peft")
         _leave(temporary, request.to)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return told
+
+
+def _rows_of_proof(
+    original: Original, winner: Winner, request: Request
+) -> tuple[Original, Split, Dataset | None, str | None]:
+    """Return the rows of the proof, the data they are of, and its metric; and the model, which knows where they lie.
+
+    Raises:
+        HarnessError: there are none.
+    """
+    rows = QUANTIZED_ROWS if request.int8 else ROWS
+    if request.texts is not None:
+        if original.family.reads != "text":
+            raise HarnessError(
+                f"--texts is for models of texts, and this one reads {original.family.reads}s: export it from the "
+                "run's directory, whose test rows prove it."
+            )
+        return original, split_of_file(request.texts, original, rows), None, None
+    if winner.run is None or not (config := winner.run.read_config()):
+        way = " name a file with a column text: --texts FILE." if original.family.reads == "text" else " copy its run."
+        raise HarnessError(
+            f"{winner.model} lies in no run's directory, so there are no test rows to prove an export on:{way}"
+        )
+    data = data_of_run(config)
+    if original.family.reads != "text":  # its rows are files, which the data know
+        original = replace(original, predictor=replace(original.predictor, task=runtime_of(data)))
+    return original, rows_to_compare(data, rows), data, str(config["task"]["metric"])
 
 
 def _write(form: Format, original: Original, directory: Path) -> None:
@@ -181,20 +204,25 @@ def _leave(temporary: Path, to: Path) -> None:
 def _load(directory: Path, cache_dir: str | Path) -> Original:
     from harness.models import PretrainedModel
     from harness.serving.predict import load
-    from harness.serving.saved_model import backbone_of, check_pooled_texts, read_description
+    from harness.serving.saved_model import backbone_of, read_description
 
     facts: Mapping[str, Any] = read_description(directory)
-    check_pooled_texts(directory, facts, "harness export")
-    if family_of(facts.get("family")).retrieves:
-        raise HarnessError(
-            f"{directory} is a model of retrieval, whose answers need its collection, and no format of harness export "
-            f"has one. Serve the model itself: harness serve {serve_argument(directory)}."
-        )
+    _check_family(directory, facts)
     if facts.get("export") not in (None, "peft"):
         raise HarnessError(f"{directory} is an export itself: export the run's model instead.")
     predictor = load(directory, "cpu", cache_dir)
     model: PretrainedModel = backbone_of(facts)
-    return Original(directory, facts, predictor, model.resolve(cache_dir).path)
+    return Original(directory, facts, predictor, model.resolve(cache_dir))
+
+
+def _check_family(directory: Path, facts: Mapping[str, Any]) -> None:
+    family = family_of(facts.get("family"))
+    what = "its collection" if family.retrieves else "the items and users" if family.reads == "interaction" else None
+    if what is not None:
+        raise HarnessError(
+            f"{directory} is a model of {family.name}, whose answers need {what}, and no format of harness export has "
+            f"them. Serve the model itself: harness serve {serve_argument(directory)}."
+        )
 
 
 def _format(original: Original, request: Request) -> Format:

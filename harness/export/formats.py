@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.api.family import family_of
+from harness.api.family import TaskFamily, family_of
 from harness.data.examples import Batch
 from harness.errors import HarnessError
+from harness.export.own_code.writing import write_with_code
+from harness.models import ResolvedModel
+from harness.models.image_files.image_architectures import EFFICIENTNET_LITE, PROCESSOR
 from harness.models.pooling import width
+from harness.models.vision.detector import DetectorModel
 from harness.records.files import write_json
 from harness.records.study_files import DESCRIPTION
 from harness.serving.predict import Predictor
@@ -31,18 +35,38 @@ class Original:
         directory: its folder.
         facts: its harness.json.
         predictor: the model, loaded anew for each format: formats may change its network.
-        base: the directory of its pretrained backbone.
+        base: its pretrained backbone.
     """
 
     directory: Path
     facts: Mapping[str, Any]
     predictor: Predictor
-    base: Path
+    base: ResolvedModel
+
+    @property
+    def family(self) -> TaskFamily:
+        """The family of its task."""
+        return family_of(self.facts.get("family"))
 
     @property
     def writes(self) -> bool:
         """Whether it writes texts."""
-        return family_of(self.facts.get("family")).writes
+        return self.family.writes
+
+    @property
+    def finds(self) -> bool:
+        """Whether it finds entities or objects in a row."""
+        return self.family.tokens or self.family.locates
+
+    @property
+    def architecture(self) -> str:
+        """The `model_type` of its backbone."""
+        return str(getattr(getattr(self.predictor.network.backbone, "config", None), "model_type", ""))
+
+    @property
+    def output_names(self) -> list[str]:
+        """What each output is called: the class, the tag, or `value` of a number."""
+        return list(self.predictor.labels or self.facts.get("tags") or self.facts.get("classes") or ("value",))
 
     @property
     def own_head(self) -> bool:
@@ -105,7 +129,7 @@ class PeftFormat(Format):
         # The place where the base lay on this machine is of no use to others.
         config["base_model_name_or_path"] = stored.get("hub") or stored["name"]
         config["revision"] = stored.get("revision")
-        if original.writes and config.get("task_type") is None:
+        if original.writes and original.family.reads == "text" and config.get("task_type") is None:
             encoder_decoder = original.predictor.network.is_encoder_decoder
             config["task_type"] = "SEQ_2_SEQ_LM" if encoder_decoder else "CAUSAL_LM"
         write_json(directory / "adapter_config.json", config)
@@ -118,16 +142,14 @@ class PeftFormat(Format):
         from peft import PeftModel
         from safetensors.torch import load_file
 
-        from harness.models import ResolvedModel
-        from harness.models.language.language_model import network_on
         from harness.models.network import load_backbone
 
         network = original.predictor.network
-        found = load_backbone(ResolvedModel(original.base, "", "base"), network.pooling, network.classes)
+        found = load_backbone(original.base, network.pooling, network.classes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             adapted = PeftModel.from_pretrained(found, str(directory)).eval()
-        fresh = network_on(adapted, network.pooling, network.classes)
+        fresh = original.predictor.task.network(adapted, network.pooling)
         fresh.head = network.head
         if (directory / "head.safetensors").is_file():
             fresh.load_state_dict(load_file(directory / "head.safetensors"), strict=False)
@@ -138,73 +160,60 @@ class MergedFormat(Format):
     """One folder of transformers, the adapter merged into the weights."""
 
     name = "merged"
-    loads = "transformers: AutoModelForSequenceClassification, AutoModelForCausalLM, pipeline()"
+    loads = "transformers: the AutoModelFor... of its task, pipeline()"
 
     def obstacle(self, original: Original) -> str | None:
         """See `Format`."""
+        if original.family.reads == "sound" and not original.writes:
+            return "transformers has no classifier of sounds that pools their frames as this model does"
+        if original.family.locates and not isinstance(original.predictor.network, DetectorModel):
+            return "no architecture of transformers has its head on feature maps"
+        if original.architecture == EFFICIENTNET_LITE:
+            return f"its architecture, {EFFICIENTNET_LITE}, is not part of transformers"
         return _unmerged(original)
 
     def write(self, original: Original, directory: Path) -> None:
         """See `Format`."""
         backbone = merged_backbone(original)
-        labels = list(original.predictor.labels) or ["value"]
+        labels = original.output_names
         if original.writes or original.own_head:
+            if original.family.reads == "sound" and hasattr(backbone, "generation_config"):
+                backbone.generation_config.max_new_tokens = original.predictor.task.writing.decoding.max_new_tokens  # type: ignore[attr-defined] # of its runtime
             if not original.writes:
                 backbone.config.id2label = dict(enumerate(labels))
                 backbone.config.label2id = {label: place for place, label in enumerate(labels)}
             backbone.save_pretrained(str(directory))
             return
-        self._write_pooled(original, backbone, labels, directory)
-
-    def _write_pooled(self, original: Original, backbone: Any, labels: list[str], directory: Path) -> None:
-        from safetensors.torch import save_file
-
-        from harness.export.modeling_pooled import PooledClassifier, PooledConfig
-        from harness.models.heads import SCALE
-
-        network = original.predictor.network
-        stored = backbone.config.to_diff_dict()
-        inner = {key: value for key, value in stored.items() if key not in ("_name_or_path", "architectures")}
-        config = PooledConfig(
-            backbone={**inner, "model_type": backbone.config.model_type},
-            pooling=original.facts["model"]["pooling"],
-            scale=SCALE,
-            voters=original.facts.get("neighbours"),
-            num_labels=network.classes,
-            id2label=dict(enumerate(labels)),
-            label2id={label: place for place, label in enumerate(labels)},
-            architectures=[PooledClassifier.__name__],
-            auto_map={
-                "AutoConfig": f"modeling_pooled.{PooledConfig.__name__}",
-                "AutoModelForSequenceClassification": f"modeling_pooled.{PooledClassifier.__name__}",
-            },
-            dtype="float32",
-            max_position_embeddings=getattr(backbone.config, "max_position_embeddings", None),
-        )
-        if network.classes == 1 and not original.predictor.labels:
-            config.problem_type = "regression"
-        config.save_pretrained(str(directory))
-        tensors = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
-        tensors |= {f"head.{name}": tensor for name, tensor in network.head.state_dict().items()}
-        save_file(
-            {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()},
-            directory / "model.safetensors", metadata={"format": "pt"},
-        )  # fmt: skip
-        shutil.copy(Path(__file__).with_name("modeling_pooled.py"), directory / "modeling_pooled.py")
+        predictor = original.predictor
+        write_with_code(predictor.network, backbone, original.facts, labels, predictor.tokenizer, directory)
 
     def outputs(self, original: Original, directory: Path) -> Outputs:
         """Load the folder with transformers alone."""
-        from transformers import AutoModelForSequenceClassification
+        import transformers
 
-        from harness.models import ResolvedModel
-        from harness.models.language.language_model import LanguageModel
         from harness.models.network import load_backbone
 
+        task, network = original.predictor.task, original.predictor.network
         if original.writes:
-            return LanguageModel(load_backbone(ResolvedModel(directory, "", "export"), "language", 2)).eval()
-        kind: Any = AutoModelForSequenceClassification
-        found = kind.from_pretrained(str(directory), trust_remote_code=True).eval()
-        return lambda batch: found(**batch).logits
+            resolved = ResolvedModel(directory, "", "export", transcribes=original.family.reads == "sound")
+            return task.network(load_backbone(resolved, network.pooling, 2), network.pooling).eval()
+        found: Any = getattr(transformers, auto_class(original))
+        loaded = found.from_pretrained(str(directory), trust_remote_code=True).eval()
+        if original.family.locates:
+            return task.network(loaded, network.pooling).eval()
+        if original.family.tokens:
+            return lambda batch: loaded(**batch).logits[batch.predicted.bool()]  # type: ignore[attr-defined] # of a TokenBatch
+        return lambda batch: loaded(**batch).logits
+
+
+def auto_class(original: Original) -> str:
+    """Return the class of transformers that loads a merged model of this family, if it does not write texts."""
+    family = original.family
+    if family.locates:
+        return "AutoModelForObjectDetection"
+    if family.tokens:
+        return "AutoModelForTokenClassification"
+    return "AutoModelForImageClassification" if family.reads == "image" else "AutoModelForSequenceClassification"
 
 
 class SentenceTransformersFormat(Format):
@@ -215,7 +224,9 @@ class SentenceTransformersFormat(Format):
 
     def obstacle(self, original: Original) -> str | None:
         """See `Format`."""
-        if original.writes or original.own_head:
+        if original.family.reads != "text":
+            return f"it is of {original.family.name}, and sentence-transformers embeds texts"
+        if original.writes or original.own_head or original.family.tokens:
             return "it has no pooled vectors, which embeddings are"
         if original.predictor.pairs:
             return "it reads two texts together, and sentence-transformers embeds one at a time"
@@ -245,6 +256,20 @@ class SentenceTransformersFormat(Format):
         embedder: Any = SentenceTransformer(str(directory), device="cpu", local_files_only=True)
         network = original.predictor.network
         return lambda batch: network.apply_head(embedder(dict(batch))["sentence_embedding"])
+
+
+def stretch(directory: Path, original: Original) -> None:
+    """Let a folder's image processor stretch images to one size, as a model that finds objects was trained."""
+    from transformers.models.auto import image_processing_auto
+
+    height, width = original.predictor.task.input_size or original.predictor.tokenizer.sides  # type: ignore[attr-defined] # of its runtime
+    file = directory / PROCESSOR
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    listed: Any = getattr(image_processing_auto, "IMAGE_PROCESSOR_MAPPING_NAMES", {})  # no public name, may go
+    if own := (listed.get(original.architecture) or {}).get("pil"):  # it makes boxes of outputs in a pipeline
+        settings["image_processor_type"] = own
+    size = {"size": {"height": height, "width": width}, "resample": 2, "do_resize": True, "do_pad": False}
+    write_json(file, settings | size)
 
 
 def merged_backbone(original: Original) -> Any:

@@ -9,10 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from harness.errors import HarnessError
 from harness.export.formats import Format, Original, Outputs
+from harness.models.image_files.image_pooling import PIXELS
+from harness.models.language.token_network import TokenNetwork
 from harness.models.loading import brief
+from harness.models.vision.image_model import ImageModel
 
 FILE, INT8 = "model.onnx", "model.int8.onnx"
 OPSET = 20
@@ -35,6 +39,11 @@ class OnnxFormat(Format):
         """See `Format`."""
         if original.writes:
             return "it writes texts, token by token, which one pass of an ONNX file does not"
+        family = original.family
+        if family.reads == "sound":
+            return "it computes sounds of each length apart, which one file does not"
+        if family.locates:
+            return "ONNX files are written of models with one vector for each image"
         return "its base is quantized" if original.facts["model"].get("quantize") else None
 
     def write(self, original: Original, directory: Path) -> None:
@@ -69,6 +78,32 @@ class _Logits(nn.Module):
         return outputs
 
 
+class _Pixels(nn.Module):
+    """A network of images with a named input."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Return the outputs (n, m)."""
+        outputs: Tensor = self.network({PIXELS: pixel_values})
+        return outputs
+
+
+class _TokenLogits(nn.Module):
+    """A network that tags tokens: the outputs of all of them."""
+
+    def __init__(self, network: TokenNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return the outputs (n, length, m)."""
+        hidden = self.network.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.network.apply_head(functional.normalize(hidden[:, -input_ids.shape[1] :], dim=-1))
+
+
 def export_onnx(predictor: Any, file: Path) -> None:
     """Write a network as ONNX, by torch's exporter, with dynamic numbers of rows and tokens.
 
@@ -84,11 +119,7 @@ def export_onnx(predictor: Any, file: Path) -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise HarnessError(f"ONNX files need {error.name}: pip install 'harness[export]'.") from None
-    encoded = predictor.tokenizer(["one text", "another, longer one"], padding=True, return_tensors="pt")
-    names = ["input_ids", "attention_mask"]
-    if predictor.pairs and "token_type_ids" in predictor.tokenizer.model_input_names:
-        names.append("token_type_ids")
-    rows, tokens = torch.export.Dim.DYNAMIC, torch.export.Dim.DYNAMIC
+    whole, inputs, shapes = _traced(predictor)
     noisy = logging.getLogger("torch.onnx")
     level = noisy.level
     noisy.setLevel(logging.ERROR)
@@ -96,12 +127,12 @@ def export_onnx(predictor: Any, file: Path) -> None:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                _Logits(predictor.network).eval(),
-                tuple(encoded[name] for name in names),
+                whole.eval(),
+                tuple(inputs.values()),
                 dynamo=True,
-                input_names=names,
+                input_names=list(inputs),
                 output_names=["outputs"],
-                dynamic_shapes=tuple({0: rows, 1: tokens} for _ in names),
+                dynamic_shapes=shapes,
                 opset_version=OPSET,
                 verbose=False,
             )
@@ -113,6 +144,20 @@ def export_onnx(predictor: Any, file: Path) -> None:
         ) from error
     finally:
         noisy.setLevel(level)
+
+
+def _traced(predictor: Any) -> tuple[nn.Module, dict[str, Tensor], Any]:
+    """Return what is exported, example inputs by name, and which of their axes are dynamic."""
+    axis = torch.export.Dim.DYNAMIC
+    if isinstance(predictor.network, ImageModel):
+        return _Pixels(predictor.network), {PIXELS: torch.zeros(2, *predictor.tokenizer.shape)}, ({0: axis},)
+    encoded = predictor.tokenizer(["one text", "another, longer one"], padding=True, return_tensors="pt")
+    names = ["input_ids", "attention_mask"]
+    if predictor.pairs and "token_type_ids" in predictor.tokenizer.model_input_names:
+        names.append("token_type_ids")
+    tags = isinstance(predictor.network, TokenNetwork)
+    whole = _TokenLogits(predictor.network) if tags else _Logits(predictor.network)
+    return whole, {name: encoded[name] for name in names}, tuple({0: axis, 1: axis} for _ in names)
 
 
 def quantize(source: Path, target: Path) -> None:

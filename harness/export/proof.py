@@ -20,9 +20,11 @@ from harness.models.inference import predict_all
 
 ROWS = 100  # test rows of a proof; a quantized export is measured on up to QUANTIZED_ROWS
 QUANTIZED_ROWS = 2000
-TOLERANCE = 1e-4  # largest difference of probabilities, of numbers in standard deviations, of losses a token
+# Largest difference of probabilities, of numbers in standard deviations, of losses a token, of logits of tags.
+TOLERANCE = 1e-4
 CONFIDENCE = ReportConfig.confidence  # of the intervals of an export and its card
 LEVEL = f"{100 * CONFIDENCE:.4g} %"
+_CPU = torch.device("cpu")
 MAX_LOSS = 0.01  # how far below the original's test score a quantized export may be
 
 
@@ -122,11 +124,15 @@ def prove(
     """
     after = network_outputs(original, split, exported)
     task = original.predictor.task
-    one, two = task.predictions(before), task.predictions(after)
-    difference = _difference(original, one, two, before, after)
-    same = [a == b for a, b in zip(task.answers(one), task.answers(two), strict=True)] if not original.writes else []
+    if original.writes or original.finds:  # outputs are compared: answers are texts, or of several outputs
+        difference, same = _difference(original, None, None, before, after), list[bool]()
+        one = two = None
+    else:
+        one, two = task.predictions(before), task.predictions(after)
+        difference = _difference(original, one, two, before, after)
+        same = [a == b for a, b in zip(task.answers(one), task.answers(two), strict=True)]
     proof = Proof(len(split), difference, float(np.mean(same)) if same else 1.0)
-    if metric is not None and quantized:
+    if metric is not None and quantized and one is not None:
         proof = _scored(proof, task, split, one, two, metric)
     if not quantized and not difference <= TOLERANCE:
         raise HarnessError(
@@ -144,14 +150,18 @@ def prove(
 
 
 def network_outputs(original: Original, split: Split, function: Outputs) -> Any:
-    """Return the outputs (n, m) of a function of batches for n rows, as the model tokenizes them."""
+    """Return the outputs of a function of batches for n rows, as the model tokenizes them: (n, m), of words (t, m)."""
     predictor = original.predictor
     examples = predictor.task.inputs(split, predictor.tokenizer, predictor.network.backbone, predictor.max_length)
-    return predict_all(function, examples, 16, torch.device("cpu"), "fp32")
+    if original.family.tokens:  # a row has as many outputs as words
+        batches = [examples.batch(np.arange(n, min(n + 16, len(split))), _CPU) for n in range(0, len(split), 16)]
+        with torch.no_grad():
+            return torch.cat([function(batch) for batch in batches]).numpy()
+    return predict_all(function, examples, 16, _CPU, "fp32")
 
 
 def _difference(original: Original, one: Any, two: Any, before: Any, after: Any) -> float:
-    """Return the largest difference of predictions; of models that write, of their losses a token."""
+    """Return the largest difference of predictions, or of outputs; of models that write, of their losses a token."""
     if original.writes:
         tokens = np.maximum(before[:, 1], 1)
         return float(np.abs(before[:, 0] / tokens - after[:, 0] / tokens).max(initial=0.0))

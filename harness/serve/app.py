@@ -21,6 +21,8 @@ from harness.serve.bodies import Bodies, Rows
 from harness.serve.chat.routes import Chat
 from harness.serve.explaining import MOST_SPANS, SIMILAR, explanation, occluded, told, weights
 from harness.serve.feedback import FeedbackStore
+from harness.serve.files.samples import FILES
+from harness.serve.files.uploads import Uploads
 from harness.serve.guard import Guard, error_of, read_body
 from harness.serve.keys import Keys
 from harness.serve.live.trial import Trial, answered_by
@@ -37,7 +39,8 @@ _ERROR = {
     "required": ["error"],
 }
 _SAID = {
-    400: "the body is no UTF-8 JSON", 401: "no key, or an unknown one", 408: "the body arrived too slowly",
+    400: "the body is no UTF-8 JSON", 401: "no key, or an unknown one",
+    403: "a form with files from another site's page", 408: "the body arrived too slowly",
     413: "the body is too large", 415: "the body is not declared as JSON", 422: "the body does not fit",
     429: "the queue is full: ask again after Retry-After seconds", 503: "stopping, or no answer in time",
 }  # fmt: skip
@@ -85,8 +88,10 @@ class Service:
         self.metrics = Metrics()
         self.ready = self.draining = False
         self.bodies = {
-            name: Bodies(each.kind, each.labels, each.writes, settings, each.retrieves) for name, each in models.items()
+            name: Bodies(each.kind, each.labels, each.writes, settings, each.retrieves, each.items)
+            for name, each in models.items()
         }
+        self.uploads = Uploads(settings)
         self.batchers: dict[str, Batcher] = {}
         self.chat = Chat(self)
         self.app = _application(self)
@@ -111,6 +116,7 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             lane.shutdown(wait=False)
+            self.uploads.close()
 
     def _judged(self, name: str, texts: Sequence[Any], pairs: Sequence[str] | None) -> Judged:
         return self.models[name].judged(texts, pairs)
@@ -144,8 +150,10 @@ class Service:
 
     async def _compare(self, trial: Trial, rows: Rows, judged: Judged) -> None:
         """Let the shadow predict what the default model has answered; what it fails at is only counted."""
+        name = trial.second
         try:
-            other = await self.batchers[trial.second].submit(rows.texts, rows.pairs)
+            texts = await self.uploads.ready(self.models[name], rows.files) if rows.files else rows.texts
+            other = await self.batchers[name].submit(texts, rows.pairs)
         except Exception as error:  # noqa: BLE001 # nobody waits for it
             self.metrics.shadow_failures.labels(type(error).__name__).inc()
             return
@@ -157,12 +165,17 @@ class Service:
     async def predict(self, name: str, request: Request, default: bool = False) -> Response:
         """Answer a prediction request."""
         self.tenant(request)
-        rows = self.bodies[name].rows(await read_body(request, self.settings))
+        bodies = self.bodies[name]
+        compared = default and self.trial is not None and not self.trial.share and len(self._shadows) < SHADOWS
+        if bodies.kind in FILES:
+            rows: Rows = await self.uploads.rows(request, bodies, self.models[name], compared)
+        else:
+            rows = bodies.rows(await read_body(request, self.settings))
         model = self.models[name]
         wanted = rows.precision or (self.precision if model.labels else None)
         rule = None if wanted is None else self.rule(name, wanted)
         judged = await self.batchers[name].submit(rows.texts, rows.pairs)
-        if default and self.trial is not None and not self.trial.share and len(self._shadows) < SHADOWS:
+        if compared and self.trial is not None:
             self._shadows.add(task := asyncio.create_task(self._compare(self.trial, rows, judged)))
             task.add_done_callback(self._shadows.discard)
         if wanted is not None and judged.by is not model:  # another model took its place while the request waited
@@ -204,8 +217,11 @@ class Service:
 
     async def take_feedback(self, name: str, request: Request, default: bool = False) -> Response:
         """Store what a user says of an answer, for the model that gave it."""
-        tenant = self.tenant(request)
-        row = self.bodies[name].row_of_feedback(await read_body(request, self.settings))
+        tenant, bodies = self.tenant(request), self.bodies[name]
+        most = self.settings.max_upload if bodies.kind in FILES else None
+        row = bodies.row_of_feedback(await read_body(request, self.settings, most))
+        if bodies.kind in FILES:
+            await self.uploads.ready(self.models[name], [row[bodies.kind]])  # what is no image or sound is not kept
         name = answered_by(row.pop("model", None), name, self.trial if default else None)
         if self.trial is not None and "predicted" in row and "digest" not in row:
             raise Refusal(
@@ -232,6 +248,7 @@ class Service:
             "engine": model.engine,
             "digest": model.digest, "example": bodies.example(), "explains": model.explains,
             "similar": model.examples is not None, "abstains": model.known is not None,
+            "feedback": model.takes_feedback, "finds": model.finds,
         }  # fmt: skip
 
 
@@ -277,7 +294,7 @@ def _add_common(app: FastAPI, service: Service) -> None:
     async def playground() -> Response:
         policy = (
             "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            "img-src blob: data:; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": policy})
 
@@ -312,18 +329,16 @@ def _add_common(app: FastAPI, service: Service) -> None:
 
 def _add_model(app: FastAPI, service: Service, name: str, path: str) -> None:
     bodies = service.bodies[name]
-    model, schemas = service.models[name], bodies.schemas()
+    model, trial = service.models[name], service.trial is not None and not path
     example = {"model": name, "digest": model.digest, "predictions": model.example(bodies.example())}
-    ends: list[tuple[str, _Handler, Any, Any, int]] = [
-        ("predict", service.predict, bodies.example(), example, 200),
-        ("feedback", service.take_feedback, bodies.feedback_example(), {"id": "0f3c..."}, 201),
-    ]
+    predict: _Handler = service.predict_default if trial else service.predict
+    ends: list[tuple[str, _Handler, Any, int]] = [("predict", predict, example, 200)]
+    if model.takes_feedback:
+        take: _Handler = service.take_default_feedback if trial else service.take_feedback
+        ends.append(("feedback", take, {"id": "0f3c..."}, 201))
     if model.explains:
-        ends.append(("explain", service.explain, bodies.explain_example(), explanation(name, model.labels), 200))
-    if service.trial is not None and not path:
-        ends[0] = ("predict", service.predict_default, *ends[0][2:])
-        ends[1] = ("feedback", service.take_default_feedback, *ends[1][2:])
-    for end, handler, shown, answer, status in ends:
+        ends.append(("explain", service.explain, explanation(name, model.labels), 200))
+    for end, handler, answer, status in ends:
         app.add_api_route(
             f"{path}/{end}",
             _handler(handler, name),
@@ -333,13 +348,9 @@ def _add_model(app: FastAPI, service: Service, name: str, path: str) -> None:
             tags=[name],
             response_model=None,
             status_code=status,
-            responses=_ok(answer, status) | _errors(400, 401, 408, 413, 415, 422, 429, 503),
-            openapi_extra={
-                "requestBody": {
-                    "required": True, "content": {"application/json": {"schema": schemas[end], "example": shown}},
-                }
-            },
-        )  # fmt: skip
+            responses=_ok(answer, status) | _errors(400, 401, 403, 408, 413, 415, 422, 429, 503),
+            openapi_extra={"requestBody": {"required": True, "content": bodies.contents(end)}},
+        )
 
 
 def _handler(method: _Handler, name: str) -> Callable[[Request], Awaitable[Response]]:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import codecs
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictFloat,
     StrictInt,
     ValidationError,
+    WithJsonSchema,
     create_model,
 )
 
+from harness.serve.files.multipart import FORM, parts_of, values_of
+from harness.serve.files.samples import FILES, IMAGE, SOUND, encoded_sample
 from harness.serve.settings import Refusal, Settings
 
-SINGLE, PAIR, PROMPT = "text", "pair", "prompt"  # kinds of inputs
+SINGLE, PAIR, PROMPT, HISTORY = "text", "pair", "prompt", "history"  # kinds of inputs, and those of `FILES`
 TOLD = 10  # problems that an answer lists
 
 
@@ -31,16 +37,19 @@ class Rows:
     """The rows of a request.
 
     Attributes:
-        texts: n texts, or conversations: tuples of {role, content}.
+        texts: n texts, or conversations: tuples of {role, content}; users or lists of items; files, as bytes, and then
+            what a model makes of these.
         pairs: n second texts; None for models of single texts.
         top: number of classes whose probabilities are wanted; None: all.
         precision: wanted share of right answers, for which rows may go unanswered; None: the service's own.
+        files: n files that `texts` were made of, if they are wanted.
     """
 
     texts: tuple[Any, ...]
     pairs: tuple[str, ...] | None
     top: int | None = None
     precision: float | None = None
+    files: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,18 +84,22 @@ class Bodies:
     """The bodies that a model takes.
 
     Args:
-        kind: text | pair | prompt.
+        kind: text | pair | prompt | image | sound | history.
         labels: its C class names; () if it predicts none.
         writes: whether it writes texts.
         settings: limits.
         retrieves: whether it finds passages; else, without classes and if it does not write, it predicts numbers.
+        items: a few items that a model of histories knows, for examples.
     """
 
     def __init__(
-        self, kind: str, labels: Sequence[str], writes: bool, settings: Settings, retrieves: bool = False
-    ) -> None:
-        self.kind, self.labels, self.writes = kind, tuple(labels), writes or retrieves  # whether answers are texts
+        self, kind: str, labels: Sequence[str], writes: bool, settings: Settings, retrieves: bool = False,
+        items: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self.kind, self.labels, self._items = kind, tuple(labels), tuple(items)
+        self.writes = writes or retrieves  # whether right answers are texts
         checked = AfterValidator(readable)
+        self._settings = settings
         text: Any = Annotated[str, Field(min_length=1, max_length=settings.max_chars, pattern=r"\S"), checked]
         message: Any = create_model(
             "Message", __base__=Message, content=(Annotated[str, Field(max_length=settings.max_chars), checked], ...)
@@ -96,16 +109,20 @@ class Bodies:
             SINGLE: {"text": text},
             PAIR: {"text": text, "pair": text},
             PROMPT: {"prompt": text, "messages": Annotated[list[message], Field(min_length=1, max_length=200)]},
+            HISTORY: {"user": text, "items": Annotated[list[text], Field(min_length=1, max_length=10_000)]},
+            IMAGE: {"image": _File},
+            SOUND: {"sound": _File},
         }[kind]
-        self._many = {SINGLE: "texts", PAIR: "pairs", PROMPT: "prompts"}[kind]
-        rows: Any = list[tuple[text, text]] if kind == PAIR else list[text]
+        self._many = "histories" if kind == HISTORY else f"{kind}s"
+        row: Any = {PAIR: tuple[text, text], HISTORY: one.get("items"), **dict.fromkeys(FILES, _File)}.get(kind, text)
+        rows: Any = list[row]
         self._one = tuple(one)
         predict: dict[str, Any] = {name: (type_ | None, None) for name, type_ in one.items()}
         predict[self._many] = (rows | None, many)
-        if retrieves:
+        if retrieves or kind == HISTORY:
             predict["top"] = (
                 Annotated[StrictInt, Field(ge=1)] | None,
-                Field(default=None, description="number of passages that are returned; null: ten"),
+                Field(default=None, description="number of passages or items that are returned; null: ten"),
             )
         if self.labels:
             predict["top"] = (
@@ -129,13 +146,22 @@ class Bodies:
         explain["label"] = (answer | None, Field(default=None, description="class to explain; null: the predicted one"))
         self.explain: Any = create_model("ExplainRequest", __base__=Body, **explain)
 
-    def rows(self, body: bytes) -> Rows:
+    def rows(self, body: bytes, form: str | None = None) -> Rows:
         """Read the body of a prediction request.
+
+        Args:
+            body: JSON, or a form with files.
+            form: the type of a form, which names its boundary; None: JSON.
 
         Raises:
             Refusal: 400 or 422; the problems are listed.
         """
-        found = parsed(self.predict, body)
+        if form is None:
+            found = parsed(self.predict, body)
+        else:
+            parts = parts_of(body, form, self._settings.max_rows + len(self.predict.model_fields))
+            values = values_of(parts, self.kind, self._many)
+            found = _validated(self.predict, lambda: self.predict.model_validate(values))
         many, top = getattr(found, self._many), getattr(found, "top", None)
         precision = getattr(found, "precision", None)
         ways = [self._ways_of_one(), self._many]
@@ -177,11 +203,11 @@ class Bodies:
         values = {name: getattr(found, name) for name in self._one if getattr(found, name) is not None}
         if not values:
             return None
-        if self.kind == PROMPT:
+        if self.kind in (PROMPT, HISTORY):
             if len(values) > 1:
-                raise _wrong("Give either prompt or messages.")
+                raise _wrong(f"Give either {' or '.join(self._one)}.")
             (value,) = values.values()
-            if isinstance(value, str):
+            if isinstance(value, str) or self.kind == HISTORY:
                 return (value,)
             if value[-1].role != "user":
                 raise _wrong("The last of messages must be of the role user: the model answers it.")
@@ -199,6 +225,8 @@ class Bodies:
             SINGLE: {"texts": ["Where is my parcel?", "I forgot my password."]},
             PAIR: {"pairs": [["A man is eating.", "Somebody eats."]]},
             PROMPT: {"prompts": ["Where is my parcel?"]},
+            HISTORY: {"items": list(self._items)},
+            **{kind: {kind: encoded_sample(kind)} for kind in FILES},
         }
         return examples[self.kind]
 
@@ -208,6 +236,7 @@ class Bodies:
             SINGLE: {"text": "Where is my parcel?"},
             PAIR: {"text": "A man is eating.", "pair": "Somebody eats."},
             PROMPT: {"prompt": "Where is my parcel?"},
+            **{kind: {kind: encoded_sample(kind)} for kind in FILES},
         }[self.kind]
         return {**texts, "label": self.labels[0] if self.labels else "The right answer." if self.writes else 4.5}
 
@@ -216,6 +245,24 @@ class Bodies:
         example = self.feedback_example()
         del example["label"]
         return example
+
+    def contents(self, end: str) -> dict[str, Any]:
+        """Return what the OpenAPI document says of a request's body: its types, with schemas and examples.
+
+        Args:
+            end: of the path: predict | feedback | explain.
+        """
+        shown = {"predict": self.example, "feedback": self.feedback_example, "explain": self.explain_example}[end]()
+        schema = self.schemas()[end]
+        found: dict[str, Any] = {"application/json": {"schema": schema, "example": shown}}
+        if self.kind in FILES and end == "predict":
+            file = {"type": "string", "format": "binary"}
+            most = self._settings.max_rows
+            fields = schema["properties"] | {
+                self.kind: file, self._many: {"type": "array", "items": file, "minItems": 1, "maxItems": most},
+            }  # fmt: skip
+            found[FORM] = {"schema": schema | {"properties": fields}}
+        return found
 
     def schemas(self) -> dict[str, dict[str, Any]]:
         """Return the JSON schemas of the bodies of requests, by the end of their paths, without references."""
@@ -232,6 +279,25 @@ def readable(text: str) -> str:
     if not text.strip():
         raise ValueError("it is blank")
     return text
+
+
+def _file(value: Any) -> Any:
+    """Return the bytes of a file: of a form as they are, of JSON from base64 or a data URL."""
+    if not isinstance(value, str):
+        return value
+    text = value.partition(",")[2] if value.startswith("data:") else value
+    try:
+        return base64.b64decode("".join(text.split()) if len(text.split(None, 1)) > 1 else text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("it must be a file as base64: base64 -w0 FILE prints it") from None
+
+
+_File: Any = Annotated[
+    bytes,
+    BeforeValidator(_file),
+    Field(min_length=1),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64", "minLength": 1, "description": "a file"}),
+]
 
 
 def _finite(value: float) -> float:
@@ -261,8 +327,13 @@ def parsed(model: Any, body: bytes) -> Any:
         body.decode()
     except UnicodeDecodeError as error:
         raise Refusal(400, f"The body is not UTF-8 text: byte {error.start} is not part of a character.") from None
+    return _validated(model, lambda: model.model_validate_json(body))
+
+
+def _validated(model: Any, validate: Callable[[], Any]) -> Any:
+    """Return what a class of pydantic makes of a body, or refuse it, see `parsed`."""
     try:
-        return model.model_validate_json(body)
+        return validate()
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
     except RecursionError:

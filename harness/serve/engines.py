@@ -62,9 +62,12 @@ def chosen(
 
 
 def _obstacle(predictor: Predictor, facts: Mapping[str, Any]) -> str | None:
-    if family_of(facts.get("family")).writes:
+    family = family_of(facts.get("family"))
+    if family.reads != "text" or family.tokens:
+        return f"it is of {family.name}, and only models of whole texts are computed by ONNX"
+    if family.writes:
         return "it writes texts, token by token"
-    if family_of(facts.get("family")).retrieves:
+    if family.retrieves:
         return "it ranks passages, by vectors or by words"
     if facts["model"].get("quantize"):
         return "its base is quantized"

@@ -12,11 +12,14 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.records.files import now
+from harness.serve.files.samples import FILES, suffix_of
 from harness.serve.settings import Refusal
 
 
 class FeedbackStore:
     """A folder with a file `<model>/<tenant>.jsonl` for each model and tenant, readable by its owner only.
+
+    Images and sounds are in the folder `<model>/<tenant>/`, and lines have their paths.
 
     Args:
         directory: the folder; made if it is missing.
@@ -37,11 +40,16 @@ class FeedbackStore:
             Refusal: it cannot be stored.
         """
         entry = {"id": uuid.uuid4().hex, "time": now(), **row}
-        line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
         path = self.directory / model / f"{tenant}.jsonl"
         try:
             with self._lock:
                 path.parent.mkdir(exist_ok=True, mode=0o700)
+                for kind in FILES:
+                    if kind in entry:
+                        entry[kind] = _stored(
+                            path.with_suffix(""), entry["id"] + suffix_of(entry[kind], kind), entry[kind]
+                        )
+                line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
                 descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
                 try:
                     write_whole(descriptor, line)
@@ -50,6 +58,20 @@ class FeedbackStore:
         except OSError:
             raise Refusal(507, "The feedback cannot be stored now; nothing of it was kept.") from None
         return str(entry["id"])
+
+
+def _stored(folder: Path, name: str, content: bytes) -> str:
+    """Write a file whole or not at all, readable by its owner only; return its path beside the JSONL file."""
+    folder.mkdir(exist_ok=True, mode=0o700)
+    descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        write_whole(descriptor, content)
+    except OSError:
+        (folder / name).unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    return f"{folder.name}/{name}"
 
 
 def check_folder(directory: Path | None, option: str) -> None:

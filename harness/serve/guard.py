@@ -109,21 +109,39 @@ async def reply(send: Send, status: int, content: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def read_body(request: Any, settings: Settings) -> bytes:
+def media_type(request: Any) -> str:
+    """Return what a request says that its body is, such as application/json; "" if it says nothing."""
+    return str(request.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+async def read_body(
+    request: Any,
+    settings: Settings,
+    most: int | None = None,
+    forms: Sequence[str] = (),
+    arrived: Callable[[int], None] | None = None,
+) -> bytes:
     """Read the JSON body of a request.
+
+    Args:
+        request: the request.
+        settings: limits.
+        most: bytes that the body may have; None: those of the settings.
+        forms: other types of bodies that are taken.
+        arrived: told the size of each part of the body; may raise.
 
     Raises:
         Refusal: 415, 413, or 408 if it has not arrived in time; 400 if the client has left.
     """
     from starlette.requests import ClientDisconnect
 
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        # Also keeps other sites' pages out: a browser sends them only after asking, which is not answered.
-        raise Refusal(415, "The body must be JSON: send the header Content-Type: application/json.")
+    if media_type(request) not in ("application/json", *forms):
+        # Also keeps other sites' pages out: a browser sends JSON only after asking, which is not answered.
+        also = f", or a form with files ({', '.join(forms)})" if forms else ""
+        raise Refusal(415, f"The body must be JSON: send the header Content-Type: application/json{also}.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refusal(415, "The body must not be compressed: leave Content-Encoding out.")
-    most = settings.max_bytes
+    most = most or settings.max_bytes
     too_large = Refusal(413, f"The body has more than {most} bytes: send several smaller requests.", headers=_CLOSE)
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > most:
@@ -135,6 +153,8 @@ async def read_body(request: Any, settings: Settings) -> bytes:
                 size += len(part)
                 if size > most:
                     raise too_large
+                if arrived is not None:
+                    arrived(len(part))
                 parts.append(part)
     except TimeoutError:
         message = f"The body did not arrive within {settings.timeout:g} seconds."

@@ -10,7 +10,8 @@ import numpy as np
 
 from harness.api.family import family_of
 from harness.errors import HarnessError
-from harness.serve.bodies import PAIR, PROMPT, SINGLE
+from harness.serve.bodies import HISTORY, PAIR, PROMPT, SINGLE
+from harness.serve.files.samples import FILES, sample
 from harness.serving.confidence.abstaining import Rule, rule_for
 from harness.serving.confidence.judging import Judged, has_features
 from harness.statistics.confidence.temperature import scaled
@@ -66,8 +67,42 @@ class Loaded:
 
     @property
     def kind(self) -> str:
-        """What its rows are: text | pair | prompt."""
+        """What its rows are: text | pair | prompt | image | sound | history."""
+        reads = family_of(self.facts.get("family")).reads
+        if reads in FILES:
+            return reads
+        if reads == "interaction":
+            return HISTORY
         return PROMPT if self.writes else PAIR if self.predictor.pairs else SINGLE
+
+    @property
+    def chats(self) -> bool:
+        """Whether it answers conversations."""
+        return self.writes and self.kind == PROMPT
+
+    @property
+    def finds(self) -> bool:
+        """Whether its answer is a list of what it finds in a row, with places there: entities, objects."""
+        family = family_of(self.facts.get("family"))
+        return family.tokens or family.locates
+
+    @property
+    def takes_feedback(self) -> bool:
+        """Whether a right answer is one class, text or number."""
+        return not self.finds and self.kind != HISTORY
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Items of a recommender, the first two; () of other models."""
+        return tuple(self.facts.get("items", ())[:2])
+
+    @property
+    def reading(self) -> str:
+        """What rows that are made of files depend on besides the files; "" for other rows."""
+        if self.kind not in FILES:
+            return ""
+        inner: Any = self.predictor
+        return str(self.predictor.task.encoding(inner.tokenizer, inner.network.backbone, inner.max_length).key)
 
     @property
     def task(self) -> str:
@@ -103,13 +138,26 @@ class Loaded:
     @property
     def explains(self) -> bool:
         """Whether it tells which words decide an answer: of classes of texts."""
-        return bool(self.labels) and not self.writes
+        return bool(self.labels) and self.kind in (SINGLE, PAIR)
 
     @property
     def examples(self) -> Any:
         """The training rows that it shows as similar, `TrainingRows`; None without any, or without features."""
         rows = getattr(self.predictor, "similar", None)
         return rows if has_features(getattr(self.predictor, "network", None)) else None
+
+    def received(self, data: bytes, pixels: int, seconds: float) -> Any:
+        """Return a row made of a file; see `harness.tasks.runtime.TaskRuntime.received`."""
+        return self.predictor.task.received(data, self.predictor.tokenizer, pixels, seconds)  # type: ignore[attr-defined] # of predictors of files
+
+    def try_out(self) -> None:
+        """Predict once, so that the first request finds it warm."""
+        row: Any = "a"
+        if self.kind in FILES:
+            row = self.received(sample(self.kind), 10_000, 1.0)
+        elif self.kind == HISTORY:
+            row = list(self.items[:1])
+        self.predictions([row], ["a"] if self.predictor.pairs else None)
 
     def predictions(self, texts: Sequence[Any], pairs: Sequence[str] | None) -> Any:
         """Return the predictions of n rows."""
@@ -172,6 +220,8 @@ class Loaded:
         plain = [_plain(each) for each in self.predictor.task.answers(predictions)]
         if self.retrieves:
             return [{"prediction": row[0].get("id", row[0]["passage"]), "passages": row[:top]} for row in plain]
+        if self.kind == HISTORY:
+            return [{"prediction": row[:top]} for row in plain]
         if not self.labels:
             return [{"prediction": answer} for answer in plain]
         orders = np.argsort(-predictions, axis=1, kind="stable")[:, :top]
@@ -191,6 +241,11 @@ class Loaded:
         if self.retrieves:
             passage = "Every order has a tracking number."
             return [{"prediction": passage, "passages": [{"passage": passage, "score": 0.62}]}]
+        if self.kind == HISTORY:
+            return [{"prediction": list(self.items)}]
+        if self.finds:
+            place: dict[str, Any] = {"box": [10.0, 20.0, 30.0, 40.0]} if self.kind in FILES else {"start": 0, "end": 5}
+            return [{"prediction": [{"label": "A", "score": 0.9} | place]}]
         return [{"prediction": "An answer." if self.writes else 4.5}]
 
 

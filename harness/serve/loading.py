@@ -35,7 +35,7 @@ def sources(named: Sequence[str], runs_dir: Path, cell: str | None) -> list[Sour
         HarnessError: some are not found, or names repeat; all problems at once.
     """
     from harness.export.winner import cells_of, winner
-    from harness.serving.saved_model import check_pooled_texts, read_description
+    from harness.serving.saved_model import read_description
 
     problems, found = Problems(), list[Source]()
     cells = cells_of([_parted(each)[1] for each in named], runs_dir, cell)
@@ -49,7 +49,7 @@ def sources(named: Sequence[str], runs_dir: Path, cell: str | None) -> list[Sour
             problems.add(f"Two models are named {name}: write NAME=PATH for one of them.")
         try:
             model = winner(path, runs_dir, of).model
-            check_pooled_texts(model, read_description(model), "harness serve")
+            read_description(model)
             found.append(Source(name, path, model))
         except HarnessError as error:
             problems.extend(error)
@@ -89,7 +89,7 @@ def load_one(directory: Path, device: str, cache_dir: str | Path, engine: str) -
     file = Path(cache_dir).expanduser() / "onnx" / f"{digest[:32]}.onnx"
     predictor, name = chosen(load(directory, device, cache_dir), facts, engine, file, to_stdout)
     one = Loaded(predictor, name, facts | {"files_digest": digest})
-    one.predictions(["a"], ["a"] if predictor.pairs else None)
+    one.try_out()
     return one
 
 

@@ -20,6 +20,9 @@ class Settings:
         max_rows: rows of one request.
         max_chars: characters of one text.
         max_bytes: bytes of a request's body.
+        max_upload: the same of a body with images or sounds.
+        max_pixels: pixels of one image.
+        max_seconds: seconds of one sound.
         timeout: seconds in which a request is answered, and in which its body must have arrived.
         header_timeout: seconds in which a request's head must have arrived.
         drain: seconds that the service goes on taking requests after it was asked to stop.
@@ -33,6 +36,9 @@ class Settings:
     max_rows: int = 256
     max_chars: int = 20_000
     max_bytes: int = 2 * 2**20
+    max_upload: int = 32 * 2**20
+    max_pixels: int = 50_000_000
+    max_seconds: float = 60.0
     timeout: float = 30.0
     header_timeout: float = 10.0
     drain: float = 1.0

@@ -2,8 +2,9 @@
 
 export/
 harness.json         as in a saved model, with `export`: the format
-model.onnx           ONNX: input_ids, attention_mask and perhaps token_type_ids (n, length) to outputs (n, m)
-model.safetensors    merged: `backbone.*` and `head.*` of `modeling_pooled.py`, or an architecture of transformers
+model.onnx           ONNX: input_ids, attention_mask and perhaps token_type_ids (n, length) to outputs (n, m), of tags
+                     (n, length, m); or pixel_values (n, 3, height, width)
+model.safetensors    merged: `backbone.*` and `head.*` of a module of `CODE`, or an architecture of transformers
 head.safetensors     sentence-transformers: the head on 20 x the embedding
 """
 
@@ -20,8 +21,12 @@ from torch import Tensor, nn
 
 from harness.data.examples import Batch
 from harness.errors import HarnessError
+from harness.models.image_files.image_architectures import PROCESSOR
+from harness.models.language.token_network import TokenBatch
+from harness.models.pooling import POOLED_WIDTH
 from harness.records.locate import lacking
 
+CODE = ("modeling_pooled.py", "modeling_tags.py", "modeling_images.py")  # of heads that transformers does not have
 WHOLE = ("merged", "onnx", "sentence-transformers")  # formats that need no other files than their own
 
 
@@ -60,7 +65,9 @@ class OnnxNetwork(nn.Module):
         inputs = {name: batch[name].numpy() for name in self.names if name in batch}
         if "token_type_ids" in self.names and "token_type_ids" not in inputs:
             inputs["token_type_ids"] = torch.zeros_like(batch["input_ids"]).numpy()
-        return torch.from_numpy(self.session.run(None, inputs)[0])
+        outputs = torch.from_numpy(self.session.run(None, inputs)[0])
+        # Of a model that tags tokens, only those of words count.
+        return outputs[batch.predicted.bool()] if isinstance(batch, TokenBatch) else outputs
 
 
 def load_whole(directory: Path, facts: Mapping[str, Any]) -> Any:
@@ -77,45 +84,56 @@ def load_whole(directory: Path, facts: Mapping[str, Any]) -> Any:
         raise HarnessError(f"{directory} is incomplete: it lacks {', '.join(lacks)}. Copy it again.")
     if facts["export"] == "onnx":
         return OnnxNetwork(directory / next(name for name in facts["weights"] if name.endswith(".onnx")))
-    if facts["export"] == "merged" and (directory / "modeling_pooled.py").is_file():
-        return _pooled(directory, facts)
+    if facts["export"] == "merged" and any((directory / name).is_file() for name in CODE):
+        return _with_code(directory, facts)
     from harness.models import ResolvedModel
-    from harness.models.language.language_model import network_on
     from harness.models.network import load_backbone
-    from harness.models.pretrained import LANGUAGE
     from harness.tasks.runtime import saved_runtime
 
-    outputs = saved_runtime(facts).outputs
-    pooling = LANGUAGE if facts.get("writes") else facts["model"]["pooling"]
-    resolved = ResolvedModel(directory, facts["digest"], "export")
-    network = network_on(load_backbone(resolved, pooling, outputs), pooling, outputs)
+    runtime, pooling = saved_runtime(facts), _pooling(facts)
+    transcribes = bool(facts.get("writes")) and (directory / PROCESSOR).is_file()
+    resolved = ResolvedModel(directory, facts["digest"], "export", transcribes=transcribes)
+    network: Any = runtime.network(load_backbone(resolved, pooling, runtime.outputs), pooling)
     if (directory / "head.safetensors").is_file():
         _put_head(network, directory, facts)
     return network.eval()
 
 
-def _pooled(directory: Path, facts: Mapping[str, Any]) -> Any:
-    """Build the network that `modeling_pooled.py` describes, from its weights alone: no code of a folder is run."""
+def _with_code(directory: Path, facts: Mapping[str, Any]) -> Any:
+    """Build the network that a folder's module describes, from its weights alone: no code of a folder is run."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
+    from harness.models.image_files.image_pooling import LAYER
     from harness.models.loading import ENCODER_DECODERS
-    from harness.models.network import AdaptedModel
     from harness.tasks.runtime import saved_runtime
 
     try:
-        stored = json.loads((directory / "config.json").read_text(encoding="utf-8"))["backbone"]
+        settings = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        stored = settings["backbone"]
         config = AutoConfig.for_model(stored["model_type"], **{k: v for k, v in stored.items() if k != "model_type"})
-        kind = AutoModelForTextEncoding if config.model_type in ENCODER_DECODERS else AutoModel
-        backbone = _without_pooler(kind, config)
+        kind: Any = AutoModelForTextEncoding if config.model_type in ENCODER_DECODERS else AutoModel
+        options = settings.get("options")
+        backbone = _without_pooler(kind, config) if options is None else kind.from_config(config, **options)
+        if (layer := facts["model"].get("layer")) is not None:
+            setattr(backbone, LAYER, layer)
         tensors = load_file(directory / "model.safetensors")
-        network = AdaptedModel(backbone, facts["model"]["pooling"], saved_runtime(facts).outputs)
+        if size := settings.get("size"):
+            setattr(backbone, POOLED_WIDTH, size)
+        network = saved_runtime(facts).network(backbone, _pooling(facts))
         _make_head(network, facts)
         network.load_state_dict(tensors)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise HarnessError(f"The merged model in {directory} cannot be loaded: export it again.") from error
     return network.eval()
+
+
+def _pooling(facts: Mapping[str, Any]) -> str:
+    """Return how the vectors of a row become one, as the family says; an export does not name where its model lay."""
+    from harness.serving.saved_model import backbone_of
+
+    return backbone_of({**facts, "model": {**facts["model"], "path": "."}}).pooling
 
 
 def _without_pooler(kind: Any, config: Any) -> nn.Module:

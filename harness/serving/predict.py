@@ -117,7 +117,11 @@ class Predictor:
         family = family_of(self.task.family)
         if family.tokens or family.reads == "interaction":
             return  # rows may be lists, which the family checks
-        known = (str, Path) if family.reads != "text" else (str, list, tuple) if family.writes else (str,)
+        from harness.data.images import ReadyImage
+        from harness.data.sounds import ArraySound
+
+        files = (str, Path, ReadyImage, ArraySound)
+        known = files if family.reads != "text" else (str, list, tuple) if family.writes else (str,)
         for row, value in enumerate([*texts, *(pairs or ())], 1):
             if not isinstance(value, known):
                 raise HarnessError(f"predict takes {family.reads}s, and number {row} is {type(value).__name__}.")
@@ -145,6 +149,7 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
     if not next(each for each in (cache, *cache.absolute().parents) if each.exists()).is_dir():
         raise HarnessError(f"The cache directory {cache_dir} is, or lies below, a file: name a directory.")
     from harness.models import ResolvedModel
+    from harness.models.image_files.image_processor import load_processor
     from harness.models.network import load_tokenizer
     from harness.serving.confidence.stored import read_confidence
     from harness.serving.exported import WHOLE, load_whole
@@ -159,7 +164,10 @@ def load(directory: str | Path, device: str = "auto", cache_dir: str | Path = CA
         network = load_network(directory, facts, cache_dir).to(where)
     family = family_of(facts.get("family"))
     transcribes = family.writes and family.reads == "sound"
-    tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model", transcribes=transcribes))
+    if family.reads == "image":  # the config.json of an export may be of a module of its own
+        tokenizer: Any = load_processor(directory, "saved model", None, {})
+    else:
+        tokenizer = load_tokenizer(ResolvedModel(directory, facts["digest"], "saved model", transcribes=transcribes))
     return Predictor(
         saved_runtime(facts), facts["pairs"], network, tokenizer, facts["max_length"], where,
         read_confidence(directory, facts), read_training_rows(directory),

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -193,26 +192,6 @@ def example_call(directory: Path) -> str:
     """Return how a saved model is called from Python, as an example for the user."""
     facts = read_description(directory)
     return family_of(facts.get("family")).example_call(facts)
-
-
-def check_pooled_texts(directory: Path, facts: Mapping[str, Any], doing: str) -> None:
-    """Check that a saved model answers with one result for each text or pair of texts.
-
-    Args:
-        directory: of the model.
-        facts: its harness.json.
-        doing: what is asked for, for the message.
-
-    Raises:
-        HarnessError: its rows are images, or its answers are of single words.
-    """
-    family = family_of(facts.get("family"))
-    taken = [each.name for each in families().values() if each.reads == "text" and not each.tokens]
-    if family.name not in taken:
-        raise HarnessError(
-            f"{directory} is a model of {family.name}, and {doing} takes models of whole texts ({', '.join(taken)}). "
-            f"Predict for a file: python -m harness.predict {shlex.quote(str(directory))} FILE."
-        )
 
 
 def backbone_of(facts: Mapping[str, Any]) -> PretrainedModel:

@@ -106,6 +106,20 @@ class TaskRuntime(ABC):
         rows = np.arange(len(texts))
         return Split("predict", list(texts), None if pairs is None else list(pairs), rows, rows)
 
+    def received(self, data: bytes, processor: Any, pixels: int, seconds: float) -> Any:
+        """Return a row, as `asked` takes it, from a file that a client sent; for families whose rows are files.
+
+        Args:
+            data: the file.
+            processor: of the model.
+            pixels: that an image may have.
+            seconds: that a sound may have.
+
+        Raises:
+            HarnessError: the file cannot be decoded, or is larger.
+        """
+        raise NotImplementedError
+
     def trained_on(self, examples: Examples, config: TrainConfig, max_length: int) -> Examples:
         """Return training rows as batches of training need them, by the keys of `train`.
 

@@ -4,7 +4,7 @@
 
 The teacher is one run, saved. Its students are a linear probe on the whole MiniLM and on its first three blocks, each
 without and with `augment=distil`, whose unlabelled texts are the training file without its labels. Every student has
-fresh seeds; its latency is that of its record.
+fresh seeds; its latency is that of its record. `--texts 200 --seeds 1 --teacher method=linear_probe` runs in minutes.
 """
 
 from __future__ import annotations
@@ -37,17 +37,19 @@ def main() -> None:
     parser.add_argument("--student", default="linear_probe")
     parser.add_argument("--temperatures", nargs="+", type=float, default=[1.0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--texts", type=int, help="most texts without labels (default: all)")
+    parser.add_argument("--more", nargs="+", default=[], help="further overrides of every run")
     parser.add_argument("--cache-dir", default="~/.cache/harness")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         texts = home / "texts.csv"
         with (Path(os.environ["HARNESS_DATA"]) / "banking77" / "train.csv").open(encoding="utf-8") as file:
-            rows = [[row["text"]] for row in csv.DictReader(file)]
+            rows = [[row["text"]] for row in csv.DictReader(file)][: asked.texts]
         with texts.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([["text"], *rows])
         small = _small(home / "minilm3", asked.cache_dir)
-        common = [*TASK, f"runs_dir={home}", f"cache_dir={asked.cache_dir}"]
+        common = [*TASK, *asked.more, f"runs_dir={home}", f"cache_dir={asked.cache_dir}"]
         _run(home, [*common, "study=teacher", *asked.teacher])
         (teacher,) = home.glob("teacher/runs/*/*/model")
         results: dict[str, Any] = {"teacher": asked.teacher, "cells": {"teacher": _cell([teacher.parent])}}

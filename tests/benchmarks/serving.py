@@ -28,6 +28,9 @@ from typing import Any
 
 import httpx
 
+from harness.records.files import write_json
+
+PARTS = 5  # of the overload
 WORDS = ("my", "parcel", "card", "account", "refund", "has", "not", "arrived", "yet", "please", "help", "why", "late")
 
 
@@ -175,29 +178,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--overload-seconds", type=float, default=10.0)
+    parser.add_argument("--output", type=Path, help="where the results are written, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         model, ports = trained(home), {"ours": free_port(), "stock": free_port()}
         ours = [sys.executable, "-m", "harness", "serve", str(model), "--port", str(ports["ours"])]
         ours += ["--engine", options.engine, "--cache-dir", str(home / "cache"), "--feedback", str(home / "feedback")]
-        stock = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "tests.benchmarks.stock.serving_app:app",
-            "--port",
-            str(ports["stock"]),
-        ]
+        stock = [sys.executable, "-m", "uvicorn", "tests.benchmarks.stock.serving_app:app", "--log-level", "warning"]
         with (
-            started(
-                [*stock, "--port", str(ports["stock"]), "--log-level", "warning"],
-                ports["stock"],
-                STOCK_MODEL=str(model),
-            ),
+            started([*stock, "--port", str(ports["stock"])], ports["stock"], STOCK_MODEL=str(model)),
             started(ours, ports["ours"]) as service,
         ):
-            print(json.dumps(measured(options, ports, service), indent=1))
+            found = measured(options, ports, service)
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    if options.output is not None:
+        write_json(options.output, found)
 
 
 def measured(options: argparse.Namespace, ports: dict[str, int], service: subprocess.Popen[bytes]) -> dict[str, Any]:
@@ -213,16 +209,24 @@ def measured(options: argparse.Namespace, ports: dict[str, int], service: subpro
             rows[name]["p50_8"].append(few.quantile(0.5))
     middle = {name: {key: statistics.median(values) for key, values in each.items()} for name, each in rows.items()}
     rate = 1.5 * middle["ours"]["throughput_64"]
-    before = memory_mb(service)
-    flood = asyncio.run(open_loop(ports["ours"], rate, options.overload_seconds, {}))
-    after = memory_mb(service)
+    before, parts = memory_mb(service), list[Load]()
+    sizes = [before]
+    for _ in range(PARTS):  # memory is looked at in between
+        parts.append(asyncio.run(open_loop(ports["ours"], rate, options.overload_seconds / PARTS, {})))
+        sizes.append(memory_mb(service))
+    statuses = sum((part.statuses for part in parts), Counter[int]())
     ending = asyncio.run(ended(ports["ours"], service))
     return {
         "throughput_ratio": middle["ours"]["throughput_64"] / middle["stock"]["throughput_64"],
         "p95_ratio": middle["ours"]["p95_8"] / middle["stock"]["p95_8"],
         "rows": rows,
-        "overload": {"statuses": flood.statuses, "lost": flood.lost, "memory_mb": [round(before), round(after)]},
-        "sigterm": {"statuses": ending.statuses, "lost": ending.lost, "exit": service.wait(timeout=60)},
+        "overload": {
+            "rate": rate,
+            "statuses": statuses,
+            "lost": sum(part.lost for part in parts),
+            "memory_mb": [round(size) for size in sizes],
+        },
+        "sigterm": {"statuses": ending.statuses, "lost": ending.lost, "exit": service.wait(timeout=300)},
     }
 
 

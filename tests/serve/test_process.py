@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -17,13 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness.errors import HarnessError
-from harness.export.exporting import Request, export
-from harness.export.winner import Winner
 from harness.records.run_spec import RunSpec
-from harness.records.study_files import DESCRIPTION
 from harness.serve.__main__ import main
-from harness.serving.saved_model import read_description
 
 Start = Callable[..., tuple[subprocess.Popen[str], str]]
 
@@ -109,18 +103,13 @@ def test_what_keeps_it_from_starting_is_told(
         assert part in said, part
     assert "no colon here" not in said
     assert {path.name for path in tmp_path.iterdir()} == {"keys", "file"}  # no folder for a service that never began
-    tagger = tmp_path / "tagger"
-    tagger.mkdir()
-    (tagger / DESCRIPTION).write_text(json.dumps(read_description(probe.paths.model) | {"family": "token_tagging"}))
-    with pytest.raises(HarnessError, match="harness export takes models of whole texts"):
-        export(Winner(tagger), Request(tmp_path / "exported"), cache)
     cases = [
         ([model, model], "Two models are named"),
         ([model, "--port", "99999"], "no address of this machine"),
         ([model, "--host", "no.such.host.invalid"], "no address of this machine"),
         ([model, "--cell", "x"], "leave --cell out"),
         ([str(tmp_path), "--port", "0"], "is not a saved model"),
-        ([str(tagger), "--port", "0", "--statistics", "st"], "harness serve takes models of whole texts"),
+        ([model, "--port", "0", "--statistics", "st", "--max-pixels", "0"], "--max-pixels must be above 0"),
         ([model, "--port", "0", "--statistics", "file"], "--statistics file cannot be used (file is a file)"),
     ]
     for arguments, message in cases:

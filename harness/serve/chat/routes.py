@@ -77,7 +77,7 @@ class Chat:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.names = tuple(name for name, model in service.models.items() if model.writes)
+        self.names = tuple(name for name, model in service.models.items() if model.chats)
         self._bodies, self._began = ChatBodies(service.settings), int(time.time())
         self.batchers: dict[str, Batcher] = {}
 

@@ -38,8 +38,9 @@ class Reloader:
     """Looks for new winners from time to time, loads them beside the old ones, and swaps them.
 
     Requests are answered by the old model until the new one is loaded. What it cannot replace is told once in the log,
-    and the old model stays: one with other classes or inputs, for which clients would have to change, one that does not
-    keep the precision asked for, and one that cannot be loaded.
+    and the old model stays: one with other classes or inputs, for which clients would have to change (of images and
+    sounds, also of another size or rate, to which waiting rows were changed), one that does not keep the precision
+    asked for, and one that cannot be loaded.
 
     Args:
         service: whose models are replaced.
@@ -99,7 +100,7 @@ class Reloader:
             HarnessError: it cannot.
         """
         old, new = self._service.models[name], self._load(folder)
-        if (old.labels, old.kind) != (new.labels, new.kind):
+        if (old.labels, old.kind, old.reading) != (new.labels, new.kind, new.reading):
             raise HarnessError(f"{folder} has other classes or inputs: start the service again to serve it.")
         if self._service.precision is not None and new.labels:
             new.rule(self._service.precision)

@@ -105,11 +105,10 @@ def watch(named: str, directory: Path, runs_dir: Path, cell: str | None, since: 
     from harness.export.winner import winner
     from harness.serve.loading import files_digest
     from harness.serving.confidence.stored import read_confidence
-    from harness.serving.saved_model import check_pooled_texts, read_description
+    from harness.serving.saved_model import read_description
 
     folder = winner(named, runs_dir, cell).model
     facts = read_description(folder)
-    check_pooled_texts(folder, facts, "harness serve")
     if not (labels := facts.get("labels")):
         raise HarnessError(f"{folder} is no model of classes, and only answers of these are counted and watched.")
     if (known := read_confidence(folder, facts)) is None:

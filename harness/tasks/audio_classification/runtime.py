@@ -13,7 +13,7 @@ from torch import nn
 from harness.api.metric import Predictions
 from harness.data.dataset import Split
 from harness.data.examples import Examples
-from harness.data.sounds import SoundSource, open_all
+from harness.data.sounds import ArraySound, SoundSource, open_all, received_sound
 from harness.data.tokenization import Encoding, Tokens
 from harness.tasks.audio_classification.clips import clips
 from harness.tasks.audio_classification.data import SoundData
@@ -63,6 +63,10 @@ class AudioClassificationRuntime(TextClassificationRuntime):
     def examples(self, tokens: Tokens, split: Split, tokenizer: Any, backbone: nn.Module) -> Examples:
         """Join a split's sounds and targets."""
         return SoundExamples(tokens, split.targets, 0, processor=tokenizer)
+
+    def received(self, data: bytes, processor: Any, pixels: int, seconds: float) -> ArraySound:
+        """Decode and resample a sound; see `TaskRuntime`."""
+        return received_sound(data, processor.sampling_rate, min(self.seconds, processor.longest), seconds)
 
     def stored(self, split: Split, predictions: Predictions) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what is stored of texts, the names of the sounds, and clips of the worst test rows."""

@@ -14,7 +14,7 @@ from torch import nn
 from harness.api.metric import Predictions
 from harness.data.dataset import Split
 from harness.data.examples import Examples
-from harness.data.images import ImageSource, open_all
+from harness.data.images import ImageSource, ReadyImage, open_all, received_image
 from harness.data.tokenization import Encoding, Tokens
 from harness.tasks.image_classification.data import ImageData
 from harness.tasks.image_classification.examples import ImageExamples
@@ -56,6 +56,11 @@ class ImageClassificationRuntime(TextClassificationRuntime):
         """Join a split's images and targets."""
         return ImageExamples(tokens, split.targets, 0, mean=tokenizer.mean, std=tokenizer.std, classes=len(self.labels))
 
+    def received(self, data: bytes, processor: Any, pixels: int, seconds: float) -> ReadyImage:
+        """Decode and resize an image; see `TaskRuntime`."""
+        image = received_image(data, pixels)
+        return ReadyImage(processor.pixels([image])[0], image.size)
+
     def stored(self, split: Split, predictions: Predictions) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what is stored of texts, the names of the images, and thumbnails of missed test rows."""
         import pyarrow as pa
@@ -74,13 +79,14 @@ class ImageClassificationRuntime(TextClassificationRuntime):
         return read_images(file, columns, how)
 
     def _encode(self, split: Split, processor: Any) -> Tokens:
-        parts = [
-            processor.pixels(open_all(split.texts[start : start + PART], self.images))
-            for start in range(0, len(split), PART)
-        ]
+        parts = [self._pixels(split.texts[start : start + PART], processor) for start in range(0, len(split), PART)]
         # The type of token ids is that of texts; here they are bytes.
         pixels: Any = np.concatenate(parts)
         return Tokens(ids=pixels, offsets=np.arange(len(split) + 1, dtype=np.int64), types=None, truncated=0)
+
+    def _pixels(self, references: Sequence[Any], processor: Any) -> Any:
+        ready = [each.pixels for each in references if isinstance(each, ReadyImage)]
+        return np.stack(ready) if ready else processor.pixels(open_all(references, self.images))
 
 
 def thumbnail(image: Any) -> bytes:

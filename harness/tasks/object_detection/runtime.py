@@ -18,7 +18,7 @@ from harness.api.heads import LinearHead
 from harness.api.metric import Predictions, Targets
 from harness.data.dataset import Split
 from harness.data.examples import Examples
-from harness.data.images import ImageSource, open_all
+from harness.data.images import ImageSource, ReadyImage, open_all, received_image
 from harness.data.readers.file_formats import Table
 from harness.data.tokenization import Encoding, Tokens
 from harness.models.image_files.image_architectures import DETECTORS
@@ -97,9 +97,14 @@ class ObjectDetectionRuntime(TaskRuntime):
             tokens, split.targets, 0, sizes=split.sizes, mean=tokenizer.mean, std=tokenizer.std
         )  # fmt: skip
 
-    def asked(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Split:
-        """Make a split of paths of images."""
+    def asked(self, texts: Sequence[Any], pairs: Sequence[str] | None) -> Split:
+        """Make a split of paths of images, or of images."""
         return asked_split(texts)
+
+    def received(self, data: bytes, processor: Any, pixels: int, seconds: float) -> ReadyImage:
+        """Decode an image and stretch it; see `TaskRuntime`."""
+        image = received_image(data, pixels)
+        return ReadyImage(_stretched(image, self.input_size or processor.sides), image.size)
 
     def predict(
         self, network: AdaptedModel, examples: Examples, batch_size: int, device: torch.device, precision: str
@@ -240,11 +245,19 @@ class ObjectDetectionRuntime(TaskRuntime):
         height, width = size
         made = np.zeros((len(split), 3, height, width), dtype=np.uint8)
         for start in range(0, len(split), PART):
-            for row, image in enumerate(open_all(split.texts[start : start + PART], self.images), start):
-                made[row] = np.asarray(image.resize((width, height), resample=2)).transpose(2, 0, 1)  # 2: bilinear
+            part: list[Any] = split.texts[start : start + PART]  # images, or what names them
+            ready = [each.pixels for each in part if isinstance(each, ReadyImage)]
+            for row, each in enumerate(ready or open_all(part, self.images), start):
+                made[row] = each if ready else _stretched(each, size)
         # The type of token ids is that of texts; here they are bytes.
         pixels: Any = made
         return Tokens(ids=pixels, offsets=np.arange(len(split) + 1, dtype=np.int64), types=None, truncated=0)
+
+
+def _stretched(image: Any, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return an RGB image of PIL as (3, height, width), stretched to a size (height, width)."""
+    height, width = size
+    return np.asarray(image.resize((width, height), resample=2)).transpose(2, 0, 1)  # 2: bilinear
 
 
 def of_queries(outputs: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.images import FileImage, check_images
+from harness.data.images import FileImage, ReadyImage, check_images
 from harness.errors import HarnessError
 from harness.formatting.examples import several
 from harness.records.files import atomic
@@ -22,12 +22,15 @@ COCO = ".json"  # suffix of files of COCO's results
 __all__ = ["asked_split", "example_image", "listed", "write_coco"]
 
 
-def asked_split(paths: Sequence[str]) -> ObjectSplit:
-    """Make a split of images without objects.
+def asked_split(paths: Sequence[Any]) -> ObjectSplit:
+    """Make a split of images without objects, by their paths, or of images that are decoded.
 
     Raises:
         HarnessError: some cannot be read.
     """
+    if ready := [each for each in paths if isinstance(each, ReadyImage)]:
+        sizes = np.array([each.size for each in ready], dtype=np.int64)
+        return object_split("predict", ready, [NOTHING] * len(ready), np.arange(len(ready)), sizes)  # type: ignore[arg-type]  # images, or what names them
     checked = check_images([FileImage(Path(each)) for each in paths])
     if checked.bad:
         shown = several([f"{paths[row]} ({why})" for row, why in checked.bad.items()])

@@ -15,7 +15,7 @@ from harness.api.metric import Metric, Predictions
 from harness.config.schema import TrainConfig
 from harness.data.dataset import Split
 from harness.data.examples import Examples, by_length
-from harness.data.sounds import SoundSource, open_all
+from harness.data.sounds import ArraySound, SoundSource, open_all, received_sound
 from harness.data.tokenization import Encoding, Tokens
 from harness.errors import HarnessError
 from harness.formatting.examples import several
@@ -118,10 +118,15 @@ class SpeechRecognitionRuntime(TextGenerationRuntime):
         return examples
 
     def asked(self, texts: Sequence[Any], pairs: Sequence[str] | None) -> Split:
-        """Make a split of paths of sounds."""
-        return split_of(
-            "predict", [Conversation(str(each), "") for each in texts], [("",)] * len(texts), range(len(texts))
-        )
+        """Make a split of paths of sounds, or of sounds."""
+        rows: list[Any] = [each if isinstance(each, ArraySound) else str(each) for each in texts]
+        asked = [Conversation("", "")] * len(rows)
+        return replace(split_of("predict", asked, [("",)] * len(rows), range(len(rows))), texts=rows)
+
+    def received(self, data: bytes, processor: Any, pixels: int, seconds: float) -> ArraySound:
+        """Decode and resample a sound, all of it: one that is too long for the model is refused; see `TaskRuntime`."""
+        most = min(self._speech.window, processor.longest)
+        return received_sound(data, processor.sampling_rate, most + BEYOND, seconds)
 
     def notes(self, examples: Examples, split: Split) -> list[str]:
         """Tell characters that a vocabulary lacks; check that transcripts fit the model.
@@ -225,8 +230,11 @@ class SpeechRecognitionRuntime(TextGenerationRuntime):
     def _encode(self, split: Split, rate: int, longest: float) -> Tokens:
         most = min(self._speech.window, longest)
         waveforms = open_all(split.texts, self.sounds, rate, most + BEYOND)
-        long = [self.names.get(name, name) for name, each in zip(split.texts, waveforms, strict=True)
-                if len(each) > round(most * rate) + 1]  # fmt: skip
+        long = [
+            self.names.get(name, name) if isinstance(name, str) else "the sound that was sent"
+            for name, each in zip(split.texts, waveforms, strict=True)
+            if len(each) > round(most * rate) + 1
+        ]
         if long:
             raise HarnessError(
                 f"{plural(len(long), 'sound')} longer than {most:g} seconds, the most that this model transcribes at "

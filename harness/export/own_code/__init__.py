@@ -1,0 +1,1 @@
+"""Heads that no architecture of transformers has, as small modules that an exported folder carries."""
