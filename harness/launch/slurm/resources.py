@@ -94,6 +94,9 @@ def merge(slurm: SlurmConfig, config: Mapping[str, Any], problems: Problems | No
                 )
     if merged["gres"] and gpus:
         merged["gres"] = _with_gpus(str(merged["gres"]), int(gpus))
+    each = (config.get("launch") or {}).get("devices_per_run", 1)
+    if each > 1 and "train" not in (config["method"].get("ignores") or ()):
+        merged |= {"nodes": slurm.nodes_per_run, "ntasks_per_node": each // slurm.nodes_per_run}
     if not merged["gpus_per_node"] or asks_for_gpus(merged["gres"]):
         merged["gpus_per_node"] = None
     if problems is not None:
@@ -125,7 +128,8 @@ def asks_for_gpus(gres: str | None) -> bool:
 def describe(resources: Mapping[str, Any]) -> str:
     """Return the resources as text, for plans and messages: `partition=main, cpus_per_task=2, ...`."""
     shown = (
-        "partition", "account", "qos", "constraint", "nodelist", "exclude", "gres", "gpus_per_node", "cpus_per_task",
+        "partition", "account", "qos", "constraint", "nodelist", "exclude", "nodes", "ntasks_per_node", "gres",
+        "gpus_per_node", "cpus_per_task",
         "mem_gb", "timeout_min",
     )  # fmt: skip
     return ", ".join(f"{name}={resources[name]}" for name in shown if resources.get(name) is not None)
