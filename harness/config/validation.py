@@ -154,7 +154,7 @@ def check_devices_per_run(config: Config, problems: Problems) -> None:
     )
     here = each // nodes
     problems.check(
-        launch.kind != "slurm" or not slurm.gpus_per_node or slurm.gres or slurm.gpus_per_node >= here,
+        launch.kind != "slurm" or not slurm.gpus_per_node or bool(slurm.gres) or slurm.gpus_per_node >= here,
         f"{shown} puts {here} processes on a node, and slurm.gpus_per_node={slurm.gpus_per_node} gives each node fewer "
         f"GPUs. Set slurm.gpus_per_node={here}, or raise slurm.nodes_per_run.",
     )

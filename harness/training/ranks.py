@@ -148,7 +148,8 @@ class Ranks:
             del parts
             with _connected():
                 torch.distributed.all_reduce(flat)
-            sums = flat.split([*(p.numel() for p in group), len(group)])
+            sizes = [*(p.numel() for p in group), len(group)]
+            sums = flat.split(sizes)  # type: ignore[no-untyped-call]  # torch's own
             for parameter, total, count in zip(group, sums, sums[-1].tolist(), strict=False):
                 parameter.grad = total.view(parameter.shape) if count else None
 

@@ -132,7 +132,9 @@ def test_a_worker_killed_while_idle_is_replaced_unnoticed(pool: LocalLauncher, t
 
 def test_a_run_of_two_processes_outlives_the_death_of_one(tmp_path: Path, cache: Path) -> None:
     """The loss names the rank; started again, the run goes on and ends as that of one process does."""
-    composed = short_config(tmp_path, cache, method="bitfit", train__checkpoint_seconds=0, packages=["tests"])
+    composed = short_config(
+        tmp_path, cache, method="bitfit", train__checkpoint_seconds=0, train__dropout_masks="lanes", packages=["tests"]
+    )
     composed["method"] = {"_target_": "tests.faulty.methods.Dying", "name": "dying", "mark": str(tmp_path / "mark")}
     together, alone = (spec(composed, tmp_path / name) for name in ("together", "alone"))
     pool = LocalLauncher(workers=1, threads=1, timeout_min=None, devices=2)

@@ -135,7 +135,7 @@ class LocalLauncher(Launcher):
 
     def _start(self, slot: int) -> _Worker:
         count, port = self._devices, _free_port() if self._devices > 1 else 0
-        members = []
+        members: list[tuple[BaseProcess, Connection]] = []
         for rank in range(count):
             ours, theirs = self._context.Pipe()
             gpu = self._gpus[(slot * count + rank) % len(self._gpus)] if self._gpus else None
