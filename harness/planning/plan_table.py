@@ -84,8 +84,8 @@ def _further(config: Config) -> Iterator[str]:
     confirm, tune, devices = config.confirm, config.tune, config.launch.devices_per_run
     if devices > 1:
         yield (
-            f"Each run is trained on {devices} devices, each with the whole model and a share of every batch. "
-            "Estimates from test runs are those of one device."
+            f"Each run is trained on {devices} devices, each with the whole model and a share of every batch; "
+            "no runs are fused. Estimates from test runs are those of one device."
         )
     if len(confirm.labels) > 1:
         what = {
