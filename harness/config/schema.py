@@ -193,7 +193,10 @@ class LaunchConfig:
     kind: str = "local"  # local: a pool of warm processes | inline: in this process | slurm: jobs of a cluster
     workers: int | None = None  # local processes; null: one per GPU, else see harness/launch/devices.py
     workers_per_gpu: int = 1  # runs that share a GPU
-    threads: int | None = None  # CPU threads per run; null: usable cores / workers, at most OMP_NUM_THREADS
+    # devices that train a run together, each with a copy of the model and a share of every batch: GPUs, or processes of
+    # a CPU; a method without training uses one of them
+    devices_per_run: int = 1
+    threads: int | None = None  # CPU threads per device of a run; null: usable cores / workers, at most OMP_NUM_THREADS
     # minutes after which a run is killed and counts as hung; for fused runs, minutes in which none of them has written
     # a score or its record; null: never
     timeout_min: float | None = 240
@@ -219,6 +222,7 @@ class SlurmConfig:
     nodelist: str | None = None  # nodes that may be used; a job takes one of them
     timeout_min: int = 240  # time limit of a job; a longer run writes a checkpoint, requeues itself and continues
     gpus_per_node: int = 0
+    nodes_per_run: int = 1  # nodes among which launch.devices_per_run is divided
     gres: str | None = None  # e.g. gpu:a100:1; if it names GPUs it replaces gpus_per_node
     cpus_per_task: int = 2  # also the CPU threads of a run, unless launch.threads says otherwise
     mem_gb: float | None = 8.0

@@ -95,6 +95,55 @@ def check_replicates(config: Config, problems: Problems) -> None:
     )
 
 
+def check_devices_per_run(config: Config, problems: Problems) -> None:
+    """Add a problem for runs of several devices that cannot be divided, or with settings for one device."""
+    launch, slurm, size = config.launch, config.slurm, config.train.batch_size
+    each, nodes = launch.devices_per_run, slurm.nodes_per_run
+    shown = f"launch.devices_per_run={each}"
+    for name, count in (("launch.devices_per_run", each), ("slurm.nodes_per_run", nodes)):
+        problems.check(count > 0, f"{name} must be above 0, not {count}.")
+    if each < 1 or nodes < 1:
+        return
+    problems.check(
+        each % nodes == 0,
+        f"slurm.nodes_per_run={nodes} does not divide {shown}: every node gets as many processes. Set "
+        f"launch.devices_per_run={-(-each // nodes) * nodes}, or slurm.nodes_per_run=1.",
+    )
+    problems.check(
+        nodes == 1 or launch.kind == "slurm",
+        f"slurm.nodes_per_run={nodes} is for jobs of a cluster, and launch.kind={launch.kind} has this machine alone. "
+        "Name a profile (slurm=<profile>), or leave it at 1.",
+    )
+    if each == 1:
+        return
+    problems.check(
+        size < 1 or size % each == 0,
+        f"{shown} does not divide train.batch_size={size}: each device takes an equal share of a batch. Set "
+        f"train.batch_size={max(1, round(size / each)) * each}, or another number of devices.",
+    )
+    problems.check(
+        launch.kind != "inline",
+        f"{shown} needs a process for each device, and launch.kind=inline is one process. Set launch.kind=local (with "
+        "launch.workers=1 one run at a time), or leave launch.devices_per_run at 1.",
+    )
+    problems.check(
+        not launch.fuse.isdigit(),
+        f"launch.fuse={launch.fuse} fuses runs on one device, and {shown} divides a run among several. Set launch.fuse "
+        "to auto or off, or leave launch.devices_per_run at 1.",
+    )
+    problems.check(
+        launch.workers_per_gpu <= 1,
+        f"launch.workers_per_gpu={launch.workers_per_gpu} lets runs share a GPU, and {shown} divides a run among "
+        "several. Keep one of the two.",
+    )
+    here = each // nodes
+    problems.check(
+        launch.kind != "slurm" or not slurm.gpus_per_node or bool(slurm.gres) or slurm.gpus_per_node >= here,
+        f"{shown} puts {here} processes on a node, and slurm.gpus_per_node={slurm.gpus_per_node} gives each node fewer "
+        f"GPUs. Set slurm.gpus_per_node={here}, or raise slurm.nodes_per_run.",
+    )
+
+
 def check(config: Config, problems: Problems) -> None:
     """Add a problem for every invalid value of the common schema."""
     train, tune, confirm, launch, slurm = config.train, config.tune, config.confirm, config.launch, config.slurm
@@ -211,6 +260,7 @@ def check(config: Config, problems: Problems) -> None:
         f"tune.pruner={tune.pruner} ends trials while they run, and launch.kind=inline cannot end them: "
         "set launch.kind=local (with launch.workers=1 one runs at a time), or tune.pruner=asha or none.",
     )
+    check_devices_per_run(config, problems)
     problems.check(launch.retries >= 0, f"launch.retries must be 0 or more, not {launch.retries}.")
     problems.check(
         slurm.signal_delay_s < 60 * slurm.timeout_min,

@@ -44,6 +44,11 @@ class Examples:
         return len(self.targets)
 
     @property
+    def rowwise(self) -> bool:
+        """Whether the tensors of a batch, and its targets, have a row for each of its rows, in their order."""
+        return True
+
+    @property
     def output_offsets(self) -> npt.NDArray[np.int64]:
         """Return where the outputs of each row begin, and their number last: (n + 1,); one a row by default."""
         return np.arange(len(self) + 1)

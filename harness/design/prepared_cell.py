@@ -20,6 +20,7 @@ from harness.config.schema import REPLICATE_SEEDS, Config
 from harness.config.validation import check
 from harness.data.dataset import Dataset
 from harness.design.cells import Cell
+from harness.design.device_checks import check_cell, check_methods, notes
 from harness.design.family_checks import check_family, check_modality
 from harness.design.model_checks import check_blocks, check_history, check_layers, check_packing
 from harness.design.search_space import check_sampler
@@ -174,6 +175,7 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
         cache = cache_dir(base)
         data, model = _data_and_model(cell, base, cache, loaded, resolved, problems)
         check_family(cell, base, data, problems)
+        check_cell(cell, base, None if data is None else families()[data.family], problems)
         ignores = (base["method"].get("ignores") or ()) if base.get("method") else ()
         parts = {} if "augment" in ignores or checks.of_section("augment", base) else base.get("augment") or {}
         others = [
@@ -189,12 +191,13 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
             init = None if start is None else str(start.directory)
             model = model if start is None else start.on(model)
             digest_ = models_digest(model.digest, [each for found in others for each in found or ()])
-            warnings = (*data.warnings, *model.notes)
+            warnings = (*data.warnings, *model.notes, *notes(cell, base))
             ready.append(
                 PreparedCell(cell, base, data.fingerprint, digest_, data.facts, warnings, model.architecture, init=init)
             )
     for name in ("runs_dir", "reports_dir"):
         check_writable(name, Path(str(config[name])), problems)
+    check_methods([(each.cell, each.base) for each in ready], problems)
     problems.raise_any()
     return _told_apart(ready)
 

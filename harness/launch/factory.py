@@ -26,7 +26,7 @@ def make_launcher(config: LaunchConfig, device: str, work: float, interrupted: C
     gpus = visible_gpus() if device in ("auto", "cuda") else ()
     workers, threads = divide(config, len(gpus), usable_cores())
     workers = max(1, int(min(workers, work)))
-    return LocalLauncher(workers, threads, config.timeout_min, gpus)
+    return LocalLauncher(workers, threads, config.timeout_min, gpus, devices=config.devices_per_run)
 
 
 def begin(launch: LaunchConfig, device: str) -> None:

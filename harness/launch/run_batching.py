@@ -22,7 +22,9 @@ AUTO = 8  # maximum for `auto`: a larger shared pass gains little, and a batch w
 
 
 def max_fused(launch: LaunchConfig) -> int:
-    """Return the maximum number of fused runs."""
+    """Return the maximum number of fused runs; runs that take several devices are not fused."""
+    if launch.devices_per_run > 1:
+        return 1
     return {"auto": AUTO, "off": 1}.get(str(launch.fuse)) or int(launch.fuse)
 
 

@@ -163,7 +163,11 @@ class GradientTrained(Method):
 
 
 class Hooks:
-    """A method's callbacks in the training loop, and how its result is stored. The defaults do nothing."""
+    """A method's callbacks in the training loop, and how its result is stored. The defaults do nothing.
+
+    Where several devices train a run, each has hooks of its own, which must decide alike: from weights, and from
+    gradients, which are equal on all from `before_update` on.
+    """
 
     def rate_factor(self, name: str) -> float:
         """Return the fraction of `train.lr` for a parameter outside the head, by its name in the network."""
@@ -193,7 +197,7 @@ class Hooks:
 
         Args:
             network: in training mode.
-            rows: (b,) indices of the batch's training rows.
+            rows: (b,) indices of the batch's training rows, or of those of this device.
             batch: makes the inputs of any training rows.
             labels: (n,) targets of all training rows, such as class indices.
         """

@@ -44,8 +44,11 @@ def workers(config: Config) -> tuple[int, int]:
 
 
 def processes_per_gpu(config: Config, count: int) -> int:
-    """Return how many of `count` concurrent runs share a GPU, or the machine if it has none; 1 for Slurm jobs."""
-    return 1 if config.launch.kind == "slurm" else math.ceil(count / max(1, len(gpus(config))))
+    """Return how many processes of `count` concurrent runs share a GPU, or the machine if it has none, or a node."""
+    each = config.launch.devices_per_run
+    if config.launch.kind == "slurm":
+        return each // config.slurm.nodes_per_run
+    return math.ceil(count * each / max(1, len(gpus(config))))
 
 
 def gpu_share(config: Config, count: int) -> float:
@@ -103,9 +106,9 @@ def slot_rate(config: Config, base: Mapping[str, Any], held: float) -> float | N
         base: the cell's resolved configuration.
         held: the share of a GPU that the run holds, see `harness.planning.capacity.gpu_share`.
     """
-    where = place(base, config)
+    where, each = place(base, config), config.launch.devices_per_run
     gpu = where.device in ("cuda", "mps")
-    second = {"accelerator_seconds": held if gpu else None, "core_seconds": float(where.threads)}
+    second = {"accelerator_seconds": held * each if gpu else None, "core_seconds": float(where.threads * each)}
     return dollars(second, described(config))
 
 

@@ -80,8 +80,13 @@ def print_runs(
 
 
 def _further(config: Config) -> Iterator[str]:
-    """Say what differs between the replicates of a cell, and what the counts leave out."""
-    confirm, tune = config.confirm, config.tune
+    """Say on how many devices runs are trained, what differs between replicates, and what the counts leave out."""
+    confirm, tune, devices = config.confirm, config.tune, config.launch.devices_per_run
+    if devices > 1:
+        yield (
+            f"Each run is trained on {devices} devices, each with the whole model and a share of every batch; "
+            "no runs are fused. Estimates from test runs are those of one device."
+        )
     if len(confirm.labels) > 1:
         what = {
             "tuning": f"the tuning (tune.seed={tune.seed} and following)",

@@ -36,6 +36,7 @@ from harness.runs.run_control import Log, Say, StopFile, warnings_in_logs
 from harness.runs.run_queue import Running, RunQueue
 from harness.system.machine import PeakMemory, check_device, device_name, scheduler, versions
 from harness.training.loop import fit
+from harness.training.ranks import ALONE, Ranks, current
 from harness.training.session import TrainingSession
 
 _JOIN: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max}  # by `Cost.attempts`
@@ -88,6 +89,43 @@ def execute(
         fit(queue.first(), interrupted, sharing, queue.following, batch.co_located)
 
 
+def follow(interrupted: Callable[[], bool] = lambda: False) -> None:
+    """Train along with rank 0, which executes runs, until it dismisses this rank.
+
+    Args:
+        interrupted: as in `execute`.
+    """
+    use_fast_products()
+    ranks = current()
+
+    def start(spec: RunSpec) -> Running:
+        with contextlib.suppress(Stopped):
+            with ranks.telling():
+                run = PreparedRun.load(spec, lambda line: None, lambda: None)
+            yield from _fitted(run, _Clock(), ranks)
+        return True
+
+    with warnings_in_logs(lambda: ()):  # rank 0 has the same
+        while (spec := ranks.from_first(_nothing)) is not None:
+            queue = RunQueue(RunBatch((spec,)), start, lambda: False)
+            with contextlib.suppress(Exception):  # rank 0 knows it, and has it in the run's record
+                fit(queue.first(), interrupted, None, queue.following)
+
+
+def dismiss() -> None:
+    """Let the other ranks return from `follow`."""
+    current().from_first(_nothing)
+
+
+def _nothing() -> RunSpec | None:
+    return None
+
+
+def _ranks_of(spec: RunSpec) -> Ranks:
+    """Return the ranks that execute a run: only training is shared."""
+    return ALONE if "train" in (spec.config["method"].get("ignores") or ()) else current()
+
+
 def _is_done(spec: RunSpec) -> bool:
     record = _known(spec)
     return record is not None and record.status == RunStatus.OK and record.signature == spec.signature
@@ -103,22 +141,23 @@ def _execute(
     spec: RunSpec, interrupted: Callable[[], bool], say: Say | None, holds: Callable[[RunSpec], bool], co_located: int
 ) -> Running:
     """Execute one run; yield its sessions to train; return False if it was stopped to resume later."""
-    clock = _Clock()
-    paths = spec.paths
+    clock, paths = _Clock(), spec.paths
     log = Log(paths.log, say)
     record = _begin(spec)
     before = record.cost
     costs = Costs({name: before[name] for name in joined("carried") if name in before})
     memory: PeakMemory | None = None
     energy: Energy | None = None
-    device = None
+    device, ranks = None, _ranks_of(spec)
+    ranks.from_first(lambda: spec)  # to those that follow
     try:
-        device = check_device(spec.config["device"])
-        memory, energy = PeakMemory(device), Energy(device)
-        run = PreparedRun.load(spec, log, StopFile(paths.stop, lambda: holds(spec)))
+        with ranks.telling():
+            device, memory, energy = _meters(spec.config["device"])
+            run = PreparedRun.load(spec, log, StopFile(paths.stop, lambda: holds(spec)))
         costs = costs.merged(run.costs)
-        record.data, record.provenance = run.facts, run.provenance
-        fitted = yield from _fitted(run, clock)
+        several = {"devices": ranks.size} if ranks.several else {}
+        record.data, record.provenance = run.facts, run.provenance | several
+        fitted = yield from _fitted(run, clock, ranks)
         costs = costs.merged(fitted.costs)
         record.data["warnings"] = [*record.data["warnings"], *fitted.warnings]
         evaluation = evaluate(run, fitted)
@@ -148,9 +187,10 @@ def _execute(
     # Memory and energy are measured per process, so they are known only for runs that had the process to themselves.
     own = {
         "peak_memory_mb": None if memory is None or clock.accompanied else round(memory.megabytes(), 1),
-        "energy_joules": None if energy is None or clock.accompanied else energy.joules(),
+        # Of several devices, this process knows its own.
+        "energy_joules": None if energy is None or clock.accompanied or ranks.several else energy.joules(),
     }
-    record.cost = _costs(costs, before, clock.seconds(), device, own, co_located)
+    record.cost = _costs(costs, before, clock.seconds(), device, own, co_located, ranks.size)
     record.provenance = versions() | scheduler() | {"device_name": device and device_name(device)} | record.provenance
     record.ended = None if record.status == RunStatus.RUNNING else now()
     if not holds(spec):
@@ -159,6 +199,12 @@ def _execute(
     if record.status != RunStatus.RUNNING:
         shutil.rmtree(paths.checkpoint, ignore_errors=True)
     return True
+
+
+def _meters(name: str) -> tuple[str, PeakMemory, Energy]:
+    """Return the device that a setting selects, and what measures a run there."""
+    device = check_device(name)
+    return device, PeakMemory(device), Energy(device)
 
 
 class _Clock:
@@ -182,20 +228,23 @@ class _Clock:
         return time.perf_counter() - self._started + self._trained
 
 
-def _fitted(run: PreparedRun, clock: _Clock) -> Fitting:
+def _fitted(run: PreparedRun, clock: _Clock, ranks: Ranks) -> Fitting:
     """Fit the method of a run, and keep the time; measure what the model can before and after, if a task says so."""
-    before, spent = kept_before(run)
-    fitting = fit_method(run)
-    while True:
-        try:
-            session = next(fitting)
-        except StopIteration as end:
-            fitted: FittedModel = end.value
-            return replace(fitted, costs=spent.merged(fitted.costs, forgotten(run, fitted, before)))
-        clock.wait()
-        yield session
-        clock.go_on(session)
-        del session  # frees its memory before the next session is made
+    with ranks.telling():
+        before, spent = kept_before(run) if ranks.leads else (None, Costs())
+        fitting = fit_method(run)
+        while True:
+            try:
+                session = next(fitting)
+            except StopIteration as end:
+                fitted: FittedModel = end.value
+                break
+            clock.wait()
+            yield session
+            clock.go_on(session)
+            del session  # frees its memory before the next session is made
+        ranks.exchange()  # what fails from here on fails rank 0 alone
+    return replace(fitted, costs=spent.merged(fitted.costs, forgotten(run, fitted, before)))
 
 
 def _measured_serving(run: PreparedRun, fitted: FittedModel) -> Costs:
@@ -238,6 +287,7 @@ def _costs(
     device: str | None,
     own: dict[str, float | None],
     co_located: int,
+    devices: int,
 ) -> dict[str, Any]:
     """Return the costs of a run, including those of earlier attempts that paused at a rung.
 
@@ -248,6 +298,7 @@ def _costs(
         device: where it computed; None if that is unknown.
         own: peak memory and energy of this attempt; if a value is None (unknown), so is the total.
         co_located: see `RunBatch`.
+        devices: on which it computed.
     """
     total = seconds + before.get("total_seconds", 0.0)
     if before:
@@ -257,7 +308,7 @@ def _costs(
             else _JOIN[COSTS[name].attempts](value, before[name])
             for name, value in own.items()
         }
-    costs = found | {"total_seconds": total} | occupied(total, device, co_located)
+    costs = found | {"total_seconds": total} | occupied(total, device, co_located, devices)
     return {name: round(v, 6) if isinstance(v, float) else v for name, v in costs.items()} | {
         **own,
         "threads": torch.get_num_threads(),

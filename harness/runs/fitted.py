@@ -30,6 +30,8 @@ class Stopped(Exception):
         validation: metrics of the best epoch so far.
     """
 
+    told = True  # all ranks stop at the same step (`harness.training.ranks`)
+
     def __init__(self, status: str, costs: Costs | None = None, validation: Values | None = None) -> None:
         super().__init__(status)
         self.status, self.costs, self.validation = status, costs or Costs(), validation or {}

@@ -39,6 +39,7 @@ from harness.runs.prepare import PreparedRun
 from harness.serving.start_weights import put_head
 from harness.training.fused import share
 from harness.training.loop import predict
+from harness.training.ranks import current
 from harness.training.row_order import steps_per_epoch, stream_seed
 from harness.training.session import TrainingProgress, TrainingSession
 
@@ -76,6 +77,8 @@ def fit_gradient_trained(run: PreparedRun, method: GradientTrained) -> Fitting:
     yield session
     costs = costs.merged(_ended(session, costs))
     costs |= {"best_epoch": session.progress.best_epoch, "epochs": session.progress.epoch}
+    if not session.ranks.leads:
+        return FittedModel(costs.with_speed())
     inputs, spent = _evaluated(run, session, config)  # before evaluation, so that no time is counted twice
 
     def predictions(split: Split) -> Predictions:
@@ -116,7 +119,8 @@ def _folds(
             costs = costs.merged(_ended(session, costs))
             progress = session.progress
             del session  # frees its memory before the next fold's session is made
-            write_json(noted, {"signature": signature} | asdict(progress))
+            if current().leads:
+                write_json(noted, {"signature": signature} | asdict(progress))
         else:
             costs = costs.merged(_trained(progress))
         found.append(progress)
@@ -155,6 +159,7 @@ def make_session(
         The session, and what making it took, hidden states included.
     """
     encoder, seed, costs = run.encoder, run.spec.config["seed"], Costs()
+    ranks = current()
     examples = encoder.examples(split)
     head: LinearHead | None = None
     known = encoder.resolved.start is not None and _same_head(run)
@@ -178,6 +183,7 @@ def make_session(
         _check_room(network, encoder, method.name)
         network.to(run.device)
         method.initialize(network, _in_order(examples, config.batch_size, run.device))
+        ranks.same(network.trainable().values())
     boundary = _boundary(network, config)
     examples, spent = _inputs(run, split, network, boundary, "train_seconds")
     examples = run.task.trained_on(examples, config, encoder.length)
@@ -193,10 +199,11 @@ def make_session(
     spec, paths = run.spec, run.spec.paths
     session = TrainingSession(
         network=network, task=run.task, hooks=hooks, config=config, train=examples, validation=evaluated,
-        metric=run.metric, seed=seed, device=run.device, say=run.say, metrics_path=paths.metrics,
+        metric=run.metric, seed=seed, device=run.device, say=run.say,
+        metrics_path=paths.metrics if ranks.leads else None,
         checkpoint_path=_checkpoint(paths.checkpoint, name), signature=spec.signature, tag=tag,
         resource=spec.resource, rungs=spec.rungs if tag.get("fold", 0) == 0 else (), until=spec.until,
-        stop=run.stop, alpha=method.alpha,
+        stop=run.stop, alpha=method.alpha, ranks=ranks,
     )  # fmt: skip
     share(session, encoder.backbone)
     return session, costs.merged(spent, read)

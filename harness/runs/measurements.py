@@ -91,17 +91,18 @@ def weight_bytes(network: AdaptedModel) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in own.values())
 
 
-def occupied(seconds: float, device: str | None, co_located: int) -> dict[str, float | None]:
+def occupied(seconds: float, device: str | None, co_located: int, devices: int = 1) -> dict[str, float | None]:
     """Return the machine time that a run used: `accelerator_seconds` (None without one) and `core_seconds`.
 
     Args:
         seconds: total duration of the run.
         device: cpu | cuda | mps; None if unknown.
         co_located: number of co-located processes on the device, this one included; a run is charged its fraction.
+        devices: number of processes of the run, each with a device and threads of its own.
     """
     return {
-        "accelerator_seconds": seconds / co_located if device in ("cuda", "mps") else None,
-        "core_seconds": seconds * torch.get_num_threads(),
+        "accelerator_seconds": seconds * devices / co_located if device in ("cuda", "mps") else None,
+        "core_seconds": seconds * devices * torch.get_num_threads(),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,10 +20,11 @@ from harness.design.prepared_cell import PreparedCell, prepare_cells
 from harness.design.tunable_keys import check_choices, check_pins, one_choice
 from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
-from harness.launch import use_threads
+from harness.launch import make_launcher, use_threads
+from harness.launch.devices import check_devices
 from harness.records.record import CorruptRecord, Record, UnreadableRecord
 from harness.records.run_spec import RunBatch, RunSpec
-from harness.records.states import Phase, RunStatus
+from harness.records.states import Phase, RunStatus, StopRequest
 from harness.records.study_files import RunPaths, StudyPaths
 from harness.serving.saved_model import example_call
 from harness.study.live_view import tell
@@ -50,6 +52,7 @@ def run_single(config: DictConfig) -> int:
     names = {group: str(config[group].name) for group in NAMED}
     cell = Cell(".".join(names.values()), names["task"], names["model"], names["method"], variant={}, config=config)
     (ready,) = prepare_cells([cell], config)
+    check_devices(config.launch, config.device)
     study = str(config.study or STUDY)
     now = numerics(None, config)
     spec = _spec(ready.settled(now), study, config)
@@ -129,6 +132,8 @@ def _earlier(console: Console, paths: RunPaths) -> Record | None:
 
 
 def _execute(console: Console, config: DictConfig, batch: RunBatch) -> Record | None:
+    if config.launch.devices_per_run > 1:
+        return _execute_together(console, config, batch)
     with console.status("Loading torch and the model ..."):
         from harness.runs.execute import execute
         from harness.system.resources import usable_cores, usable_threads
@@ -139,4 +144,36 @@ def _execute(console: Console, config: DictConfig, batch: RunBatch) -> Record | 
     spec.paths.stop.unlink(missing_ok=True)
     with interrupt.watching():
         execute(batch, interrupted=interrupt, say=lambda line: console.print(line, markup=False, soft_wrap=True))
+    return Record.read(spec.paths.record)
+
+
+def _execute_together(console: Console, config: DictConfig, batch: RunBatch) -> Record | None:
+    """Execute the run in processes that train together (`launch.devices_per_run`); print its log meanwhile.
+
+    Raises:
+        HarnessError: one of the processes died.
+    """
+    (spec,) = batch.runs
+    spec.paths.stop.unlink(missing_ok=True)
+    interrupt, lost = StopRequests(), None
+    launcher = make_launcher(cast(Any, config.launch), config.device, 1, lambda: False)
+    shown = spec.paths.log.stat().st_size if spec.paths.log.exists() else 0
+    try:
+        with interrupt.watching():
+            launcher.submit(batch)
+            ended = False
+            while not ended:
+                for outcome in launcher.wait(0.2):
+                    ended, lost = True, outcome.lost
+                if interrupt():
+                    spec.paths.ask(StopRequest.CHECKPOINT)
+                with suppress(OSError), spec.paths.log.open(encoding="utf-8") as log:
+                    log.seek(shown)
+                    for line in iter(log.readline, ""):
+                        console.print(line.rstrip("\n"), markup=False, soft_wrap=True)
+                    shown = log.tell()
+    finally:
+        launcher.close()
+    if lost is not None:
+        raise HarnessError(f"{lost} Run the same command again to go on from the last checkpoint.")
     return Record.read(spec.paths.record)

@@ -32,6 +32,7 @@ from harness.errors import HarnessError, Problems
 from harness.formatting.console import new_console
 from harness.formatting.values import duration, plural
 from harness.launch import Launcher, make_launcher
+from harness.launch.devices import check_devices
 from harness.launch.slurm.submissions import Jobs
 from harness.planning.capacity import described, slot_rate
 from harness.planning.plan import keep_plan, show_plan
@@ -90,6 +91,7 @@ def _run_study(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
     check_pruner([[by_id[cell.id] for cell in group] for group in together], config.tune)
     check_costs(prepared, config.tune)
     warm, unused = warm_starts(prepared, config, directory)
+    check_devices(config.launch, config.device)
     check_dollars(config, [slot_rate(config, each.base, 1.0) for each in prepared])
     open_jobs = Jobs(directory).open()
     if config.launch.kind == "slurm":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +20,15 @@ from harness.api.metric import Predictions, Values, better, score
 from harness.config.schema import TrainConfig
 from harness.data.examples import Examples, Rows
 from harness.errors import HarnessError
+from harness.methods.base import Hooks
 from harness.models.inference import autocast, predict_all
 from harness.models.network import AdaptedModel
-from harness.records.files import append_jsonl, atomic, read_jsonl
 from harness.records.states import SessionStatus, StopRequest
 from harness.tasks.runtime import TaskRuntime
-from harness.training.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
 from harness.training.fused import FusedGroup, fused_groups
 from harness.training.optimizer import rate
-from harness.training.session import TrainingProgress, TrainingSession, failing, timed
+from harness.training.session import TrainingSession, failing, timed
+from harness.training.session_files import note, resume, write_checkpoint
 
 
 def fit(
@@ -155,36 +154,53 @@ def _alone(sessions: Sequence[TrainingSession]) -> list[tuple[TrainingSession, f
     found = []
     for session in sessions:
         with failing(session), timed(session.progress, "train_seconds"):
-            with session.random():
-                loss = _loss(session, session.next_rows())
-            value = float(loss.detach())
-            total = _total(session, loss)
-            torch.autograd.backward(total)
-            if not math.isfinite(value) or not math.isfinite(float(total.detach())):
-                raise HarnessError(
-                    f"the loss became non-finite at step {session.progress.step + 1} (train.lr={session.config.lr}, "
-                    f"train.head_lr={session.config.head_lr}): {_stability_advice(session.config)}"
-                )
+            rows = session.next_share()
+            value = _backward(session, rows) if len(rows) else 0.0
+            if session.ranks.several:
+                weight = session.train.weight(rows) if len(rows) else 0
+                heard = session.ranks.exchange(value * weight, weight)
+                value = sum(each[0] for each in heard) / max(sum(each[1] for each in heard), 1)
             found.append((session, value))
     return found
 
 
+def _backward(session: TrainingSession, rows: Rows) -> float:
+    """Add the gradients of the given rows of the next batch; return their mean loss.
+
+    Raises:
+        HarnessError: it is not finite.
+    """
+    with session.random():
+        loss = _loss(session, rows)
+    value = float(loss.detach())
+    total = _total(session, loss, rows)
+    torch.autograd.backward(total)
+    if not math.isfinite(value) or not math.isfinite(float(total.detach())):
+        raise HarnessError(
+            f"the loss became non-finite at step {session.progress.step + 1} (train.lr={session.config.lr}, "
+            f"train.head_lr={session.config.head_lr}): {_stability_advice(session.config)}"
+        )
+    return value
+
+
 def _loss(session: TrainingSession, rows: Rows) -> Tensor:
-    """Return the mean loss of a batch: the method's own loss, else that of the task."""
+    """Return the mean loss of rows of the next batch: the method's own loss, else that of the task."""
     train, device = session.train, session.device
     with autocast(device, session.config.precision):
         own = session.hooks.loss(session.network, rows, lambda some: train.batch(some, device), train.targets)
-    if own is not None:
-        return own
-    return session.objective(*train.training_batch(rows, device, session.task.targets(train.targets[rows])))
+    return session.objective(*session.next_batch()) if own is None else own
 
 
-def _total(session: TrainingSession, loss: Tensor) -> Tensor:
-    """Return the batch's part of its step: loss and penalty, by its share of the step's weight (`Examples.weight`)."""
+def _total(session: TrainingSession, loss: Tensor, rows: Rows | None = None) -> Tensor:
+    """Return the part in their step of some rows of the next batch, or of all of it.
+
+    It is loss and penalty, by the rows' share of the step's weight (`Examples.weight`).
+    """
     penalty = session.hooks.penalty()
     batches = session.order[session.progress.position]
-    weights = [session.train.weight(batch) for batch in batches]
-    return (loss if penalty is None else loss + penalty) * (weights[session.part] / max(sum(weights), 1))
+    own = session.train.weight(batches[session.part] if rows is None else rows)
+    weight = sum(session.train.weight(batch) for batch in batches)
+    return (loss if penalty is None else loss + penalty) * (own / max(weight, 1))
 
 
 def _stability_advice(config: TrainConfig) -> str:
@@ -212,6 +228,7 @@ def advance(session: TrainingSession, loss: float) -> bool:
         session.part += 1
         if session.part < len(batches):
             return False
+        session.ranks.sum_gradients(session.parameters)
         session.hooks.before_update(progress.step)
         if config.clip > 0:
             torch.nn.utils.clip_grad_norm_(session.parameters, config.clip)
@@ -241,8 +258,10 @@ def finish_epoch(session: TrainingSession) -> None:
     with session.judged_weights():
         with timed(progress, "train_seconds"), session.random_state.active():
             session.hooks.end_epoch(session.network, lambda: features(session), session.train.targets)
+            if type(session.hooks).end_epoch is not Hooks.end_epoch:
+                session.ranks.same(session.parameters)  # each rank computed them, on its own device
         if session.validation is not None:
-            predictions, progress.val = validate(session, session.validation)
+            predictions, progress.val = _validated(session, session.validation)
             line += f", dev loss: {progress.val['loss']:.3f}, {score(session.metric, progress.val, 'dev')}"
             improved = progress.best_epoch == 0 or better(session.metric, progress.val, progress.best_val)
         if improved:
@@ -265,9 +284,22 @@ def evaluate_at_rung(session: TrainingSession, rung: int) -> None:
         return
     progress = session.progress
     with session.judged_weights():
-        _, values = validate(session, session.validation)
+        _, values = _validated(session, session.validation)
     epoch = round(progress.epoch + progress.position / session.steps_per_epoch, 6)
     note(session, epoch, progress.loss_sum / max(progress.rows, 1), values, rung)
+
+
+def _validated(session: TrainingSession, validation: Examples) -> tuple[Predictions | None, Values]:
+    """Return what `validate` does; on ranks other than the first, the metrics alone."""
+    predictions: list[Predictions] = []
+
+    def values() -> Values:
+        predicted, found = validate(session, validation)
+        predictions.append(predicted)
+        return found
+
+    found = session.ranks.from_first(values)
+    return predictions[0] if predictions else None, found
 
 
 def validate(session: TrainingSession, validation: Examples) -> tuple[Predictions, Values]:
@@ -288,24 +320,21 @@ def validate(session: TrainingSession, validation: Examples) -> tuple[Prediction
     return predictions, values
 
 
-def note(session: TrainingSession, epoch: float, train_loss: float | None, values: Values, rung: int | None) -> None:
-    """Append a line to metrics.jsonl. Its epoch is a whole number at the end of an epoch, and a fraction within one."""
-    if session.metrics_path is None:
-        return
-    progress = session.progress
-    facts = {
-        "epoch": epoch, "step": progress.step, "train_loss": train_loss, "val": values,
-        "seconds": round(progress.train_seconds + progress.evaluate_seconds, 3),
-    }  # fmt: skip
-    append_jsonl(session.metrics_path, facts | ({} if rung is None else {"rung": rung}) | session.tag)
-
-
 def _request(session: TrainingSession, interrupted: bool) -> StopRequest | None:
     """Return how a session is asked to end after a step; None if it goes on."""
     request = session.stop()
     if session.at_limit and request != StopRequest.TAKEN:
         return StopRequest.PAUSE
-    return StopRequest.CHECKPOINT if interrupted and request != StopRequest.TAKEN else request
+    request = StopRequest.CHECKPOINT if interrupted and request != StopRequest.TAKEN else request
+    if not session.ranks.several:
+        return request
+    # Each rank hears of signals and files at a moment of its own; all do what the strongest request says.
+    places = [place for (place,) in session.ranks.exchange(float(_REQUESTS.index(request)))]
+    return _REQUESTS[int(max(places))]
+
+
+# From the weakest to the strongest.
+_REQUESTS = (None, StopRequest.PAUSE, StopRequest.CHECKPOINT, StopRequest.PRUNE, StopRequest.TAKEN)
 
 
 def attend(session: TrainingSession, request: StopRequest | None) -> None:
@@ -314,67 +343,11 @@ def attend(session: TrainingSession, request: StopRequest | None) -> None:
         session.status = SessionStatus.PRUNED if request == StopRequest.PRUNE else SessionStatus.TAKEN
         return
     due = time.monotonic() - session.saved_at >= session.config.checkpoint_seconds
-    if session.checkpoint_path is not None and (due or request in (StopRequest.CHECKPOINT, StopRequest.PAUSE)):
-        optimizer = {
-            f"{index}/{name}": tensor
-            for index, state in session.optimizer.state_dict()["state"].items()
-            for name, tensor in state.items()
-        }
-        tensors = (
-            prefixed("weights", {name: p.detach() for name, p in session.network.trainable().items()})
-            | prefixed("best", session.best_weights)
-            | prefixed("optimizer", optimizer)
-            | prefixed("hooks", session.hooks.state())
-            | prefixed("random", session.random_state.tensors)
-            | prefixed("average", {} if session.average is None else session.average.weights)
-        )
-        if session.best_predictions is not None:
-            tensors["predictions"] = session.task.packed(session.best_predictions)
-        save_checkpoint(session.checkpoint_path, tensors, {"signature": session.signature} | asdict(session.progress))
-        session.saved_at = time.monotonic()
+    due |= request in (StopRequest.CHECKPOINT, StopRequest.PAUSE)
+    if session.checkpoint_path is not None and due and session.ranks.leads:
+        write_checkpoint(session)
     if request in (StopRequest.CHECKPOINT, StopRequest.PAUSE):
         session.status = SessionStatus.STOPPED if request == StopRequest.CHECKPOINT else SessionStatus.PAUSED
-
-
-def resume(session: TrainingSession) -> None:
-    """Restore the session from its checkpoint, if it has one, and drop metrics recorded after it."""
-    loaded = None
-    if session.checkpoint_path is not None:
-        try:
-            loaded = load_checkpoint(session.checkpoint_path, session.signature)
-        except DamagedCheckpoint as error:
-            session.say(f"Warning: {error}; training starts again.")
-    if loaded is not None:
-        tensors, state = loaded
-        del state["signature"]
-        session.progress = TrainingProgress(**state)
-        session.progress.resumes += 1
-        session.network.put(group("weights", tensors))
-        session.best_weights = {name: t.to(session.device) for name, t in group("best", tensors).items()}
-        optimizer: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in group("optimizer", tensors).items():
-            index, name = key.split("/", 1)
-            optimizer.setdefault(int(index), {})[name] = tensor
-        session.optimizer.load_state_dict(
-            {"state": optimizer, "param_groups": session.optimizer.state_dict()["param_groups"]}
-        )
-        session.hooks.load_state({name: t.to(session.device) for name, t in group("hooks", tensors).items()})
-        session.random_state.tensors = group("random", tensors)
-        if session.average is not None:
-            session.average.weights = {name: t.to(session.device) for name, t in group("average", tensors).items()}
-        if "predictions" in tensors:
-            session.best_predictions = session.task.unpacked(tensors["predictions"])
-        session.say(f"Continuing from step {session.progress.step}.")
-        if session.at_limit:
-            session.status = SessionStatus.PAUSED
-    if session.metrics_path is not None and (lines := read_jsonl(session.metrics_path)):
-        # Lines of other folds are kept.
-        tag, step = session.tag.items(), session.progress.step
-        kept = [line for line in lines if any(line.get(key) != value for key, value in tag) or line["step"] <= step]
-        with atomic(session.metrics_path) as temporary:
-            temporary.touch()
-            for line in kept:
-                append_jsonl(temporary, line)
 
 
 def predict(

@@ -11,7 +11,8 @@ batch, layers draw one after another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -41,13 +42,14 @@ class MaskStream:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._generator = np.random.SFC64(0)
+        self._place: tuple[slice, int] | None = None
 
     def begin(self, step: int, part: int) -> None:
         """Start the masks of a batch: `part` of the batches whose gradients make up optimizer step `step`."""
         self._generator = np.random.SFC64(stream_seed(self._seed, "masks", step, part))
 
     @contextmanager
-    def drawing(self, step: int, part: int) -> Iterator[None]:
+    def drawing(self, step: int, part: int, place: tuple[slice, int] | None = None) -> Iterator[None]:
         """Draw the masks of all dropout within the block, of modules and of functions, from this stream.
 
         The functions of `torch.nn.functional` are replaced in this process. A `TorchFunctionMode` would see every call
@@ -55,14 +57,18 @@ class MaskStream:
 
         Args:
             step, part: see `begin`.
+            place: the rows of the batch that are computed here, and how many it has; None: all. Masks are those of
+                the whole batch, of which these rows take theirs.
         """
         self.begin(step, part)
+        self._place = place
         before = {name: getattr(functional, name) for name in _REPLACED}
         try:
             for name, own in _REPLACED.items():
                 setattr(functional, name, partial(own, self))
             yield
         finally:
+            self._place = None
             for name, plain in before.items():
                 setattr(functional, name, plain)
 
@@ -78,6 +84,19 @@ class MaskStream:
             block = mask[start : start + BLOCK]
             np.greater_equal(self.lanes(len(block)), _dropped(probability), out=block)
         return mask
+
+    def of_rows(self, shape: Sequence[int], probability: float) -> Kept:
+        """Draw the mask of a tensor; of a part of a batch (`drawing`), if its first dimension is of rows."""
+        count = math.prod(shape)
+        if self._place is None:
+            return self.kept(count, probability).reshape(shape)
+        part, rows = self._place
+        here = part.stop - part.start
+        if not shape or shape[0] % here:
+            return self.kept(count, probability).reshape(shape)
+        size = count // here  # values a row
+        # The generator cannot skip: what belongs to other rows is drawn, too.
+        return self.kept(size * rows, probability)[size * part.start : size * part.stop].reshape(shape)
 
     def fill(self, factors: Tensor, probability: float) -> Tensor:
         """Draw dropout factors into a contiguous tensor of the CPU: 0, or what keeps the expectation."""
@@ -111,7 +130,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, stream: MaskStream, probability: float) -> Tensor:
         """Multiply."""
-        ctx.kept, ctx.probability = stream.kept(inputs.numel(), probability).reshape(inputs.shape), probability
+        ctx.kept, ctx.probability = stream.of_rows(inputs.shape, probability), probability
         return fill(torch.empty(inputs.shape, dtype=inputs.dtype), ctx.kept, probability).mul_(inputs)
 
     @staticmethod

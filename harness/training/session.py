@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.api.metric import Metric, Predictions, Values
 from harness.config.schema import TrainConfig
-from harness.data.examples import Examples, Rows
+from harness.data.examples import Batch, Examples, Rows
 from harness.methods.base import Hooks
 from harness.models.network import AdaptedModel
 from harness.records.states import SessionStatus, StopRequest
@@ -22,6 +22,7 @@ from harness.tasks.runtime import TaskRuntime
 from harness.training.interpolation import Interpolation
 from harness.training.masks import MaskStream
 from harness.training.optimizer import make_optimizer
+from harness.training.ranks import ALONE, Ranks
 from harness.training.regularization import Loss, WeightAverage
 from harness.training.row_order import epoch_order, steps_per_epoch, stream_seed
 
@@ -98,6 +99,7 @@ class TrainingSession:
         accompanied: whether other sessions were trained at the same time.
         shares: whether its frozen tensors are shared with the pretrained backbone; else it has a backbone of its own.
         alpha: see `harness.methods.GradientTrained`.
+        ranks: that train it together, each a share of every batch; all but rank 0 have no `metrics_path`.
     """
 
     network: AdaptedModel
@@ -126,6 +128,7 @@ class TrainingSession:
     accompanied: bool = False
     shares: bool = False
     alpha: float = 1.0
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         """Make the optimizer, loss, weight average and random stream."""
@@ -165,9 +168,18 @@ class TrainingSession:
 
     @contextmanager
     def random(self) -> Iterator[None]:
-        """Draw the random numbers of the next batch within the block."""
-        masks = nullcontext() if self.masks is None else self.masks.drawing(self.progress.step, self.part)
-        with self.random_state.active(), masks:
+        """Draw the random numbers of the next batch within the block.
+
+        With several ranks, those of a pass are each rank's own, and `random_state` stays the same on all: they follow
+        from seed, step and rank, so a checkpoint need not hold them, and the number of ranks may change.
+        """
+        step, part, state, place = self.progress.step, self.part, self.random_state, None
+        if self.ranks.several:
+            rows = len(self.next_rows())
+            place = (self.ranks.share(rows), rows)
+            state = RandomState(stream_seed(self.seed, "dropout", step, part, self.ranks.rank), self.device)
+        masks = nullcontext() if self.masks is None else self.masks.drawing(step, part, place)
+        with state.active(), masks:
             yield
 
     def reach(self) -> int | None:
@@ -200,6 +212,27 @@ class TrainingSession:
             config, lengths = self.config, self.train.tokens.lengths
             self.order = epoch_order(lengths, config.batch_size, config.accumulate, self.seed, self.progress.epoch)
         return self.order[self.progress.position][self.part]
+
+    def next_share(self) -> Rows:
+        """Return this rank's rows of the next batch: all of them, if there is one rank."""
+        rows = self.next_rows()
+        return rows[self.ranks.share(len(rows))]
+
+    def next_batch(self) -> tuple[Batch, Tensor]:
+        """Return the next batch, or this rank's share of it, and its targets.
+
+        Padding and random transforms are those of the whole batch, so that all ranks together compute what one would.
+        """
+        rows, train = self.next_rows(), self.train
+        targets = self.task.targets(train.targets[rows])
+        if not self.ranks.several:
+            return train.training_batch(rows, self.device, targets)
+        part = self.ranks.share(len(rows))
+        with self.random_state.active():
+            if train.rowwise:
+                batch, targets = train.training_batch(rows, self.device, targets)
+                return {name: tensor[part] for name, tensor in batch.items()}, targets[part]
+            return train.training_batch(rows[part], self.device, self.task.targets(train.targets[rows[part]]))
 
     def next_tokens(self) -> int:
         """Return the number of tokens in the next batch, without padding."""
@@ -241,7 +274,8 @@ def failing(session: TrainingSession) -> Iterator[None]:
     """Record an exception in the block as the session's failure, and add the block's time to the session."""
     start = time.perf_counter()
     try:
-        yield
+        with session.ranks.telling():
+            yield
     except Exception as error:  # noqa: BLE001 -- the other sessions continue; the caller reads `failure`
         session.status, session.failure = SessionStatus.FAILED, error
     finally:

@@ -60,3 +60,26 @@ class Dawdling(Hooks):
     def after_step(self, step: int) -> None:
         with contextlib.suppress(FileNotFoundError):
             time.sleep(float(Path(HOLD).read_text(encoding="utf-8")))
+
+
+@dataclass(kw_only=True)
+class Dying(BitFit):
+    """Its second rank dies after its third step, once: a file, `mark`, tells of the first time."""
+
+    mark: str = "has_died"
+
+    def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:
+        super().adapt(network, model, total_steps)
+        return Deadly(Path(self.mark))
+
+
+class Deadly(Hooks):
+    """Kills the process of rank 1 after a step."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def after_step(self, step: int) -> None:
+        if step == 2 and os.environ.get("RANK") == "1" and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 
 from harness.config.schema import LaunchConfig
+from harness.errors import HarnessError
 from harness.launch import Launcher, Outcome
-from harness.launch.devices import divide, visible_gpus
+from harness.launch.devices import check_devices, divide, visible_gpus
 from harness.launch.inline import InlineLauncher
 from harness.launch.local.pool import LocalLauncher
+from harness.predict import load
 from harness.records.record import Record
 from harness.records.run_spec import RunBatch, RunSpec
+from harness.runs.execute import execute
 from harness.system import resources
-from tests.helpers.small_dataset import config, spec
+from tests.helpers.small_dataset import config, record, short_config, spec
 from tests.helpers.waits import STILL_SECONDS
 
 
@@ -127,6 +130,35 @@ def test_a_worker_killed_while_idle_is_replaced_unnoticed(pool: LocalLauncher, t
     assert status(run) == "ok"
 
 
+def test_a_run_of_two_processes_outlives_the_death_of_one(tmp_path: Path, cache: Path) -> None:
+    """The loss names the rank; started again, the run goes on and ends as that of one process does."""
+    composed = short_config(
+        tmp_path, cache, method="bitfit", train__checkpoint_seconds=0, train__dropout_masks="lanes", packages=["tests"]
+    )
+    composed["method"] = {"_target_": "tests.faulty.methods.Dying", "name": "dying", "mark": str(tmp_path / "mark")}
+    together, alone = (spec(composed, tmp_path / name) for name in ("together", "alone"))
+    pool = LocalLauncher(workers=1, threads=1, timeout_min=None, devices=2)
+    try:
+        pool.submit(RunBatch((together,)))
+        assert outcome(pool).lost == (
+            "Its rank 1 of 2 was killed by SIGKILL (the operating system does this when memory runs out)."
+        )
+        pool.submit(RunBatch((together,)))
+        assert outcome(pool).lost is None
+    finally:
+        pool.close()
+    execute(RunBatch((alone,)))
+    one, other = record(together), record(alone)
+    assert one.status == other.status == "ok", one.error
+    assert (one.provenance["devices"], one.cost["resumes"]) == (2, 1)
+    for split, values in other.metrics.items():
+        assert one.metrics[split] == pytest.approx(values, abs=1e-4)
+    assert one.cost["samples"] == other.cost["samples"]
+    assert load(together.paths.model).predict(["my parcel is late"]) == load(alone.paths.model).predict(
+        ["my parcel is late"]
+    )
+
+
 def test_a_machine_is_divided_among_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker a GPU, else one a core up to four, then one for every two; what is given is kept."""
     monkeypatch.setattr(resources, "_THREADS", "")
@@ -135,6 +167,18 @@ def test_a_machine_is_divided_among_its_workers(monkeypatch: pytest.MonkeyPatch)
     assert divide(LaunchConfig(), gpus=0, cores=16) == (8, 2)
     assert divide(LaunchConfig(workers_per_gpu=2), gpus=4, cores=32) == (8, 4)
     assert divide(LaunchConfig(workers=3, threads=1), gpus=0, cores=16) == (3, 1)
+    assert divide(LaunchConfig(devices_per_run=2), gpus=4, cores=32) == (2, 8)
+    assert divide(LaunchConfig(devices_per_run=4), gpus=0, cores=2) == (1, 1)
+
+
+def test_a_run_takes_no_more_devices_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPUs where there are any, else cores; the message says how many there are."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    check_devices(LaunchConfig(devices_per_run=2), "auto")
+    with pytest.raises(HarnessError, match="takes 4 GPUs, and this process may use 2"):
+        check_devices(LaunchConfig(devices_per_run=2, workers=2), "auto")
+    with pytest.raises(HarnessError, match="takes 1000 cores"):
+        check_devices(LaunchConfig(devices_per_run=1000), "cpu")
 
 
 def test_gpus_that_a_scheduler_gave_are_the_ones_used(monkeypatch: pytest.MonkeyPatch) -> None:

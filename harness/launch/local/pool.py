@@ -14,9 +14,11 @@ import multiprocessing
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -27,16 +29,33 @@ from harness.launch.base import Job, Launcher, Outcome, use_threads
 from harness.records.files import last_changed
 from harness.records.run_spec import RunBatch
 
+DEATH_SECONDS = 10.0  # how long the cause of a death is looked for among the processes of a worker
+PEERS_LOST = 75  # exit code of `harness.training.ranks`, which imports torch
+
 
 @dataclass
 class _Worker:
-    """A slot of the pool: its current process and job."""
+    """A slot of the pool: its current process and job.
+
+    Attributes:
+        process, connection: of the process that executes batches.
+        others: of the processes that train along with it, each on a device of its own.
+        job: what it executes.
+        deadline: when the job counts as hung.
+        heard: time of the last file that a run of the job wrote, by the clock of the file system.
+    """
 
     process: BaseProcess
     connection: Connection
+    others: list[tuple[BaseProcess, Connection]] = field(default_factory=list)
     job: Job | None = None
     deadline: float = field(default=float("inf"))
-    heard: float = 0.0  # time of the last file that a run of the job wrote, by the clock of the file system
+    heard: float = 0.0
+
+    @property
+    def members(self) -> list[tuple[BaseProcess, Connection]]:
+        """All its processes, by rank."""
+        return [(self.process, self.connection), *self.others]
 
 
 class LocalLauncher(Launcher):
@@ -47,8 +66,9 @@ class LocalLauncher(Launcher):
         threads: CPU threads of each.
         timeout_min: minutes after which a run's worker counts as hung and is killed; None: never. For a batch of
             several runs: minutes in which none of them writes a record or a metric.
-        gpus: CUDA device ids; worker i sees only `gpus[i % len(gpus)]`. Empty: device visibility is not changed.
+        gpus: CUDA device ids; each process sees one of them, in turn. Empty: device visibility is not changed.
         module: module whose `execute` function gets the batches.
+        devices: processes of a worker, which train each run together (`harness.training.ranks`).
     """
 
     fuses = True
@@ -60,9 +80,11 @@ class LocalLauncher(Launcher):
         timeout_min: float | None,
         gpus: tuple[str, ...] = (),
         module: str = "harness.runs.execute",
+        devices: int = 1,
     ) -> None:
         self.capacity = workers
-        self.co_located = math.ceil(workers / max(1, len(gpus)))
+        self.co_located = math.ceil(workers * devices / max(1, len(gpus)))
+        self._devices = devices
         self._module = module
         self._threads = threads
         self._timeout = None if timeout_min is None else 60 * timeout_min
@@ -85,10 +107,10 @@ class LocalLauncher(Launcher):
         nearest = min((worker.deadline for worker in busy), default=float("inf"))
         seconds = max(0.0, min(seconds, nearest - now))
         # A worker's connection becomes readable when the worker answers and when it dies.
-        ready = set(wait([worker.connection for worker in self._workers], seconds))
+        ready = set(wait([connection for worker in self._workers for _, connection in worker.members], seconds))
         outcomes: list[Outcome] = []
         for slot, worker in enumerate(self._workers):
-            if worker.connection in ready:
+            if any(connection in ready for _, connection in worker.members):
                 lost = self._answer(worker)
             elif worker.job and time.monotonic() >= worker.deadline:
                 if self._extend_deadline(worker):
@@ -112,14 +134,22 @@ class LocalLauncher(Launcher):
         self._workers = []
 
     def _start(self, slot: int) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
-        process = self._context.Process(
-            target=_work, args=(theirs, self._threads, gpu, self._module), name=f"harness-worker-{slot}", daemon=True
-        )
-        process.start()
-        theirs.close()
-        return _Worker(process, ours)
+        count, port = self._devices, _free_port() if self._devices > 1 else 0
+        members: list[tuple[BaseProcess, Connection]] = []
+        for rank in range(count):
+            ours, theirs = self._context.Pipe()
+            gpu = self._gpus[(slot * count + rank) % len(self._gpus)] if self._gpus else None
+            place = {
+                "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+            } if count > 1 else {}  # fmt: skip
+            process = self._context.Process(
+                target=_work, args=(theirs, self._threads, gpu, self._module, place),
+                name=f"harness-worker-{slot}" + (f"-{rank}" if count > 1 else ""), daemon=True,
+            )  # fmt: skip
+            process.start()
+            theirs.close()
+            members.append((process, ours))
+        return _Worker(*members[0], members[1:])
 
     def _dispatch(self) -> None:
         for worker in self._workers:
@@ -150,17 +180,45 @@ class LocalLauncher(Launcher):
 
     @staticmethod
     def _answer(worker: _Worker) -> str | None:
-        try:
-            answer = worker.connection.recv()
-        except (EOFError, OSError):
-            worker.process.join(5)
-            code = worker.process.exitcode
-            if code is not None and code < 0:
+        """Return why the worker cannot go on; None if its job has ended."""
+        if worker.connection.poll():
+            try:
+                answer = worker.connection.recv()
+                return None if answer is None else str(answer)
+            except (EOFError, OSError):
+                pass
+        return _cause(worker)
+
+
+def _cause(worker: _Worker) -> str:
+    """Return why a process of the worker died, which the others follow."""
+    deadline = time.monotonic() + DEATH_SECONDS
+    while True:
+        waits = False
+        for rank, (process, connection) in enumerate(worker.members):
+            who = f"rank {rank} of {len(worker.members)}" if worker.others else "process"
+            with suppress(EOFError, OSError):
+                if rank and connection.poll():
+                    return f"Its {who} failed: {connection.recv()}"
+            process.join(0.05)
+            code = process.exitcode
+            if code is None or code == PEERS_LOST:
+                waits = True
+            elif code < 0:
                 name = signal.Signals(-code).name
                 hint = " (the operating system does this when memory runs out)" if name == "SIGKILL" else ""
-                return f"Its process was killed by {name}{hint}."
-            return f"Its process ended with exit code {code}."
-        return None if answer is None else str(answer)
+                return f"Its {who} was killed by {name}{hint}."
+            else:
+                return f"Its {who} ended with exit code {code}."
+        if not waits or time.monotonic() >= deadline:
+            return f"Its processes ended with exit codes {[process.exitcode for process, _ in worker.members]}."
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
 
 
 def _last_written(job: Job) -> float:
@@ -189,13 +247,23 @@ def _context(threads: int) -> ForkServerContext | SpawnContext:
 
 
 def _end(worker: _Worker) -> None:
-    worker.process.kill()
-    worker.process.join()
-    worker.connection.close()
+    for process, _ in worker.members:
+        process.kill()
+    for process, connection in worker.members:
+        process.join()
+        connection.close()
 
 
-def _work(connection: Connection, threads: int, gpu: str | None, module: str) -> None:
-    """Run a worker: execute each batch received and answer None, or a message if the batch could not be executed."""
+def _work(connection: Connection, threads: int, gpu: str | None, module: str, place: dict[str, int | str]) -> None:
+    """Run a worker: execute each batch received and answer None, or a message if the batch could not be executed.
+
+    Args:
+        connection: to the coordinator.
+        threads: CPU threads.
+        gpu: the one that it sees; None: all.
+        module: whose `execute` it calls, or `follow` with another rank than 0.
+        place: its rank among those that train together, as torchrun's environment variables; empty: it is alone.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # both reach the whole group; the coordinator decides what to do
     if gpu is not None:
@@ -212,7 +280,19 @@ def _work(connection: Connection, threads: int, gpu: str | None, module: str) ->
 
     threading.Thread(target=listen, daemon=True).start()
     use_threads(threads)
-    execute = importlib.import_module(module).execute
+    program = importlib.import_module(module)
+    if place:
+        from harness.training.ranks import current, join
+
+        os.environ.update({name: str(value) for name, value in place.items()})
+        join()
+        if not current().leads:
+            try:
+                program.follow()
+            except Exception as error:  # noqa: BLE001 - as below
+                connection.send(f"{type(error).__name__}: {error}")
+            return
+    execute = program.execute
 
     while True:
         batch = fuses.get()

@@ -49,6 +49,8 @@ def job_script(
         "nodelist": nodelist,
         "additional_parameters": {"requeue": True, **submission.resources.get("additional_parameters", {})},
     }
+    if submission.resources.get("ntasks_per_node"):  # processes that train together: one that dies ends all
+        parameters["srun_args"] = ["--kill-on-bad-exit=1", *(submission.resources.get("srun_args") or [])]
     command = " ".join(
         [_python(python), "-P", "-m", "harness.launch.slurm.worker", shlex.quote(str(jobs.study)),
          submission.token]

@@ -16,6 +16,11 @@ IMPOSSIBLE = re.compile(
 )
 HELD = re.compile(r"launch.?failed|JobHeldAdmin|requeued.?held", re.IGNORECASE)
 MEMORY = re.compile(r"oom.?kill|out.of.memory|exceeded .*memory limit|memory limit .*exceed", re.IGNORECASE)
+# What srun says of a task of a step that died, but for those that ended because it did (`harness.training.ranks`).
+DIED = re.compile(
+    r"^srun: error: [^:]+: task (\d+): (?!Terminated|Exited with exit code 75)([^\n(]+?)(?: \(core dumped\))?$",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | No
     if state.state in NOT_THE_RUN:
         return FailureCause(f"{reason}.", "place")
     if begun:
-        return FailureCause(f"{reason}.", "run")
+        died = "".join(f" Its task {task}: {how}." for task, how in DIED.findall(output)[:1])
+        return FailureCause(f"{reason}.{died}", "run")
     # The job never started a run, so the node or the setup commands are at fault.
     lines = [line for line in output.splitlines() if line and not line.startswith("srun: ")]
     last = f" Its last output: {lines[-1][:300]}" if lines else ""

@@ -99,11 +99,20 @@ def merge(slurm: SlurmConfig, config: Mapping[str, Any], problems: Problems | No
                 gpus = 0.0 if name == "gres" else gpus
     if merged["gres"] and gpus:
         merged["gres"] = _with_gpus(str(merged["gres"]), int(gpus))
+    merged |= _tasks(slurm, config)
     if not merged["gpus_per_node"] or asks_for_gpus(merged["gres"]):
         merged["gpus_per_node"] = None
     if problems is not None:
         _check_additional(merged, slurm, problems)
     return {name: list(value) if name in ("setup", "srun_args") else value for name, value in merged.items()}
+
+
+def _tasks(slurm: SlurmConfig, config: Mapping[str, Any]) -> dict[str, int]:
+    """Return the nodes and tasks of a job whose runs use several devices; {} for one device."""
+    each = (config.get("launch") or {}).get("devices_per_run", 1)
+    if each == 1 or "train" in (config["method"].get("ignores") or ()):
+        return {}
+    return {"nodes": slurm.nodes_per_run, "ntasks_per_node": each // slurm.nodes_per_run}
 
 
 def coordinator(slurm: SlurmConfig, problems: Problems | None = None) -> dict[str, Any]:
@@ -130,7 +139,8 @@ def asks_for_gpus(gres: str | None) -> bool:
 def describe(resources: Mapping[str, Any]) -> str:
     """Return the resources as text, for plans and messages: `partition=main, cpus_per_task=2, ...`."""
     shown = (
-        "partition", "account", "qos", "constraint", "nodelist", "exclude", "gres", "gpus_per_node", "cpus_per_task",
+        "partition", "account", "qos", "constraint", "nodelist", "exclude", "nodes", "ntasks_per_node", "gres",
+        "gpus_per_node", "cpus_per_task",
         "mem_gb", "timeout_min",
     )  # fmt: skip
     return ", ".join(f"{name}={resources[name]}" for name in shown if resources.get(name) is not None)

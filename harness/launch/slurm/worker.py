@@ -52,6 +52,7 @@ def main() -> int:
     """Execute the task given by SLURM_ARRAY_TASK_ID; return the exit code."""
     warned = EndSignals()  # installed before the slow imports: by default these signals end the process
     from harness.launch.slurm.submissions import Jobs, SubmissionState
+    from harness.launch.step_ranks import StepRanks
     from harness.system.machine import restarts
 
     task = TaskStart(
@@ -60,15 +61,20 @@ def main() -> int:
         int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")),
         restarts(),
     )
+    ranks = StepRanks.of_environment()
     try:
         submission = task.jobs.read(task.token)
         if submission.state == SubmissionState.CLOSED:
             _say(f"The submission {task.token} is closed; nothing to do.")
             return 0
-        if task.execute(warned, submission.threads):
+        if not ranks.join(warned, submission.threads):
+            return 0
+        done = task.execute(warned, submission.threads)
+        ranks.dismiss()
+        if done:
             return 0
     except Exception as error:
-        task.mark("error", f"{type(error).__name__}: {error}")
+        task.mark("error", f"{ranks.named}{type(error).__name__}: {error}")
         raise
     if warned.ending:
         return 1  # Slurm decides what follows

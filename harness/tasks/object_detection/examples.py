@@ -38,6 +38,11 @@ class DetectionExamples(Examples):
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     transforms: tuple[Any, ...] = ()
 
+    @property
+    def rowwise(self) -> bool:
+        """No: the size of the images is that of all rows."""
+        return False
+
     def digest(self) -> str:
         """Return the SHA-256 of the images and their normalization as hex digits."""
         content = hashlib.sha256(repr((self.tokens.ids.shape, self.mean, self.std)).encode())

@@ -23,6 +23,11 @@ FORMAT = 1  # increased when rows become other tokens
 class HistoryExamples(Examples):
     """Rows whose tokens are the items of a history, the earliest first."""
 
+    @property
+    def rowwise(self) -> bool:
+        """No: a row has a target for each item but the first."""
+        return False
+
     def weight(self, rows: Rows) -> int:
         """Return the number of items that follow others: each has the same weight in the loss of a step."""
         return max(int((self.tokens.lengths[rows] - 1).sum()), 1)

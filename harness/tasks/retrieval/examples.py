@@ -29,6 +29,11 @@ class RetrievalExamples(Examples):
     hard_negatives: int = 0
     passages: Examples | None = None
 
+    @property
+    def rowwise(self) -> bool:
+        """No: passages are those of all queries."""
+        return False
+
     def training_batch(self, rows: Rows, device: torch.device, targets: Tensor) -> tuple[Batch, Tensor]:
         """Return queries with passages, and of each query the place of the wanted one among these.
 

@@ -35,6 +35,11 @@ class SequenceExamples(Examples):
     written: bool = False
     packed: int | None = None
 
+    @property
+    def rowwise(self) -> bool:
+        """Whether a sequence is a row: not where rows are joined."""
+        return self.packed is None
+
     @cached_property
     def trained(self) -> npt.NDArray[np.int64]:
         """Return the number of trained tokens per row: (n,). The first token of a decoder is never predicted."""

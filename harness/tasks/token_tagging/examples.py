@@ -27,6 +27,11 @@ class TagExamples(Examples):
 
     sentences: tuple[Sentence, ...] = ()
 
+    @property
+    def rowwise(self) -> bool:
+        """No: a row may have several windows, and has a target for each word."""
+        return False
+
     @cached_property
     def output_offsets(self) -> npt.NDArray[np.int64]:
         """Return where the outputs of each row begin, and their number last: (n + 1,)."""

@@ -259,3 +259,15 @@ def test_other_trackable_resources_stay() -> None:
     more = {"tres-per-node": "license/matlab:1"}
     merge(SlurmConfig(gpus_per_node=1, additional_parameters=more), NOTHING, problems)
     assert not problems.messages
+
+
+@pytest.mark.usefixtures("_srun")
+def test_processes_of_a_run_are_tasks_of_its_job(jobs: Jobs) -> None:
+    """On so many nodes; one that dies ends the job. A method that trains nothing has one task."""
+    config = NOTHING | {"launch": {"devices_per_run": 4}}
+    resources = merge(SlurmConfig(nodes_per_run=2, srun_args=["--mpi=none"]), config)
+    assert "nodes=2, ntasks_per_node=2" in describe(resources)
+    script = script_of(jobs, resources)
+    assert options(script, "n") == ["#SBATCH --nodes=2", "#SBATCH --ntasks-per-node=2"]
+    assert " --kill-on-bad-exit=1 --mpi=none " in script
+    assert "ntasks_per_node" not in merge(SlurmConfig(), config | {"method": {"ignores": ["train"]}})

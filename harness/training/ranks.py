@@ -1,0 +1,189 @@
+"""Ranks: the processes that train one run together, each on one device and its share of every batch.
+
+All hold the whole model and the whole order of rows, so every rank knows the others' shares, and the loss of a batch is
+normalized over all of it. What changes weights (gradients, decisions) is exchanged; all else follows from the seeds.
+Rank 0 leads: it alone evaluates and writes files.
+
+An error in one rank must not leave the others waiting. So every exchange begins in the same way, with a word on
+whether the rank has failed: a rank that fails says so at its next exchange, whichever that is, and all raise its error.
+A process that dies says nothing; the others see the broken connection and exit, and their launcher starts all again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+
+WORDS = 3  # numbers that an exchange can carry
+PEERS_LOST = 75  # exit code of a rank whose peers died; EX_TEMPFAIL of sysexits.h
+# A collective has no limit of its own: rank 0 may evaluate for hours meanwhile. Hung runs are ended by their launcher.
+PATIENCE = timedelta(days=30)
+T = TypeVar("T")
+
+
+class RankFailed(RuntimeError):
+    """Another rank failed; the message is its error."""
+
+
+class Ranks:
+    """The ranks of a run, seen from one of them.
+
+    Attributes:
+        rank: of this process, from 0.
+        size: number of ranks; 1 exchanges nothing.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank evaluates and writes files."""
+        return self.rank == 0
+
+    @property
+    def several(self) -> bool:
+        """Whether there are other ranks."""
+        return self.size > 1
+
+    def share(self, rows: int) -> slice:
+        """Return this rank's part of a batch's rows; it may be empty where there are fewer rows than ranks."""
+        return slice(self.rank * rows // self.size, (self.rank + 1) * rows // self.size)
+
+    def exchange(self, *words: float, error: Exception | None = None) -> list[list[float]]:
+        """Tell the other ranks up to `WORDS` numbers and hear theirs; return those of each rank.
+
+        Args:
+            words: the numbers.
+            error: why this rank cannot go on; it is raised here, too.
+
+        Raises:
+            Exception: of this rank; `RankFailed` or HarnessError of another one.
+        """
+        if not self.several:
+            if error is not None:
+                raise error
+            return [list(words)]
+        mine = torch.tensor([float(error is not None), *words, *[0.0] * (WORDS - len(words))], dtype=torch.float64)
+        heard = [torch.empty_like(mine) for _ in range(self.size)]
+        with _connected():
+            torch.distributed.all_gather(heard, mine)
+        if any(each[0] for each in heard):
+            self._raise(error)
+        return [each[1 : 1 + len(words)].tolist() for each in heard]
+
+    def _raise(self, error: Exception | None) -> None:
+        said: list[Any] = [None] * self.size
+        plain = isinstance(error, HarnessError)
+        mine = None if error is None else (plain, str(error) if plain else f"{type(error).__name__}: {error}")
+        with _connected():
+            torch.distributed.all_gather_object(said, mine)
+        if error is None:
+            rank, (plain, text) = next((rank, each) for rank, each in enumerate(said) if each is not None)
+            message = f"Rank {rank} of {self.size}: {text}"
+            error = HarnessError(message) if plain else RankFailed(message)
+        error.told = True  # type: ignore[attr-defined]
+        raise error
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Tell the other ranks an error in the block, unless they know it."""
+        try:
+            yield
+        except Exception as error:
+            if self.several and not getattr(error, "told", False):
+                self.exchange(error=error)
+            raise
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """Return on every rank what rank 0 makes.
+
+        Raises:
+            Exception: of `make`.
+        """
+        if not self.several:
+            return make()
+        held: list[Any] = [None]
+        with self.telling():
+            if self.leads:
+                held = [make()]
+            self.exchange()
+        with _connected():
+            torch.distributed.broadcast_object_list(held, src=0)
+        found: T = held[0]
+        return found
+
+    def same(self, parameters: Iterable[Tensor]) -> None:
+        """Give parameters the values that they have on rank 0."""
+        if self.several:
+            self.exchange()
+            for parameter in parameters:
+                value = parameter.detach().contiguous()
+                with _connected():
+                    torch.distributed.broadcast(value, src=0)
+                parameter.detach().copy_(value)
+
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Add up gradients over all ranks. A parameter without a gradient on any rank has none afterwards, either.
+
+        One flat tensor a type, after the backward pass: passes of methods and regularizers are not those of one
+        `forward`, which torch's DistributedDataParallel relies on to begin earlier.
+        """
+        if not self.several:
+            return
+        for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
+            group = [parameter for parameter in parameters if parameter.dtype == dtype]
+            present = torch.tensor([p.grad is not None for p in group], dtype=dtype, device=group[0].device)
+            parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
+            flat = torch.cat([*(part.reshape(-1) for part in parts), present])
+            del parts
+            with _connected():
+                torch.distributed.all_reduce(flat)
+            sizes = [*(p.numel() for p in group), len(group)]
+            sums = flat.split(sizes)  # type: ignore[no-untyped-call]  # torch's own
+            for parameter, total, count in zip(group, sums, sums[-1].tolist(), strict=False):
+                parameter.grad = total.view(parameter.shape) if count else None
+
+
+ALONE = Ranks()
+
+
+def current() -> Ranks:
+    """Return the ranks that this process has joined; `ALONE` without others."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return ALONE
+    return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+def join() -> None:
+    """Join the ranks that the environment names as torchrun does: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT."""
+    # Gradients are exchanged where they are; all else is on the CPU.
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, timeout=PATIENCE)
+
+
+def leave() -> None:
+    """Close the connections to the other ranks."""
+    torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """End this process if a collective in the block fails: a peer is dead, and nothing here is at fault.
+
+    Without cleaning up, as a kill would: the state on disk is complete at any time.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        print(f"This rank lost its peers: {error}", file=sys.stderr, flush=True)  # noqa: T201 -- last words
+        os._exit(PEERS_LOST)

@@ -1,0 +1,161 @@
+"""Several processes that train one run compute what one computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from harness.errors import HarnessError
+from harness.models.language.language_model import LanguageModel
+from harness.records.files import read_jsonl
+from harness.records.states import StopRequest
+from harness.training.loop import fit
+from harness.training.ranks import current
+from tests.helpers import tiny_writers
+from tests.helpers.ranks import together
+from tests.helpers.training_sessions import Setting, make, pretrained, rows, weights
+from tests.tasks.text_generation.test_training import examples, session
+
+EXAMPLES = 18  # the last batch of four has two rows
+# What sums differently: dropout (its masks are those of the whole batch), several batches a step, two passes a batch,
+# adversarial steps, averaged weights, an adapter with a penalty and with decisions by gradients.
+SETTINGS = (
+    Setting("lora", train={"epochs": 2, "dropout": 0.1, "accumulate": 2, "weight_decay": 0.1}),
+    Setting("full", train={"epochs": 1, "dropout": 0.1, "r_drop": 1.0, "ema": 0.9, "layer_decay": 0.8}),
+    Setting("adalora", train={"epochs": 1, "dropout": 0.0, "fgm": 0.1}),
+)
+
+
+Weights = dict[str, npt.NDArray[np.float64]]
+RESUMED = SETTINGS[0]
+PACKED = (None, 64)
+
+
+def train(setting: Setting, directory: Path, stop_at: int | None = None) -> tuple[Weights, int, int]:
+    """Train a member as this process's rank; give its weights, its steps and how often it has resumed."""
+    directory.mkdir(exist_ok=True)
+    mine = make(setting, pretrained(), (rows(setting.seed, EXAMPLES, 12), rows(99, 16, 12)))
+    mine.ranks, mine.checkpoint_path = current(), directory / "all.safetensors"
+    if mine.ranks.leads:
+        mine.metrics_path = directory / "metrics.jsonl"
+        mine.stop = lambda: StopRequest.CHECKPOINT if mine.progress.step == stop_at else None
+    fit([mine])
+    assert mine.failure is None
+    found = {name: value.numpy() for name, value in weights(mine).items()}
+    return found, mine.progress.step, mine.progress.resumes
+
+
+def write(packed: int | None) -> Weights:
+    """Train a decoder, on rows of unequal numbers of trained tokens, which may be joined; in float64 throughout."""
+    tokens = tiny_writers.tokenizer()
+    joined = replace(examples(tokens, False, 10), packed=packed)
+    mine = session(LanguageModel(tiny_writers.decoder(tokens, torch.float64)), joined, 2, ranks=current())
+    before, torch.Tensor.float = torch.Tensor.float, lambda tensor: tensor  # type: ignore[method-assign]
+    try:
+        fit([mine])
+    finally:
+        torch.Tensor.float = before  # type: ignore[method-assign]
+    assert mine.failure is None
+    return {name: value.numpy() for name, value in weights(mine).items()}
+
+
+def fail() -> str:
+    """Train; the second rank fails in its second step. Give the failure of this rank."""
+    mine = make(SETTINGS[0], pretrained(), (rows(0, EXAMPLES, 12), rows(99, 16, 12)))
+    mine.ranks = current()
+    if mine.ranks.rank == 1:
+        real = mine.network.features
+
+        def features(batch: Any) -> Any:
+            if mine.progress.step == 1:
+                raise HarnessError("this rank has had enough.")
+            return real(batch)
+
+        mine.network.features = features  # type: ignore[method-assign]
+    fit([mine])
+    return str(mine.failure)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one rank computed."""
+
+    trained: list[Weights]  # of `SETTINGS`
+    written: list[Weights]  # of `PACKED`
+    resumed: tuple[Weights, int, int]
+    failure: str
+
+
+def everything(directory: Path, stop_at: int) -> Found:
+    """Train each setting; train one, that an earlier call may have begun, up to a step; write; fail."""
+    return Found(
+        [train(setting, directory / f"{setting.method}{current().size}")[0] for setting in SETTINGS],
+        [write(packed) for packed in PACKED],
+        train(RESUMED, directory / "resumed", stop_at),
+        fail(),
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def found(place: Path) -> dict[int, list[Found]]:
+    """What each of two, then of four ranks computes."""
+    return {size: together(size, everything, place, stop_at) for size, stop_at in ((2, 1), (4, 4))}
+
+
+def distance(one: Weights, other: Weights) -> float:
+    return max(float(np.abs(value - other[name]).max()) for name, value in one.items())
+
+
+def same_curve(one: Path, other: Path) -> None:
+    for mine, its in zip(read_jsonl(one / "metrics.jsonl"), read_jsonl(other / "metrics.jsonl"), strict=True):
+        assert mine["train_loss"] == pytest.approx(its["train_loss"], abs=1e-9)
+        assert mine["val"]["loss"] == pytest.approx(its["val"]["loss"], abs=1e-9)
+
+
+@pytest.mark.parametrize("number", range(len(SETTINGS)), ids=lambda number: SETTINGS[number].method)
+def test_two_and_four_ranks_compute_what_one_does(number: int, found: dict[int, list[Found]], place: Path) -> None:
+    """Weights, and losses of training and validation, in float64; all ranks end with the same weights."""
+    method = SETTINGS[number].method
+    alone, *_ = train(SETTINGS[number], place / f"{method}1")
+    for size, of_ranks in found.items():
+        own = [each.trained[number] for each in of_ranks]
+        assert max(distance(alone, each) for each in own) < 1e-9
+        assert all(distance(own[0], each) == 0 for each in own)
+        same_curve(place / f"{method}1", place / f"{method}{size}")
+
+
+def test_tokens_have_one_weight_on_any_number_of_ranks(found: dict[int, list[Found]]) -> None:
+    """Rows have unequal numbers of trained tokens, and ranks unequal numbers of rows; joined to sequences or not."""
+    alone = [write(packed) for packed in PACKED]
+    assert distance(*alone) < 1e-9
+    for of_ranks in found.values():
+        for each in of_ranks:
+            assert max(distance(*pair) for pair in zip(alone, each.written, strict=True)) < 1e-9
+
+
+def test_another_number_of_ranks_goes_on_from_a_checkpoint(found: dict[int, list[Found]], place: Path) -> None:
+    """Two ranks stop in the middle of an epoch when rank 0 is asked to; four, then one, go on."""
+    assert [each.resumed[1] for size in found for each in found[size]] == [1, 1, 4, 4, 4, 4]
+    whole, *_ = train(RESUMED, place / "whole")
+    own, _, resumes = train(RESUMED, place / "resumed")
+    assert resumes == 2
+    assert distance(whole, own) < 1e-9
+    same_curve(place / "whole", place / "resumed")
+
+
+def test_an_error_of_one_rank_is_one_of_all(found: dict[int, list[Found]]) -> None:
+    """Nobody waits, and the others say which rank it was."""
+    said = ["Rank 1 of 4: this rank has had enough."] * 4
+    said[1] = "this rank has had enough."
+    assert [each.failure for each in found[4]] == said
