@@ -191,9 +191,11 @@ def test_page_takes_files(
         )
         # The answer for a file that is no longer chosen is not shown under another.
         held: list[Any] = []
-        page.route("**/predict", held.append, times=1)
+        page.route("**/predict", lambda route: held.append(route), times=1)  # noqa: PLW0108 # it gets an attribute
         page.set_input_files("#file", str(other))
         page.locator("#go").click()
+        while not held:
+            page.wait_for_timeout(20)
         with page.expect_response("**/predict"):
             page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
             held.pop().continue_()
