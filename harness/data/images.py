@@ -23,6 +23,7 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 PIXELS = 100_000_000  # most pixels of an image: a small file can claim more than memory holds
 THREADS = 4  # decoding releases Python's lock
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # of files that clients send, as PIL names them
+SLIMMEST = 50  # most times that one of their sides may be the other: a model may enlarge the short one, and all with it
 
 _GRAY = "gray images were repeated in three channels"
 _ALPHA = "transparent images were laid on white"
@@ -204,14 +205,14 @@ def received_image(data: bytes, most: int) -> Any:
         most: pixels that it may have.
 
     Raises:
-        HarnessError: it cannot be decoded, or has more pixels.
+        HarnessError: it cannot be decoded, has more pixels, or a side more than `SLIMMEST` times the other.
     """
     try:
         return _decode(data, most, FORMATS)[0]
     except BadImage as error:
         raise HarnessError(
             f"An image cannot be used ({error}): send a whole {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file of at "
-            f"most {most:,} pixels."
+            f"most {most:,} pixels, no side more than {SLIMMEST} times the other."
         ) from None
 
 
@@ -307,7 +308,7 @@ def _decode(data: bytes, most: int = PIXELS, formats: tuple[str, ...] | None = N
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's own limit is below; broken metadata does no harm
             image: Any = Image.open(io.BytesIO(data), formats=formats)
-            _check_size(image, most)
+            _check_size(image, most, None if formats is None else SLIMMEST)
             # To count the frames of a file that a client made may take long.
             changed = {_FIRST} if formats is None and getattr(image, "n_frames", 1) > 1 else set()
             image.load()
@@ -324,11 +325,13 @@ def _decode(data: bytes, most: int = PIXELS, formats: tuple[str, ...] | None = N
     return _rgb(turned, changed), frozenset(changed)
 
 
-def _check_size(image: Any, most: int) -> None:
+def _check_size(image: Any, most: int, slimmest: int | None) -> None:
     if image.width * image.height > most:
         raise BadImage(f"{image.width:,} x {image.height:,} pixels, more than {most:,}")
     if not image.width or not image.height:
         raise BadImage(f"{image.width} x {image.height} pixels")
+    if slimmest is not None and max(image.size) > slimmest * min(image.size):
+        raise BadImage(f"{image.width:,} x {image.height:,} pixels, a side more than {slimmest} times the other")
 
 
 def _why(error: Exception) -> str:

@@ -7,11 +7,12 @@ import importlib.util
 import io
 import re
 import stat
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from math import gcd
+from math import gcd, inf
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from harness.formatting.examples import several
 SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")
 RATES = (1_000, 384_000)  # Hz: lowest and highest sampling rate of a sound
 CHANNELS = 64  # most channels of a sound
+FRACTION = 20_000  # largest number in the reduced fraction of two rates: the filter between them has 20 taps for each 1
 BLOCK = 1 << 18  # frames that are decoded together when a sound is checked
 THREADS = 4  # decoding releases Python's lock
 INSTALL = "pip install 'harness[speech]'"
@@ -115,7 +117,7 @@ class BytesSound:
 
     def facts(self) -> Facts:
         """See `SoundSource`."""
-        return _facts(self.data)
+        return _whole(self.data)[0]
 
     def content(self) -> str:
         """See `SoundSource`."""
@@ -159,11 +161,7 @@ class Checked:
     @property
     def changes(self) -> dict[str, int]:
         """{What was changed to make one channel: number of sounds}."""
-        counts: dict[str, int] = {}
-        for each in self.facts:
-            for what in sorted(each.changed if each else ()):
-                counts[what] = counts.get(what, 0) + 1
-        return counts
+        return dict(Counter(what for each in self.facts if each for what in sorted(each.changed)))
 
 
 def check_sounds(sources: Sequence[SoundSource]) -> Checked:
@@ -234,17 +232,16 @@ def received_sound(data: bytes, rate: int, seconds: float, most: float) -> Array
         most: seconds that it may have.
 
     Raises:
-        HarnessError: it cannot be decoded, or is longer, or soundfile is not installed.
+        HarnessError: it cannot be decoded, is longer or of an odd rate, or soundfile is not installed.
     """
     need_soundfile()
     try:
-        _facts(data, most)
-        samples, own = _first(data, seconds)
+        facts, parts = _whole(data, most, seconds, rate)
     except BadSound as error:
         raise HarnessError(
             f"A sound cannot be used ({error}): send a whole WAV, FLAC, OGG or MP3 file of at most {most:g} seconds."
         ) from None
-    return ArraySound(resampled(samples, own, rate)[: _frames(seconds, rate)], rate)
+    return ArraySound(resampled(np.concatenate(parts), facts.rate, rate)[: _frames(seconds, rate)], rate)
 
 
 def resampled(samples: Samples, rate: int, wanted: int) -> Samples:
@@ -310,7 +307,7 @@ def _file_digest(path: str, size: int, changed_ns: int) -> str:
 @lru_cache(maxsize=200_000)
 def _facts_of_file(path: str, size: int, changed_ns: int) -> Facts:
     """Decode a file to know that it can be; remembered, since each task on the file asks again."""
-    return _facts(_bytes(Path(path)))
+    return _whole(_bytes(Path(path)))[0]
 
 
 def _sha256(data: bytes) -> str:
@@ -355,11 +352,15 @@ def _first(data: bytes, seconds: float) -> tuple[Samples, int]:
     return np.concatenate(parts), int(file.samplerate)
 
 
-def _facts(data: bytes, most: float = float("inf")) -> Facts:
+def _whole(data: bytes, most: float = inf, seconds: float = 0, wanted: int = 0) -> tuple[Facts, list[Samples]]:
+    """Decode all of a file of at most so many seconds; its first ones, as one channel, may be wanted, at a rate."""
     import soundfile
 
     file = _opened(data)
-    count, loudest = 0, 0.0
+    own, parts = int(file.samplerate), list[Samples]()
+    if max(own, wanted) // gcd(own, wanted) > FRACTION:
+        raise BadSound(f"{own:,} samples a second, no simple multiple of the {wanted:,} that the model reads")
+    count, loudest, left = 0, 0.0, _frames(seconds, own) if seconds else 0
     try:
         # `SoundFile.blocks` would fill the last block of a file that ends too early.
         while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
@@ -369,6 +370,8 @@ def _facts(data: bytes, most: float = float("inf")) -> Facts:
             if count > most * file.samplerate:
                 raise BadSound(f"longer than {most:g} seconds")
             loudest = max(loudest, float(np.abs(block).max(initial=0.0)))
+            parts += [block[:left].mean(axis=1)] if left > 0 else []
+            left -= len(block)
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise BadSound(_why(error)) from None
     said = str(file.extra_info)
@@ -379,7 +382,7 @@ def _facts(data: bytes, most: float = float("inf")) -> Facts:
     if not count:
         raise BadSound("no samples")
     changed = frozenset({_MIXED} if file.channels > 1 else ())
-    return Facts(int(file.samplerate), count / file.samplerate, changed, silent=loudest == 0)
+    return Facts(own, count / own, changed, silent=loudest == 0), parts
 
 
 def _lacks_last_page(data: bytes) -> bool:

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rules = _rules(models, options.precision)
     if trial is not None:
         one, two = models[trial.first], models[trial.second]
-        if (one.kind, set(one.labels)) != (two.kind, set(two.labels)):
+        if (one.kind, one.finds, set(one.output_names)) != (two.kind, two.finds, set(two.output_names)):
             raise HarnessError(
                 f"{trial.second} takes other inputs than {trial.first}, or has other classes, so it cannot answer the "
                 "same requests: put a model of the same task on trial."

@@ -22,7 +22,7 @@ from harness.serve.chat.routes import Chat
 from harness.serve.explaining import MOST_SPANS, SIMILAR, explanation, occluded, told, weights
 from harness.serve.feedback import FeedbackStore
 from harness.serve.files.samples import FILES
-from harness.serve.files.uploads import Uploads
+from harness.serve.files.uploads import Held, Uploads
 from harness.serve.guard import Guard, error_of, read_body
 from harness.serve.keys import Keys
 from harness.serve.live.trial import Trial, answered_by
@@ -152,8 +152,10 @@ class Service:
         """Let the shadow predict what the default model has answered; what it fails at is only counted."""
         name = trial.second
         try:
-            texts = await self.uploads.ready(self.models[name], rows.files) if rows.files else rows.texts
-            other = await self.batchers[name].submit(texts, rows.pairs)
+            with self.uploads.holding() as held:
+                held.add(sum(map(len, rows.files)))
+                texts = await self.uploads.ready(self.models[name], rows.files, held) if rows.files else rows.texts
+                other = await self.batchers[name].submit(texts, rows.pairs)
         except Exception as error:  # noqa: BLE001 # nobody waits for it
             self.metrics.shadow_failures.labels(type(error).__name__).inc()
             return
@@ -165,10 +167,14 @@ class Service:
     async def predict(self, name: str, request: Request, default: bool = False) -> Response:
         """Answer a prediction request."""
         self.tenant(request)
+        with self.uploads.holding() as held:
+            return await self._predict(name, request, default, held)
+
+    async def _predict(self, name: str, request: Request, default: bool, held: Held) -> Response:
         bodies = self.bodies[name]
         compared = default and self.trial is not None and not self.trial.share and len(self._shadows) < SHADOWS
         if bodies.kind in FILES:
-            rows: Rows = await self.uploads.rows(request, bodies, self.models[name], compared)
+            rows: Rows = await self.uploads.rows(request, bodies, self.models[name], held, compared)
         else:
             rows = bodies.rows(await read_body(request, self.settings))
         model = self.models[name]
@@ -217,11 +223,16 @@ class Service:
 
     async def take_feedback(self, name: str, request: Request, default: bool = False) -> Response:
         """Store what a user says of an answer, for the model that gave it."""
-        tenant, bodies = self.tenant(request), self.bodies[name]
-        most = self.settings.max_upload if bodies.kind in FILES else None
-        row = bodies.row_of_feedback(await read_body(request, self.settings, most))
+        tenant = self.tenant(request)
+        with self.uploads.holding() as held:
+            return await self._take(name, tenant, request, default, held)
+
+    async def _take(self, name: str, tenant: str, request: Request, default: bool, held: Held) -> Response:
+        bodies = self.bodies[name]
         if bodies.kind in FILES:
-            await self.uploads.ready(self.models[name], [row[bodies.kind]])  # what is no image or sound is not kept
+            row = await self.uploads.feedback(request, bodies, self.models[name], held)
+        else:
+            row = bodies.row_of_feedback(await read_body(request, self.settings))
         name = answered_by(row.pop("model", None), name, self.trial if default else None)
         if self.trial is not None and "predicted" in row and "digest" not in row:
             raise Refusal(

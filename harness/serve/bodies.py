@@ -7,7 +7,7 @@ import binascii
 import codecs
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -160,8 +160,7 @@ class Bodies:
             found = parsed(self.predict, body)
         else:
             parts = parts_of(body, form, self._settings.max_rows + len(self.predict.model_fields))
-            values = values_of(parts, self.kind, self._many)
-            found = _validated(self.predict, lambda: self.predict.model_validate(values))
+            found = _filled(self.predict, values_of(parts, self.kind, self._many))
         many, top = getattr(found, self._many), getattr(found, "top", None)
         precision = getattr(found, "precision", None)
         ways = [self._ways_of_one(), self._many]
@@ -186,13 +185,17 @@ class Bodies:
             raise _wrong(f"Give {self._ways_of_one()}.")
         return Question(single[0], single[1] if self.kind == PAIR else None, found.label)
 
-    def row_of_feedback(self, body: bytes) -> dict[str, Any]:
-        """Read the body of a feedback request: its row in the file, and perhaps `model`.
+    def row_of_feedback(self, body: bytes, form: str | None = None) -> dict[str, Any]:
+        """Read the body of a feedback request, see `rows`: its row in the file, and perhaps `model`.
 
         Raises:
             Refusal: 400 or 422; the problems are listed.
         """
-        found = parsed(self.feedback, body)
+        if form is None:
+            found = parsed(self.feedback, body)
+        else:  # models of files answer with a class or a text
+            parts = parts_of(body, form, len(self.feedback.model_fields))
+            found = _filled(self.feedback, values_of(parts, self.kind, self._many, texts=True))
         if self._single(found) is None:
             raise _wrong(f"Give {self._ways_of_one()}.")
         content: dict[str, Any] = found.model_dump(exclude_none=True)
@@ -255,12 +258,10 @@ class Bodies:
         shown = {"predict": self.example, "feedback": self.feedback_example, "explain": self.explain_example}[end]()
         schema = self.schemas()[end]
         found: dict[str, Any] = {"application/json": {"schema": schema, "example": shown}}
-        if self.kind in FILES and end == "predict":
+        if self.kind in FILES:
             file = {"type": "string", "format": "binary"}
-            most = self._settings.max_rows
-            fields = schema["properties"] | {
-                self.kind: file, self._many: {"type": "array", "items": file, "minItems": 1, "maxItems": most},
-            }  # fmt: skip
+            files = {"type": "array", "items": file, "minItems": 1, "maxItems": self._settings.max_rows}
+            fields = schema["properties"] | {self.kind: file} | ({self._many: files} if end == "predict" else {})
             found[FORM] = {"schema": schema | {"properties": fields}}
         return found
 
@@ -287,7 +288,7 @@ def _file(value: Any) -> Any:
         return value
     text = value.partition(",")[2] if value.startswith("data:") else value
     try:
-        return base64.b64decode("".join(text.split()) if len(text.split(None, 1)) > 1 else text, validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)  # tools end it, or every line, with a newline
     except (binascii.Error, ValueError):
         raise ValueError("it must be a file as base64: base64 -w0 FILE prints it") from None
 
@@ -328,6 +329,11 @@ def parsed(model: Any, body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Refusal(400, f"The body is not UTF-8 text: byte {error.start} is not part of a character.") from None
     return _validated(model, lambda: model.model_validate_json(body))
+
+
+def _filled(model: Any, values: Mapping[str, Any]) -> Any:
+    """Return a body of the fields of a form, or refuse it, see `parsed`."""
+    return _validated(model, lambda: model.model_validate(values))
 
 
 def _validated(model: Any, validate: Callable[[], Any]) -> Any:

@@ -7,6 +7,7 @@ import os
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,16 @@ class FeedbackStore:
         """
         entry = {"id": uuid.uuid4().hex, "time": now(), **row}
         path = self.directory / model / f"{tenant}.jsonl"
+        kept = list[Path]()
         try:
             with self._lock:
                 path.parent.mkdir(exist_ok=True, mode=0o700)
                 for kind in FILES:
                     if kind in entry:
-                        entry[kind] = _stored(
-                            path.with_suffix(""), entry["id"] + suffix_of(entry[kind], kind), entry[kind]
-                        )
+                        file = path.with_suffix("") / (entry["id"] + suffix_of(entry[kind], kind))
+                        _store(file, entry[kind])
+                        kept.append(file)
+                        entry[kind] = f"{file.parent.name}/{file.name}"
                 line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
                 descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
                 try:
@@ -56,22 +59,24 @@ class FeedbackStore:
                 finally:
                     os.close(descriptor)
         except OSError:
+            for file in kept:
+                with suppress(OSError):
+                    file.unlink()
             raise Refusal(507, "The feedback cannot be stored now; nothing of it was kept.") from None
         return str(entry["id"])
 
 
-def _stored(folder: Path, name: str, content: bytes) -> str:
-    """Write a file whole or not at all, readable by its owner only; return its path beside the JSONL file."""
-    folder.mkdir(exist_ok=True, mode=0o700)
-    descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _store(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all, readable by its owner only."""
+    file.parent.mkdir(exist_ok=True, mode=0o700)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         write_whole(descriptor, content)
     except OSError:
-        (folder / name).unlink()
+        file.unlink()
         raise
     finally:
         os.close(descriptor)
-    return f"{folder.name}/{name}"
 
 
 def check_folder(directory: Path | None, option: str) -> None:

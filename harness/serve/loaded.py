@@ -56,6 +56,11 @@ class Loaded:
         return self.predictor.labels
 
     @property
+    def output_names(self) -> tuple[str, ...]:
+        """What its answers are made of: classes, tags, or classes of objects; () without any."""
+        return self.labels or tuple(self.facts.get("tags") or self.facts.get("classes") or ())
+
+    @property
     def writes(self) -> bool:
         """Whether it writes texts."""
         return family_of(self.facts.get("family")).writes

@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data.images import ArrayImage, BadImage, BytesImage, FileImage, as_bytes, check_images, open_all
+from harness.data.images import (
+    SLIMMEST,
+    ArrayImage,
+    BadImage,
+    BytesImage,
+    FileImage,
+    as_bytes,
+    check_images,
+    open_all,
+    received_image,
+)
 from harness.errors import HarnessError
 
 
@@ -89,6 +99,16 @@ def test_orientation_and_frames_are_told() -> None:
 def test_what_cannot_be_read_says_why(content: bytes, why: str) -> None:
     with pytest.raises(BadImage, match=why):
         BytesImage(content).decoded()
+
+
+def test_a_slim_image_of_a_client_is_refused() -> None:
+    """A model that enlarges the short side would enlarge the long one as much; files of a task are not refused."""
+    assert received_image(encoded(Image.new("RGB", (SLIMMEST, 1))), 1000).size == (SLIMMEST, 1)
+    for size in ((1, SLIMMEST + 1), (2 * SLIMMEST + 1, 2)):
+        content = encoded(Image.new("L", size))
+        with pytest.raises(HarnessError, match=f"{size[0]} x {size[1]} pixels, a side more than 50 times the other"):
+            received_image(content, 1000)
+        assert BytesImage(content).decoded()[0].size == size
 
 
 def test_checks_name_what_is_bad(tmp_path: Path) -> None:

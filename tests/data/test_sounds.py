@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from harness.data.sounds import ArraySound, BytesSound, FileSound, check_sounds, open_all, resampled, wav
+from harness.data.sounds import (
+    ArraySound,
+    BytesSound,
+    FileSound,
+    check_sounds,
+    open_all,
+    received_sound,
+    resampled,
+    wav,
+)
 from harness.errors import HarnessError
 
 RATE = 8_000
@@ -80,6 +89,20 @@ def test_resampling_keeps_the_tone(wanted: int) -> None:
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(len(made)) / wanted)
     inner = slice(len(made) // 10, -len(made) // 10)  # the filter has an edge
     assert np.abs(made - expected)[inner].max() < 0.01
+
+
+def test_a_received_sound_is_as_one_from_a_file() -> None:
+    """Its first seconds, mixed and resampled; a rate between which and the model's a filter is huge is refused."""
+    both = np.stack([TONE, -TONE / 2], axis=1).repeat(80, axis=0)  # more than a block
+    content = encoded(both, "FLAC", 44_100)
+    expected = resampled(*BytesSound(content).decoded(7.5), 16_000)[: int(7.5 * 16_000)]
+    found = received_sound(content, 16_000, 7.5, 20)
+    assert found.rate == 16_000 and np.array_equal(found.array, expected)
+    with pytest.raises(HarnessError, match="longer than 5 seconds"):
+        received_sound(content, 16_000, 2, 5)
+    assert len(received_sound(encoded(TONE[:800], "WAV", 22_050), 16_000, 1, 1).array)
+    with pytest.raises(HarnessError, match="383,987 samples a second, no simple multiple of the 16,000"):
+        received_sound(encoded(TONE, "WAV", 383_987), 16_000, 1, 1)
 
 
 def test_a_wav_file_by_the_standard_library() -> None:

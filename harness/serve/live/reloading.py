@@ -100,7 +100,7 @@ class Reloader:
             HarnessError: it cannot.
         """
         old, new = self._service.models[name], self._load(folder)
-        if (old.labels, old.kind, old.reading) != (new.labels, new.kind, new.reading):
+        if any(getattr(old, name) != getattr(new, name) for name in ("output_names", "finds", "kind", "reading")):
             raise HarnessError(f"{folder} has other classes or inputs: start the service again to serve it.")
         if self._service.precision is not None and new.labels:
             new.rule(self._service.precision)

@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.errors import HarnessError
 from harness.serve.settings import Refusal
 from harness.statistics.confidence.two_shares import LOOKS, looks
+from harness.tasks.object_detection.matching import overlaps
+
+OVERLAP = 0.5  # intersection over union of two boxes that are of the same object
 
 
 @dataclass
@@ -25,7 +30,7 @@ class Trial:
             predicts for all of them, and whose predictions are only compared.
         digests: by name, of the files of the models that answer now; feedback on others does not count.
         right: by name, whether the answers that feedback was given on were right, in order.
-        compared, same: rows that a shadow has predicted, and those with the same answer.
+        compared, same: rows that a shadow has predicted, and those with the same answer, see `agree`.
     """
 
     first: str
@@ -61,7 +66,7 @@ class Trial:
         (one, first), (two, second) = answers[self.first], answers[self.second]
         if (one, two) == (self.digests[self.first], self.digests[self.second]):
             self.compared += len(first)
-            self.same += sum(a == b for a, b in zip(first, second, strict=True))
+            self.same += sum(agree(a, b) for a, b in zip(first, second, strict=True))
 
     def resume(self, directory: Path) -> None:
         """Count the stored feedback on the models that answer now.
@@ -103,6 +108,32 @@ class Trial:
         if answer["verdict"] == "unresolved" and following is not None:
             answer["next_look"] = following
         return answer
+
+
+def agree(one: Any, other: Any) -> bool:
+    """Return whether two answers are the same.
+
+    Of what is found in a row the scores do not count: entities are the same if label and place are, and objects if
+    each has one of the same label in the other answer that it overlaps enough.
+    """
+    found = [[each for each in answer if isinstance(each, dict)] for answer in (one, other) if isinstance(answer, list)]
+    if len(found) < 2 or not (found[0] or found[1]):
+        return bool(one == other)
+    first, second = found
+    if len(first) != len(second):
+        return False
+    if "box" not in first[0]:
+        places = [{(each["label"], each["start"], each["end"]) for each in answer} for answer in found]
+        return places[0] == places[1]
+    boxes = [np.array([each["box"] for each in answer], dtype=np.float64) for answer in found]
+    shared = overlaps(boxes[0], boxes[1], np.zeros(len(second), dtype=bool))
+    shared *= [[a["label"] == b["label"] for b in second] for a in first]
+    for row in shared:
+        place = int(row.argmax())
+        if row[place] < OVERLAP:
+            return False
+        shared[:, place] = 0  # it is taken
+    return True
 
 
 def answered_by(given: str | None, name: str, trial: Trial | None) -> str:

@@ -94,20 +94,26 @@ def test_answers_are_those_for_the_files(
         right = loaded.labels[0]
         stored = running.post("/feedback", {field: encoded(contents[0]), "label": right})
         assert stored.status_code == 201, stored.text
-        assert ask("/feedback", files={field: contents[0]}, data={"label": right}).status_code == 415
+        said = {"label": right, "predicted": right, "digest": loaded.digest}
+        assert ask("/feedback", files={field: contents[0]}, data=said).status_code == 201
+        for wrong, message in (({"label": "x"}, "none of"), ({}, "label"), ({"label": right, "tpo": "1"}, "tpo")):
+            refused = ask("/feedback", files={field: contents[0]}, data=wrong)
+            assert refused.status_code == 422, (message, refused.text)
         _refusals(ask, field, contents[0])
         paths_of = running.client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
         assert paths_of["multipart/form-data"]["schema"]["properties"][field]["format"] == "binary"
         assert ask("/predict", json=paths_of["application/json"]["example"]).status_code == 200
         described = running.client.get("/models").json()["models"][0]
         assert described["inputs"] == field and not described["explains"]
-        assert running.service.uploads._held == 0
-        running.service.uploads._held = held = 8 * running.service.settings.max_upload
+        assert running.service.uploads.held == 0
+        running.service.uploads.held = held = 8 * running.service.settings.max_upload
         busy = ask("/predict", files={field: contents[0]})
         assert busy.status_code == 429 and busy.headers["retry-after"] == "1"
-        assert running.service.uploads._held == held
+        assert running.service.uploads.held == held
     file = tmp_path / "feedback" / "m" / "local.jsonl"
-    (row,) = map(json.loads, file.read_text().splitlines())
+    row, formed = map(json.loads, file.read_text().splitlines())
+    assert (formed["predicted"], formed["digest"]) == (right, loaded.digest)
+    assert (file.parent / formed[field]).read_bytes() == contents[0]
     kept = file.parent / row[field]
     assert kept.read_bytes() == contents[0] and kept.suffix == suffix and row["label"] == right
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
@@ -161,7 +167,7 @@ def test_page_takes_files(
 ) -> None:
     """A dropped or chosen image is shown with its answer and probabilities, and may be told; others are refused."""
     home, place = trained("image_classification")
-    path = next(home.glob("cells/light/*.png"))
+    path, other = next(home.glob("cells/light/*.png")), next(home.glob("cells/dark/*.png"))
     loaded = load_one(place, "cpu", cache, "torch")
     (expected,) = load(place, "cpu", cache).predict([str(path)])
     with serve({"m": loaded}) as running:
@@ -183,7 +189,18 @@ def test_page_takes_files(
             return data; }""",
             encoded(path.read_bytes()),
         )
-        page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+        # The answer for a file that is no longer chosen is not shown under another.
+        held: list[Any] = []
+        page.route("**/predict", lambda route: held.append(route), times=1)  # noqa: PLW0108 # it gets an attribute
+        page.set_input_files("#file", str(other))
+        page.locator("#go").click()
+        while not held:
+            page.wait_for_timeout(20)
+        with page.expect_response("**/predict"):
+            page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+            held.pop().continue_()
+        page.locator("#go:enabled").wait_for()
+        assert not page.locator("#answer").is_visible()
         page.locator("#file-hint", has_text="b.png").wait_for()
         page.locator("#go").click()
         page.locator("#prediction", has_text=expected).wait_for()

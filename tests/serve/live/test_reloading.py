@@ -7,6 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,18 @@ class Answering:
         found[:] = 0
         found[:, self.place] = 1
         return found
+
+
+@pytest.mark.parametrize(("family", "key"), [("token_tagging", "tags"), ("object_detection", "classes")])
+def test_other_tags_and_objects_are_other_classes(family: str, key: str, tmp_path: Path) -> None:
+    """Models that find something have no labels; what they find must stay the same."""
+    predictor: Any = SimpleNamespace(labels=(), pairs=False)
+    one, other = (Loaded(predictor, "torch", {"family": family, key: names}) for names in (["A", "B"], ["A", "C"]))
+    assert one.output_names == ("A", "B")
+    service: Any = SimpleNamespace(models={"m": one}, precision=None)
+    reloader = Reloader(service, [], lambda _: tmp_path, lambda _: other, lambda _: None)
+    with pytest.raises(HarnessError, match="other classes"):
+        reloader._loaded("m", tmp_path)
 
 
 def test_winner_is_replaced(serve: Serve, loaded: Loaded, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

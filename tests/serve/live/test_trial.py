@@ -19,7 +19,7 @@ from harness.serve.__main__ import main
 from harness.serve.app import Service
 from harness.serve.feedback import FeedbackStore
 from harness.serve.keys import Keys
-from harness.serve.live.trial import Trial, trial_of
+from harness.serve.live.trial import Trial, agree, trial_of
 from harness.serve.loaded import Loaded
 from harness.serve.settings import Settings
 from harness.serving.saved_model import read_description
@@ -163,6 +163,18 @@ def test_shadow_answers_nothing(loaded: Loaded, tmp_path: Path) -> None:
         while (told := client.get("/trial").json())["compared"] < 10 and time.monotonic() < end:
             time.sleep(0.01)
         assert (told["compared"], told["same"], told["share"]) == (10, 0, 0.0)
+
+
+def test_what_is_found_agrees_without_scores() -> None:
+    """Entities by label and place, objects by label and overlap, one to one; other answers as they are."""
+    ann, lee = ({"label": "PER", "start": start, "end": start + 3, "score": 0.9} for start in (0, 4))
+    assert agree([ann, lee], [lee | {"score": 0.4}, ann]) and agree([], [])
+    assert not agree([ann], []) and not agree([ann], [ann, lee]) and not agree([ann], [ann | {"label": "ORG"}])
+    one, two = ({"label": "A", "score": 0.9, "box": [left, 0.0, left + 10, 10.0]} for left in (0.0, 3.0))
+    assert agree([one], [two]) and agree([one, two], [two, one])
+    assert not agree([one], [two | {"label": "B"}]) and not agree([one, one], [two, two | {"box": [90, 0, 95, 5]}])
+    assert not agree([one], [one | {"box": [6, 0, 16, 10]}])
+    assert agree("a", "a") and not agree("a", "b") and agree(["x"], ["x"]) and not agree(["x"], ["y"])
 
 
 def test_mistakes_are_told() -> None:
