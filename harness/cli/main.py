@@ -6,14 +6,14 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra import main as hydra_main
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, _utils
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.cli.arguments import CommandLine, read, restore_arguments
@@ -83,6 +83,19 @@ def _no_yaml(error: yaml.YAMLError) -> str:
     return f"{where}: this is not valid YAML: {what}.{hint}"
 
 
+# OmegaConf takes no loader: it makes one with this function of its own for each text. To replace that changes what
+# OmegaConf and Hydra read, and not `yaml.safe_load` of other libraries in this process, which a constructor of
+# `yaml.SafeLoader` would.
+_loader_of_omegaconf = _utils.get_yaml_loader
+
+
+def _yaml_loader() -> Any:
+    loader = _loader_of_omegaconf()
+    for kind in ("int", "float"):
+        loader.add_constructor(f"tag:yaml.org,2002:{kind}", _as_written)
+    return loader
+
+
 def _as_written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float | str:
     """Read a number, but leave 4:00:00 and 010 texts, as the command line does: YAML 1.1 takes them for 14400 and 8."""
     if ":" in node.value or re.match(r"[-+]?0[0-9_]", node.value):
@@ -93,8 +106,7 @@ def _as_written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float |
 
 
 def _register() -> None:
-    for kind in ("int", "float"):
-        yaml.SafeLoader.add_constructor(f"tag:yaml.org,2002:{kind}", _as_written)
+    _utils.get_yaml_loader = _yaml_loader
     store = ConfigStore.instance()
     store.store(name="schema", node=Config, provider="harness")
     OmegaConf.register_new_resolver("harness.root", lambda: config_root().as_posix(), replace=True)

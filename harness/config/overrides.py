@@ -203,11 +203,7 @@ def _as_text(line: str, error: HydraException, parser: OverridesParser) -> str:
     if value.startswith(("'", '"')) or "${" in value or (value.startswith(("[", "{")) and not paired):
         raise HarnessError(
             f"{line}: brackets, quotes or ${{}} in it do not match. "
-            + (
-                f"As a list of one text: {typed(start[:-1], [value.removeprefix('[').removesuffix(']')])}"
-                if is_list_of_text(key)
-                else f"As one text: {typed(start[:-1], value)}"
-            )
+            + (_as_list(start[:-1], value) if is_list_of_text(key) else f"As one text: {typed(start[:-1], value)}")
         )
     parts = _entries(value.strip(", ")) or value.strip(", ").split(",")
     if len(parts) > 1:
@@ -217,6 +213,16 @@ def _as_text(line: str, error: HydraException, parser: OverridesParser) -> str:
             f"of a study (-m): {shlex.quote(start + choices)}"
         )
     return start + quoted(value)
+
+
+def _as_list(key: str, value: str) -> str:
+    """Return how a value is typed as a list of texts: one for each part between commas, or one whose commas are its."""
+    inner = value.removeprefix("[").removesuffix("]")
+    parts = [part.strip() for part in _entries(inner) or inner.split(",") if part.strip()]
+    texts = [part[1:-1] if re.fullmatch(r"\"[^\"]*\"|'[^']*'", part) else part for part in parts]
+    if len(texts) < 2:
+        return f"As a list of one text: {typed(key, texts or [inner])}"
+    return f"As a list of {len(texts)} texts: {typed(key, texts)} Of one text: {typed(key, [inner])}"
 
 
 def _collection(text: str, parser: OverridesParser) -> str | None:

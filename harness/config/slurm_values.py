@@ -15,11 +15,12 @@ MEGABYTE = 1 / 1024  # gigabytes; below, sbatch would be given 0, which stands f
 _TEXTS = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "gres")
 _COUNTS = {"timeout_min": 1, "cpus_per_task": 1, "gpus_per_node": 0}  # their least values
 # Options of srun that the launcher sets or relies on: one task a job, whose output it reads.
-_OF_THE_LAUNCHER = {
-    "output", "o", "error", "e", "input", "i", "ntasks", "n", "nodes", "N", "ntasks-per-node", "ntasks-per-core",
-    "ntasks-per-gpu", "ntasks-per-socket", "multi-prog", "jobid", "pty", "test-only", "help", "h", "usage", "version",
-    "V",
-}  # fmt: skip
+_OF_THE_LAUNCHER = (
+    "output", "error", "input", "ntasks", "nodes", "ntasks-per-node", "ntasks-per-core", "ntasks-per-gpu",
+    "ntasks-per-socket", "multi-prog", "jobid", "pty", "test-only", "help", "usage", "version",
+)  # fmt: skip
+_SHORT_OF_THE_LAUNCHER = "oeinNhV"
+_WITHOUT_VALUE = "EHOQXZjlsuv"  # short options of srun after which another one may follow, as in -un2
 # Keys that a coordinator's job may have of its own (`slurm.coordinator`).
 COORDINATOR = (*_TEXTS, *_COUNTS, "mem_gb")
 
@@ -41,10 +42,8 @@ def check_slurm(slurm: SlurmConfig, problems: Problems) -> None:
             f"slurm.{name}: its entries are texts, not lists or mappings: slurm.{name}=[a,b].",
         )
     for entry in filter(lambda entry: isinstance(entry, str), slurm.srun_args):
-        option = re.match(r"--([\w-]*)|-(\w)|", entry.strip())
-        named = option and (option[1] or option[2])
         problems.check(
-            named not in _OF_THE_LAUNCHER,
+            not _of_the_launcher(entry.strip()),
             f"slurm.srun_args: the launcher sets {entry} itself, and could not follow its jobs otherwise. Leave it "
             "out.",
         )
@@ -100,9 +99,9 @@ def check_resources(where: str, given: Mapping[str, Any], problems: Problems) ->
             )
             _check_line(key, value, problems)
         elif name in _COUNTS:
-            whole = isinstance(value, int) and not isinstance(value, bool) and value >= _COUNTS[name]
+            number = isinstance(value, int | float) and not isinstance(value, bool)
             problems.check(
-                whole,
+                number and float(value).is_integer() and value >= _COUNTS[name],
                 f"{key} must be a whole number, {_COUNTS[name]} or more, not {value}. "
                 f"{in_unit(key, str(value))}".strip(),
             )
@@ -112,6 +111,23 @@ def check_resources(where: str, given: Mapping[str, Any], problems: Problems) ->
                 number and math.isfinite(value) and value >= MEGABYTE,
                 f"{key} must be a number of gigabytes, 0.001 or more, not {value}. {in_unit(key, str(value))}".strip(),
             )
+
+
+def as_count(name: str, value: Any) -> Any:
+    """Return a value of resources, 90.0 of a key of whole numbers as 90."""
+    return int(value) if name in _COUNTS and isinstance(value, float) and value.is_integer() else value
+
+
+def _of_the_launcher(entry: str) -> bool:
+    """Return whether an entry of `srun_args` is an option that the launcher sets.
+
+    srun takes any beginning of a long option that no other one has, and several short ones after one dash.
+    """
+    if match := re.match(r"--([\w-]+)", entry):
+        return any(name.startswith(match[1]) for name in _OF_THE_LAUNCHER)
+    if match := re.match(rf"-([{_WITHOUT_VALUE}]*)(\w?)", entry):
+        return match[2] != "" and match[2] in _SHORT_OF_THE_LAUNCHER
+    return False
 
 
 def in_unit(key: str, text: str) -> str:
@@ -128,10 +144,15 @@ def in_unit(key: str, text: str) -> str:
             seconds = int(days) * 86400 + first * 3600 + second * 60 + third
         else:
             seconds = first * 3600 + second * 60 + third if match[4] else first * 60 + second
-        return f"Write {key}={max(1, math.ceil(seconds / 60))} (minutes)."
+        if not seconds:
+            return (
+                "To Slurm 0 means no limit; here each job has one, and what takes longer goes on in the next. Write "
+                f"{key}=1440 (minutes)."
+            )
+        return f"Write {key}={math.ceil(seconds / 60)} (minutes)."
     if key.endswith("mem_gb") and (match := re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT])i?B?", text, re.IGNORECASE)):
         gigabytes = float(match[1]) * {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1, "T": 1024}[match[2].upper()]
-        return f"Write {key}={max(gigabytes, 0.001):.4g} (gigabytes)."
+        return f"Write {key}={max(gigabytes, 0.001):.4g} (gigabytes)." if gigabytes else ""
     return ""
 
 

@@ -240,7 +240,8 @@ def _format(original: Original, request: Request) -> Format:
     if (reason := known[request.form].obstacle(original)) is None:
         return known[request.form]
     others = [name for name, each in known.items() if each.obstacle(original) is None]
-    way = f"Set --format {' or '.join(others)}." if others else "Serve the model itself: harness serve."
+    serve = f"Serve the model itself: harness serve {serve_argument(original.directory)}."
+    way = f"Set --format {' or '.join(others)}." if others else serve
     raise HarnessError(f"This model cannot be exported as {request.form}: {reason}. {way}")
 
 

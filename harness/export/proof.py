@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 
 from harness.config.schema import ReportConfig
 from harness.data.dataset import Dataset, Split
+from harness.data.examples import Examples
 from harness.errors import HarnessError
 from harness.export.formats import Original, Outputs
 from harness.models.inference import predict_all
@@ -35,14 +36,17 @@ class Proof:
     Attributes:
         rows: test rows compared.
         difference: the largest difference, see `TOLERANCE`.
-        agreement: share of the rows with the same answer.
+        agreement: share of the rows with the same answer, of the words with the same tag; None of texts and boxes, of
+            which outputs alone are compared.
+        words: words of the rows, of models of tags; None of others.
         metric, before, after: the task's metric on these rows, of the model and of the export; None without targets.
         interval: interval of after - before, paired by row; None without targets.
     """
 
     rows: int
     difference: float
-    agreement: float
+    agreement: float | None
+    words: int | None = None
     metric: str | None = None
     before: float | None = None
     after: float | None = None
@@ -55,7 +59,10 @@ class Proof:
                 f"Its predictions for {self.rows} test rows differ from the model's by {self.difference:.1e} at most "
                 f"(tolerance {TOLERANCE:g})."
             )
-        text = f"8-bit: the same answer as the model for {self.agreement:.1%} of {self.rows} test rows"
+        assert self.agreement is not None  # the formats with 8 bits are of models with one answer a row or word
+        what = "answer as the model for" if self.words is None else "tag as the model for"
+        of = f"{self.rows} test rows" if self.words is None else f"{self.words} words in {self.rows} test rows"
+        text = f"8-bit: the same {what} {self.agreement:.1%} of {of}"
         if self.before is None or self.after is None or self.interval is None:
             return f"{text}."
         low, high = self.interval
@@ -102,8 +109,15 @@ def split_of_file(file: Path, original: Original, rows: int) -> Split:
 
 
 def original_predictions(original: Original, split: Split) -> Any:
-    """Return the outputs (n, m) of the model for the rows, computed before a format changes its network."""
-    return network_outputs(original, split, original.predictor.network)
+    """Return the outputs (n, m) of the model for the rows, computed before a format changes its network.
+
+    Raises:
+        HarnessError: there are none to compare.
+    """
+    outputs = network_outputs(original, split, original.predictor.network)
+    if not len(outputs):
+        raise HarnessError("The rows of the proof hold no word, so nothing can be compared. Name texts: --texts FILE.")
+    return outputs
 
 
 def prove(
@@ -124,14 +138,17 @@ def prove(
     """
     after = network_outputs(original, split, exported)
     task = original.predictor.task
-    if original.writes or original.finds:  # outputs are compared: answers are texts, or of several outputs
-        difference, same = _difference(original, None, None, before, after), list[bool]()
-        one = two = None
-    else:
+    one = two = words = agreement = None
+    if original.family.tokens:
+        examples = _examples(original, split)
+        one, two = task.joined(before, examples), task.joined(after, examples)
+        words, agreement = len(before), float(np.mean(before.argmax(axis=1) == after.argmax(axis=1)))
+    elif not (original.writes or original.finds):  # of those outputs are compared: answers are texts or boxes
         one, two = task.predictions(before), task.predictions(after)
-        difference = _difference(original, one, two, before, after)
         same = [a == b for a, b in zip(task.answers(one), task.answers(two), strict=True)]
-    proof = Proof(len(split), difference, float(np.mean(same)) if same else 1.0)
+        agreement = float(np.mean(same))
+    difference = _difference(original, one, two, before, after)
+    proof = Proof(len(split), difference, agreement, words)
     if metric is not None and quantized and one is not None:
         proof = _scored(proof, task, split, one, two, metric)
     if not quantized and not difference <= TOLERANCE:
@@ -151,13 +168,19 @@ def prove(
 
 def network_outputs(original: Original, split: Split, function: Outputs) -> Any:
     """Return the outputs of a function of batches for n rows, as the model tokenizes them: (n, m), of words (t, m)."""
-    predictor = original.predictor
-    examples = predictor.task.inputs(split, predictor.tokenizer, predictor.network.backbone, predictor.max_length)
-    if original.family.tokens:  # a row has as many outputs as words
-        batches = [examples.batch(np.arange(n, min(n + 16, len(split))), _CPU) for n in range(0, len(split), 16)]
+    examples = _examples(original, split)
+    if original.family.tokens:  # a row has as many outputs as words, a blank text none
+        filled = np.flatnonzero(np.diff(examples.output_offsets))
+        parts = [filled[n : n + 16] for n in range(0, len(filled), 16)]
         with torch.no_grad():
-            return torch.cat([function(batch) for batch in batches]).numpy()
+            found = [function(examples.batch(rows, _CPU)).numpy() for rows in parts]
+        return np.concatenate([np.zeros((0, original.predictor.task.outputs), dtype=np.float32), *found])
     return predict_all(function, examples, 16, _CPU, "fp32")
+
+
+def _examples(original: Original, split: Split) -> Examples:
+    predictor = original.predictor
+    return predictor.task.inputs(split, predictor.tokenizer, predictor.network.backbone, predictor.max_length)
 
 
 def _difference(original: Original, one: Any, two: Any, before: Any, after: Any) -> float:
@@ -182,7 +205,6 @@ def _scored(proof: Proof, task: Any, split: Split, one: Any, two: Any, metric: s
         else 0.0
     )
     middle = float(after - before)
-    return Proof(
-        proof.rows, proof.difference, proof.agreement, metric, float(before), float(after),
-        (middle - error, middle + error),
-    )  # fmt: skip
+    return replace(
+        proof, metric=metric, before=float(before), after=float(after), interval=(middle - error, middle + error)
+    )

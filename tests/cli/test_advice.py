@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 Main = Callable[..., tuple[int, str]]
@@ -197,6 +198,7 @@ def test_a_time_in_a_profile_is_read_as_written(main: Main, write: Callable[...,
     assert code == 2 and "Write slurm.timeout_min=240 (minutes)" in printed, printed
     numbers = OmegaConf.create("{a: 010, b: 12:30:45.5, c: 0x10, d: 1e3, e: 10, f: 0.5, g: 0, 01: h}")
     assert numbers == {"a": "010", "b": "12:30:45.5", "c": 16, "d": 1000.0, "e": 10, "f": 0.5, "g": 0, "01": "h"}
+    assert yaml.safe_load("[010, 4:00:00]") == [8, 14400]  # other libraries of this process read as before
 
 
 def test_the_directory_of_own_yamls_is_told(main: Main, tmp_path: Path) -> None:

@@ -92,13 +92,24 @@ def test_texts_in_lists_and_mappings_need_no_quotes_of_their_own() -> None:
     assert value_of("slurm.nodelist=node[1,2]") == "node[1,2]"
 
 
-@pytest.mark.parametrize("line", ["slurm.setup=[echo don't,b]", "slurm.setup=[export A=${HOME}]"])
-def test_the_advice_for_a_list_is_a_list(line: str) -> None:
-    """One text would be refused for such a key."""
-    with pytest.raises(HarnessError, match="As a list of one text: ") as caught:
+@pytest.mark.parametrize(
+    ("line", "texts"),
+    [
+        ("slurm.setup=[export A=${HOME}]", ["export A=${HOME}"]),
+        ("slurm.setup=[echo don't,b]", ["echo don't", "b"]),
+        ("slurm.setup=[export X=${HOME}/a,source b,'c d']", ["export X=${HOME}/a", "source b", "c d"]),
+    ],
+)
+def test_the_advice_for_a_list_is_a_list(line: str, texts: list[str]) -> None:
+    """Of the texts between the commas, each a line of a script; or of one, whose commas are its own."""
+    with pytest.raises(HarnessError, match="As a list of ") as caught:
         parse(line)
-    (advised,) = shell(str(caught.value).partition("one text: ")[2])
-    assert f"slurm.setup=[{value_of(advised)[0]}]" == line
+    listed, _, one = str(caught.value).partition("As a list of ")[2].partition(" Of one text: ")
+    (advised,) = shell(listed.partition(": ")[2])
+    assert list(value_of(advised)) == texts
+    if one:
+        (advised,) = shell(one)
+        assert f"slurm.setup=[{value_of(advised)[0]}]" == line
 
 
 def test_a_key_that_begins_with_a_digit_gets_a_sentence() -> None:

@@ -17,7 +17,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"mem_gb": 0.0}, "slurm.mem_gb must be"),
     ({"mem_gb": float("nan")}, "slurm.mem_gb must be"),
     ({"gpus_per_node": -1}, "slurm.gpus_per_node must be a whole number, 0 or more"),
-    ({"timeout_min": 0}, "slurm.timeout_min must be a whole number, 1 or more"),
+    ({"timeout_min": 0}, "1 or more, not 0. To Slurm 0 means no limit; here each job has one"),
     ({"partition": ""}, "slurm.partition=: this key takes text, or null"),
     ({"nodelist": " "}, "or null"),
     ({"qos": "a\nrm -r x"}, "slurm.qos holds a line break"),
@@ -30,6 +30,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"srun_args": ["-n2"]}, "the launcher sets -n2 itself"),
     ({"srun_args": ["--ntasks=2"]}, "the launcher sets --ntasks=2 itself"),
     ({"srun_args": ["--output=x"]}, "the launcher sets --output=x itself"),
+    ({"srun_args": ["--outpu=x"]}, "the launcher sets --outpu=x itself"),  # srun completes names
+    ({"srun_args": ["--multi"]}, "the launcher sets --multi itself"),
+    ({"srun_args": ["-un2"]}, "the launcher sets -un2 itself"),
     ({"environment": {"HF_HOME": "$SCRATCH/hf"}}, "nothing expands $SCRATCH here"),
     ({"environment": {"PATH": "/x:${PATH}"}}, "add export PATH=... to slurm.setup"),
     ({"environment": {"A=B": "x"}}, "'A=B' is no name of a variable"),
@@ -62,7 +65,8 @@ def test_values_that_clusters_take_pass(monkeypatch: pytest.MonkeyPatch) -> None
     check_slurm(
         SlurmConfig(
             partition="high,low", exclude=None, mem_gb=0.5, gpus_per_node=0, setup=["export A=$B", "if x\nthen y; fi"],
-            srun_args=["--mpi=none", "-u", "--comment=n 2"], environment={"A": "$5", "B": "$NOT_THERE", "C": ""},
+            srun_args=["--mpi=none", "-u", "-lp nodes", "--comment=n 2", "--nodelist=a"],
+            environment={"A": "$5", "B": "$NOT_THERE", "C": ""},
             additional_parameters={"nice": -5, "hold": True, "mail-user": None}, coordinator={"timeout_min": 60},
         ),
         problems,

@@ -14,9 +14,12 @@ from transformers import pipeline
 
 from harness.errors import HarnessError
 from harness.export.exporting import Request, export
+from harness.export.formats import Original
+from harness.export.proof import data_of_run, original_predictions, prove, rows_to_compare
 from harness.export.winner import Winner, winner
 from harness.records.study_files import DESCRIPTION
 from harness.serving.predict import load
+from harness.serving.saved_model import backbone_of, read_description
 from tests.helpers.tiny_families import saved
 
 
@@ -57,6 +60,26 @@ def test_tags(tmp_path: Path, cache: Path) -> None:
     )
     found = [(each["start"], each["end"], each["entity_group"]) for each in find(text)]
     assert found == [(each["start"], each["end"], each["label"]) for each in expected] and found
+    # 8-bit outputs are judged by tags and the task's metric; a blank text has no words, as in prediction.
+    facts, predictor = read_description(model), load(model, "cpu", cache)
+    original = Original(model, facts, predictor, backbone_of(facts).resolve(cache))
+    network: Any = predictor.network
+    blank = predictor.task.asked([" ", text, ""], None)
+    outputs = original_predictions(original, blank)
+    proof = prove(original, blank, outputs, lambda batch: -network(batch), None, True)
+    assert proof.agreement == 0 and "the same tag as the model for 0.0% of 7 words in 3 test rows" in proof.sentence(
+        True
+    )
+    with pytest.raises(HarnessError, match="hold no word"):
+        original_predictions(original, predictor.task.asked([" "], None))
+    run = winner(model, Path("runs")).run
+    assert run is not None
+    split = rows_to_compare(data_of_run(run.read_config() or {}), 30)
+    outputs = original_predictions(original, split)
+    proof = prove(original, split, outputs, network, "entity_f1", True)
+    assert proof.agreement == 1 and proof.before == proof.after and proof.before and proof.interval == (0, 0)
+    with pytest.raises(HarnessError, match=r"worse than the model.*entity_f1 0\.0.* against 0\.8.*Leave --int8 out"):
+        prove(original, split, outputs, lambda batch: -network(batch), "entity_f1", True)
 
 
 def test_detectors(tmp_path: Path, cache: Path) -> None:
@@ -100,6 +123,6 @@ def test_what_no_format_holds_is_told(tmp_path: Path, cache: Path) -> None:
             export(Winner(folder), Request(tmp_path / "none"), cache)
     sounds = saved("audio_classification", "linear_probe", tmp_path / "home", cache)
     for form, why in (("merged", "no classifier of sounds"), ("onnx", "sounds of each length apart")):
-        with pytest.raises(HarnessError, match=f"{why}.*harness serve"):
+        with pytest.raises(HarnessError, match=f"{why}.*harness serve {sounds}"):
             exported(sounds, tmp_path / "none", cache, form)
     assert not (tmp_path / "none").exists()

@@ -15,7 +15,7 @@ from tests.helpers.local_hub import local_hub
 
 def test_folder_is_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Private unless it is to be public; small files in the commit, large ones apart; refusals say what to do."""
-    folder = tmp_path / "exported"
+    folder = tmp_path / "the export"
     folder.mkdir()
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# A model\n")
     (folder / "model.safetensors").write_bytes(bytes(range(256)) * 40)
@@ -26,9 +26,24 @@ def test_folder_is_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with local_hub() as hub:
         monkeypatch.setattr(hub_constants, "ENDPOINT", hub.address)
         monkeypatch.setenv("HF_TOKEN", "hf_other")
-        with pytest.raises(HarnessError, match="does not accept the token of this machine: run `hf auth login` again"):
+        with pytest.raises(HarnessError, match="does not accept the token in HF_TOKEN: set HF_TOKEN to another one"):
+            check_push("shop/tickets", False)
+        monkeypatch.delenv("HF_TOKEN")
+        (tmp_path / "token").write_text("hf_other")
+        monkeypatch.setattr(hub_constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        with pytest.raises(
+            HarnessError, match="does not accept the token of this machine: run `hf auth login --force`"
+        ):
             check_push("shop/tickets", False)
         monkeypatch.setenv("HF_TOKEN", hub.token)
+        writes = dict(hub.user)
+        hub.user["auth"] = {"type": "access_token", "accessToken": {"role": "read"}}
+        with pytest.raises(HarnessError) as caught:
+            check_push("others/tickets", False)
+        assert ["the token in HF_TOKEN may only read" in each for each in caught.value.problems] == [True, False]
+        assert caught.value.problems[1].endswith("an owner among someone, shop: --push someone/tickets")
+        hub.user = writes
+        check_push("Someone/tickets", False)
         check_push("shop/tickets", False)
         assert not hub.created
         assert push(folder, "shop/tickets", False) == f"{hub.address}/shop/tickets"
@@ -45,8 +60,10 @@ def test_folder_is_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             check_push("shop/open", False)
         (folder / "README.md").write_text("---\nlicense: mit\n---\n# Changed\n")
         hub.fails = 403
-        with pytest.raises(HarnessError, match=r"The folder is complete; to try again: hf upload shop/tickets "):
+        with pytest.raises(HarnessError, match=r"to try again: hf upload shop/tickets '.*the export' --private$"):
             push(folder, "shop/tickets", False)
+        with pytest.raises(HarnessError, match=r"hf upload shop/open '.*the export'$"):
+            push(folder, "shop/open", True)
         hub.fails = 0
 
 

@@ -19,6 +19,7 @@ class Hub:
     Attributes:
         address: of its server.
         token: that it knows.
+        user: what it says of the token's owner.
         created: bodies of requests to create a repository.
         private: whether each repository is, by name.
         files: by path in the repository, with their content.
@@ -28,6 +29,9 @@ class Hub:
 
     address: str = ""
     token: str = "hf_known"  # of this server only
+    user: dict[str, Any] = field(
+        default_factory=lambda: {"name": "someone", "type": "user", "orgs": [{"name": "shop"}]}
+    )
     created: list[dict[str, Any]] = field(default_factory=list)
     private: dict[str, bool] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -67,7 +71,7 @@ def local_hub() -> Iterator[Hub]:
                 return
             name = self.path.removeprefix("/api/models/").partition("?")[0]
             if self.path == "/api/whoami-v2":
-                self.answer({"name": "someone", "type": "user", "orgs": []})
+                self.answer(hub.user)
             elif name in hub.private:
                 self.answer({"id": name, "private": hub.private[name], "sha": "0" * 40, "siblings": []})
             else:

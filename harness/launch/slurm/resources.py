@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.config.schema import SlurmConfig
-from harness.config.slurm_values import check_coordinator, check_resources
+from harness.config.slurm_values import as_count, check_coordinator, check_resources
 from harness.errors import Problems
 
 # Passed to submitit's script, nearly all under these names (`harness.launch.slurm.batch_scripts`).
@@ -72,7 +72,8 @@ def merge(slurm: SlurmConfig, config: Mapping[str, Any], problems: Problems | No
 
     Args:
         slurm: the profile.
-        config: the cell's resolved configuration; uses `model.resources` and `method.resources`.
+        config: the cell's resolved configuration; uses `model.resources` and `method.resources`. Null among `NAMED`
+            leaves what the profile names to the cluster.
         problems: collects invalid declarations.
     """
     merged = {name: getattr(slurm, name) for name in PASSED}
@@ -81,17 +82,22 @@ def merge(slurm: SlurmConfig, config: Mapping[str, Any], problems: Problems | No
         for name, value in (config[section].get("resources") or {}).items():
             valid = Problems()
             check_resources(f"{section}.resources", {name: value}, valid)
-            if name not in (*RAISED, *NAMED):
-                valid.add(
-                    f"{section}.resources.{name}={value}: a cell may raise {', '.join(RAISED)} (numbers) and name "
-                    f"{', '.join(NAMED)}."
-                )
-            if valid.messages or value is None:
+            valid.check(
+                name in (*RAISED, *NAMED),
+                f"{section}.resources.{name}={value}: a cell may raise {', '.join(RAISED)} (numbers) and name "
+                f"{', '.join(NAMED)}.",
+            )
+            valid.check(
+                value is not None or name not in RAISED,
+                f"{section}.resources.{name}=null: a cell only raises what the profile says, and null raises nothing. "
+                "Leave it out, or write a number.",
+            )
+            if valid.messages:
                 if problems is not None:
                     problems.messages += valid.messages
             elif name in RAISED:
                 if merged[name] is not None:  # null leaves it to the cluster
-                    merged[name] = max(merged[name], value)
+                    merged[name] = max(merged[name], as_count(name, value))
                 if name == "gpus_per_node":
                     gpus = max(gpus, value)
             else:
@@ -125,6 +131,7 @@ def coordinator(slurm: SlurmConfig, problems: Problems | None = None) -> dict[st
     own = slurm.coordinator
     if problems is not None:
         check_coordinator(own, problems)
+    own = {key: as_count(key, value) for key, value in own.items()}
     made = {key: getattr(slurm, key) for key in PASSED} | {"gres": None, **own}
     if not made.get("gpus_per_node") or asks_for_gpus(made["gres"]):
         made["gpus_per_node"] = None

@@ -217,6 +217,7 @@ def test_several_nodes_are_those_that_a_job_may_use(monkeypatch: pytest.MonkeyPa
     [
         ({"partition": ["a"]}, "takes text"), ({"mem_gb": "12"}, "a number of gigabytes"),
         ({"cpus_per_task": 3.5}, "a whole number"), ({"gpus_per_node": -1}, "0 or more"), ({"mem": 12}, "may raise"),
+        ({"timeout_min": None}, "null raises nothing"), ({"timeout_min": float("inf")}, "a whole number"),
     ],
 )  # fmt: skip
 def test_resources_of_a_model_are_checked_as_a_profile_is(resources: dict[str, Any], says: str) -> None:
@@ -225,6 +226,19 @@ def test_resources_of_a_model_are_checked_as_a_profile_is(resources: dict[str, A
     merge(SlurmConfig(), {"model": {"resources": resources}, "method": {}}, problems)
     (message,) = problems.messages
     assert message.startswith(f"model.resources.{next(iter(resources))}") and says in message
+
+
+def test_null_in_resources_unsets_what_the_profile_names() -> None:
+    """A method may run wherever the cluster likes; a whole number may be written as YAML's float."""
+    problems = Problems()
+    profile = SlurmConfig(partition="gpu", qos="high", gres="gpu:1", gpus_per_node=1, timeout_min=60)
+    unset = {"partition": None, "qos": None, "gres": None}
+    own = {"model": {"resources": {"qos": "low", "timeout_min": 90.0}}, "method": {"resources": unset}}
+    merged = merge(profile, own, problems)
+    assert not problems.messages and [merged[name] for name in ("partition", "qos", "gres")] == [None] * 3
+    assert merged["gpus_per_node"] == 1 and repr(merged["timeout_min"]) == "90"
+    assert repr(coordinator(SlurmConfig(coordinator={"timeout_min": 90.0}), problems)["timeout_min"]) == "90"
+    assert not problems.messages
 
 
 def test_an_option_beside_what_a_model_asks_for_is_left_out() -> None:
