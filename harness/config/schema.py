@@ -197,8 +197,8 @@ class LaunchConfig:
     # a CPU; a method without training uses one of them
     devices_per_run: int = 1
     threads: int | None = None  # CPU threads per device of a run; null: usable cores / workers, at most OMP_NUM_THREADS
-    # minutes after which a run is killed and counts as hung; for fused runs, minutes in which none of them has written
-    # a score or its record; null: never
+    # minutes after which a run of a study is killed and counts as hung; for fused runs, minutes in which none of them
+    # has written a score or its record; null: never
     timeout_min: float | None = 240
     retries: int = 1  # retries of a run whose worker was killed or hung, from its checkpoint
     runs_per_job: int = 1  # runs that share one Slurm job, a warm process

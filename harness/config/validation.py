@@ -117,9 +117,9 @@ def check_devices_per_run(config: Config, problems: Problems) -> None:
     if each == 1:
         return
     problems.check(
-        size < 1 or size % each == 0,
-        f"{shown} does not divide train.batch_size={size}: each device takes an equal share of a batch. Set "
-        f"train.batch_size={max(1, round(size / each)) * each}, or another number of devices.",
+        size < 1 or size >= each,
+        f"{shown} leaves devices without a row of train.batch_size={size}. Set train.batch_size={each} or more, or "
+        f"launch.devices_per_run={size} or fewer.",
     )
     problems.check(
         launch.kind != "inline",
@@ -127,7 +127,7 @@ def check_devices_per_run(config: Config, problems: Problems) -> None:
         "launch.workers=1 one run at a time), or leave launch.devices_per_run at 1.",
     )
     problems.check(
-        not launch.fuse.isdigit(),
+        not launch.fuse.isdigit() or int(launch.fuse) <= 1,  # below 2 it is refused for one device, too
         f"launch.fuse={launch.fuse} fuses runs on one device, and {shown} divides a run among several. Set launch.fuse "
         "to auto or off, or leave launch.devices_per_run at 1.",
     )
@@ -135,12 +135,6 @@ def check_devices_per_run(config: Config, problems: Problems) -> None:
         launch.workers_per_gpu <= 1,
         f"launch.workers_per_gpu={launch.workers_per_gpu} lets runs share a GPU, and {shown} divides a run among "
         "several. Keep one of the two.",
-    )
-    here = each // nodes
-    problems.check(
-        launch.kind != "slurm" or not slurm.gpus_per_node or bool(slurm.gres) or slurm.gpus_per_node >= here,
-        f"{shown} puts {here} processes on a node, and slurm.gpus_per_node={slurm.gpus_per_node} gives each node fewer "
-        f"GPUs. Set slurm.gpus_per_node={here}, or raise slurm.nodes_per_run.",
     )
 
 

@@ -12,7 +12,7 @@ from harness.errors import Problems
 
 def trains(base: Mapping[str, Any]) -> bool:
     """Return whether the method of a configuration trains with gradients."""
-    return "train" not in (base["method"].get("ignores") or ())
+    return "train" not in ((base.get("method") or {}).get("ignores") or ())
 
 
 def check_cell(cell: Cell, base: Mapping[str, Any], family: TaskFamily | None, problems: Problems) -> None:
@@ -40,25 +40,32 @@ def check_cell(cell: Cell, base: Mapping[str, Any], family: TaskFamily | None, p
         )
 
 
-def check_methods(cells: Sequence[tuple[Cell, Mapping[str, Any]]], problems: Problems) -> None:
+def check_methods(cells: Sequence[Cell], problems: Problems) -> None:
     """Add a problem if no method of a study can use several devices.
 
     Args:
-        cells: the cells, with their resolved configurations.
+        cells: all cells, also those with a problem of their own, which may be the ones that train.
         problems: added to.
     """
-    each = max((base["launch"]["devices_per_run"] for _, base in cells), default=1)
-    methods = ",".join(dict.fromkeys(cell.method for cell, _ in cells))
+    each = max((cell.config["launch"]["devices_per_run"] for cell in cells), default=1)
+    methods = ",".join(dict.fromkeys(cell.method for cell in cells))
     problems.check(
-        each == 1 or any(trains(base) for _, base in cells),
+        each == 1 or any(trains(cell.config) for cell in cells),
         f"method={methods} trains nothing by gradients and uses one device, so launch.devices_per_run={each} would "
         "leave the others idle. Leave it at 1, or add a method that trains, such as method=lora.",
     )
 
 
 def notes(cell: Cell, base: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what a user must know of a cell whose runs use one device, although several are given to a run."""
-    each = base["launch"]["devices_per_run"]
-    if each == 1 or trains(base):
+    """Return what a user must know of a cell whose runs do not use all of several devices, or not equally."""
+    each, rows = base["launch"]["devices_per_run"], base["train"]["batch_size"]
+    if each == 1:
         return ()
+    if trains(base):
+        if "train.batch_size" in cell.space or rows % each == 0:
+            return ()
+        return (
+            f"train.batch_size={rows} has unequal shares on {each} devices, and a step takes as long as the largest: "
+            f"one of train.batch_size={-(-rows // each) * each} takes as long.",
+        )
     return (f"method={cell.method} trains nothing by gradients: its runs use one of the {each} devices of a run.",)

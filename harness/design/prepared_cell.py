@@ -197,7 +197,7 @@ def prepare_cells(cells: Iterable[Cell], config: DictConfig) -> list[PreparedCel
             )
     for name in ("runs_dir", "reports_dir"):
         check_writable(name, Path(str(config[name])), problems)
-    check_methods([(each.cell, each.base) for each in ready], problems)
+    check_methods(cells, problems)
     problems.raise_any()
     return _told_apart(ready)
 

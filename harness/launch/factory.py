@@ -12,7 +12,13 @@ from harness.launch.local.pool import LocalLauncher, start_server
 from harness.system.resources import usable_cores
 
 
-def make_launcher(config: LaunchConfig, device: str, work: float, interrupted: Callable[[], bool]) -> Launcher:
+def make_launcher(
+    config: LaunchConfig,
+    device: str,
+    work: float,
+    interrupted: Callable[[], bool],
+    module: str = "harness.runs.execute",
+) -> Launcher:
     """Make the launcher.
 
     Args:
@@ -20,13 +26,14 @@ def make_launcher(config: LaunchConfig, device: str, work: float, interrupted: C
         device: auto | cpu | cuda | mps. GPUs are counted only for auto and cuda.
         work: the most jobs that could ever run at once; infinite if unknown. It limits the number of workers.
         interrupted: see `InlineLauncher`.
+        module: see `LocalLauncher`.
     """
     if config.kind == "inline":
         return InlineLauncher(config.threads, interrupted)
     gpus = visible_gpus() if device in ("auto", "cuda") else ()
     workers, threads = divide(config, len(gpus), usable_cores())
     workers = max(1, int(min(workers, work)))
-    return LocalLauncher(workers, threads, config.timeout_min, gpus, devices=config.devices_per_run)
+    return LocalLauncher(workers, threads, config.timeout_min, gpus, module, config.devices_per_run)
 
 
 def begin(launch: LaunchConfig, device: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import socket
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError
+from harness.formatting.values import plural
 from harness.launch.base import use_threads
 from harness.launch.devices import visible_gpus
 
@@ -55,38 +58,52 @@ class StepRanks:
         """How messages begin: empty for a single rank."""
         return f"Rank {self.rank} of {self.size}: " if self.size > 1 else ""
 
-    def join(self, interrupted: Callable[[], bool], threads: int) -> bool:
+    def own_gpu(self, device: str) -> str | None:
+        """Return the GPU of this task, as CUDA_VISIBLE_DEVICES names it; None where there is none to choose.
+
+        Where a task sees one GPU, Slurm may have bound one to each, or all may see the same: `check_apart` tells.
+
+        Args:
+            device: auto | cpu | cuda.
+
+        Raises:
+            HarnessError: the node has too few GPUs.
+        """
+        gpus = () if device == "cpu" else visible_gpus()
+        if len(gpus) <= 1:
+            return gpus[0] if gpus and self.here > 1 else None
+        if len(gpus) < self.here:
+            raise _too_few(len(gpus), self.here)
+        return gpus[self.local]
+
+    def join(self, interrupted: Callable[[], bool], threads: int, device: str = "auto") -> bool:
         """Join the other ranks; return True for rank 0, and otherwise False, after it has dismissed this one.
 
         Args:
             interrupted: checked after every step.
             threads: CPU threads.
+            device: auto | cpu | cuda.
 
         Raises:
             HarnessError: the node has too few GPUs.
         """
         if self.size == 1:
             return True
-        gpus = visible_gpus()
-        if len(gpus) > 1 or (gpus and self.here > 1):
-            # Before torch looks for GPUs. Where Slurm has bound one to each task, that is the one.
-            bound = len(gpus) == 1 and "SLURM_GPUS_PER_TASK" in os.environ
-            if not bound and len(gpus) < self.here:
-                raise HarnessError(
-                    f"This node gives the job {len(gpus)} GPUs for {self.here} processes: set slurm.gpus_per_node="
-                    f"{self.here}, or raise slurm.nodes_per_run."
-                )
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[0 if bound else self.local]
+        if (gpu := self.own_gpu(device)) is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch looks for GPUs
         place = {
             "RANK": self.rank, "LOCAL_RANK": self.local, "WORLD_SIZE": self.size, "MASTER_ADDR": self.address,
             "MASTER_PORT": self.port,
         }  # fmt: skip
         os.environ.update({name: str(value) for name, value in place.items()})
         from harness.runs.execute import follow
-        from harness.training.ranks import join, leave
+        from harness.training.ranks import current, join, leave
 
         use_threads(threads)
         join()
+        with current().telling():
+            mine = 0.0 if gpu is None else _number(_identity(gpu))
+        check_apart(current().exchange(_number(socket.gethostname()), mine))
         if self.rank == 0:
             return True
         follow(interrupted)
@@ -101,3 +118,41 @@ class StepRanks:
 
             dismiss()
             leave()
+
+
+def check_apart(places: Sequence[Sequence[float]]) -> None:
+    """Refuse ranks that share a GPU.
+
+    Args:
+        places: of each rank, (number of its node, number of its GPU, 0 without one).
+
+    Raises:
+        HarnessError: two ranks of a node have the same.
+    """
+    with_gpu = [tuple(place) for place in places if place[1]]
+    if len({*with_gpu}) < len(with_gpu):
+        shared = max(with_gpu, key=with_gpu.count)
+        node = [place for place in with_gpu if place[0] == shared[0]]
+        raise _too_few(len({*node}), len(node))
+
+
+def _too_few(gpus: int, processes: int) -> HarnessError:
+    return HarnessError(
+        f"A node gives the job {plural(gpus, 'GPU')} for {processes} processes. Let the job ask for {processes} GPUs "
+        "of a node (slurm.gpus_per_node, or slurm.gres where that names GPUs), raise slurm.nodes_per_run, or set "
+        "device=cpu."
+    )
+
+
+def _identity(gpu: str) -> str:
+    """Return what tells a GPU from the others of its node: its UUID. Its index may be that among the task's own."""
+    if not gpu.isdigit():
+        return gpu  # GPU-<uuid>, MIG-<uuid>
+    import torch
+
+    return str(torch.cuda.get_device_properties(0).uuid) if torch.cuda.is_available() else ""
+
+
+def _number(text: str) -> float:
+    """Return a number that stands for a text; 0 for none."""
+    return float(zlib.crc32(text.encode()))

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.config.schema import Config
+from harness.design.device_checks import trains
 from harness.design.prepared_cell import PreparedCell
 from harness.launch.devices import divide, visible_gpus
 from harness.launch.slurm.resources import asks_for_gpus, merge
@@ -106,7 +107,7 @@ def slot_rate(config: Config, base: Mapping[str, Any], held: float) -> float | N
         base: the cell's resolved configuration.
         held: the share of a GPU that the run holds, see `harness.planning.capacity.gpu_share`.
     """
-    where, each = place(base, config), config.launch.devices_per_run
+    where, each = place(base, config), config.launch.devices_per_run if trains(base) else 1
     gpu = where.device in ("cuda", "mps")
     second = {"accelerator_seconds": held * each if gpu else None, "core_seconds": float(where.threads * each)}
     return dollars(second, described(config))

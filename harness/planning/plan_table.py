@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.config.schema import FRESH_SEEDS, RERANKED, Config
+from harness.design.device_checks import trains
 from harness.design.prepared_cell import PreparedCell
 from harness.design.search_space import planned_trials
 from harness.formatting.values import dollars, duration, memory, plural, size
@@ -68,7 +69,7 @@ def print_runs(
         total = sum((config.tune.trials or 0) + len(seeds) * min(config.tune.finalists, number) for number in counts)
     at_least = "" if config.tune.trials is not None else "at least "
     console.print(f"{plural(len(ready), 'cell')}, {at_least}{plural(total, 'run')} {where}.")
-    for line in _further(config):
+    for line in _further(ready, config):
         console.print(line, soft_wrap=True)
     if config.tune.mode == "joint":
         console.print(
@@ -79,13 +80,16 @@ def print_runs(
         )
 
 
-def _further(config: Config) -> Iterator[str]:
+def _further(ready: Sequence[PreparedCell], config: Config) -> Iterator[str]:
     """Say on how many devices runs are trained, what differs between replicates, and what the counts leave out."""
     confirm, tune, devices = config.confirm, config.tune, config.launch.devices_per_run
     if devices > 1:
+        methods = dict.fromkeys(each.cell.method for each in ready if trains(each.base))
+        every = all(trains(each.base) for each in ready)
         yield (
-            f"Each run is trained on {devices} devices, each with the whole model and a share of every batch; "
-            "no runs are fused. Estimates from test runs are those of one device."
+            f"Each run{'' if every else ' of method=' + ','.join(methods)} is trained on {devices} devices, each with "
+            "the whole model and a share of every batch; no runs are fused. Estimates from test runs are those of one "
+            "device."
         )
     if len(confirm.labels) > 1:
         what = {

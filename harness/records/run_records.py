@@ -19,6 +19,7 @@ from harness.records.files import append_jsonl, now, read_jsonl
 from harness.records.record import PAUSED, CorruptRecord, Record, UnreadableRecord
 from harness.records.run_spec import RunSpec
 from harness.records.run_totals import RunTotals
+from harness.records.signature import NUMERICS_VERSION
 from harness.records.states import FINISHED, RunStatus
 from harness.records.study_files import RunPaths, recorded
 
@@ -41,6 +42,7 @@ class RunRecords:
         self._ok: dict[str, Record] = {}
         self._by_directory: dict[str, Record] = {}
         self._by_cell: dict[str, dict[str, Record]] = {}
+        self._current: set[str] = set()  # directories of records of this version's numerics
         for paths in recorded(directory):
             self.refresh(paths)
 
@@ -50,6 +52,7 @@ class RunRecords:
         if old is not None:
             self._by_cell[old.cell].pop(str(paths.directory))
             self.tally.remove(old)
+        self._current.discard(str(paths.directory))
         try:
             record = Record.read(paths.record)
         except CorruptRecord as error:
@@ -68,6 +71,8 @@ class RunRecords:
             self._by_directory[str(paths.directory)] = kept
             self._by_cell.setdefault(record.cell, {})[str(paths.directory)] = kept
             self.tally.add(kept)
+            if record.provenance.get("numerics_version") == NUMERICS_VERSION:
+                self._current.add(str(paths.directory))
             if record.status == RunStatus.OK:
                 self._ok[record.signature] = kept
         return record
@@ -80,9 +85,9 @@ class RunRecords:
         return self._ok.get(spec.signature)
 
     def has_ended(self, directory: Path) -> bool:
-        """Return whether a run has a finished record of its own."""
+        """Return whether a run has a finished record of its own, by this version's numerics (`NUMERICS_VERSION`)."""
         own = self._by_directory.get(str(directory))
-        return own is not None and own.status in FINISHED
+        return own is not None and own.status in FINISHED and str(directory) in self._current
 
     def seconds(self, directory: str) -> float:
         """Return the seconds that a run took; 0 if unknown."""

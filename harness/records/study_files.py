@@ -74,6 +74,11 @@ class RunPaths:
         return self.directory / "log.txt"
 
     @property
+    def shown(self) -> Path:
+        """What a run in other processes says to the terminal that started it; removed when it ends."""
+        return self.directory / "shown.txt"
+
+    @property
     def checkpoint(self) -> Path:
         """The checkpoint from which an interrupted run resumes; deleted when the run ends."""
         return self.directory / "checkpoint"

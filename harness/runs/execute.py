@@ -123,7 +123,11 @@ def _nothing() -> RunSpec | None:
 
 def _ranks_of(spec: RunSpec) -> Ranks:
     """Return the ranks that execute a run: only training is shared."""
-    return ALONE if "train" in (spec.config["method"].get("ignores") or ()) else current()
+    return current() if _trains(spec.config) else ALONE
+
+
+def _trains(config: dict[str, Any]) -> bool:
+    return "train" not in (config["method"].get("ignores") or ())
 
 
 def _is_done(spec: RunSpec) -> bool:
@@ -357,6 +361,12 @@ def explain(error: Exception, config: dict[str, Any]) -> str:
     if _is_out_of_memory(error):
         train = config["train"]
         half = max(int(train["batch_size"]) // 2, 1)
+        each = (config.get("launch") or {}).get("devices_per_run", 1)
+        if each > half and _trains(config):  # smaller batches are refused
+            return (
+                f"Out of memory with train.batch_size={train['batch_size']} on {each} devices, which takes {each} rows "
+                f"or more. Try a smaller train.eval_batch_size (now {train['eval_batch_size']}) or task.max_length."
+            )
         family = family_of_kind(kind_of(config["task"]))
         if family is not None and "train.accumulate" in family.inapplicable:
             return (

@@ -32,6 +32,7 @@ from harness.study.stop_requests import StopRequests
 from harness.track import Following
 
 STUDY = "single"
+IN_WORKERS = "harness.launch.local.single_run"
 
 
 def run_single(config: DictConfig) -> int:
@@ -148,16 +149,19 @@ def _execute(console: Console, config: DictConfig, batch: RunBatch) -> Record | 
 
 
 def _execute_together(console: Console, config: DictConfig, batch: RunBatch) -> Record | None:
-    """Execute the run in processes that train together (`launch.devices_per_run`); print its log meanwhile.
+    """Execute the run in processes that train together (`launch.devices_per_run`); print meanwhile what it says.
+
+    It may take as long as one in this process may.
 
     Raises:
         HarnessError: one of the processes died.
     """
     (spec,) = batch.runs
-    spec.paths.stop.unlink(missing_ok=True)
-    interrupt, lost = StopRequests(), None
-    launcher = make_launcher(cast(Any, config.launch), config.device, 1, lambda: False)
-    shown = spec.paths.log.stat().st_size if spec.paths.log.exists() else 0
+    for left in (spec.paths.stop, spec.paths.shown):
+        left.unlink(missing_ok=True)
+    interrupt, lost, printed = StopRequests(), None, 0
+    launch = OmegaConf.merge(config.launch, {"timeout_min": None, "workers": 1})
+    launcher = make_launcher(cast(Any, launch), config.device, 1, lambda: False, IN_WORKERS)
     try:
         with interrupt.watching():
             launcher.submit(batch)
@@ -167,13 +171,14 @@ def _execute_together(console: Console, config: DictConfig, batch: RunBatch) -> 
                     ended, lost = True, outcome.lost
                 if interrupt():
                     spec.paths.ask(StopRequest.CHECKPOINT)
-                with suppress(OSError), spec.paths.log.open(encoding="utf-8") as log:
-                    log.seek(shown)
-                    for line in iter(log.readline, ""):
+                with suppress(OSError), spec.paths.shown.open(encoding="utf-8") as shown:
+                    shown.seek(printed)
+                    for line in iter(shown.readline, ""):
                         console.print(line.rstrip("\n"), markup=False, soft_wrap=True)
-                    shown = log.tell()
+                    printed = shown.tell()
     finally:
         launcher.close()
+        spec.paths.shown.unlink(missing_ok=True)
     if lost is not None:
         raise HarnessError(f"{lost} Run the same command again to go on from the last checkpoint.")
     return Record.read(spec.paths.record)

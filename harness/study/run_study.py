@@ -24,6 +24,7 @@ from harness.config.overrides import without_a_cluster
 from harness.config.schema import Config
 from harness.design import study_file
 from harness.design.cells import StudyRequest, compose
+from harness.design.device_checks import trains
 from harness.design.family_checks import suited
 from harness.design.numerics import numerics, slow_precision
 from harness.design.prepared_cell import PreparedCell, prepare_cells
@@ -193,6 +194,12 @@ def _larger(command: str, config: Config) -> str:
     return command
 
 
+def _dearest(prepared: Sequence[PreparedCell]) -> Mapping[str, Any]:
+    """Return the configuration of a cell whose runs use all devices of their slot, which holds them in any case."""
+    bases = [each.base for each in prepared]
+    return next(filter(trains, bases), bases[0])
+
+
 def _leave(console: Console, number: int) -> int:
     """End the coordinator's own job; at its time limit (SIGUSR2) requeue it. After SIGTERM Slurm decides."""
     console.print("The coordinator leaves; jobs under way go on, and it takes them over when it is back.")
@@ -256,7 +263,7 @@ def _coordinate(
         launcher = make_launcher(
             config.launch, config.device, max(1, work), lambda: stop_requests() or budget.exhausted()
         )
-    spending = Spending(directory, records, config, prepared[0].base, launcher.capacity, began)
+    spending = Spending(directory, records, config, _dearest(prepared), launcher.capacity, began)
     budget = Budget(config.budget, spending, records, launcher.capacity, lambda line: view.say(line, "yellow"))
     spending.write(None)
     try:

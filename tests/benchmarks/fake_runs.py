@@ -23,6 +23,7 @@ from harness.launch.local.pool import LocalLauncher
 from harness.records.files import append_jsonl, atomic, now, write_json
 from harness.records.record import Record
 from harness.records.run_spec import RunBatch, RunSpec
+from harness.records.signature import NUMERICS_VERSION
 from harness.records.states import Phase
 from harness.search.storage import MirroredStudy
 from harness.study import run_study
@@ -57,7 +58,10 @@ def leave(spec: RunSpec) -> None:
         "best_epoch": EPOCHS, "epochs": EPOCHS, "peak_memory_mb": 900.0, "threads": 1, "device": "cpu", "resumes": 0,
     }  # fmt: skip
     record.data = {"fingerprint": "0" * 64, "rows": {"train": 600, "validation": 300, "test": 750}, "warnings": []}
-    record.provenance = {"commit": "0" * 40, "model_digest": "0" * 64, "torch": "2", "platform": os.name}
+    record.provenance = {
+        "commit": "0" * 40, "model_digest": "0" * 64, "torch": "2", "platform": os.name,
+        "numerics_version": NUMERICS_VERSION,
+    }  # fmt: skip
     record.started = record.ended = now()
     with atomic(spec.paths.config) as temporary:
         temporary.write_text(yaml.safe_dump(spec.config, sort_keys=False), encoding="utf-8")

@@ -56,7 +56,7 @@ def first(facts: dict[str, Any]) -> dict[str, float]:
 
 def measure(directory: Path, runs: int, under_way: int) -> dict[str, Any]:
     """Measure a study in a directory."""
-    trials = max(runs // len(METHODS), 2)
+    trials = max(runs // len(METHODS), 2)  # with a confirmation, so that there are far more runs than slices
     facts = study(directory, "large", trials, under_way)
     settled = facts["settled"]
     ends = [round(part * (len(settled) - 1) / SLICES) for part in range(SLICES + 1)]

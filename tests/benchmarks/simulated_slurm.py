@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import random
 import re
 import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterable
 from multiprocessing.connection import Client, Connection, Listener
@@ -54,7 +56,7 @@ class Controller:
     def serve(self, address: str) -> None:
         """Answer commands until the client goes."""
         with Listener(address, "AF_UNIX") as listener, listener.accept() as client:
-            threading.Thread(target=self._play_nodes, daemon=True).start()
+            threading.Thread(target=self._live_and_die, daemon=True).start()
             while True:
                 try:
                     command, script = client.recv()
@@ -96,6 +98,14 @@ class Controller:
             self._old.popleft()
         return [f"{id_}|{state}|None|node1|{self._names[id_.split('_')[0]]}" for id_, state in self._old[0][1].items()]
 
+    def _live_and_die(self) -> None:
+        """End the controller, too, if its nodes fail: a queue that no longer moves would be waited for."""
+        try:
+            self._play_nodes()
+        finally:
+            traceback.print_exc()
+            os._exit(1)
+
     def _play_nodes(self) -> None:
         """Execute the tasks one after another; a real cluster executes as many as it has slots for."""
         while True:
@@ -133,6 +143,8 @@ def run(facts: Path) -> None:
         process = multiprocessing.get_context("spawn").Process(target=controller.serve, args=(address,), daemon=True)
         process.start()
         while not Path(address).exists():
+            if process.exitcode is not None:
+                raise RuntimeError(f"The simulated controller ended with exit code {process.exitcode}.")
             time.sleep(0.05)
         client: Connection = Client(address, "AF_UNIX")
         asking = threading.Lock()
@@ -141,9 +153,12 @@ def run(facts: Path) -> None:
             del without
             commands.calls[command[0]] = commands.calls.get(command[0], 0) + 1
             script = Path(command[-1]).read_text(encoding="utf-8") if command[0] == "sbatch" else ""
-            with asking:
-                client.send((command, script))
-                answer: str | None = client.recv()
+            try:
+                with asking:
+                    client.send((command, script))
+                    answer: str | None = client.recv()
+            except (EOFError, OSError) as error:
+                raise RuntimeError("The simulated controller has died.") from error
             if answer is None:
                 raise NoAnswer(f"{command[0]} did not answer.")
             return answer

@@ -17,6 +17,7 @@ def test_a_run_on_two_gpus_holds_both(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers(config) == (2, 1)
     assert processes_per_gpu(config, 2) == 1
     assert slot_rate(config, {}, gpu_share(config, 2)) == pytest.approx(2.0)
+    assert slot_rate(config, {"method": {"ignores": ["train"]}}, gpu_share(config, 2)) == pytest.approx(1.0)
     config.device = "cpu"
     assert processes_per_gpu(config, 2) == 4
     config.launch.kind, config.slurm = "slurm", SlurmConfig(nodes_per_run=2)

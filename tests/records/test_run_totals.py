@@ -9,6 +9,7 @@ import pytest
 from harness.records.record import Record
 from harness.records.run_records import RunRecords, close_unfinished
 from harness.records.run_totals import RunTotals
+from harness.records.signature import NUMERICS_VERSION
 from harness.records.study_files import RunPaths
 
 
@@ -74,6 +75,21 @@ def test_a_finished_record_is_kept_without_what_no_coordinator_reads(tmp_path: P
     kept = {each.status: each for each in RunRecords(tmp_path, pytest.fail).all()}
     assert kept["ok"].data == kept["ok"].provenance == {}
     assert kept["running"].provenance == {"torch": "2"}
+
+
+def test_a_run_of_other_numerics_has_not_ended(tmp_path: Path) -> None:
+    """Its signature is another one: a study that goes on with a new version looks at such runs again."""
+    for name, status, numerics in (
+        ("a", "ok", NUMERICS_VERSION),
+        ("b", "ok", 1),
+        ("c", "ok", None),
+        ("d", "running", 2),
+    ):
+        written = record(status, total_seconds=1.0)
+        written.provenance = {} if numerics is None else {"numerics_version": numerics}
+        written.write(tmp_path / "cell" / name / "record.json")
+    records = RunRecords(tmp_path, pytest.fail)
+    assert [records.has_ended(tmp_path / "cell" / name) for name in "abcd"] == [True, False, False, False]
 
 
 def test_a_run_that_nothing_needs_any_more_counts_as_pruned_only(tmp_path: Path) -> None:

@@ -145,6 +145,11 @@ def test_out_of_memory_names_batch_size_and_accumulation() -> None:
         message = explain(error, {"train": train, "task": {"kind": "demo"}})
         assert "train.batch_size=64 and train.accumulate=1" in message
         assert "train.batch_size=32 train.accumulate=2" in message
+    failed = {"train": train, "task": {"kind": "demo"}, "launch": {"devices_per_run": 48}, "method": {}}
+    message = explain(MemoryError(), failed)
+    assert "train.batch_size=64 on 48 devices" in message and "Try train.batch_size" not in message
+    failed["launch"]["devices_per_run"] = 32
+    assert "train.batch_size=32 train.accumulate=2" in explain(MemoryError(), failed)
     assert "Out of memory" not in explain(RuntimeError("shape mismatch"), {"train": train, "task": {"kind": "demo"}})
 
 

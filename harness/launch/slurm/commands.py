@@ -69,7 +69,7 @@ class JobState:
         name: name of the job.
         state: as Slurm writes it; see `SlurmState`.
         reason: why it is pending, or how it ended.
-        node: node that it runs or ran on; empty while it is pending.
+        node: node that it runs or ran on, or several in Slurm's form, `n[1-2]`; empty while it is pending.
     """
 
     name: str
@@ -134,21 +134,36 @@ class SlurmCommands:
                 found[parts[0]] = JobState(parts[4], parts[1].split()[0], f"exit code {parts[2]}", parts[3])
         return found
 
-    def only(self, nodelist: str | None, exclude: str | None) -> tuple[str | None, str | None]:
-        """Return the (nodelist, exclude) options of sbatch that let each single-node job run on one of several nodes.
+    def hostnames(self, nodelist: str) -> frozenset[str]:
+        """Return the nodes of a list in Slurm's form, `n[1-2,4]`. Does not ask the controller.
+
+        Raises:
+            NoAnswer: scontrol does not answer.
+            Refused: it cannot parse the list.
+        """
+        if nodelist not in self._nodes:
+            self._nodes[nodelist] = frozenset(self._call("scontrol", "show", "hostnames", nodelist).split())
+        return self._nodes[nodelist]
+
+    def only(self, nodelist: str | None, exclude: str | None, count: int = 1) -> tuple[str | None, str | None]:
+        """Return the (nodelist, exclude) options of sbatch that let each job run on `count` of several nodes.
 
         sbatch's own `--nodelist` requests all listed nodes for each job. So several nodes are expressed by excluding
         all others.
 
         Raises:
             NoAnswer: the controller does not answer.
-            Refused: Slurm cannot parse the list, or the cluster has no such node.
+            Refused: Slurm cannot parse the list, it names fewer nodes than a job takes, or the cluster has no such
+                node.
         """
         if not nodelist:
             return None, exclude
-        if nodelist not in self._nodes:
-            self._nodes[nodelist] = frozenset(self._call("scontrol", "show", "hostnames", nodelist).split())
-        if len(wanted := self._nodes[nodelist]) == 1:
+        if len(wanted := self.hostnames(nodelist)) < count:
+            raise Refused(
+                f"slurm.nodelist={nodelist} names {len(wanted)} of the slurm.nodes_per_run={count} nodes of a job, and "
+                "Slurm would add any other: name as many or more, or leave it out"
+            )
+        if len(wanted) == 1:
             return nodelist, exclude
         if "" not in self._nodes:
             self._nodes[""] = frozenset(self._call("sinfo", "--noheader", "--Node", "--all", "--format=%N").split())

@@ -21,6 +21,10 @@ DIED = re.compile(
     r"^srun: error: [^:]+: task (\d+): (?!Terminated|Exited with exit code 75)([^\n(]+?)(?: \(core dumped\))?$",
     re.MULTILINE,
 )
+# Which node one of these tasks had, where it was one: `srun: error: n2: task 1: Killed`, not `n[1-2]: tasks 0-1: ...`.
+DIED_ON = re.compile(
+    r"^srun: error: ([^:,\[\]\s]+): tasks? [\d,-]+: (?!Terminated|Exited with exit code 75)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class FailureCause:
     Attributes:
         reason: predicate of a sentence that begins with `Its job 12_3`.
         attributed_to: as in `Outcome`.
-        node: the faulty node; empty if no node is at fault.
+        node: the faulty node; empty if no node is at fault, or if it is unknown which of a job's nodes is.
     """
 
     reason: str
@@ -78,4 +82,17 @@ def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | No
     # The job never started a run, so the node or the setup commands are at fault.
     lines = [line for line in output.splitlines() if line and not line.startswith("srun: ")]
     last = f" Its last output: {lines[-1][:300]}" if lines else ""
-    return FailureCause(f"{reason}, before a run began.{last}", "place", state.node)
+    return FailureCause(f"{reason}, before a run began.{last}", "place", _faulty(state.node, output))
+
+
+def _faulty(nodes: str, output: str) -> str:
+    """Return which of a job's nodes is at fault: the only one, or the one whose tasks died; empty if unknown.
+
+    Args:
+        nodes: in Slurm's form, such as `n[1-2,4]`.
+        output: the end of the job's output.
+    """
+    if not re.search(r"[,\[]", nodes):
+        return nodes
+    died = {*DIED_ON.findall(output)}
+    return died.pop() if len(died) == 1 else ""

@@ -161,7 +161,7 @@ class SlurmLauncher(Launcher):
                 continue
             job.left -= numbers
             runs = tuple(job.batch.runs[number] for number in sorted(numbers))
-            self.nodes.worked(_node(runs[-1]))
+            self._worked(job, runs[-1])
             outcomes.append(Outcome(job, None, runs))
         for job, what, path in broken:
             if not job.left:
@@ -267,6 +267,16 @@ class SlurmLauncher(Launcher):
                 return self._lost(job, state)
             job.gone = True
         return None
+
+    def _worked(self, job: ArrayTask, run: RunSpec) -> None:
+        """Note that the nodes of a job work: the one that wrote the run's record, and those with which it trained."""
+        if not self.nodes.counted:
+            return
+        nodes, state = {_node(run)}, self._queue.get(job.id or "")
+        if state is not None and "nodes" in job.submission.resources:
+            with suppress(NoAnswer, Refused):
+                nodes |= self.cluster.hostnames(state.node)
+        self.nodes.worked(*nodes)
 
     def _check_pending(self, job: ArrayTask, state: JobState) -> Outcome | None:
         job.waits = job.waits or time.monotonic()

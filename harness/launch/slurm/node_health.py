@@ -32,10 +32,18 @@ class Nodes:
         write_json(self.path, self._failures)
         return self._failures[node] == self.limit
 
-    def worked(self, node: str) -> None:
-        """Reset the count of a node on which a run succeeded, unless the node is already avoided."""
-        if node in self._failures and self._failures[node] < self.limit:
-            del self._failures[node]
+    @property
+    def counted(self) -> bool:
+        """Whether `worked` could reset a count."""
+        return any(failures < self.limit for failures in self._failures.values())
+
+    def worked(self, *nodes: str) -> None:
+        """Reset the counts of nodes on which a run succeeded, except those of nodes that are already avoided."""
+        before = len(self._failures)
+        for node in nodes:
+            if self._failures.get(node, self.limit) < self.limit:
+                del self._failures[node]
+        if len(self._failures) < before:
             write_json(self.path, self._failures)
 
     def excluded(self, given: str | None) -> str | None:

@@ -42,7 +42,7 @@ def check(slurm: SlurmConfig, study: Path, configs: Sequence[Mapping[str, Any]],
         jobs = Jobs(study.resolve())
         submission = Submission("test", "harness-test", now(), resources, ".", 1, 0, [[]])
         try:
-            nodelist, exclude = cluster.only(resources["nodelist"], resources["exclude"])
+            nodelist, exclude = cluster.only(resources["nodelist"], resources["exclude"], resources.get("nodes", 1))
             cluster.test(job_script(jobs, submission, slurm.python, exclude, nodelist, Path()))
         except NoCluster as error:
             problems.extend(error)

@@ -110,6 +110,7 @@ def merge(slurm: SlurmConfig, config: Mapping[str, Any], problems: Problems | No
         merged["gpus_per_node"] = None
     if problems is not None:
         _check_additional(merged, slurm, problems)
+        _check_gpus(merged, config, problems)
     return {name: list(value) if name in ("setup", "srun_args") else value for name, value in merged.items()}
 
 
@@ -119,6 +120,24 @@ def _tasks(slurm: SlurmConfig, config: Mapping[str, Any]) -> dict[str, int]:
     if each == 1 or "train" in (config["method"].get("ignores") or ()):
         return {}
     return {"nodes": slurm.nodes_per_run, "ntasks_per_node": each // slurm.nodes_per_run}
+
+
+def _check_gpus(merged: Mapping[str, Any], config: Mapping[str, Any], problems: Problems) -> None:
+    """Report fewer GPUs of a node than tasks that train together there. None at all are fine: tasks of CPU cores."""
+    tasks, gres, key = merged.get("ntasks_per_node", 1), merged["gres"], "slurm.gpus_per_node"
+    given, enough = merged["gpus_per_node"], str(tasks)
+    if asks_for_gpus(gres):
+        given, enough = (
+            sum(_count(entry) for entry in gres.split(",") if _kind(entry) == "gpu"),
+            _with_gpus(gres, tasks),
+        )
+        named = [part for part in ("method", "model") if (config[part].get("resources") or {}).get("gres")]
+        key = f"{named[0]}.resources.gres" if named else "slurm.gres"
+    problems.check(
+        not given or given >= tasks or config.get("device") == "cpu",
+        f"launch.devices_per_run puts {tasks} processes on a node, and {key}={gres if 'gres' in key else given} gives "
+        f"each node fewer GPUs. Set {key}={enough}, raise slurm.nodes_per_run, or set device=cpu.",
+    )
 
 
 def coordinator(slurm: SlurmConfig, problems: Problems | None = None) -> dict[str, Any]:
@@ -157,6 +176,12 @@ def _kind(entry: str) -> str:
     """Return the first name of a `gres` entry: gpu for `gpu:a100:2` and for `gres:gpu:2`."""
     words = re.split("[:=]", entry.strip().removeprefix("gres/").removeprefix("gres:"))
     return words[0].lower()
+
+
+def _count(entry: str) -> int:
+    """Return the number of a `gres` entry: 2 for `gpu:a100:2`, 1 for `gpu:a100`."""
+    last = entry.strip().split(":")[-1].split("=")[-1]
+    return int(last) if last.isdigit() else 1
 
 
 def _with_gpus(gres: str, count: int) -> str:

@@ -104,7 +104,8 @@ class Submitter:
     def _send(self, submission: Submission) -> str:
         """Submit, in the background thread; return the job's id."""
         resources = submission.resources
-        nodelist, exclude = self._cluster.only(resources.get("nodelist"), resources.get("exclude"))
+        wanted = resources.get("nodelist"), resources.get("exclude"), resources.get("nodes", 1)
+        nodelist, exclude = self._cluster.only(*wanted)
         text = job_script(self._jobs, submission, self._slurm.python, self._nodes.excluded(exclude), nodelist)
         return self._cluster.submit(text)
 

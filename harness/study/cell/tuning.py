@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.config.kinds import kind_of
 from harness.config.schema import Config
 from harness.design.prepared_cell import PreparedCell
 from harness.records.record import Record
 from harness.records.run_records import RunRecords, prune
 from harness.records.run_spec import RunSpec
+from harness.records.signature import METHOD_NUMERICS
 from harness.records.states import Phase
 from harness.search.samplers import seed_of
 from harness.search.trial_source import TrialSource
@@ -130,12 +132,15 @@ class CellTuning:
 
     def unfinished(self) -> list[RunSpec]:
         """Return the runs of earlier coordinators that did not end; tell the results of those that did."""
+        # Trials that have ended are not composed again for their signature: a large study has very many. That is safe
+        # because of all that a signature is made of, `study_file.check_same` has refused another configuration, data
+        # and model; `has_ended` knows other numerics, except those of a method.
+        signed = kind_of(self._prepared.base["method"]) in METHOD_NUMERICS
         unfinished = []
         for trial in self.trials.all():
-            if trial.state.is_finished() and self._records.has_ended(
-                self._prepared.trial_directory(self._directory, trial.number)
-            ):
-                continue  # without its configuration: a large study has very many
+            directory = self._prepared.trial_directory(self._directory, trial.number)
+            if trial.state.is_finished() and not signed and self._records.has_ended(directory):
+                continue
             suggestion = self.trials.suggestion(trial.number)
             if suggestion.duplicate_of is not None:
                 if not trial.state.is_finished():

@@ -210,6 +210,9 @@ def test_several_nodes_are_those_that_a_job_may_use(monkeypatch: pytest.MonkeyPa
     assert cluster.only(None, None) == (None, None)
     with pytest.raises(Refused, match="no node x"):
         cluster.only("n1,x", None)
+    assert cluster.only("n[1-2]", None, 2) == (None, "n3,n4")
+    with pytest.raises(Refused, match=r"slurm\.nodelist=n3 names 1 of the slurm\.nodes_per_run=2 nodes"):
+        cluster.only("n3", None, 2)
 
 
 @pytest.mark.parametrize(
@@ -285,3 +288,22 @@ def test_processes_of_a_run_are_tasks_of_its_job(jobs: Jobs) -> None:
     assert options(script, "n") == ["#SBATCH --nodes=2", "#SBATCH --ntasks-per-node=2"]
     assert " --kill-on-bad-exit=1 --mpi=none " in script
     assert "ntasks_per_node" not in merge(SlurmConfig(), config | {"method": {"ignores": ["train"]}})
+
+
+@pytest.mark.parametrize(
+    ("slurm", "cell", "told"),
+    [
+        ({"gpus_per_node": 1}, {}, "slurm.gpus_per_node=1 gives each node fewer GPUs. Set slurm.gpus_per_node=2,"),
+        ({"gpus_per_node": 1}, {"device": "cpu"}, None),
+        ({"gpus_per_node": 1}, {"model": {"resources": {"gpus_per_node": 2}}}, None),
+        ({"gpus_per_node": 8, "gres": "gpu:1"}, {}, "gres=gpu:1 gives each node fewer GPUs. Set slurm.gres=gpu:2,"),
+        ({}, {"method": {"resources": {"gres": "gpu"}}}, "Set method.resources.gres=gpu:2,"),
+        ({"gres": "gpu:2"}, {}, None),
+        ({}, {}, None),
+    ],
+)  # fmt: skip
+def test_a_node_has_a_gpu_for_each_process(slurm: dict[str, Any], cell: dict[str, Any], told: str | None) -> None:
+    """The message names the key that is in force, and what to set it to."""
+    problems = Problems()
+    merge(SlurmConfig(**slurm), NOTHING | {"launch": {"devices_per_run": 2}} | cell, problems)
+    assert [str(told) in message for message in problems.messages] == ([] if told is None else [True])

@@ -116,6 +116,9 @@ def test_a_node_is_avoided_after_failures_in_a_row_and_stays_so(tmp_path: Path) 
     assert nodes.failed("a")
     assert not nodes.failed("")
     assert Nodes(tmp_path / "nodes.json", 2).excluded("x[1-3]") == "x[1-3],a"
+    assert not nodes.counted and not nodes.failed("b") and nodes.counted
+    nodes.worked("a", "b", "c")
+    assert not nodes.counted and nodes.excluded(None) == "a"
 
 
 def test_values_that_cannot_be_are_told_at_once() -> None:
