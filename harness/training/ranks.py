@@ -11,12 +11,13 @@ A process that dies says nothing; the others see the broken connection and exit,
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -82,17 +83,28 @@ class Ranks:
         return [each[1 : 1 + len(words)].tolist() for each in heard]
 
     def _raise(self, error: Exception | None) -> None:
-        said: list[Any] = [None] * self.size
         plain = isinstance(error, HarnessError)
         mine = None if error is None else (plain, str(error) if plain else f"{type(error).__name__}: {error}")
-        with _connected():
-            torch.distributed.all_gather_object(said, mine)
+        said = [json.loads(each) for each in self._texts(json.dumps(mine).encode())]
         if error is None:
             rank, (plain, text) = next((rank, each) for rank, each in enumerate(said) if each is not None)
             message = f"Rank {rank} of {self.size}: {text}"
             error = HarnessError(message) if plain else RankFailed(message)
         error.told = True  # type: ignore[attr-defined]
         raise error
+
+    def _texts(self, text: bytes) -> list[bytes]:
+        """Return a text of each rank, of any length."""
+        length = torch.tensor([len(text)])
+        lengths = [torch.empty_like(length) for _ in range(self.size)]
+        with _connected():
+            torch.distributed.all_gather(lengths, length)
+        sizes = [int(each) for each in lengths]
+        mine = torch.tensor([*text, *[0] * (max(sizes) - len(text))], dtype=torch.uint8)
+        heard = [torch.empty_like(mine) for _ in range(self.size)]
+        with _connected():
+            torch.distributed.all_gather(heard, mine)
+        return [bytes(each[:size].tolist()) for each, size in zip(heard, sizes, strict=True)]
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -105,31 +117,35 @@ class Ranks:
             raise
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """Return on every rank what rank 0 makes.
+        """Return on every rank what rank 0 makes: what JSON can express, since unpickling could run any code.
 
         Raises:
             Exception: of `make`.
         """
         if not self.several:
             return make()
-        held: list[Any] = [None]
+        made, text = None, b""
         with self.telling():
             if self.leads:
-                held = [make()]
-            self.exchange()
+                made = make()
+                text = json.dumps(made, default=float).encode()  # default: numpy's numbers
+            length = int(self.exchange(float(len(text)))[0][0])
+        content = torch.tensor([*text] if self.leads else [0] * length, dtype=torch.uint8)
         with _connected():
-            torch.distributed.broadcast_object_list(held, src=0)
-        found: T = held[0]
+            torch.distributed.broadcast(content, src=0)
+        found: T = made if self.leads else json.loads(bytes(content.tolist()))
         return found
 
     def same(self, parameters: Iterable[Tensor]) -> None:
         """Give parameters the values that they have on rank 0."""
         if self.several:
-            self.exchange()
-            for parameter in parameters:
-                value = parameter.detach().contiguous()
-                with _connected():
+            whole = list(parameters)
+            values = [parameter.detach().contiguous() for parameter in whole]
+            self.exchange()  # nothing may fail between a word on failure and the last broadcast
+            with _connected():
+                for value in values:
                     torch.distributed.broadcast(value, src=0)
+            for parameter, value in zip(whole, values, strict=True):
                 parameter.detach().copy_(value)
 
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
@@ -140,18 +156,26 @@ class Ranks:
         """
         if not self.several:
             return
-        for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
-            group = [parameter for parameter in parameters if parameter.dtype == dtype]
-            present = torch.tensor([p.grad is not None for p in group], dtype=dtype, device=group[0].device)
-            parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
-            flat = torch.cat([*(part.reshape(-1) for part in parts), present])
-            del parts
-            with _connected():
+        types = dict.fromkeys(parameter.dtype for parameter in parameters)
+        groups = [[parameter for parameter in parameters if parameter.dtype == dtype] for dtype in types]
+        flats = [_flat(group) for group in groups]
+        self.exchange()  # a rank without memory for the flat tensors says so here
+        with _connected():
+            for flat in flats:
                 torch.distributed.all_reduce(flat)
+        for group, flat in zip(groups, flats, strict=True):
             sizes = [*(p.numel() for p in group), len(group)]
             sums = flat.split(sizes)  # type: ignore[no-untyped-call]  # torch's own
             for parameter, total, count in zip(group, sums, sums[-1].tolist(), strict=False):
                 parameter.grad = total.view(parameter.shape) if count else None
+
+
+def _flat(parameters: Sequence[Tensor]) -> Tensor:
+    """Return the gradients of parameters of one type in one tensor; behind them, which parameters have one."""
+    first = parameters[0]
+    present = torch.tensor([p.grad is not None for p in parameters], dtype=first.dtype, device=first.device)
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    return torch.cat([*(part.reshape(-1) for part in parts), present])
 
 
 ALONE = Ranks()
