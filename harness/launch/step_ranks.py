@@ -55,15 +55,16 @@ class StepRanks:
         """How messages begin: empty for a single rank."""
         return f"Rank {self.rank} of {self.size}: " if self.size > 1 else ""
 
-    def join(self, interrupted: Callable[[], bool], threads: int) -> bool:
+    def join(self, interrupted: Callable[[], bool], threads: int, key: str = "") -> bool:
         """Join the other ranks; return True for rank 0, and otherwise False, after it has dismissed this one.
 
         Args:
             interrupted: checked after every step.
             threads: CPU threads.
+            key: of these ranks, see `harness.training.ranks.join`.
 
         Raises:
-            HarnessError: the node has too few GPUs.
+            HarnessError: the node has too few GPUs, or the ranks do not meet.
         """
         if self.size == 1:
             return True
@@ -86,7 +87,7 @@ class StepRanks:
         from harness.training.ranks import join, leave
 
         use_threads(threads)
-        join()
+        join(f"{key}/{os.environ.get('SLURM_ARRAY_TASK_ID', '')}")
         if self.rank == 0:
             return True
         follow(interrupted)

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError
+from harness.errors import PEERS_LOST, HarnessError
 
 WORDS = 3  # numbers that an exchange can carry
-PEERS_LOST = 75  # exit code of a rank whose peers died; EX_TEMPFAIL of sysexits.h
+LOOPBACK = "127.0.0.1"
+MEETING = timedelta(minutes=10)  # how long ranks wait for one another at the start
 # A collective has no limit of its own: rank 0 may evaluate for hours meanwhile. Hung runs are ended by their launcher.
 PATIENCE = timedelta(days=30)
 T = TypeVar("T")
@@ -55,6 +57,11 @@ class Ranks:
     def several(self) -> bool:
         """Whether there are other ranks."""
         return self.size > 1
+
+    @property
+    def named(self) -> str:
+        """How messages of this rank begin: empty where it is alone."""
+        return f"Rank {self.rank} of {self.size}: " if self.several else ""
 
     def share(self, rows: int) -> slice:
         """Return this rank's part of a batch's rows; it may be empty where there are fewer rows than ranks."""
@@ -124,7 +131,8 @@ class Ranks:
         """
         if not self.several:
             return make()
-        made, text = None, b""
+        made: Any = None
+        text = b""
         with self.telling():
             if self.leads:
                 made = make()
@@ -188,11 +196,44 @@ def current() -> Ranks:
     return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
 
-def join() -> None:
-    """Join the ranks that the environment names as torchrun does: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT."""
+def join(key: str = "") -> None:
+    """Join the ranks that the environment names as torchrun does: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT.
+
+    Where rank 0 is at `LOOPBACK`, so are all, and nobody listens to the network.
+
+    Args:
+        key: of these ranks; others that take the same port do not meet them.
+
+    Raises:
+        HarnessError: the ranks do not meet within `MEETING`.
+    """
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # absent from some builds
+
     # Gradients are exchanged where they are; all else is on the CPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    torch.distributed.init_process_group(backend, timeout=PATIENCE)
+    if address == LOOPBACK and sys.platform == "linux":
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    try:
+        listening = None
+        if rank == 0 and address == LOOPBACK:  # by itself, torch's store listens on all interfaces
+            listening = socket.create_server((address, port)).detach()
+        store = TCPStore(address, port, size, rank == 0, MEETING, master_listen_fd=listening)
+        torch.distributed.init_process_group(
+            backend, store=PrefixStore(key, store), rank=rank, world_size=size, timeout=MEETING
+        )
+    except (RuntimeError, OSError) as error:
+        named = {name: os.environ.get(name) or "not set" for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
+        raise HarnessError(
+            f"The {size} processes that train this run did not meet at {address}, port {port}, within "
+            f"{MEETING.total_seconds() / 60:g} minutes or at all ({type(error).__name__}: {error}). Every node must "
+            "reach this address and port, and the nodes each other by a network interface that they all have. On a "
+            "cluster, name it: +slurm.environment.GLOO_SOCKET_IFNAME=<interface>, with GPUs also "
+            "+slurm.environment.NCCL_SOCKET_IFNAME=<interface> (now "
+            f"{', '.join(f'{name}: {value}' for name, value in named.items())})."
+        ) from error
+    torch.distributed.distributed_c10d._set_pg_timeout(PATIENCE)
 
 
 def leave() -> None:
@@ -202,12 +243,21 @@ def leave() -> None:
 
 @contextmanager
 def _connected() -> Iterator[None]:
-    """End this process if a collective in the block fails: a peer is dead, and nothing here is at fault.
+    """End this process if a collective in the block fails: it cannot be said to the others in any other way.
 
-    Without cleaning up, as a kill would: the state on disk is complete at any time.
+    Mostly a peer is dead, and nothing here is at fault. Without cleaning up, as a kill would: the state on disk is
+    complete at any time.
     """
     try:
         yield
-    except RuntimeError as error:
-        print(f"This rank lost its peers: {error}", file=sys.stderr, flush=True)  # noqa: T201 -- last words
-        os._exit(PEERS_LOST)
+    except (RuntimeError, MemoryError) as error:
+        with suppress(Exception):
+            last_words[-1](f"{current().named}an exchange failed: {type(error).__name__}: {error}")
+        os._exit(1 if isinstance(error, MemoryError | torch.OutOfMemoryError) else PEERS_LOST)
+
+
+def _print(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)  # noqa: T201 -- a job's output, where its launcher looks for them
+
+
+last_words: list[Callable[[str], None]] = [_print]  # the last one is told why this process ends

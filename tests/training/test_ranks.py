@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,13 @@ from torch import Tensor
 
 from harness.data.examples import Batch, Examples, Rows
 from harness.errors import HarnessError
+from harness.launch.local.pool import _free_port
 from harness.models.language.language_model import LanguageModel
 from harness.records.files import read_jsonl
 from harness.records.states import SessionStatus, StopRequest
-from harness.training import ranks
+from harness.training import ranks, session_files
 from harness.training.loop import _request, attend, fit, gradients
-from harness.training.ranks import RankFailed, Ranks, current
+from harness.training.ranks import RankFailed, Ranks, current, join
 from harness.training.session import TrainingSession
 from tests.helpers import tiny_writers
 from tests.helpers.ranks import together
@@ -173,6 +177,9 @@ def test_an_error_of_one_rank_is_one_of_all(found: dict[int, list[Found]]) -> No
     assert all(each.heard == TOLD for each in found[4])
 
 
+# From here on, without other processes.
+
+
 class Lone(Ranks):
     """A rank without others: it counts exchanges and hears only itself, or an error."""
 
@@ -191,7 +198,7 @@ class Lone(Ranks):
 class Transformed(Examples):
     """Rows with a random transform, which draws a number for each row; `drawn` gets those of the last batch."""
 
-    rowwise: bool = True  # type: ignore[misc]
+    rowwise: bool = True
     drawn: dict[str, list[float]] = field(default_factory=dict)
 
     def training_batch(self, rows: Rows, device: torch.device, targets: Tensor) -> tuple[Batch, Tensor]:
@@ -228,6 +235,52 @@ def test_transforms_are_those_of_one_process_or_of_each_rank() -> None:
     assert all(len(each) == 2 for each in mine + its)
     assert len({number for each in mine + its for number in each}) == 8
     assert all(torch.equal(each.random_state.tensors["cpu"], before) for each in sessions)
+
+
+class Late(Lone):
+    """A rank that sees a file later than rank 0 does: `see` is called after each look at which they differ."""
+
+    def __init__(self, see: Callable[[], None]) -> None:
+        super().__init__(1, 2)
+        self.see = see
+
+    def exchange(self, *words: float, error: Exception | None = None) -> list[list[float]]:
+        own = super().exchange(*words, error=error)[0]
+        if own != [-1.0]:
+            return [own, own]
+        self.see()
+        return [[7.0], own]
+
+
+def test_a_rank_waits_for_the_checkpoint_that_rank_0_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a network file system; in the end the run fails, and the message says what is wrong."""
+    monkeypatch.setattr(session_files, "LOOK_SECONDS", 0.0)
+    earlier, mine = lone(0, 1), lone(1, 2)
+    earlier.checkpoint_path = mine.checkpoint_path = tmp_path / "all.safetensors"
+    earlier.progress.step = 5
+    mine.ranks = Late(lambda: session_files.write_checkpoint(earlier))
+    session_files.resume(mine)
+    assert mine.progress.step == 5 and mine.ranks.exchanges == 2
+    mine.ranks = Late(lambda: earlier.checkpoint_path.unlink(missing_ok=True))  # type: ignore[union-attr]
+    earlier.checkpoint_path.unlink()
+    with pytest.raises(HarnessError, match="do not see the same checkpoint"):
+        session_files.resume(mine)
+    assert mine.ranks.exchanges == session_files.LOOKS
+
+
+def test_ranks_that_do_not_meet_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank that is missing, then a port that is taken."""
+    monkeypatch.setattr(ranks, "MEETING", timedelta(seconds=1))
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    port = _free_port()
+    for name, value in {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(HarnessError, match=f"(?s)did not meet at 127.0.0.1, port {port},.*SOCKET_IFNAME"):
+        join()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(HarnessError, match="Address already in use"):
+            join()
 
 
 def test_ranks_meet_before_they_end(tmp_path: Path) -> None:

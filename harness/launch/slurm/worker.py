@@ -64,10 +64,12 @@ def main() -> int:
     ranks = StepRanks.of_environment()
     try:
         submission = task.jobs.read(task.token)
-        if submission.state == SubmissionState.CLOSED:
-            _say(f"The submission {task.token} is closed; nothing to do.")
+        if not ranks.join(warned, submission.threads, task.token):
             return 0
-        if not ranks.join(warned, submission.threads):
+        # Rank 0 decides this for all: the file may change between the moments at which ranks read it.
+        if task.jobs.read(task.token).state == SubmissionState.CLOSED:
+            _say(f"The submission {task.token} is closed; nothing to do.")
+            ranks.dismiss()
             return 0
         done = task.execute(warned, submission.threads)
         ranks.dismiss()
