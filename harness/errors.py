@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable
 
 LISTED = 12  # alternatives that a message names
+PEERS_LOST = 75  # exit code of a rank whose exchange with the others failed; EX_TEMPFAIL of sysexits.h
 
 
 class HarnessError(Exception):

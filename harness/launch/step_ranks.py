@@ -76,16 +76,17 @@ class StepRanks:
             raise _too_few(len(gpus), self.here)
         return gpus[self.local]
 
-    def join(self, interrupted: Callable[[], bool], threads: int, device: str = "auto") -> bool:
+    def join(self, interrupted: Callable[[], bool], threads: int, device: str = "auto", key: str = "") -> bool:
         """Join the other ranks; return True for rank 0, and otherwise False, after it has dismissed this one.
 
         Args:
             interrupted: checked after every step.
             threads: CPU threads.
             device: auto | cpu | cuda.
+            key: of these ranks, see `harness.training.ranks.join`.
 
         Raises:
-            HarnessError: the node has too few GPUs.
+            HarnessError: the node has too few GPUs, or the ranks do not meet.
         """
         if self.size == 1:
             return True
@@ -100,7 +101,7 @@ class StepRanks:
         from harness.training.ranks import current, join, leave
 
         use_threads(threads)
-        join()
+        join(f"{key}/{os.environ.get('SLURM_ARRAY_TASK_ID', '')}")
         with current().telling():
             mine = 0.0 if gpu is None else _number(_identity(gpu))
         check_apart(current().exchange(_number(socket.gethostname()), mine))

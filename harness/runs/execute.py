@@ -9,7 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from harness.runs.run_control import Log, Say, StopFile, warnings_in_logs
 from harness.runs.run_queue import Running, RunQueue
 from harness.system.machine import PeakMemory, check_device, device_name, scheduler, versions
 from harness.training.loop import fit
-from harness.training.ranks import ALONE, Ranks, current
+from harness.training.ranks import ALONE, RankFailed, Ranks, current
 from harness.training.session import TrainingSession
 
 _JOIN: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max}  # by `Cost.attempts`
@@ -106,7 +106,7 @@ def follow(interrupted: Callable[[], bool] = lambda: False) -> None:
         return True
 
     with warnings_in_logs(lambda: ()):  # rank 0 has the same
-        while (spec := ranks.from_first(_nothing)) is not None:
+        while (spec := _next(ranks)) is not None:
             queue = RunQueue(RunBatch((spec,)), start, lambda: False)
             with contextlib.suppress(Exception):  # rank 0 knows it, and has it in the run's record
                 fit(queue.first(), interrupted, None, queue.following)
@@ -117,7 +117,16 @@ def dismiss() -> None:
     current().from_first(_nothing)
 
 
-def _nothing() -> RunSpec | None:
+def _next(ranks: Ranks) -> RunSpec | None:
+    """Return the run that rank 0 executes next; None after the last."""
+    while True:
+        # An error that is told here is of a run that this rank has left. Rank 0 has it in the run's record.
+        with contextlib.suppress(RankFailed, HarnessError):
+            found = ranks.from_first(_nothing)
+            return None if found is None else RunSpec(**found)
+
+
+def _nothing() -> dict[str, Any] | None:
     return None
 
 
@@ -153,7 +162,7 @@ def _execute(
     memory: PeakMemory | None = None
     energy: Energy | None = None
     device, ranks = None, _ranks_of(spec)
-    ranks.from_first(lambda: spec)  # to those that follow
+    ranks.from_first(lambda: asdict(spec))  # to those that follow
     try:
         with ranks.telling():
             device, memory, energy = _meters(spec.config["device"])

@@ -110,7 +110,8 @@ def _folds(
     found, costs = [], Costs()
     for index, (split, held_out) in enumerate(run.data.folds):
         noted = run.spec.paths.checkpoint / f"fold{index}.json"
-        progress = _noted(noted, signature)
+        known = current().from_first(lambda noted=noted: _noted(noted, signature))  # type: ignore[misc]
+        progress = None if known is None else TrainingProgress(**known)
         if progress is None:
             run.say(f"Fold {index + 1} of {len(run.data.folds)}")
             session, spent = make_session(run, method, run.train, split, held_out, f"fold{index}", {"fold": index})
@@ -127,11 +128,11 @@ def _folds(
     return found, costs
 
 
-def _noted(path: Path, signature: str) -> TrainingProgress | None:
-    """Read the stored result of a fold; return None if there is none for this run."""
+def _noted(path: Path, signature: str) -> dict[str, Any] | None:
+    """Read the stored result of a fold, a `TrainingProgress`; return None if there is none for this run."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return TrainingProgress(**content) if content.pop("signature") == signature else None
+        return asdict(TrainingProgress(**content)) if content.pop("signature") == signature else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -155,13 +155,20 @@ def _alone(sessions: Sequence[TrainingSession]) -> list[tuple[TrainingSession, f
     for session in sessions:
         with failing(session), timed(session.progress, "train_seconds"):
             rows = session.next_share()
-            value = _backward(session, rows) if len(rows) else 0.0
+            value = _backward(session, rows) if len(rows) else _passed_over(session)
             if session.ranks.several:
                 weight = session.train.weight(rows) if len(rows) else 0
                 heard = session.ranks.exchange(value * weight, weight)
                 value = sum(each[0] for each in heard) / max(sum(each[1] for each in heard), 1)
             found.append((session, value))
     return found
+
+
+def _passed_over(session: TrainingSession) -> float:
+    """Draw the random transforms of a batch of which this rank has no rows, so that all ranks draw the next alike."""
+    if session.train.rowwise and type(session.hooks).loss is Hooks.loss:
+        session.next_batch()
+    return 0.0
 
 
 def _backward(session: TrainingSession, rows: Rows) -> float:
@@ -323,14 +330,10 @@ def validate(session: TrainingSession, validation: Examples) -> tuple[Prediction
 def _request(session: TrainingSession, interrupted: bool) -> StopRequest | None:
     """Return how a session is asked to end after a step; None if it goes on."""
     request = session.stop()
-    if session.at_limit and request != StopRequest.TAKEN:
-        return StopRequest.PAUSE
     request = StopRequest.CHECKPOINT if interrupted and request != StopRequest.TAKEN else request
-    if not session.ranks.several:
-        return request
     # Each rank hears of signals and files at a moment of its own; all do what the strongest request says.
-    places = [place for (place,) in session.ranks.exchange(float(_REQUESTS.index(request)))]
-    return _REQUESTS[int(max(places))]
+    request = _REQUESTS[int(max(place for (place,) in session.ranks.exchange(float(_REQUESTS.index(request)))))]
+    return StopRequest.PAUSE if session.at_limit and request != StopRequest.TAKEN else request
 
 
 # From the weakest to the strongest.
@@ -347,6 +350,7 @@ def attend(session: TrainingSession, request: StopRequest | None) -> None:
     if session.checkpoint_path is not None and due and session.ranks.leads:
         write_checkpoint(session)
     if request in (StopRequest.CHECKPOINT, StopRequest.PAUSE):
+        session.ranks.exchange()  # the others stay until it is written, to hear of an error
         session.status = SessionStatus.STOPPED if request == StopRequest.CHECKPOINT else SessionStatus.PAUSED
 
 

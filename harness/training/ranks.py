@@ -11,20 +11,23 @@ A process that dies says nothing; the others see the broken connection and exit,
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError
+from harness.errors import PEERS_LOST, HarnessError
 
 WORDS = 3  # numbers that an exchange can carry
-PEERS_LOST = 75  # exit code of a rank whose peers died; EX_TEMPFAIL of sysexits.h
+LOOPBACK = "127.0.0.1"
+MEETING = timedelta(minutes=10)  # how long ranks wait for one another at the start
 # A collective has no limit of its own: rank 0 may evaluate for hours meanwhile. Hung runs are ended by their launcher.
 PATIENCE = timedelta(days=30)
 T = TypeVar("T")
@@ -55,6 +58,11 @@ class Ranks:
         """Whether there are other ranks."""
         return self.size > 1
 
+    @property
+    def named(self) -> str:
+        """How messages of this rank begin: empty where it is alone."""
+        return f"Rank {self.rank} of {self.size}: " if self.several else ""
+
     def share(self, rows: int) -> slice:
         """Return this rank's part of a batch's rows; it may be empty where there are fewer rows than ranks."""
         return slice(self.rank * rows // self.size, (self.rank + 1) * rows // self.size)
@@ -82,17 +90,28 @@ class Ranks:
         return [each[1 : 1 + len(words)].tolist() for each in heard]
 
     def _raise(self, error: Exception | None) -> None:
-        said: list[Any] = [None] * self.size
         plain = isinstance(error, HarnessError)
         mine = None if error is None else (plain, str(error) if plain else f"{type(error).__name__}: {error}")
-        with _connected():
-            torch.distributed.all_gather_object(said, mine)
+        said = [json.loads(each) for each in self._texts(json.dumps(mine).encode())]
         if error is None:
             rank, (plain, text) = next((rank, each) for rank, each in enumerate(said) if each is not None)
             message = f"Rank {rank} of {self.size}: {text}"
             error = HarnessError(message) if plain else RankFailed(message)
         error.told = True  # type: ignore[attr-defined]
         raise error
+
+    def _texts(self, text: bytes) -> list[bytes]:
+        """Return a text of each rank, of any length."""
+        length = torch.tensor([len(text)])
+        lengths = [torch.empty_like(length) for _ in range(self.size)]
+        with _connected():
+            torch.distributed.all_gather(lengths, length)
+        sizes = [int(each) for each in lengths]
+        mine = torch.tensor([*text, *[0] * (max(sizes) - len(text))], dtype=torch.uint8)
+        heard = [torch.empty_like(mine) for _ in range(self.size)]
+        with _connected():
+            torch.distributed.all_gather(heard, mine)
+        return [bytes(each[:size].tolist()) for each, size in zip(heard, sizes, strict=True)]
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -105,31 +124,36 @@ class Ranks:
             raise
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """Return on every rank what rank 0 makes.
+        """Return on every rank what rank 0 makes: what JSON can express, since unpickling could run any code.
 
         Raises:
             Exception: of `make`.
         """
         if not self.several:
             return make()
-        held: list[Any] = [None]
+        made: Any = None
+        text = b""
         with self.telling():
             if self.leads:
-                held = [make()]
-            self.exchange()
+                made = make()
+                text = json.dumps(made, default=float).encode()  # default: numpy's numbers
+            length = int(self.exchange(float(len(text)))[0][0])
+        content = torch.tensor([*text] if self.leads else [0] * length, dtype=torch.uint8)
         with _connected():
-            torch.distributed.broadcast_object_list(held, src=0)
-        found: T = held[0]
+            torch.distributed.broadcast(content, src=0)
+        found: T = made if self.leads else json.loads(bytes(content.tolist()))
         return found
 
     def same(self, parameters: Iterable[Tensor]) -> None:
         """Give parameters the values that they have on rank 0."""
         if self.several:
-            self.exchange()
-            for parameter in parameters:
-                value = parameter.detach().contiguous()
-                with _connected():
+            whole = list(parameters)
+            values = [parameter.detach().contiguous() for parameter in whole]
+            self.exchange()  # nothing may fail between a word on failure and the last broadcast
+            with _connected():
+                for value in values:
                     torch.distributed.broadcast(value, src=0)
+            for parameter, value in zip(whole, values, strict=True):
                 parameter.detach().copy_(value)
 
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
@@ -140,18 +164,26 @@ class Ranks:
         """
         if not self.several:
             return
-        for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
-            group = [parameter for parameter in parameters if parameter.dtype == dtype]
-            present = torch.tensor([p.grad is not None for p in group], dtype=dtype, device=group[0].device)
-            parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
-            flat = torch.cat([*(part.reshape(-1) for part in parts), present])
-            del parts
-            with _connected():
+        types = dict.fromkeys(parameter.dtype for parameter in parameters)
+        groups = [[parameter for parameter in parameters if parameter.dtype == dtype] for dtype in types]
+        flats = [_flat(group) for group in groups]
+        self.exchange()  # a rank without memory for the flat tensors says so here
+        with _connected():
+            for flat in flats:
                 torch.distributed.all_reduce(flat)
+        for group, flat in zip(groups, flats, strict=True):
             sizes = [*(p.numel() for p in group), len(group)]
             sums = flat.split(sizes)  # type: ignore[no-untyped-call]  # torch's own
             for parameter, total, count in zip(group, sums, sums[-1].tolist(), strict=False):
                 parameter.grad = total.view(parameter.shape) if count else None
+
+
+def _flat(parameters: Sequence[Tensor]) -> Tensor:
+    """Return the gradients of parameters of one type in one tensor; behind them, which parameters have one."""
+    first = parameters[0]
+    present = torch.tensor([p.grad is not None for p in parameters], dtype=first.dtype, device=first.device)
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    return torch.cat([*(part.reshape(-1) for part in parts), present])
 
 
 ALONE = Ranks()
@@ -164,11 +196,44 @@ def current() -> Ranks:
     return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
 
-def join() -> None:
-    """Join the ranks that the environment names as torchrun does: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT."""
+def join(key: str = "") -> None:
+    """Join the ranks that the environment names as torchrun does: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT.
+
+    Where rank 0 is at `LOOPBACK`, so are all, and nobody listens to the network.
+
+    Args:
+        key: of these ranks; others that take the same port do not meet them.
+
+    Raises:
+        HarnessError: the ranks do not meet within `MEETING`.
+    """
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # absent from some builds
+
     # Gradients are exchanged where they are; all else is on the CPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    torch.distributed.init_process_group(backend, timeout=PATIENCE)
+    if address == LOOPBACK and sys.platform == "linux":
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    try:
+        listening = None
+        if rank == 0 and address == LOOPBACK:  # by itself, torch's store listens on all interfaces
+            listening = socket.create_server((address, port)).detach()
+        store = TCPStore(address, port, size, rank == 0, MEETING, master_listen_fd=listening)
+        torch.distributed.init_process_group(
+            backend, store=PrefixStore(key, store), rank=rank, world_size=size, timeout=MEETING
+        )
+    except (RuntimeError, OSError) as error:
+        named = {name: os.environ.get(name) or "not set" for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
+        raise HarnessError(
+            f"The {size} processes that train this run did not meet at {address}, port {port}, within "
+            f"{MEETING.total_seconds() / 60:g} minutes or at all ({type(error).__name__}: {error}). Every node must "
+            "reach this address and port, and the nodes each other by a network interface that they all have. On a "
+            "cluster, name it: +slurm.environment.GLOO_SOCKET_IFNAME=<interface>, with GPUs also "
+            "+slurm.environment.NCCL_SOCKET_IFNAME=<interface> (now "
+            f"{', '.join(f'{name}: {value}' for name, value in named.items())})."
+        ) from error
+    torch.distributed.distributed_c10d._set_pg_timeout(PATIENCE)
 
 
 def leave() -> None:
@@ -178,12 +243,21 @@ def leave() -> None:
 
 @contextmanager
 def _connected() -> Iterator[None]:
-    """End this process if a collective in the block fails: a peer is dead, and nothing here is at fault.
+    """End this process if a collective in the block fails: it cannot be said to the others in any other way.
 
-    Without cleaning up, as a kill would: the state on disk is complete at any time.
+    Mostly a peer is dead, and nothing here is at fault. Without cleaning up, as a kill would: the state on disk is
+    complete at any time.
     """
     try:
         yield
-    except RuntimeError as error:
-        print(f"This rank lost its peers: {error}", file=sys.stderr, flush=True)  # noqa: T201 -- last words
-        os._exit(PEERS_LOST)
+    except (RuntimeError, MemoryError) as error:
+        with suppress(Exception):
+            last_words[-1](f"{current().named}an exchange failed: {type(error).__name__}: {error}")
+        os._exit(1 if isinstance(error, MemoryError | torch.OutOfMemoryError) else PEERS_LOST)
+
+
+def _print(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)  # noqa: T201 -- a job's output, where its launcher looks for them
+
+
+last_words: list[Callable[[str], None]] = [_print]  # the last one is told why this process ends

@@ -221,17 +221,21 @@ class TrainingSession:
     def next_batch(self) -> tuple[Batch, Tensor]:
         """Return the next batch, or this rank's share of it, and its targets.
 
-        Padding and random transforms are those of the whole batch, so that all ranks together compute what one would.
+        Where the tensors have a row for each row of the batch, padding and random transforms are those of the whole
+        batch, so that all ranks together compute what one would. Else they are the share's, and each rank draws its own
+        transforms: from seed, step and rank, so that `random_state` stays the same on all.
         """
         rows, train = self.next_rows(), self.train
         targets = self.task.targets(train.targets[rows])
         if not self.ranks.several:
             return train.training_batch(rows, self.device, targets)
         part = self.ranks.share(len(rows))
-        with self.random_state.active():
-            if train.rowwise:
+        if train.rowwise:
+            with self.random_state.active():
                 batch, targets = train.training_batch(rows, self.device, targets)
                 return {name: tensor[part] for name, tensor in batch.items()}, targets[part]
+        seed = stream_seed(self.seed, "transforms", self.progress.step, self.part, self.ranks.rank)
+        with RandomState(seed, self.device).active():
             return train.training_batch(rows[part], self.device, self.task.targets(train.targets[rows[part]]))
 
     def next_tokens(self) -> int:

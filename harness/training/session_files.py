@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from typing import Any
 
 from torch import Tensor
 
 from harness.api.metric import Values
 from harness.errors import HarnessError
 from harness.records.files import append_jsonl, atomic, read_jsonl
+from harness.records.signature import digest
 from harness.records.states import SessionStatus
 from harness.training.checkpoint import DamagedCheckpoint, group, load_checkpoint, prefixed, save_checkpoint
 from harness.training.session import TrainingProgress, TrainingSession
+
+# A network file system may show a node an earlier state of a directory, by default for up to 60 seconds (acdirmax).
+LOOKS, LOOK_SECONDS = 46, 2.0
 
 
 def note(session: TrainingSession, epoch: float, train_loss: float | None, values: Values, rung: int | None) -> None:
@@ -51,12 +56,7 @@ def write_checkpoint(session: TrainingSession) -> None:
 
 def resume(session: TrainingSession) -> None:
     """Restore the session from its checkpoint, if it has one, and drop metrics recorded after it."""
-    loaded = None
-    if session.checkpoint_path is not None:
-        try:
-            loaded = load_checkpoint(session.checkpoint_path, session.signature)
-        except DamagedCheckpoint as error:
-            session.say(f"Warning: {error}; training starts again.")
+    loaded = _loaded(session)
     if loaded is not None:
         tensors, state = loaded
         del state["signature"]
@@ -80,11 +80,6 @@ def resume(session: TrainingSession) -> None:
         session.say(f"Continuing from step {session.progress.step}.")
         if session.at_limit:
             session.status = SessionStatus.PAUSED
-    if len({step for (step,) in session.ranks.exchange(float(session.progress.step))}) > 1:
-        raise HarnessError(
-            f"The processes that train this run do not see the same checkpoint, {session.checkpoint_path}: they need "
-            "one file system. Correct this, and run the same command again."
-        )
     if session.metrics_path is not None and (lines := read_jsonl(session.metrics_path)):
         # Lines of other folds are kept.
         tag, step = session.tag.items(), session.progress.step
@@ -93,3 +88,28 @@ def resume(session: TrainingSession) -> None:
             temporary.touch()
             for line in kept:
                 append_jsonl(temporary, line)
+
+
+def _loaded(session: TrainingSession) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Read the checkpoint; return None if there is none. All ranks return the same.
+
+    Raises:
+        HarnessError: the ranks do not see the same file, although they have waited for it.
+    """
+    for attempt in range(LOOKS):
+        loaded = None
+        if session.checkpoint_path is not None:
+            try:
+                loaded = load_checkpoint(session.checkpoint_path, session.signature)
+            except DamagedCheckpoint as error:
+                session.say(f"Warning: {error}; training starts again.")
+        # The state of no two checkpoints is the same: it has the seconds so far. 52 bits are exact in a float.
+        state = None if loaded is None else int(digest([session.tag, loaded[1]])[:13], 16)
+        if len({seen for (seen,) in session.ranks.exchange(-1.0 if state is None else float(state))}) == 1:
+            return loaded
+        if attempt + 1 < LOOKS:
+            time.sleep(LOOK_SECONDS)
+    raise HarnessError(
+        f"The processes that train this run do not see the same checkpoint, {session.checkpoint_path}: they need one "
+        "file system. Correct this, and run the same command again."
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from harness.errors import HarnessError
 from harness.launch import Launcher, Outcome
 from harness.launch.devices import check_devices, divide, visible_gpus
 from harness.launch.inline import InlineLauncher
-from harness.launch.local.pool import LocalLauncher
+from harness.launch.local.pool import LocalLauncher, _cause, _LastWords, _Worker
 from harness.predict import load
 from harness.records.record import Record
 from harness.records.run_spec import RunBatch, RunSpec
@@ -157,6 +160,21 @@ def test_a_run_of_two_processes_outlives_the_death_of_one(tmp_path: Path, cache:
     assert load(together.paths.model).predict(["my parcel is late"]) == load(alone.paths.model).predict(
         ["my parcel is late"]
     )
+
+
+def test_the_last_words_of_ranks_are_told() -> None:
+    """Where none died by itself, and beside the exit code of one that did."""
+    for codes, expected in (
+        ([75, 75], "Its processes ended with exit codes [75, 75] (Rank 1 of 2: no route)."),
+        ([75, 1], "Its rank 1 of 2 ended with exit code 1 (Rank 1 of 2: no route)."),
+    ):
+        members: list[Any] = []
+        for rank, code in enumerate(codes):
+            ours, theirs = multiprocessing.Pipe()
+            theirs.send(_LastWords(f"Rank {rank} of 2: no route")) if rank else theirs.close()
+            members.append((SimpleNamespace(exitcode=code, join=lambda seconds: None), ours))
+        (process, connection), *others = members
+        assert _cause(_Worker(process, connection, others)) == expected
 
 
 def test_a_machine_is_divided_among_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:

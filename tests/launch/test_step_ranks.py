@@ -51,8 +51,17 @@ def test_a_loss_names_the_task_that_died() -> None:
         "srun: Terminating StepId=7.0\n"
         "slurmstepd: error: *** STEP 7.0 ON node1 CANCELLED AT 2026-11-30T12:00:00 ***\n"
     )
-    cause = of_loss(JobState("FAILED", "NonZeroExitCode", "node1", ""), True, said, None)
+    state = JobState("FAILED", "NonZeroExitCode", "node1", "")
+    cause = of_loss(state, True, said, None, together=True)
     assert cause.reason.endswith("Its task 1: Killed.") and cause.attributed_to == "run"
+    assert "Killed" not in of_loss(state, True, said, None).reason  # a job of one task
+    several = said.replace("task 1", "tasks 1,3-5")
+    assert of_loss(state, True, several, None, together=True).reason.endswith("Its tasks 1,3-5: Killed.")
+    lost = (
+        "Rank 1 of 2: an exchange failed: RuntimeError: no route\nsrun: error: n1: tasks 0-1: Exited with exit code 75"
+    )
+    found = of_loss(state, True, lost, None, together=True).reason
+    assert found.endswith("Rank 1 of 2: an exchange failed: RuntimeError: no route")
 
 
 def test_of_several_nodes_the_one_whose_tasks_died_is_at_fault() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch import Tensor
 
+from harness.data.examples import Batch, Examples, Rows
 from harness.errors import HarnessError
+from harness.launch.local.pool import _free_port
 from harness.models.language.language_model import LanguageModel
 from harness.records.files import read_jsonl
-from harness.records.states import StopRequest
-from harness.training.loop import fit
-from harness.training.ranks import current
+from harness.records.states import SessionStatus, StopRequest
+from harness.training import ranks, session_files
+from harness.training.loop import _request, attend, fit, gradients
+from harness.training.ranks import RankFailed, Ranks, current, join
+from harness.training.session import TrainingSession
 from tests.helpers import tiny_writers
 from tests.helpers.ranks import together
 from tests.helpers.training_sessions import Setting, make, pretrained, rows, weights
@@ -35,6 +43,7 @@ SETTINGS = (
 Weights = dict[str, npt.NDArray[np.float64]]
 RESUMED = SETTINGS[0]
 PACKED = (None, 64)
+TOLD = {"none": None, "number": 0.1, "text": "\u00e4\n", "list": [1, True]}
 
 
 def train(setting: Setting, directory: Path, stop_at: int | None = None) -> tuple[Weights, int, int]:
@@ -65,20 +74,21 @@ def write(packed: int | None) -> Weights:
     return {name: value.numpy() for name, value in weights(mine).items()}
 
 
-def fail() -> str:
-    """Train; the second rank fails in its second step. Give the failure of this rank."""
+def fail(when: str) -> str:
+    """Train; the second rank fails in its second step, in a pass or a sum. Give the failure of this rank."""
     mine = make(SETTINGS[0], pretrained(), (rows(0, EXAMPLES, 12), rows(99, 16, 12)))
     mine.ranks = current()
-    if mine.ranks.rank == 1:
-        real = mine.network.features
+    owner, name = (mine.network, "features") if when == "pass" else (ranks, "_flat")
+    real = getattr(owner, name)
 
-        def features(batch: Any) -> Any:
-            if mine.progress.step == 1:
-                raise HarnessError("this rank has had enough.")
-            return real(batch)
+    def failing(given: Any) -> Any:
+        if mine.ranks.rank == 1 and mine.progress.step == 1:
+            raise HarnessError("this rank has had enough.")
+        return real(given)
 
-        mine.network.features = features  # type: ignore[method-assign]
+    setattr(owner, name, failing)
     fit([mine])
+    setattr(owner, name, real)
     return str(mine.failure)
 
 
@@ -89,16 +99,20 @@ class Found:
     trained: list[Weights]  # of `SETTINGS`
     written: list[Weights]  # of `PACKED`
     resumed: tuple[Weights, int, int]
-    failure: str
+    failures: list[str]  # in a pass, in the sum of gradients
+    heard: Any
 
 
 def everything(directory: Path, stop_at: int) -> Found:
     """Train each setting; train one, that an earlier call may have begun, up to a step; write; fail."""
+    for name in ("all_gather_object", "broadcast_object_list"):  # they unpickle what another rank sends
+        setattr(torch.distributed, name, None)
     return Found(
         [train(setting, directory / f"{setting.method}{current().size}")[0] for setting in SETTINGS],
         [write(packed) for packed in PACKED],
         train(RESUMED, directory / "resumed", stop_at),
-        fail(),
+        [fail("pass"), fail("sum")],
+        current().from_first(lambda: TOLD),
     )
 
 
@@ -158,4 +172,129 @@ def test_an_error_of_one_rank_is_one_of_all(found: dict[int, list[Found]]) -> No
     """Nobody waits, and the others say which rank it was."""
     said = ["Rank 1 of 4: this rank has had enough."] * 4
     said[1] = "this rank has had enough."
-    assert [each.failure for each in found[4]] == said
+    for number in range(2):
+        assert [each.failures[number] for each in found[4]] == said
+    assert all(each.heard == TOLD for each in found[4])
+
+
+# From here on, without other processes.
+
+
+class Lone(Ranks):
+    """A rank without others: it counts exchanges and hears only itself, or an error."""
+
+    def __init__(self, rank: int, size: int, hears: Exception | None = None) -> None:
+        super().__init__(rank, size)
+        self.exchanges, self.hears = 0, hears
+
+    def exchange(self, *words: float, error: Exception | None = None) -> list[list[float]]:
+        self.exchanges += 1
+        if error or self.hears:
+            raise error or self.hears  # type: ignore[misc]
+        return [list(words)]
+
+
+@dataclass(frozen=True)
+class Transformed(Examples):
+    """Rows with a random transform, which draws a number for each row; `drawn` gets those of the last batch."""
+
+    rowwise: bool = True
+    drawn: dict[str, list[float]] = field(default_factory=dict)
+
+    def training_batch(self, rows: Rows, device: torch.device, targets: Tensor) -> tuple[Batch, Tensor]:
+        self.drawn["last"] = torch.rand(len(rows)).tolist()
+        return super().training_batch(rows, device, targets)
+
+
+def lone(rank: int, size: int, rowwise: bool = True, count: int = 6) -> TrainingSession:
+    plain = rows(0, count, 12)
+    train = Transformed(plain.tokens, plain.targets, plain.padding, rowwise=rowwise)
+    mine = make(Setting("lora", train={"dropout": 0.0}), pretrained(), (train, plain))
+    mine.ranks = Lone(rank, size)
+    return mine
+
+
+def drawn(mine: TrainingSession) -> list[list[float]]:
+    """Train the two batches of an epoch; give what their transforms drew."""
+    found = []
+    for _ in range(2):
+        assert gradients(mine) and mine.failure is None
+        found.append(mine.train.drawn["last"])  # type: ignore[attr-defined]
+        mine.progress.position += 1
+        mine.progress.step += 1
+    return found
+
+
+def test_transforms_are_those_of_one_process_or_of_each_rank() -> None:
+    """Also after a batch of fewer rows than ranks; where shares are transformed, each rank draws, and no two alike."""
+    one, *four = (drawn(lone(rank, size)) for rank, size in ((0, 1), (0, 4), (1, 4), (2, 4), (3, 4)))
+    assert sorted(map(len, one)) == [2, 4] and four == [one] * 4
+    sessions = [lone(rank, 2, rowwise=False, count=8) for rank in range(2)]
+    before = sessions[0].random_state.tensors["cpu"].clone()
+    mine, its = map(drawn, sessions)
+    assert all(len(each) == 2 for each in mine + its)
+    assert len({number for each in mine + its for number in each}) == 8
+    assert all(torch.equal(each.random_state.tensors["cpu"], before) for each in sessions)
+
+
+class Late(Lone):
+    """A rank that sees a file later than rank 0 does: `see` is called after each look at which they differ."""
+
+    def __init__(self, see: Callable[[], None]) -> None:
+        super().__init__(1, 2)
+        self.see = see
+
+    def exchange(self, *words: float, error: Exception | None = None) -> list[list[float]]:
+        own = super().exchange(*words, error=error)[0]
+        if own != [-1.0]:
+            return [own, own]
+        self.see()
+        return [[7.0], own]
+
+
+def test_a_rank_waits_for_the_checkpoint_that_rank_0_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a network file system; in the end the run fails, and the message says what is wrong."""
+    monkeypatch.setattr(session_files, "LOOK_SECONDS", 0.0)
+    earlier, mine = lone(0, 1), lone(1, 2)
+    earlier.checkpoint_path = mine.checkpoint_path = tmp_path / "all.safetensors"
+    earlier.progress.step = 5
+    mine.ranks = Late(lambda: session_files.write_checkpoint(earlier))
+    session_files.resume(mine)
+    assert mine.progress.step == 5 and mine.ranks.exchanges == 2
+    mine.ranks = Late(lambda: earlier.checkpoint_path.unlink(missing_ok=True))  # type: ignore[union-attr]
+    earlier.checkpoint_path.unlink()
+    with pytest.raises(HarnessError, match="do not see the same checkpoint"):
+        session_files.resume(mine)
+    assert mine.ranks.exchanges == session_files.LOOKS
+
+
+def test_ranks_that_do_not_meet_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank that is missing, then a port that is taken."""
+    monkeypatch.setattr(ranks, "MEETING", timedelta(seconds=1))
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    port = _free_port()
+    for name, value in {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(HarnessError, match=f"(?s)did not meet at 127.0.0.1, port {port},.*SOCKET_IFNAME"):
+        join()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(HarnessError, match="Address already in use"):
+            join()
+
+
+def test_ranks_meet_before_they_end(tmp_path: Path) -> None:
+    """At a limit, where one may have been taken; after the checkpoint of a stop, which may fail."""
+    for rank, request in ((0, StopRequest.TAKEN), (1, None)):
+        mine = lone(rank, 2)
+        mine.until, mine.progress.rung = 1, 1
+        mine.stop = lambda request=request: request  # type: ignore[misc]
+        assert _request(mine, False) == (request or StopRequest.PAUSE)
+        assert mine.ranks.exchanges == 1  # type: ignore[attr-defined]
+    (tmp_path / "file").touch()
+    for rank, error, expected in ((0, None, OSError), (1, RankFailed("No space left."), RankFailed)):
+        mine = lone(rank, 2)
+        mine.ranks, mine.checkpoint_path = Lone(rank, 2, error), tmp_path / "file" / "all.safetensors"
+        with pytest.raises(expected):
+            attend(mine, StopRequest.PAUSE)
+        assert mine.status == SessionStatus.GOING

@@ -25,12 +25,19 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
+from harness.errors import PEERS_LOST
 from harness.launch.base import Job, Launcher, Outcome, use_threads
 from harness.records.files import last_changed
 from harness.records.run_spec import RunBatch
 
 DEATH_SECONDS = 10.0  # how long the cause of a death is looked for among the processes of a worker
-PEERS_LOST = 75  # exit code of `harness.training.ranks`, which imports torch
+
+
+@dataclass(frozen=True)
+class _LastWords:
+    """Why a rank ended whose exchange with the others failed: mostly since one of them died."""
+
+    text: str
 
 
 @dataclass
@@ -184,34 +191,47 @@ class LocalLauncher(Launcher):
         if worker.connection.poll():
             try:
                 answer = worker.connection.recv()
-                return None if answer is None else str(answer)
+                if not isinstance(answer, _LastWords):
+                    return None if answer is None else str(answer)
+                return _cause(worker, answer.text)
             except (EOFError, OSError):
                 pass
         return _cause(worker)
 
 
-def _cause(worker: _Worker) -> str:
-    """Return why a process of the worker died, which the others follow."""
+def _cause(worker: _Worker, words: str = "") -> str:
+    """Return why a process of the worker died, which the others follow.
+
+    Args:
+        worker: with a dead process, or one that cannot go on.
+        words: last ones of rank 0, whose connection has been read.
+    """
     deadline = time.monotonic() + DEATH_SECONDS
     while True:
         waits = False
         for rank, (process, connection) in enumerate(worker.members):
             who = f"rank {rank} of {len(worker.members)}" if worker.others else "process"
             with suppress(EOFError, OSError):
-                if rank and connection.poll():
-                    return f"Its {who} failed: {connection.recv()}"
+                while (rank or process.exitcode is not None) and connection.poll():
+                    answer = connection.recv()
+                    if not isinstance(answer, _LastWords):
+                        return f"Its {who} failed: {answer}"
+                    words = words or answer.text
             process.join(0.05)
             code = process.exitcode
-            if code is None or code == PEERS_LOST:
+            if code is None:
                 waits = True
+            elif code == PEERS_LOST:
+                waits |= not words  # they are sent before the end, and read in the next round at the latest
             elif code < 0:
                 name = signal.Signals(-code).name
                 hint = " (the operating system does this when memory runs out)" if name == "SIGKILL" else ""
                 return f"Its {who} was killed by {name}{hint}."
             else:
-                return f"Its {who} ended with exit code {code}."
+                return f"Its {who} ended with exit code {code}{f' ({words})' if words else ''}."
         if not waits or time.monotonic() >= deadline:
-            return f"Its processes ended with exit codes {[process.exitcode for process, _ in worker.members]}."
+            codes = [process.exitcode for process, _ in worker.members]
+            return f"Its processes ended with exit codes {codes}{f' ({words})' if words else ''}."
 
 
 def _free_port() -> int:
@@ -282,15 +302,18 @@ def _work(connection: Connection, threads: int, gpu: str | None, module: str, pl
     use_threads(threads)
     program = importlib.import_module(module)
     if place:
-        from harness.training.ranks import current, join
+        from harness.training.ranks import current, join, last_words
 
         os.environ.update({name: str(value) for name, value in place.items()})
-        join()
-        if not current().leads:
-            try:
+        last_words.append(lambda words: connection.send(_LastWords(words)))
+        try:
+            join()
+            if not current().leads:
                 program.follow()
-            except Exception as error:  # noqa: BLE001 - as below
-                connection.send(f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - as below
+            connection.send(f"{type(error).__name__}: {error}")
+            return
+        if not current().leads:
             return
     execute = program.execute
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from harness.errors import PEERS_LOST
 from harness.launch.base import Attribution
 from harness.launch.slurm.commands import JobState
 from harness.launch.slurm.job_states import NOT_THE_RUN, SlurmState
@@ -18,13 +19,15 @@ HELD = re.compile(r"launch.?failed|JobHeldAdmin|requeued.?held", re.IGNORECASE)
 MEMORY = re.compile(r"oom.?kill|out.of.memory|exceeded .*memory limit|memory limit .*exceed", re.IGNORECASE)
 # What srun says of a task of a step that died, but for those that ended because it did (`harness.training.ranks`).
 DIED = re.compile(
-    r"^srun: error: [^:]+: task (\d+): (?!Terminated|Exited with exit code 75)([^\n(]+?)(?: \(core dumped\))?$",
+    rf"^srun: error: [^:]+: (tasks? [\d,-]+): (?!Terminated|Exited with exit code {PEERS_LOST})([^\n(]+?)"
+    r"(?: \(core dumped\))?$",
     re.MULTILINE,
 )
 # Which node one of these tasks had, where it was one: `srun: error: n2: task 1: Killed`, not `n[1-2]: tasks 0-1: ...`.
 DIED_ON = re.compile(
-    r"^srun: error: ([^:,\[\]\s]+): tasks? [\d,-]+: (?!Terminated|Exited with exit code 75)", re.MULTILINE
+    rf"^srun: error: ([^:,\[\]\s]+): tasks? [\d,-]+: (?!Terminated|Exited with exit code {PEERS_LOST})", re.MULTILINE
 )
+LAST_WORDS = re.compile(r"^(?:\d+: )?(Rank \d+ of \d+: an exchange failed: .*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ def of_pending_job(state: JobState, minutes: float, limit: float | None) -> Fail
     return None
 
 
-def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | None) -> FailureCause:
+def of_loss(
+    state: JobState | None, begun: bool, output: str, mem_gb: float | None, together: bool = False
+) -> FailureCause:
     """Return why a job ended without finishing its runs.
 
     Args:
@@ -66,6 +71,7 @@ def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | No
         begun: whether the job had started a run.
         output: the end of its output.
         mem_gb: its memory limit.
+        together: whether its tasks trained together.
     """
     if state is None:
         return FailureCause("is no longer known to Slurm.", "place")
@@ -77,7 +83,9 @@ def of_loss(state: JobState | None, begun: bool, output: str, mem_gb: float | No
     if state.state in NOT_THE_RUN:
         return FailureCause(f"{reason}.", "place")
     if begun:
-        died = "".join(f" Its task {task}: {how}." for task, how in DIED.findall(output)[:1])
+        died = "".join(f" Its {tasks}: {how}." for tasks, how in DIED.findall(output)[:1] if together)
+        if together and not died and (words := LAST_WORDS.search(output)):
+            died = f" {words[1][:300]}"
         return FailureCause(f"{reason}.{died}", "run")
     # The job never started a run, so the node or the setup commands are at fault.
     lines = [line for line in output.splitlines() if line and not line.startswith("srun: ")]

@@ -294,7 +294,10 @@ class SlurmLauncher(Launcher):
         if state is not None and state.state in PASSING and job.id is not None:
             self._cancel([job.id])  # given up here, so Slurm must not start it again
         begun = any(job.has_begun(run) for run in job.runs)
-        cause = failure_causes.of_loss(state, begun, self._output(job), job.submission.resources.get("mem_gb"))
+        asked = job.submission.resources
+        cause = failure_causes.of_loss(
+            state, begun, self._output(job), asked.get("mem_gb"), bool(asked.get("ntasks_per_node"))
+        )
         if cause.node and self.nodes.failed(cause.node):
             self._say(
                 f"Node {cause.node} ended {self.nodes.limit} jobs in a row before a run began; it is avoided from "

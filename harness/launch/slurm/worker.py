@@ -64,10 +64,12 @@ def main() -> int:
     ranks = StepRanks.of_environment()
     try:
         submission = task.jobs.read(task.token)
-        if submission.state == SubmissionState.CLOSED:
-            _say(f"The submission {task.token} is closed; nothing to do.")
+        if not ranks.join(warned, submission.threads, task.device if ranks.size > 1 else "auto", task.token):
             return 0
-        if not ranks.join(warned, submission.threads):
+        # Rank 0 decides this for all: the file may change between the moments at which ranks read it.
+        if task.jobs.read(task.token).state == SubmissionState.CLOSED:
+            _say(f"The submission {task.token} is closed; nothing to do.")
+            ranks.dismiss()
             return 0
         done = task.execute(warned, submission.threads)
         ranks.dismiss()
@@ -106,6 +108,13 @@ class TaskStart:
     restart: int
     _claimed: set[Path] = field(default_factory=set)
     _refused: set[Path] = field(default_factory=set)
+
+    @property
+    def device(self) -> str:
+        """The configured device of the runs; auto where the submission was closed meanwhile, and its batches deleted."""
+        with suppress(FileNotFoundError):
+            return str(self.jobs.batches(self.token)[self.number].runs[0].config["device"])
+        return "auto"
 
     def execute(self, warned: EndSignals, threads: int) -> bool:
         """Execute the runs of the batch; return True when nothing is left to do, False if a signal came first."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from harness.launch.slurm import worker
 from harness.launch.slurm.submissions import Jobs, grant
 from harness.launch.slurm.worker import EndSignals, TaskStart
+from harness.launch.step_ranks import StepRanks
 from harness.records.run_spec import RunBatch, RunSpec
 from tests.helpers.small_dataset import record, spec
 from tests.helpers.small_dataset import short_config as config
@@ -76,6 +80,26 @@ def test_a_run_that_is_asked_to_stop_ends_its_job(jobs: Jobs, tmp_path: Path, ca
         run.paths.ask("checkpoint")
     assert TaskStart(jobs, submission.token, 0, 0).execute(Quiet(), threads=1)
     assert [str(marker).split(".", 2)[2] for marker in jobs.markers()] == ["stopped.0"]
+
+
+def test_rank_0_says_for_all_that_a_submission_is_closed(
+    jobs: Jobs, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It joins the others first, so that none waits for it, although each may have read the file before."""
+    submission = jobs.intend([RunBatch((spec(config(tmp_path, cache), tmp_path / "run"),))], {}, tmp_path, 1, 5)
+    jobs.close(submission)
+    done: list[str] = []
+
+    def join(interrupted: Callable[[], bool], threads: int, key: str) -> bool:
+        done.append(key)
+        return True
+
+    step = SimpleNamespace(named="", join=join, dismiss=lambda: done.append("dismissed"))
+    monkeypatch.setattr(StepRanks, "of_environment", lambda: step)
+    monkeypatch.setattr(worker, "EndSignals", Quiet)
+    monkeypatch.setattr(sys, "argv", ["worker", str(jobs.study), submission.token])
+    assert worker.main() == 0
+    assert done == [submission.token, "dismissed"]
 
 
 class Quiet(EndSignals):
