@@ -111,7 +111,7 @@ class TaskStart:
 
     @property
     def device(self) -> str:
-        """The configured device of the runs; auto where the submission was closed meanwhile, and its batches deleted."""
+        """The configured device of the runs; auto if the submission was closed meanwhile, and its batches deleted."""
         with suppress(FileNotFoundError):
             return str(self.jobs.batches(self.token)[self.number].runs[0].config["device"])
         return "auto"
