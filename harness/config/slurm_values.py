@@ -165,8 +165,12 @@ def _check_line(key: str, value: Any, problems: Problems) -> None:
 
 
 def _unexpanded(name: str, value: str) -> Iterator[str]:
-    """Yield the variables of the shell that a value names, the one that it is for among them."""
-    for match in re.finditer(r"\$(?:(\w+)|\{(\w+)\})", value):
-        variable = match[1] or match[2]
-        if variable == name or variable in os.environ:
+    """Yield the variables of the shell with which paths begin, the one that the value is for among them.
+
+    Elsewhere in a text a `$` may be meant.
+    """
+    for part in value.split(":"):
+        match = re.fullmatch(r"\$(?:(\w+)|\{(\w+)\})(?:/.*)?", part)
+        variable = (match[1] or match[2]) if match else ""
+        if variable and (variable == name or variable in os.environ):
             yield variable

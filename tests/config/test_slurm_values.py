@@ -66,7 +66,7 @@ def test_values_that_clusters_take_pass(monkeypatch: pytest.MonkeyPatch) -> None
         SlurmConfig(
             partition="high,low", exclude=None, mem_gb=0.5, gpus_per_node=0, setup=["export A=$B", "if x\nthen y; fi"],
             srun_args=["--mpi=none", "-u", "-lp nodes", "--comment=n 2", "--nodelist=a"],
-            environment={"A": "$5", "B": "$NOT_THERE", "C": ""},
+            environment={"A": "$5", "B": "$NOT_THERE", "C": "", "D": "a text, $HOME,\nof two lines"},
             additional_parameters={"nice": -5, "hold": True, "mail-user": None}, coordinator={"timeout_min": 60},
         ),
         problems,
