@@ -90,16 +90,16 @@ def test_rank_0_says_for_all_that_a_submission_is_closed(
     jobs.close(submission)
     done: list[str] = []
 
-    def join(interrupted: Callable[[], bool], threads: int, key: str) -> bool:
-        done.append(key)
+    def join(interrupted: Callable[[], bool], threads: int, device: str, key: str) -> bool:
+        done.extend((device, key))
         return True
 
-    step = SimpleNamespace(named="", join=join, dismiss=lambda: done.append("dismissed"))
+    step = SimpleNamespace(size=2, named="", join=join, dismiss=lambda: done.append("dismissed"))
     monkeypatch.setattr(StepRanks, "of_environment", lambda: step)
     monkeypatch.setattr(worker, "EndSignals", Quiet)
     monkeypatch.setattr(sys, "argv", ["worker", str(jobs.study), submission.token])
     assert worker.main() == 0
-    assert done == [submission.token, "dismissed"]
+    assert done == ["auto", submission.token, "dismissed"]  # its batches, which name a device, are deleted
 
 
 class Quiet(EndSignals):
