@@ -9,8 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.api.family import family_of
-from harness.export import modeling_pooled
-from harness.export.own_code import modeling_images, modeling_tags
+from harness.export.own_code import modeling_images, modeling_pooled, modeling_tags
 from harness.models.heads import SCALE
 from harness.models.image_files.image_pooling import before_patches, image_inputs
 from harness.models.pooling import width
