@@ -5,13 +5,13 @@ records make a new part, which also absorbs the parts that are not much larger t
 tree (O'Neil et al. 1996, https://doi.org/10.1007/s002360050048): n records lie in O(log n) parts, and each is written
 O(log n) times. record.json stays the source of truth: a run's row is valid only while modification time and size of its
 record are those noted in the row. So a rewritten record is read again, and a part that is lost or damaged costs only
-time.
+time. A part is named by the SHA-256 of its content: Parquet's own checksums leave out its footer and page headers.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
@@ -39,9 +39,11 @@ COLUMNS = (*FLAT, *_NESTED, *_NOTED)
 _REPEATED = ("variant", "data", "provenance")  # equal in many runs, so each value is decoded once
 
 # Version of the format: parts of another version are rebuilt.
-FORM = digest([1, SCHEMA, [f.name for f in fields(Record)], COLUMNS])
+FORM = digest([2, SCHEMA, [f.name for f in fields(Record)], COLUMNS])
 _GROWTH = 4  # parts up to this many times the size of a new part are merged into it
-_PATTERN = "part-*.parquet"
+_PREFIX = "part-"
+_PATTERN = f"{_PREFIX}*.parquet"
+_DIGITS = 64  # of a SHA-256; names of earlier versions are shorter
 
 Key = tuple[str, int, int]  # `<cell>/<run>`, the record's modification time in nanoseconds, its bytes
 
@@ -162,20 +164,29 @@ def _read_parts(files: Sequence[Path]) -> tuple[list[Part], list[str]]:
     warnings: list[str] = []
     if not files:
         return parts, warnings
-    from pyarrow import ArrowException, parquet
+    import pyarrow as pa
+    from pyarrow import parquet
 
     for path in files:
+        noted = path.stem.removeprefix(_PREFIX)
+        if len(noted) != _DIGITS:
+            continue
         try:
-            with parquet.ParquetFile(path, read_dictionary=[*_REPEATED], page_checksum_verification=True) as file:
-                if (file.schema_arrow.metadata or {}).get(b"form") == FORM.encode():
-                    parts.append(Part(path, file.read()))
+            content = path.read_bytes()
         except FileNotFoundError:  # merged by another process meanwhile
             continue
-        except (ArrowException, OSError, ValueError) as error:
-            reason = str(error).split("\n", maxsplit=1)[0]
-            warnings.append(
-                f"{path.parent.name}/{path.name} is damaged ({reason}), so its runs are read from their record.json."
-            )
+        except OSError as error:
+            reason = error.strerror
+        else:
+            if hashlib.sha256(content).hexdigest() == noted:
+                with parquet.ParquetFile(pa.BufferReader(content), read_dictionary=[*_REPEATED]) as file:
+                    if (file.schema_arrow.metadata or {}).get(b"form") == FORM.encode():
+                        parts.append(Part(path, file.read()))
+                continue
+            reason = "its content differs from the SHA-256 in its name"
+        warnings.append(
+            f"{path.parent.name}/{path.name} is damaged ({reason}), so its runs are read from their record.json."
+        )
     parts.sort(key=lambda part: -part.table.num_rows)
     return parts, warnings
 
@@ -240,9 +251,11 @@ def _write(folder: Path, files: Sequence[Path], parts: Sequence[Part], ended: Se
         rows += tables[-1].num_rows
     if rows:
         merged = pa.concat_tables([table.cast(schema()) for table in tables])
-        with atomic(folder / f"part-{uuid.uuid4().hex}.parquet") as temporary:
-            merged = merged.replace_schema_metadata({"form": FORM})
-            parquet.write_table(merged, temporary, compression="zstd", write_page_checksum=True)
+        sink = pa.BufferOutputStream()
+        parquet.write_table(merged.replace_schema_metadata({"form": FORM}), sink, compression="zstd")
+        content = sink.getvalue().to_pybytes()
+        with atomic(folder / f"{_PREFIX}{hashlib.sha256(content).hexdigest()}.parquet") as temporary:
+            temporary.write_bytes(content)
     # A crash here leaves rows twice; the next report treats those of the smaller part as stale.
     for path in set(files) - {part.path for part in kept}:
         path.unlink(missing_ok=True)
