@@ -8,6 +8,7 @@ its cost there.
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -25,10 +26,20 @@ _plain = False  # set once per process
 def use_plain_products() -> None:
     """Compute attention over short rows on the CPU as plain products, in all models of this process that use `sdpa`."""
     global _plain  # noqa: PLW0603 -- a setting of the process, like torch's kernels
-    from transformers import AttentionInterface
-
     _plain = True
-    AttentionInterface.register("sdpa", _attend)
+    if "transformers.modeling_utils" in sys.modules:  # if not, the first model that is loaded registers it
+        register_attention()
+
+
+def register_attention() -> None:
+    """Let transformers' `sdpa` attention use plain products if `use_plain_products` was called.
+
+    A process that loads no model of transformers is spared its import, which takes seconds.
+    """
+    if _plain:
+        from transformers import AttentionInterface
+
+        AttentionInterface.register("sdpa", _attend)
 
 
 def kernel(query: Tensor) -> AbstractContextManager[Any]:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from harness.errors import HarnessError
+from harness.models.cpu_kernels import register_attention
 from harness.models.image_files.image_architectures import BOXES
 from harness.models.image_files.image_loading import check_pooler, image_kind
 from harness.models.pretrained import LANGUAGE, ResolvedModel
@@ -53,6 +54,7 @@ def load_weights(resolved: ResolvedModel, pooling: str, classes: int, **options:
     """
     from transformers.utils import logging
 
+    register_attention()
     # Progress bars and messages about unused weights would mix with a run's own output.
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers gives these no types
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ import numpy as np
 from harness.methods import LinearHead
 from harness.methods.base import ClosedForm, Features, Hooks, Labels
 from harness.methods.bitfit import BitFit
+from harness.methods.recommenders.sasrec import SasRec
 from harness.models import PretrainedModel
 from harness.models.network import AdaptedModel
 
@@ -46,7 +47,7 @@ class Faulty(ClosedForm):
         return LinearHead(weight, np.zeros(len(descriptions)))
 
 
-class Slow(BitFit):
+class Slow(SasRec):
     """Takes its time as long as a file HOLD lies in the current directory, so that a test says when it may end."""
 
     def adapt(self, network: AdaptedModel, model: PretrainedModel, total_steps: int) -> Hooks:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import random
 import re
 import signal
 import subprocess
@@ -25,11 +27,13 @@ THREE = (
     "tune.startup_trials=2",
     "train.epochs=16",
 )  # two tuning runs at once, then a confirmation
+# Of interactions: these jobs import neither transformers nor PEFT, which takes longer than all that a test waits for.
+VISITS = ("task=recommendation", "task.path=visits.csv", "task.name=visits", "model=interactions")
 # Runs that last as long as they are held.
-LONG = (*FAULTY, "method=faulty_slow", *THREE)
+SLOW = (*FAULTY, "method=faulty_slow", *VISITS)
+LONG = (*SLOW, *THREE)
 HELD = (
-    *FAULTY,
-    "method=faulty_slow",
+    *SLOW,
     *RUN,
     "tune.trials=1",
     "train.epochs=10",
@@ -37,13 +41,26 @@ HELD = (
 PROFILE = ("slurm=devcluster", "slurm.poll_s=3", "slurm.signal_delay_s=30")
 
 
+def write_visits(path: Path, users: int = 60, items: int = 24) -> None:
+    """Write six visits of each user; most follow one another in the order of the items."""
+    source = random.Random(0)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("user", "item", "time"))
+        for user in range(users):
+            item = source.randrange(items)
+            for step in range(6):
+                writer.writerow((f"u{user}", f"i{item}", step))
+                item = (item + 1) % items if source.random() < 0.7 else source.randrange(items)
+
+
 class ClusterStudy(Study):
     """A study whose coordinator is a process of the test and whose runs are Slurm jobs."""
 
     def __init__(self, directory: Path, cache: Path, *arguments: str, name: str = "mine", profile: bool = True) -> None:
         where = PROFILE if profile else ("launch.kind=inline",)
-        whole = any(argument.startswith("task=") for argument in arguments)
-        super().__init__(directory, cache, *where, *arguments, name=name, whole=whole)
+        super().__init__(directory, cache, *where, *arguments, name=name)
+        write_visits(directory / "visits.csv")
         self.study = directory / "runs" / name
         self.process: subprocess.Popen[str] | None = None
         self.root = ROOT  # of the program

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from harness.records.files import read_jsonl
-from tests.slurm.studies import ClusterStudy
+from tests.slurm.studies import VISITS, ClusterStudy
 
 # Waits end when a study gets no further; the time limit is for what hangs elsewhere.
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(2400)]
 
 PRUNED = (
-    "method=lora", "tune.trials=4", "tune.startup_trials=4", "tune.pruner=asha", "tune.reduction_factor=2",
+    "tune.trials=4", "tune.startup_trials=4", "tune.pruner=asha", "tune.reduction_factor=2",
     "confirm.seeds=1", "train.epochs=4", "train.batch_size=4", "launch.threads=1",
 )  # fmt: skip
 
@@ -27,7 +27,9 @@ def test_paused_runs_go_on_in_other_jobs_also_after_the_coordinator_was_killed(
     study: Callable[..., ClusterStudy], shared: str
 ) -> None:
     """Alone or several in a job: no epoch is trained twice, and all come to rest."""
-    mine = study(*PRUNED, shared)
+    fused = shared == "launch.fuse=2"
+    what = ("method=lora",) if fused else (*VISITS, "method=sasrec", "method.width=8")
+    mine = study(*what, *PRUNED, shared)
     mine.start()
     mine.wait_for(lambda: waiting(mine.runs) >= 2)
     mine.kill()
@@ -41,7 +43,7 @@ def test_paused_runs_go_on_in_other_jobs_also_after_the_coordinator_was_killed(
         epochs = [line["epoch"] for line in read_jsonl(path)]
         assert epochs == list(range(1, len(epochs) + 1))
     assert not list(mine.runs.glob("*/*/checkpoint"))
-    if shared == "launch.fuse=2":
+    if fused:
         assert max(record["cost"]["fused_runs"] for record in tuned) == 2
 
 

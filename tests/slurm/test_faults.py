@@ -19,7 +19,7 @@ from harness.launch.slurm.commands import SlurmCommands
 from harness.launch.slurm.submissions import Jobs, belongs
 from harness.records.files import read_jsonl
 from tests.slurm.conftest import DevCluster
-from tests.slurm.studies import FAULTY, HELD, LONG, ClusterStudy
+from tests.slurm.studies import FAULTY, HELD, LONG, VISITS, ClusterStudy
 
 Reference = dict[str, dict[str, dict[str, float]]]
 Make = Callable[..., ClusterStudy]
@@ -105,7 +105,7 @@ def test_a_node_that_freezes_and_comes_back(study: Make, cluster: DevCluster) ->
     mine.hold()
     mine.start()
     ((key, job),) = mine.training(runs=1).items()
-    trial = mine.runs / "csv.minilm.faulty_slow/trial0000"
+    trial = mine.runs / "visits.interactions.faulty_slow/trial0000"
     cluster("freeze", job["node"])
     mine.wait_for(lambda: belongs(trial) == {submission_of(mine, key): 1})  # the requeued copy has begun
     old = mine.study / f"jobs/logs/{key}_0_log.out"
@@ -134,7 +134,7 @@ def test_a_controller_that_is_away(study: Make, cluster: DevCluster, reference: 
     mine.training()
     cluster("down", "controller")
     mine.release()
-    tuned = (mine.runs / "csv.minilm.faulty_slow" / f"trial{number:04}/record.json" for number in range(2))
+    tuned = (mine.runs / "visits.interactions.faulty_slow" / f"trial{number:04}/record.json" for number in range(2))
     paths = list(tuned)
     mine.wait_for(lambda: all('"ok"' in path.read_text() for path in paths))
     mine.wait_for(lambda: "Slurm does not answer" in mine.printed and "trial 1" in mine.printed)
@@ -187,7 +187,7 @@ def test_a_batch_that_runs_out_of_memory_is_split_then_solo(study: Make) -> None
 def test_a_bad_node_is_avoided(study: Make, cluster: DevCluster) -> None:
     """Its jobs die before a run begins; after some in a row it is excluded, and no run pays for it with a retry."""
     mine = study(
-        "method=linear_probe", "tune.trials=3", "tune.startup_trials=3", "confirm.seeds=1", "launch.retries=0",
+        *VISITS, "method=item_knn", "tune.trials=3", "tune.startup_trials=3", "confirm.seeds=1", "launch.retries=0",
         "slurm.setup=['test \"$SLURMD_NODENAME\" != node1']",
     )  # fmt: skip
     mine.start()
@@ -200,7 +200,7 @@ def test_a_bad_node_is_avoided(study: Make, cluster: DevCluster) -> None:
 def test_a_job_held_for_ever_is_given_up_with_a_reason(study: Make, cluster: DevCluster) -> None:
     """A run whose jobs wait longer than slurm.pending_min allows ends as lost."""
     mine = study(
-        "method=nearest_mean", "tune.trials=1", "confirm.seeds=1", "launch.retries=0", "slurm.pending_min=0.1",
+        *VISITS, "method=popularity", "confirm.seeds=1", "launch.retries=0", "slurm.pending_min=0.1",
         "+slurm.additional_parameters.hold=true",
     )  # fmt: skip
     mine.start()

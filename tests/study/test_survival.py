@@ -26,6 +26,7 @@ COSTS = (
 )  # fmt: skip
 PROBABILITIES = ("brier", "calibration_error")
 FAULTY = str(ROOT / "tests/faulty/conf")
+TOPICS = ("task=csv", "task.path=mine.csv", "task.label=topic")
 
 
 class Study:
@@ -37,15 +38,19 @@ class Study:
         arguments: overrides.
         name: of the study.
         whole: whether it trains all of MiniLM rather than its first blocks.
+
+    Arguments that name a task bring a model of their own, too.
     """
 
     def __init__(self, directory: Path, cache: Path, *arguments: str, name: str = "mine", whole: bool = False) -> None:
         directory.mkdir(exist_ok=True)
         write_rows(directory / "mine.csv", per_class=30, seed=0)
         self.directory, self.runs = directory, directory / "runs" / name / "runs"
+        own = any(argument.startswith("task=") for argument in arguments)
+        asked = () if own else (*TOPICS, *(() if whole else short_model()))
         self.command = [
-            sys.executable, "-m", "harness", "-m", "task=csv", "task.path=mine.csv", "task.label=topic",
-            f"study={name}", f"cache_dir={cache}", "confirm.seeds=2", *(() if whole else short_model()), *arguments,
+            sys.executable, "-m", "harness", "-m", f"study={name}", f"cache_dir={cache}", "confirm.seeds=2",
+            *asked, *arguments,
         ]  # fmt: skip
         self.table = directory / "reports" / name / "table.csv"
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
 
 from harness.api.metric import Direction, Metric, Predictions, RowScores, Targets
 
@@ -88,6 +87,7 @@ def mrr_rows(targets: Targets, predictions: Predictions) -> RowScores:
 
 def loss_rows(targets: Targets, predictions: Predictions) -> RowScores:
     """Mean natural logarithm of the ranks of each row's relevant passages."""
+    from scipy.special import gammaln  # not at the top: every command reads the names of all metrics
 
     def score(gains: npt.NDArray[np.float64], above: Counts, tied: Counts) -> float:
         return float(((gammaln(above + tied + 2) - gammaln(above + 1)) / (tied + 1)).mean())

@@ -128,8 +128,6 @@ def token_losses(head: Any, hidden: Tensor, layout: Layout, smoothing: Sequence[
 
 def is_fusable(session: TrainingSession) -> bool:
     """Return whether a session can share passes: its loss needs one plain pass, and all its layers can be fused."""
-    from peft.utils.other import AuxiliaryTrainingWrapper
-
     backbone, hooks = bare(session), session.hooks
     adapters = getattr(session.network.backbone, "peft_config", {}).values()
     return (
@@ -141,11 +139,16 @@ def is_fusable(session: TrainingSession) -> bool:
         and (session.network.head is not None or _writes_alike(session))
         and getattr(backbone.config, "model_type", None) in FIRST_POSITION
         and not any(getattr(adapter, "is_prompt_learning", False) for adapter in adapters)
-        # PEFT wraps layers that are trained in full (`modules_to_save`); those are not leaves of the pretrained
-        # backbone.
-        and not any(isinstance(module, AuxiliaryTrainingWrapper) for module in backbone.modules())
+        and not _has_full_copies(backbone)
         and all(treatment(layer) is not None for _, layer in leaves(backbone))
     )
+
+
+def _has_full_copies(backbone: nn.Module) -> bool:
+    """Return whether PEFT wraps layers that are trained in full (`modules_to_save`): no leaves of the backbone."""
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    return any(isinstance(module, AuxiliaryTrainingWrapper) for module in backbone.modules())
 
 
 def _writes_alike(session: TrainingSession) -> bool:
